@@ -1,0 +1,149 @@
+"""The app's settings: one ``SHOP_PAYMENTS`` dict, read lazily into a frozen dataclass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from shop_payments.exceptions import ConfigurationError
+
+DEFAULT_ORDER_MODEL = "shop_payments.Order"
+STRIPE_API_BASE = "https://api.stripe.com"
+TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
+LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
+
+Transport = Callable[[str, str, Mapping[str, str], str | bytes | None], Any]
+"""``(method, url, headers, body) -> object with .status, .headers and .body``."""
+
+
+def order_model_label() -> str:
+    """Return the ``app_label.Model`` that payments belong to (``SHOP_PAYMENTS_ORDER_MODEL``).
+
+    Read at import time by the model and its migration, so it is a setting of its own.
+    """
+    return getattr(settings, "SHOP_PAYMENTS_ORDER_MODEL", DEFAULT_ORDER_MODEL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The ``SHOP_PAYMENTS`` setting. Every key is optional but the two secrets."""
+
+    STRIPE_SECRET_KEY: str = field(default="", repr=False)
+    """``sk_test_…``, ``rk_test_…``, ``sk_live_…`` or ``rk_live_…``."""
+
+    STRIPE_PUBLISHABLE_KEY: str = field(default="", repr=False)
+    """``pk_…`` of the same account and mode, for pages that load Stripe.js."""
+
+    STRIPE_WEBHOOK_SECRETS: tuple[str, ...] = field(default=(), repr=False)
+    """``whsec_…``; a string, or several while an endpoint's secret is being rotated."""
+
+    STRIPE_API_BASE: str = STRIPE_API_BASE
+    """Only ever changed to point at the sandbox."""
+
+    STRIPE_TRANSPORT: str | Transport | None = None
+    """Tests and the sandbox: a callable (or its dotted path) that answers instead of HTTP."""
+
+    CONNECT_TIMEOUT: float = 5.0
+    """Seconds."""
+
+    READ_TIMEOUT: float = 20.0
+    """Seconds."""
+
+    MAX_NETWORK_RETRIES: int = 1
+    """How often stripe-python repeats a broken call, with the same idempotency key."""
+
+    ORDER_ADAPTER: str = "shop_payments.orders.BundledOrderAdapter"
+    """Dotted path of the :class:`~shop_payments.orders.OrderAdapter` to use."""
+
+    ALLOWED_PAYMENT_METHOD_TYPES: tuple[str, ...] = ("card",)
+    """Sent when an intent is created, unless ``AUTOMATIC_PAYMENT_METHODS`` is on."""
+
+    AUTOMATIC_PAYMENT_METHODS: bool = False
+    """Let the Stripe dashboard decide which payment methods an intent offers."""
+
+    INTENT_WAIT_SECONDS: float = 5.0
+    """How long a request waits for another one that is writing the same order's intent."""
+
+    WEBHOOK_TOLERANCE: int = 300
+    """Seconds that a webhook's signature may lie in the past or in the future."""
+
+    WEBHOOK_MAX_BYTES: int = 262_144
+    """Larger webhook bodies are refused before they are parsed."""
+
+    EVENT_HANDLER: str = ""
+    """Dotted path of a callable that gets a stored event's primary key and hands it to the
+    host's own task queue, which calls ``shop_payments.services.webhooks.process_event``. Empty:
+    events are processed in the request that brings them."""
+
+    BROWSABLE_API: bool = True
+    """Whether the API's pages can be walked with a browser."""
+
+    PAGE_SIZE: int = 50
+    """Orders on one page of ``GET orders``."""
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the secret key moves real money."""
+        return self.STRIPE_SECRET_KEY.startswith(LIVE_KEY_PREFIXES)
+
+    @property
+    def transport(self) -> Transport | None:
+        """The callable behind ``STRIPE_TRANSPORT``."""
+        if isinstance(self.STRIPE_TRANSPORT, str):
+            transport: Transport = import_string(self.STRIPE_TRANSPORT)
+            return transport
+        return self.STRIPE_TRANSPORT
+
+
+@cache
+def get_config() -> Config:
+    """Return the current settings.
+
+    Raises:
+        ConfigurationError: ``SHOP_PAYMENTS`` is not a dict, or has a key that does not exist.
+    """
+    return parse_config(getattr(settings, "SHOP_PAYMENTS", {}))
+
+
+def parse_config(raw: object) -> Config:
+    """Turn the ``SHOP_PAYMENTS`` setting into a :class:`Config`.
+
+    Raises:
+        ConfigurationError: the message names the key and what it should be.
+    """
+    if not isinstance(raw, Mapping):
+        raise ConfigurationError("SHOP_PAYMENTS must be a dict")
+    known = {item.name for item in fields(Config)}
+    if unknown := sorted(str(key) for key in raw if key not in known):
+        raise ConfigurationError(f"SHOP_PAYMENTS has unknown keys: {', '.join(unknown)}")
+    values = dict(raw)
+    for key in ("STRIPE_WEBHOOK_SECRETS", "ALLOWED_PAYMENT_METHOD_TYPES"):
+        if key in values:
+            values[key] = _as_strings(key, values[key])
+    for key in ("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_API_BASE", "ORDER_ADAPTER"):
+        if not isinstance(values.get(key, ""), str):
+            raise ConfigurationError(f"SHOP_PAYMENTS['{key}'] must be a string")
+    if "STRIPE_API_BASE" in values:
+        values["STRIPE_API_BASE"] = values["STRIPE_API_BASE"].rstrip("/") or STRIPE_API_BASE
+    return Config(**values)
+
+
+def _as_strings(key: str, value: object) -> tuple[str, ...]:
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ConfigurationError(f"SHOP_PAYMENTS['{key}'] must be a string or a list of strings")
+    return tuple(item for item in items if item)
+
+
+def _reload(*, setting: str, **kwargs: object) -> None:
+    if setting == "SHOP_PAYMENTS":
+        get_config.cache_clear()
+
+
+setting_changed.connect(_reload, dispatch_uid="shop_payments.conf")

@@ -1,0 +1,215 @@
+"""Every exception of shop_payments, in one tree.
+
+::
+
+    ShopPaymentsError
+    ├── ConfigurationError            a setting is missing or contradicts another
+    ├── TransactionOpenError          Stripe would be called inside a database transaction
+    ├── MoneyError (ValueError)
+    │   ├── AmountNotRepresentable    the currency has no such amount
+    │   └── InvalidCurrency           not a three-letter code
+    ├── PaymentError                  the order's state forbids what was asked
+    │   ├── OrderNotFound
+    │   ├── OrderAlreadyPaid
+    │   ├── OrderNotPayable
+    │   ├── PaymentProcessing
+    │   ├── PaymentAuthorized
+    │   ├── PaymentInReview
+    │   ├── PaymentIntentInProgress
+    │   ├── PaymentIntentMissing
+    │   ├── PaymentNotCompleted
+    │   └── PaymentMismatch
+    ├── WebhookError
+    │   ├── InvalidSignature
+    │   ├── InvalidWebhookPayload
+    │   └── WebhookPayloadTooLarge
+    └── GatewayError                  Stripe refused, failed or could not be reached
+        ├── GatewayUnavailable        no answer, 5xx: the effect is unknown
+        ├── GatewayBusy               429, 409: nothing happened, try again
+        │   └── IdempotencyKeyInUse   the same call is still running
+        ├── GatewayAuthenticationError
+        ├── IdempotencyMismatch       the key was used with other parameters
+        ├── CardDeclined
+        └── GatewayInvalidRequest
+            ├── ObjectMissing         Stripe has no such object under this key
+            ├── UnexpectedState       the object's status forbids the call
+            ├── AmountTooSmall
+            └── AmountTooLarge
+
+No exception here carries a client secret, an API key or a request body.
+"""
+
+from __future__ import annotations
+
+
+class ShopPaymentsError(Exception):
+    """Base of everything that shop_payments raises on purpose."""
+
+
+class ConfigurationError(ShopPaymentsError):
+    """A setting is missing or wrong; the message names the setting and the fix."""
+
+
+class TransactionOpenError(ShopPaymentsError):
+    """Stripe would have been called while a database transaction was open."""
+
+
+class MoneyError(ShopPaymentsError, ValueError):
+    """An amount or currency that cannot be used."""
+
+
+class AmountNotRepresentable(MoneyError):
+    """The currency cannot represent the amount; nothing was rounded."""
+
+
+class InvalidCurrency(MoneyError):
+    """The currency is not a three-letter ISO code."""
+
+
+class PaymentError(ShopPaymentsError):
+    """The state of the order or its payment forbids what was asked."""
+
+
+class OrderNotFound(PaymentError):
+    """No such order, or not this caller's: the two are never told apart."""
+
+
+class OrderAlreadyPaid(PaymentError):
+    """The order has been paid."""
+
+
+class OrderNotPayable(PaymentError):
+    """The order is empty, free, cancelled or refunded."""
+
+
+class PaymentProcessing(PaymentError):
+    """A delayed payment method is still working; paying again would pay twice."""
+
+
+class PaymentAuthorized(PaymentError):
+    """The money is reserved and waits for capture."""
+
+
+class PaymentInReview(PaymentError):
+    """Money arrived that does not fit the order; a person decides first."""
+
+
+class PaymentIntentInProgress(PaymentError):
+    """Another request is writing this order's intent and did not finish in time."""
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PaymentIntentMissing(PaymentError):
+    """The order has no payment intent that could prove a payment."""
+
+
+class PaymentNotCompleted(PaymentError):
+    """Stripe does not (yet) say that the order's intent succeeded."""
+
+
+class PaymentMismatch(PaymentError):
+    """The intent succeeded, but not for this amount, currency, mode or order state."""
+
+
+class WebhookError(ShopPaymentsError):
+    """A webhook request that is not accepted; nothing was written."""
+
+
+class InvalidSignature(WebhookError):
+    """Stripe did not sign this body, or not recently."""
+
+
+class InvalidWebhookPayload(WebhookError):
+    """The body is signed but is not one of Stripe's events."""
+
+
+class WebhookPayloadTooLarge(WebhookError):
+    """The body is larger than ``WEBHOOK_MAX_BYTES`` and was not read."""
+
+
+class GatewayError(ShopPaymentsError):
+    """Stripe refused, failed, or could not be reached.
+
+    ``code`` and ``request_id`` are Stripe's own, empty where it gave none; ``http_status`` is 0
+    where there was no answer. ``replayed`` is true where Stripe answered from its idempotency
+    store instead of trying again.
+    """
+
+    retryable = False
+    """Whether the same call, with the same idempotency key, may succeed later."""
+
+    effect_unknown = False
+    """Whether Stripe may have acted although the call failed."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        param: str = "",
+        request_id: str = "",
+        http_status: int = 0,
+        replayed: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.param = param
+        self.request_id = request_id
+        self.http_status = http_status
+        self.replayed = replayed
+
+
+class GatewayUnavailable(GatewayError):
+    """No answer, a broken connection or a 5xx: Stripe may or may not have acted."""
+
+    retryable = True
+    effect_unknown = True
+
+
+class GatewayBusy(GatewayError):
+    """Stripe asks to come back later (429, 409) and has done nothing."""
+
+    retryable = True
+
+
+class IdempotencyKeyInUse(GatewayBusy):
+    """Another request with the same idempotency key is still running."""
+
+    effect_unknown = True
+
+
+class GatewayAuthenticationError(GatewayError):
+    """Stripe does not accept the secret key, or the key may not do this."""
+
+
+class IdempotencyMismatch(GatewayError):
+    """The idempotency key was used before with other parameters."""
+
+    effect_unknown = True
+
+
+class CardDeclined(GatewayError):
+    """The payment method was declined (402)."""
+
+
+class GatewayInvalidRequest(GatewayError):
+    """Stripe refused the request as it stands (400, 404)."""
+
+
+class ObjectMissing(GatewayInvalidRequest):
+    """Stripe knows no such object under the key in use."""
+
+
+class UnexpectedState(GatewayInvalidRequest):
+    """The object's status does not allow the call (``*_unexpected_state``)."""
+
+
+class AmountTooSmall(GatewayInvalidRequest):
+    """Below the minimum charge of the account's settlement currency."""
+
+
+class AmountTooLarge(GatewayInvalidRequest):
+    """Above what Stripe charges in this currency."""

@@ -1,0 +1,163 @@
+"""Money: integers in minor units beside their currency; decimals at the edges only.
+
+Note [Minor units]
+~~~~~~~~~~~~~~~~~~
+Stripe takes and gives amounts as integers "in the smallest currency unit". Which unit that is
+depends on Stripe's own table and not on ISO 4217: ISK and UGX have no decimals in daily life but
+are sent ×100 for backwards compatibility, and three-decimal currencies must end in 0. Amounts are
+converted here, in both directions, and nowhere else, so that a payment and its refund can never
+disagree by a factor of a hundred. Nothing is ever rounded: what a currency cannot represent is
+refused.
+
+See: https://docs.stripe.com/currencies (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Self
+
+from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
+
+ZERO_DECIMAL_CURRENCIES = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()
+)
+"""Sent as they are written: 500 JPY is 500."""
+
+THREE_DECIMAL_CURRENCIES = frozenset("bhd jod kwd omr tnd".split())
+"""Sent ×1000 with a last digit of 0: 5.12 KWD is 5120."""
+
+PADDED_CURRENCIES = frozenset("isk ugx".split())
+"""Written without decimals, sent ×100 and always a multiple of 100: 500 ISK is 50000."""
+
+_CURRENCY_CODE = re.compile(r"[a-z]{3}", re.ASCII)
+
+
+def normalize_currency(currency: str) -> str:
+    """Return the lower-case ISO code that Stripe uses.
+
+    Raises:
+        InvalidCurrency: ``currency`` is not three ASCII letters.
+    """
+    code = currency.lower() if isinstance(currency, str) else ""
+    if not _CURRENCY_CODE.fullmatch(code):
+        raise InvalidCurrency(f"{currency!r} is not a three-letter currency code")
+    return code
+
+
+def display_digits(currency: str) -> int:
+    """Return how many decimals an amount of ``currency`` is written with."""
+    code = normalize_currency(currency)
+    if code in ZERO_DECIMAL_CURRENCIES or code in PADDED_CURRENCIES:
+        return 0
+    return 3 if code in THREE_DECIMAL_CURRENCIES else 2
+
+
+def check_minor_units(amount: int, currency: str) -> int:
+    """Return ``amount`` (minor units) if Stripe's rules for ``currency`` allow it.
+
+    Raises:
+        AmountNotRepresentable: negative, not an integer, or off the currency's step (10 for
+            three-decimal currencies, 100 for ISK and UGX).
+    """
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise AmountNotRepresentable(f"{amount!r} is not an integer number of minor units")
+    if amount < 0:
+        raise AmountNotRepresentable(f"{amount} {currency} is negative")
+    if amount % _step(currency):
+        raise AmountNotRepresentable(
+            f"{amount} minor units of {currency} is not a multiple of {_step(currency)}"
+        )
+    return amount
+
+
+def to_minor_units(amount_decimal: Decimal, currency: str) -> int:
+    """Convert a decimal amount to Stripe's integer minor units, exactly.
+
+    >>> to_minor_units(Decimal("112.00"), "usd"), to_minor_units(Decimal("500"), "isk")
+    (11200, 50000)
+
+    Raises:
+        AmountNotRepresentable: more decimals than the currency has, negative, or not finite.
+            Floats are refused whatever their value.
+    """
+    if not isinstance(amount_decimal, Decimal):
+        raise AmountNotRepresentable(f"{amount_decimal!r} is not a Decimal")
+    if not amount_decimal.is_finite():
+        raise AmountNotRepresentable(f"{amount_decimal} is not an amount of money")
+    numerator, denominator = amount_decimal.as_integer_ratio()
+    amount, remainder = divmod(numerator * 10 ** _exponent(currency), denominator)
+    if remainder:
+        raise AmountNotRepresentable(f"{amount_decimal} has more decimals than {currency} has")
+    return check_minor_units(amount, currency)
+
+
+def from_minor_units(amount: int, currency: str) -> Decimal:
+    """Convert Stripe's integer minor units to an exact decimal.
+
+    >>> from_minor_units(11200, "usd"), from_minor_units(50000, "isk")
+    (Decimal('112.00'), Decimal('500'))
+
+    An amount that is off the currency's step (it can only come from outside) keeps the decimals
+    that it needs, so that a mismatch is shown as it is.
+    """
+    exponent = _exponent(currency)
+    digits = display_digits(currency)
+    if amount % 10 ** (exponent - digits):
+        digits = exponent
+    # Built from the digits: arithmetic would round to the context's 28 places.
+    sign, magnitude = (1, -amount) if amount < 0 else (0, amount)
+    scaled = magnitude // 10 ** (exponent - digits)
+    return Decimal((sign, tuple(int(digit) for digit in str(scaled)), -digits))
+
+
+def format_amount(amount: int, currency: str) -> str:
+    """Write minor units as a decimal string in the currency's own digits.
+
+    >>> format_amount(11200, "usd"), format_amount(500, "jpy"), format_amount(5120, "kwd")
+    ('112.00', '500', '5.120')
+    """
+    return f"{from_minor_units(amount, currency):f}"
+
+
+@dataclass(frozen=True)
+class Money:
+    """An amount in minor units and its currency; the only shape in which money travels."""
+
+    amount: int
+    """Integer minor units, checked against the currency's rules."""
+
+    currency: str
+    """Lower-case ISO code."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "currency", normalize_currency(self.currency))
+        check_minor_units(self.amount, self.currency)
+
+    @classmethod
+    def from_decimal(cls, amount_decimal: Decimal, currency: str) -> Self:
+        """Build from a decimal amount.
+
+        Raises:
+            AmountNotRepresentable: see :func:`to_minor_units`.
+            InvalidCurrency: see :func:`normalize_currency`.
+        """
+        return cls(to_minor_units(amount_decimal, currency), currency)
+
+    def __str__(self) -> str:
+        return f"{format_amount(self.amount, self.currency)} {self.currency}"
+
+
+def _exponent(currency: str) -> int:
+    """How many decimals the minor unit stands for at Stripe."""
+    code = normalize_currency(currency)
+    return 2 if code in PADDED_CURRENCIES else display_digits(code)
+
+
+def _step(currency: str) -> int:
+    code = normalize_currency(currency)
+    if code in PADDED_CURRENCIES:
+        return 100
+    return 10 if code in THREE_DECIMAL_CURRENCIES else 1

@@ -1,0 +1,40 @@
+"""Signals for the host shop, sent after the change is committed.
+
+Each is sent at least once, and exactly once where nothing failed: a process killed between commit
+and dispatch, or a receiver that raises, makes it come again. Receivers that must not act twice keep
+the ``fact_id`` (a UUID, the same on every repetition). A receiver that raises undoes nothing.
+
+Every signal carries:
+
+``order``
+    the shop's own order object;
+``order_payment``
+    :class:`shop_payments.models.OrderPayment`;
+``payment_intent``
+    :class:`shop_payments.models.PaymentIntent`, or ``None``;
+``fact_id``
+    ``uuid.UUID`` of the history row;
+``data``
+    the history row's dict (amounts in minor units, Stripe's codes).
+
+The sender is ``OrderPayment``.
+"""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+order_paid = Signal()
+"""The order is paid, on proof from Stripe."""
+
+payment_failed = Signal()
+"""An attempt to pay was declined or an authentication failed; the customer may try again."""
+
+payment_processing = Signal()
+"""A delayed payment method is working; neither paid nor payable."""
+
+payment_authorized = Signal()
+"""The money is reserved and waits for capture; not paid."""
+
+review_needed = Signal()
+"""Money came that does not fit the order, or something else that a person must decide."""
