@@ -1,0 +1,834 @@
+"""All tables of the first release."""
+
+import uuid
+
+import django.core.validators
+import django.db.models.deletion
+import django.db.models.functions.text
+from django.conf import settings
+from django.db import migrations, models
+
+import shop_payments.models.api_keys
+from shop_payments.conf import order_model_label
+
+
+class Migration(migrations.Migration):
+    initial = True
+
+    dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+        # The shop's own order, where there is one; see docs/own-order-model.md.
+        migrations.swappable_dependency(order_model_label()),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="APIKey",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "prefix",
+                    models.CharField(
+                        help_text="Names the key in lists and logs.",
+                        max_length=16,
+                        unique=True,
+                        verbose_name="prefix",
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("label", models.CharField(max_length=100, verbose_name="client")),
+                (
+                    "scopes",
+                    models.JSONField(
+                        default=list,
+                        validators=[shop_payments.models.api_keys.validate_scopes],
+                        verbose_name="scopes",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="expires at"),
+                ),
+                (
+                    "revoked_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="revoked at"),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last used at"),
+                ),
+            ],
+            options={
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ["label", "-created_at"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("label", ""), _negated=True),
+                        name="shop_payments_apikey_has_label",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Order",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "number",
+                    models.CharField(
+                        error_messages={"unique": "Another order has this number."},
+                        max_length=32,
+                        unique=True,
+                        verbose_name="number",
+                    ),
+                ),
+                (
+                    "email",
+                    models.EmailField(blank=True, max_length=254, verbose_name="receipt e-mail"),
+                ),
+                (
+                    "currency",
+                    models.CharField(
+                        default="usd",
+                        max_length=3,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z]{3}\\Z", "Three lower-case letters, e.g. usd."
+                            )
+                        ],
+                        verbose_name="currency",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("open", "open"), ("cancelled", "cancelled")],
+                        default="open",
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="customer",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "order",
+                "verbose_name_plural": "orders",
+                "ordering": ["-created_at", "-pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="OrderLine",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=500,
+                        validators=[django.core.validators.MinLengthValidator(1)],
+                        verbose_name="name",
+                    ),
+                ),
+                ("description", models.TextField(blank=True, verbose_name="description")),
+                (
+                    "unit_amount",
+                    models.PositiveBigIntegerField(
+                        help_text="In minor units: 5600 is 56.00 usd.", verbose_name="unit price"
+                    ),
+                ),
+                (
+                    "quantity",
+                    models.PositiveIntegerField(
+                        default=1,
+                        validators=[django.core.validators.MinValueValidator(1)],
+                        verbose_name="quantity",
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="lines",
+                        to="shop_payments.order",
+                        verbose_name="order",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "order line",
+                "verbose_name_plural": "order lines",
+                "ordering": ["pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="OrderPayment",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("unpaid", "unpaid"),
+                            ("pending", "pending"),
+                            ("authorized", "authorized"),
+                            ("paid", "paid"),
+                            ("partially_refunded", "partially refunded"),
+                            ("refunded", "refunded"),
+                        ],
+                        db_index=True,
+                        default="unpaid",
+                        max_length=32,
+                        verbose_name="payment status",
+                    ),
+                ),
+                (
+                    "needs_review",
+                    models.BooleanField(db_index=True, default=False, verbose_name="needs review"),
+                ),
+                ("paid_at", models.DateTimeField(blank=True, null=True, verbose_name="paid at")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                (
+                    "order",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=order_model_label(),
+                        verbose_name="order",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "order payment",
+                "verbose_name_plural": "order payments",
+                "ordering": ["-updated_at", "-pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="PaymentIntent",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                ("status", models.CharField(max_length=64, verbose_name="status")),
+                (
+                    "verdict",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("accepted", "accepted"),
+                            ("amount_mismatch", "amount mismatch"),
+                            ("currency_mismatch", "currency mismatch"),
+                            ("wrong_mode", "wrong mode"),
+                            ("paid_twice", "paid twice"),
+                            ("order_not_payable", "order not payable"),
+                        ],
+                        default="",
+                        help_text="Whether the money that came pays the order.",
+                        max_length=32,
+                        verbose_name="verdict",
+                    ),
+                ),
+                (
+                    "amount",
+                    models.PositiveBigIntegerField(
+                        help_text="In minor units.", verbose_name="amount"
+                    ),
+                ),
+                (
+                    "amount_received",
+                    models.PositiveBigIntegerField(default=0, verbose_name="amount received"),
+                ),
+                (
+                    "amount_capturable",
+                    models.PositiveBigIntegerField(default=0, verbose_name="amount capturable"),
+                ),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "fingerprint",
+                    models.CharField(
+                        help_text="SHA-256 of the parameters last sent; tells whether the order has changed.",
+                        max_length=64,
+                        verbose_name="fingerprint",
+                    ),
+                ),
+                (
+                    "payment_method",
+                    models.CharField(blank=True, max_length=255, verbose_name="payment method"),
+                ),
+                (
+                    "latest_charge",
+                    models.CharField(blank=True, max_length=255, verbose_name="latest charge"),
+                ),
+                (
+                    "last_error_code",
+                    models.CharField(blank=True, max_length=255, verbose_name="last error"),
+                ),
+                (
+                    "last_decline_code",
+                    models.CharField(blank=True, max_length=255, verbose_name="last decline code"),
+                ),
+                ("last_error_key", models.CharField(blank=True, editable=False, max_length=255)),
+                (
+                    "cancellation_reason",
+                    models.CharField(
+                        blank=True, max_length=255, verbose_name="cancellation reason"
+                    ),
+                ),
+                ("stripe_created_at", models.DateTimeField(verbose_name="created at Stripe")),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                (
+                    "version",
+                    models.PositiveIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="Grows with each change; a fetched answer is written only onto the same one.",
+                    ),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="payment_intents",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "payment intent",
+                "verbose_name_plural": "payment intents",
+                "ordering": ["-created_at", "-pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="PaymentHistory",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "fact_id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, unique=True, verbose_name="fact id"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("intent_created", "payment intent created"),
+                            ("intent_updated", "payment intent updated"),
+                            ("status_changed", "status changed"),
+                            ("intent_missing", "payment intent missing at Stripe"),
+                            ("payment_failed", "payment failed"),
+                            ("payment_processing", "payment processing"),
+                            ("payment_authorized", "payment authorized"),
+                            ("order_paid", "order paid"),
+                            ("review_needed", "needs review"),
+                        ],
+                        max_length=32,
+                        verbose_name="what",
+                    ),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("api", "API"),
+                            ("webhook", "webhook"),
+                            ("admin", "admin"),
+                            ("command", "command"),
+                            ("reconcile", "reconcile"),
+                        ],
+                        max_length=16,
+                        verbose_name="source",
+                    ),
+                ),
+                ("actor", models.CharField(blank=True, max_length=255, verbose_name="by")),
+                (
+                    "request_id",
+                    models.CharField(blank=True, max_length=255, verbose_name="Stripe request id"),
+                ),
+                ("data", models.JSONField(default=dict, verbose_name="figures")),
+                (
+                    "needs_dispatch",
+                    models.BooleanField(default=False, verbose_name="told to the host"),
+                ),
+                (
+                    "dispatched_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="dispatched at"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="when")),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="history",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="history",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "payment history",
+                "verbose_name_plural": "payment history",
+                "ordering": ["-pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="ReviewItem",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("amount_mismatch", "the amount differs from what is due"),
+                            ("currency_mismatch", "the currency differs from the order's"),
+                            ("wrong_mode", "test and live mode are mixed up"),
+                            ("paid_twice", "the order was paid twice"),
+                            ("order_not_payable", "money came for an order that was not payable"),
+                            ("intent_missing", "Stripe does not know the payment intent"),
+                        ],
+                        max_length=32,
+                        verbose_name="reason",
+                    ),
+                ),
+                ("detail", models.CharField(blank=True, max_length=500, verbose_name="detail")),
+                (
+                    "suggested_action",
+                    models.CharField(blank=True, max_length=500, verbose_name="suggested action"),
+                ),
+                ("data", models.JSONField(default=dict, verbose_name="figures")),
+                ("opened_at", models.DateTimeField(auto_now_add=True, verbose_name="opened at")),
+                (
+                    "resolved_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="resolved at"),
+                ),
+                (
+                    "resolution",
+                    models.CharField(blank=True, max_length=500, verbose_name="resolution"),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="review_items",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="review_items",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+                (
+                    "resolved_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="resolved by",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "review item",
+                "verbose_name_plural": "review items",
+                "ordering": ["-opened_at", "-pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="StripeAttempt",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "operation",
+                    models.CharField(
+                        choices=[
+                            ("create_intent", "create payment intent"),
+                            ("update_intent", "update payment intent"),
+                        ],
+                        max_length=32,
+                        verbose_name="operation",
+                    ),
+                ),
+                (
+                    "target",
+                    models.CharField(
+                        blank=True,
+                        help_text="The object that is changed.",
+                        max_length=255,
+                        verbose_name="target",
+                    ),
+                ),
+                (
+                    "target_version",
+                    models.PositiveIntegerField(
+                        default=0,
+                        editable=False,
+                        help_text="The mirror's version when this was planned.",
+                    ),
+                ),
+                ("params", models.JSONField(verbose_name="parameters as sent")),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("pending", "not known yet"),
+                            ("succeeded", "succeeded"),
+                            ("failed", "refused by Stripe"),
+                            ("abandoned", "had no effect"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                        verbose_name="outcome",
+                    ),
+                ),
+                (
+                    "stripe_object_id",
+                    models.CharField(blank=True, max_length=255, verbose_name="Stripe object"),
+                ),
+                (
+                    "request_id",
+                    models.CharField(blank=True, max_length=255, verbose_name="Stripe request id"),
+                ),
+                (
+                    "error_code",
+                    models.CharField(blank=True, max_length=255, verbose_name="error code"),
+                ),
+                ("http_status", models.PositiveIntegerField(default=0, verbose_name="HTTP status")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                (
+                    "claimed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="claimed at"),
+                ),
+                (
+                    "last_sent_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last sent at"),
+                ),
+                (
+                    "finished_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="finished at"),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="attempts",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "Stripe attempt",
+                "verbose_name_plural": "Stripe attempts",
+                "ordering": ["-created_at"],
+            },
+        ),
+        migrations.AddField(
+            model_name="paymentintent",
+            name="attempt",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="created_intent",
+                to="shop_payments.stripeattempt",
+                verbose_name="created by attempt",
+            ),
+        ),
+        migrations.CreateModel(
+            name="WebhookEvent",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "event_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="event id"),
+                ),
+                ("type", models.CharField(db_index=True, max_length=255, verbose_name="type")),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "api_version",
+                    models.CharField(blank=True, max_length=64, verbose_name="API version"),
+                ),
+                (
+                    "object_id",
+                    models.CharField(
+                        blank=True, db_index=True, max_length=255, verbose_name="object"
+                    ),
+                ),
+                ("stripe_created_at", models.DateTimeField(verbose_name="created at Stripe")),
+                ("payload", models.JSONField(verbose_name="payload")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("received", "received"),
+                            ("processed", "processed"),
+                            ("ignored", "not ours or not needed"),
+                            ("failed", "failed, comes again"),
+                            ("set_aside", "set aside for a person"),
+                        ],
+                        db_index=True,
+                        default="received",
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                ("outcome", models.CharField(blank=True, max_length=500, verbose_name="outcome")),
+                ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                (
+                    "received_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="received at"),
+                ),
+                (
+                    "processed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="processed at"),
+                ),
+            ],
+            options={
+                "verbose_name": "webhook event",
+                "verbose_name_plural": "webhook events",
+                "ordering": ["-received_at", "-pk"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("event_id", ""), _negated=True),
+                        name="shop_payments_event_has_id",
+                    )
+                ],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("currency", django.db.models.functions.text.Lower("currency"))),
+                name="shop_payments_order_currency_lower",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("status__in", ["open", "cancelled"])),
+                name="shop_payments_order_status_known",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="orderline",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quantity__gte", 1)),
+                name="shop_payments_orderline_quantity_positive",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="orderpayment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "unpaid",
+                            "pending",
+                            "authorized",
+                            "paid",
+                            "partially_refunded",
+                            "refunded",
+                        ],
+                    )
+                ),
+                name="shop_payments_orderpayment_status_known",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="orderpayment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("paid_at__isnull", False),
+                    (
+                        "status__in",
+                        [
+                            "unpaid",
+                            "pending",
+                            "authorized",
+                        ],
+                    ),
+                    _connector="OR",
+                ),
+                name="shop_payments_orderpayment_paid_has_time",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymenthistory",
+            index=models.Index(
+                condition=models.Q(("dispatched_at", None), ("needs_dispatch", True)),
+                fields=["created_at"],
+                name="shop_payments_undispatched",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="paymenthistory",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "order_paid")),
+                fields=("order_payment",),
+                name="shop_payments_order_paid_once",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="reviewitem",
+            constraint=models.UniqueConstraint(
+                fields=("payment_intent", "reason"), name="shop_payments_review_once_per_reason"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="reviewitem",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("resolved_at__isnull", False), ("resolution", ""), _connector="OR"
+                ),
+                name="shop_payments_review_resolution_has_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="stripeattempt",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("operation__in", ["create_intent", "update_intent"]), ("outcome", "pending")
+                ),
+                fields=("order_payment",),
+                name="shop_payments_one_pending_intent_attempt",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="stripeattempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("finished_at__isnull", True), ("outcome", "pending")),
+                    models.Q(
+                        models.Q(("outcome", "pending"), _negated=True),
+                        ("finished_at__isnull", False),
+                    ),
+                    _connector="OR",
+                ),
+                name="shop_payments_attempt_finished_has_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="paymentintent",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "canceled",
+                            "missing",
+                            "succeeded",
+                        ],
+                    ),
+                    _negated=True,
+                ),
+                fields=("order_payment",),
+                name="shop_payments_one_open_intent_per_order",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="paymentintent",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("verdict", "accepted")),
+                fields=("order_payment",),
+                name="shop_payments_one_accepted_intent_per_order",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="paymentintent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("verdict", ""),
+                    ("status", "succeeded"),
+                    _connector="OR",
+                ),
+                name="shop_payments_intent_judged_only_when_succeeded",
+            ),
+        ),
+    ]

@@ -1,0 +1,156 @@
+"""Keys of the programs that call the API."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+_TOUCH_INTERVAL = timedelta(minutes=1)
+"""``last_used_at`` is written at most this often: it is for people, not for statistics."""
+
+
+class APIKeyScope(models.TextChoices):
+    """What a key may do."""
+
+    STOREFRONT = "storefront", _("storefront: create payment intents for customers")
+    PAYMENTS = "payments", _("payments: mark orders as paid")
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def validate_scopes(value: object) -> None:
+    """Accept a non-empty list of known scopes without repetition.
+
+    Raises:
+        ValidationError: naming the scopes that exist.
+    """
+    known = set(APIKeyScope.values)
+    if (
+        not isinstance(value, list)
+        or not value
+        or len(set(map(str, value))) != len(value)
+        or not known.issuperset(map(str, value))
+    ):
+        raise ValidationError(
+            _("Scopes are a list of: %(scopes)s."),
+            params={"scopes": ", ".join(APIKeyScope.values)},
+        )
+
+
+class APIKeyQuerySet(models.QuerySet["APIKey"]):
+    """Keys, issued and found."""
+
+    def issue(
+        self,
+        *,
+        label: str,
+        scopes: list[str],
+        expires_at: datetime | None = None,
+    ) -> tuple[APIKey, str]:
+        """Create a key; return it with its secret, which cannot be had again.
+
+        Several keys may share a label, so that a client can be moved from one to the next.
+
+        Raises:
+            ValidationError: no label, an unknown scope, or an expiry in the past.
+        """
+        prefix = secrets.token_hex(4)
+        secret = f"spk_{prefix}_{secrets.token_urlsafe(32)}"
+        key = APIKey(
+            prefix=prefix,
+            digest=_digest(secret),
+            label=label.strip(),
+            scopes=scopes,
+            expires_at=expires_at,
+        )
+        if expires_at is not None and expires_at <= timezone.now():
+            raise ValidationError({"expires_at": _("The expiry lies in the past.")})
+        key.full_clean()
+        key.save(force_insert=True)
+        return key, secret
+
+    def find_by_secret(self, secret: str) -> APIKey | None:
+        """Return the key with this secret, live or not; None where there is none.
+
+        The random part has 256 bits, so a plain SHA-256 is enough to store, and one look-up by
+        the public prefix is enough to find.
+        """
+        parts = secret.split("_", 2)
+        if len(parts) != 3 or parts[0] != "spk" or not parts[1].isalnum() or not secret.isascii():
+            return None
+        key = self.filter(prefix=parts[1][:16]).first()
+        if key is None or not hmac.compare_digest(key.digest, _digest(secret)):
+            return None
+        return key
+
+
+class APIKey(models.Model):
+    """A key, known by the digest of its secret."""
+
+    prefix = models.CharField(
+        _("prefix"), max_length=16, unique=True, help_text=_("Names the key in lists and logs.")
+    )
+    digest = models.CharField(max_length=64, editable=False)
+    label = models.CharField(_("client"), max_length=100)
+    scopes = models.JSONField(_("scopes"), default=list, validators=[validate_scopes])
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
+
+    objects = APIKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering: ClassVar[list[str]] = ["label", "-created_at"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=~models.Q(label=""), name="shop_payments_apikey_has_label"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.prefix})"
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether somebody has revoked it."""
+        return self.revoked_at is not None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it opens anything now."""
+        return not self.is_revoked and not self.is_expired
+
+    def allows(self, scope: str) -> bool:
+        """Tell whether the key has this scope."""
+        return scope in self.scopes
+
+    def revoke(self) -> None:
+        """Make the key useless from now on; a second call changes nothing."""
+        if self.revoked_at is None:
+            self.revoked_at = timezone.now()
+            self.save(update_fields=["revoked_at"])
+
+    def touch(self) -> None:
+        """Note that the key was used, at most once a minute."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at > _TOUCH_INTERVAL:
+            self.last_used_at = now
+            self.save(update_fields=["last_used_at"])

@@ -1,0 +1,60 @@
+"""The inbox of Stripe's events."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class WebhookEvent(models.Model):
+    """An event that Stripe signed, kept with what came of it.
+
+    ``payload`` is the event without any client secret in it.
+    """
+
+    class Status(models.TextChoices):
+        """What came of the event."""
+
+        RECEIVED = "received", _("received")
+        PROCESSED = "processed", _("processed")
+        IGNORED = "ignored", _("not ours or not needed")
+        FAILED = "failed", _("failed, comes again")
+        SET_ASIDE = "set_aside", _("set aside for a person")
+
+    MAX_ATTEMPTS = 20
+    """After so many failures an event is set aside instead of being asked for again."""
+
+    event_id = models.CharField(_("event id"), max_length=255, unique=True)
+    type = models.CharField(_("type"), max_length=255, db_index=True)
+    livemode = models.BooleanField(_("live mode"))
+    api_version = models.CharField(_("API version"), max_length=64, blank=True)
+    object_id = models.CharField(_("object"), max_length=255, blank=True, db_index=True)
+    stripe_created_at = models.DateTimeField(_("created at Stripe"))
+    payload = models.JSONField(_("payload"))
+    status = models.CharField(
+        _("status"), max_length=16, choices=Status.choices, default=Status.RECEIVED, db_index=True
+    )
+    outcome = models.CharField(_("outcome"), max_length=500, blank=True)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    received_at = models.DateTimeField(_("received at"), auto_now_add=True)
+    processed_at = models.DateTimeField(_("processed at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("webhook event")
+        verbose_name_plural = _("webhook events")
+        ordering: ClassVar[list[str]] = ["-received_at", "-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=~models.Q(event_id=""), name="shop_payments_event_has_id"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.event_id}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will be done with it unless a person says so."""
+        return self.status in {self.Status.PROCESSED, self.Status.IGNORED, self.Status.SET_ASIDE}

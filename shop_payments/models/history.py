@@ -1,0 +1,137 @@
+"""What happened to a payment, when, from where and by whom: append-only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any, ClassVar, NoReturn
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.models.payments import OrderPayment, PaymentIntent
+
+
+class FactKind(models.TextChoices):
+    """The kinds of facts. Those in ``services.history.SIGNALS`` are told to the host."""
+
+    INTENT_CREATED = "intent_created", _("payment intent created")
+    INTENT_UPDATED = "intent_updated", _("payment intent updated")
+    STATUS_CHANGED = "status_changed", _("status changed")
+    INTENT_MISSING = "intent_missing", _("payment intent missing at Stripe")
+    PAYMENT_FAILED = "payment_failed", _("payment failed")
+    PAYMENT_PROCESSING = "payment_processing", _("payment processing")
+    PAYMENT_AUTHORIZED = "payment_authorized", _("payment authorized")
+    ORDER_PAID = "order_paid", _("order paid")
+    REVIEW_NEEDED = "review_needed", _("needs review")
+
+
+class Source(models.TextChoices):
+    """Where a change came from."""
+
+    API = "api", _("API")
+    WEBHOOK = "webhook", _("webhook")
+    ADMIN = "admin", _("admin")
+    COMMAND = "command", _("command")
+    RECONCILE = "reconcile", _("reconcile")
+
+
+class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
+    """Facts: added and read, never changed."""
+
+    def undispatched(self) -> PaymentHistoryQuerySet:
+        """Keep the facts that the host has not been told of, oldest first."""
+        return self.filter(needs_dispatch=True, dispatched_at=None).order_by("pk")
+
+    def mark_dispatched(self, fact: PaymentHistory) -> None:
+        """Note that every receiver has returned."""
+        now = timezone.now()
+        super().filter(pk=fact.pk).update_dispatched_at(now)
+        fact.dispatched_at = now
+
+    def update_dispatched_at(self, moment: Any) -> int:
+        """Set the one column that changes after the insert."""
+        return super().update(dispatched_at=moment)
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise TypeError("the payment history is append-only")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("the payment history is append-only")
+
+
+class PaymentHistory(models.Model):
+    """One fact. ``fact_id`` lets a receiver recognise a repetition."""
+
+    fact_id = models.UUIDField(_("fact id"), unique=True, default=uuid.uuid4, editable=False)
+    order_payment = models.ForeignKey(
+        OrderPayment,
+        on_delete=models.PROTECT,
+        related_name="history",
+        verbose_name=_("order payment"),
+    )
+    payment_intent = models.ForeignKey(
+        PaymentIntent,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="history",
+        verbose_name=_("payment intent"),
+    )
+    kind = models.CharField(_("what"), max_length=32, choices=FactKind.choices)
+    source = models.CharField(_("source"), max_length=16, choices=Source.choices)
+    actor = models.CharField(_("by"), max_length=255, blank=True)
+    request_id = models.CharField(_("Stripe request id"), max_length=255, blank=True)
+    data = models.JSONField(_("figures"), default=dict)
+    needs_dispatch = models.BooleanField(_("told to the host"), default=False)
+    dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
+    created_at = models.DateTimeField(_("when"), auto_now_add=True)
+
+    objects = PaymentHistoryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("payment history")
+        verbose_name_plural = _("payment history")
+        ordering: ClassVar[list[str]] = ["-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["order_payment"],
+                condition=Q(kind="order_paid"),
+                name="shop_payments_order_paid_once",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["created_at"],
+                condition=Q(needs_dispatch=True, dispatched_at=None),
+                name="shop_payments_undispatched",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    @property
+    def sentence(self) -> str:
+        """The fact in words, for people."""
+        words = str(self.get_kind_display())
+        if detail := self.data.get("detail"):
+            words = f"{words}: {detail}"
+        return f"{words} ({self.get_source_display()})"
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        if not self._state.adding:
+            raise TypeError("the payment history is append-only")
+        super().save(force_insert=True, using=using)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("the payment history is append-only")

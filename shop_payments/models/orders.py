@@ -1,0 +1,168 @@
+"""The bundled order, for shops that have none of their own."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.validators import MinLengthValidator, MinValueValidator, RegexValidator
+from django.db import IntegrityError, models, transaction
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+"""No 0/O and 1/I: order numbers are read over the telephone."""
+
+_NUMBER_LENGTHS = (4, 4, 4, 6, 8, 12)
+"""Random characters of each draw: four collide on a busy day, twelve never do."""
+
+
+def draw_order_number(length: int = _NUMBER_LENGTHS[0]) -> str:
+    """Return a random ``ORD-YYYYMMDD-XXXX`` (today's date in the project's time zone)."""
+    suffix = "".join(secrets.choice(NUMBER_ALPHABET) for _ in range(length))
+    return f"ORD-{timezone.localdate():%Y%m%d}-{suffix}"
+
+
+class OrderQuerySet(models.QuerySet["Order"]):
+    """Orders, read and created."""
+
+    def placed_by(self, user: Any) -> OrderQuerySet:
+        """Keep the orders of this customer."""
+        return self.filter(customer=user)
+
+    def with_lines(self) -> OrderQuerySet:
+        """Load the lines along, in one query more."""
+        return self.prefetch_related("lines")
+
+    def create_numbered(self, **values: Any) -> Order:
+        """Create an order under a number that no other order has.
+
+        Raises:
+            IntegrityError: the values break a constraint other than the number's.
+        """
+        order = Order(**values)
+        order.save_numbered()
+        return order
+
+
+class Order(models.Model):
+    """An order: who buys what, in which currency. Whether it is paid is OrderPayment's to say."""
+
+    class Status(models.TextChoices):
+        """Whether the shop still wants the order."""
+
+        OPEN = "open", _("open")
+        CANCELLED = "cancelled", _("cancelled")
+
+    number = models.CharField(
+        _("number"),
+        max_length=32,
+        unique=True,
+        error_messages={"unique": _("Another order has this number.")},
+    )
+    customer = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("customer"),
+    )
+    email = models.EmailField(_("receipt e-mail"), blank=True)
+    currency = models.CharField(
+        _("currency"),
+        max_length=3,
+        default="usd",
+        validators=[RegexValidator(r"\A[a-z]{3}\Z", _("Three lower-case letters, e.g. usd."))],
+    )
+    status = models.CharField(
+        _("status"), max_length=16, choices=Status.choices, default=Status.OPEN
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(currency=Lower("currency")), name="shop_payments_order_currency_lower"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["open", "cancelled"]),
+                name="shop_payments_order_status_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def amount(self) -> int:
+        """The total in minor units of :attr:`currency`."""
+        return sum(line.amount for line in self.lines.all())
+
+    def save_numbered(self) -> None:
+        """Insert this order under a free number, drawing again (then longer) where one is taken."""
+        for length in _NUMBER_LENGTHS:
+            self.number = draw_order_number(length)
+            try:
+                with transaction.atomic():
+                    self.save(force_insert=True)
+            except IntegrityError:
+                if not Order.objects.filter(number=self.number).exists():
+                    raise
+                continue
+            return
+        raise IntegrityError("no free order number was found")
+
+
+class OrderLineQuerySet(models.QuerySet["OrderLine"]):
+    """Lines, summed."""
+
+    def total_amount(self) -> int:
+        """Return the sum in minor units (0 for no lines)."""
+        total: int | None = self.aggregate(total=Sum(F("unit_amount") * F("quantity")))["total"]
+        return total or 0
+
+
+class OrderLine(models.Model):
+    """So many of one thing at one price."""
+
+    order = models.ForeignKey(
+        Order, on_delete=models.CASCADE, related_name="lines", verbose_name=_("order")
+    )
+    name = models.CharField(_("name"), max_length=500, validators=[MinLengthValidator(1)])
+    description = models.TextField(_("description"), blank=True)
+    unit_amount = models.PositiveBigIntegerField(
+        _("unit price"), help_text=_("In minor units: 5600 is 56.00 usd.")
+    )
+    quantity = models.PositiveIntegerField(
+        _("quantity"), default=1, validators=[MinValueValidator(1)]
+    )
+
+    objects = OrderLineQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("order line")
+        verbose_name_plural = _("order lines")
+        ordering: ClassVar[list[str]] = ["pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1), name="shop_payments_orderline_quantity_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.name}"
+
+    @property
+    def amount(self) -> int:
+        """Unit price times quantity, in minor units."""
+        return self.unit_amount * self.quantity

@@ -1,0 +1,354 @@
+"""The payment of an order, the intents that mirror Stripe's, and what we tried to do there."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.conf import order_model_label
+from shop_payments.lifecycle import (
+    CLOSED_STATUSES,
+    FINAL_STATUSES,
+    IntentFacts,
+    IntentStatus,
+    PaymentStatus,
+    Verdict,
+    derive_payment_status,
+    is_open,
+)
+from shop_payments.money import format_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_STATUS_LENGTH = 64
+"""Room for statuses that Stripe has not invented yet."""
+
+
+class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
+    """Payments, found and locked."""
+
+    def of_order(self, order_id: object) -> OrderPaymentQuerySet:
+        """Keep the payment of the order with this primary key."""
+        return self.filter(order_id=order_id)
+
+    def locked(self) -> OrderPaymentQuerySet:
+        """Lock the rows until the transaction ends.
+
+        The payment's row is the first lock that anything in this app takes. SQLite has no row
+        locks; there IMMEDIATE transactions and the constraints do the work.
+        """
+        return self.select_for_update(of=("self",))
+
+
+class OrderPayment(models.Model):
+    """What became of an order's money: one row an order, beside it and not in it.
+
+    ``status`` is derived from the mirrored intents and stored for lists and filters; it is
+    never set from anything else.
+    """
+
+    order = models.OneToOneField(
+        order_model_label(),
+        on_delete=models.PROTECT,
+        related_name="+",
+        verbose_name=_("order"),
+    )
+    status = models.CharField(
+        _("payment status"),
+        max_length=32,
+        choices=[(status.value, status.value.replace("_", " ")) for status in PaymentStatus],
+        default=PaymentStatus.UNPAID,
+        db_index=True,
+    )
+    needs_review = models.BooleanField(_("needs review"), default=False, db_index=True)
+    paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = OrderPaymentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("order payment")
+        verbose_name_plural = _("order payments")
+        ordering: ClassVar[list[str]] = ["-updated_at", "-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(status__in=[status.value for status in PaymentStatus]),
+                name="shop_payments_orderpayment_status_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(paid_at__isnull=False)
+                | Q(
+                    status__in=[
+                        PaymentStatus.UNPAID,
+                        PaymentStatus.PENDING,
+                        PaymentStatus.AUTHORIZED,
+                    ]
+                ),
+                name="shop_payments_orderpayment_paid_has_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.order_id}: {self.status}"
+
+    @property
+    def is_paid(self) -> bool:
+        """Whether goods may be released."""
+        return self.status == PaymentStatus.PAID
+
+    def refresh_status(self, intents: Iterable[PaymentIntent]) -> bool:
+        """Derive :attr:`status` from all of this payment's intents; tell whether it changed."""
+        before = self.status
+        self.status = derive_payment_status(intent.facts for intent in intents)
+        return self.status != before
+
+
+class PaymentIntentQuerySet(models.QuerySet["PaymentIntent"]):
+    """Intents, found."""
+
+    def open(self) -> PaymentIntentQuerySet:
+        """Keep the intents that may still take money, unknown statuses included."""
+        return self.exclude(status__in=CLOSED_STATUSES)
+
+    def of_payments(self, payments: Iterable[OrderPayment]) -> PaymentIntentQuerySet:
+        """Keep the intents of these payments, oldest first."""
+        return self.filter(order_payment__in=list(payments)).order_by("pk")
+
+
+class PaymentIntent(models.Model):
+    """A mirror of one PaymentIntent at Stripe. Its client secret is never stored."""
+
+    order_payment = models.ForeignKey(
+        OrderPayment,
+        on_delete=models.PROTECT,
+        related_name="payment_intents",
+        verbose_name=_("order payment"),
+    )
+    stripe_id = models.CharField(_("Stripe id"), max_length=255, unique=True)
+    attempt = models.OneToOneField(
+        "StripeAttempt",
+        on_delete=models.PROTECT,
+        related_name="created_intent",
+        verbose_name=_("created by attempt"),
+    )
+    status = models.CharField(_("status"), max_length=_STATUS_LENGTH)
+    verdict = models.CharField(
+        _("verdict"),
+        max_length=32,
+        blank=True,
+        default=Verdict.NONE,
+        choices=[
+            (verdict.value, verdict.value.replace("_", " ")) for verdict in Verdict if verdict
+        ],
+        help_text=_("Whether the money that came pays the order."),
+    )
+    amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
+    amount_received = models.PositiveBigIntegerField(_("amount received"), default=0)
+    amount_capturable = models.PositiveBigIntegerField(_("amount capturable"), default=0)
+    currency = models.CharField(_("currency"), max_length=3)
+    livemode = models.BooleanField(_("live mode"))
+    fingerprint = models.CharField(
+        _("fingerprint"),
+        max_length=64,
+        help_text=_("SHA-256 of the parameters last sent; tells whether the order has changed."),
+    )
+    payment_method = models.CharField(_("payment method"), max_length=255, blank=True)
+    latest_charge = models.CharField(_("latest charge"), max_length=255, blank=True)
+    last_error_code = models.CharField(_("last error"), max_length=255, blank=True)
+    last_decline_code = models.CharField(_("last decline code"), max_length=255, blank=True)
+    last_error_key = models.CharField(max_length=255, blank=True, editable=False)
+    cancellation_reason = models.CharField(_("cancellation reason"), max_length=255, blank=True)
+    stripe_created_at = models.DateTimeField(_("created at Stripe"))
+    created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    version = models.PositiveIntegerField(
+        default=0,
+        editable=False,
+        help_text=_("Grows with each change; a fetched answer is written only onto the same one."),
+    )
+
+    objects = PaymentIntentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("payment intent")
+        verbose_name_plural = _("payment intents")
+        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["order_payment"],
+                condition=~Q(status__in=sorted(CLOSED_STATUSES)),
+                name="shop_payments_one_open_intent_per_order",
+            ),
+            models.UniqueConstraint(
+                fields=["order_payment"],
+                condition=Q(verdict=Verdict.ACCEPTED),
+                name="shop_payments_one_accepted_intent_per_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(verdict=Verdict.NONE) | Q(status=IntentStatus.SUCCEEDED),
+                name="shop_payments_intent_judged_only_when_succeeded",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.stripe_id
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still take money."""
+        return is_open(self.status)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether Stripe will never change it again."""
+        return self.status in FINAL_STATUSES
+
+    @property
+    def facts(self) -> IntentFacts:
+        """What the payment status is derived from."""
+        return IntentFacts(status=self.status, verdict=self.verdict)
+
+    @property
+    def amount_display(self) -> str:
+        """The amount as a person writes it, with its currency."""
+        return f"{format_amount(self.amount, self.currency)} {self.currency.upper()}"
+
+
+class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):
+    """Attempts, found."""
+
+    def pending(self) -> StripeAttemptQuerySet:
+        """Keep the attempts whose outcome is not known."""
+        return self.filter(outcome=StripeAttempt.Outcome.PENDING)
+
+    def claim(self, attempt: StripeAttempt, *, now: datetime) -> bool:
+        """Take over ``attempt`` for this process; false where another was quicker."""
+        # An expired key is never sent again, so the time of the last sending stays what it was.
+        last_sent_at = attempt.last_sent_at if attempt.key_expired else now
+        claimed = (
+            self.pending()
+            .filter(pk=attempt.pk, claimed_at=attempt.claimed_at)
+            .update(claimed_at=now, last_sent_at=last_sent_at)
+        )
+        if claimed:
+            attempt.claimed_at, attempt.last_sent_at = now, last_sent_at
+        return bool(claimed)
+
+
+class StripeAttempt(models.Model):
+    """A write to Stripe, committed before it is sent.
+
+    Note [Attempt rows]
+    ~~~~~~~~~~~~~~~~~~~
+    The primary key is the idempotency key, and ``params`` is exactly what is sent. Whatever
+    kills the process after the commit, the next call (or the sweeper) sends the same key with
+    the same parameters, also if the order has changed meanwhile, and Stripe answers as it did or
+    would have done. The partial unique constraint allows one unfinished attempt an order, so two
+    processes can never both be creating an intent.
+
+    Claiming is only courtesy: it keeps a second process from sending the same request while the
+    first still waits for its answer. If both send it, Stripe executes it once.
+
+    See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
+    """
+
+    class Operation(models.TextChoices):
+        """What is written at Stripe."""
+
+        CREATE_INTENT = "create_intent", _("create payment intent")
+        UPDATE_INTENT = "update_intent", _("update payment intent")
+
+    class Outcome(models.TextChoices):
+        """What came of it."""
+
+        PENDING = "pending", _("not known yet")
+        SUCCEEDED = "succeeded", _("succeeded")
+        FAILED = "failed", _("refused by Stripe")
+        ABANDONED = "abandoned", _("had no effect")
+
+    KEY_LIFETIME = timedelta(hours=23)
+    """Stripe keeps an idempotency key for 24 h; past 23 h the object is looked up instead."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    order_payment = models.ForeignKey(
+        OrderPayment,
+        on_delete=models.PROTECT,
+        related_name="attempts",
+        verbose_name=_("order payment"),
+    )
+    operation = models.CharField(_("operation"), max_length=32, choices=Operation.choices)
+    target = models.CharField(
+        _("target"), max_length=255, blank=True, help_text=_("The object that is changed.")
+    )
+    target_version = models.PositiveIntegerField(
+        default=0, editable=False, help_text=_("The mirror's version when this was planned.")
+    )
+    params = models.JSONField(_("parameters as sent"))
+    livemode = models.BooleanField(_("live mode"))
+    outcome = models.CharField(
+        _("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.PENDING
+    )
+    stripe_object_id = models.CharField(_("Stripe object"), max_length=255, blank=True)
+    request_id = models.CharField(_("Stripe request id"), max_length=255, blank=True)
+    error_code = models.CharField(_("error code"), max_length=255, blank=True)
+    http_status = models.PositiveIntegerField(_("HTTP status"), default=0)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
+    last_sent_at = models.DateTimeField(_("last sent at"), null=True, blank=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+
+    objects = StripeAttemptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("Stripe attempt")
+        verbose_name_plural = _("Stripe attempts")
+        ordering: ClassVar[list[str]] = ["-created_at"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["order_payment"],
+                condition=Q(outcome="pending", operation__in=["create_intent", "update_intent"]),
+                name="shop_payments_one_pending_intent_attempt",
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome="pending", finished_at__isnull=True)
+                | (~Q(outcome="pending") & Q(finished_at__isnull=False)),
+                name="shop_payments_attempt_finished_has_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.id}"
+
+    @property
+    def key_expired(self) -> bool:
+        """Whether Stripe may have forgotten the idempotency key."""
+        return timezone.now() - self.created_at > self.KEY_LIFETIME
+
+    def is_claimed(self, *, within: timedelta, now: datetime) -> bool:
+        """Tell whether a process has sent this within the last moments and may still wait."""
+        return self.claimed_at is not None and now - self.claimed_at < within
+
+    def finish(self, outcome: str, *, if_pending: bool = True, **figures: Any) -> bool:
+        """Write the outcome and what is known of it; false where it was known before.
+
+        ``if_pending=False`` overwrites: an attempt that seemed to have had no effect had one.
+        """
+        self.outcome, self.finished_at = outcome, timezone.now()
+        for name, value in figures.items():
+            setattr(self, name, value)
+        rows = type(self).objects.filter(pk=self.pk)
+        rows = rows.pending() if if_pending else rows
+        return bool(rows.update(outcome=outcome, finished_at=self.finished_at, **figures))
+
+    def release(self, **figures: Any) -> None:
+        """Let the next caller send this at once: what came of it is not known."""
+        self.claimed_at = None
+        type(self).objects.pending().filter(pk=self.pk).update(claimed_at=None, **figures)
