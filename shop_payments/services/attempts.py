@@ -1,0 +1,190 @@
+"""Send an attempt's saved request to Stripe and record what came of it.
+
+See Note [Attempt rows] in ``models/payments.py`` for why a request is saved before it is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from shop_payments.exceptions import (
+    GatewayError,
+    IdempotencyKeyInUse,
+    IdempotencyMismatch,
+    ObjectMissing,
+    UnexpectedState,
+)
+from shop_payments.gateway import get_gateway
+from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.mirror import adopt_intent, lock_payment, mark_missing, write_intent
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import PaymentIntentResult
+
+logger = logging.getLogger("shop_payments")
+
+_CLOCK_SKEW = timedelta(minutes=10)
+"""How far Stripe's clock and ours may be apart when an object is looked for by its creation."""
+
+
+def fingerprint_of(params: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what an intent should look like, whoever created it.
+
+    Two orders' states are the same payment if and only if their fingerprints are equal: the
+    attempt's id and keys that are sent only to unset something do not count.
+    """
+    metadata = {
+        key: value
+        for key, value in params.get("metadata", {}).items()
+        if key != "attempt_id" and value != ""
+    }
+    core = {
+        "amount": params["amount"],
+        "currency": params["currency"],
+        "description": params["description"],
+        "receipt_email": params.get("receipt_email") or "",
+        "metadata": metadata,
+    }
+    text = json.dumps(core, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResult | None:
+    """Send ``attempt`` (which the caller has claimed) and record the outcome.
+
+    Returns the intent as Stripe described it in an answer that is certainly fresh. None means:
+    the attempt is finished, but what Stripe says now has to be asked for (the answer was a
+    repetition, a webhook was quicker, or the attempt turned out to have had no effect).
+
+    Raises:
+        GatewayError: refused (the attempt is finished as failed), or retryable (it stays pending,
+            free to be claimed by the next call).
+    """
+    if attempt.key_expired:
+        _resolve_by_lookup(attempt, origin=origin)
+        return None
+    try:
+        intent = _call_stripe(attempt)
+    except GatewayError as error:
+        if _must_look_up(error):
+            _resolve_by_lookup(attempt, origin=origin)
+            return None
+        _record_error(attempt, error, origin=origin)
+        if isinstance(error, UnexpectedState | ObjectMissing):
+            return None
+        raise
+    written = _record_success(attempt, intent, origin=origin)
+    return intent if written and not intent.replayed else None
+
+
+def _call_stripe(attempt: StripeAttempt) -> PaymentIntentResult:
+    gateway = get_gateway()
+    key = str(attempt.pk)
+    if attempt.operation == StripeAttempt.Operation.CREATE_INTENT:
+        return gateway.create_payment_intent(attempt.params, idempotency_key=key)
+    return gateway.update_payment_intent(attempt.target, attempt.params, idempotency_key=key)
+
+
+def _must_look_up(error: GatewayError) -> bool:
+    """Whether sending the same key again can never tell what happened.
+
+    Stripe repeats a saved 5xx for as long as it keeps the key, and an idempotency error says only
+    that the key has been used.
+    """
+    return isinstance(error, IdempotencyMismatch) or (error.effect_unknown and error.replayed)
+
+
+def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin) -> bool:
+    """Write the answer onto the mirror; false where the row already knew something newer."""
+    sent = fingerprint_of(attempt.params)
+    with transaction.atomic(durable=True):
+        locked = lock_payment(attempt.order_payment_id)
+        row = locked.intent(intent.id)
+        if row is None:
+            adopted = adopt_intent(locked, attempt, intent, fingerprint=sent, origin=origin)
+            is_news = adopted is not None
+        else:
+            first = attempt.finish(
+                StripeAttempt.Outcome.SUCCEEDED,
+                stripe_object_id=intent.id,
+                request_id=intent.request_id[:255],
+                http_status=200,
+            )
+            is_news = first and _is_newer(attempt, row, intent)
+            if is_news:
+                write_intent(locked, row, intent, origin=origin, updated_to=sent)
+            elif first and attempt.operation == StripeAttempt.Operation.UPDATE_INTENT:
+                # What was sent is known although the state is not: the next look fetches it.
+                row.fingerprint = sent
+                row.save(update_fields=["fingerprint"])
+    dispatch(locked.facts)
+    return is_news
+
+
+def _is_newer(attempt: StripeAttempt, row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+    """Whether an answer to an update describes a later state than the row does."""
+    return (
+        attempt.operation == StripeAttempt.Operation.UPDATE_INTENT
+        and not intent.replayed
+        and row.version == attempt.target_version
+    )
+
+
+def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> None:
+    """Finish a refused attempt, or free one whose outcome is unknown for the next caller."""
+    logger.warning(
+        "Stripe %s for %s: %s (status %s, code %s, request %s)",
+        "unavailable" if error.retryable else "refused",
+        attempt,
+        error,
+        error.http_status,
+        error.code,
+        error.request_id,
+    )
+    with transaction.atomic(durable=True):
+        locked = lock_payment(attempt.order_payment_id)
+        figures = {
+            "request_id": error.request_id[:255],
+            "error_code": error.code[:255],
+            "http_status": error.http_status,
+        }
+        if not error.retryable:
+            first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
+            row = locked.intent(attempt.target)
+            if first and isinstance(error, ObjectMissing) and row is not None:
+                mark_missing(locked, row, origin=origin)
+        elif not isinstance(error, IdempotencyKeyInUse):
+            attempt.release(**figures)
+    dispatch(locked.facts)
+
+
+def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
+    """Find out from Stripe's objects what became of an attempt, and finish it.
+
+    For a create: the intent that carries the attempt's id, created between the commit of the
+    attempt and its last sending. For an update: nothing to look for, the caller fetches the
+    intent and compares.
+
+    Raises:
+        GatewayError: Stripe could not be asked; the attempt stays pending.
+    """
+    found = None
+    if attempt.operation == StripeAttempt.Operation.CREATE_INTENT:
+        last_sent = attempt.last_sent_at or attempt.created_at
+        found = get_gateway().find_created_intent(
+            str(attempt.pk), since=attempt.created_at - _CLOCK_SKEW, until=last_sent + _CLOCK_SKEW
+        )
+    if found is not None:
+        _record_success(attempt, found, origin=origin)
+        return
+    with transaction.atomic(durable=True):
+        lock_payment(attempt.order_payment_id)
+        attempt.finish(StripeAttempt.Outcome.ABANDONED)

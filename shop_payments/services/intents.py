@@ -1,0 +1,376 @@
+"""Create, reuse or update an order's payment intent.
+
+Note [One call, two short transactions]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+A request locks the order's payment, decides, commits what it is going to do, and lets go. Then it
+calls Stripe, with no transaction open. Then it locks again and writes down the answer. Whoever
+comes in between sees the committed attempt and waits for it instead of doing the same.
+
+After anything unexpected (a lost race, a repeated answer, an intent that changed its status) the
+request does not patch up what it knows but starts over and decides again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import (
+    ConfigurationError,
+    OrderAlreadyPaid,
+    OrderNotFound,
+    OrderNotPayable,
+    PaymentAuthorized,
+    PaymentInReview,
+    PaymentIntentInProgress,
+    PaymentProcessing,
+)
+from shop_payments.gateway import PaymentIntentResult
+from shop_payments.lifecycle import (
+    FINAL_STATUSES,
+    UPDATABLE_STATUSES,
+    IntentStatus,
+    PaymentStatus,
+)
+from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
+from shop_payments.money import format_amount
+from shop_payments.orders import OrderAdapter, OrderSnapshot, get_order_adapter, take_snapshot
+from shop_payments.services.attempts import fingerprint_of, send_attempt
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.mirror import (
+    LockedPayment,
+    find_and_lock_payment,
+    mark_missing,
+    refresh_intent,
+)
+
+METADATA_VALUE_LIMIT = 500
+"""Characters in one of Stripe's metadata values."""
+
+_DESCRIPTION_LIMIT = 1000
+_MAX_ROUNDS = 8
+"""How often a request decides anew before it gives up; two are usual when something happened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntentView:
+    """An order's intent as Stripe has just described it, beside what the order wants."""
+
+    intent: PaymentIntentResult
+    snapshot: OrderSnapshot
+
+    @property
+    def amount_decimal(self) -> str:
+        """The intent's amount as a decimal string in its currency's own digits."""
+        return format_amount(self.intent.amount, self.intent.currency)
+
+
+def create_payment_intent(
+    *, order_id: object, user: Any, any_order: bool = False, origin: Origin
+) -> IntentView:
+    """Return the open intent of an order, created or brought up to date where needed.
+
+    The order must be one that ``user`` may pay, unless ``any_order`` (for staff). Exactly one call
+    to Stripe where nothing goes wrong and no other request is at it.
+
+    Raises:
+        OrderNotFound: no such order, or not this user's.
+        OrderAlreadyPaid, OrderNotPayable, PaymentProcessing, PaymentAuthorized, PaymentInReview:
+            the order's state forbids it.
+        PaymentIntentInProgress: another request is at it for more than ``INTENT_WAIT_SECONDS``.
+        AmountNotRepresentable, InvalidCurrency: the order cannot be paid as it stands.
+        GatewayError: Stripe refused, or could not be reached.
+    """
+    request = _Request(order_id, user, any_order, origin)
+    patience = _Patience(get_config().INTENT_WAIT_SECONDS)
+    for _round in range(_MAX_ROUNDS):
+        plan = _make_plan(request, patience)
+        intent = _carry_out(plan, origin=origin)
+        if intent is not None:
+            return IntentView(intent=intent, snapshot=plan.snapshot)
+    raise PaymentIntentInProgress("The payment intent keeps changing. Try again in a moment.")
+
+
+# --- deciding -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Request:
+    order_id: object
+    user: Any
+    any_order: bool
+    origin: Origin
+
+    def find_order(self, adapter: OrderAdapter, pk: object) -> Any | None:
+        return adapter.find(pk) if self.any_order else adapter.find_for_user(pk, self.user)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """One call to Stripe."""
+
+    snapshot: OrderSnapshot
+    step: StripeAttempt | PaymentIntent
+    """The attempt to send, or the intent to fetch."""
+
+    taken_over: bool = False
+    """Whether the attempt was another request's, for what the order was then."""
+
+    facts: tuple[PaymentHistory, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Wait:
+    attempt: StripeAttempt
+
+
+class _Patience:
+    """How long one request waits for another, in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self.claim_time = timedelta(seconds=seconds)
+        self._deadline = time.monotonic() + seconds
+        self._pause = 0.02
+
+    def wait_for(self, attempt: StripeAttempt) -> None:
+        """Return when ``attempt`` is finished or free, without holding anything meanwhile."""
+        waiting = StripeAttempt.objects.pending().filter(
+            pk=attempt.pk, claimed_at=attempt.claimed_at
+        )
+        while True:
+            if time.monotonic() > self._deadline:
+                raise PaymentIntentInProgress(
+                    "Another request is creating this payment intent. Try again in a moment."
+                )
+            time.sleep(self._pause)
+            self._pause = min(self._pause * 1.5, 0.25)
+            claim_is_old = not attempt.is_claimed(within=self.claim_time, now=timezone.now())
+            if claim_is_old or not waiting.exists():
+                return
+
+
+def _make_plan(request: _Request, patience: _Patience) -> _Plan:
+    collisions = 0
+    while True:
+        try:
+            with transaction.atomic(durable=True):
+                decision = _decide(request, patience)
+        except IntegrityError:
+            # Another request inserted the payment or its attempt first: now they can be seen.
+            collisions += 1
+            if collisions == _MAX_ROUNDS:
+                raise
+            continue
+        if isinstance(decision, _Plan):
+            dispatch(decision.facts)
+            return decision
+        patience.wait_for(decision.attempt)
+
+
+def _decide(request: _Request, patience: _Patience) -> _Plan | _Wait:
+    """Decide under the payment's lock what to do, and save the attempt if there is one."""
+    adapter = get_order_adapter()
+    pk = adapter.parse_id(request.order_id)
+    locked = None if pk is None else find_and_lock_payment(order_id=pk)
+    # Read under the lock: what was read before may be older than what its last holder saw.
+    order = None if pk is None else request.find_order(adapter, pk)
+    if order is None:
+        raise OrderNotFound("Order not found.")
+    if locked is not None:
+        _refuse_by_status(locked)
+    snapshot = take_snapshot(adapter, order)
+    if not snapshot.payable:
+        raise OrderNotPayable("The order is empty, free or cancelled.")
+    if locked is None:
+        locked = LockedPayment(OrderPayment.objects.create(order_id=order.pk), [])
+        return _Plan(snapshot=snapshot, step=_plan_create(locked, snapshot))
+    pending = locked.payment.attempts.pending().first()
+    if pending is not None and not _belongs_to_other_mode(pending.livemode):
+        return _take_over(pending, snapshot, patience)
+    if pending is not None:
+        pending.finish(StripeAttempt.Outcome.ABANDONED)
+    return _plan_for(locked, snapshot, request.origin)
+
+
+def _refuse_by_status(locked: LockedPayment) -> None:
+    status = locked.payment.status
+    if status == PaymentStatus.REFUNDED:
+        raise OrderNotPayable("The order has been refunded.")
+    if status in {PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED}:
+        raise OrderAlreadyPaid("The order has been paid.")
+    if locked.payment.needs_review:
+        raise PaymentInReview("A payment of this order is being reviewed by the shop.")
+
+
+def _take_over(
+    attempt: StripeAttempt, snapshot: OrderSnapshot, patience: _Patience
+) -> _Plan | _Wait:
+    """Finish what another request began, unless that one may still be at it."""
+    now = timezone.now()
+    if attempt.is_claimed(within=patience.claim_time, now=now):
+        return _Wait(attempt)
+    if not StripeAttempt.objects.all().claim(attempt, now=now):
+        return _Wait(attempt)
+    return _Plan(snapshot=snapshot, step=attempt, taken_over=True)
+
+
+def _plan_for(locked: LockedPayment, snapshot: OrderSnapshot, origin: Origin) -> _Plan:
+    row = locked.open_intent
+    if row is not None and _belongs_to_other_mode(row.livemode):
+        mark_missing(locked, row, origin=origin)
+        row = None
+    if row is None:
+        attempt = _plan_create(locked, snapshot)
+        return _Plan(snapshot=snapshot, step=attempt, facts=tuple(locked.facts))
+    params = build_params(locked.payment, snapshot)
+    if row.status in UPDATABLE_STATUSES and row.fingerprint != fingerprint_of(params):
+        return _Plan(snapshot=snapshot, step=_plan_update(locked, row, params))
+    return _Plan(snapshot=snapshot, step=row)
+
+
+def _belongs_to_other_mode(livemode: bool) -> bool:
+    """Whether something unfinished was begun with a test key and the key in use is live.
+
+    There is no money in test mode, so it may be left behind. The reverse may not.
+
+    Raises:
+        ConfigurationError: begun in live mode, and the key in use is a test key.
+    """
+    if livemode == get_config().livemode:
+        return False
+    if livemode:
+        raise ConfigurationError(
+            "This order has an unfinished payment in live mode, "
+            "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"
+        )
+    return True
+
+
+def _plan_create(locked: LockedPayment, snapshot: OrderSnapshot) -> StripeAttempt:
+    config = get_config()
+    params = build_params(locked.payment, snapshot)
+    attempt_id = uuid4()
+    params["metadata"]["attempt_id"] = str(attempt_id)
+    if config.AUTOMATIC_PAYMENT_METHODS:
+        params["automatic_payment_methods"] = {"enabled": True}
+    else:
+        params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
+    return _save_attempt(
+        id=attempt_id,
+        order_payment=locked.payment,
+        operation=StripeAttempt.Operation.CREATE_INTENT,
+        params={key: value for key, value in params.items() if value != ""},
+    )
+
+
+def _plan_update(
+    locked: LockedPayment, row: PaymentIntent, params: dict[str, Any]
+) -> StripeAttempt:
+    # Stripe merges metadata; an empty value takes a key away that an earlier state needed.
+    params["metadata"].setdefault("line_items_omitted", "")
+    return _save_attempt(
+        order_payment=locked.payment,
+        operation=StripeAttempt.Operation.UPDATE_INTENT,
+        target=row.stripe_id,
+        target_version=row.version,
+        params=params,
+    )
+
+
+def _save_attempt(**values: Any) -> StripeAttempt:
+    now = timezone.now()
+    return StripeAttempt.objects.create(
+        livemode=get_config().livemode, claimed_at=now, last_sent_at=now, **values
+    )
+
+
+# --- parameters ---------------------------------------------------------------------------------
+
+
+def build_params(payment: OrderPayment, snapshot: OrderSnapshot) -> dict[str, Any]:
+    """Return what the order's intent should look like at Stripe (amount in minor units)."""
+    shown, omitted = _line_items_text(snapshot)
+    metadata = {
+        "order_id": str(payment.order_id),
+        "order_number": snapshot.number[:METADATA_VALUE_LIMIT],
+        "line_items": shown,
+    }
+    if omitted:
+        metadata["line_items_omitted"] = str(omitted)
+    return {
+        "amount": snapshot.amount_due.amount,
+        "currency": snapshot.amount_due.currency,
+        "description": f"Payment for Order #{snapshot.number}"[:_DESCRIPTION_LIMIT],
+        "receipt_email": snapshot.receipt_email,
+        "metadata": metadata,
+    }
+
+
+def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
+    """Return compact JSON of as many lines as 500 characters hold, and how many are left out.
+
+    A first line that is too long for itself loses the end of its name and its description, so
+    that Stripe's dashboard shows something of every order.
+    """
+    lines = [
+        {
+            "name": item.name,
+            "amount": item.amount,
+            "currency": item.currency,
+            "quantity": item.quantity,
+            "description": item.description,
+        }
+        for item in snapshot.line_items
+    ]
+    for count in range(len(lines), 0, -1):
+        text = _compact(lines[:count])
+        if len(text) <= METADATA_VALUE_LIMIT:
+            return text, len(lines) - count
+    first = {**lines[0], "description": ""}
+    spare = METADATA_VALUE_LIMIT - len(_compact([{**first, "name": ""}]))
+    name = str(first["name"])
+    while len(_compact([{**first, "name": name}])) > METADATA_VALUE_LIMIT:
+        name = name[: min(len(name) - 1, spare)]
+    return _compact([{**first, "name": name}]), len(lines) - 1
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# --- carrying out -------------------------------------------------------------------------------
+
+
+def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
+    """Make the plan's one call to Stripe; None where the order must be looked at anew.
+
+    Raises:
+        PaymentError: the intent has gone too far to be paid.
+        GatewayError: Stripe refused, or could not be reached.
+    """
+    if isinstance(plan.step, PaymentIntent):
+        refreshed = refresh_intent(plan.step, origin=origin)
+        return None if refreshed is None else _payable(refreshed.intent)
+    intent = send_attempt(plan.step, origin=origin)
+    return None if plan.taken_over or intent is None else _payable(intent)
+
+
+def _payable(intent: PaymentIntentResult) -> PaymentIntentResult | None:
+    """Return the intent if the customer can go on with it; None where it has just been closed.
+
+    Raises:
+        PaymentProcessing, PaymentAuthorized: it cannot be paid now, and not paid twice.
+    """
+    if intent.status == IntentStatus.PROCESSING:
+        raise PaymentProcessing("A payment of this order is being processed.")
+    if intent.status == IntentStatus.REQUIRES_CAPTURE:
+        raise PaymentAuthorized("The order's payment is authorized and waits for capture.")
+    return None if intent.status in FINAL_STATUSES else intent

@@ -1,0 +1,448 @@
+"""Write what Stripe says of an intent onto its row, and draw the conclusions.
+
+Note [Whose word counts]
+~~~~~~~~~~~~~~~~~~~~~~~~
+Messages arrive in any order, late, and twice. Three rules make every order of arrival end in the
+same state:
+
+* a row in a final status never moves;
+* a message about a final status is believed as it stands, for Stripe never takes it back;
+* anything else is only a hint to fetch the intent, and what was fetched is written only if the
+  row is still at the version it had before the fetch. Otherwise somebody knew something newer,
+  and the caller looks again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import MoneyError, ObjectMissing
+from shop_payments.gateway import get_gateway
+from shop_payments.lifecycle import (
+    Claim,
+    IntentStatus,
+    PaymentStatus,
+    Proof,
+    Verdict,
+    is_open,
+    judge,
+)
+from shop_payments.models import (
+    FactKind,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+)
+from shop_payments.money import format_amount
+from shop_payments.orders import get_order_adapter, take_snapshot
+from shop_payments.services.history import Origin, add_fact, dispatch
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import PaymentIntentResult
+
+logger = logging.getLogger("shop_payments")
+
+_SUGGESTIONS: dict[str, str] = {
+    ReviewItem.Reason.AMOUNT_MISMATCH: (
+        "Compare the order with the payment; refund the difference or collect what is missing."
+    ),
+    ReviewItem.Reason.CURRENCY_MISMATCH: "Refund the payment in Stripe and let the customer retry.",
+    ReviewItem.Reason.WRONG_MODE: (
+        "Check STRIPE_SECRET_KEY and the webhook endpoint: one is in test mode, one in live mode."
+    ),
+    ReviewItem.Reason.PAID_TWICE: "Refund this payment in Stripe; the order keeps the first one.",
+    ReviewItem.Reason.ORDER_NOT_PAYABLE: (
+        "Refund the payment in Stripe, or take the order up again."
+    ),
+    ReviewItem.Reason.INTENT_MISSING: (
+        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment."
+    ),
+}
+
+
+@dataclass
+class LockedPayment:
+    """An order's payment under its lock, with all of its intents and the facts to be told."""
+
+    payment: OrderPayment
+    intents: list[PaymentIntent]
+    facts: list[PaymentHistory] = field(default_factory=list)
+
+    def intent(self, stripe_id: str) -> PaymentIntent | None:
+        """Return the row of this intent."""
+        return next((row for row in self.intents if row.stripe_id == stripe_id), None)
+
+    @property
+    def open_intent(self) -> PaymentIntent | None:
+        """The one intent that may still take money."""
+        return next((row for row in self.intents if row.is_open), None)
+
+    @property
+    def accepted_intent(self) -> PaymentIntent | None:
+        """The intent that paid the order."""
+        return next((row for row in self.intents if row.verdict == Verdict.ACCEPTED), None)
+
+
+def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
+    """Return the intent to speak of: the one that paid, else the open one, else the newest.
+
+    ``intents`` are one payment's, oldest first.
+    """
+    return max(
+        intents,
+        key=lambda row: (row.verdict == Verdict.ACCEPTED, row.is_open, row.pk),
+        default=None,
+    )
+
+
+def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
+    """Lock the payment that ``lookup`` finds and read its intents; None where there is none.
+
+    To be called first in a transaction: the payment's row is the lock before all others. The
+    intents are read in a query of their own, after the lock has been granted, and so are as new
+    as the lock.
+    """
+    payment = OrderPayment.objects.locked().filter(**lookup).first()
+    if payment is None:
+        return None
+    intents = list(payment.payment_intents.order_by("pk"))
+    for intent in intents:
+        intent.order_payment = payment
+    return LockedPayment(payment, intents)
+
+
+def lock_payment(pk: int) -> LockedPayment:
+    """Lock a payment that exists: attempts and intents PROTECT theirs.
+
+    Raises:
+        OrderPayment.DoesNotExist: somebody deleted it by hand.
+    """
+    locked = find_and_lock_payment(pk=pk)
+    if locked is None:
+        raise OrderPayment.DoesNotExist(f"order payment {pk}")
+    return locked
+
+
+def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
+    """Return the attempt that created ``intent`` at Stripe, if it was one of ours.
+
+    An intent is ours only if its id is in our table or its metadata names an attempt of our
+    table that has not created another intent. An order's number in the metadata proves nothing:
+    staging and production may share an account.
+    """
+    try:
+        attempt_id = UUID(intent.metadata.get("attempt_id", ""))
+    except ValueError:
+        return None
+    attempt = StripeAttempt.objects.filter(
+        pk=attempt_id, operation=StripeAttempt.Operation.CREATE_INTENT
+    ).first()
+    if attempt is None or attempt.stripe_object_id not in {"", intent.id}:
+        return None
+    return attempt
+
+
+def adopt_intent(
+    locked: LockedPayment,
+    attempt: StripeAttempt,
+    intent: PaymentIntentResult,
+    *,
+    fingerprint: str,
+    origin: Origin,
+) -> PaymentIntent | None:
+    """Insert the row of an intent that ``attempt`` created, and finish the attempt.
+
+    The attempt must belong to the locked payment. None where another intent has taken the place
+    of this one, which can still take no money: nobody has its client secret, and the sweeper
+    cancels it.
+    """
+    if is_open(intent.status) and locked.open_intent is not None:
+        logger.error("%s came too late: %s is open", intent.id, locked.open_intent)
+        return None
+    attempt.finish(
+        StripeAttempt.Outcome.SUCCEEDED,
+        if_pending=False,
+        stripe_object_id=intent.id,
+        request_id=intent.request_id[:255],
+        http_status=200,
+    )
+    row = PaymentIntent(
+        order_payment=locked.payment,
+        stripe_id=intent.id,
+        attempt=attempt,
+        livemode=intent.livemode,
+        fingerprint=fingerprint,
+        stripe_created_at=intent.created_at,
+    )
+    conclusions = _take_over(locked, row, intent)
+    row.save(force_insert=True)
+    locked.intents.append(row)
+    created = {
+        "detail": f"{row.stripe_id}, {row.amount_display}",
+        "amount": row.amount,
+        "currency": row.currency,
+        "status": row.status,
+    }
+    facts = [(FactKind.INTENT_CREATED, created), *conclusions]
+    _record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    return row
+
+
+def write_intent(
+    locked: LockedPayment,
+    row: PaymentIntent,
+    intent: PaymentIntentResult,
+    *,
+    origin: Origin,
+    updated_to: str | None = None,
+) -> None:
+    """Bring ``row`` to what Stripe says, with history, verdict and payment status.
+
+    The caller has made sure that ``intent`` is not older than the row. A final row is left alone.
+    ``updated_to`` is the fingerprint of the parameters that an update has just sent.
+    """
+    if row.is_final:
+        return
+    if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
+        return  # it was missing and has come back, but another one has taken its place
+    before = _visible_state(row)
+    facts = _take_over(locked, row, intent)
+    if updated_to is not None:
+        row.fingerprint = updated_to
+        facts.append((FactKind.INTENT_UPDATED, {"detail": row.amount_display}))
+    if _visible_state(row) == before:
+        return
+    row.version += 1
+    row.save()
+    _record(locked, row, facts, origin=origin, request_id=intent.request_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """An intent as Stripe has just described it, and the row that now says so."""
+
+    intent: PaymentIntentResult
+    row: PaymentIntent
+
+
+def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
+    """Fetch an intent and write down what has changed.
+
+    None where the row changed during the fetch (see Note [Whose word counts]) or where Stripe does
+    not know the intent any more, which the row then says: look again.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    try:
+        intent = get_gateway().retrieve_payment_intent(row.stripe_id)
+    except ObjectMissing:
+        intent = None
+    if intent is not None and _agrees(row, intent):
+        return Refreshed(intent=intent, row=row)
+    with transaction.atomic(durable=True):
+        locked = lock_payment(row.order_payment_id)
+        current = locked.intent(row.stripe_id)
+        if current is None or current.version != row.version:
+            return None
+        if intent is None:
+            mark_missing(locked, current, origin=origin)
+        else:
+            write_intent(locked, current, intent, origin=origin)
+    dispatch(locked.facts)
+    return Refreshed(intent=intent, row=current) if intent is not None else None
+
+
+def _agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+    """Whether there is nothing to write down."""
+    before = _visible_state(row)
+    probe = copy(row)
+    _copy_fields(probe, intent)
+    _note_failure(probe, intent)
+    return _visible_state(probe) == before
+
+
+def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -> None:
+    """Note that Stripe does not know the intent any more.
+
+    In test mode the row is closed, so that another intent can take its place: test data may be
+    deleted at any time, and there is no money in it. In live mode the intent may exist in another
+    account and still take money, so the row stays open and a person is asked.
+    """
+    detail = f"Stripe does not know {row.stripe_id} under the key in use"
+    if row.livemode:
+        reason = str(ReviewItem.Reason.INTENT_MISSING)
+        facts: list[_Fact] = [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": reason})]
+    else:
+        row.status = IntentStatus.MISSING
+        row.version += 1
+        row.save()
+        facts = [(FactKind.INTENT_MISSING, {"detail": detail})]
+    _record(locked, row, facts, origin=origin)
+
+
+_STATUS_LENGTH = 64
+"""The column's; Stripe's own statuses have 23 characters at most."""
+
+_Fact = tuple[FactKind, dict[str, Any]]
+
+
+def _take_over(
+    locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult
+) -> list[_Fact]:
+    """Copy what Stripe says onto an unsaved or open row; return what follows from it."""
+    old_status = row.status
+    _copy_fields(row, intent)
+    facts = _note_failure(row, intent)
+    if row.status != old_status:
+        facts += _conclude(locked, row, intent, is_new=not old_status)
+    return facts
+
+
+def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    row.status = intent.status[:_STATUS_LENGTH]
+    row.amount = intent.amount
+    row.amount_received = intent.amount_received
+    row.amount_capturable = intent.amount_capturable
+    row.currency = intent.currency
+    row.payment_method = intent.payment_method[:255]
+    row.latest_charge = intent.latest_charge[:255]
+    row.cancellation_reason = intent.cancellation_reason[:255]
+
+
+def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
+    return (
+        row.status,
+        row.amount,
+        row.amount_received,
+        row.amount_capturable,
+        row.currency,
+        row.payment_method,
+        row.latest_charge,
+        row.cancellation_reason,
+        row.fingerprint,
+        row.last_error_key,
+    )
+
+
+def _note_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[_Fact]:
+    """Copy the last payment error; return the fact if it is a new one."""
+    error = intent.last_payment_error
+    if error is None or error.key[:255] == row.last_error_key:
+        return []
+    row.last_error_key = error.key[:255]
+    row.last_error_code = error.code[:255]
+    row.last_decline_code = error.decline_code[:255]
+    code = row.last_decline_code or row.last_error_code
+    data = {
+        "detail": f"{error.message} ({code})" if error.message else code,
+        "code": row.last_error_code,
+        "decline_code": row.last_decline_code,
+    }
+    return [(FactKind.PAYMENT_FAILED, data)]
+
+
+_STATUS_FACTS: dict[str, FactKind] = {
+    IntentStatus.PROCESSING: FactKind.PAYMENT_PROCESSING,
+    IntentStatus.REQUIRES_CAPTURE: FactKind.PAYMENT_AUTHORIZED,
+}
+
+
+def _conclude(
+    locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult, *, is_new: bool
+) -> list[_Fact]:
+    """Judge a row whose status has just moved; return what there is to tell."""
+    if row.status != IntentStatus.SUCCEEDED:
+        kind = _STATUS_FACTS.get(row.status)
+        if kind is None and is_new:
+            return []
+        return [(kind or FactKind.STATUS_CHANGED, {"detail": row.status})]
+    claim = _claim(locked)
+    proof = Proof(
+        amount_received=intent.amount_received, currency=intent.currency, livemode=intent.livemode
+    )
+    row.verdict = judge(proof, claim)
+    received = f"{format_amount(row.amount_received, row.currency)} {row.currency}"
+    figures = {"amount_received": row.amount_received, "currency": row.currency}
+    if row.verdict == Verdict.ACCEPTED:
+        return [(FactKind.ORDER_PAID, {"detail": f"{received} by {row.stripe_id}", **figures})]
+    due = str(claim.amount_due) if claim.amount_due else "an amount that cannot be paid"
+    detail = f"{received} received by {row.stripe_id}, {due} due"
+    return [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": str(row.verdict), **figures})]
+
+
+def _claim(locked: LockedPayment) -> Claim:
+    """Ask the shop what the order is worth at this moment."""
+    adapter = get_order_adapter()
+    order = adapter.find(locked.payment.order_id)
+    locked.payment.order = order  # the receivers get it too
+    already_paid = locked.accepted_intent is not None
+    livemode = get_config().livemode
+    try:
+        snapshot = take_snapshot(adapter, order)
+    except MoneyError:
+        return Claim(amount_due=None, livemode=livemode, payable=True, already_paid=already_paid)
+    return Claim(
+        amount_due=snapshot.amount_due,
+        livemode=livemode,
+        payable=snapshot.payable,
+        already_paid=already_paid,
+    )
+
+
+def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]) -> bool:
+    """Ask a person, once for each intent and reason; tell whether this is the first time."""
+    reason = ReviewItem.Reason(data["reason"])
+    _item, created = ReviewItem.objects.get_or_create(
+        payment_intent=row,
+        reason=reason,
+        defaults={
+            "order_payment": locked.payment,
+            "detail": data["detail"][:500],
+            "suggested_action": _SUGGESTIONS[reason],
+            "data": data,
+        },
+    )
+    locked.payment.needs_review = locked.payment.needs_review or created
+    return created
+
+
+def _record(
+    locked: LockedPayment,
+    row: PaymentIntent,
+    facts: list[_Fact],
+    *,
+    origin: Origin,
+    request_id: str = "",
+) -> None:
+    """Write the facts, the review items behind them, and the payment's derived status."""
+    payment = locked.payment
+    before = (payment.status, payment.needs_review, payment.paid_at)
+    for kind, data in facts:
+        if kind == FactKind.REVIEW_NEEDED and not _open_review(locked, row, data):
+            continue
+        fact = add_fact(
+            kind,
+            order_payment=payment,
+            payment_intent=row,
+            origin=origin,
+            request_id=request_id,
+            **data,
+        )
+        locked.facts.append(fact)
+    payment.refresh_status(locked.intents)
+    if payment.status == PaymentStatus.PAID and payment.paid_at is None:
+        payment.paid_at = timezone.now()
+    if (payment.status, payment.needs_review, payment.paid_at) != before:
+        payment.save()

@@ -1,0 +1,217 @@
+"""Receive Stripe's events and act on them.
+
+Note [The inbox]
+~~~~~~~~~~~~~~~~
+An event is stored, under its unique id, before anything is done about it, and what came of it is
+written beside it. A second delivery of an event that is done changes nothing; of one that failed,
+it tries again: Stripe's redelivery is the retry. An event that keeps failing is set aside for a
+person, and Stripe is told to stop.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import (
+    InvalidWebhookPayload,
+    ShopPaymentsError,
+    WebhookPayloadTooLarge,
+)
+from shop_payments.gateway import (
+    EventResult,
+    PaymentIntentResult,
+    get_gateway,
+    intent_from_values,
+    read_event,
+)
+from shop_payments.lifecycle import FINAL_STATUSES, IntentStatus
+from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
+from shop_payments.services.attempts import fingerprint_of
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.mirror import (
+    LockedPayment,
+    adopt_intent,
+    find_and_lock_payment,
+    find_attempt_of,
+    lock_payment,
+    refresh_intent,
+    write_intent,
+)
+
+logger = logging.getLogger("shop_payments")
+
+_MAX_ROUNDS = 4
+
+
+class EventFailed(ShopPaymentsError):
+    """The event is stored but could not be processed; Stripe should send it again."""
+
+
+def receive_event(payload: bytes, signature_header: str) -> WebhookEvent:
+    """Store a signed event and process it, or hand it to the host's queue.
+
+    Raises:
+        WebhookPayloadTooLarge, InvalidSignature, InvalidWebhookPayload: nothing was written.
+        ConfigurationError: no webhook secret is configured; nothing was written.
+        EventFailed: stored, but not processed; Stripe should send it again.
+    """
+    if len(payload) > get_config().WEBHOOK_MAX_BYTES:
+        raise WebhookPayloadTooLarge("the body is too large")
+    event = _store(read_event(payload, signature_header))
+    if event.is_done:
+        return event
+    if handler := get_config().EVENT_HANDLER:
+        import_string(handler)(event.pk)
+    else:
+        _process(event)
+    return event
+
+
+def process_event(event_pk: int) -> WebhookEvent:
+    """Process a stored event (for a host's task queue); once it is done, do nothing.
+
+    Raises:
+        EventFailed: it should be tried again later.
+    """
+    event = WebhookEvent.objects.get(pk=event_pk)
+    if not event.is_done:
+        _process(event)
+    return event
+
+
+def _store(event: EventResult) -> WebhookEvent:
+    """Return the inbox row of ``event``, new or not."""
+    try:
+        with transaction.atomic():
+            return WebhookEvent.objects.create(
+                event_id=event.id,
+                type=event.type,
+                livemode=event.livemode,
+                api_version=event.api_version,
+                object_id=event.object_id,
+                stripe_created_at=event.created_at,
+                payload=event.payload,
+            )
+    except IntegrityError:
+        return WebhookEvent.objects.get(event_id=event.id)
+
+
+def _process(event: WebhookEvent) -> None:
+    try:
+        status, outcome = _act_on(event)
+    except InvalidWebhookPayload as error:
+        # It will not get better by being sent again.
+        _note(event, WebhookEvent.Status.SET_ASIDE, str(error))
+    except Exception as error:
+        _note_failure(event, error)
+    else:
+        _note(event, status, outcome)
+
+
+def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> None:
+    event.status, event.outcome, event.attempts = status, outcome[:500], event.attempts + 1
+    event.processed_at = timezone.now()
+    event.save(update_fields=["status", "outcome", "attempts", "processed_at"])
+
+
+def _note_failure(event: WebhookEvent, error: Exception) -> None:
+    """Keep what went wrong and ask Stripe to send the event again, but not for ever."""
+    tries_left = event.attempts + 1 < WebhookEvent.MAX_ATTEMPTS
+    status = WebhookEvent.Status.FAILED if tries_left else WebhookEvent.Status.SET_ASIDE
+    # Not str(error): a database error quotes the row that it refused.
+    _note(event, status, f"{type(error).__name__}" + _public_message(error))
+    if tries_left:
+        raise EventFailed(f"{event} could not be processed; it should be sent again") from error
+    logger.error("%s was set aside after %s attempts", event, event.attempts, exc_info=error)
+
+
+def _public_message(error: Exception) -> str:
+    return f": {error}" if isinstance(error, ShopPaymentsError) else ""
+
+
+_Outcome = tuple[WebhookEvent.Status, str]
+_NOT_OURS: _Outcome = (WebhookEvent.Status.IGNORED, "not one of this shop's payment intents")
+
+
+def _act_on(event: WebhookEvent) -> _Outcome:
+    about = (event.payload.get("data") or {}).get("object") or {}
+    if not event.type.startswith("payment_intent.") or about.get("object") != "payment_intent":
+        return WebhookEvent.Status.IGNORED, "no use for this type"
+    intent = intent_from_values(about)
+    origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
+    if intent.status in FINAL_STATUSES:
+        # Stripe never takes a final status back, so the event itself is the proof.
+        return _write(intent, origin=origin)
+    return _fetch_and_write(intent, origin=origin)
+
+
+def _write(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Write what is certainly not older than the row."""
+    with transaction.atomic(durable=True):
+        locked = find_and_lock_payment(payment_intents__stripe_id=intent.id)
+        attempt = None
+        if locked is None:
+            attempt = find_attempt_of(intent)
+            if attempt is None:
+                return _NOT_OURS
+            locked = lock_payment(attempt.order_payment_id)
+        _write_or_adopt(locked, attempt, intent, origin=origin)
+    dispatch(locked.facts)
+    return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
+
+
+def _write_or_adopt(
+    locked: LockedPayment,
+    attempt: StripeAttempt | None,
+    intent: PaymentIntentResult,
+    *,
+    origin: Origin,
+) -> None:
+    row = locked.intent(intent.id)
+    if row is not None:
+        write_intent(locked, row, intent, origin=origin)
+    elif attempt is not None:
+        # The event came before the answer to the call that created the intent, or that answer
+        # was lost.
+        fingerprint = fingerprint_of(attempt.params)
+        adopt_intent(locked, attempt, intent, fingerprint=fingerprint, origin=origin)
+
+
+def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Look at the intent itself: an event about a status that may pass is only a hint."""
+    for _round in range(_MAX_ROUNDS):
+        row = PaymentIntent.objects.filter(stripe_id=hint.id).first()
+        if row is None and find_attempt_of(hint) is None:
+            return _NOT_OURS
+        if hint.livemode != get_config().livemode:
+            return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
+        if row is None:
+            return _adopt_fetched(hint, origin=origin)
+        if row.is_final or refresh_intent(row, origin=origin) is not None:
+            return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
+        if row.status == IntentStatus.MISSING:
+            return WebhookEvent.Status.IGNORED, f"{hint.id} is not at Stripe any more"
+    raise EventFailed(f"{hint.id} keeps changing")
+
+
+def _adopt_fetched(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Fetch an intent of ours that has no row yet.
+
+    Raises:
+        GatewayError: Stripe could not be asked, or does not know it.
+    """
+    fetched = get_gateway().retrieve_payment_intent(hint.id)
+    with transaction.atomic(durable=True):
+        attempt = find_attempt_of(hint)
+        if attempt is None:
+            return _NOT_OURS
+        locked = lock_payment(attempt.order_payment_id)
+        if locked.intent(hint.id) is None:
+            _write_or_adopt(locked, attempt, fetched, origin=origin)
+    dispatch(locked.facts)
+    return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
