@@ -1,0 +1,1 @@
+"""The REST API: authentication, errors, serializers, viewsets, urls."""

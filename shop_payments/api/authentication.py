@@ -1,0 +1,141 @@
+"""Who calls: a customer by the host's own authentication, a program by its API key, or staff.
+
+Note [401 whatever the host does]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+REST framework answers 401 only if the first authentication class of a view names a challenge;
+otherwise it turns the same failure into a 403. The host's first class may be SessionAuthentication,
+which names none. So the first class of our views is always one of the classes below, and the
+host's own follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.request import Request
+
+from shop_payments.models import APIKey, APIKeyScope
+
+API_KEY_HEADER = "X-API-Key"
+VIEW_PERMISSION = "shop_payments.view_orderpayment"
+PAY_PERMISSION = "shop_payments.change_orderpayment"
+
+
+class APIKeyMissing(exceptions.NotAuthenticated):
+    """No ``X-API-Key`` header."""
+
+    default_detail = f"The {API_KEY_HEADER} header is missing."
+    default_code = "api_key_missing"
+
+
+class APIKeyInvalid(exceptions.AuthenticationFailed):
+    """A key that does not exist, has expired or was revoked."""
+
+    default_detail = "The API key is not valid."
+    default_code = "api_key_invalid"
+
+
+class InsufficientScope(exceptions.PermissionDenied):
+    """A live key that may not do this."""
+
+    default_code = "insufficient_scope"
+
+
+class StaffSession:
+    """``request.auth`` of staff who act in their admin session."""
+
+
+def acts_as_staff(request: Request) -> bool:
+    """Tell whether the caller is staff in their admin session, who may reach every order."""
+    return isinstance(request.auth, StaffSession)
+
+
+def actor_of(request: Request) -> str:
+    """Name the caller for the history."""
+    key = getattr(request, "api_key", None)
+    who = [f"key {key.prefix}"] if key is not None else []
+    if request.user is not None and request.user.is_authenticated:
+        who.append(f"{'staff' if acts_as_staff(request) else 'user'} {request.user.pk}")
+    return ", ".join(who)
+
+
+class StaffSessionAuthentication(BaseAuthentication):
+    """Staff with the model permission, in their admin session, CSRF enforced."""
+
+    permission = VIEW_PERMISSION
+    challenge = "Bearer"
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        if "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META:
+            return None
+        user = getattr(request._request, "user", None)
+        if user is None or not (user.is_active and user.is_staff):
+            return None
+        if not user.has_perm(self.permission):
+            return None
+        SessionAuthentication().enforce_csrf(request)
+        return user, StaffSession()
+
+    def authenticate_header(self, request: Request) -> str:
+        return self.challenge
+
+
+class APIKeyAuthentication(StaffSessionAuthentication):
+    """A program with a key of ``scope``; or staff, who need none.
+
+    Raises:
+        APIKeyMissing, APIKeyInvalid: 401.
+        InsufficientScope: 403.
+    """
+
+    permission = PAY_PERMISSION
+    scope: APIKeyScope
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        if staff := super().authenticate(request):
+            return staff
+        request.api_key = self._live_key(request)  # type: ignore[attr-defined]
+        return self.authenticate_client(request)
+
+    def authenticate_client(self, request: Request) -> tuple[Any, Any] | None:
+        """Say who the holder of the key is; None leaves that to the classes that follow."""
+        raise NotImplementedError
+
+    def _live_key(self, request: Request) -> APIKey:
+        secret = request.META.get("HTTP_X_API_KEY", "")
+        if not secret:
+            raise APIKeyMissing
+        key = APIKey.objects.find_by_secret(secret)
+        if key is None:
+            raise APIKeyInvalid
+        if key.is_revoked:
+            raise APIKeyInvalid("The API key has been revoked.")
+        if key.is_expired:
+            raise APIKeyInvalid("The API key has expired.")
+        if not key.allows(self.scope):
+            raise InsufficientScope(f"The API key lacks the scope {self.scope.value!r}.")
+        key.touch()
+        return key
+
+
+class StorefrontAuthentication(APIKeyAuthentication):
+    """The storefront's key; whose order it is, the host's authentication says."""
+
+    scope = APIKeyScope.STOREFRONT
+    challenge = f'Bearer, ApiKey header="{API_KEY_HEADER}"'
+
+    def authenticate_client(self, request: Request) -> None:
+        return None
+
+
+class PaymentSystemAuthentication(APIKeyAuthentication):
+    """The payment system's key; there is no user."""
+
+    scope = APIKeyScope.PAYMENTS
+    challenge = f'ApiKey header="{API_KEY_HEADER}"'
+
+    def authenticate_client(self, request: Request) -> tuple[Any, Any]:
+        return AnonymousUser(), request.api_key  # type: ignore[attr-defined]

@@ -1,0 +1,240 @@
+"""Every failure of the API, in one table: exception → status and code.
+
+The handler is hooked into our views alone, so the host's own ``EXCEPTION_HANDLER`` stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from shop_payments import exceptions as own
+from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, InsufficientScope
+from shop_payments.api.serializers import PaymentIntentStateSerializer
+from shop_payments.services.settlement import UnprovenPayment
+from shop_payments.services.webhooks import EventFailed
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One line of the table."""
+
+    exception: type[Exception]
+    status: int
+    code: str
+    """Stable: clients may rely on it."""
+
+    meaning: str
+    """For the README and the OpenAPI schema."""
+
+    message: str = ""
+    """What the answer says, where the exception's own words are not for clients."""
+
+    retry_after: int = 0
+    """Seconds for the Retry-After header; 0 for none."""
+
+
+_UNAVAILABLE = "The payment provider could not be reached. Try again in a moment."
+_REFUSED = "The payment provider refused the request. The shop has been told."
+_NOT_CONFIGURED = "Payments are not configured. The shop has been told."
+
+ERROR_TABLE: tuple[ErrorRow, ...] = (
+    ErrorRow(
+        own.InvalidSignature, 400, "invalid_signature", "webhook: not signed by Stripe, or not now"
+    ),
+    ErrorRow(
+        own.InvalidWebhookPayload, 400, "invalid_payload", "webhook: signed, but not an event"
+    ),
+    ErrorRow(drf.ParseError, 400, "parse_error", "the body is not JSON"),
+    ErrorRow(
+        drf.ValidationError,
+        400,
+        "invalid_request",
+        "the body or the query is not as documented; see `errors`",
+    ),
+    ErrorRow(APIKeyMissing, 401, "api_key_missing", "no `X-API-Key` header"),
+    ErrorRow(APIKeyInvalid, 401, "api_key_invalid", "an unknown, expired or revoked API key"),
+    ErrorRow(drf.NotAuthenticated, 401, "not_authenticated", "no Bearer token"),
+    ErrorRow(drf.AuthenticationFailed, 401, "invalid_token", "a wrong or expired Bearer token"),
+    ErrorRow(InsufficientScope, 403, "insufficient_scope", "the API key lacks the route's scope"),
+    ErrorRow(
+        drf.PermissionDenied,
+        403,
+        "permission_denied",
+        "not allowed, or no CSRF token in a staff session",
+    ),
+    ErrorRow(own.OrderNotFound, 404, "order_not_found", "no such order, or somebody else's"),
+    ErrorRow(
+        own.PaymentIntentMissing,
+        404,
+        "payment_intent_missing",
+        "the order has no payment intent to prove a payment",
+    ),
+    ErrorRow(drf.NotFound, 404, "not_found", "no such page"),
+    ErrorRow(
+        drf.MethodNotAllowed, 405, "method_not_allowed", "the route does not take this method"
+    ),
+    ErrorRow(drf.NotAcceptable, 406, "not_acceptable", "the answer would be JSON"),
+    ErrorRow(own.OrderAlreadyPaid, 409, "order_already_paid", "the order is paid"),
+    ErrorRow(
+        own.OrderNotPayable,
+        409,
+        "order_not_payable",
+        "the order is empty, free, cancelled or refunded",
+    ),
+    ErrorRow(
+        own.PaymentProcessing,
+        409,
+        "payment_processing",
+        "a slow payment method is working; do not pay again",
+    ),
+    ErrorRow(
+        own.PaymentAuthorized,
+        409,
+        "payment_authorized",
+        "the money is reserved and waits for capture",
+    ),
+    ErrorRow(
+        own.PaymentInReview,
+        409,
+        "payment_in_review",
+        "money came that does not fit; the shop decides first",
+    ),
+    ErrorRow(
+        own.PaymentIntentInProgress,
+        409,
+        "payment_intent_in_progress",
+        "another request is at this order; `Retry-After`",
+    ),
+    ErrorRow(
+        own.PaymentNotCompleted,
+        409,
+        "payment_not_completed",
+        "Stripe does not say that it is paid; see `data`",
+    ),
+    ErrorRow(
+        own.PaymentMismatch,
+        409,
+        "payment_mismatch",
+        "paid, but not what is due; the order is in review",
+    ),
+    ErrorRow(
+        own.WebhookPayloadTooLarge, 413, "payload_too_large", "webhook: the body is too large"
+    ),
+    ErrorRow(
+        drf.UnsupportedMediaType,
+        415,
+        "unsupported_media_type",
+        "the body is not `application/json`",
+    ),
+    ErrorRow(
+        own.MoneyError,
+        422,
+        "amount_not_representable",
+        "the currency cannot represent the order's amount",
+    ),
+    ErrorRow(own.AmountTooSmall, 422, "amount_too_small", "below Stripe's minimum charge"),
+    ErrorRow(own.AmountTooLarge, 422, "amount_too_large", "above Stripe's maximum charge"),
+    ErrorRow(drf.Throttled, 429, "throttled", "too many requests; `Retry-After`"),
+    ErrorRow(
+        own.GatewayError,
+        502,
+        "gateway_error",
+        "Stripe refused the request: the shop must look at it",
+        _REFUSED,
+    ),
+    ErrorRow(
+        own.GatewayUnavailable,
+        503,
+        "gateway_unavailable",
+        "Stripe did not answer; safe to repeat; `Retry-After`",
+        _UNAVAILABLE,
+        5,
+    ),
+    ErrorRow(
+        own.GatewayBusy,
+        503,
+        "gateway_unavailable",
+        "Stripe asks to come back later; `Retry-After`",
+        _UNAVAILABLE,
+        2,
+    ),
+    ErrorRow(
+        own.IdempotencyKeyInUse,
+        409,
+        "payment_intent_in_progress",
+        "the same call is still running at Stripe; `Retry-After`",
+        "Another request is creating this payment intent. Try again in a moment.",
+        1,
+    ),
+    ErrorRow(
+        own.ConfigurationError,
+        503,
+        "not_configured",
+        "a setting of the shop is missing or wrong",
+        _NOT_CONFIGURED,
+        60,
+    ),
+    ErrorRow(
+        EventFailed, 503, "event_failed", "webhook: stored, but to be sent again", retry_after=60
+    ),
+)
+
+_BY_EXCEPTION = {row.exception: row for row in ERROR_TABLE}
+
+_DJANGO_EXCEPTIONS: dict[type[Exception], type[drf.APIException]] = {
+    Http404: drf.NotFound,
+    PermissionDenied: drf.PermissionDenied,
+}
+
+
+def find_row(error: Exception) -> ErrorRow | None:
+    """Return the line of the nearest class of ``error`` that has one."""
+    return next(
+        (_BY_EXCEPTION[kind] for kind in type(error).__mro__ if kind in _BY_EXCEPTION), None
+    )
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer with ``{"message", "code"}``; None (a 500, logged by Django) for what is a bug."""
+    for django_error, drf_error in _DJANGO_EXCEPTIONS.items():
+        if isinstance(error, django_error):
+            error = drf_error()
+    row = find_row(error)
+    if row is None:
+        return None
+    body: dict[str, Any] = {"message": row.message or _message(error), "code": row.code}
+    body.update(_details(error))
+    return Response(body, status=row.status, headers=_headers(error, row))
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, drf.ValidationError):
+        return "The request is not valid."
+    return str(error.detail) if isinstance(error, drf.APIException) else str(error)
+
+
+def _details(error: Exception) -> dict[str, Any]:
+    if isinstance(error, drf.ValidationError):
+        return {"errors": error.detail}
+    if isinstance(error, UnprovenPayment):
+        return {"data": PaymentIntentStateSerializer(error.view).data}
+    if isinstance(error, own.GatewayError) and error.request_id:
+        return {"data": {"stripe_request_id": error.request_id}}
+    return {}
+
+
+def _headers(error: Exception, row: ErrorRow) -> dict[str, str]:
+    headers = {}
+    challenge = getattr(error, "auth_header", None)
+    if challenge:
+        headers["WWW-Authenticate"] = challenge
+    wait = getattr(error, "retry_after", None) or getattr(error, "wait", None) or row.retry_after
+    if wait:
+        headers["Retry-After"] = str(int(wait))
+    return headers

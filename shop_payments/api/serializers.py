@@ -1,0 +1,92 @@
+"""The shapes of what goes in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class EmptyBodySerializer(serializers.Serializer[Any]):
+    """A body of nothing or ``{}``. Anything else is refused: nobody shall believe that the amount,
+    say, could be chosen by the client."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError({"non_field_errors": ["Send an empty body or {}."]})
+        if data:
+            raise serializers.ValidationError(
+                {str(key): ["This field is not known."] for key in data}
+            )
+        return {}
+
+
+class LineItemSerializer(serializers.Serializer[Any]):
+    """A line of an order."""
+
+    name = serializers.CharField()
+    amount = serializers.IntegerField(help_text="Unit price in minor units.")
+    currency = serializers.CharField()
+    quantity = serializers.IntegerField()
+    description = serializers.CharField()
+
+
+class PaymentIntentStateSerializer(serializers.Serializer[Any]):
+    """A payment intent without its client secret."""
+
+    id = serializers.CharField(source="intent.id")
+    amount = serializers.CharField(
+        source="amount_decimal", help_text="Decimal string in the currency's own digits."
+    )
+    currency = serializers.CharField(source="intent.currency")
+    status = serializers.CharField(source="intent.status")
+    line_items = LineItemSerializer(source="snapshot.line_items", many=True)
+
+
+class PaymentIntentSerializer(PaymentIntentStateSerializer):
+    """A payment intent, for the customer who pays it."""
+
+    client_secret = serializers.CharField(source="intent.client_secret.reveal")
+
+    class Meta:
+        """The order of payment-api.txt."""
+
+        fields = ("id", "client_secret", "amount", "currency", "status", "line_items")
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        return {name: fields[name] for name in self.Meta.fields}
+
+
+class MirroredIntentSerializer(serializers.Serializer[Any]):
+    """What is known of an order's payment intent without asking Stripe."""
+
+    id = serializers.CharField(source="stripe_id")
+    status = serializers.CharField()
+    amount = serializers.IntegerField(help_text="Minor units.")
+    currency = serializers.CharField()
+
+
+class OrderSerializer(serializers.Serializer[Any]):
+    """An order, its lines and the state of its payment."""
+
+    id = serializers.CharField()
+    number = serializers.CharField()
+    amount = serializers.CharField(
+        source="amount_decimal",
+        allow_null=True,
+        help_text="Decimal string; null where the currency cannot represent the total.",
+    )
+    currency = serializers.CharField(allow_null=True)
+    payable = serializers.BooleanField()
+    payment_status = serializers.CharField()
+    needs_review = serializers.BooleanField()
+    paid_at = serializers.DateTimeField(allow_null=True)
+    line_items = LineItemSerializer(many=True)
+    payment_intent = MirroredIntentSerializer(allow_null=True)
+
+
+class PageQuerySerializer(serializers.Serializer[Any]):
+    """The query of ``GET orders``."""
+
+    page = serializers.IntegerField(min_value=1, max_value=1_000_000, default=1)

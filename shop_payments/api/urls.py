@@ -1,0 +1,37 @@
+"""The routes, without a trailing slash. The host chooses the prefix.
+
+::
+
+    path("api/v1/shop/", include("shop_payments.api.urls"))
+"""
+
+from django.urls import path
+
+from shop_payments.api.views import (
+    OrderPaymentViewSet,
+    OrderViewSet,
+    PaymentIntentViewSet,
+    RootViewSet,
+    StripeWebhookViewSet,
+)
+
+app_name = "shop_payments"
+
+urlpatterns = [
+    path("", RootViewSet.as_view({"get": "list"}), name="root"),
+    path("orders", OrderViewSet.as_view({"get": "list"}), name="orders"),
+    path("orders/<str:order_id>", OrderViewSet.as_view({"get": "retrieve"}), name="order"),
+    path(
+        "orders/<str:order_id>/payment-intent",
+        PaymentIntentViewSet.as_view({"post": "create"}),
+        name="payment-intent",
+    ),
+    path(
+        "orders/<str:order_id>/payment",
+        OrderPaymentViewSet.as_view({"post": "create"}),
+        name="payment",
+    ),
+    path(
+        "webhooks/stripe", StripeWebhookViewSet.as_view({"post": "create"}), name="stripe-webhook"
+    ),
+]

@@ -1,0 +1,208 @@
+"""The viewsets: parse, permit, one service call, serialize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import transaction
+from django.http import HttpResponseBase
+from django.http.request import UnreadablePostError
+from django.urls import reverse
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import JSONParser
+from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.viewsets import ViewSet
+
+from shop_payments.api.authentication import (
+    PaymentSystemAuthentication,
+    StaffSessionAuthentication,
+    StorefrontAuthentication,
+    actor_of,
+    acts_as_staff,
+)
+from shop_payments.api.errors import handle_exception
+from shop_payments.api.permissions import IsPaymentSystem
+from shop_payments.api.serializers import (
+    EmptyBodySerializer,
+    OrderSerializer,
+    PageQuerySerializer,
+    PaymentIntentSerializer,
+)
+from shop_payments.conf import get_config
+from shop_payments.exceptions import WebhookPayloadTooLarge
+from shop_payments.models import Source
+from shop_payments.services.history import Origin
+from shop_payments.services.intents import create_payment_intent
+from shop_payments.services.orders import get_order, list_orders
+from shop_payments.services.settlement import settle_payment
+from shop_payments.services.webhooks import receive_event
+
+
+class PaymentViewSet(ViewSet):
+    """What all routes share: JSON, our errors, no transaction around the view."""
+
+    parser_classes = (JSONParser,)
+    schema_tags = ("payments",)
+    own_authentication: type[BaseAuthentication] = StaffSessionAuthentication
+    host_authentication = True
+    """Whether the host's own authentication classes say who the user is."""
+
+    @classmethod
+    def as_view(  # type: ignore[override]
+        cls, actions: dict[str, str], **initkwargs: Any
+    ) -> Callable[..., HttpResponseBase]:
+        # ATOMIC_REQUESTS would keep a transaction open while Stripe is called.
+        return transaction.non_atomic_requests(super().as_view(actions, **initkwargs))
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        # Read per request: see Note [401 whatever the host does] in authentication.py.
+        host = api_settings.DEFAULT_AUTHENTICATION_CLASSES if self.host_authentication else ()
+        return [self.own_authentication(), *(each() for each in host)]
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        browsable = [BrowsableAPIRenderer()] if get_config().BROWSABLE_API else []
+        return [JSONRenderer(), *browsable]
+
+    def get_exception_handler(self) -> Callable[..., Response | None]:
+        return handle_exception
+
+    def check_body(self, request: Request) -> None:
+        """Refuse any field: these calls take none."""
+        EmptyBodySerializer(data=request.data).is_valid(raise_exception=True)
+
+
+class RootViewSet(PaymentViewSet):
+    """Where to start."""
+
+    permission_classes = (AllowAny,)
+
+    def list(self, request: Request) -> Response:
+        """Name the routes that can be walked from here."""
+        orders = request.build_absolute_uri(reverse("shop_payments:orders"))
+        return Response({"message": "Shop payments", "data": {"orders": orders}})
+
+
+class OrderViewSet(PaymentViewSet):
+    """The caller's orders and how far their payment is."""
+
+    permission_classes = (IsAuthenticated,)
+
+    def list(self, request: Request) -> Response:
+        """List the caller's orders, newest first; for staff in their session, all orders."""
+        query = PageQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        number = query.validated_data["page"]
+        page = list_orders(user=request.user, any_order=acts_as_staff(request), page=number)
+        data = {
+            "results": OrderSerializer(page.orders, many=True).data,
+            "next": _page_url(request, number + 1) if page.has_next else None,
+            "previous": _page_url(request, number - 1) if number > 1 else None,
+        }
+        return Response({"message": "Orders", "data": data})
+
+    def retrieve(self, request: Request, order_id: str) -> Response:
+        """Return one order: what a client polls while a payment is on its way."""
+        order = get_order(order_id=order_id, user=request.user, any_order=acts_as_staff(request))
+        return Response({"message": "Order", "data": OrderSerializer(order).data})
+
+
+class PaymentIntentViewSet(PaymentViewSet):
+    """The order's payment intent."""
+
+    own_authentication = StorefrontAuthentication
+    permission_classes = (IsAuthenticated,)
+    serializer_class = EmptyBodySerializer
+
+    def create(self, request: Request, order_id: str) -> Response:
+        """Create the order's payment intent, or return the open one, brought up to date."""
+        self.check_body(request)
+        view = create_payment_intent(
+            order_id=order_id,
+            user=request.user,
+            any_order=acts_as_staff(request),
+            origin=Origin(source=Source.API, actor=actor_of(request)),
+        )
+        return Response(
+            {
+                "message": "Payment intent created successfully",
+                "data": PaymentIntentSerializer(view).data,
+            }
+        )
+
+
+class OrderPaymentViewSet(PaymentViewSet):
+    """The order's payment, settled on proof from Stripe."""
+
+    own_authentication = PaymentSystemAuthentication
+    host_authentication = False
+    permission_classes = (IsPaymentSystem,)
+    serializer_class = EmptyBodySerializer
+
+    def create(self, request: Request, order_id: str) -> Response:
+        """Mark the order as paid, if its payment intent proves it."""
+        self.check_body(request)
+        view = settle_payment(
+            order_id=order_id, origin=Origin(source=Source.API, actor=actor_of(request))
+        )
+        return Response(
+            {
+                "message": "Order marked as paid successfully",
+                "data": PaymentIntentSerializer(view).data,
+            }
+        )
+
+
+class _JSONAlways(BaseContentNegotiation):
+    """Answer in JSON whatever the caller says it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class StripeWebhookViewSet(PaymentViewSet):
+    """Stripe's signed events. The signature is the authentication."""
+
+    permission_classes = (AllowAny,)
+    content_negotiation_class = _JSONAlways
+
+    def get_authenticators(self) -> list[BaseAuthentication]:
+        return []
+
+    def create(self, request: Request) -> Response:
+        """Store a signed event and act on it."""
+        event = receive_event(_raw_body(request), request.META.get("HTTP_STRIPE_SIGNATURE", ""))
+        return Response({"message": "Event received", "data": {"id": event.event_id}})
+
+
+def _raw_body(request: Request) -> bytes:
+    """Read the body as it was signed, and no more of it than is allowed."""
+    limit = get_config().WEBHOOK_MAX_BYTES
+    try:
+        declared = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        declared = 0
+    if declared > limit:
+        raise WebhookPayloadTooLarge("The body is too large.")
+    try:
+        return request._request.body
+    except RequestDataTooBig:
+        raise WebhookPayloadTooLarge("The body is too large.") from None
+    except UnreadablePostError:
+        raise ParseError("The body could not be read.") from None
+
+
+def _page_url(request: Request, page: int) -> str:
+    return request.build_absolute_uri(f"{request.path}?page={page}")
