@@ -1,0 +1,85 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import Client
+
+from shop_payments import signals
+from shop_payments.models import APIKey, APIKeyScope, Order
+from shop_payments.sandbox import Sandbox
+from tests.factories import OrderFactory, TokenFactory
+from tests.support import WEBHOOK_SECRET, Caller, post_webhook
+
+
+@pytest.fixture
+def configure(settings: Any) -> Callable[..., None]:
+    """Change some keys of SHOP_PAYMENTS for one test."""
+
+    def change(**values: Any) -> None:
+        settings.SHOP_PAYMENTS = {**django_settings.SHOP_PAYMENTS, **values}
+
+    return change
+
+
+@pytest.fixture
+def stripe(configure: Callable[..., None]) -> Sandbox:
+    """A Stripe in this process; the app talks to it from now on."""
+    sandbox = Sandbox()
+    configure(STRIPE_TRANSPORT=sandbox.handle)
+    return sandbox
+
+
+@pytest.fixture
+def webhooks(stripe: Sandbox) -> Callable[[], int]:
+    """Have Stripe deliver its events to the app, when called; returns the number of deliveries."""
+
+    def deliver(url: str, body: bytes, headers: Any) -> int:
+        signature = {name.lower(): value for name, value in headers.items()}["stripe-signature"]
+        response = post_webhook(body, signature, client=Client(raise_request_exception=False))
+        return int(response.status_code)
+
+    stripe.add_webhook("http://127.0.0.1/webhooks/stripe", WEBHOOK_SECRET, deliver=deliver)
+    return stripe.deliver_due
+
+
+@pytest.fixture
+def order(db: None) -> Order:
+    """An open order of a customer, 112.00 usd."""
+    order: Order = OrderFactory.create()
+    return order
+
+
+def issue_key(*scopes: APIKeyScope) -> str:
+    _key, secret = APIKey.objects.issue(label="tests", scopes=[str(scope) for scope in scopes])
+    return secret
+
+
+@pytest.fixture
+def storefront(order: Order) -> Caller:
+    """The customer's client: their token and the storefront's key."""
+    token = TokenFactory.create(user=order.customer)
+    return Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
+
+
+@pytest.fixture
+def payment_system(db: None) -> Caller:
+    """The payment system's client: a key and no user."""
+    return Caller(key=issue_key(APIKeyScope.PAYMENTS))
+
+
+@pytest.fixture
+def paid_signals() -> Iterator[list[dict[str, Any]]]:
+    """Every ``order_paid`` that is sent, with its arguments."""
+    received: list[dict[str, Any]] = []
+
+    def receiver(**kwargs: Any) -> None:
+        received.append(kwargs)
+
+    signals.order_paid.connect(receiver)
+    yield received
+    signals.order_paid.disconnect(receiver)

@@ -1,0 +1,42 @@
+"""The demo project's settings, fit for tests.
+
+SQLite lives in a file and not in memory: tests with threads need a database that can be shared.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_DEBUG", "1")
+
+from config.settings import *  # noqa: E402, F403
+from config.settings import DATABASES, INSTALLED_APPS  # noqa: E402
+
+DEBUG = False
+ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = False
+INSTALLED_APPS = [app for app in INSTALLED_APPS if not app.startswith("whitenoise")]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    _folder = Path(tempfile.gettempdir()) / f"shop_payments-tests-{os.getpid()}"
+    _folder.mkdir(exist_ok=True)
+    DATABASES["default"]["NAME"] = str(_folder / "db.sqlite3")
+    DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
+
+SHOP_PAYMENTS = {
+    "STRIPE_SECRET_KEY": "sk_test_of_the_tests",
+    "STRIPE_PUBLISHABLE_KEY": "pk_test_of_the_tests",
+    "STRIPE_WEBHOOK_SECRETS": ["whsec_of_the_tests"],
+    # Every test that reaches Stripe brings a sandbox (fixture `stripe`); the others must not.
+    "STRIPE_TRANSPORT": "tests.support.no_stripe",
+    "MAX_NETWORK_RETRIES": 0,
+}
