@@ -1,0 +1,91 @@
+"""`manage.py shop_payments_sandbox`: a local Stripe until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from shop_payments.sandbox import Sandbox, SandboxServer
+
+DEFAULT_PORT = 12111
+
+BANNER = """\
+Sandbox at {url} (in memory, test keys only). Point the shop at it:
+
+    export STRIPE_API_BASE={url}
+    export STRIPE_SECRET_KEY=sk_test_sandbox
+
+Try it:
+
+    curl {url}/v1/payment_intents -u sk_test_sandbox: -d amount=1000 -d currency=usd
+
+{webhooks}
+Stop with Ctrl-C."""
+
+
+class Command(BaseCommand):
+    help = "Run a local Stripe for development: no account, no network."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+        parser.add_argument(
+            "--webhook-url",
+            action="append",
+            default=[],
+            metavar="URL",
+            help="Deliver events here (this machine only); goes with --webhook-secret.",
+        )
+        parser.add_argument(
+            "--webhook-secret",
+            action="append",
+            default=[],
+            metavar="WHSEC",
+            help="Sign the events of the --webhook-url in the same place of the line.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sandbox = Sandbox()
+        _add_webhooks(sandbox, options["webhook_url"], options["webhook_secret"])
+        server = SandboxServer(sandbox, port=options["port"])
+        stopped = threading.Event()
+        _start(server, options["port"])
+        for stop_signal in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop_signal, lambda *_: stopped.set())
+        try:
+            self.stdout.write(_banner(server.url, options["webhook_url"]))
+            self.stdout.flush()
+            stopped.wait()
+        finally:
+            server.stop()
+
+
+def _add_webhooks(sandbox: Sandbox, urls: list[str], secrets: list[str]) -> None:
+    if len(urls) != len(secrets):
+        raise CommandError(
+            "--webhook-url and --webhook-secret go together, one secret for each URL"
+            f" (got {len(urls)} and {len(secrets)})."
+        )
+    for url, secret in zip(urls, secrets, strict=True):
+        try:
+            sandbox.add_webhook(url, secret)
+        except ValueError as error:
+            raise CommandError(f"--webhook-url: {error}") from error
+
+
+def _start(server: SandboxServer, port: int) -> None:
+    try:
+        server.start()
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"Cannot listen on port {port}: {error}. Choose another one with --port."
+        ) from error
+
+
+def _banner(url: str, webhook_urls: list[str]) -> str:
+    lines = [f"Events go to {webhook_url}" for webhook_url in webhook_urls]
+    webhooks = "\n".join(lines) or "No webhooks; see --webhook-url and --webhook-secret."
+    return BANNER.format(url=url, webhooks=webhooks + "\n")

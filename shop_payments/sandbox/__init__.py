@@ -1,0 +1,22 @@
+"""A Stripe on your machine, for development and tests.
+
+It speaks Stripe's wire format for what `docs/sandbox.md` lists and refuses the rest by name. State
+is in memory; only the standard library is used; nothing of the app imports it.
+"""
+
+from .faults import Fault, SandboxConnectionDropped
+from .protocol import SandboxResponse
+from .sandbox import LoggedRequest, Sandbox
+from .server import SandboxServer
+from .webhooks import Delivery, WebhookEndpoint
+
+__all__ = [
+    "Delivery",
+    "Fault",
+    "LoggedRequest",
+    "Sandbox",
+    "SandboxConnectionDropped",
+    "SandboxResponse",
+    "SandboxServer",
+    "WebhookEndpoint",
+]

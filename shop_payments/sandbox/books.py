@@ -1,0 +1,64 @@
+"""What the sandbox remembers: one account's objects, ids, clock and lock."""
+
+from __future__ import annotations
+
+import random
+import string
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .payment_methods import Card
+    from .webhooks import Delivery, WebhookEndpoint
+
+Object = dict[str, Any]
+"""A Stripe object as it stands in JSON."""
+
+_ALPHANUMERIC = string.ascii_letters + string.digits
+
+_ID_SHAPES = {
+    "pi": ("pi_3", 23),
+    "ch": ("ch_3", 23),
+    "evt": ("evt_3", 23),
+    "pm": ("pm_1", 23),
+    "we": ("we_1", 23),
+    "req": ("req_", 14),
+}
+
+
+@dataclass
+class Books:
+    """State of the one test account.
+
+    Hold `lock` for every read or change; nothing that waits (sleep, network) happens under it.
+    Dictionaries keep the order of creation, which lists rely on: `created` has whole seconds.
+    """
+
+    clock: Callable[[], float]
+    random: random.Random
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    payment_intents: dict[str, Object] = field(default_factory=dict)
+    payment_methods: dict[str, Object] = field(default_factory=dict)
+    cards: dict[str, Card] = field(default_factory=dict)
+    """How the card behind a payment method behaves, by the id of the payment method."""
+    events: dict[str, Object] = field(default_factory=dict)
+    webhook_endpoints: list[WebhookEndpoint] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    """Those still to come; a delivery that arrived is forgotten."""
+    lost_deliveries: list[Delivery] = field(default_factory=list)
+
+    def now(self) -> int:
+        """Return the sandbox's time in whole seconds, as Stripe's `created`."""
+        return int(self.clock())
+
+    def new_id(self, kind: str) -> str:
+        """Return a fresh id of Stripe's form, e.g. `pi_3R8f5yQ9LjHruSyq1ofjdVY5` for "pi"."""
+        prefix, length = _ID_SHAPES[kind]
+        return prefix + self.token(length)
+
+    def token(self, length: int) -> str:
+        """Return that many random letters and digits."""
+        with self.lock:
+            return "".join(self.random.choices(_ALPHANUMERIC, k=length))

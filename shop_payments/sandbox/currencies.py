@@ -1,0 +1,117 @@
+"""Stripe's currencies and what amounts it takes in them.
+
+The sandbox keeps its own table on purpose: it is the other side, and a shared mistake would go
+unseen. An account that settles in US dollars is assumed.
+
+See: https://docs.stripe.com/currencies (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+from .errors import InvalidRequest
+
+_ZERO_DECIMAL = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
+_THREE_DECIMAL = "bhd jod kwd omr tnd"
+_TWO_DECIMAL = """
+aed afn all amd ang aoa ars aud awg azn bam bbd bdt bmd bnd bob brl bsd bwp byn bzd cad cdf chf cny
+cop crc cve czk dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gtq gyd hkd hnl htg huf idr ils inr
+jmd kes kgs khr kyd kzt lak lbp lkr lrd lsl mad mdl mkd mmk mnt mop mur mvr mwk mxn myr mzn nad ngn
+nio nok npr nzd pab pen pgk php pkr pln qar ron rsd rub sar sbd scr sek sgd shp sle sos srd std szl
+thb tjs top try ttd twd tzs uah usd uyu uzs wst xcd xcg yer zar zmw
+"""
+
+ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
+THREE_DECIMAL = frozenset(_THREE_DECIMAL.split())
+HUNDREDFOLD_ZERO_DECIMAL = frozenset({"isk", "ugx"})
+"""No decimals, yet sent as if they had two: always a multiple of 100."""
+TWO_DECIMAL = frozenset(_TWO_DECIMAL.split())
+
+SUPPORTED = ZERO_DECIMAL | THREE_DECIMAL | HUNDREDFOLD_ZERO_DECIMAL | TWO_DECIMAL
+
+MINIMUM_AMOUNT = {
+    "aed": 200,
+    "aud": 50,
+    "brl": 50,
+    "cad": 50,
+    "chf": 50,
+    "czk": 1500,
+    "dkk": 250,
+    "eur": 50,
+    "gbp": 30,
+    "hkd": 400,
+    "huf": 17500,
+    "inr": 50,
+    "jpy": 50,
+    "mxn": 1000,
+    "myr": 200,
+    "nok": 300,
+    "nzd": 50,
+    "pln": 200,
+    "ron": 200,
+    "sek": 300,
+    "sgd": 50,
+    "thb": 1000,
+    "usd": 50,
+}
+"""Minor units. Stripe converts other currencies first; without rates the sandbox takes 1 there."""
+
+MAXIMUM_DIGITS = {"idr": 12}
+"""Where Stripe takes more than eight digits."""
+
+
+def check_currency(currency: str) -> str:
+    """Return the lower-case code.
+
+    Raises:
+        InvalidRequest: if Stripe does not know the currency.
+    """
+    code = currency.lower()
+    if code not in SUPPORTED:
+        listed = ", ".join(sorted(SUPPORTED))
+        raise InvalidRequest(
+            f"Invalid currency: {currency[:50]}. Stripe currently supports these currencies:"
+            f" {listed}",
+            param="currency",
+        )
+    return code
+
+
+def check_amount(amount: int, currency: str) -> int:
+    """Return the amount (minor units) if Stripe would charge it in this currency.
+
+    Raises:
+        InvalidRequest: amount_too_small, amount_too_large or parameter_invalid_integer.
+    """
+    if amount < MINIMUM_AMOUNT.get(currency, 1):
+        least = _readable(MINIMUM_AMOUNT.get(currency, 1), currency)
+        raise _refused(f"Amount must be at least {least}", "amount_too_small")
+    most = 10 ** MAXIMUM_DIGITS.get(currency, 8) - 1
+    if amount > most:
+        raise _refused(
+            f"Amount must be no more than {_readable(most, currency)}", "amount_too_large"
+        )
+    step = _step(currency)
+    if amount % step:
+        raise _refused(
+            f"Invalid amount: {amount}. Amounts in {currency} must be divisible by {step}.",
+            "parameter_invalid_integer",
+        )
+    return amount
+
+
+def _step(currency: str) -> int:
+    if currency in THREE_DECIMAL:
+        return 10
+    return 100 if currency in HUNDREDFOLD_ZERO_DECIMAL else 1
+
+
+def _readable(amount: int, currency: str) -> str:
+    if currency in ZERO_DECIMAL:
+        return f"{amount:,} {currency}"
+    digits = 3 if currency in THREE_DECIMAL else 2
+    whole, part = divmod(amount, 10**digits)
+    return f"{whole:,}.{part:0{digits}d} {currency}"
+
+
+def _refused(message: str, code: str) -> InvalidRequest:
+    return InvalidRequest(message, code=code, param="amount")

@@ -1,0 +1,136 @@
+"""Idempotency keys, as Stripe keeps them for API v1.
+
+The answer is saved from the moment an operation begins to run, whatever it is (402 and 500 too);
+nothing is saved when parameters fail validation or requests conflict. A request that comes while
+the first one runs gets 409. The first request runs under the claim of its own key and no other
+lock, so one slow operation stalls nobody else.
+
+See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .errors import IdempotencyConflict, InvalidRequest
+from .protocol import SandboxResponse
+
+KEPT_SECONDS = 24 * 60 * 60
+MAX_KEY_LENGTH = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What running an operation gave."""
+
+    response: SandboxResponse
+    saved: bool
+
+
+@dataclass
+class _Claim:
+    path: str
+    params: Mapping[str, Any]
+    request_id: str
+    claimed_at: float
+    response: SandboxResponse | None = None
+    """None while the first request runs."""
+
+
+class IdempotencyKeys:
+    """The keys of one account, for 24 hours by the sandbox's clock."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._claims: dict[str, _Claim] = {}
+
+    def run(
+        self,
+        key: str,
+        *,
+        path: str,
+        params: Mapping[str, Any],
+        request_id: str,
+        execute: Callable[[], Outcome],
+    ) -> SandboxResponse:
+        """Execute once per key; later requests get the saved answer.
+
+        Raises:
+            InvalidRequest: if the key is too long.
+            IdempotencyConflict: 400 for other parameters or another path, 409 while in use.
+        """
+        if len(key) > MAX_KEY_LENGTH:
+            raise InvalidRequest(
+                f"Idempotency-Key must be at most {MAX_KEY_LENGTH} characters, but you passed in"
+                f" one that is {len(key)} characters."
+            )
+        claim = _Claim(path, params, request_id, self._clock())
+        earlier = self._claim(key, claim)
+        if earlier is not None:
+            return _replay(key, earlier, claim)
+        return self._run_first(key, claim, execute)
+
+    def _claim(self, key: str, claim: _Claim) -> _Claim | None:
+        """Take the key, or return who took it before (a copy, so it no longer changes)."""
+        with self._lock:
+            self._forget_old(claim.claimed_at)
+            earlier = self._claims.setdefault(key, claim)
+            return None if earlier is claim else replace(earlier)
+
+    def _run_first(
+        self, key: str, claim: _Claim, execute: Callable[[], Outcome]
+    ) -> SandboxResponse:
+        outcome = None
+        try:
+            outcome = execute()
+        finally:
+            with self._lock:
+                if outcome is not None and outcome.saved:
+                    claim.response = outcome.response
+                else:
+                    self._claims.pop(key, None)
+        return _with_headers(outcome.response, key, claim.request_id)
+
+    def _forget_old(self, now: float) -> None:
+        old = [
+            key
+            for key, claim in self._claims.items()
+            if claim.response is not None and now - claim.claimed_at >= KEPT_SECONDS
+        ]
+        for key in old:
+            del self._claims[key]
+
+
+def _replay(key: str, earlier: _Claim, claim: _Claim) -> SandboxResponse:
+    if earlier.path != claim.path:
+        raise IdempotencyConflict(
+            "Keys for idempotent requests can only be used for the same endpoint they were first"
+            f" used for ('{claim.path}' vs '{earlier.path}'). Try using a key other than '{key}'"
+            " if you meant to execute a different request."
+        )
+    if earlier.params != claim.params:
+        raise IdempotencyConflict(
+            "Keys for idempotent requests can only be used with the same parameters they were"
+            f" first used with. Try using a key other than '{key}' if you meant to execute a"
+            " different request."
+        )
+    if earlier.response is None:
+        raise IdempotencyConflict(
+            "There is currently another in-progress request using this Idempotent Key (that"
+            " probably means you submitted twice, and the other request is still going through):"
+            f" {key}. Please try again later.",
+            code="idempotency_key_in_use",
+            status=409,
+            headers={"stripe-should-retry": "true"},
+        )
+    response = _with_headers(earlier.response, key, earlier.request_id)
+    return replace(response, headers={**response.headers, "idempotent-replayed": "true"})
+
+
+def _with_headers(response: SandboxResponse, key: str, original: str) -> SandboxResponse:
+    headers = {**response.headers, "idempotency-key": key, "original-request": original}
+    return replace(response, headers=headers)

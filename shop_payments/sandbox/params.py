@@ -1,0 +1,294 @@
+"""Parameters of a route, declared: what Stripe takes, and what of it the sandbox covers.
+
+A schema maps a parameter's name to a `Param`. `parse` turns what came over the wire (strings
+and dictionaries of strings) into values, or raises with Stripe's wording. A parameter that
+Stripe has and the sandbox has not is declared with `uncovered()`, so it is refused by name; one
+that Stripe has not either is unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import InvalidRequest, NotCovered
+
+Parser = Callable[[Any, str], Any]
+"""Takes the raw value and the parameter's full name; returns the value or raises."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A parameter that newer API versions refuse."""
+
+    since: str
+    """Date of the first version without it, e.g. "2026-09-30"."""
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Param:
+    """One parameter of a route."""
+
+    parse: Parser
+    required: bool = False
+    unsettable: bool = False
+    """An empty string is an order to clear the field; it is parsed to None."""
+    removed: Removed | None = None
+
+
+Schema = Mapping[str, Param]
+
+
+def parse(
+    schema: Schema, raw: Mapping[str, Any], *, version: str = "", within: str = ""
+) -> dict[str, Any]:
+    """Return the values of `raw` by the schema; absent parameters stay absent.
+
+    `version` is the API version of the request, which decides on removed parameters.
+
+    Raises:
+        InvalidRequest: for an unknown, missing or malformed parameter.
+        NotCovered: for one that only the real Stripe takes.
+    """
+    _refuse_unknown(schema, raw, within)
+    values = {}
+    for name, param in schema.items():
+        full_name = f"{within}[{name}]" if within else name
+        if name in raw:
+            _refuse_removed(param, full_name, version)
+            values[name] = _value(param, raw[name], full_name)
+        elif param.required:
+            raise InvalidRequest(
+                f"Missing required param: {full_name}.", code="parameter_missing", param=full_name
+            )
+    return values
+
+
+def _refuse_unknown(schema: Schema, raw: Mapping[str, Any], within: str) -> None:
+    unknown = [f"{within}[{name}]" if within else name for name in raw if name not in schema]
+    if unknown:
+        plural = "s" if len(unknown) > 1 else ""
+        raise InvalidRequest(
+            f"Received unknown parameter{plural}: {', '.join(unknown)}",
+            code="parameter_unknown",
+            param=unknown[0],
+        )
+
+
+def _refuse_removed(param: Param, name: str, version: str) -> None:
+    if param.removed and version >= param.removed.since:
+        raise InvalidRequest(param.removed.message, code=param.removed.code, param=name)
+
+
+def _value(param: Param, raw: Any, name: str) -> Any:
+    if raw != "":
+        return param.parse(raw, name)
+    if param.unsettable:
+        return None
+    raise InvalidRequest(
+        f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset"
+        f" a parameter; however '{name}' cannot be unset. You should remove '{name}' from your"
+        " request or supply a non-empty value.",
+        code="parameter_invalid_empty",
+        param=name,
+    )
+
+
+def uncovered(*names: str) -> dict[str, Param]:
+    """Declare parameters that Stripe has and the sandbox refuses by name."""
+    return {name: Param(parse=_not_covered, unsettable=False) for name in names}
+
+
+def _not_covered(raw: Any, name: str) -> Any:
+    raise NotCovered(f"the parameter '{name}'", param=name)
+
+
+def text(*, max_length: int = 5000) -> Parser:
+    """Take a string of at most so many characters (not bytes)."""
+
+    def parse_text(raw: Any, name: str) -> str:
+        value = _string(raw, name)
+        if len(value) > max_length:
+            raise InvalidRequest(
+                f"Invalid string: {value[:10]}...{value[-10:]}; must be at most"
+                f" {max_length} characters",
+                param=name,
+            )
+        return value
+
+    return parse_text
+
+
+def integer(*, at_least: int | None = None, at_most: int | None = None) -> Parser:
+    """Take a whole number within bounds."""
+
+    def parse_integer(raw: Any, name: str) -> int:
+        value = _string(raw, name)
+        if not re.fullmatch(r"-?[0-9]{1,30}", value):
+            raise _invalid_integer(f"Invalid integer: {value[:50]}", name)
+        number = int(value)
+        if at_least is not None and number < at_least:
+            raise _invalid_integer(f"This value must be greater than or equal to {at_least}.", name)
+        if at_most is not None and number > at_most:
+            raise _invalid_integer(
+                f"This value must be less than or equal to {at_most} (it is currently '{number}').",
+                name,
+            )
+        return number
+
+    return parse_integer
+
+
+def boolean(raw: Any, name: str) -> bool:
+    """Take "true" or "false"."""
+    value = _string(raw, name)
+    if value not in ("true", "false"):
+        raise InvalidRequest(f"Invalid boolean: {value[:50]}", param=name)
+    return value == "true"
+
+
+def one_of(*choices: str, uncovered_choices: Iterable[str] = ()) -> Parser:
+    """Take one of Stripe's words; those the sandbox has not are refused as not covered."""
+    elsewhere = tuple(uncovered_choices)
+
+    def parse_choice(raw: Any, name: str) -> str:
+        value = _string(raw, name)
+        if value in elsewhere:
+            raise NotCovered(f"{name}={value}", param=name)
+        if value not in choices:
+            *most, last = [*choices, *elsewhere]
+            listed = f"{', '.join(most)}, or {last}" if most else last
+            raise InvalidRequest(f"Invalid {name}: must be one of {listed}", param=name)
+        return value
+
+    return parse_choice
+
+
+def list_of(parse_item: Parser, *, at_most: int = 100) -> Parser:
+    """Take `name[]=a&name[]=b` (or `name[0]=a`)."""
+
+    def parse_list(raw: Any, name: str) -> list[Any]:
+        items = with_lists(raw)
+        if not isinstance(items, list):
+            raise InvalidRequest("Invalid array", param=name)
+        if len(items) > at_most:
+            raise InvalidRequest(f"Array {name} exceeds the maximum of {at_most}", param=name)
+        return [parse_item(item, f"{name}[{index}]") for index, item in enumerate(items)]
+
+    return parse_list
+
+
+def with_lists(node: Any) -> Any:
+    """Return the tree with every dictionary that counts "0", "1", "2", … turned into a list.
+
+    On the wire a list is such a dictionary (`a[0]=x`), and only who asks knows which is meant:
+    `metadata[0]=x` is a key named 0.
+    """
+    if not isinstance(node, dict):
+        return node
+    items = {key: with_lists(item) for key, item in node.items()}
+    if items and items.keys() == {str(index) for index in range(len(items))}:
+        return [items[str(index)] for index in range(len(items))]
+    return items
+
+
+def hash_of(schema: Schema) -> Parser:
+    """Take `name[key]=value` by a schema of its own."""
+
+    def parse_hash(raw: Any, name: str) -> dict[str, Any]:
+        if not isinstance(raw, dict):
+            raise InvalidRequest("Invalid hash", param=name)
+        return parse(schema, raw, within=name)
+
+    return parse_hash
+
+
+def email(raw: Any, name: str) -> str:
+    """Take an address that has the form of one."""
+    value = _string(raw, name)
+    if len(value) > 800 or not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s.,;<>]+", value):
+        raise InvalidRequest(
+            f"Invalid email address: {value[:800]}", code="email_invalid", param=name
+        )
+    return value
+
+
+METADATA_KEYS = 50
+METADATA_KEY_LENGTH = 40
+METADATA_VALUE_LENGTH = 500
+
+
+def metadata(raw: Any, name: str) -> dict[str, str]:
+    """Take `metadata[key]=value`; an empty value stands for "remove the key".
+
+    The number of keys is judged after merging: see `merge_metadata`.
+    See: https://docs.stripe.com/api/metadata (checked 2026-11)
+    """
+    if not isinstance(raw, dict):
+        raise InvalidRequest("Invalid hash", param=name)
+    values = {}
+    for key, item in raw.items():
+        value = _string(item, f"{name}[{key}]")
+        _check_metadata_length("key", key, METADATA_KEY_LENGTH, name)
+        _check_metadata_length("value", value, METADATA_VALUE_LENGTH, f"{name}[{key}]")
+        values[key] = value
+    return values
+
+
+def merge_metadata(
+    existing: Mapping[str, str], changes: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Return metadata after an update; `None` clears all of it, an empty value one key."""
+    if changes is None:
+        return {}
+    merged = {**existing, **changes}
+    kept = {key: value for key, value in merged.items() if value != ""}
+    if len(kept) > METADATA_KEYS:
+        raise InvalidRequest(
+            f"Metadata can have up to {METADATA_KEYS} keys, but you passed in {len(kept)}.",
+            param="metadata",
+        )
+    return kept
+
+
+def _check_metadata_length(part: str, value: str, limit: int, name: str) -> None:
+    if len(value) > limit:
+        raise InvalidRequest(
+            f"Metadata {part}s can have up to {limit} characters, but you passed in a {part} that"
+            f" is {len(value)} characters. Invalid {part}: {value[:1000]}",
+            param=name,
+        )
+
+
+def _string(raw: Any, name: str) -> str:
+    if not isinstance(raw, str):
+        raise InvalidRequest(f"Invalid string: {str(raw)[:50]}", param=name)
+    return raw
+
+
+def _invalid_integer(message: str, name: str) -> InvalidRequest:
+    return InvalidRequest(message, code="parameter_invalid_integer", param=name)
+
+
+EXPAND = uncovered("expand")
+
+CREATED_FILTER = hash_of({bound: Param(parse=integer()) for bound in ("gt", "gte", "lt", "lte")})
+
+
+def created_filter(raw: Any, name: str) -> dict[str, int]:
+    """Take `created=123` or `created[gte]=123`."""
+    if isinstance(raw, dict):
+        return dict(CREATED_FILTER(raw, name))
+    return {"eq": integer()(raw, name)}
+
+
+PAGINATION: Schema = {
+    "limit": Param(parse=integer(at_least=1, at_most=100)),
+    "starting_after": Param(parse=text()),
+    "ending_before": Param(parse=text()),
+    "created": Param(parse=created_filter),
+}

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MANAGE = """
+import sys
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=[])
+django.setup()
+from django.core.management import load_command_class
+command = load_command_class("shop_payments", "shop_payments_sandbox")
+command.run_from_argv(["manage.py", "shop_payments_sandbox", *sys.argv[1:]])
+"""
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line; no project and no database are there, and none is needed."""
+    return [sys.executable, "-W", "error", "-c", MANAGE, *arguments]
+
+
+@pytest.fixture
+def running() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        command("--port", "0"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
+def read_until(process: subprocess.Popen[str], end: str) -> str:
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if end in line:
+            break
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_told_to_stop(
+    running: subprocess.Popen[str], stop_signal: signal.Signals
+) -> None:
+    banner = read_until(running, "Stop with Ctrl-C")
+    found = re.search(r"STRIPE_API_BASE=(http://127\.0\.0\.1:\d+)", banner)
+    assert found is not None
+    assert "STRIPE_SECRET_KEY=sk_test_sandbox" in banner
+    request = urllib.request.Request(
+        f"{found[1]}/v1/payment_intents", headers={"Authorization": "Bearer sk_test_sandbox"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 200
+
+    running.send_signal(stop_signal)
+    _, errors = running.communicate(timeout=10)
+
+    assert (running.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--webhook-url", "http://127.0.0.1:8000/webhooks"], "go together"),
+        (["--webhook-secret", "whsec_x"], "go together"),
+        (
+            ["--webhook-url", "https://example.com/", "--webhook-secret", "whsec_x"],
+            "this machine only",
+        ),
+        (["--port", "99999"], "--port"),
+    ],
+)
+def test_it_says_what_is_wrong(arguments: list[str], message: str) -> None:
+    finished = subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
+    )
+
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("CommandError: ")
+    assert message in finished.stderr
+    assert "whsec_x" not in finished.stderr
+
+
+def test_it_names_the_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        finished = subprocess.run(
+            command("--port", port),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+
+    assert finished.returncode == 1
+    assert f"Cannot listen on port {port}" in finished.stderr
+    assert "--port" in finished.stderr

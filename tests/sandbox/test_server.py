@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+import stripe
+
+from shop_payments.sandbox import Fault, Sandbox, SandboxServer
+from tests.sandbox.support import INTENTS, KEY
+
+
+def client(server: SandboxServer, *, max_network_retries: int = 0) -> stripe.StripeClient:
+    return stripe.StripeClient(
+        KEY, base_addresses={"api": server.url}, max_network_retries=max_network_retries
+    )
+
+
+def create(stripe_client: stripe.StripeClient) -> stripe.PaymentIntent:
+    return stripe_client.v1.payment_intents.create(
+        {
+            "amount": 11200,
+            "currency": "usd",
+            "allowed_payment_method_types": ["card"],
+            "metadata": {"order_id": "9"},
+        }
+    )
+
+
+def test_stripe_python_takes_a_payment_over_a_socket(server: SandboxServer) -> None:
+    intents = client(server).v1.payment_intents
+
+    created = create(client(server))
+    confirmed = intents.confirm(created.id, {"payment_method": "pm_card_visa"})
+
+    assert confirmed.status == "succeeded"
+    assert intents.retrieve(created.id).metadata["order_id"] == "9"
+
+
+def test_stripe_python_sees_a_decline(server: SandboxServer) -> None:
+    created = create(client(server))
+
+    with pytest.raises(stripe.CardError) as caught:
+        client(server).v1.payment_intents.confirm(
+            created.id, {"payment_method": "pm_card_chargeDeclinedInsufficientFunds"}
+        )
+
+    assert caught.value.code == "card_declined"
+    assert caught.value.error is not None
+    assert caught.value.error.decline_code == "insufficient_funds"
+
+
+def test_stripe_python_pages_through_a_list(server: SandboxServer) -> None:
+    ids = [create(client(server)).id for _ in range(5)]
+
+    pages = client(server).v1.payment_intents.list({"limit": 2}).auto_paging_iter()
+
+    assert [intent.id for intent in pages] == ids[::-1]
+
+
+@pytest.mark.parametrize("kind", ["drop_before", "drop_after"])
+def test_a_dropped_connection_reaches_stripe_python(server: SandboxServer, kind: str) -> None:
+    server.sandbox.inject(Fault(kind))  # type: ignore[arg-type]
+
+    with pytest.raises(stripe.APIConnectionError):
+        create(client(server))
+
+    assert len(server.sandbox.events) == (1 if kind == "drop_after" else 0)
+
+
+def test_stripe_python_retries_to_one_effect(server: SandboxServer) -> None:
+    server.sandbox.inject(Fault("drop_after"))
+
+    create(client(server, max_network_retries=1))
+
+    assert len(server.sandbox.events) == 1
+    assert len(server.sandbox.requests) == 2
+
+
+def test_an_answer_over_a_socket_is_that_of_handle() -> None:
+    by_hand = Sandbox(clock=lambda: 4e9, seed=1)
+    with SandboxServer(Sandbox(clock=lambda: 4e9, seed=1)) as server:
+        request = urllib.request.Request(
+            server.url + INTENTS,
+            data=b"amount=1000&currency=usd&description=Gr%C3%BC%C3%9Fe",
+            headers={"Authorization": f"Bearer {KEY}", "Idempotency-Key": "k"},
+        )
+        with urllib.request.urlopen(request) as over_socket:
+            body = over_socket.read()
+            headers = {name.lower(): value for name, value in over_socket.headers.items()}
+
+    expected = by_hand.handle(
+        "POST",
+        INTENTS,
+        {"Authorization": f"Bearer {KEY}", "Idempotency-Key": "k"},
+        "amount=1000&currency=usd&description=Grüße",
+    )
+    assert body == expected.body
+    assert expected.headers.items() <= headers.items()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_call_of_the_api_document_works(server: SandboxServer) -> None:
+    intent_id = create(client(server)).id
+
+    finished = subprocess.run(
+        [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--noproxy",
+            "*",
+            f"{server.url}{INTENTS}/{intent_id}",
+            "-H",
+            f"Authorization: Bearer {KEY}",
+            "-d",
+            "payment_method=pm_card_visa",
+        ],
+        capture_output=True,
+        check=True,
+        timeout=10,
+    )
+
+    assert json.loads(finished.stdout)["status"] == "requires_confirmation"
+
+
+def test_webhooks_are_delivered_in_the_background(server: SandboxServer) -> None:
+    delivered = threading.Event()
+
+    def deliver(url: str, body: bytes, headers: dict[str, str]) -> int:
+        delivered.set()
+        return 200
+
+    server.sandbox.add_webhook("http://127.0.0.1:9/", "whsec_test", deliver=deliver)
+    create(client(server))
+
+    assert delivered.wait(2)
+
+
+def test_a_slow_request_stalls_no_other(server: SandboxServer) -> None:
+    server.sandbox.inject(Fault("latency", seconds=1.0))
+    slow = threading.Thread(target=create, args=(client(server),))
+    slow.start()
+    time.sleep(0.2)
+
+    started = time.monotonic()
+    create(client(server))
+    elapsed = time.monotonic() - started
+
+    slow.join()
+    assert elapsed < 0.6
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "example.com", "", "::"])
+def test_it_listens_on_this_machine_only(host: str) -> None:
+    with pytest.raises(ValueError, match="this machine only"):
+        SandboxServer(Sandbox(), host=host)
+
+
+def test_a_taken_port_is_an_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+
+        with pytest.raises(OSError, match="in use"):
+            SandboxServer(Sandbox(), port=taken.getsockname()[1]).start()
+
+
+def test_it_starts_and_stops_at_once_and_frees_its_port() -> None:
+    server = SandboxServer(Sandbox())
+    started = time.monotonic()
+    server.start()
+    url = server.url
+    server.stop()
+
+    assert time.monotonic() - started < 1
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url)
+    with pytest.raises(RuntimeError, match="not running"):
+        _ = server.url
+
+
+def test_it_starts_once(server: SandboxServer) -> None:
+    with pytest.raises(RuntimeError, match="running already"):
+        server.start()
+
+
+def test_it_prints_nothing(server: SandboxServer, capfd: pytest.CaptureFixture[str]) -> None:
+    create(client(server))
+    server.sandbox.inject(Fault("drop_after"))
+    with pytest.raises(stripe.APIConnectionError):
+        create(client(server))
+
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,166 @@
+"""The sandbox held against stripe-python: its client, its parameters, its objects."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Unpack
+
+import pytest
+import stripe
+from stripe import RequestOptions
+from stripe.params import (
+    _event_list_params,
+    _payment_intent_cancel_params,
+    _payment_intent_confirm_params,
+    _payment_intent_create_params,
+    _payment_intent_list_params,
+    _payment_intent_retrieve_params,
+    _payment_intent_update_params,
+)
+
+from shop_payments import sandbox as sandbox_package
+from shop_payments.sandbox import Fault, Sandbox, events, payment_intents
+from shop_payments.sandbox.params import Schema
+from shop_payments.sandbox.protocol import DEFAULT_VERSION
+from shop_payments.sandbox.routes import ROUTES
+from tests.sandbox.support import INTENTS, KEY, Api, InProcessHTTPClient
+
+EVENT_LIST = next(route.schema for route in events.ROUTES if route.path == "/v1/events")
+NO_LONGER_IN_THE_SDK = {"payment_method_types"}
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> stripe.StripeClient:
+    return stripe.StripeClient(KEY, http_client=InProcessHTTPClient(sandbox), max_network_retries=0)
+
+
+def create(client: stripe.StripeClient, **options: Unpack[RequestOptions]) -> stripe.PaymentIntent:
+    return client.v1.payment_intents.create(
+        {"amount": 11200, "currency": "usd", "allowed_payment_method_types": ["card"]}, options
+    )
+
+
+def test_the_client_works_in_process(client: stripe.StripeClient) -> None:
+    created = create(client)
+
+    updated = client.v1.payment_intents.update(
+        created.id, {"amount": 5000, "metadata": {"order_id": "9", "gone": ""}}
+    )
+    canceled = client.v1.payment_intents.cancel(created.id)
+
+    assert (updated.amount, updated.metadata.to_dict()) == (5000, {"order_id": "9"})
+    assert canceled.status == "canceled"
+    assert client.v1.events.list().data[0].type == "payment_intent.canceled"
+
+
+def test_the_client_reports_the_request_id(client: stripe.StripeClient, sandbox: Sandbox) -> None:
+    created = create(client)
+
+    assert created.last_response is not None
+    assert created.last_response.request_id == sandbox.requests[0].request_id
+
+
+def test_the_client_raises_its_own_errors(client: stripe.StripeClient, sandbox: Sandbox) -> None:
+    create(client, idempotency_key="k")
+
+    with pytest.raises(stripe.IdempotencyError):
+        client.v1.payment_intents.create({"amount": 1, "currency": "usd"}, {"idempotency_key": "k"})
+    with pytest.raises(stripe.InvalidRequestError, match="No such payment_intent"):
+        client.v1.payment_intents.retrieve("pi_x")
+    with pytest.raises(stripe.AuthenticationError):
+        client.v1.payment_intents.retrieve("pi_x", options={"api_key": "sk_live_x"})
+    sandbox.inject(Fault("error", status=429))
+    with pytest.raises(stripe.RateLimitError):
+        create(client)
+
+
+def test_the_client_speaks_the_version_of_the_sandbox() -> None:
+    assert stripe.api_version == DEFAULT_VERSION
+
+
+@pytest.mark.parametrize(
+    ("schema", "module"),
+    [
+        (payment_intents.CREATE, _payment_intent_create_params),
+        (payment_intents.UPDATE, _payment_intent_update_params),
+        (payment_intents.CONFIRM, _payment_intent_confirm_params),
+        (payment_intents.CANCEL, _payment_intent_cancel_params),
+        (payment_intents.RETRIEVE, _payment_intent_retrieve_params),
+        (payment_intents.LIST, _payment_intent_list_params),
+        (EVENT_LIST, _event_list_params),
+    ],
+)
+def test_every_parameter_of_stripes_is_known_and_no_other(
+    schema: Schema, module: ModuleType
+) -> None:
+    assert set(schema) - NO_LONGER_IN_THE_SDK == parameters(module)
+
+
+def parameters(module: ModuleType) -> set[str]:
+    """Return the names that the first class of a parameter module declares."""
+    tree = ast.parse(Path(inspect.getfile(module)).read_text())
+    first = next(node for node in tree.body if isinstance(node, ast.ClassDef))
+    return {
+        node.target.id
+        for node in first.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def test_every_key_of_an_intent_is_stripes(api: Api) -> None:
+    intent = api.create(payment_method="pm_card_visa", confirm="true").json
+
+    assert set(intent) <= declared_keys(stripe.PaymentIntent)
+
+
+def test_every_key_of_a_payment_method_is_stripes(api: Api) -> None:
+    declined = api.confirm(api.create()["id"], "pm_card_chargeDeclined").error
+
+    assert set(declined["payment_method"]) <= declared_keys(stripe.PaymentMethod)
+    assert set(declined["payment_method"]["card"]) <= declared_keys(stripe.PaymentMethod.Card)
+
+
+def test_every_key_of_an_error_is_stripes(api: Api) -> None:
+    declined = api.confirm(api.create()["id"], "pm_card_chargeDeclined").error
+
+    assert set(declined) <= declared_keys(stripe.ErrorObject)
+    last = declined["payment_intent"]["last_payment_error"]
+    assert set(last) <= declared_keys(stripe.PaymentIntent.LastPaymentError)
+
+
+def test_every_key_of_an_event_is_stripes(api: Api, sandbox: Sandbox) -> None:
+    api.create()
+
+    assert set(sandbox.events[0]) <= declared_keys(stripe.Event)
+
+
+def declared_keys(stripe_class: type) -> set[str]:
+    return set(inspect.get_annotations(stripe_class))
+
+
+def test_every_route_is_addressed_in_one_way() -> None:
+    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES) == 8
+    assert all(route.path.startswith((INTENTS, "/v1/events")) for route in ROUTES)
+
+
+def test_the_sandbox_imports_the_standard_library_only() -> None:
+    folder = Path(inspect.getfile(sandbox_package)).parent
+
+    imported = {name for path in folder.glob("*.py") for name in imports(path)}
+
+    assert imported & {"stripe", "django", "rest_framework", "requests", "shop_payments"} == set()
+    assert "threading" in imported
+
+
+def imports(path: Path) -> set[str]:
+    """Return the first parts of the absolute imports of a file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add((node.module or "").partition(".")[0])
+    return names
