@@ -134,14 +134,20 @@ REST_FRAMEWORK = {
 
 # --- shop_payments ------------------------------------------------------------------------------
 
-_stripe_key = os.environ.get("STRIPE_SECRET_KEY", "")
+_STRIPE, _SANDBOX = "https://api.stripe.com", "http://127.0.0.1:12111"
+_api_base = os.environ.get("STRIPE_API_BASE", "").rstrip("/") or (
+    _STRIPE if os.environ.get("STRIPE_SECRET_KEY") else _SANDBOX
+)
 
-SHOP_PAYMENTS = {
-    "STRIPE_SECRET_KEY": _secret("STRIPE_SECRET_KEY", "sk_test_sandbox"),
-    "STRIPE_PUBLISHABLE_KEY": _secret("STRIPE_PUBLISHABLE_KEY", "pk_test_sandbox"),
-    "STRIPE_WEBHOOK_SECRETS": _secret("STRIPE_WEBHOOK_SECRET", "whsec_sandbox"),
-    # Without a key of one's own: the sandbox.
-    "STRIPE_API_BASE": os.environ.get(
-        "STRIPE_API_BASE", "https://api.stripe.com" if _stripe_key else "http://127.0.0.1:12111"
-    ),
+
+def _stripe_secret(name: str, sandbox_value: str) -> str:
+    """From the environment. What stands in this file is no secret, so Stripe never gets it."""
+    return _secret(name, "" if _api_base == _STRIPE else sandbox_value)
+
+
+SHOP_PAYMENTS: dict[str, object] = {
+    "STRIPE_SECRET_KEY": _stripe_secret("STRIPE_SECRET_KEY", "sk_test_sandbox"),
+    "STRIPE_PUBLISHABLE_KEY": _stripe_secret("STRIPE_PUBLISHABLE_KEY", "pk_test_sandbox"),
+    "STRIPE_WEBHOOK_SECRETS": _stripe_secret("STRIPE_WEBHOOK_SECRET", "whsec_sandbox"),
+    "STRIPE_API_BASE": _api_base,
 }

@@ -368,7 +368,8 @@ class _TransportClient(stripe.HTTPClient):
         try:
             answer = self._transport(method, url, headers or {}, post_data)
         except ConnectionError as error:
-            raise stripe.APIConnectionError(str(error), should_retry=True) from error
+            broken = stripe.APIConnectionError(str(error), should_retry=True)  # type: ignore[no-untyped-call]
+            raise broken from error
         return answer.body, answer.status, requests.structures.CaseInsensitiveDict(answer.headers)
 
     def close(self) -> None:

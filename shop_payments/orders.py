@@ -60,10 +60,15 @@ class OrderAdapter(ABC):
         """Turn the id from a URL into a primary key; None where it cannot be one."""
         if isinstance(order_id, str) and "\x00" in order_id:
             return None  # PostgreSQL takes no NUL in text
+        field = cast("Any", self.model._meta.pk)
         try:
-            return cast("Any", self.model._meta.pk).to_python(order_id)
+            pk = field.to_python(order_id)
+            field.run_validators(pk)  # what the column cannot hold is no id either
         except (ValidationError, ValueError, OverflowError):
             return None
+        # int() reads the digits of every script; one order shall have one URL.
+        is_foreign_digits = isinstance(pk, int) and not str(order_id).isascii()
+        return None if is_foreign_digits else pk
 
     def get_queryset(self) -> QuerySet[Any]:
         """All orders, with what the other methods read loaded along."""

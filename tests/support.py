@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import Any, NoReturn
+from urllib.parse import urlencode
+from uuid import uuid4
 
-from django.test import Client
+from django.conf import settings
+from django.test import Client, override_settings
 from stripe import WebhookSignature
+
+from shop_payments.sandbox import Sandbox, SandboxResponse
 
 BASE = "/api/v1/shop"
 WEBHOOK_SECRET = "whsec_of_the_tests"
@@ -47,13 +54,16 @@ class Caller:
 
 def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, timestamp: int | None = None) -> str:
     """Sign a webhook body honestly, with Stripe's own code."""
-    return WebhookSignature.generate_signature_header(
-        body.decode(), secret, **({} if timestamp is None else {"timestamp": timestamp})
-    )
+    header: str = WebhookSignature.generate_signature_header(body.decode(), secret, timestamp)
+    return header
 
 
 def post_webhook(
-    body: bytes, signature: str, *, client: Client | None = None, content_type: str = "application/json"
+    body: bytes,
+    signature: str,
+    *,
+    client: Client | None = None,
+    content_type: str = "application/json",
 ) -> Any:
     return (client or Client()).post(
         f"{BASE}/webhooks/stripe",
@@ -66,3 +76,67 @@ def post_webhook(
 def answer(response: Any) -> tuple[int, str | None]:
     """The status and the stable code of an answer."""
     return response.status_code, response.json().get("code")
+
+
+def call_stripe(stripe: Sandbox, method: str, path: str, **params: str) -> dict[str, Any]:
+    """Do at Stripe what somebody else does there: a customer's browser, or staff."""
+    response = stripe.handle(
+        method, f"/v1/{path}", {"Authorization": "Bearer sk_test_of_the_tests"}, urlencode(params)
+    )
+    values: dict[str, Any] = json.loads(response.body)
+    return values
+
+
+def pay(stripe: Sandbox, intent_id: str, payment_method: str = "pm_card_visa") -> dict[str, Any]:
+    """Confirm an intent as a customer's browser would."""
+    return call_stripe(
+        stripe, "POST", f"payment_intents/{intent_id}/confirm", payment_method=payment_method
+    )
+
+
+def writes(stripe: Sandbox) -> list[str]:
+    """The paths of the writes that Stripe was sent, in order."""
+    return [request.path for request in stripe.requests if request.method == "POST"]
+
+
+def event_body(intent: dict[str, Any], **changes: Any) -> bytes:
+    """An event about ``intent``, as Stripe would send it."""
+    event = {
+        "id": f"evt_{uuid4().hex}",
+        "object": "event",
+        "api_version": "2026-10-28.endive",
+        "created": int(time.time()),
+        "data": {"object": intent},
+        "livemode": intent.get("livemode", False),
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": f"payment_intent.{intent.get('status')}",
+    }
+    return json.dumps({**event, **changes}).encode()
+
+
+def send_event(intent: dict[str, Any], **changes: Any) -> Any:
+    """Deliver a signed event about ``intent``."""
+    body = event_body(intent, **changes)
+    return post_webhook(body, sign(body))
+
+
+class StripeOfTomorrow:
+    """Stripe as it may be one day: every intent that is fetched has ``status``."""
+
+    def __init__(self, stripe: Sandbox, *, status: str) -> None:
+        self._stripe, self._status = stripe, status
+        self._override = override_settings(
+            SHOP_PAYMENTS={**settings.SHOP_PAYMENTS, "STRIPE_TRANSPORT": self.handle}
+        )
+
+    def handle(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
+        answer = self._stripe.handle(method, url, headers, body)
+        values = {**json.loads(answer.body), "status": self._status}
+        return replace(answer, body=json.dumps(values).encode())
+
+    def __enter__(self) -> None:
+        self._override.enable()
+
+    def __exit__(self, *exc: object) -> None:
+        self._override.disable()

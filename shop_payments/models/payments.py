@@ -34,7 +34,7 @@ _STATUS_LENGTH = 64
 class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
     """Payments, found and locked."""
 
-    def of_order(self, order_id: object) -> OrderPaymentQuerySet:
+    def of_order(self, order_id: Any) -> OrderPaymentQuerySet:
         """Keep the payment of the order with this primary key."""
         return self.filter(order_id=order_id)
 

@@ -151,7 +151,7 @@ def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin
     )
     with transaction.atomic(durable=True):
         locked = lock_payment(attempt.order_payment_id)
-        figures = {
+        figures: dict[str, Any] = {
             "request_id": error.request_id[:255],
             "error_code": error.code[:255],
             "http_status": error.http_status,

@@ -25,7 +25,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import MoneyError, ObjectMissing
+from shop_payments.exceptions import MoneyError, ObjectMissing, OrderNotFound
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import (
     Claim,
@@ -386,6 +386,8 @@ def _claim(locked: LockedPayment) -> Claim:
     """Ask the shop what the order is worth at this moment."""
     adapter = get_order_adapter()
     order = adapter.find(locked.payment.order_id)
+    if order is None:
+        raise OrderNotFound(f"the adapter does not find order {locked.payment.order_id}")
     locked.payment.order = order  # the receivers get it too
     already_paid = locked.accepted_intent is not None
     livemode = get_config().livemode

@@ -77,6 +77,6 @@ def _intent_of_order(order_id: object) -> PaymentIntent:
 
 def _order(row: PaymentIntent) -> Any:
     """The order, read through the adapter, and only if the settlement has not just done so."""
-    if OrderPayment.order.is_cached(row.order_payment):  # type: ignore[attr-defined]
+    if OrderPayment.order.is_cached(row.order_payment):
         return row.order_payment.order
     return get_order_adapter().find(row.order_payment.order_id)

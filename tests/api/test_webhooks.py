@@ -1,0 +1,365 @@
+"""POST webhooks/stripe."""
+
+from __future__ import annotations
+
+import json
+import time
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+
+from shop_payments.models import (
+    OrderPayment,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+    WebhookEvent,
+)
+from shop_payments.sandbox import Fault
+from tests.factories import OrderFactory
+from tests.support import (
+    answer,
+    call_stripe,
+    event_body,
+    pay,
+    post_webhook,
+    send_event,
+    sign,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def intent(storefront, order, stripe):
+    """The order's intent, paid at Stripe; nobody has told the shop yet."""
+    created = storefront.payment_intent(order).json()["data"]
+    return pay(stripe, created["id"])
+
+
+def is_paid():
+    return OrderPayment.objects.get().status == "paid"
+
+
+def test_the_webhook_alone_pays(intent, order, paid_signals):
+    response = send_event(intent)
+
+    assert response.status_code == 200
+    assert is_paid()
+    assert len(paid_signals) == 1
+    event = WebhookEvent.objects.get()
+    assert (event.status, event.attempts) == ("processed", 1)
+    assert event.outcome == f"{intent['id']} is succeeded"
+
+
+def test_a_final_status_needs_no_call_to_stripe(intent, stripe):
+    stripe.requests.clear()
+
+    send_event(intent)
+
+    assert is_paid()
+    assert stripe.requests == []
+
+
+def test_a_duplicate_changes_nothing(intent, paid_signals):
+    body = event_body(intent)
+
+    answers = [post_webhook(body, sign(body)).status_code for _ in range(3)]
+
+    assert answers == [200, 200, 200]
+    assert WebhookEvent.objects.get().attempts == 1
+    assert len(paid_signals) == 1
+
+
+def test_two_events_about_the_same_payment(intent, paid_signals):
+    send_event(intent)
+    send_event(intent)
+
+    assert WebhookEvent.objects.count() == 2
+    assert len(paid_signals) == 1
+
+
+def test_no_client_secret_is_stored(intent):
+    assert "_secret_" in event_body(intent).decode()
+
+    send_event(intent)
+
+    assert "_secret_" not in json.dumps(WebhookEvent.objects.get().payload)
+
+
+def test_it_does_not_care_what_the_caller_accepts(intent):
+    body = event_body(intent)
+
+    response = Client().post(
+        "/api/v1/shop/webhooks/stripe",
+        data=body,
+        content_type="application/json; charset=utf-8",
+        headers={"Stripe-Signature": sign(body), "Accept": "application/xml"},
+    )
+
+    assert response.status_code == 200
+
+
+class TestRefused:
+    """400, and nothing is written."""
+
+    def refuses(self, body, signature, code="invalid_signature"):
+        response = post_webhook(body, signature)
+        assert answer(response) == (400, code)
+        assert not WebhookEvent.objects.exists()
+        assert not is_paid()
+
+    def test_a_forged_signature(self, intent):
+        body = event_body(intent)
+        self.refuses(body, sign(body, secret="whsec_of_somebody_else"))
+
+    def test_a_body_that_was_changed(self, intent):
+        body = event_body(intent)
+        self.refuses(body.replace(b"11200", b"11201"), sign(body))
+
+    def test_an_expired_signature(self, intent):
+        body = event_body(intent)
+        self.refuses(body, sign(body, timestamp=int(time.time()) - 310))
+
+    def test_a_signature_from_the_future(self, intent):
+        body = event_body(intent)
+        self.refuses(body, sign(body, timestamp=int(time.time()) + 310))
+
+    @pytest.mark.parametrize("signature", ["", "t=,v1=", "v1=abc", "t=1", "é", "t=1,v1=é"])
+    def test_what_is_no_signature(self, intent, signature):
+        self.refuses(event_body(intent), signature)
+
+    def test_a_tolerance_of_zero_does_not_turn_the_check_off(self, intent, configure):
+        configure(WEBHOOK_TOLERANCE=0)
+        body = event_body(intent)
+        self.refuses(body, sign(body, timestamp=int(time.time()) - 60))
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"[]", b"{}", b"1", b"null", b'"event"', b"{", b"[" * 10000, b'{"object":"event"}'],
+    )
+    def test_signed_but_not_an_event(self, intent, body):
+        self.refuses(body, sign(body), "invalid_payload")
+
+    def test_a_body_that_is_not_utf8(self, intent):
+        self.refuses(b"\xff\xfe", "t=1,v1=abc")
+
+    def test_no_signature_header(self, intent):
+        response = Client().post(
+            "/api/v1/shop/webhooks/stripe", data=event_body(intent), content_type="application/json"
+        )
+        assert answer(response) == (400, "invalid_signature")
+
+    def test_a_huge_body(self, intent, configure):
+        configure(WEBHOOK_MAX_BYTES=1000)
+        body = event_body(intent)
+
+        assert answer(post_webhook(body, sign(body))) == (413, "payload_too_large")
+        assert not WebhookEvent.objects.exists()
+
+    def test_no_webhook_secret_is_configured(self, intent, configure):
+        """Stripe is asked to come again, so that nothing is lost until the setting is there."""
+        configure(STRIPE_WEBHOOK_SECRETS=[])
+        body = event_body(intent)
+
+        assert answer(post_webhook(body, sign(body))) == (503, "not_configured")
+
+
+def test_a_secret_may_be_rotated(intent, configure):
+    configure(STRIPE_WEBHOOK_SECRETS=["whsec_new", "whsec_of_the_tests"])
+
+    assert send_event(intent).status_code == 200
+
+
+class TestMoneyThatIsNotOurs:
+    """200, kept as ignored, and nothing is paid by it."""
+
+    def is_ignored(self, response):
+        event = WebhookEvent.objects.get()
+        return (response.status_code, event.status) == (200, "ignored") and not is_paid()
+
+    def test_an_intent_with_a_foreign_attempt_id(self, intent, order):
+        foreign = {
+            **intent,
+            "id": "pi_foreign",
+            "metadata": {**intent["metadata"], "attempt_id": str(uuid4())},
+        }
+
+        assert self.is_ignored(send_event(foreign))
+
+    def test_an_intent_with_our_order_id_alone(self, intent, order):
+        foreign = {**intent, "id": "pi_foreign", "metadata": {"order_id": str(order.pk)}}
+
+        assert self.is_ignored(send_event(foreign))
+
+    def test_an_intent_that_copies_our_attempt_id(self, intent):
+        copied = {**intent, "id": "pi_copied"}
+
+        assert self.is_ignored(send_event(copied))
+        assert PaymentIntent.objects.count() == 1
+
+    @pytest.mark.parametrize("attempt_id", ["", "x", "1", "None", "\x00"])
+    def test_an_attempt_id_that_is_none(self, intent, attempt_id):
+        foreign = {**intent, "id": "pi_foreign", "metadata": {"attempt_id": attempt_id}}
+
+        assert self.is_ignored(send_event(foreign))
+
+    def test_an_event_of_another_kind(self, intent):
+        assert self.is_ignored(send_event(intent, type="customer.created"))
+
+    def test_an_event_type_that_nobody_knows_yet(self, intent):
+        assert self.is_ignored(send_event({"object": "thing", "id": "x"}, type="thing.happened"))
+
+    def test_another_orders_intent(self, storefront, order, stripe, intent):
+        other = OrderFactory.create(customer=order.customer)
+        other_intent = pay(stripe, storefront.payment_intent(other).json()["data"]["id"])
+
+        send_event(other_intent)
+
+        assert OrderPayment.objects.get(order=other).status == "paid"
+        assert OrderPayment.objects.get(order=order).status == "unpaid"
+
+
+class TestMoneyThatDoesNotFit:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"amount_received": 11199}, "amount_mismatch"),
+            ({"amount_received": 0}, "amount_mismatch"),
+            ({"currency": "eur"}, "currency_mismatch"),
+            ({"livemode": True}, "wrong_mode"),
+        ],
+    )
+    def test_it_goes_to_review(self, intent, changes, reason, paid_signals):
+        response = send_event({**intent, **changes})
+
+        assert response.status_code == 200
+        assert OrderPayment.objects.get().status == "unpaid"
+        assert OrderPayment.objects.get().needs_review
+        assert ReviewItem.objects.get().reason == reason
+        assert paid_signals == []
+
+    def test_what_does_not_fit_is_not_judged_anew_by_a_second_event(self, intent):
+        send_event({**intent, "amount_received": 1})
+
+        send_event(intent)
+
+        assert not is_paid()
+
+    def test_an_order_paid_twice(self, intent, storefront, order, stripe, paid_signals):
+        """The first intent was believed canceled, a second one was paid; the first was paid too."""
+        send_event({**intent, "status": "canceled"}, type="payment_intent.canceled")
+        second = pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+        send_event(second)
+
+        assert is_paid()
+        assert len(paid_signals) == 1
+
+
+class TestEventsThatAreOnlyHints:
+    def test_a_passing_status_is_looked_up(self, intent, stripe):
+        """The event is late: meanwhile the customer has paid."""
+        stripe.requests.clear()
+
+        send_event({**intent, "status": "requires_payment_method"}, type="payment_intent.created")
+
+        assert [request.method for request in stripe.requests] == ["GET"]
+        assert is_paid()
+
+    def test_a_late_event_about_a_final_intent_needs_no_fetch(self, intent, stripe):
+        send_event(intent)
+        stripe.requests.clear()
+
+        send_event({**intent, "status": "processing"}, type="payment_intent.processing")
+
+        assert is_paid()
+        assert stripe.requests == []
+
+    def test_stripe_is_away(self, intent, stripe):
+        """5xx, so that Stripe sends it again; the redelivery heals it."""
+        stripe.inject(Fault("drop_before", method="GET"))
+        body = event_body({**intent, "status": "processing"})
+
+        assert answer(post_webhook(body, sign(body))) == (503, "event_failed")
+        assert WebhookEvent.objects.get().status == "failed"
+        assert post_webhook(body, sign(body)).status_code == 200
+        event = WebhookEvent.objects.get()
+        assert (event.status, event.attempts) == ("processed", 2)
+        assert is_paid()
+
+    def test_an_event_that_keeps_failing_is_set_aside(self, intent, stripe):
+        stripe.inject(Fault("drop_before", method="GET", times=None))
+        body = event_body({**intent, "status": "processing"})
+
+        statuses = [
+            post_webhook(body, sign(body)).status_code for _ in range(WebhookEvent.MAX_ATTEMPTS)
+        ]
+
+        assert statuses == [503] * (WebhookEvent.MAX_ATTEMPTS - 1) + [200]
+        assert WebhookEvent.objects.get().status == "set_aside"
+
+    def test_a_malformed_intent_is_set_aside_at_once(self, intent):
+        response = send_event({**intent, "amount": "a lot"})
+
+        assert response.status_code == 200
+        assert WebhookEvent.objects.get().status == "set_aside"
+
+
+class TestTheEventThatComesFirst:
+    """The answer to the create call was lost, or is slower than the webhook."""
+
+    def lose_the_answer(self, storefront, order, stripe):
+        stripe.inject(Fault("drop_after", method="POST"))
+        storefront.payment_intent(order)
+        (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+        assert not PaymentIntent.objects.exists()
+        return intent
+
+    def test_created_is_adopted(self, storefront, order, stripe):
+        intent = self.lose_the_answer(storefront, order, stripe)
+
+        send_event(intent, type="payment_intent.created")
+
+        assert PaymentIntent.objects.get().stripe_id == intent["id"]
+        assert StripeAttempt.objects.get().outcome == "succeeded"
+        assert storefront.payment_intent(order).json()["data"]["id"] == intent["id"]
+
+    def test_succeeded_is_adopted_and_pays(self, storefront, order, stripe, paid_signals):
+        intent = self.lose_the_answer(storefront, order, stripe)
+
+        send_event(pay(stripe, intent["id"]))
+
+        assert is_paid()
+        assert len(paid_signals) == 1
+        assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
+
+
+def test_a_cancelled_intent_is_closed(storefront, order, stripe, webhooks):
+    first = storefront.payment_intent(order).json()["data"]["id"]
+    call_stripe(stripe, "POST", f"payment_intents/{first}/cancel", cancellation_reason="abandoned")
+
+    webhooks()
+
+    row = PaymentIntent.objects.get()
+    assert (row.status, row.cancellation_reason) == ("canceled", "abandoned")
+
+
+def test_a_host_may_process_events_elsewhere(intent, configure):
+    handed_over.clear()
+    configure(EVENT_HANDLER="tests.api.test_webhooks.hand_over")
+
+    assert send_event(intent).status_code == 200
+    assert not is_paid()
+
+    from shop_payments.services.webhooks import process_event
+
+    process_event(handed_over.pop())
+    assert is_paid()
+
+
+handed_over: list[int] = []
+
+
+def hand_over(event_pk):
+    handed_over.append(event_pk)
