@@ -33,7 +33,7 @@ from shop_payments.exceptions import (
     PaymentIntentInProgress,
     PaymentProcessing,
 )
-from shop_payments.gateway import PaymentIntentResult
+from shop_payments.gateway import PaymentIntentResult, get_gateway
 from shop_payments.lifecycle import (
     FINAL_STATUSES,
     UPDATABLE_STATUSES,
@@ -85,10 +85,12 @@ def create_payment_intent(
         OrderNotFound: no such order, or not this user's.
         OrderAlreadyPaid, OrderNotPayable, PaymentProcessing, PaymentAuthorized, PaymentInReview:
             the order's state forbids it.
+        ConfigurationError: the secret key is missing, or of the mode that the payment is not in.
         PaymentIntentInProgress: another request is at it for more than ``INTENT_WAIT_SECONDS``.
         AmountNotRepresentable, InvalidCurrency: the order cannot be paid as it stands.
         GatewayError: Stripe refused, or could not be reached.
     """
+    get_gateway()  # a missing key is found before anything is written
     request = _Request(order_id, user, any_order, origin)
     patience = _Patience(get_config().INTENT_WAIT_SECONDS)
     for _round in range(_MAX_ROUNDS):

@@ -453,3 +453,4 @@ class TestStripeInTrouble:
         configure(STRIPE_SECRET_KEY="")
 
         assert answer(storefront.payment_intent(order)) == (503, "not_configured")
+        assert not OrderPayment.objects.exists()
