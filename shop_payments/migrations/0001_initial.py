@@ -376,7 +376,7 @@ class Migration(migrations.Migration):
                             ("review_needed", "needs review"),
                         ],
                         max_length=32,
-                        verbose_name="what",
+                        verbose_name="kind",
                     ),
                 ),
                 (

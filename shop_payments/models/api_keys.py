@@ -146,11 +146,14 @@ class APIKey(models.Model):
         """Make the key useless from now on; a second call changes nothing."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
-            self.save(update_fields=["revoked_at"])
+            type(self).objects.filter(pk=self.pk, revoked_at=None).update(
+                revoked_at=self.revoked_at
+            )
 
     def touch(self) -> None:
         """Note that the key was used, at most once a minute."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > _TOUCH_INTERVAL:
             self.last_used_at = now
-            self.save(update_fields=["last_used_at"])
+            # Not save(): the key may have been deleted since it was found.
+            type(self).objects.filter(pk=self.pk).update(last_used_at=now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
@@ -55,6 +55,19 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
         """Set the one column that changes after the insert."""
         return super().update(dispatched_at=moment)
 
+    def bulk_create(
+        self,
+        objs: Iterable[PaymentHistory],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[PaymentHistory]:
+        if update_conflicts:
+            raise TypeError("the payment history is append-only")
+        return super().bulk_create(objs, batch_size, ignore_conflicts)
+
     def update(self, **kwargs: Any) -> NoReturn:
         raise TypeError("the payment history is append-only")
 
@@ -80,7 +93,7 @@ class PaymentHistory(models.Model):
         related_name="history",
         verbose_name=_("payment intent"),
     )
-    kind = models.CharField(_("what"), max_length=32, choices=FactKind.choices)
+    kind = models.CharField(_("kind"), max_length=32, choices=FactKind.choices)
     source = models.CharField(_("source"), max_length=16, choices=Source.choices)
     actor = models.CharField(_("by"), max_length=255, blank=True)
     request_id = models.CharField(_("Stripe request id"), max_length=255, blank=True)
@@ -113,14 +126,6 @@ class PaymentHistory(models.Model):
     def __str__(self) -> str:
         return self.sentence
 
-    @property
-    def sentence(self) -> str:
-        """The fact in words, for people."""
-        words = str(self.get_kind_display())
-        if detail := self.data.get("detail"):
-            words = f"{words}: {detail}"
-        return f"{words} ({self.get_source_display()})"
-
     def save(
         self,
         *,
@@ -135,3 +140,11 @@ class PaymentHistory(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("the payment history is append-only")
+
+    @property
+    def sentence(self) -> str:
+        """The fact in words, for people."""
+        words = str(self.get_kind_display())
+        if detail := self.data.get("detail"):
+            words = f"{words}: {detail}"
+        return f"{words} ({self.get_source_display()})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -108,10 +109,16 @@ class Order(models.Model):
         """The total in minor units of :attr:`currency`."""
         return sum(line.amount for line in self.lines.all())
 
-    def save_numbered(self) -> None:
-        """Insert this order under a free number, drawing again (then longer) where one is taken."""
+    def save_numbered(self, *, draw: Callable[[int], str] = draw_order_number) -> None:
+        """Insert this order under a free number, drawing again (then longer) where one is taken.
+
+        ``draw`` takes how many random characters there are to be, and returns a number.
+
+        Raises:
+            IntegrityError: another constraint is broken, or no draw was free.
+        """
         for length in _NUMBER_LENGTHS:
-            self.number = draw_order_number(length)
+            self.number = draw(length)
             try:
                 with transaction.atomic():
                     self.save(force_insert=True)

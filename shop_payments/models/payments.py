@@ -97,7 +97,7 @@ class OrderPayment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.order_id}: {self.status}"
+        return f"payment of order {self.order_id}: {self.status}"
 
     @property
     def is_paid(self) -> bool:

@@ -373,7 +373,7 @@ def _conclude(
         amount_received=intent.amount_received, currency=intent.currency, livemode=intent.livemode
     )
     row.verdict = judge(proof, claim)
-    received = f"{format_amount(row.amount_received, row.currency)} {row.currency}"
+    received = f"{format_amount(row.amount_received, row.currency)} {row.currency.upper()}"
     figures = {"amount_received": row.amount_received, "currency": row.currency}
     if row.verdict == Verdict.ACCEPTED:
         return [(FactKind.ORDER_PAID, {"detail": f"{received} by {row.stripe_id}", **figures})]

@@ -1,0 +1,152 @@
+"""What the pages have in common: they show, and nobody can type over the truth."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
+from shop_payments.exceptions import MoneyError
+from shop_payments.models import OrderPayment
+from shop_payments.money import format_amount
+from shop_payments.orders import get_order_adapter
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+    ModelForm = forms.ModelForm[Any]
+    InlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
+else:
+    # The stubs' classes take parameters, Django's do not.
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    ModelForm, InlineFormSet = forms.ModelForm, forms.BaseInlineFormSet
+
+NOTHING = "–"
+
+
+def order_is_bundled() -> bool:
+    """Whether the shop uses this app's own order model."""
+    return order_model_label().lower() == DEFAULT_ORDER_MODEL.lower()
+
+
+def amount_text(amount: int, currency: str) -> str:
+    """Write minor units as people do: ``112.00 USD``."""
+    try:
+        return f"{format_amount(amount, currency)} {currency.upper()}"
+    except MoneyError:
+        return NOTHING  # the order's currency is not one; its own page says so
+
+
+def page_link(row: Model | None, text: object = None) -> str:
+    """Link to the admin page of ``row``, or just name it where it has none."""
+    if row is None:
+        return NOTHING
+    text = str(row) if text is None else text
+    meta = row._meta
+    try:
+        url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])
+    except NoReverseMatch:
+        return str(text)
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def mode_text(livemode: bool) -> str:
+    """Say whether it is about real money."""
+    return gettext("live") if livemode else gettext("test")
+
+
+def json_text(value: object) -> SafeString:
+    """Show stored JSON so that it can be read."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return format_html('<pre class="shop-payments-json">{}</pre>', text)
+
+
+def number_of(payment: OrderPayment) -> str:
+    """The number of the payment's order, as the shop writes it."""
+    return get_order_adapter().number(payment.order)
+
+
+class _LooksOnly:
+    """Whoever may view may look; nobody adds, changes or deletes, superusers included."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(_LooksOnly, ModelAdmin):
+    """Pages of rows that only the services write."""
+
+    change_form_template: ClassVar[str | None] = "admin/shop_payments/record.html"
+    list_per_page = 50
+    show_full_result_count = False
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["shop_payments/admin.css"]}
+
+    @admin.display(description=_("mode"), ordering="livemode")
+    def mode(self, row: Any) -> str:
+        return mode_text(row.livemode)
+
+
+class ReadOnlyInline(_LooksOnly, TabularInline):
+    """Rows that have a page of their own, shown along; their first column links to it."""
+
+    template = "admin/shop_payments/rows.html"
+    extra = 0
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields
+
+
+class PaymentRecordAdmin(ReadOnlyAdmin):
+    """Pages of rows that belong to one order: found by its number or id, and linked to it."""
+
+    order_path: ClassVar[str] = "order_payment__order"
+    """The way from the row to the order."""
+
+    list_select_related: ClassVar[tuple[str, ...]] = ("order_payment__order",)
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        fields = list(super().get_search_fields(request))
+        # What the host's own order calls its number is not known; its id always works.
+        return [*fields, f"{self.order_path}__number"] if order_is_bundled() else fields
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, has_duplicates = super().get_search_results(request, queryset, search_term)
+        pk = get_order_adapter().parse_id(search_term.strip()) if search_term else None
+        if pk is None:
+            return found, has_duplicates
+        by_id = {f"{self.order_path}__pk": pk}
+        return queryset.filter(Q(pk__in=found.order_by().values("pk")) | Q(**by_id)), False
+
+    @admin.display(description=_("order"))
+    def order_number(self, row: Any) -> str:
+        return number_of(row.order_payment)
+
+    @admin.display(description=_("order payment"))
+    def payment_link(self, row: Any) -> str:
+        payment: OrderPayment = row.order_payment
+        return page_link(payment, number_of(payment))
+
+    @admin.display(description=_("payment intent"))
+    def intent_link(self, row: Any) -> str:
+        return page_link(row.payment_intent)

@@ -1,0 +1,306 @@
+"""The bundled order: staff may write it until money is involved."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, TextField
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.admin.base import (
+    NOTHING,
+    InlineFormSet,
+    ModelAdmin,
+    ModelForm,
+    TabularInline,
+    amount_text,
+    order_is_bundled,
+    page_link,
+)
+from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
+from shop_payments.lifecycle import PaymentStatus
+from shop_payments.models import Order, OrderLine, OrderPayment
+from shop_payments.money import format_amount, from_minor_units, to_minor_units
+from shop_payments.orders import get_order_adapter
+from shop_payments.services.mirror import find_and_lock_payment
+
+
+def payment_of(order: Any) -> OrderPayment | None:
+    """Return the order's payment, read once for each order object, which serves one request."""
+    if not hasattr(order, "_payment"):
+        order._payment = OrderPayment.objects.of_order(order.pk).first()
+    payment: OrderPayment | None = order._payment
+    return payment
+
+
+def why_closed(payment: OrderPayment | None) -> str:
+    """Say why an order with this payment can no longer be changed; empty where it can."""
+    if payment is None:
+        return ""
+    if payment.needs_review:
+        return gettext(
+            "The payment of this order needs review, so it cannot be changed until that is decided."
+        )
+    if payment.status == PaymentStatus.UNPAID:
+        return ""
+    if payment.status in {PaymentStatus.PENDING, PaymentStatus.AUTHORIZED}:
+        return gettext("A payment of this order is under way, so it can no longer be changed.")
+    return gettext("This order has been paid, so it can no longer be changed.")
+
+
+# --- prices -------------------------------------------------------------------------------------
+
+
+class OrderLineForm(ModelForm):
+    """A line whose price is typed and shown as a decimal in the order's currency.
+
+    The currency is the one that stands in the order's form, saved or not. A line whose stored
+    minor units mean another price in that currency counts as changed, so what the page shows is
+    what is stored.
+    """
+
+    unit_price = forms.DecimalField(
+        label=_("Unit price"),
+        min_value=0,
+        max_digits=15,
+        widget=forms.NumberInput(attrs={"class": "vBigIntegerField"}),
+    )
+
+    def __init__(self, *args: Any, order: Order, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.order = order
+        if not self.instance._state.adding:
+            self.initial["unit_price"] = _price(self.instance)
+
+    def clean_unit_price(self) -> Decimal:
+        price: Decimal = self.cleaned_data["unit_price"]
+        currency = self.instance.order.currency
+        try:
+            self.instance.unit_amount = to_minor_units(price, currency)
+        except InvalidCurrency:
+            pass  # the error stands at the order's currency
+        except AmountNotRepresentable as error:
+            raise forms.ValidationError(
+                _("%(price)s has more decimals than a price in %(currency)s can have."),
+                params={"price": price, "currency": currency.upper()},
+            ) from error
+        return price
+
+
+def _price(line: OrderLine) -> Decimal | None:
+    try:
+        return from_minor_units(line.unit_amount, line.order.currency)
+    except InvalidCurrency:
+        return None
+
+
+class OrderLineFormSet(InlineFormSet):
+    def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
+        return {**super().get_form_kwargs(index), "order": self.instance}
+
+
+class OrderLineInline(TabularInline):
+    """Lines are part of their order: whoever may change the order may change them."""
+
+    model = OrderLine
+    form = OrderLineForm
+    formset = OrderLineFormSet
+    fields = ["name", "description", "unit_price", "quantity", "line_total"]
+    readonly_fields = ["line_total"]
+    extra = 1
+    formfield_overrides = {
+        CharField: {"widget": forms.TextInput(attrs={"size": 26})},
+        TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 24})},
+    }
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._order_admin.has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is None:
+            return self._order_admin.has_add_permission(request)
+        return self._order_admin.has_change_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._order_admin.has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._order_admin.has_change_permission(request, obj)
+
+    @property
+    def _order_admin(self) -> ModelAdmin:
+        return self.admin_site.get_model_admin(Order)
+
+    @admin.display(description=_("unit price"))
+    def unit_price(self, line: OrderLine) -> str:
+        return format_amount(line.unit_amount, line.order.currency)
+
+    @admin.display(description=_("total"))
+    def line_total(self, line: OrderLine) -> str:
+        if line._state.adding:
+            return NOTHING
+        return amount_text(line.amount, line.order.currency)
+
+
+# --- orders -------------------------------------------------------------------------------------
+
+
+class OrderForm(ModelForm):
+    def clean_currency(self) -> str:
+        currency: str = self.cleaned_data["currency"]
+        return currency.lower()
+
+
+class PaymentStatusFilter(admin.SimpleListFilter):
+    title = _("payment status")
+    parameter_name = "payment"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        field = OrderPayment._meta.get_field("status")
+        return [*(field.choices or []), ("review", _("needs review"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case None:
+                return queryset
+            case "review":
+                return queryset.filter(payment_needs_review=True)
+            case PaymentStatus.UNPAID as unpaid:
+                return queryset.filter(Q(payment_status=unpaid) | Q(payment_status=None))
+            case status:
+                return queryset.filter(payment_status=status)
+
+
+def _status_text(payment: OrderPayment) -> str:
+    status = str(payment.get_status_display())
+    if payment.needs_review:
+        return gettext("%(status)s, needs review") % {"status": status}
+    return status
+
+
+def _lock_payment(object_id: str) -> OrderPayment | None:
+    """Hold the order's payment as it is until the transaction ends.
+
+    A payment that is being settled meanwhile is judged against the order as it was before this
+    change or as it is after it, and never while it is half written.
+    """
+    pk = get_order_adapter().parse_id(unquote(object_id))
+    locked = None if pk is None else find_and_lock_payment(order_id=pk)
+    return None if locked is None else locked.payment
+
+
+class OrderAdmin(ModelAdmin):
+    form = OrderForm
+    change_form_template = "admin/shop_payments/order/change_form.html"
+    list_display = ["number", "customer", "total", "status", "payment_status", "created_at"]
+    list_filter = ["status", PaymentStatusFilter, "currency", "created_at"]
+    list_select_related = ["customer"]
+    list_per_page = 50
+    search_help_text = _("Search by order number or customer.")
+    raw_id_fields = ["customer"]
+    readonly_fields = ["number", "total", "payment_link", "created_at", "updated_at"]
+    inlines = [OrderLineInline]
+
+    class Media:
+        css = {"all": ["shop_payments/admin.css"]}
+
+    # --- what is shown ---
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        payment = OrderPayment.objects.of_order(OuterRef("pk"))
+        orders = super().get_queryset(request).prefetch_related("lines")
+        with_payment: QuerySet[Any] = orders.annotate(
+            payment_status=Subquery(payment.values("status")),
+            payment_needs_review=Subquery(payment.values("needs_review")),
+        )
+        return with_payment
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        user = get_user_model()
+        names = {user.USERNAME_FIELD, user.get_email_field_name()}
+        known = {field.name for field in user._meta.get_fields()}
+        return ["number", "email", *(f"customer__{name}" for name in sorted(names & known))]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = ["customer", "email", "currency", "status"]
+        if obj is None:
+            return fields
+        return ["number", *fields, "total", "payment_link", "created_at", "updated_at"]
+
+    @admin.display(description=_("total"))
+    def total(self, order: Order) -> str:
+        return amount_text(order.amount, order.currency)
+
+    @admin.display(description=_("payment"))
+    def payment_status(self, order: Any) -> str:
+        return _status_text(
+            OrderPayment(
+                status=order.payment_status or PaymentStatus.UNPAID,
+                needs_review=order.payment_needs_review or False,
+            )
+        )
+
+    @admin.display(description=_("payment"))
+    def payment_link(self, order: Order) -> str:
+        payment = payment_of(order)
+        if payment is None:
+            return gettext("none yet")
+        return page_link(payment, _status_text(payment))
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        order = context["original"]
+        if order is not None:
+            payment = payment_of(order)
+            context["why_closed"] = why_closed(payment)
+            context["open_intent"] = payment and payment.payment_intents.open().first()
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    # --- what may be changed ---
+
+    def has_change_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
+        if not super().has_change_permission(request, obj):
+            return False
+        return obj is None or not why_closed(payment_of(obj))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method != "POST" or not object_id or not self.has_change_permission(request):
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        with transaction.atomic():
+            reason = why_closed(_lock_payment(object_id))
+            if not reason:
+                return super().changeform_view(request, object_id, form_url, extra_context)
+        self.message_user(request, f"{reason} {gettext('Nothing was saved.')}", messages.ERROR)
+        return redirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            obj.save_numbered()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
+        # A protected order cannot be deleted by anybody: that is the reason to give, and not that
+        # some other permission is missing.
+        return to_delete, counts, (set() if protected else needed), protected
+
+
+if order_is_bundled():
+    admin.site.register(Order, OrderAdmin)

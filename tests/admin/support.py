@@ -1,0 +1,103 @@
+"""Helpers for the tests of the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from django.urls import reverse
+from django.utils import timezone
+
+from shop_payments.models import (
+    FactKind,
+    Order,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    ReviewItem,
+    Source,
+    StripeAttempt,
+    WebhookEvent,
+)
+from tests.factories import OrderFactory
+
+RECORDS = [
+    OrderPayment,
+    PaymentIntent,
+    StripeAttempt,
+    WebhookEvent,
+    PaymentHistory,
+    ReviewItem,
+]
+"""What nobody edits."""
+
+
+def changelist(model: Any) -> str:
+    return reverse(f"admin:shop_payments_{model._meta.model_name}_changelist")
+
+
+def add(model: Any) -> str:
+    return reverse(f"admin:shop_payments_{model._meta.model_name}_add")
+
+
+def change(row: Any) -> str:
+    return reverse(f"admin:shop_payments_{row._meta.model_name}_change", args=[row.pk])
+
+
+def delete(row: Any) -> str:
+    return reverse(f"admin:shop_payments_{row._meta.model_name}_delete", args=[row.pk])
+
+
+def listed(response: Any) -> set[Any]:
+    """The rows of a changelist."""
+    assert response.status_code == 200
+    return set(response.context["cl"].result_list)
+
+
+def text_of(response: Any) -> str:
+    assert response.status_code == 200
+    content: str = response.content.decode()
+    return content
+
+
+def make_records(order: Order | None = None) -> PaymentIntent:
+    """One row of each kind, beside an order, without asking Stripe."""
+    payment = OrderPayment.objects.create(order=order or OrderFactory.create())
+    attempt = StripeAttempt.objects.create(
+        order_payment=payment,
+        operation="create_intent",
+        params={"amount": 11200, "currency": "usd"},
+        livemode=False,
+        outcome="succeeded",
+        finished_at=timezone.now(),
+    )
+    stripe_id = f"pi_{uuid4().hex}"
+    intent = PaymentIntent.objects.create(
+        order_payment=payment,
+        stripe_id=stripe_id,
+        attempt=attempt,
+        status="requires_payment_method",
+        amount=11200,
+        currency="usd",
+        livemode=False,
+        stripe_created_at=timezone.now(),
+    )
+    PaymentHistory.objects.create(
+        order_payment=payment,
+        payment_intent=intent,
+        kind=FactKind.PAYMENT_FAILED,
+        source=Source.WEBHOOK,
+        needs_dispatch=True,
+    )
+    ReviewItem.objects.create(
+        order_payment=payment, payment_intent=intent, reason="intent_missing", detail="detail"
+    )
+    WebhookEvent.objects.create(
+        event_id=f"evt_{uuid4().hex}",
+        type="payment_intent.created",
+        livemode=False,
+        object_id=stripe_id,
+        stripe_created_at=timezone.now(),
+        payload={"id": "evt"},
+    )
+    return intent

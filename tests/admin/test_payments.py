@@ -1,0 +1,149 @@
+"""Payments, intents and attempts."""
+
+from __future__ import annotations
+
+import pytest
+
+from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
+from tests.admin.support import RECORDS, change, changelist, listed, make_records, text_of
+from tests.factories import OrderFactory
+
+pytestmark = pytest.mark.django_db
+
+OF_AN_ORDER = [model for model in RECORDS if model.__name__ != "WebhookEvent"]
+
+
+def search(staff, model, text, **filters):
+    return listed(staff.get(changelist(model), {"q": text, **filters}))
+
+
+@pytest.mark.parametrize("model", OF_AN_ORDER)
+def test_a_record_is_found_by_what_staff_know_of_its_order(model, staff):
+    mine = make_records(OrderFactory.create(number="ORD-20250331-MINE"))
+    make_records()
+    of_mine = (
+        {mine.order_payment}
+        if model is OrderPayment
+        else set(model.objects.filter(order_payment=mine.order_payment))
+    )
+
+    assert search(staff, model, "0331-mine") == of_mine
+    assert of_mine <= search(staff, model, str(mine.order_payment.order_id))
+
+
+@pytest.mark.parametrize("model", [OrderPayment, PaymentIntent])
+def test_it_is_found_by_its_intent(model, staff):
+    intent, _other = make_records(), make_records()
+
+    assert len(search(staff, model, intent.stripe_id)) == 1
+
+
+@pytest.mark.parametrize("model", OF_AN_ORDER)
+@pytest.mark.parametrize("text", ["9" * 40, "-1", "\u0661", "'\"%", "pi_x ORD", "a" * 5000])
+def test_a_search_for_anything_is_answered(model, text, staff):
+    make_records()
+
+    assert search(staff, model, text) == set()
+
+
+def test_payments_are_filtered_by_status_and_review(paid, staff):
+    other = make_records().order_payment
+
+    assert search(staff, OrderPayment, "", status__exact="paid") == {paid}
+    assert search(staff, OrderPayment, "", status__exact="unpaid") == {other}
+    assert search(staff, OrderPayment, "", needs_review__exact="1") == set()
+
+
+def test_the_list_says_what_came_and_what_was_asked_for(paid, staff):
+    make_records()
+
+    text = text_of(staff.get(changelist(OrderPayment)))
+
+    assert "112.00 USD received" in text
+    assert "112.00 USD asked for" in text
+
+
+def test_a_payment_shows_all_that_belongs_to_it(in_review, staff):
+    intent = in_review.payment_intents.get()
+
+    text = text_of(staff.get(change(in_review)))
+
+    rows = [
+        intent,
+        in_review.attempts.get(),
+        in_review.review_items.get(),
+        *in_review.history.all(),
+    ]
+    assert all(f'href="{change(row)}"' in text for row in rows)
+    assert f'<a href="{change(in_review.order)}">{in_review.order}</a>' in text
+    assert "120.00 USD" in text
+    assert "112.00 USD received" in text
+
+
+def test_history_is_told_newest_first(in_review, staff):
+    text = text_of(staff.get(change(in_review)))
+
+    newest, oldest = in_review.history.first(), in_review.history.last()
+    assert text.index(newest.sentence) < text.index(oldest.sentence)
+
+
+def test_a_payment_of_an_order_in_no_currency_is_shown(staff):
+    payment = make_records(OrderFactory.create(currency="us")).order_payment
+
+    assert "cannot be paid" in text_of(staff.get(change(payment)))
+
+
+def test_an_intent_links_to_the_stripe_dashboard(open_payment, staff):
+    intent = open_payment.payment_intents.get()
+
+    text = text_of(staff.get(change(intent)))
+
+    url = f"https://dashboard.stripe.com/test/payments/{intent.stripe_id}"
+    assert f'<a href="{url}" target="_blank" rel="noopener noreferrer">' in text
+
+
+def test_a_live_intent_links_to_the_live_dashboard(staff):
+    intent = make_records()
+    PaymentIntent.objects.update(livemode=True)
+
+    text = text_of(staff.get(change(intent)))
+
+    assert f'href="https://dashboard.stripe.com/payments/{intent.stripe_id}"' in text
+
+
+def test_an_intent_shows_decimals_and_no_minor_units(paid, staff):
+    text = text_of(staff.get(change(paid.payment_intents.get())))
+
+    assert "112.00 USD" in text
+    assert "11200" not in text
+
+
+def test_intents_are_filtered(paid, staff):
+    make_records()
+    accepted = {paid.payment_intents.get()}
+
+    assert search(staff, PaymentIntent, "", status__exact="succeeded") == accepted
+    assert search(staff, PaymentIntent, "", verdict__exact="accepted") == accepted
+    assert search(staff, PaymentIntent, "", livemode__exact="1") == set()
+
+
+def test_an_attempt_shows_what_was_sent(open_payment, staff):
+    attempt = open_payment.attempts.get()
+
+    text = text_of(staff.get(change(attempt)))
+
+    assert str(attempt.pk) in text
+    assert "112.00 USD" in text
+    assert "&quot;order_number&quot;: &quot;" in text
+
+
+def test_an_attempt_without_an_amount_is_shown(staff):
+    make_records()
+    StripeAttempt.objects.update(params={}, http_status=0)
+
+    assert text_of(staff.get(change(StripeAttempt.objects.get())))
+
+
+def test_attempts_are_filtered_by_outcome(open_payment, staff):
+    assert len(search(staff, StripeAttempt, "", outcome__exact="succeeded")) == 1
+    assert search(staff, StripeAttempt, "", outcome__exact="pending") == set()
