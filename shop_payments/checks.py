@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
+from django.utils.module_loading import import_string
 
 from shop_payments.conf import (
     LIVE_KEY_PREFIXES,
@@ -27,17 +30,74 @@ _Apps = Sequence[AppConfig] | None
 
 @register()
 def check_settings(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check the ``SHOP_PAYMENTS`` setting (E001–E008, W001–W002)."""
+    """Check the ``SHOP_PAYMENTS`` setting (E001–E006, W001–W002)."""
     try:
         config = get_config()
-    except (ConfigurationError, TypeError) as error:
-        return [Error(str(error), id="shop_payments.E001")]
+    except ConfigurationError as error:
+        return [_unusable_setting(str(error))]
     return [
+        *_check_values(config),
         *_check_secret_key(config),
         *_check_publishable_key(config),
         *_check_webhook_secrets(config),
         *_check_api_base(config),
     ]
+
+
+def _unusable_setting(message: str) -> CheckMessage:
+    return Error(
+        f"{message}.",
+        hint=f"Correct SHOP_PAYMENTS. Its keys are {', '.join(f.name for f in fields(Config))}; "
+        "shop_payments/conf.py says what each takes.",
+        id="shop_payments.E001",
+    )
+
+
+_MAY_BE_ZERO = {"MAX_NETWORK_RETRIES", "INTENT_WAIT_SECONDS"}
+
+
+def _check_values(config: Config) -> list[CheckMessage]:
+    """Find values that would only fail in the middle of a payment."""
+    found = [
+        f"SHOP_PAYMENTS['{item.name}'] {problem}"
+        for item in fields(Config)
+        if (problem := _problem_of(item.name, getattr(config, item.name), item.default))
+    ]
+    return [_unusable_setting(message) for message in found]
+
+
+def _problem_of(name: str, value: Any, default: Any) -> str:
+    """Say what is wrong with a value, without showing it: it may be a secret."""
+    if name == "STRIPE_TRANSPORT" and value is None:
+        return ""
+    if name in {"STRIPE_TRANSPORT", "EVENT_HANDLER"} and value != default:
+        return _problem_of_callable(value, path_only=name == "EVENT_HANDLER")
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "must be True or False"
+    if isinstance(default, int | float):
+        return _problem_of_number(name, value, whole=isinstance(default, int))
+    # Strings and lists of them were checked when the settings were read.
+    return ""
+
+
+def _problem_of_number(name: str, value: Any, *, whole: bool) -> str:
+    kind = int if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+        return f"must be a {'whole ' if whole else ''}number"
+    if value < 0 or (value == 0 and name not in _MAY_BE_ZERO):
+        return "must be 0 or more" if name in _MAY_BE_ZERO else "must be more than 0"
+    return ""
+
+
+def _problem_of_callable(value: Any, *, path_only: bool) -> str:
+    if path_only and not isinstance(value, str):
+        return "must be the dotted path of a callable"
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except ImportError as error:
+            return f"cannot be imported: {error}"
+    return "" if callable(value) else "is not callable"
 
 
 def _check_secret_key(config: Config) -> list[CheckMessage]:
@@ -54,7 +114,7 @@ def _check_secret_key(config: Config) -> list[CheckMessage]:
         return [
             Error(
                 "A live Stripe key is used with DEBUG = True.",
-                hint="Use a test key, or set DEBUG = False.",
+                hint="Use a test key in SHOP_PAYMENTS['STRIPE_SECRET_KEY'], or set DEBUG = False.",
                 id="shop_payments.E003",
             )
         ]
@@ -90,7 +150,8 @@ def _check_webhook_secrets(config: Config) -> list[CheckMessage]:
         return [
             Warning(
                 "A webhook secret does not begin with whsec_.",
-                hint="Copy the signing secret of the endpoint, not its id (we_…).",
+                hint="Copy the signing secret of the endpoint, not its id (we_…), into "
+                "SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'].",
                 id="shop_payments.W001",
             )
         ]
@@ -107,31 +168,51 @@ def _check_api_base(config: Config) -> list[CheckMessage]:
                 id="shop_payments.E006",
             )
         ]
-    host = urlsplit(base).hostname or ""
-    if base != STRIPE_API_BASE and host not in {"127.0.0.1", "::1", "localhost"}:
+    if base != STRIPE_API_BASE and _host_of(base) not in {"127.0.0.1", "::1", "localhost"}:
         return [
             Warning(
-                f"STRIPE_API_BASE is {host}, which is neither Stripe nor this machine.",
-                hint="It is meant for the sandbox on 127.0.0.1.",
+                f"STRIPE_API_BASE = {base!r} is neither Stripe nor this machine.",
+                hint="Remove SHOP_PAYMENTS['STRIPE_API_BASE']; it is meant for the sandbox, "
+                "http://127.0.0.1:12111.",
                 id="shop_payments.W002",
             )
         ]
     return []
 
 
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 @register()
 def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
     """Check the order model and its adapter (E007–E009)."""
     try:
+        get_config()
+    except ConfigurationError:
+        return []  # E001 says so
+    try:
         adapter = get_order_adapter()
         model = adapter.model
     except (ConfigurationError, TypeError) as error:
-        return [Error(str(error), id="shop_payments.E007")]
+        return [
+            Error(
+                f"{error}.",
+                hint="Set SHOP_PAYMENTS['ORDER_ADAPTER'] to the dotted path of a subclass of "
+                "shop_payments.orders.OrderAdapter that defines all of its abstract methods "
+                "and is built without arguments; see docs/own-order-model.md.",
+                id="shop_payments.E007",
+            )
+        ]
     except (LookupError, ValueError):
         return [
             Error(
                 f"SHOP_PAYMENTS_ORDER_MODEL = {order_model_label()!r} is not an installed model.",
-                hint="Write it as 'app_label.Model' and add the app to INSTALLED_APPS.",
+                hint="Write SHOP_PAYMENTS_ORDER_MODEL as 'app_label.Model' and add the app to "
+                "INSTALLED_APPS.",
                 id="shop_payments.E008",
             )
         ]
@@ -172,7 +253,8 @@ def _check_features(alias: str) -> list[CheckMessage]:
             Error(
                 f"The database {alias!r} ({connection.vendor}) has no partial unique indexes, so "
                 "nothing would keep an order from having two open payment intents.",
-                hint="Use PostgreSQL (or SQLite for development).",
+                hint=f"Set DATABASES[{alias!r}] to PostgreSQL (or SQLite for development), or keep "
+                "shop_payments off this database with a router's allow_migrate().",
                 id="shop_payments.E010",
             )
         ]
@@ -182,7 +264,7 @@ def _check_features(alias: str) -> list[CheckMessage]:
             Warning(
                 f"The SQLite database {alias!r} begins transactions without a lock; requests at "
                 "the same time may fail with 'database is locked'.",
-                hint="Set DATABASES['default']['OPTIONS'] = {'transaction_mode': 'IMMEDIATE', "
+                hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', "
                 "'timeout': 20}.",
                 id="shop_payments.W003",
             )
@@ -194,7 +276,10 @@ def _check_order_table(alias: str, order_payment: Any) -> list[CheckMessage]:
     """Compare the migrated foreign key with the setting: it is read when migrating."""
     connection = connections[alias]
     table = order_payment._meta.db_table
-    wanted = order_payment._meta.get_field("order").remote_field.model._meta.db_table
+    order_model = order_payment._meta.get_field("order").related_model
+    if isinstance(order_model, str):
+        return []  # not installed: E008 says so
+    wanted = order_model._meta.db_table
     with connection.cursor() as cursor:
         if table not in connection.introspection.table_names(cursor):
             return []
@@ -206,8 +291,9 @@ def _check_order_table(alias: str, order_payment: Any) -> list[CheckMessage]:
         Error(
             f"Payments were migrated to point at the table {found!r}, but "
             f"SHOP_PAYMENTS_ORDER_MODEL means {wanted!r}.",
-            hint="Set SHOP_PAYMENTS_ORDER_MODEL back, or (without payments) migrate "
-            "shop_payments to zero and again.",
+            hint="Set SHOP_PAYMENTS_ORDER_MODEL back. To change it (which drops all payments), run "
+            "'manage.py migrate shop_payments zero' with the old value, then set the new one and "
+            "migrate.",
             id="shop_payments.E011",
         )
     ]

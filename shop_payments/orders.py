@@ -196,7 +196,7 @@ def get_order_adapter() -> OrderAdapter:
     """Return the host's order adapter (``ORDER_ADAPTER``), built once.
 
     Raises:
-        ConfigurationError: it cannot be imported.
+        ConfigurationError: it cannot be imported, is no adapter, or lacks a method.
     """
     path = get_config().ORDER_ADAPTER
     try:
@@ -205,6 +205,15 @@ def get_order_adapter() -> OrderAdapter:
         raise ConfigurationError(
             f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} cannot be imported: {error}"
         ) from error
+    if not (isinstance(adapter_class, type) and issubclass(adapter_class, OrderAdapter)):
+        raise ConfigurationError(
+            f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} is not a subclass of "
+            "shop_payments.orders.OrderAdapter"
+        )
+    if missing := sorted(adapter_class.__abstractmethods__):
+        raise ConfigurationError(
+            f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} does not define {', '.join(missing)}"
+        )
     adapter: OrderAdapter = adapter_class()
     return adapter
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+
+from shop_payments.models import OrderPayment
+from shop_payments.money import Money, to_minor_units
+from shop_payments.orders import LineItem, OrderAdapter
+
+from .models import Order
+
+
+class HostOrderAdapter(OrderAdapter):
+    """How payments see this shop's orders."""
+
+    serves_model = Order
+
+    def get_queryset(self) -> QuerySet[Order]:
+        return Order.objects.select_related("customer").prefetch_related("items")
+
+    def list_for_user(self, user: Any) -> QuerySet[Order]:
+        return self.get_queryset().filter(customer__user=user).order_by("-placed_at", "-pk")
+
+    def number(self, order: Order) -> str:
+        return order.reference
+
+    def amount_due(self, order: Order) -> Money:
+        return Money.from_decimal(order.total, order.currency)
+
+    def line_items(self, order: Order) -> Sequence[LineItem]:
+        return [
+            LineItem(
+                name=item.title,
+                amount=to_minor_units(item.unit_price, order.currency),
+                currency=order.currency.lower(),
+                quantity=item.quantity,
+            )
+            for item in order.items.all()
+        ]
+
+    def receipt_email(self, order: Order) -> str:
+        return order.customer.email
+
+    def is_payable(self, order: Order) -> bool:
+        return not order.withdrawn
+
+    def on_paid(self, order: Order, *, order_payment: OrderPayment, fact_id: Any) -> None:
+        order.shipments.get_or_create(fact_id=fact_id)

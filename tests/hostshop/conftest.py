@@ -1,0 +1,35 @@
+"""Fixtures of a shop with an order of its own.
+
+Which model an order is, is settled at import. So these tests have a process of their own
+(``tests/test_host_shop.py`` starts it), and every other process passes them by, without so much as
+importing the models.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.conf import settings
+
+from tests.support import Caller
+
+if TYPE_CHECKING:
+    from tests.hostshop.models import Order
+
+collect_ignore_glob = [] if settings.SETTINGS_MODULE == "tests.hostshop.settings" else ["*"]
+
+
+@pytest.fixture
+def order(db: None) -> Order:
+    """An open order, 112.000 USD."""
+    from tests.hostshop.factories import HostOrderFactory
+
+    return HostOrderFactory.create()
+
+
+@pytest.fixture
+def storefront(order: Order) -> Caller:
+    from tests.hostshop.factories import customer_of
+
+    return customer_of(order)

@@ -1,0 +1,170 @@
+"""An order that is not ours is paid, through HTTP."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from shop_payments.models import OrderPayment, ReviewItem
+from tests.hostshop.factories import CustomerFactory, HostOrderFactory, customer_of
+from tests.hostshop.models import Order
+from tests.support import Caller, answer, call_stripe, pay
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_answer_has_the_hosts_figures(storefront, order, stripe):
+    data = storefront.payment_intent(order).json()["data"]
+
+    assert (data["amount"], data["currency"]) == ("112.00", "usd")
+    assert data["line_items"] == [
+        {
+            "name": "Main product 2",
+            "amount": 5600,
+            "currency": "usd",
+            "quantity": 2,
+            "description": "",
+        }
+    ]
+
+
+def test_stripe_hears_of_the_order_by_its_uuid_and_number(storefront, order, stripe):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+
+    intent = call_stripe(stripe, "GET", f"payment_intents/{intent_id}")
+
+    assert intent["metadata"]["order_id"] == str(order.pk)
+    assert intent["description"] == f"Payment for Order #{order.reference}"
+    assert intent["receipt_email"] == order.customer.email
+
+
+def test_the_webhook_pays(storefront, order, stripe, webhooks):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+
+    webhooks()
+
+    assert OrderPayment.objects.get(order=order).status == "paid"
+    assert order.shipments.count() == 1
+
+
+def test_post_payment_pays_once(storefront, order, stripe, payment_system):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+
+    first, second = payment_system.payment(order), payment_system.payment(order)
+
+    assert first.status_code == 200
+    assert first.content == second.content
+    assert first.json()["data"]["status"] == "succeeded"
+    assert order.shipments.count() == 1
+
+
+def test_every_messenger_at_once_ships_once(storefront, order, stripe, webhooks, payment_system):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+
+    webhooks()
+    payment_system.payment(order)
+
+    assert order.shipments.count() == 1
+
+
+def test_a_total_that_changed_after_the_payment_goes_to_review(
+    storefront, order, stripe, payment_system
+):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    Order.objects.update(total=Decimal("150.000"))
+
+    response = payment_system.payment(order)
+
+    assert answer(response) == (409, "payment_mismatch")
+    assert ReviewItem.objects.get().reason == "amount_mismatch"
+    assert order.shipments.count() == 0
+
+
+def test_a_total_that_changed_before_the_payment_updates_the_intent(storefront, order, stripe):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    Order.objects.update(total=Decimal("150.000"))
+
+    data = storefront.payment_intent(order).json()["data"]
+
+    assert (data["id"], data["amount"]) == (intent_id, "150.00")
+
+
+# Without the fixture `stripe`, a test that reaches Stripe fails.
+def test_too_many_decimals_are_refused_before_stripe_is_asked():
+    order = HostOrderFactory.create(total=Decimal("112.005"))
+
+    response = customer_of(order).payment_intent(order)
+
+    assert answer(response) == (422, "amount_not_representable")
+    assert not OrderPayment.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("total", "currency", "shown", "amount"),
+    [("5.120", "KWD", "5.120", 5120), ("500.000", "JPY", "500", 500)],
+)
+def test_each_currency_has_its_own_digits(stripe, total, currency, shown, amount):
+    order = HostOrderFactory.create(total=Decimal(total), currency=currency)
+
+    data = customer_of(order).payment_intent(order).json()["data"]
+
+    assert data["amount"] == shown
+    assert call_stripe(stripe, "GET", f"payment_intents/{data['id']}")["amount"] == amount
+
+
+def test_kwd_takes_no_fourth_digit_of_its_minor_unit():
+    order = HostOrderFactory.create(total=Decimal("5.125"), currency="KWD")
+
+    response = customer_of(order).payment_intent(order)
+
+    assert answer(response) == (422, "amount_not_representable")
+
+
+def test_a_withdrawn_order_takes_no_money(storefront, order):
+    Order.objects.update(withdrawn=True)
+
+    assert answer(storefront.payment_intent(order)) == (409, "order_not_payable")
+
+
+def test_what_is_not_the_callers_cannot_be_told_from_what_is_not(order):
+    stranger = customer_of(HostOrderFactory.create())
+
+    answers = {
+        stranger.payment_intent(order_id).content
+        for order_id in (order.pk, uuid4(), "not-a-uuid", "9", order.pk.hex[:31], "%00")
+    }
+    statuses = {stranger.payment_intent(order_id).status_code for order_id in (order.pk, "9")}
+
+    assert len(answers) == 1
+    assert statuses == {404}
+
+
+@pytest.mark.parametrize("order_id", ["not-a-uuid", "9", str(uuid4())])
+def test_the_payment_system_gets_a_404_for_what_is_no_order(payment_system, order_id):
+    assert answer(payment_system.payment(order_id)) == (404, "order_not_found")
+
+
+def test_it_answers_401_though_the_hosts_first_class_names_no_challenge(order, storefront):
+    response = Caller(key=storefront.headers["X-API-Key"]).payment_intent(order)
+
+    assert answer(response) == (401, "not_authenticated")
+    assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_list_takes_the_same_number_of_queries_for_any_number_of_orders(
+    stripe, django_assert_num_queries
+):
+    customer = CustomerFactory.create()
+    first = HostOrderFactory.create(customer=customer)
+    caller = customer_of(first)
+    caller.payment_intent(first)
+
+    # The token, the page of orders, their items, payments and intents.
+    with django_assert_num_queries(5):
+        assert len(caller.get("orders").json()["data"]["results"]) == 1
+    for order in HostOrderFactory.create_batch(4, customer=customer):
+        caller.payment_intent(order)
+    with django_assert_num_queries(5):
+        assert len(caller.get("orders").json()["data"]["results"]) == 5
