@@ -5,6 +5,7 @@ shop_payments_sandbox``) and needs neither an account nor the internet.
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import dj_database_url
@@ -126,11 +127,28 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
+    # Django's own handlers would say everything a second time.
+    "loggers": {"django": {"handlers": [], "level": "WARNING"}},
 }
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["config.authentication.BearerTokenAuthentication"],
 }
+
+if find_spec("drf_spectacular"):  # the extra `docs`: the schema at /api/schema/ and /api/docs/
+    INSTALLED_APPS += ["drf_spectacular", "drf_spectacular_sidecar"]
+    SPECTACULAR_SETTINGS = {
+        "TITLE": "Shop payments",
+        "DESCRIPTION": (
+            "Takes a shop's orders to paid through Stripe. Success is `{message, data}`, failure "
+            "`{message, code}`, with `errors` (by field) or `data` where that helps. Codes are "
+            "stable; messages are for people."
+        ),
+        "VERSION": "1",
+        "OAS_VERSION": "3.1.0",
+        "SWAGGER_UI_DIST": "SIDECAR",
+        "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    }
 
 # --- shop_payments ------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The demo project's routes."""
 
+from django.apps import apps
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
@@ -9,3 +10,15 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/shop/", include("shop_payments.api.urls")),
 ]
+
+if apps.is_installed("drf_spectacular"):
+    from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+    urlpatterns += [
+        path("api/schema/", SpectacularAPIView.as_view(schema=None), name="schema"),
+        path(
+            "api/docs/",
+            SpectacularSwaggerView.as_view(url_name="schema", schema=None),
+            name="docs",
+        ),
+    ]

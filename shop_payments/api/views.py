@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
@@ -30,6 +30,16 @@ from shop_payments.api.authentication import (
 )
 from shop_payments.api.errors import handle_exception
 from shop_payments.api.permissions import IsPaymentSystem
+from shop_payments.api.schema import (
+    CREATE_PAYMENT_INTENT,
+    LIST_ORDERS,
+    RECEIVE_EVENT,
+    RETRIEVE_ORDER,
+    ROOT,
+    SETTLE_PAYMENT,
+    PaymentSchema,
+    documented,
+)
 from shop_payments.api.serializers import (
     EmptyBodySerializer,
     OrderSerializer,
@@ -50,6 +60,7 @@ class PaymentViewSet(ViewSet):
     """What all routes share: JSON, our errors, no transaction around the view."""
 
     parser_classes = (JSONParser,)
+    schema = PaymentSchema()
     schema_tags = ("payments",)
     own_authentication: type[BaseAuthentication] = StaffSessionAuthentication
     host_authentication = True
@@ -57,7 +68,7 @@ class PaymentViewSet(ViewSet):
 
     @classmethod
     def as_view(  # type: ignore[override]
-        cls, actions: dict[str, str], **initkwargs: Any
+        cls, actions: dict[str, Any], **initkwargs: Any
     ) -> Callable[..., HttpResponseBase]:
         # ATOMIC_REQUESTS would keep a transaction open while Stripe is called.
         return transaction.non_atomic_requests(super().as_view(actions, **initkwargs))
@@ -65,7 +76,7 @@ class PaymentViewSet(ViewSet):
     def get_authenticators(self) -> list[BaseAuthentication]:
         # Read per request: see Note [401 whatever the host does] in authentication.py.
         host = api_settings.DEFAULT_AUTHENTICATION_CLASSES if self.host_authentication else ()
-        return [self.own_authentication(), *(each() for each in host)]
+        return [self.own_authentication(), *(each() for each in cast("Any", host))]
 
     def get_renderers(self) -> list[BaseRenderer]:
         browsable = [BrowsableAPIRenderer()] if get_config().BROWSABLE_API else []
@@ -84,6 +95,7 @@ class RootViewSet(PaymentViewSet):
 
     permission_classes = (AllowAny,)
 
+    @documented(ROOT)
     def list(self, request: Request) -> Response:
         """Name the routes that can be walked from here."""
         orders = request.build_absolute_uri(reverse("shop_payments:orders"))
@@ -95,6 +107,7 @@ class OrderViewSet(PaymentViewSet):
 
     permission_classes = (IsAuthenticated,)
 
+    @documented(LIST_ORDERS)
     def list(self, request: Request) -> Response:
         """List the caller's orders, newest first; for staff in their session, all orders."""
         query = PageQuerySerializer(data=request.query_params)
@@ -108,6 +121,7 @@ class OrderViewSet(PaymentViewSet):
         }
         return Response({"message": "Orders", "data": data})
 
+    @documented(RETRIEVE_ORDER)
     def retrieve(self, request: Request, order_id: str) -> Response:
         """Return one order: what a client polls while a payment is on its way."""
         order = get_order(order_id=order_id, user=request.user, any_order=acts_as_staff(request))
@@ -121,6 +135,7 @@ class PaymentIntentViewSet(PaymentViewSet):
     permission_classes = (IsAuthenticated,)
     serializer_class = EmptyBodySerializer
 
+    @documented(CREATE_PAYMENT_INTENT)
     def create(self, request: Request, order_id: str) -> Response:
         """Create the order's payment intent, or return the open one, brought up to date."""
         self.check_body(request)
@@ -146,6 +161,7 @@ class OrderPaymentViewSet(PaymentViewSet):
     permission_classes = (IsPaymentSystem,)
     serializer_class = EmptyBodySerializer
 
+    @documented(SETTLE_PAYMENT)
     def create(self, request: Request, order_id: str) -> Response:
         """Mark the order as paid, if its payment intent proves it."""
         self.check_body(request)
@@ -181,6 +197,7 @@ class StripeWebhookViewSet(PaymentViewSet):
     def get_authenticators(self) -> list[BaseAuthentication]:
         return []
 
+    @documented(RECEIVE_EVENT)
     def create(self, request: Request) -> Response:
         """Store a signed event and act on it."""
         event = receive_event(_raw_body(request), request.META.get("HTTP_STRIPE_SIGNATURE", ""))
