@@ -1,0 +1,113 @@
+"""``manage.py shop_payments_api_key``: create, list and revoke the keys of the API's clients."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from shop_payments.models import APIKey, APIKeyScope
+
+_LONGEST_DAYS = 3650
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _LONGEST_DAYS:
+        raise ArgumentTypeError(f"a whole number from 1 to {_LONGEST_DAYS} is wanted")
+    return int(text)
+
+
+class Command(BaseCommand):
+    help = "Create, list and revoke API keys. A new key's secret is printed once, to stdout alone."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        create = actions.add_parser("create", help="make a key and print its secret")
+        create.add_argument("--label", required=True, help="the client that gets the key")
+        create.add_argument(
+            "--scope",
+            action="append",
+            required=True,
+            choices=APIKeyScope.values,
+            help="what the key may do; give it again for several",
+        )
+        create.add_argument(
+            "--expires-in-days", type=_days, metavar="N", help="without it: never expires"
+        )
+        actions.add_parser("list", help="show all keys, without their secrets")
+        revoke = actions.add_parser("revoke", help="make a key useless from now on")
+        revoke.add_argument("prefix", metavar="PREFIX", help="as the list shows it")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        if action == "create":
+            self._create(options["label"], options["scope"], options["expires_in_days"])
+        elif action == "list":
+            self._list()
+        else:
+            self._revoke(options["prefix"])
+
+    def _create(self, label: str, scopes: list[str], expires_in_days: int | None) -> None:
+        expires_at = timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None
+        try:
+            key, secret = APIKey.objects.issue(
+                label=label, scopes=list(dict.fromkeys(scopes)), expires_at=expires_at
+            )
+        except ValidationError as error:
+            raise CommandError(_in_words(error)) from error
+        self._note(
+            f"Key {key.prefix} for {key.label} ({', '.join(key.scopes)}), "
+            f"expires: {_day(key.expires_at)}. Keep the secret; it is not shown again:"
+        )
+        self.stdout.write(secret)
+
+    def _list(self) -> None:
+        keys = list(APIKey.objects.all())
+        if not keys:
+            self._note("There are no API keys.")
+            return
+        head = ("PREFIX", "CLIENT", "SCOPES", "STATE", "CREATED", "EXPIRES", "LAST USED")
+        for line in _aligned([head, *map(_row, keys)]):
+            self.stdout.write(line)
+
+    def _revoke(self, prefix: str) -> None:
+        key = APIKey.objects.filter(prefix=prefix).first()
+        if key is None:
+            # Not quoted: it may be a secret, pasted whole.
+            raise CommandError("No key has this prefix; `shop_payments_api_key list` shows them.")
+        if key.is_revoked:
+            self._note(f"Key {key} was revoked before: {_day(key.revoked_at)}.")
+            return
+        key.revoke()
+        self._note(f"Key {key} is revoked.")
+
+    def _note(self, text: str) -> None:
+        """Write for people, so that stdout holds nothing but the result."""
+        self.stderr.write(text, self.style.SUCCESS)
+
+
+def _in_words(error: ValidationError) -> str:
+    fields = error.message_dict.items()
+    return "; ".join(f"{field}: {' '.join(messages)}" for field, messages in fields)
+
+
+def _row(key: APIKey) -> tuple[str, ...]:
+    state = "revoked" if key.is_revoked else "expired" if key.is_expired else "live"
+    times = (key.created_at, key.expires_at, key.last_used_at)
+    return (key.prefix, key.label, ",".join(key.scopes), state, *map(_day, times))
+
+
+def _day(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{timezone.localtime(moment):%Y-%m-%d}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

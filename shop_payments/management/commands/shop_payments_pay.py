@@ -1,0 +1,129 @@
+"""``manage.py shop_payments_pay``: pay an order with a test card, as its customer would."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+from uuid import uuid4
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+
+from shop_payments.exceptions import CardDeclined, ConfigurationError, GatewayError
+from shop_payments.gateway import Gateway, PaymentIntentResult, get_gateway
+from shop_payments.models import Order, OrderPayment, PaymentIntent
+from shop_payments.orders import OrderAdapter, get_order_adapter
+
+
+class Command(BaseCommand):
+    help = (
+        "Attach a test card to an order's payment intent, and confirm it if you like. "
+        "With test keys only. The order itself changes when Stripe's webhook arrives."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("order", metavar="ORDER", help="the order's id or number")
+        parser.add_argument(
+            "--payment-method",
+            default="pm_card_visa",
+            metavar="PM",
+            help="one of Stripe's test payment methods (pm_card_visa)",
+        )
+        parser.add_argument("--confirm", action="store_true", help="pay, and not only attach")
+
+    def handle(
+        self, *args: Any, order: str, payment_method: str, confirm: bool, **options: Any
+    ) -> None:
+        gateway = _test_gateway()
+        intent = _open_intent(_find_order(order))
+        result = _send(gateway, intent.stripe_id, payment_method=payment_method, confirm=confirm)
+        self.stdout.write(_as_json(result))
+
+
+def _test_gateway() -> Gateway:
+    try:
+        gateway = get_gateway()
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from error
+    if gateway.livemode:
+        raise CommandError(
+            "SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a live key. Test cards want sk_test_… "
+            "or rk_test_…."
+        )
+    return gateway
+
+
+def _find_order(name: str) -> Any:
+    """Return the order with this id; the bundled order is found by its number as well."""
+    adapter = get_order_adapter()
+    order = adapter.find(name) or _find_by_number(adapter, name)
+    if order is None:
+        raise CommandError(f"There is no order {name!r}.")
+    return order
+
+
+def _find_by_number(adapter: OrderAdapter, number: str) -> Any | None:
+    if adapter.model is not Order:
+        return None
+    return adapter.get_queryset().filter(number=number).first()
+
+
+def _open_intent(order: Any) -> PaymentIntent:
+    payment = OrderPayment.objects.of_order(order.pk).first()
+    intent = payment.payment_intents.all().open().first() if payment else None
+    if intent is not None:
+        return intent
+    if payment is not None and payment.is_paid:
+        raise CommandError(f"Order {order.pk} is paid.")
+    raise CommandError(
+        f"Order {order.pk} has no open payment intent. "
+        f"Make one first: POST orders/{order.pk}/payment-intent."
+    )
+
+
+def _send(
+    gateway: Gateway, intent_id: str, *, payment_method: str, confirm: bool
+) -> PaymentIntentResult:
+    key = str(uuid4())
+    try:
+        if confirm:
+            return gateway.confirm_payment_intent(
+                intent_id, payment_method=payment_method, idempotency_key=key
+            )
+        return gateway.update_payment_intent(
+            intent_id, {"payment_method": payment_method}, idempotency_key=key
+        )
+    except CardDeclined as error:
+        raise CommandError(f"Declined: {_reason(gateway, intent_id, error)}") from error
+    except GatewayError as error:
+        raise CommandError(_in_words(error)) from error
+
+
+def _reason(gateway: Gateway, intent_id: str, declined: CardDeclined) -> str:
+    """Say why, with Stripe's decline code, which the intent keeps."""
+    try:
+        last = gateway.retrieve_payment_intent(intent_id).last_payment_error
+    except GatewayError:
+        last = None
+    codes = [declined.code, last.decline_code if last else ""]
+    return f"{declined} ({', '.join(filter(None, codes))})"
+
+
+def _in_words(error: GatewayError) -> str:
+    if error.retryable:
+        return f"Stripe could not be reached or is busy: {error}"
+    details = [error.code, f"status {error.http_status}", error.request_id]
+    return f"Stripe refused: {error} ({', '.join(filter(None, details))})"
+
+
+def _as_json(result: PaymentIntentResult) -> str:
+    """Write what Stripe said of the intent, but for its client secret."""
+    values = {
+        item.name: getattr(result, item.name)
+        for item in fields(result)
+        if item.name != "client_secret"
+    }
+    error = result.last_payment_error
+    values["last_payment_error"] = asdict(error) if error else None
+    return json.dumps(values, indent=2, ensure_ascii=False, cls=DjangoJSONEncoder)

@@ -1,0 +1,63 @@
+"""What the README promises is what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+from django.dispatch import Signal
+
+from shop_payments import signals
+from shop_payments.api.errors import ERROR_TABLE
+from shop_payments.conf import Config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def table_under(headline: str) -> list[list[str]]:
+    """Return the rows of the first table under a headline, without its head."""
+    section = README.partition(f"\n## {headline}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_error_table_is_that_of_the_api():
+    rows = sorted(ERROR_TABLE, key=lambda row: row.status)
+    expected = [[str(row.status), f"`{row.code}`", row.meaning] for row in rows]
+
+    assert table_under("Errors") == expected, "\n".join(
+        f"| {' | '.join(row)} |" for row in expected
+    )
+
+
+def test_the_settings_table_is_that_of_the_config():
+    expected = [
+        [f"`{field.name}`", f"`{json.dumps(field.default)}`"]
+        for field in fields(Config)
+        if field.default is not MISSING
+    ]
+
+    rows = table_under("Settings")
+
+    assert [row[:2] for row in rows] == expected
+    assert all(row[2] for row in rows)
+
+
+def test_every_signal_is_named():
+    names = [name for name in vars(signals) if isinstance(vars(signals)[name], Signal)]
+    assert [name for name in names if f"`{name}`" not in README] == []
+
+
+@pytest.mark.parametrize("name", ["demo", "test"])
+def test_a_command_is_one_line_below_its_mark(name):
+    marked = re.findall(rf"^<!-- ci:{name} -->\n```sh\n(.*)\n```$", README, re.M)
+    assert len(marked) == 1
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))
+def test_a_link_leads_somewhere(target):
+    assert (ROOT / target).exists()
