@@ -9,6 +9,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="shop_payments:root")),
     path("admin/", admin.site.urls),
     path("api/v1/shop/", include("shop_payments.api.urls")),
+    path("api/auth/", include("rest_framework.urls")),  # the browsable API's log-in link
 ]
 
 if apps.is_installed("drf_spectacular"):

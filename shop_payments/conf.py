@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from typing import Any
 
@@ -106,7 +107,7 @@ def get_config() -> Config:
     """Return the current settings.
 
     Raises:
-        ConfigurationError: ``SHOP_PAYMENTS`` is not a dict, or has a key that does not exist.
+        ConfigurationError: ``SHOP_PAYMENTS`` is not a dict of the keys of :class:`Config`.
     """
     return parse_config(getattr(settings, "SHOP_PAYMENTS", {}))
 
@@ -126,12 +127,36 @@ def parse_config(raw: object) -> Config:
     for key in ("STRIPE_WEBHOOK_SECRETS", "ALLOWED_PAYMENT_METHOD_TYPES"):
         if key in values:
             values[key] = _as_strings(key, values[key])
-    for key in ("STRIPE_SECRET_KEY", "STRIPE_PUBLISHABLE_KEY", "STRIPE_API_BASE", "ORDER_ADAPTER"):
-        if not isinstance(values.get(key, ""), str):
-            raise ConfigurationError(f"SHOP_PAYMENTS['{key}'] must be a string")
+    for item in fields(Config):
+        if item.name in values and (problem := _problem_of(item, values[item.name])):
+            raise ConfigurationError(f"SHOP_PAYMENTS['{item.name}'] must be {problem}")
     if "STRIPE_API_BASE" in values:
         values["STRIPE_API_BASE"] = values["STRIPE_API_BASE"].rstrip("/") or STRIPE_API_BASE
     return Config(**values)
+
+
+_MAY_BE_ZERO = frozenset({"MAX_NETWORK_RETRIES", "INTENT_WAIT_SECONDS"})
+
+
+def _problem_of(item: Field[Any], value: object) -> str:
+    """Say what a value should be, without showing it: it may be a secret."""
+    default = item.default
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "True or False"
+    if isinstance(default, int | float):
+        return _problem_of_number(item.name, value, whole=isinstance(default, int))
+    if isinstance(default, str):
+        return "" if isinstance(value, str) else "a string"
+    return ""
+
+
+def _problem_of_number(name: str, value: object, *, whole: bool) -> str:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        return f"a {'whole ' if whole else ''}number"
+    least = 0 if name in _MAY_BE_ZERO else 1e-9
+    if not least <= value < math.inf:
+        return "0 or more" if name in _MAY_BE_ZERO else "more than 0"
+    return ""
 
 
 def _as_strings(key: str, value: object) -> tuple[str, ...]:

@@ -66,9 +66,8 @@ class OrderAdapter(ABC):
             field.run_validators(pk)  # what the column cannot hold is no id either
         except (ValidationError, ValueError, OverflowError):
             return None
-        # int() reads the digits of every script; one order shall have one URL.
-        is_foreign_digits = isinstance(pk, int) and not str(order_id).isascii()
-        return None if is_foreign_digits else pk
+        # int() and UUID() read many spellings; one order shall have one URL.
+        return pk if str(pk) == str(order_id) else None
 
     def get_queryset(self) -> QuerySet[Any]:
         """All orders, with what the other methods read loaded along."""

@@ -3,14 +3,16 @@
 SQLite lives in a file and not in memory: tests with threads need a database that can be shared.
 """
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_DEBUG", "1")
 
-from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES, INSTALLED_APPS  # noqa: E402
+from config.settings import *  # noqa: F403
+from config.settings import DATABASES, INSTALLED_APPS
 
 DEBUG = False
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
@@ -27,8 +29,8 @@ MIDDLEWARE = [
 
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    _folder = Path(tempfile.gettempdir()) / f"shop_payments-tests-{os.getpid()}"
-    _folder.mkdir(exist_ok=True)
+    _folder = Path(tempfile.mkdtemp(prefix="shop_payments-tests-"))
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
     DATABASES["default"]["NAME"] = str(_folder / "db.sqlite3")
     DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
 

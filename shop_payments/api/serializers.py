@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.urls import reverse
 from rest_framework import serializers
 
 
@@ -40,7 +41,7 @@ class PaymentIntentStateSerializer(serializers.Serializer[Any]):
     )
     currency = serializers.CharField(source="intent.currency")
     status = serializers.CharField(source="intent.status")
-    line_items = LineItemSerializer(source="snapshot.line_items", many=True)
+    line_items = LineItemSerializer(many=True)
 
 
 class PaymentIntentSerializer(PaymentIntentStateSerializer):
@@ -67,6 +68,28 @@ class MirroredIntentSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField()
 
 
+class OrderLinksSerializer(serializers.Serializer[Any]):
+    """Where to go from an order."""
+
+    order = serializers.SerializerMethodField()
+    payment_intent = serializers.SerializerMethodField()
+    payment = serializers.SerializerMethodField()
+
+    def get_order(self, order: Any) -> str:
+        return self._url("order", order)
+
+    def get_payment_intent(self, order: Any) -> str:
+        return self._url("payment-intent", order)
+
+    def get_payment(self, order: Any) -> str:
+        return self._url("payment", order)
+
+    def _url(self, name: str, order: Any) -> str:
+        url = reverse(f"shop_payments:{name}", args=[order.id])
+        absolute: str = self.context["request"].build_absolute_uri(url)
+        return absolute
+
+
 class OrderSerializer(serializers.Serializer[Any]):
     """An order, its lines and the state of its payment."""
 
@@ -84,6 +107,7 @@ class OrderSerializer(serializers.Serializer[Any]):
     paid_at = serializers.DateTimeField(allow_null=True)
     line_items = LineItemSerializer(many=True)
     payment_intent = MirroredIntentSerializer(allow_null=True)
+    links = OrderLinksSerializer(source="*")
 
 
 class PageQuerySerializer(serializers.Serializer[Any]):

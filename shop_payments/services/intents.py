@@ -42,7 +42,13 @@ from shop_payments.lifecycle import (
 )
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
 from shop_payments.money import format_amount
-from shop_payments.orders import OrderAdapter, OrderSnapshot, get_order_adapter, take_snapshot
+from shop_payments.orders import (
+    LineItem,
+    OrderAdapter,
+    OrderSnapshot,
+    get_order_adapter,
+    take_snapshot,
+)
 from shop_payments.services.attempts import fingerprint_of, send_attempt
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.mirror import (
@@ -62,10 +68,10 @@ _MAX_ROUNDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class IntentView:
-    """An order's intent as Stripe has just described it, beside what the order wants."""
+    """An order's intent as Stripe has just described it, beside the order's lines."""
 
     intent: PaymentIntentResult
-    snapshot: OrderSnapshot
+    line_items: tuple[LineItem, ...]
 
     @property
     def amount_decimal(self) -> str:
@@ -97,7 +103,7 @@ def create_payment_intent(
         plan = _make_plan(request, patience)
         intent = _carry_out(plan, origin=origin)
         if intent is not None:
-            return IntentView(intent=intent, snapshot=plan.snapshot)
+            return IntentView(intent=intent, line_items=plan.snapshot.line_items)
     raise PaymentIntentInProgress("The payment intent keeps changing. Try again in a moment.")
 
 

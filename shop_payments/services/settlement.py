@@ -7,9 +7,8 @@ what is due, in its currency and in the right mode.
 
 from __future__ import annotations
 
-from typing import Any
-
 from shop_payments.exceptions import (
+    MoneyError,
     OrderNotFound,
     PaymentIntentInProgress,
     PaymentIntentMissing,
@@ -18,7 +17,7 @@ from shop_payments.exceptions import (
 )
 from shop_payments.lifecycle import IntentStatus, Verdict
 from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.orders import get_order_adapter, take_snapshot
+from shop_payments.orders import LineItem, get_order_adapter
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import IntentView
 from shop_payments.services.mirror import leading_intent, refresh_intent
@@ -54,7 +53,7 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
         intent, row = refreshed.intent, refreshed.row
         if row.status == IntentStatus.SUCCEEDED and row.verdict != Verdict.ACCEPTED:
             raise PaymentMismatch("Money arrived that does not fit the order; it is in review.")
-        view = IntentView(intent=intent, snapshot=take_snapshot(get_order_adapter(), _order(row)))
+        view = IntentView(intent=intent, line_items=_line_items(row))
         if row.verdict != Verdict.ACCEPTED:
             raise UnprovenPayment(f"The payment is not completed: {intent.status}.", view)
         return view
@@ -75,8 +74,15 @@ def _intent_of_order(order_id: object) -> PaymentIntent:
     return row
 
 
-def _order(row: PaymentIntent) -> Any:
-    """The order, read through the adapter, and only if the settlement has not just done so."""
-    if OrderPayment.order.is_cached(row.order_payment):
-        return row.order_payment.order
-    return get_order_adapter().find(row.order_payment.order_id)
+def _line_items(row: PaymentIntent) -> tuple[LineItem, ...]:
+    """The order's lines now; none where the order has since become one that cannot be paid.
+
+    The order is read through the adapter, and only if the settlement has not just done so.
+    """
+    adapter, payment = get_order_adapter(), row.order_payment
+    cached = OrderPayment.order.is_cached(payment)
+    order = payment.order if cached else adapter.find(payment.order_id)
+    try:
+        return tuple(adapter.line_items(order))
+    except MoneyError:
+        return ()

@@ -76,7 +76,8 @@ class TestPaymentIntentRoute:
         assert not OrderPayment.objects.exists()
 
     @pytest.mark.parametrize(
-        "order_id", ["0", "-1", "abc", "1e3", "9" * 40, "%00", "\u0661", "1.0", "😀"]
+        "order_id",
+        ["0", "-1", "abc", "1e3", "9" * 40, "%00", "\u0661", "1.0", "😀", "+1", "01", "1%20"],
     )
     def test_what_is_no_id_is_not_found(self, storefront, order_id):
         assert answer(storefront.payment_intent(order_id)) == (404, "order_not_found")

@@ -37,6 +37,11 @@ def test_an_order_before_any_payment(storefront, order):
                 }
             ],
             "payment_intent": None,
+            "links": {
+                "order": f"http://testserver{BASE}/orders/{order.pk}",
+                "payment_intent": f"http://testserver{BASE}/orders/{order.pk}/payment-intent",
+                "payment": f"http://testserver{BASE}/orders/{order.pk}/payment",
+            },
         },
     }
 
@@ -133,6 +138,13 @@ class TestBrowsableAPI:
             response = self.as_staff(admin_client, path)
             assert response.status_code == 200
             assert response["Content-Type"].startswith("text/html")
+
+    def test_every_page_links_to_the_next(self, admin_client, order):
+        listed = self.as_staff(admin_client, "orders").content.decode()
+        shown = self.as_staff(admin_client, f"orders/{order.pk}").content.decode()
+
+        assert f'<a href="http://testserver{BASE}/orders/{order.pk}"' in listed
+        assert f'<a href="http://testserver{BASE}/orders/{order.pk}/payment-intent"' in shown
 
     def test_the_post_routes_have_a_form(self, admin_client, order):
         for route in ("payment-intent", "payment"):

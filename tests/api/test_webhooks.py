@@ -133,7 +133,11 @@ class TestRefused:
     def test_a_tolerance_of_zero_does_not_turn_the_check_off(self, intent, configure):
         configure(WEBHOOK_TOLERANCE=0)
         body = event_body(intent)
-        self.refuses(body, sign(body, timestamp=int(time.time()) - 60))
+
+        response = post_webhook(body, sign(body, timestamp=int(time.time()) - 60))
+
+        assert answer(response) == (503, "not_configured")
+        assert not WebhookEvent.objects.exists()
 
     @pytest.mark.parametrize(
         "body",
