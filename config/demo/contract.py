@@ -129,6 +129,7 @@ def paid_order_answer(*, order_id: str, order_number: str, intent_id: str) -> Sh
                 "amount": 11200,
                 "currency": "usd",
             },
+            "links": {"order": str, "payment_intent": str, "payment": str},
         },
     }
 
