@@ -1,0 +1,36 @@
+"""A real browser: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def page(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    """A page of a browser without any past.
+
+    One browser a test: Playwright runs an event loop in this thread for as long as it lives, which
+    Django takes for async code, and the tests after this one must not notice.
+    """
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("needs Chromium (Debian's package chromium)")
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
+        yield browser.new_page()
+        browser.close()

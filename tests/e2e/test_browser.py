@@ -1,0 +1,63 @@
+"""What staff see and do, in a browser."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from shop_payments.models import APIKey, OrderPayment
+from tests.support import BASE, WEBHOOK_SECRET, call_stripe, pay
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def staff_page(page, live_server):
+    """A page on which a superuser has logged in to the admin."""
+    get_user_model().objects.create_superuser("staff", password="a long password")
+    page.goto(f"{live_server.url}/admin/")
+    page.get_by_label("Username").fill("staff")
+    page.get_by_label("Password").fill("a long password")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Order payments", exact=True).wait_for()
+    return page
+
+
+def test_staff_walk_from_the_root_to_a_paid_order(staff_page, live_server, stripe, order):
+    page = staff_page
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+
+    page.goto(f"{live_server.url}{BASE}/")
+    page.get_by_role("link", name=f"{BASE}/orders").first.click()
+    page.get_by_role("link", name=f"{BASE}/orders/{order.pk}/payment-intent").click()
+    page.get_by_role("button", name="POST").click()
+    page.get_by_text("HTTP 200 OK").wait_for()
+    assert "Payment intent created successfully" in page.content()
+
+    (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+    pay(stripe, intent["id"])
+    stripe.deliver_due()
+
+    page.goto(f"{live_server.url}/admin/shop_payments/orderpayment/")
+    page.get_by_role("link", name=order.number).click()
+    page.get_by_role("heading", name=order.number).wait_for()
+    shown = page.locator("#content").inner_text()
+    assert "112.00 USD" in shown
+    assert f"order paid: 112.00 USD by {intent['id']}" in shown
+    assert OrderPayment.objects.get().is_paid
+
+
+def test_a_new_key_is_shown_once(staff_page, live_server):
+    page = staff_page
+
+    page.goto(f"{live_server.url}/admin/shop_payments/apikey/add/")
+    page.get_by_label("Client").fill("Web shop")
+    page.get_by_label("storefront", exact=False).check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("Copy it now").wait_for()
+    secret = page.locator("text=/^spk_/").inner_text()
+
+    assert APIKey.objects.find_by_secret(secret) is not None
+    page.get_by_role("link", name="Done").click()
+    page.goto(f"{live_server.url}/admin/shop_payments/apikey/")
+    assert secret not in page.content()
