@@ -13,7 +13,9 @@ outer transaction of a host's ``TestCase`` is let through: Django marks it, and 
 Note [The SDK's logger]
 ~~~~~~~~~~~~~~~~~~~~~~~
 stripe-python prints whole request and response bodies at DEBUG, client secrets included. The
-filter below takes secrets out of its records before any handler sees them.
+filter below takes secrets out of its records before any handler sees them. What ``STRIPE_LOG``
+(or ``stripe.log``) asks for goes to stderr past the logger, so "debug" is turned down to "info"
+there, which names requests and errors but prints no bodies.
 """
 
 from __future__ import annotations
@@ -36,7 +38,13 @@ import stripe
 from django.core.signals import setting_changed
 from django.db import connections
 
-from shop_payments.conf import Config, Transport, get_config
+from shop_payments.conf import (
+    LIVE_KEY_PREFIXES,
+    TEST_KEY_PREFIXES,
+    Config,
+    Transport,
+    get_config,
+)
 from shop_payments.exceptions import (
     AmountTooLarge,
     AmountTooSmall,
@@ -55,6 +63,7 @@ from shop_payments.exceptions import (
     TransactionOpenError,
     UnexpectedState,
 )
+from shop_payments.money import MAX_AMOUNT, normalize_currency
 
 STRIPE_API_VERSION = "2026-10-28.endive"
 """Pinned: what an answer looks like must not change with the SDK's release."""
@@ -106,6 +115,12 @@ class _RedactingFilter(logging.Filter):
 
 
 logging.getLogger("stripe").addFilter(_RedactingFilter())
+
+
+def _silence_console() -> None:
+    """Keep bodies off stderr. See Note [The SDK's logger]."""
+    if "debug" in {stripe.log, os.environ.get("STRIPE_LOG")}:
+        stripe.log = "info"
 
 
 # --- what goes out ------------------------------------------------------------------------------
@@ -170,7 +185,7 @@ def assert_no_transaction() -> None:
     for connection in connections.all(initialized_only=True):
         blocks = getattr(connection, "atomic_blocks", [])
         if any(not getattr(block, "_from_testcase", False) for block in blocks) or (
-            connection.connection is not None and not blocks and not connection.get_autocommit()
+            connection.connection is not None and not blocks and not connection.autocommit
         ):
             raise TransactionOpenError(
                 f"Stripe must not be called inside a transaction (database {connection.alias!r}); "
@@ -190,8 +205,10 @@ def _stripe_call(
             return method(self, *args, **kwargs)
         except stripe.StripeError as error:
             translated = translate_error(error)
+        except InvalidWebhookPayload:
+            translated = GatewayUnavailable("Stripe's answer is not what was asked for")
         # Raised outside of the except block: the SDK's exception carries the answer's whole body,
-        # which must not travel along as __context__.
+        # which must not travel along as __context__, nor in the variables of a traceback.
         raise translated
 
     return call
@@ -294,12 +311,14 @@ class Gateway:
         )
 
     def _list_created(self, *, since: datetime, until: datetime) -> Iterator[PaymentIntentResult]:
-        page = self._intents.list(
+        page: Any = self._intents.list(
             {
                 "created": {"gte": int(since.timestamp()), "lte": int(until.timestamp()) + 1},
                 "limit": 100,
             }
         )
+        if not isinstance(page, stripe.ListObject):
+            raise InvalidWebhookPayload("not a list")
         return (_intent(item) for item in page.auto_paging_iter())
 
 
@@ -318,14 +337,21 @@ def get_gateway() -> Gateway:
     return _build_gateway(get_config())
 
 
+_PRINTABLE = re.compile(r"[!-~]+")
+
+
 @cache
 def _build_gateway(config: Config) -> Gateway:
     key = config.STRIPE_SECRET_KEY
-    if not key.startswith(("sk_test_", "rk_test_", "sk_live_", "rk_live_")):
+    # White space, say from a file's last line, would be refused as a header: with the key quoted.
+    if not key.startswith((*TEST_KEY_PREFIXES, *LIVE_KEY_PREFIXES)) or not _PRINTABLE.fullmatch(
+        key
+    ):
         raise ConfigurationError(
             "SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is missing or not a secret key "
-            "(sk_test_…, rk_test_…, sk_live_… or rk_live_…)"
+            "(sk_test_…, rk_test_…, sk_live_… or rk_live_…, without white space)"
         )
+    _silence_console()
     client = stripe.StripeClient(
         key,
         stripe_version=STRIPE_API_VERSION,
@@ -348,12 +374,39 @@ def _http_client(config: Config) -> stripe.HTTPClient:
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL_SIZE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    return stripe.RequestsClient(
-        timeout=(config.CONNECT_TIMEOUT, config.READ_TIMEOUT), session=session
-    )
+    return _RequestsClient(timeout=(config.CONNECT_TIMEOUT, config.READ_TIMEOUT), session=session)
 
 
-class _TransportClient(stripe.HTTPClient):
+class _CheckedClient(stripe.HTTPClient):
+    """Takes answers that are not Stripe's (a proxy's page, say) out of the SDK's hands.
+
+    The SDK quotes such a body in its message, or fails on it with an AttributeError or a
+    UnicodeDecodeError.
+    """
+
+    def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        body, status, headers = super().request_with_retries(*args, **kwargs)
+        if not _is_stripes(body, status):
+            message = f"The answer was not Stripe's (HTTP {status})"
+            raise stripe.APIError(message, http_status=status, headers=dict(headers))
+        return body, status, headers
+
+
+def _is_stripes(body: str | bytes, status: int) -> bool:
+    try:
+        values = json.loads(body.decode() if isinstance(body, bytes) else body)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(values, dict):
+        return False
+    return 200 <= status < 300 or isinstance(values.get("error"), dict)
+
+
+class _RequestsClient(_CheckedClient, stripe.RequestsClient):
+    """stripe-python's own client."""
+
+
+class _TransportClient(_CheckedClient):
     """stripe-python's HTTP client hook, answered by a callable instead of a network."""
 
     name = "shop_payments.transport"
@@ -367,7 +420,7 @@ class _TransportClient(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         try:
             answer = self._transport(method, url, headers or {}, post_data)
-        except ConnectionError as error:
+        except OSError as error:
             broken = stripe.APIConnectionError(str(error), should_retry=True)  # type: ignore[no-untyped-call]
             raise broken from error
         return answer.body, answer.status, requests.structures.CaseInsensitiveDict(answer.headers)
@@ -416,7 +469,7 @@ def intent_from_values(
             amount=_integer(values["amount"]),
             amount_received=_integer(values.get("amount_received") or 0),
             amount_capturable=_integer(values.get("amount_capturable") or 0),
-            currency=_text(values["currency"]).lower(),
+            currency=normalize_currency(values["currency"]),
             livemode=values["livemode"] is True,
             metadata={str(k): str(v) for k, v in (values.get("metadata") or {}).items()},
             created_at=_moment(values["created"]),
@@ -432,6 +485,19 @@ def intent_from_values(
         raise InvalidWebhookPayload(f"not a payment intent: {error!r}") from None
 
 
+def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
+    """Read the intent that a stored event of a ``payment_intent.*`` type is about.
+
+    Raises:
+        InvalidWebhookPayload: it is about something else, or about nothing.
+    """
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, Mapping) else None
+    if not isinstance(about, Mapping) or about.get("object") != "payment_intent":
+        raise InvalidWebhookPayload("the event is not about a payment intent")
+    return intent_from_values(about)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError("a text was expected")
@@ -439,8 +505,8 @@ def _text(value: object) -> str:
 
 
 def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError("an amount was expected")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_AMOUNT:
+        raise TypeError("a positive integer was expected")
     return value
 
 
@@ -563,7 +629,7 @@ def verify_signature(payload: bytes, signature_header: str) -> str:
         _is_signed(text, signature_header, secret) for secret in config.STRIPE_WEBHOOK_SECRETS
     ):
         raise InvalidSignature("no signature matches")
-    _assert_recent(signature_header, tolerance=max(config.WEBHOOK_TOLERANCE, 1))
+    _assert_recent(signature_header, tolerance=config.WEBHOOK_TOLERANCE)
     return text
 
 
@@ -576,36 +642,43 @@ def _is_signed(text: str, header: str, secret: str) -> bool:
 
 
 def _assert_recent(header: str, *, tolerance: int) -> None:
-    # The signature is genuine and covers the first t=, which is the one the SDK read.
-    stamps = [item[2:] for item in header.split(",") if item.startswith("t=")]
-    if abs(time.time() - int(stamps[0])) > tolerance:
+    # The signature is genuine and covers the first t=, read here as the SDK has read it.
+    pairs = [item.split("=") for item in header.split(",")]
+    signed_at = next(int(pair[1]) for pair in pairs if pair[0] == "t")
+    if abs(time.time() - signed_at) > tolerance:
         raise InvalidSignature("the signature is too old or lies in the future")
 
 
 def _event(values: object) -> EventResult:
-    if not isinstance(values, dict) or values.get("object") not in {"event", "v2.core.event"}:
+    if not isinstance(values, dict) or values.get("object") not in ("event", "v2.core.event"):
         raise InvalidWebhookPayload("the body is not an event")
     try:
-        data = values.get("data")
-        about = data.get("object") if isinstance(data, dict) else None
+        payload = without_client_secrets(values)
         return EventResult(
-            id=_text(values["id"])[:255],
-            type=_text(values["type"])[:255],
-            created_at=_event_time(values.get("created")),
-            livemode=values.get("livemode") is True,
-            api_version=str(values.get("api_version") or "")[:64],
-            object_id=str(about.get("id") or "")[:255] if isinstance(about, dict) else "",
-            payload=without_client_secrets(values),
+            id=_text(payload["id"])[:255],
+            type=_text(payload["type"])[:255],
+            created_at=_event_time(payload.get("created")),
+            livemode=payload.get("livemode") is True,
+            api_version=str(payload.get("api_version") or "")[:64],
+            object_id=_object_id(payload)[:255],
+            payload=payload,
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidWebhookPayload(f"not an event: {error!r}") from None
+        raise InvalidWebhookPayload(f"not an event: {type(error).__name__}") from None
+
+
+def _object_id(payload: Mapping[str, Any]) -> str:
+    """Snapshot events carry the object that they are about, thin ones name it."""
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    return _id_of(about if isinstance(about, dict) else payload.get("related_object"))
 
 
 def _event_time(value: object) -> datetime:
     """Snapshot events give seconds since 1970, thin ones an ISO time."""
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return _moment(value)
 
 

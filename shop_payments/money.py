@@ -32,7 +32,10 @@ THREE_DECIMAL_CURRENCIES = frozenset("bhd jod kwd omr tnd".split())
 PADDED_CURRENCIES = frozenset("isk ugx".split())
 """Written without decimals, sent ×100 and always a multiple of 100: 500 ISK is 50000."""
 
-_CURRENCY_CODE = re.compile(r"[a-z]{3}", re.ASCII)
+MAX_AMOUNT = 2**63 - 1
+"""Minor units that a database column holds; far above anything that Stripe charges."""
+
+_CURRENCY_CODE = re.compile(r"[A-Za-z]{3}")
 
 
 def normalize_currency(currency: str) -> str:
@@ -41,10 +44,10 @@ def normalize_currency(currency: str) -> str:
     Raises:
         InvalidCurrency: ``currency`` is not three ASCII letters.
     """
-    code = currency.lower() if isinstance(currency, str) else ""
-    if not _CURRENCY_CODE.fullmatch(code):
+    # Matched before it is lowered: the lower case of the Kelvin sign is an ASCII k.
+    if not isinstance(currency, str) or not _CURRENCY_CODE.fullmatch(currency):
         raise InvalidCurrency(f"{currency!r} is not a three-letter currency code")
-    return code
+    return currency.lower()
 
 
 def display_digits(currency: str) -> int:
@@ -59,13 +62,12 @@ def check_minor_units(amount: int, currency: str) -> int:
     """Return ``amount`` (minor units) if Stripe's rules for ``currency`` allow it.
 
     Raises:
-        AmountNotRepresentable: negative, not an integer, or off the currency's step (10 for
-            three-decimal currencies, 100 for ISK and UGX).
+        AmountNotRepresentable: negative, not an integer, above ``MAX_AMOUNT``, or off the
+            currency's step (10 for three-decimal currencies, 100 for ISK and UGX).
     """
-    if not isinstance(amount, int) or isinstance(amount, bool):
-        raise AmountNotRepresentable(f"{amount!r} is not an integer number of minor units")
-    if amount < 0:
-        raise AmountNotRepresentable(f"{amount} {currency} is negative")
+    _check_integer(amount)
+    if not 0 <= amount <= MAX_AMOUNT:
+        raise AmountNotRepresentable(f"the amount is not within 0 and {MAX_AMOUNT} minor units")
     if amount % _step(currency):
         raise AmountNotRepresentable(
             f"{amount} minor units of {currency} is not a multiple of {_step(currency)}"
@@ -80,13 +82,16 @@ def to_minor_units(amount_decimal: Decimal, currency: str) -> int:
     (11200, 50000)
 
     Raises:
-        AmountNotRepresentable: more decimals than the currency has, negative, or not finite.
-            Floats are refused whatever their value.
+        AmountNotRepresentable: more decimals than the currency has, negative, above
+            ``MAX_AMOUNT``, or not finite. Floats are refused whatever their value.
     """
     if not isinstance(amount_decimal, Decimal):
         raise AmountNotRepresentable(f"{amount_decimal!r} is not a Decimal")
     if not amount_decimal.is_finite():
         raise AmountNotRepresentable(f"{amount_decimal} is not an amount of money")
+    # Before the exact arithmetic below, which would write 1E+999999999 out in full.
+    if amount_decimal and abs(amount_decimal.adjusted()) > len(str(MAX_AMOUNT)):
+        raise AmountNotRepresentable(f"{amount_decimal} {currency} is out of range")
     numerator, denominator = amount_decimal.as_integer_ratio()
     amount, remainder = divmod(numerator * 10 ** _exponent(currency), denominator)
     if remainder:
@@ -102,7 +107,12 @@ def from_minor_units(amount: int, currency: str) -> Decimal:
 
     An amount that is off the currency's step (it can only come from outside) keeps the decimals
     that it needs, so that a mismatch is shown as it is.
+
+    Raises:
+        AmountNotRepresentable: not an integer.
+        InvalidCurrency: see :func:`normalize_currency`.
     """
+    _check_integer(amount)
     exponent = _exponent(currency)
     digits = display_digits(currency)
     if amount % 10 ** (exponent - digits):
@@ -147,7 +157,12 @@ class Money:
         return cls(to_minor_units(amount_decimal, currency), currency)
 
     def __str__(self) -> str:
-        return f"{format_amount(self.amount, self.currency)} {self.currency}"
+        return f"{format_amount(self.amount, self.currency)} {self.currency.upper()}"
+
+
+def _check_integer(amount: object) -> None:
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise AmountNotRepresentable(f"{amount!r} is not an integer number of minor units")
 
 
 def _exponent(currency: str) -> int:
