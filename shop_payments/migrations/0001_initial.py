@@ -433,6 +433,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "payment history",
                 "verbose_name_plural": "payment history",
                 "ordering": ["-pk"],
+                "base_manager_name": "objects",
             },
         ),
         migrations.CreateModel(

@@ -105,6 +105,8 @@ class PaymentHistory(models.Model):
     objects = PaymentHistoryQuerySet.as_manager()
 
     class Meta:
+        # Related managers are built from this one; they must not change a fact either.
+        base_manager_name = "objects"
         verbose_name = _("payment history")
         verbose_name_plural = _("payment history")
         ordering: ClassVar[list[str]] = ["-pk"]

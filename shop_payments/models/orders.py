@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.validators import MinLengthValidator, MinValueValidator, RegexValidator
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -130,15 +130,6 @@ class Order(models.Model):
         raise IntegrityError("no free order number was found")
 
 
-class OrderLineQuerySet(models.QuerySet["OrderLine"]):
-    """Lines, summed."""
-
-    def total_amount(self) -> int:
-        """Return the sum in minor units (0 for no lines)."""
-        total: int | None = self.aggregate(total=Sum(F("unit_amount") * F("quantity")))["total"]
-        return total or 0
-
-
 class OrderLine(models.Model):
     """So many of one thing at one price."""
 
@@ -153,8 +144,6 @@ class OrderLine(models.Model):
     quantity = models.PositiveIntegerField(
         _("quantity"), default=1, validators=[MinValueValidator(1)]
     )
-
-    objects = OrderLineQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("order line")

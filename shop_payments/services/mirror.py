@@ -33,6 +33,7 @@ from shop_payments.lifecycle import (
     PaymentStatus,
     Proof,
     Verdict,
+    can_observe,
     is_open,
     judge,
 )
@@ -212,7 +213,8 @@ def write_intent(
     The caller has made sure that ``intent`` is not older than the row. A final row is left alone.
     ``updated_to`` is the fingerprint of the parameters that an update has just sent.
     """
-    if row.is_final:
+    moves = intent.status != row.status
+    if row.is_final or (moves and not can_observe(row.status, intent.status)):
         return
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
         return  # it was missing and has come back, but another one has taken its place

@@ -26,7 +26,7 @@ from shop_payments.gateway import (
     EventResult,
     PaymentIntentResult,
     get_gateway,
-    intent_from_values,
+    intent_from_event,
     read_event,
 )
 from shop_payments.lifecycle import FINAL_STATUSES, IntentStatus
@@ -139,10 +139,9 @@ _NOT_OURS: _Outcome = (WebhookEvent.Status.IGNORED, "not one of this shop's paym
 
 
 def _act_on(event: WebhookEvent) -> _Outcome:
-    about = (event.payload.get("data") or {}).get("object") or {}
-    if not event.type.startswith("payment_intent.") or about.get("object") != "payment_intent":
+    if not event.type.startswith("payment_intent."):
         return WebhookEvent.Status.IGNORED, "no use for this type"
-    intent = intent_from_values(about)
+    intent = intent_from_event(event.payload)
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
     if intent.status in FINAL_STATUSES:
         # Stripe never takes a final status back, so the event itself is the proof.

@@ -303,8 +303,18 @@ class TestEventsThatAreOnlyHints:
         assert statuses == [503] * (WebhookEvent.MAX_ATTEMPTS - 1) + [200]
         assert WebhookEvent.objects.get().status == "set_aside"
 
-    def test_a_malformed_intent_is_set_aside_at_once(self, intent):
-        response = send_event({**intent, "amount": "a lot"})
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"data": "text"},
+            {"data": None},
+            {"data": {"object": "pi_x"}},
+            {"data": {"object": {"object": "charge"}}},
+            {"data": {"object": {"object": "payment_intent", "id": "pi_x", "amount": "a lot"}}},
+        ],
+    )
+    def test_a_malformed_intent_is_set_aside_at_once(self, intent, changes):
+        response = send_event(intent, **changes)
 
         assert response.status_code == 200
         assert WebhookEvent.objects.get().status == "set_aside"
