@@ -288,6 +288,7 @@ class Migration(migrations.Migration):
                 (
                     "fingerprint",
                     models.CharField(
+                        blank=True,
                         help_text="SHA-256 of the parameters last sent; tells whether the order has changed.",
                         max_length=64,
                         verbose_name="fingerprint",

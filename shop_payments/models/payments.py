@@ -158,6 +158,7 @@ class PaymentIntent(models.Model):
     fingerprint = models.CharField(
         _("fingerprint"),
         max_length=64,
+        blank=True,
         help_text=_("SHA-256 of the parameters last sent; tells whether the order has changed."),
     )
     payment_method = models.CharField(_("payment method"), max_length=255, blank=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from shop_payments.exceptions import (
+    GatewayAuthenticationError,
     GatewayError,
     IdempotencyKeyInUse,
     IdempotencyMismatch,
@@ -22,9 +23,16 @@ from shop_payments.exceptions import (
     UnexpectedState,
 )
 from shop_payments.gateway import get_gateway
+from shop_payments.lifecycle import UPDATABLE_STATUSES
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.mirror import adopt_intent, lock_payment, mark_missing, write_intent
+from shop_payments.services.mirror import (
+    adopt_intent,
+    lock_payment,
+    mark_missing,
+    refresh_intent,
+    write_intent,
+)
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -78,7 +86,9 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResu
             _resolve_by_lookup(attempt, origin=origin)
             return None
         _record_error(attempt, error, origin=origin)
-        if isinstance(error, UnexpectedState | ObjectMissing):
+        if isinstance(error, UnexpectedState) and _has_moved(attempt, origin=origin):
+            return None
+        if isinstance(error, ObjectMissing):
             return None
         raise
     written = _record_success(attempt, intent, origin=origin)
@@ -91,6 +101,17 @@ def _call_stripe(attempt: StripeAttempt) -> PaymentIntentResult:
     if attempt.operation == StripeAttempt.Operation.CREATE_INTENT:
         return gateway.create_payment_intent(attempt.params, idempotency_key=key)
     return gateway.update_payment_intent(attempt.target, attempt.params, idempotency_key=key)
+
+
+def _has_moved(attempt: StripeAttempt, *, origin: Origin) -> bool:
+    """Fetch an intent that Stripe would not change; tell whether it has left the open statuses.
+
+    Raises:
+        PaymentIntentMissing, GatewayError: see :func:`refresh_intent`.
+    """
+    row = PaymentIntent.objects.get(stripe_id=attempt.target)
+    refreshed = refresh_intent(row, origin=origin)
+    return refreshed is None or refreshed.row.status not in UPDATABLE_STATUSES
 
 
 def _must_look_up(error: GatewayError) -> bool:
@@ -156,12 +177,13 @@ def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin
             "error_code": error.code[:255],
             "http_status": error.http_status,
         }
-        if not error.retryable:
+        if not error.retryable and not isinstance(error, GatewayAuthenticationError):
             first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
             row = locked.intent(attempt.target)
             if first and isinstance(error, ObjectMissing) and row is not None:
                 mark_missing(locked, row, origin=origin)
         elif not isinstance(error, IdempotencyKeyInUse):
+            # Refusing a key says nothing of what an earlier sending under another key has done.
             attempt.release(**figures)
     dispatch(locked.facts)
 
@@ -170,8 +192,8 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
     """Find out from Stripe's objects what became of an attempt, and finish it.
 
     For a create: the intent that carries the attempt's id, created between the commit of the
-    attempt and its last sending. For an update: nothing to look for, the caller fetches the
-    intent and compares.
+    attempt and its last sending. For an update: nothing to look for. Whether it had an effect does
+    not matter, for the row forgets what it knew of the intent, and is updated anew.
 
     Raises:
         GatewayError: Stripe could not be asked; the attempt stays pending.
@@ -186,5 +208,9 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
         _record_success(attempt, found, origin=origin)
         return
     with transaction.atomic(durable=True):
-        lock_payment(attempt.order_payment_id)
+        locked = lock_payment(attempt.order_payment_id)
         attempt.finish(StripeAttempt.Outcome.ABANDONED)
+        row = locked.intent(attempt.target)
+        if row is not None:
+            row.fingerprint = ""
+            row.save(update_fields=["fingerprint"])

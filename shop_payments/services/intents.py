@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -24,16 +24,17 @@ from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
-    ConfigurationError,
+    GatewayInvalidRequest,
     OrderAlreadyPaid,
     OrderNotFound,
     OrderNotPayable,
     PaymentAuthorized,
     PaymentInReview,
     PaymentIntentInProgress,
+    PaymentIntentMissing,
     PaymentProcessing,
 )
-from shop_payments.gateway import PaymentIntentResult, get_gateway
+from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
 from shop_payments.lifecycle import (
     FINAL_STATUSES,
     UPDATABLE_STATUSES,
@@ -53,6 +54,8 @@ from shop_payments.services.attempts import fingerprint_of, send_attempt
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.mirror import (
     LockedPayment,
+    Refreshed,
+    belongs_to_other_mode,
     find_and_lock_payment,
     mark_missing,
     refresh_intent,
@@ -88,6 +91,7 @@ def create_payment_intent(
     to Stripe where nothing goes wrong and no other request is at it.
 
     Raises:
+        TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order, or not this user's.
         OrderAlreadyPaid, OrderNotPayable, PaymentProcessing, PaymentAuthorized, PaymentInReview:
             the order's state forbids it.
@@ -96,12 +100,20 @@ def create_payment_intent(
         AmountNotRepresentable, InvalidCurrency: the order cannot be paid as it stands.
         GatewayError: Stripe refused, or could not be reached.
     """
+    assert_no_transaction()
     get_gateway()  # a missing key is found before anything is written
     request = _Request(order_id, user, any_order, origin)
     patience = _Patience(get_config().INTENT_WAIT_SECONDS)
     for _round in range(_MAX_ROUNDS):
         plan = _make_plan(request, patience)
-        intent = _carry_out(plan, origin=origin)
+        try:
+            intent = _carry_out(plan, origin=origin)
+        except GatewayInvalidRequest as error:
+            if error.param != "receipt_email" or not request.with_receipt:
+                raise
+            # A receipt that Stripe cannot send shall not keep the customer from paying.
+            request = replace(request, with_receipt=False)
+            continue
         if intent is not None:
             return IntentView(intent=intent, line_items=plan.snapshot.line_items)
     raise PaymentIntentInProgress("The payment intent keeps changing. Try again in a moment.")
@@ -116,6 +128,8 @@ class _Request:
     user: Any
     any_order: bool
     origin: Origin
+    with_receipt: bool = True
+    """Whether Stripe is given the address that the order names."""
 
     def find_order(self, adapter: OrderAdapter, pk: object) -> Any | None:
         return adapter.find(pk) if self.any_order else adapter.find_for_user(pk, self.user)
@@ -195,13 +209,15 @@ def _decide(request: _Request, patience: _Patience) -> _Plan | _Wait:
     if locked is not None:
         _refuse_by_status(locked)
     snapshot = take_snapshot(adapter, order)
+    if not request.with_receipt:
+        snapshot = replace(snapshot, receipt_email="")
     if not snapshot.payable:
         raise OrderNotPayable("The order is empty, free or cancelled.")
     if locked is None:
         locked = LockedPayment(OrderPayment.objects.create(order_id=order.pk), [])
         return _Plan(snapshot=snapshot, step=_plan_create(locked, snapshot))
     pending = locked.payment.attempts.pending().first()
-    if pending is not None and not _belongs_to_other_mode(pending.livemode):
+    if pending is not None and not belongs_to_other_mode(pending.livemode):
         return _take_over(pending, snapshot, patience)
     if pending is not None:
         pending.finish(StripeAttempt.Outcome.ABANDONED)
@@ -232,34 +248,23 @@ def _take_over(
 
 def _plan_for(locked: LockedPayment, snapshot: OrderSnapshot, origin: Origin) -> _Plan:
     row = locked.open_intent
-    if row is not None and _belongs_to_other_mode(row.livemode):
+    if row is not None and belongs_to_other_mode(row.livemode):
         mark_missing(locked, row, origin=origin)
         row = None
     if row is None:
         attempt = _plan_create(locked, snapshot)
         return _Plan(snapshot=snapshot, step=attempt, facts=tuple(locked.facts))
     params = build_params(locked.payment, snapshot)
-    if row.status in UPDATABLE_STATUSES and row.fingerprint != fingerprint_of(params):
+    is_as_wanted = row.fingerprint == fingerprint_of(params) and _asks_for(row, snapshot)
+    if row.status in UPDATABLE_STATUSES and not is_as_wanted:
         return _Plan(snapshot=snapshot, step=_plan_update(locked, row, params))
     return _Plan(snapshot=snapshot, step=row)
 
 
-def _belongs_to_other_mode(livemode: bool) -> bool:
-    """Whether something unfinished was begun with a test key and the key in use is live.
-
-    There is no money in test mode, so it may be left behind. The reverse may not.
-
-    Raises:
-        ConfigurationError: begun in live mode, and the key in use is a test key.
-    """
-    if livemode == get_config().livemode:
-        return False
-    if livemode:
-        raise ConfigurationError(
-            "This order has an unfinished payment in live mode, "
-            "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"
-        )
-    return True
+def _asks_for(intent: PaymentIntent | PaymentIntentResult, snapshot: OrderSnapshot) -> bool:
+    """Whether the intent asks the customer for what is due."""
+    due = snapshot.amount_due
+    return (intent.amount, intent.currency) == (due.amount, due.currency)
 
 
 def _plan_create(locked: LockedPayment, snapshot: OrderSnapshot) -> StripeAttempt:
@@ -338,10 +343,14 @@ def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
         }
         for item in snapshot.line_items
     ]
-    for count in range(len(lines), 0, -1):
-        text = _compact(lines[:count])
-        if len(text) <= METADATA_VALUE_LIMIT:
-            return text, len(lines) - count
+    shown, length = 0, len("[]")
+    for line in lines:
+        length += len(_compact(line)) + (1 if shown else 0)
+        if length > METADATA_VALUE_LIMIT:
+            break
+        shown += 1
+    if shown:
+        return _compact(lines[:shown]), len(lines) - shown
     first = {**lines[0], "description": ""}
     spare = METADATA_VALUE_LIMIT - len(_compact([{**first, "name": ""}]))
     name = str(first["name"])
@@ -365,14 +374,26 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
         GatewayError: Stripe refused, or could not be reached.
     """
     if isinstance(plan.step, PaymentIntent):
-        refreshed = refresh_intent(plan.step, origin=origin)
-        return None if refreshed is None else _payable(refreshed.intent)
+        refreshed = _refresh(plan.step, origin=origin)
+        return None if refreshed is None else _payable(refreshed.intent, plan.snapshot)
     intent = send_attempt(plan.step, origin=origin)
-    return None if plan.taken_over or intent is None else _payable(intent)
+    return None if plan.taken_over or intent is None else _payable(intent, plan.snapshot)
 
 
-def _payable(intent: PaymentIntentResult) -> PaymentIntentResult | None:
-    """Return the intent if the customer can go on with it; None where it has just been closed.
+def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
+    try:
+        return refresh_intent(row, origin=origin)
+    except PaymentIntentMissing:
+        if not row.livemode:
+            return None  # closed: the order gets another one
+        raise PaymentInReview("The order's payment intent is not at Stripe.") from None
+
+
+def _payable(intent: PaymentIntentResult, snapshot: OrderSnapshot) -> PaymentIntentResult | None:
+    """Return the intent if the customer can go on with it.
+
+    None where it has just been closed, or asks for another sum than is due: it was changed at
+    Stripe, which the row now knows.
 
     Raises:
         PaymentProcessing, PaymentAuthorized: it cannot be paid now, and not paid twice.
@@ -381,4 +402,10 @@ def _payable(intent: PaymentIntentResult) -> PaymentIntentResult | None:
         raise PaymentProcessing("A payment of this order is being processed.")
     if intent.status == IntentStatus.REQUIRES_CAPTURE:
         raise PaymentAuthorized("The order's payment is authorized and waits for capture.")
-    return None if intent.status in FINAL_STATUSES else intent
+    if intent.status in FINAL_STATUSES:
+        return None
+    if _asks_for(intent, snapshot):
+        return intent
+    if intent.status in UPDATABLE_STATUSES:
+        return None
+    raise PaymentProcessing("The order has changed, and its payment cannot be changed now.")

@@ -21,11 +21,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import MoneyError, ObjectMissing, OrderNotFound
+from shop_payments.exceptions import (
+    ConfigurationError,
+    MoneyError,
+    ObjectMissing,
+    PaymentIntentMissing,
+)
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import (
     Claim,
@@ -45,7 +50,7 @@ from shop_payments.models import (
     ReviewItem,
     StripeAttempt,
 )
-from shop_payments.money import format_amount
+from shop_payments.money import Money, format_amount
 from shop_payments.orders import get_order_adapter, take_snapshot
 from shop_payments.services.history import Origin, add_fact, dispatch
 
@@ -168,9 +173,6 @@ def adopt_intent(
     of this one, which can still take no money: nobody has its client secret, and the sweeper
     cancels it.
     """
-    if is_open(intent.status) and locked.open_intent is not None:
-        logger.error("%s came too late: %s is open", intent.id, locked.open_intent)
-        return None
     attempt.finish(
         StripeAttempt.Outcome.SUCCEEDED,
         if_pending=False,
@@ -178,6 +180,9 @@ def adopt_intent(
         request_id=intent.request_id[:255],
         http_status=200,
     )
+    if is_open(intent.status) and locked.open_intent is not None:
+        logger.error("%s came too late: %s is open", intent.id, locked.open_intent)
+        return None
     row = PaymentIntent(
         order_payment=locked.payment,
         stripe_id=intent.id,
@@ -241,12 +246,14 @@ class Refreshed:
 def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
     """Fetch an intent and write down what has changed.
 
-    None where the row changed during the fetch (see Note [Whose word counts]) or where Stripe does
-    not know the intent any more, which the row then says: look again.
+    None where the row changed during the fetch (see Note [Whose word counts]): look again.
 
     Raises:
+        PaymentIntentMissing: Stripe does not know the intent; the row or a review item says so.
+        ConfigurationError: the intent is of live mode, and the key in use is not.
         GatewayError: Stripe could not be asked.
     """
+    belongs_to_other_mode(row.livemode)
     try:
         intent = get_gateway().retrieve_payment_intent(row.stripe_id)
     except ObjectMissing:
@@ -263,7 +270,27 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         else:
             write_intent(locked, current, intent, origin=origin)
     dispatch(locked.facts)
-    return Refreshed(intent=intent, row=current) if intent is not None else None
+    if intent is None:
+        raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
+    return Refreshed(intent=intent, row=current)
+
+
+def belongs_to_other_mode(livemode: bool) -> bool:
+    """Tell whether something was begun with a test key and the key in use is live.
+
+    There is no money in test mode, so it may be left behind. The reverse may not.
+
+    Raises:
+        ConfigurationError: begun in live mode, and the key in use is a test key.
+    """
+    if livemode == get_config().livemode:
+        return False
+    if livemode:
+        raise ConfigurationError(
+            "This order has a payment in live mode, "
+            "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"
+        )
+    return True
 
 
 def _agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
@@ -280,8 +307,11 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
 
     In test mode the row is closed, so that another intent can take its place: test data may be
     deleted at any time, and there is no money in it. In live mode the intent may exist in another
-    account and still take money, so the row stays open and a person is asked.
+    account and still take money, so the row stays open and a person is asked. A row in a final
+    status keeps it: what happened has happened.
     """
+    if row.is_final:
+        return
     detail = f"Stripe does not know {row.stripe_id} under the key in use"
     if row.livemode:
         reason = str(ReviewItem.Reason.INTENT_MISSING)
@@ -386,23 +416,36 @@ def _conclude(
 
 def _claim(locked: LockedPayment) -> Claim:
     """Ask the shop what the order is worth at this moment."""
+    amount_due, payable = _amount_due(locked.payment)
+    return Claim(
+        amount_due=amount_due,
+        livemode=get_config().livemode,
+        payable=payable,
+        already_paid=locked.accepted_intent is not None,
+    )
+
+
+def _amount_due(payment: OrderPayment) -> tuple[Money | None, bool]:
+    """Return what is due and whether the shop wants it; neither where the shop cannot tell.
+
+    Money that has come is recorded even if the order can no longer be read (it was deleted softly,
+    or the adapter raises): a person will see it.
+    """
     adapter = get_order_adapter()
-    order = adapter.find(locked.payment.order_id)
-    if order is None:
-        raise OrderNotFound(f"the adapter does not find order {locked.payment.order_id}")
-    locked.payment.order = order  # the receivers get it too
-    already_paid = locked.accepted_intent is not None
-    livemode = get_config().livemode
     try:
+        order = adapter.find(payment.order_id)
+        if order is None:
+            return None, False
+        payment.order = order  # the receivers get it too
         snapshot = take_snapshot(adapter, order)
     except MoneyError:
-        return Claim(amount_due=None, livemode=livemode, payable=True, already_paid=already_paid)
-    return Claim(
-        amount_due=snapshot.amount_due,
-        livemode=livemode,
-        payable=snapshot.payable,
-        already_paid=already_paid,
-    )
+        return None, True
+    except DatabaseError:
+        raise  # passing trouble; Stripe sends the event again
+    except Exception:
+        logger.exception("The order of payment %s cannot be read", payment.pk)
+        return None, False
+    return snapshot.amount_due, snapshot.payable
 
 
 def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]) -> bool:

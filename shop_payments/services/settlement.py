@@ -7,6 +7,10 @@ what is due, in its currency and in the right mode.
 
 from __future__ import annotations
 
+import logging
+
+from django.db import DatabaseError
+
 from shop_payments.exceptions import (
     MoneyError,
     OrderNotFound,
@@ -15,12 +19,15 @@ from shop_payments.exceptions import (
     PaymentMismatch,
     PaymentNotCompleted,
 )
+from shop_payments.gateway import assert_no_transaction
 from shop_payments.lifecycle import IntentStatus, Verdict
 from shop_payments.models import OrderPayment, PaymentIntent
 from shop_payments.orders import LineItem, get_order_adapter
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import IntentView
 from shop_payments.services.mirror import leading_intent, refresh_intent
+
+logger = logging.getLogger("shop_payments")
 
 _MAX_ROUNDS = 4
 
@@ -39,17 +46,19 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
     One call to Stripe where no other request is at it.
 
     Raises:
+        TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order.
         PaymentIntentMissing: the order has no intent, or Stripe does not know it.
         UnprovenPayment: the intent has not succeeded.
         PaymentMismatch: it has, but does not fit; the order is in review.
         GatewayError: Stripe could not be asked.
     """
+    assert_no_transaction()
     for _round in range(_MAX_ROUNDS):
         row = _intent_of_order(order_id)
         refreshed = refresh_intent(row, origin=origin)
         if refreshed is None:
-            continue  # somebody was quicker, or the intent is gone: look again
+            continue  # somebody was quicker: look again
         intent, row = refreshed.intent, refreshed.row
         if row.status == IntentStatus.SUCCEEDED and row.verdict != Verdict.ACCEPTED:
             raise PaymentMismatch("Money arrived that does not fit the order; it is in review.")
@@ -75,14 +84,21 @@ def _intent_of_order(order_id: object) -> PaymentIntent:
 
 
 def _line_items(row: PaymentIntent) -> tuple[LineItem, ...]:
-    """The order's lines now; none where the order has since become one that cannot be paid.
+    """The order's lines now; none where the order has since become one that cannot be read.
 
     The order is read through the adapter, and only if the settlement has not just done so.
     """
     adapter, payment = get_order_adapter(), row.order_payment
     cached = OrderPayment.order.is_cached(payment)
-    order = payment.order if cached else adapter.find(payment.order_id)
     try:
+        order = payment.order if cached else adapter.find(payment.order_id)
+        if order is None:
+            return ()
         return tuple(adapter.line_items(order))
     except MoneyError:
+        return ()
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("The lines of order %s cannot be read", payment.order_id)
         return ()

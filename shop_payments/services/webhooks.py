@@ -19,6 +19,7 @@ from django.utils.module_loading import import_string
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     InvalidWebhookPayload,
+    PaymentIntentMissing,
     ShopPaymentsError,
     WebhookPayloadTooLarge,
 )
@@ -29,7 +30,7 @@ from shop_payments.gateway import (
     intent_from_event,
     read_event,
 )
-from shop_payments.lifecycle import FINAL_STATUSES, IntentStatus
+from shop_payments.lifecycle import FINAL_STATUSES
 from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
 from shop_payments.services.attempts import fingerprint_of
 from shop_payments.services.history import Origin, dispatch
@@ -191,9 +192,10 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
             return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
         if row is None:
             return _adopt_fetched(hint, origin=origin)
-        if row.is_final or refresh_intent(row, origin=origin) is not None:
-            return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
-        if row.status == IntentStatus.MISSING:
+        try:
+            if row.is_final or refresh_intent(row, origin=origin) is not None:
+                return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
+        except PaymentIntentMissing:
             return WebhookEvent.Status.IGNORED, f"{hint.id} is not at Stripe any more"
     raise EventFailed(f"{hint.id} keeps changing")
 
