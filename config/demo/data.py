@@ -60,7 +60,7 @@ def _user(username: str) -> User:
 
 
 def _new_staff_password() -> str:
-    password = secrets.token_urlsafe(12)
+    password = secrets.token_hex(10)
     staff = _user(STAFF)
     staff.is_staff = staff.is_superuser = staff.is_active = True
     staff.set_password(password)

@@ -18,9 +18,13 @@ from shop_payments.api.views import (
 app_name = "shop_payments"
 
 urlpatterns = [
-    path("", RootViewSet.as_view({"get": "list"}), name="root"),
-    path("orders", OrderViewSet.as_view({"get": "list"}), name="orders"),
-    path("orders/<str:order_id>", OrderViewSet.as_view({"get": "retrieve"}), name="order"),
+    path("", RootViewSet.as_view({"get": "list"}, name="Shop payments"), name="root"),
+    path("orders", OrderViewSet.as_view({"get": "list"}, name="Orders"), name="orders"),
+    path(
+        "orders/<str:order_id>",
+        OrderViewSet.as_view({"get": "retrieve"}, name="Order"),
+        name="order",
+    ),
     path(
         "orders/<str:order_id>/payment-intent",
         PaymentIntentViewSet.as_view({"post": "create"}),
