@@ -7,10 +7,10 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.utils.module_loading import import_string
 
 from shop_payments.conf import (
@@ -200,6 +200,28 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+@register()
+def check_routers(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
+    """Check that payments are in one database, whose transactions and locks hold them (E012)."""
+    used = {
+        alias: model._meta.label
+        for model in apps.get_app_config("shop_payments").get_models()
+        for alias in (router.db_for_read(model), router.db_for_write(model))
+        if alias != DEFAULT_DB_ALIAS
+    }
+    return [
+        Error(
+            f"DATABASE_ROUTERS send {label} to the database {alias!r}, but payments are written in "
+            f"transactions of {DEFAULT_DB_ALIAS!r}.",
+            hint="Have your router's db_for_read() and db_for_write() return 'default' for the "
+            "app_label 'shop_payments': a replica may lag behind, and another database's rows are "
+            "not locked.",
+            id="shop_payments.E012",
+        )
+        for alias, label in used.items()
+    ]
 
 
 @register(Tags.database)

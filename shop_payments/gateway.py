@@ -35,8 +35,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import requests
 import stripe
+from django.conf import settings
 from django.core.signals import setting_changed
 from django.db import connections
+from django.utils import timezone
 
 from shop_payments.conf import (
     LIVE_KEY_PREFIXES,
@@ -296,30 +298,46 @@ class Gateway:
         """Find the intent whose metadata carries ``attempt_id`` by listing, newest first.
 
         Listing and not searching: Stripe's search lags by a minute and more. ``since`` and
-        ``until`` bound the time of creation.
+        ``until`` bound the time of creation; without a time zone (``USE_TZ = False``) they are in
+        the project's.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        return next(
-            (
-                intent
-                for intent in self._list_created(since=since, until=until)
-                if intent.metadata.get("attempt_id") == attempt_id
-            ),
-            None,
-        )
+        try:
+            return next(
+                (
+                    intent
+                    for intent in self._list_created(since=since, until=until)
+                    if intent.metadata.get("attempt_id") == attempt_id
+                ),
+                None,
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            # The SDK walks through the pages, and trusts what they hold.
+            raise InvalidWebhookPayload(f"not a list of intents: {type(error).__name__}") from None
 
     def _list_created(self, *, since: datetime, until: datetime) -> Iterator[PaymentIntentResult]:
         page: Any = self._intents.list(
             {
-                "created": {"gte": int(since.timestamp()), "lte": int(until.timestamp()) + 1},
+                "created": {
+                    "gte": int(min(_timestamps(since))),
+                    "lte": int(max(_timestamps(until))) + 1,
+                },
                 "limit": 100,
             }
         )
         if not isinstance(page, stripe.ListObject):
             raise InvalidWebhookPayload("not a list")
         return (_intent(item) for item in page.auto_paging_iter())
+
+
+def _timestamps(moment: datetime) -> tuple[float, ...]:
+    """Seconds since 1970: two of them where clocks are turned and no time zone says which."""
+    if moment.tzinfo is not None:
+        return (moment.timestamp(),)
+    zone = timezone.get_default_timezone()
+    return tuple(moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
 
 
 def _required(idempotency_key: str) -> str:
@@ -440,13 +458,21 @@ os.register_at_fork(after_in_child=_build_gateway.cache_clear)
 
 # --- answers ------------------------------------------------------------------------------------
 
+_ID_LENGTH = 255
+"""More than Stripe's ids ever have, and the columns'."""
+
+_STATUS_LENGTH = 64
+"""The column's; a status that nobody knows yet is kept, at least its beginning."""
+
 
 def _intent(intent: Any) -> PaymentIntentResult:
     response = intent.last_response
     headers = response.headers if response is not None else {}
+    if getattr(intent, "object", None) != "payment_intent":
+        raise InvalidWebhookPayload("not a payment intent")
     return intent_from_values(
         intent.to_dict(),
-        request_id=headers.get("request-id", ""),
+        request_id=_storable(headers.get("request-id", "")),
         replayed=headers.get("idempotent-replayed", "") == "true",
     )
 
@@ -457,27 +483,31 @@ def intent_from_values(
     """Read the fields that we need from an intent's JSON, tolerantly.
 
     An event may have been written in another API version than ours, so nothing but the fields
-    below is looked at, and only those that every version has are required.
+    below is looked at, and only those that every version has are required. All text but the client
+    secret is made storable.
 
     Raises:
-        InvalidWebhookPayload: a required field is missing or of another type.
+        InvalidWebhookPayload: a required field is missing, of another type or out of bounds.
     """
     try:
         return PaymentIntentResult(
-            id=_text(values["id"]),
-            status=_text(values["status"]),
+            id=_id(values["id"]),
+            status=_storable(_text(values["status"]))[:_STATUS_LENGTH],
             amount=_integer(values["amount"]),
             amount_received=_integer(values.get("amount_received") or 0),
             amount_capturable=_integer(values.get("amount_capturable") or 0),
             currency=normalize_currency(values["currency"]),
             livemode=values["livemode"] is True,
-            metadata={str(k): str(v) for k, v in (values.get("metadata") or {}).items()},
+            metadata={
+                _storable(str(key)): _storable(str(value))
+                for key, value in (values.get("metadata") or {}).items()
+            },
             created_at=_moment(values["created"]),
             payment_method=_id_of(values.get("payment_method")),
             latest_charge=_id_of(values.get("latest_charge")),
-            cancellation_reason=str(values.get("cancellation_reason") or ""),
+            cancellation_reason=_storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
-            client_secret=ClientSecret(str(values.get("client_secret") or "")),
+            client_secret=ClientSecret(_encodable(str(values.get("client_secret") or ""))),
             request_id=request_id,
             replayed=replayed,
         )
@@ -504,6 +534,19 @@ def _text(value: object) -> str:
     return value
 
 
+def _id(value: object) -> str:
+    """An id is taken as it is or not at all: one that was altered would be another's."""
+    text = _text(value)
+    if len(text) > _ID_LENGTH or _storable(text) != text:
+        raise ValueError("an id was expected")
+    return text
+
+
+def _encodable(text: str) -> str:
+    text.encode()  # a ValueError for lone surrogates
+    return text
+
+
 def _integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_AMOUNT:
         raise TypeError("a positive integer was expected")
@@ -512,28 +555,35 @@ def _integer(value: object) -> int:
 
 def _moment(value: object) -> datetime:
     try:
-        return datetime.fromtimestamp(_integer(value), tz=UTC)
+        return _as_stored(datetime.fromtimestamp(_integer(value), tz=UTC))
     except OSError:
         raise ValueError("a time was expected") from None
+
+
+def _as_stored(moment: datetime) -> datetime:
+    """With ``USE_TZ = False`` the database wants times without a zone, in the project's own."""
+    if settings.USE_TZ:
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def _id_of(value: object) -> str:
     """The id of something that may be expanded."""
     if isinstance(value, Mapping):
-        return str(value.get("id") or "")
-    return str(value or "")
+        value = value.get("id")
+    return _storable(str(value or ""))
 
 
 def _last_error(value: object) -> LastPaymentError | None:
     if not isinstance(value, Mapping):
         return None
-    code = str(value.get("code") or value.get("type") or "")
-    decline_code = str(value.get("decline_code") or "")
+    code = _storable(str(value.get("code") or value.get("type") or ""))
+    decline_code = _storable(str(value.get("decline_code") or ""))
     charge = _id_of(value.get("charge"))
     return LastPaymentError(
         code=code,
         decline_code=decline_code,
-        message=str(value.get("message") or ""),
+        message=_storable(str(value.get("message") or "")),
         key=charge or "/".join((code, decline_code, _id_of(value.get("payment_method")))),
     )
 
@@ -549,7 +599,8 @@ _AMOUNT_ERRORS: dict[str, type[GatewayInvalidRequest]] = {
 def translate_error(error: stripe.StripeError) -> GatewayError:
     """Return our exception for one of the SDK's.
 
-    The message is Stripe's, without secrets; the body stays behind.
+    The message is Stripe's, without secrets; the body stays behind. Where the answer is not one of
+    Stripe's error objects, the SDK's own words are left out as well: they may quote the body.
     """
     status = error.http_status or 0
     details = error.error.to_dict() if error.error is not None else {}
@@ -557,13 +608,21 @@ def translate_error(error: stripe.StripeError) -> GatewayError:
     kind = _error_class(error, status=status, code=code, type_=str(details.get("type") or ""))
     headers = requests.structures.CaseInsensitiveDict(error.headers or {})
     return kind(
-        redact(str(error.user_message or "Stripe gave no message")).strip(),
-        code=code,
-        param=str(details.get("param") or ""),
-        request_id=str(headers.get("request-id") or ""),
+        _message_of(error),
+        code=_storable(code),
+        param=_storable(str(details.get("param") or "")),
+        request_id=_storable(str(headers.get("request-id") or "")),
         http_status=status,
         replayed=headers.get("idempotent-replayed") == "true",
     )
+
+
+def _message_of(error: stripe.StripeError) -> str:
+    if error.error is not None:
+        return _storable(str(error.user_message or "Stripe gave no message")).strip()
+    if error.http_status:
+        return f"The answer was not Stripe's (HTTP {error.http_status})"
+    return f"Stripe could not be reached ({type(error).__name__})"
 
 
 def _error_class(
@@ -655,7 +714,7 @@ def _event(values: object) -> EventResult:
     try:
         payload = without_client_secrets(values)
         return EventResult(
-            id=_text(payload["id"])[:255],
+            id=_id(payload["id"]),
             type=_text(payload["type"])[:255],
             created_at=_event_time(payload.get("created")),
             livemode=payload.get("livemode") is True,
@@ -678,7 +737,7 @@ def _event_time(value: object) -> datetime:
     """Snapshot events give seconds since 1970, thin ones an ISO time."""
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return _as_stored(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
     return _moment(value)
 
 

@@ -1,8 +1,10 @@
 """Signals for the host shop, sent after the change is committed.
 
-Each is sent at least once, and exactly once where nothing failed: a process killed between commit
-and dispatch, or a receiver that raises, makes it come again. Receivers that must not act twice keep
-the ``fact_id`` (a UUID, the same on every repetition). A receiver that raises undoes nothing.
+Each is sent exactly once where nothing fails. A receiver that raises undoes nothing; its fact, like
+that of a process killed between commit and dispatch, keeps an empty ``dispatched_at``
+(``PaymentHistory.objects.undispatched()``). Nothing sends it again yet: the sweeper will, once
+there is one, and to all receivers. So a receiver that must not act twice keeps the ``fact_id`` (a
+UUID, the same on every repetition).
 
 Every signal carries:
 

@@ -214,11 +214,15 @@ QUEUED = {"transaction_mode": "IMMEDIATE"}
 
 
 @pytest.fixture
-def connect(django_db_blocker: Any) -> Iterator[Connect]:
-    """Put a database in memory beside the project's, under the name ``other``."""
+def connect(django_db_blocker: Any, tmp_path: Path) -> Iterator[Connect]:
+    """Put a database beside the project's, under the name ``other``.
+
+    In a file: Django does not close a database in memory.
+    """
+    name = str(tmp_path / "other.sqlite3")
 
     def connect(kind: type[DatabaseWrapper] = DatabaseWrapper, **options: str) -> DatabaseWrapper:
-        values = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": options}
+        values = {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
         databases = connections.configure_settings({"default": {}, "other": values})
         connections["other"] = connection = kind(databases["other"], "other")
         return connection
@@ -254,6 +258,44 @@ def test_a_database_that_holds_no_payments_may_be_of_any_kind(connect, settings)
     settings.DATABASE_ROUTERS = [f"{HERE}.NoPaymentsHere"]
 
     assert found(databases=["other"]) == {}
+
+
+class PaymentsElsewhere:
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "payments" if model._meta.app_label == "shop_payments" else None
+
+    db_for_read = db_for_write
+
+
+class ReadFromAReplica:
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return "replica" if model.__name__ == "PaymentIntent" else None
+
+
+class OthersElsewhere:
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default" if model._meta.app_label == "shop_payments" else "legacy"
+
+    db_for_read = db_for_write
+
+
+@pytest.mark.parametrize(
+    ("router", "alias"), [(PaymentsElsewhere, "payments"), (ReadFromAReplica, "replica")]
+)
+def test_payments_that_are_read_or_written_elsewhere_are_an_error(settings, router, alias):
+    settings.DATABASE_ROUTERS = [router()]
+
+    messages = found()
+
+    assert list(messages) == ["E012"]
+    assert repr(alias) in messages["E012"].msg
+    assert "'default' for the app_label 'shop_payments'" in str(messages["E012"].hint)
+
+
+def test_a_router_that_leaves_payments_in_the_default_database_is_fine(settings):
+    settings.DATABASE_ROUTERS = [OthersElsewhere()]
+
+    assert found() == {}
 
 
 def test_sqlite_that_does_not_queue_its_writers_is_a_warning(connect):

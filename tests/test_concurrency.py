@@ -15,6 +15,7 @@ from shop_payments.models import (
     PaymentHistory,
     PaymentIntent,
     StripeAttempt,
+    WebhookEvent,
 )
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory
@@ -168,6 +169,39 @@ def test_the_same_event_delivered_eight_times_at_once(storefront, order, stripe,
 
     assert {response.status_code for response in answers} == {200}
     assert len(paid_signals) == 1
+
+
+def test_a_slower_delivery_that_fails_does_not_undo_a_quicker_one(
+    storefront, order, stripe, configure
+):
+    """Found: the event was marked as failed, and Stripe was asked to send it again."""
+    intent = pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    body = event_body({**intent, "status": "processing"})
+    slow_is_there, quick_is_done = threading.Event(), threading.Event()
+
+    def line(*request: Any) -> Any:
+        if slow_is_there.is_set():
+            return stripe.handle(*request)
+        slow_is_there.set()
+        quick_is_done.wait(5)
+        raise ConnectionError
+
+    def slow() -> Any:
+        return post_webhook(body, sign(body))
+
+    def quick() -> Any:
+        slow_is_there.wait(5)
+        response = post_webhook(body, sign(body))
+        quick_is_done.set()
+        return response
+
+    configure(STRIPE_TRANSPORT=line)
+
+    answers = at_once(slow, quick)
+
+    assert [response.status_code for response in answers] == [200, 200]
+    event = WebhookEvent.objects.get()
+    assert (event.status, event.attempts) == ("processed", 1)
 
 
 def test_the_webhook_overtakes_the_answer_to_the_create_call(storefront, order, stripe, webhooks):

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import stripe as stripe_sdk
 import time_machine
 from django.db import connection, transaction
 from hypothesis import HealthCheck, given
@@ -50,6 +51,7 @@ from shop_payments.gateway import (
     intent_from_values,
     read_event,
     redact,
+    translate_error,
 )
 from shop_payments.models import WebhookEvent
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse, SandboxServer
@@ -553,6 +555,22 @@ def test_a_key_that_opens_nothing(configure):
     assert facts(error) == (False, False, 401, "")
     assert error.request_id.startswith("req_")
     assert "sk_test_of_the_tests" not in str(error)
+
+
+@pytest.mark.parametrize("status", [None, 200, 404, 500])
+def test_the_sdks_own_words_are_not_repeated(status):
+    """They quote what was answered, if it was not one of Stripe's error objects."""
+    body = '{"client_secret": "pi_1_secret_2", "receipt_email": "customer@example.com"'
+    error = stripe_sdk.APIError(
+        f"Invalid response body from API: {body}", body, status, headers={"request-id": "req_1"}
+    )
+
+    translated = translate_error(error)
+
+    said = f"{translated} {translated.__dict__}"
+    assert "customer" not in said
+    assert "Invalid" not in said
+    assert translated.request_id == "req_1"
 
 
 def test_a_key_that_may_not_do_this(configure):

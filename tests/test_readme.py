@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from shop_payments import signals
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.conf import Config
+from tests.api.authorization import markdown, readme_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,6 +33,12 @@ def test_the_error_table_is_that_of_the_api():
     assert table_under("Errors") == expected, "\n".join(
         f"| {' | '.join(row)} |" for row in expected
     )
+
+
+def test_the_table_of_callers_is_that_of_the_authorization_matrix():
+    _head, *expected = table = readme_table()
+
+    assert table_under("Who may call what") == expected, "\n".join(markdown(table))
 
 
 def test_the_settings_table_is_that_of_the_config():

@@ -205,7 +205,7 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     for django_error, drf_error in _DJANGO_EXCEPTIONS.items():
         if isinstance(error, django_error):
             error = drf_error()
-    row = find_row(error)
+    row = find_row(error) or _row_of_host(error)
     if row is None:
         return None
     body: dict[str, Any] = {"message": row.message or _message(error), "code": row.code}
@@ -213,15 +213,45 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     return Response(body, status=row.status, headers=_headers(error, row))
 
 
+def _row_of_host(error: Exception) -> ErrorRow | None:
+    """What the host's own classes raise on purpose keeps its status and its code."""
+    if not isinstance(error, drf.APIException):
+        return None
+    return ErrorRow(type(error), error.status_code, str(error.default_code), "the host's own")
+
+
 def _message(error: Exception) -> str:
     if isinstance(error, drf.ValidationError):
         return "The request is not valid."
-    return str(error.detail) if isinstance(error, drf.APIException) else str(error)
+    return _sentence(error.detail) if isinstance(error, drf.APIException) else str(error)
+
+
+def _sentence(detail: Any) -> str:
+    """Find the sentence in a detail that some packages of authentication give more than that."""
+    if isinstance(detail, dict):
+        detail = detail.get("detail") or next(iter(detail.values()), "")
+        return _sentence(detail)
+    if isinstance(detail, list):
+        return _sentence(detail[0] if detail else "")
+    return _encodable_text(str(detail))
+
+
+def _encodable(value: Any) -> Any:
+    """Replace lone surrogates, which JSON may hold and UTF-8 may not."""
+    if isinstance(value, dict):
+        return {_encodable_text(str(key)): _encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return _encodable_text(str(value))
+
+
+def _encodable_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _details(error: Exception) -> dict[str, Any]:
     if isinstance(error, drf.ValidationError):
-        return {"errors": error.detail}
+        return {"errors": _encodable(error.detail)}
     if isinstance(error, UnprovenPayment):
         return {"data": PaymentIntentStateSerializer(error.view).data}
     if isinstance(error, own.GatewayError) and error.request_id:

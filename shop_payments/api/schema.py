@@ -183,7 +183,7 @@ RECEIVE_EVENT = Operation(
     id="shop_stripe_webhook",
     message="Event received",
     data=ReceivedEventSerializer,
-    errors="invalid_signature invalid_payload parse_error payload_too_large throttled event_failed "
+    errors="invalid_signature invalid_payload parse_error payload_too_large event_failed "
     "not_configured",
     security=_ANYBODY,
     body=StripeEventSerializer,

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import transaction
-from django.http import HttpResponseBase
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponseBase
 from django.http.request import UnreadablePostError
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import JSONParser
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -29,6 +28,7 @@ from shop_payments.api.authentication import (
     acts_as_staff,
 )
 from shop_payments.api.errors import handle_exception
+from shop_payments.api.parsers import UTF8JSONParser
 from shop_payments.api.permissions import IsPaymentSystem
 from shop_payments.api.schema import (
     CREATE_PAYMENT_INTENT,
@@ -59,7 +59,8 @@ from shop_payments.services.webhooks import receive_event
 class PaymentViewSet(ViewSet):
     """What all routes share: JSON, our errors, no transaction around the view."""
 
-    parser_classes = (JSONParser,)
+    parser_classes = (UTF8JSONParser,)
+    versioning_class = None  # the prefix of the routes is the host's; its versions are not ours
     schema = PaymentSchema()
     schema_tags = ("payments",)
     own_authentication: type[BaseAuthentication] = StaffSessionAuthentication
@@ -70,8 +71,17 @@ class PaymentViewSet(ViewSet):
     def as_view(  # type: ignore[override]
         cls, actions: dict[str, Any], **initkwargs: Any
     ) -> Callable[..., HttpResponseBase]:
-        # ATOMIC_REQUESTS would keep a transaction open while Stripe is called.
-        return transaction.non_atomic_requests(super().as_view(actions, **initkwargs))
+        # ATOMIC_REQUESTS, of whichever database, would keep a transaction open while Stripe is
+        # called.
+        view = super().as_view(actions, **initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        # Django would decode even the query by the charset of the body's type, and "base64" is one.
+        request.encoding = "utf-8"
+        return super().initialize_request(request, *args, **kwargs)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         # Read per request: see Note [401 whatever the host does] in authentication.py.
@@ -197,6 +207,7 @@ class StripeWebhookViewSet(PaymentViewSet):
     """Stripe's signed events. The signature is the authentication."""
 
     permission_classes = (AllowAny,)
+    throttle_classes = ()  # a host's default would have Stripe's bursts refused as one caller's
     content_negotiation_class = _JSONAlways
 
     def get_authenticators(self) -> list[BaseAuthentication]:

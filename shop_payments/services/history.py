@@ -4,8 +4,8 @@ Note [Telling the host]
 ~~~~~~~~~~~~~~~~~~~~~~~
 A fact is inserted in the transaction that makes it true and dispatched once that transaction is
 committed. ``dispatched_at`` is set when every receiver has returned. A process killed in between,
-or a receiver that raises, leaves it empty, and the fact is sent again later: at least once,
-exactly once where nothing failed.
+or a receiver that raises, leaves it empty: exactly once where nothing failed. Nothing sends such a
+fact again yet; the sweeper will, once there is one.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _dispatch_one(fact: PaymentHistory) -> None:
             PaymentHistory.objects.mark_dispatched(fact)
     except Exception:
         # The payment is committed and stays; whatever is broken here must not undo the answer.
-        logger.exception("Fact %s could not be dispatched; it will be sent again", fact.fact_id)
+        logger.exception("Fact %s could not be dispatched; it stays undispatched", fact.fact_id)
 
 
 def _tell_adapter(fact: PaymentHistory, order: Any) -> bool:
@@ -119,7 +119,7 @@ def _tell_receivers(fact: PaymentHistory, order: Any) -> bool:
     failures = [(receiver, answer) for receiver, answer in answers if isinstance(answer, Exception)]
     for receiver, error in failures:
         logger.error(
-            "Receiver %r raised for fact %s; it will be sent again",
+            "Receiver %r raised for fact %s, which stays undispatched",
             receiver,
             fact.fact_id,
             exc_info=error,

@@ -5,7 +5,8 @@ Note [The inbox]
 An event is stored, under its unique id, before anything is done about it, and what came of it is
 written beside it. A second delivery of an event that is done changes nothing; of one that failed,
 it tries again: Stripe's redelivery is the retry. An event that keeps failing is set aside for a
-person, and Stripe is told to stop.
+person, and Stripe is told to stop. Two deliveries may be at work at once: a failure is noted only
+while nobody has finished the event, and a success over everything but another success.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -67,10 +69,19 @@ def receive_event(payload: bytes, signature_header: str) -> WebhookEvent:
     if event.is_done:
         return event
     if handler := get_config().EVENT_HANDLER:
-        import_string(handler)(event.pk)
+        _hand_over(event, handler)
     else:
         _process(event)
     return event
+
+
+def _hand_over(event: WebhookEvent, handler: str) -> None:
+    try:
+        import_string(handler)(event.pk)
+    except Exception as error:
+        # A broker may be away for a while: Stripe's next delivery tries it again.
+        logger.exception("EVENT_HANDLER %s did not take %s", handler, event)
+        raise EventFailed(f"{event} could not be handed over; it should be sent again") from error
 
 
 def process_event(event_pk: int) -> WebhookEvent:
@@ -107,28 +118,48 @@ def _process(event: WebhookEvent) -> None:
         status, outcome = _act_on(event)
     except InvalidWebhookPayload as error:
         # It will not get better by being sent again.
-        _note(event, WebhookEvent.Status.SET_ASIDE, str(error))
+        _note(event, _SET_ASIDE, str(error))
     except Exception as error:
         _note_failure(event, error)
     else:
         _note(event, status, outcome)
 
 
-def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> None:
-    event.status, event.outcome, event.attempts = status, outcome[:500], event.attempts + 1
-    event.processed_at = timezone.now()
-    event.save(update_fields=["status", "outcome", "attempts", "processed_at"])
+_SUCCESSES = (WebhookEvent.Status.PROCESSED, WebhookEvent.Status.IGNORED)
+_SET_ASIDE = WebhookEvent.Status.SET_ASIDE
+
+
+def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> bool:
+    """Write down what came of it; False where another delivery has the last word.
+
+    See Note [The inbox].
+    """
+    last_words = _SUCCESSES if status in _SUCCESSES else (*_SUCCESSES, _SET_ASIDE)
+    noted = (
+        WebhookEvent.objects.filter(pk=event.pk)
+        .exclude(status__in=last_words)
+        .update(
+            status=status,
+            outcome=outcome[:500],
+            attempts=F("attempts") + 1,
+            processed_at=timezone.now(),
+        )
+    )
+    event.refresh_from_db(fields=["status", "outcome", "attempts", "processed_at"])
+    return noted > 0
 
 
 def _note_failure(event: WebhookEvent, error: Exception) -> None:
     """Keep what went wrong and ask Stripe to send the event again, but not for ever."""
     tries_left = event.attempts + 1 < WebhookEvent.MAX_ATTEMPTS
-    status = WebhookEvent.Status.FAILED if tries_left else WebhookEvent.Status.SET_ASIDE
+    status = WebhookEvent.Status.FAILED if tries_left else _SET_ASIDE
     # Not str(error): a database error quotes the row that it refused.
-    _note(event, status, f"{type(error).__name__}" + _public_message(error))
-    if tries_left:
+    if not _note(event, status, f"{type(error).__name__}" + _public_message(error)):
+        logger.warning("%s failed, and is %s already", event, event.status, exc_info=error)
+    elif tries_left:
         raise EventFailed(f"{event} could not be processed; it should be sent again") from error
-    logger.error("%s was set aside after %s attempts", event, event.attempts, exc_info=error)
+    else:
+        logger.error("%s was set aside after %s attempts", event, event.attempts, exc_info=error)
 
 
 def _public_message(error: Exception) -> str:

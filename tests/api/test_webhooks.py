@@ -170,6 +170,14 @@ class TestRefused:
         assert answer(post_webhook(body, sign(body))) == (503, "not_configured")
 
 
+def test_a_signature_with_an_odd_time_is_no_500(intent):
+    """Found: t=<seconds>=x, which Stripe's own code accepts."""
+    body = event_body(intent)
+    stamp, signature = sign(body).split(",", 1)
+
+    assert post_webhook(body, f"{stamp}=x,{signature}").status_code == 200
+
+
 def test_a_secret_may_be_rotated(intent, configure):
     configure(STRIPE_WEBHOOK_SECRETS=["whsec_new", "whsec_of_the_tests"])
 
@@ -370,6 +378,26 @@ def test_a_host_may_process_events_elsewhere(intent, configure):
 
     process_event(handed_over.pop())
     assert is_paid()
+
+
+@pytest.mark.parametrize("handler", ["broken_broker", "nobody"])
+def test_a_handler_that_raises_leaves_the_event_for_the_next_delivery(
+    intent, configure, caplog, handler
+):
+    configure(EVENT_HANDLER=f"tests.api.test_webhooks.{handler}")
+    body = event_body(intent)
+
+    assert answer(post_webhook(body, sign(body))) == (503, "event_failed")
+    assert WebhookEvent.objects.get().status == "received"
+    assert f"EVENT_HANDLER tests.api.test_webhooks.{handler} did not take" in caplog.text
+
+    configure(EVENT_HANDLER="")
+    assert post_webhook(body, sign(body)).status_code == 200
+    assert is_paid()
+
+
+def broken_broker(event_pk):
+    raise OSError("the broker is down")
 
 
 handed_over: list[int] = []
