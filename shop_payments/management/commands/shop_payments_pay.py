@@ -64,7 +64,7 @@ def _find_order(name: str) -> Any:
 
 
 def _find_by_number(adapter: OrderAdapter, number: str) -> Any | None:
-    if adapter.model is not Order:
+    if adapter.model is not Order or "\x00" in number:  # PostgreSQL takes no NUL in text
         return None
     return adapter.get_queryset().filter(number=number).first()
 
