@@ -714,7 +714,7 @@ def _event(values: object) -> EventResult:
     try:
         payload = without_client_secrets(values)
         return EventResult(
-            id=_id(payload["id"]),
+            id=_id(values["id"]),
             type=_text(payload["type"])[:255],
             created_at=_event_time(payload.get("created")),
             livemode=payload.get("livemode") is True,

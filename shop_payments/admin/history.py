@@ -27,7 +27,9 @@ class _FactColumns:
             return NOTHING
         if fact.dispatched_at is None:
             return gettext("waiting")
-        return formats.localize(timezone.localtime(fact.dispatched_at))
+        moment = fact.dispatched_at
+        aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
+        return formats.localize(timezone.localtime(moment) if aware else moment)
 
 
 class WaitingFilter(admin.SimpleListFilter):

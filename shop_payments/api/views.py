@@ -226,7 +226,7 @@ def _raw_body(request: Request) -> bytes:
     try:
         declared = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        declared = 0
+        raise ParseError("The Content-Length is not a number.") from None
     if declared > limit:
         raise WebhookPayloadTooLarge("The body is too large.")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import date
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -21,10 +22,14 @@ _NUMBER_LENGTHS = (4, 4, 4, 6, 8, 12)
 """Random characters of each draw: four collide on a busy day, twelve never do."""
 
 
+def _today() -> date:
+    return timezone.localdate() if settings.USE_TZ else timezone.now().date()
+
+
 def draw_order_number(length: int = _NUMBER_LENGTHS[0]) -> str:
     """Return a random ``ORD-YYYYMMDD-XXXX`` (today's date in the project's time zone)."""
     suffix = "".join(secrets.choice(NUMBER_ALPHABET) for _ in range(length))
-    return f"ORD-{timezone.localdate():%Y%m%d}-{suffix}"
+    return f"ORD-{_today():%Y%m%d}-{suffix}"
 
 
 class OrderQuerySet(models.QuerySet["Order"]):

@@ -134,6 +134,7 @@ def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> boo
 
     See Note [The inbox].
     """
+    now = timezone.now()
     last_words = _SUCCESSES if status in _SUCCESSES else (*_SUCCESSES, _SET_ASIDE)
     noted = (
         WebhookEvent.objects.filter(pk=event.pk)
@@ -142,10 +143,14 @@ def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> boo
             status=status,
             outcome=outcome[:500],
             attempts=F("attempts") + 1,
-            processed_at=timezone.now(),
+            processed_at=now,
         )
     )
-    event.refresh_from_db(fields=["status", "outcome", "attempts", "processed_at"])
+    if noted:
+        event.status, event.outcome, event.processed_at = status, outcome[:500], now
+        event.attempts += 1
+    else:
+        event.refresh_from_db(fields=["status", "outcome", "attempts", "processed_at"])
     return noted > 0
 
 

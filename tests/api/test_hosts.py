@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.cache import cache
+from django.core.management import call_command
 from django.test import RequestFactory
+from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework.throttling import AnonRateThrottle
@@ -20,7 +22,8 @@ from rest_framework.versioning import AcceptHeaderVersioning, NamespaceVersionin
 from rest_framework.views import APIView
 
 from shop_payments.api.views import OrderViewSet
-from shop_payments.models import OrderPayment, PaymentIntent
+from shop_payments.models import APIKey, OrderPayment, PaymentIntent
+from shop_payments.models.orders import draw_order_number
 from tests.support import BASE, answer, call_stripe, pay, send_event
 from tests.test_recovery import DyingLine, die
 
@@ -279,3 +282,13 @@ def post(caller, order, body, content_type):
         content_type=content_type,
         headers=caller.headers,
     )
+
+
+def test_a_host_without_time_zones_gets_order_numbers_and_a_list_of_keys(db, settings, capsys):
+    settings.USE_TZ = False
+    APIKey.objects.issue(label="shop", scopes=["storefront"])
+
+    call_command("shop_payments_api_key", "list")
+
+    assert draw_order_number().startswith(f"ORD-{timezone.now():%Y%m%d}-")
+    assert "shop" in capsys.readouterr().out

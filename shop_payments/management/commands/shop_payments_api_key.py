@@ -102,7 +102,10 @@ def _row(key: APIKey) -> tuple[str, ...]:
 
 
 def _day(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{timezone.localtime(moment):%Y-%m-%d}"
+    if moment is None:
+        return "never"
+    aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
+    return f"{timezone.localtime(moment) if aware else moment:%Y-%m-%d}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,0 +1,20 @@
+"""The tests' settings in a process of its own: the same database, and Stripe behind a socket."""
+
+import os
+
+from tests.settings import *  # noqa: F403
+from tests.settings import DATABASES, SHOP_PAYMENTS
+
+# As with a real server, threads keep their connections: a request begins with its work.
+DATABASES["default"] |= {"NAME": os.environ["RELIABILITY_DATABASE"], "CONN_MAX_AGE": None}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # What a crash of the database would lose is not asked here, and disks differ.
+    DATABASES["default"]["OPTIONS"] = {"options": "-c synchronous_commit=off"}
+
+SHOP_PAYMENTS = {
+    **SHOP_PAYMENTS,
+    "STRIPE_API_BASE": os.environ["STRIPE_API_BASE"],
+    "STRIPE_TRANSPORT": None,
+    # 64 threads on a busy machine may need more than the default; impatience has its own test.
+    "INTENT_WAIT_SECONDS": 45,
+}

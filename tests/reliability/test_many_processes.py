@@ -1,0 +1,219 @@
+"""Several web processes and one order: what a lock inside one process cannot hold.
+
+On PostgreSQL four processes with 16 threads each, on SQLite one process with 16 threads. The
+sandbox is in this process, behind a socket. The default is a short run; the full one is
+``RELIABILITY_CROWD_ROUNDS=20 RELIABILITY_PAID_ROUNDS=200``. ``RELIABILITY_SEED`` draws other
+delays.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pytest
+from django.db import connection
+
+from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
+from shop_payments.sandbox import Sandbox, SandboxResponse, SandboxServer
+from tests.factories import OrderFactory
+from tests.reliability.crew import PATIENCE, Answer, Call, Crew
+from tests.support import Caller, call_stripe, event_body, pay
+
+pytestmark = [pytest.mark.reliability, pytest.mark.django_db(transaction=True)]
+
+CROWD_ROUNDS = int(os.environ.get("RELIABILITY_CROWD_ROUNDS", "4"))
+PAID_ROUNDS = int(os.environ.get("RELIABILITY_PAID_ROUNDS", "40"))
+SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
+PROCESSES = {"postgresql": 4}
+THREADS = 16
+LATENCY = 5.0
+
+
+class Stripe(Sandbox):
+    """A Stripe that takes its time for one order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow_order: Any = None
+        self.is_at_it = threading.Event()
+
+    def handle(self, method: str, url: str, headers: Any, body: Any = None) -> SandboxResponse:
+        text = body.decode() if isinstance(body, bytes) else body or ""
+        if f"metadata[order_id]={self.slow_order}&" in f"{unquote_plus(text)}&":
+            self.is_at_it.set()
+            time.sleep(LATENCY)
+        return super().handle(method, url, headers, body)
+
+
+@pytest.fixture(scope="module")
+def stripe() -> Stripe:
+    return Stripe()
+
+
+@pytest.fixture(scope="module")
+def crew(
+    django_db_setup: None, stripe: Stripe, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crew]:
+    processes = PROCESSES.get(connection.vendor, 1)
+    folder = tmp_path_factory.mktemp("crew")
+    with (
+        SandboxServer(stripe) as server,
+        Crew(processes=processes, threads=THREADS, stripe_url=server.url, folder=folder) as crew,
+    ):
+        yield crew
+
+
+def intents_of(stripe: Stripe, order: Order) -> list[dict[str, Any]]:
+    """The order's intents at Stripe, among the newest hundred."""
+    listed = call_stripe(stripe, "GET", "payment_intents?limit=100")["data"]
+    return [intent for intent in listed if intent["metadata"]["order_id"] == str(order.pk)]
+
+
+def test_an_order_that_everybody_asks_for_at_once_gets_one_intent(crew, stripe, storefront, order):
+    everybody = crew.processes * crew.threads
+    for number in range(CROWD_ROUNDS):
+        wanted = OrderFactory.create(customer=order.customer)
+
+        answers = crew.at_once(*[Call.payment_intent(wanted, storefront)] * everybody)
+
+        outcome = {
+            "answers": Counter(answer.status for answer in answers),
+            "distinct answers": len({answer.body for answer in answers}),
+            "open intents at Stripe": [intent["status"] for intent in intents_of(stripe, wanted)],
+            "intents here": PaymentIntent.objects.filter(order_payment__order=wanted).count(),
+            "attempts": StripeAttempt.objects.filter(order_payment__order=wanted).count(),
+            "workers": len({answer.worker for answer in answers}),
+        }
+        assert outcome == {
+            "answers": {200: everybody},
+            "distinct answers": 1,
+            "open intents at Stripe": ["requires_payment_method"],
+            "intents here": 1,
+            "attempts": 1,
+            "workers": everybody,
+        }, crew.report(answers, round=number, order=wanted.pk, outcome=outcome)
+
+
+def open_transactions() -> list[Any]:
+    """What other clients of this database have open, by PostgreSQL's own account."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, state, now() - xact_start, query FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend' AND xact_start IS NOT NULL"
+        )
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+
+def transactions_seen(*, until: float) -> list[Any]:
+    """Look for open transactions again and again; on SQLite, for a writer that is waited for."""
+    seen: list[Any] = []
+    while time.monotonic() < until:
+        if connection.vendor == "postgresql":
+            seen += open_transactions()
+        else:
+            before = time.monotonic()
+            Order.objects.update(email="somebody@example.com")
+            if time.monotonic() - before > 1:
+                seen.append("a writer had to wait")
+        time.sleep(0.02)
+    return seen
+
+
+def test_a_slow_order_holds_up_nobody_else(crew, stripe, storefront, order):
+    """Neither in its own process nor in another, and with no transaction open meanwhile."""
+    others = [OrderFactory.create(customer=order.customer) for _ in range(crew.processes)]
+    stripe.is_at_it.clear()
+    stripe.slow_order = order.pk
+
+    (waiting,) = crew.send(Call.payment_intent(order, storefront))
+    assert stripe.is_at_it.wait(PATIENCE)
+    safe_until = time.monotonic() + LATENCY - 0.5
+    seen = transactions_seen(until=time.monotonic() + 1)
+    calls = [Call.payment_intent(other, storefront) for other in others]
+    quick = [answer.result(PATIENCE) for answer in crew.send(*calls)]
+    still_waiting = not waiting.done()
+    seen += transactions_seen(until=min(time.monotonic() + 1, safe_until))
+    slow: Answer = waiting.result(PATIENCE)
+
+    report = crew.report([slow, *quick], transactions=seen)
+    assert [answer.status for answer in (slow, *quick)] == [200] * (1 + len(quick)), report
+    assert still_waiting, report
+    assert slow.ended_at - slow.started_at >= LATENCY, report
+    assert not seen, report
+    if connection.vendor == "postgresql":
+        assert len({slow.worker[0], *(answer.worker[0] for answer in quick)}) == 4
+    assert slow.worker[0] == quick[0].worker[0]
+
+
+def test_an_open_transaction_would_be_seen(order):
+    """The test of the test."""
+    if connection.vendor != "postgresql":
+        pytest.skip("pg_stat_activity is PostgreSQL's")
+    another = connection.copy()
+    try:
+        another.set_autocommit(False)
+        with another.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+        assert "idle in transaction" in [state for _pid, state, _age, _query in open_transactions()]
+    finally:
+        another.close()
+
+
+@pytest.fixture
+def payable(crew: Crew, stripe: Stripe, storefront: Caller, order: Order) -> list[Any]:
+    """Orders whose customer has just paid at Stripe, each with the event about it."""
+    orders = [OrderFactory.create(customer=order.customer) for _ in range(PAID_ROUNDS)]
+    answers = crew.send(*[Call.payment_intent(each, storefront) for each in orders])
+    ids = [answer.result(PATIENCE).json()["data"]["id"] for answer in answers]
+    return [
+        (each, event_body(pay(stripe, intent_id)))
+        for each, intent_id in zip(orders, ids, strict=True)
+    ]
+
+
+def test_an_order_is_paid_once_whoever_says_so_first(
+    crew, stripe, storefront, payment_system, payable
+):
+    """Webhook, payment system and a second tab, within a hundredth of a second."""
+    draw = random.Random(SEED)
+    for number, (order, body) in enumerate(payable):
+        delays = [draw.choice([0, 0, draw.uniform(0, 0.01)]) for _ in range(3)]
+        calls = [
+            Call.webhook(body, later=delays[0]),
+            Call.payment(order, payment_system, later=delays[1]),
+            Call.payment_intent(order, storefront, later=delays[2]),
+        ]
+
+        answers = crew.at_once(*draw.sample(calls, 3))
+
+        outcome = {
+            "answers": sorted((answer.status, answer.code or "") for answer in answers),
+            "status": OrderPayment.objects.get(order=order).status,
+            "order_paid": PaymentHistory.objects.filter(
+                order_payment__order=order, kind="order_paid"
+            ).count(),
+            "receivers told": crew.paid().count(str(order.pk)),
+        }
+        assert outcome == {
+            "answers": [(200, ""), (200, ""), (409, "order_already_paid")],
+            "status": "paid",
+            "order_paid": 1,
+            "receivers told": 1,
+        }, crew.report(
+            answers, round=number, order=order.pk, seed=SEED, delays=delays, outcome=outcome
+        )
+
+    told = Counter(crew.paid())
+    assert set(told.values()) == {1}
+    assert len(told) == PAID_ROUNDS
+    assert not PaymentHistory.objects.undispatched().exists()

@@ -1,0 +1,194 @@
+"""What each route may cost: SQL statements (less those that only open and end transactions) and
+calls to Stripe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from shop_payments.sandbox import Sandbox
+from tests.factories import OrderFactory
+from tests.support import call_stripe, event_body, pay, post_webhook, sign
+
+# Real transactions: under a TestCase every BEGIN would be a SAVEPOINT, and durable blocks nothing.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+_FREE = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET"}
+
+
+@dataclass
+class Bill:
+    """What something has cost."""
+
+    statements: list[str]
+    stripe_calls: list[str]
+
+    def assert_within(self, *, statements: int, stripe_calls: int) -> None:
+        if len(self.statements) > statements or len(self.stripe_calls) != stripe_calls:
+            allowed = f"{statements} statements and exactly {stripe_calls} calls to Stripe"
+            pytest.fail(f"allowed: {allowed}\n{self}", pytrace=False)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.statements)} statements:"]
+        lines += [
+            f"{number:4} {shorten(sql, 400)}" for number, sql in enumerate(self.statements, start=1)
+        ]
+        return "\n".join([*lines, f"{len(self.stripe_calls)} calls to Stripe:", *self.stripe_calls])
+
+
+@contextmanager
+def billed(stripe: Sandbox) -> Iterator[Bill]:
+    """Count what the block costs; the bill is complete when the block has ended."""
+    bill = Bill([], [])
+    already = len(stripe.requests)
+    with CaptureQueriesContext(connection) as captured:
+        yield bill
+    texts = [query["sql"] for query in captured.captured_queries]
+    bill.statements += [sql for sql in texts if sql.split(None, 1)[0].strip(";") not in _FREE]
+    bill.stripe_calls += [f"{call.method} {call.path}" for call in stripe.requests[already:]]
+
+
+@pytest.fixture
+def intent(storefront: Any, order: Any, stripe: Sandbox) -> dict[str, Any]:
+    """The order's open intent, as its customer sees it."""
+    data: dict[str, Any] = storefront.payment_intent(order).json()["data"]
+    return data
+
+
+def test_the_bill_counts_statements_and_not_transactions(storefront, order, stripe):
+    """The test of the tests: real transactions were seen, and left out."""
+    with CaptureQueriesContext(connection) as captured, billed(stripe) as bill:
+        storefront.payment_intent(order)
+
+    words = {query["sql"].split(None, 1)[0].strip(";") for query in captured.captured_queries}
+    assert {"BEGIN", "COMMIT"} <= words
+    assert not any("SAVEPOINT" in sql for sql in bill.statements)
+    assert 0 < len(bill.statements) < len(captured)
+
+
+def test_a_first_payment_intent(storefront, order, stripe):
+    """The key's ``last_used_at`` is written on the way, as at most once a minute."""
+    with billed(stripe) as bill:
+        response = storefront.payment_intent(order)
+
+    assert response.status_code == 200
+    bill.assert_within(statements=14, stripe_calls=1)
+
+
+def test_an_unchanged_payment_intent(storefront, order, stripe, intent):
+    with billed(stripe) as bill:
+        response = storefront.payment_intent(order)
+
+    assert response.json()["data"] == intent
+    bill.assert_within(statements=10, stripe_calls=1)
+
+
+def test_a_payment_intent_of_a_changed_order(storefront, order, stripe, intent):
+    order.lines.update(quantity=3)
+
+    with billed(stripe) as bill:
+        response = storefront.payment_intent(order)
+
+    assert response.json()["data"]["amount"] == "168.00"
+    bill.assert_within(statements=14, stripe_calls=1)
+
+
+def test_settling_a_payment(storefront, payment_system, order, stripe, intent):
+    payment_system.payment(order)  # the key has been used within the last minute
+    pay(stripe, intent["id"])
+
+    with billed(stripe) as bill:
+        response = payment_system.payment(order)
+
+    assert (response.status_code, response.json()["data"]["status"]) == (200, "succeeded")
+    bill.assert_within(statements=10, stripe_calls=1)
+
+
+def test_the_first_use_of_a_key_costs_one_statement_more(
+    storefront, payment_system, order, stripe, intent
+):
+    pay(stripe, intent["id"])
+
+    with billed(stripe) as bill:
+        assert payment_system.payment(order).status_code == 200
+
+    bill.assert_within(statements=11, stripe_calls=1)
+
+
+def test_settling_a_settled_payment(storefront, payment_system, order, stripe, intent):
+    pay(stripe, intent["id"])
+    payment_system.payment(order)
+
+    with billed(stripe) as bill:
+        assert payment_system.payment(order).status_code == 200
+
+    bill.assert_within(statements=4, stripe_calls=1)
+
+
+def test_a_webhook_about_a_final_state(order, stripe, intent):
+    body = event_body(pay(stripe, intent["id"]))
+
+    with billed(stripe) as bill:
+        response = post_webhook(body, sign(body))
+
+    assert response.status_code == 200
+    bill.assert_within(statements=10, stripe_calls=0)
+
+
+def test_a_webhook_that_comes_again(order, stripe, intent):
+    body = event_body(pay(stripe, intent["id"]))
+    post_webhook(body, sign(body))
+
+    with billed(stripe) as bill:
+        assert post_webhook(body, sign(body)).status_code == 200
+
+    bill.assert_within(statements=2, stripe_calls=0)
+
+
+def test_a_webhook_about_a_passing_state(order, stripe, intent):
+    """It is a hint and nothing more: the intent is looked up, once."""
+    pay(stripe, intent["id"], "pm_card_chargeDeclined")
+    declined = call_stripe(stripe, "GET", f"payment_intents/{intent['id']}")
+    body = event_body(declined, type="payment_intent.payment_failed")
+
+    with billed(stripe) as bill:
+        assert post_webhook(body, sign(body)).status_code == 200
+
+    bill.assert_within(statements=10, stripe_calls=1)
+
+
+def test_a_webhook_that_was_not_signed(order, stripe, intent):
+    """Whoever has no secret costs the database nothing."""
+    body = event_body(pay(stripe, intent["id"]))
+
+    with billed(stripe) as bill:
+        assert post_webhook(body, sign(body, secret="whsec_wrong")).status_code == 400
+
+    bill.assert_within(statements=0, stripe_calls=0)
+
+
+def test_listing_orders_costs_the_same_however_many_there_are(storefront, order, stripe):
+    def listing() -> tuple[Bill, int]:
+        with billed(stripe) as bill:
+            results = storefront.get("orders").json()["data"]["results"]
+        return bill, len(results)
+
+    storefront.payment_intent(order)
+    few, one = listing()
+    for number in range(49):
+        another = OrderFactory.create(customer=order.customer, lines=[{}, {"name": "Another"}])
+        if number % 2:
+            storefront.payment_intent(another)
+
+    many, fifty = listing()
+
+    assert (one, fifty) == (1, 50)
+    assert len(few.statements) == len(many.statements), f"one order: {few}\n\nfifty: {many}"
+    many.assert_within(statements=5, stripe_calls=0)
