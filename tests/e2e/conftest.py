@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from django.db import connections
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM_ARGUMENTS = [
@@ -34,3 +35,5 @@ def page(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         yield browser.new_page()
         browser.close()
+        # A connection that was opened while the loop ran is not seen once it has ended.
+        connections.close_all()
