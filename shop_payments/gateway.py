@@ -207,7 +207,7 @@ def _stripe_call(
             return method(self, *args, **kwargs)
         except stripe.StripeError as error:
             translated = translate_error(error)
-        except InvalidWebhookPayload:
+        except (InvalidWebhookPayload, RecursionError):
             translated = GatewayUnavailable("Stripe's answer is not what was asked for")
         # Raised outside of the except block: the SDK's exception carries the answer's whole body,
         # which must not travel along as __context__, nor in the variables of a traceback.

@@ -337,3 +337,24 @@ def test_metadata_of_many_lines_does_not_take_ages(storefront, order, stripe):
     metadata = call_stripe(stripe, "GET", f"payment_intents/{intent_id}")["metadata"]
     shown = json.loads(metadata["line_items"])
     assert len(shown) + int(metadata["line_items_omitted"]) == 4001
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (
+            400,
+            {"error": {"type": "invalid_request_error", "code": "x_unexpected_state"}},
+            (502, "gateway_error"),
+        ),
+        (200, {"object": "payment_intent", "deep": None}, (503, "gateway_unavailable")),
+    ],
+    ids=["a create refused for its state", "an answer nested too deeply"],
+)
+def test_an_answer_that_makes_no_sense_is_no_500(
+    storefront, order, stripe, configure, status, body, expected
+):
+    text = json.dumps(body).replace("null", "[" * 400 + "]" * 400)
+    configure(STRIPE_TRANSPORT=lambda *request: SandboxResponse(status, {}, text.encode()))
+
+    assert answer(storefront.payment_intent(order)) == expected

@@ -1045,6 +1045,13 @@ def test_no_client_secret_is_in_the_payload_at_any_depth():
     assert event.payload["data"]["object"]["a"] == [[{"id": "kept"}]]
 
 
+@pytest.mark.parametrize("oddity", ["\x00", "\ud800"])
+def test_an_event_id_is_taken_as_it_is_or_not_at_all(oddity):
+    """Made storable, two ids became one, and the second event was taken for a repetition."""
+    with pytest.raises(InvalidWebhookPayload):
+        read({**EVENT, "id": f"evt_1{oddity}"})
+
+
 strange_text = st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\x00\ud800\udfff")))
 strange_json = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), strange_text),
@@ -1057,8 +1064,8 @@ strange_json = st.recursive(
 @given(data=strange_json, name=strange_text)
 @hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_comes_out_can_be_stored(data, name):
-    """NUL and lone surrogates in an event's id or type were a 500 on PostgreSQL."""
-    body = {**EVENT, "id": f"evt_{uuid4().hex}{name}", "type": f"t{name}", "api_version": name}
+    """NUL and lone surrogates in an event were a 500 on PostgreSQL."""
+    body = {**EVENT, "id": f"evt_{uuid4().hex}", "type": f"t{name}", "api_version": name}
     body["data"] = {"object": {"id": name}, "extra": data}
     try:
         event = read(body)

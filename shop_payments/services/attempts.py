@@ -86,7 +86,8 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResu
             _resolve_by_lookup(attempt, origin=origin)
             return None
         _record_error(attempt, error, origin=origin)
-        if isinstance(error, UnexpectedState) and _has_moved(attempt, origin=origin):
+        refused_update = isinstance(error, UnexpectedState) and attempt.target != ""
+        if refused_update and _has_moved(attempt, origin=origin):
             return None
         if isinstance(error, ObjectMissing):
             return None
