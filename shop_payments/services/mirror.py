@@ -324,9 +324,6 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
     _record(locked, row, facts, origin=origin)
 
 
-_STATUS_LENGTH = 64
-"""The column's; Stripe's own statuses have 23 characters at most."""
-
 _Fact = tuple[FactKind, dict[str, Any]]
 
 
@@ -343,7 +340,7 @@ def _take_over(
 
 
 def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
-    row.status = intent.status[:_STATUS_LENGTH]
+    row.status = intent.status
     row.amount = intent.amount
     row.amount_received = intent.amount_received
     row.amount_capturable = intent.amount_capturable
