@@ -1,0 +1,294 @@
+"""Holds requests and answers against the types that stripe-python ships.
+
+`request_problems` validates parameters against the SDK's TypedDicts, with extra keys refused.
+`answer_problems` walks an answer along the annotations of the SDK's classes. Both know nothing of
+the sandbox: what they say comes from the SDK that is installed, so they speak up when it moves on.
+
+The SDK writes `Optional[...]` both for what may be null and for what may be missing. Stripe's
+answers carry nearly all such keys, as null; those that it leaves out are named in `LEFT_OUT`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from functools import cache
+from typing import Any, Literal, Union
+
+import stripe
+import typing_extensions
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from stripe._error_object import ErrorObject
+from stripe._object_classes import get_object_class
+from stripe._request_options import RequestOptions
+from stripe._stripe_object import StripeObject, UntypedStripeObject
+
+LEFT_OUT: Mapping[str, str] = {
+    # Connect only.
+    "Event.account": "events of connected accounts",
+    "Event.context": "events of connected accounts",
+    # One kind of event.
+    "Event.Data.previous_attributes": "*.updated events",
+    # What only those see who use it.
+    "PaymentIntent.hooks": "intents with a linked tax calculation",
+    "PaymentIntent.payment_details": "industry data that the intent was given",
+    "PaymentIntent.payment_record": "intents that belong to a payment record",
+    "PaymentIntent.presentment_details": "Adaptive Pricing",
+    "PaymentIntent.AmountDetails.discount_amount": "line items",
+    "PaymentIntent.AmountDetails.error": "line items",
+    "PaymentIntent.AmountDetails.line_items": "line items",
+    "PaymentIntent.AmountDetails.shipping": "line items",
+    "PaymentIntent.AmountDetails.surcharge": "surcharging",
+    "PaymentIntent.AmountDetails.tax": "line items",
+    "PaymentIntent.AmountDetails.Tip.amount": "a tip that was given",
+    "PaymentIntent.PaymentMethodOptions.*": "the types that the intent takes",
+    "PaymentIntent.PaymentMethodOptions.Card.capture_method": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.request_extended_authorization": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.request_incremental_authorization": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.request_multicapture": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.request_overcapture": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.require_cvc_recollection": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.setup_credential_usage": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.setup_future_usage": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Card.statement_descriptor_suffix_kana": "Japan",
+    "PaymentIntent.PaymentMethodOptions.Card.statement_descriptor_suffix_kanji": "Japan",
+    "PaymentIntent.PaymentMethodOptions.Card.stored_credential_usage": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Link.capture_method": "set as an option",
+    "PaymentIntent.PaymentMethodOptions.Link.setup_future_usage": "set as an option",
+    "PaymentMethod.Card.description": "on request at Stripe's support",
+    "PaymentMethod.Card.iin": "on request at Stripe's support",
+    "PaymentMethod.Card.issuer": "on request at Stripe's support",
+    # Errors have only the keys that have a value.
+    "PaymentIntent.LastPaymentError.*": "whatever the error is about",
+}
+"""Keys that the SDK knows and Stripe's answers leave out, with what brings them out."""
+
+
+# Requests
+
+
+def request_problems(params: Mapping[str, Any], typed_dict: type) -> list[str]:
+    """Say what the SDK's TypedDict has against parameters as they came over the wire.
+
+    Wire values are strings, so "112" passes for an integer; types are otherwise as declared.
+    """
+    options = RequestOptions.__annotations__
+    problems = [f"{name}: an option, not a parameter" for name in params if name in options]
+    try:
+        _adapter(typed_dict).validate_python(dict(params))
+    except ValidationError as error:
+        for each in error.errors(include_url=False):
+            where = ".".join(str(part) for part in each["loc"])
+            problems.append(f"{where}: {each['msg']}")
+    return problems
+
+
+@cache
+def _adapter(typed_dict: type) -> TypeAdapter[Any]:
+    module = sys.modules[typed_dict.__module__]
+    for each in vars(module).values():
+        if typing_extensions.is_typeddict(each):
+            each.__pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    # The SDK quotes its annotations; they mean names of their own module.
+    names = {**_names(RequestOptions.__module__), **_names(module.__name__)}
+    adapter: TypeAdapter[Any] = TypeAdapter(typed_dict)
+    adapter.rebuild(force=True, _types_namespace=names)
+    return adapter
+
+
+# Answers
+
+
+def answer_problems(answer: Mapping[str, Any]) -> list[str]:
+    """Say what the SDK's classes have against an answer: an object, a list or an error."""
+    if "error" in answer:
+        extra = [f"{name}: unknown key" for name in answer if name != "error"]
+        return [*extra, *_walk_error(answer["error"])]
+    return list(_walk_by_name(answer, "answer"))
+
+
+def _walk_error(error: Mapping[str, Any]) -> Iterator[str]:
+    """An error object leaves out what it has no value for; `type` is always there."""
+    hints = known_keys(ErrorObject)
+    for name, value in error.items():
+        if name not in hints:
+            yield f"error.{name}: unknown key"
+        elif value is None:
+            yield f"error.{name}: null, where Stripe leaves the key out"
+        else:
+            yield from _walk(value, hints[name], f"error.{name}")
+    for name in ("type", "message"):
+        if name not in error:
+            yield f"error.{name}: missing"
+
+
+def _walk_by_name(value: Any, path: str) -> Iterator[str]:
+    """Walk an object by the class that its key `object` names."""
+    name = value.get("object") if isinstance(value, dict) else None
+    if name == "list":
+        yield from _walk_list(value, None, path)
+        return
+    cls = get_object_class("V1", str(name))
+    if cls is StripeObject:
+        yield f"{path}.object: the SDK has no class for {name!r}"
+        return
+    yield from _walk_object(value, cls, path)
+
+
+def _walk(value: Any, annotation: Any, path: str) -> Iterator[str]:
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if annotation is Any:
+        return
+    if origin in (Union, types.UnionType):
+        yield from _walk_union(value, arguments, path)
+    elif origin is Literal:
+        if value not in arguments:
+            yield f"{path}: {value!r} is none of the words the SDK knows"
+    elif origin is list:
+        yield from _walk_items(value, arguments[0], path)
+    elif origin is dict or origin is UntypedStripeObject:
+        yield from _walk_values(value, arguments[-1], path)
+    elif origin is stripe.ListObject:
+        yield from _walk_list(value, arguments[0], path)
+    elif isinstance(annotation, type) and issubclass(annotation, StripeObject):
+        yield from _walk_object(value, annotation, path)
+    elif not _is_a(value, annotation):
+        yield f"{path}: {value!r} is no {getattr(annotation, '__name__', annotation)}"
+
+
+def _is_a(value: Any, annotation: Any) -> bool:
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, str if annotation is Decimal else annotation)  # JSON has no decimals
+
+
+def _walk_union(value: Any, choices: tuple[Any, ...], path: str) -> Iterator[str]:
+    if any(typing.get_origin(choice) is Literal for choice in choices):
+        # `Union[Literal[...], str]` is the SDK's way to be ready for new words. The sandbox has
+        # only those of today.
+        choices = tuple(choice for choice in choices if choice is not str)
+    fewest: list[str] | None = None
+    for choice in choices:
+        problems = list(_walk(value, choice, path))
+        if not problems:
+            return
+        if fewest is None or _nearness(problems, path) < _nearness(fewest, path):
+            fewest = problems
+    yield from fewest or ()
+
+
+def _nearness(problems: list[str], path: str) -> tuple[bool, int]:
+    """Sort first what is wrong inside the value; then what has fewer faults."""
+    return any(problem.startswith(f"{path}: ") for problem in problems), len(problems)
+
+
+def _walk_items(value: Any, item: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{path}: {value!r} is no list"
+        return
+    for index, each in enumerate(value):
+        yield from _walk(each, item, f"{path}[{index}]")
+
+
+def _walk_values(value: Any, item: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path}: {value!r} is no hash"
+        return
+    for name, each in value.items():
+        yield from _walk(each, item, f"{path}[{name}]")
+
+
+def _walk_list(value: Any, item: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, dict) or value.get("object") != "list":
+        yield f"{path}: {value!r} is no list object"
+        return
+    hints = {**known_keys(stripe.ListObject), "object": str, "data": list[Any]}
+    yield from _walk_keys(value, hints, "ListObject", path)
+    for index, each in enumerate(value.get("data", ())):
+        if item is None:
+            yield from _walk_by_name(each, f"{path}.data[{index}]")
+        else:
+            yield from _walk(each, item, f"{path}.data[{index}]")
+
+
+def _walk_object(value: Any, cls: type, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path}: {value!r} is no {cls.__qualname__}"
+        return
+    yield from _walk_keys(value, known_keys(cls), cls.__qualname__, path)
+    if cls is stripe.Event and isinstance(value.get("data"), dict):
+        yield from _walk_by_name(value["data"].get("object"), f"{path}.data.object")
+
+
+def _walk_keys(
+    value: Mapping[str, Any], hints: Mapping[str, Any], owner: str, path: str
+) -> Iterator[str]:
+    for name, each in value.items():
+        if name in hints:
+            yield from _walk(each, hints[name], f"{path}.{name}")
+        else:
+            yield f"{path}.{name}: unknown key"
+    for name, hint in hints.items():
+        if name in value or _may_be_left_out(f"{owner}.{name}", hint, hints, value.get("type")):
+            continue
+        yield f"{path}.{name}: missing ({owner}.{name})"
+
+
+def _may_be_left_out(key: str, hint: Any, siblings: Mapping[str, Any], of_type: Any) -> bool:
+    if type(None) not in typing.get_args(hint):
+        return False
+    if key in LEFT_OUT or f"{key.rpartition('.')[0]}.*" in LEFT_OUT:
+        return True
+    # A payment method of type card has the key `card` and none of `link`, `klarna`, ...
+    return of_type in siblings and key.rpartition(".")[2] != of_type and _is_hash(hint)
+
+
+def _is_hash(hint: Any) -> bool:
+    kinds = (typing.get_origin(each) or each for each in _leaves(hint))
+    return any(isinstance(each, type) and issubclass(each, StripeObject) for each in kinds)
+
+
+def _leaves(hint: Any) -> Iterator[Any]:
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        for each in arguments:
+            yield from _leaves(each)
+    else:
+        yield hint
+
+
+@cache
+def known_keys(cls: type) -> dict[str, Any]:
+    """Return the keys that an object of a class has, with their types."""
+    hints = typing.get_type_hints(cls, localns=_names(cls.__module__))
+    return {
+        _key(cls, name): hint
+        for name, hint in hints.items()
+        if not name.startswith("_") and typing.get_origin(hint) is not typing.ClassVar
+    }
+
+
+def _key(cls: Any, attribute: str) -> str:
+    """Return the key on the wire; some are no names for Python."""
+    return str(cls._field_remappings.get(attribute, attribute))
+
+
+@cache
+def _names(module_name: str) -> dict[str, Any]:
+    """Return what the annotations of a module may name, its type-checking imports included."""
+    module = sys.modules[module_name]
+    names = dict(vars(module))
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("stripe"):
+            source = importlib.import_module(str(node.module))
+            names |= {each.asname or each.name: getattr(source, each.name) for each in node.names}
+    return names
