@@ -44,7 +44,6 @@ LEFT_OUT: Mapping[str, str] = {
     "PaymentIntent.AmountDetails.error": "line items",
     "PaymentIntent.AmountDetails.line_items": "line items",
     "PaymentIntent.AmountDetails.shipping": "line items",
-    "PaymentIntent.AmountDetails.surcharge": "surcharging",
     "PaymentIntent.AmountDetails.tax": "line items",
     "PaymentIntent.AmountDetails.Tip.amount": "a tip that was given",
     "PaymentIntent.PaymentMethodOptions.*": "the types that the intent takes",
