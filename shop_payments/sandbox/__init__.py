@@ -4,9 +4,10 @@ It speaks Stripe's wire format for what `docs/sandbox.md` lists and refuses the 
 is in memory; only the standard library is used; nothing of the app imports it.
 """
 
+from .api import LoggedRequest
 from .faults import Fault, SandboxConnectionDropped
 from .protocol import SandboxResponse
-from .sandbox import LoggedRequest, Sandbox
+from .sandbox import Sandbox
 from .server import SandboxServer
 from .webhooks import Delivery, WebhookEndpoint
 

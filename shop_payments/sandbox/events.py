@@ -12,7 +12,9 @@ from . import webhooks
 from .books import Books, Object
 from .errors import InvalidRequest, ResourceMissing
 from .params import EXPAND, PAGINATION, Param, list_of, text, uncovered
-from .protocol import DEFAULT_VERSION, Call, Cause, Route, paginate
+from .protocol import Call, Cause, Route, paginate
+from .resources import Resource
+from .versions import DEFAULT_VERSION
 
 
 def emit(books: Books, event_type: str, subject: Object, cause: Cause) -> None:
@@ -53,11 +55,15 @@ def list_all(call: Call) -> Object:
     return paginate(wanted, call.params, url="/v1/events", kind="event")
 
 
+RESOURCE = Resource(kind="event", stored=lambda books: books.events, expandable={})
+
 ROUTES = (
     Route(
         method="GET",
         path="/v1/events",
         handler=list_all,
+        returns="event",
+        listed=True,
         schema={
             **PAGINATION,
             **EXPAND,
@@ -66,5 +72,5 @@ ROUTES = (
             **uncovered("delivery_success"),
         },
     ),
-    Route(method="GET", path="/v1/events/{id}", handler=retrieve, schema=EXPAND),
+    Route(method="GET", path="/v1/events/{id}", handler=retrieve, schema=EXPAND, returns="event"),
 )

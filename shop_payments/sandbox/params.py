@@ -274,7 +274,7 @@ def _invalid_integer(message: str, name: str) -> InvalidRequest:
     return InvalidRequest(message, code="parameter_invalid_integer", param=name)
 
 
-EXPAND = uncovered("expand")
+EXPAND: Schema = {"expand": Param(parse=list_of(text()))}
 
 CREATED_FILTER = hash_of({bound: Param(parse=integer()) for bound in ("gt", "gte", "lt", "lte")})
 
@@ -286,9 +286,10 @@ def created_filter(raw: Any, name: str) -> dict[str, int]:
     return {"eq": integer()(raw, name)}
 
 
-PAGINATION: Schema = {
+CURSORS: Schema = {
     "limit": Param(parse=integer(at_least=1, at_most=100)),
     "starting_after": Param(parse=text()),
     "ending_before": Param(parse=text()),
-    "created": Param(parse=created_filter),
 }
+
+PAGINATION: Schema = {**CURSORS, "created": Param(parse=created_filter)}

@@ -6,7 +6,7 @@ See: https://docs.stripe.com/api/payment_intents (checked 2026-11)
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import events, payment_methods
@@ -32,6 +32,7 @@ from .params import (
 )
 from .payment_intent_moves import charge, find, move
 from .protocol import Call, Route, paginate
+from .resources import Resource
 
 OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE_STATUSES = (
@@ -77,7 +78,9 @@ def create(call: Call) -> Object:
 
 def retrieve(call: Call) -> Object:
     """GET /v1/payment_intents/{id}."""
-    return find(call.books, call.object_id)
+    intent = find(call.books, call.object_id)
+    _check_client_secret(intent, call.params)
+    return intent
 
 
 def list_all(call: Call) -> Object:
@@ -105,6 +108,7 @@ def confirm(call: Call) -> Object:
     """POST /v1/payment_intents/{id}/confirm."""
     books, params = call.books, call.params
     intent = find(books, call.object_id)
+    _check_client_secret(intent, params)
     _check_confirmable(intent)
     _refuse_rivals(params)
     _check_return_url(intent, params)
@@ -132,6 +136,17 @@ def cancel(call: Call) -> Object:
 
 
 # Checks
+
+
+def _check_client_secret(intent: Object, params: Mapping[str, Any]) -> None:
+    """Check the secret, if one is given: from a browser it has to be (see BROWSER_RETRIEVE)."""
+    if params.get("client_secret", intent["client_secret"]) != intent["client_secret"]:
+        raise InvalidRequest(
+            "The client_secret provided does not match the client_secret associated with the"
+            " PaymentIntent.",
+            code="payment_intent_invalid_parameter",  # (?): seen in another stand-in for Stripe
+            param="client_secret",
+        )
 
 
 def _check_updatable(intent: Object, name: str) -> None:
@@ -436,15 +451,95 @@ CANCEL: Schema = {
     ),
 }
 
-RETRIEVE: Schema = {**EXPAND, **uncovered("client_secret")}
+RETRIEVE: Schema = {**EXPAND, "client_secret": Param(parse=text())}
 
 LIST: Schema = {**EXPAND, **PAGINATION, **uncovered("customer", "customer_account")}
 
+BROWSER_RETRIEVE: Schema = {**EXPAND, "client_secret": Param(parse=text(), required=True)}
+
+_CONFIRMED_BY_BROWSERS = (
+    "expand",
+    "mandate_data",
+    "payment_method",
+    "payment_method_data",
+    "payment_method_options",
+    "receipt_email",
+    "return_url",
+    "setup_future_usage",
+    "shipping",
+    "use_stripe_sdk",
+)
+BROWSER_CONFIRM: Schema = {
+    **{name: param for name, param in CONFIRM.items() if name in _CONFIRMED_BY_BROWSERS},
+    **BROWSER_RETRIEVE,
+}
+
+RESOURCE = Resource(
+    kind="payment_intent",
+    stored=lambda books: books.payment_intents,
+    expandable={
+        "application": "application",
+        "customer": "customer",
+        "latest_charge": "charge",
+        "on_behalf_of": "account",
+        "payment_method": "payment_method",
+        "payment_record": "payment_record",
+        "review": "review",
+        "source": "source",
+        "transfer_data.destination": "account",
+    },
+    browser_keys=(
+        "id",
+        "object",
+        "amount",
+        "amount_details",
+        "automatic_payment_methods",
+        "canceled_at",
+        "cancellation_reason",
+        "capture_method",
+        "client_secret",
+        "confirmation_method",
+        "created",
+        "currency",
+        "description",
+        "last_payment_error",
+        "livemode",
+        "next_action",
+        "payment_method",
+        "payment_method_configuration_details",
+        "payment_method_types",
+        "processing",
+        "receipt_email",
+        "setup_future_usage",
+        "shipping",
+        "source",
+        "status",
+    ),
+)
+
+
+def _route(method: str, path: str, handler: Callable[[Call], Object], schema: Schema) -> Route:
+    return Route(
+        method=method,
+        path=f"/v1/payment_intents{path}",
+        handler=handler,
+        schema=schema,
+        returns="payment_intent",
+        listed=handler is list_all,
+        browser_schema=_BROWSER_SCHEMAS.get(handler),
+    )
+
+
+_BROWSER_SCHEMAS: Mapping[Callable[[Call], Object], Schema] = {
+    retrieve: BROWSER_RETRIEVE,
+    confirm: BROWSER_CONFIRM,
+}
+
 ROUTES = (
-    Route(method="POST", path="/v1/payment_intents", schema=CREATE, handler=create),
-    Route(method="GET", path="/v1/payment_intents", schema=LIST, handler=list_all),
-    Route(method="GET", path="/v1/payment_intents/{id}", schema=RETRIEVE, handler=retrieve),
-    Route(method="POST", path="/v1/payment_intents/{id}", schema=UPDATE, handler=update),
-    Route(method="POST", path="/v1/payment_intents/{id}/confirm", schema=CONFIRM, handler=confirm),
-    Route(method="POST", path="/v1/payment_intents/{id}/cancel", schema=CANCEL, handler=cancel),
+    _route("POST", "", create, CREATE),
+    _route("GET", "", list_all, LIST),
+    _route("GET", "/{id}", retrieve, RETRIEVE),
+    _route("POST", "/{id}", update, UPDATE),
+    _route("POST", "/{id}/confirm", confirm, CONFIRM),
+    _route("POST", "/{id}/cancel", cancel, CANCEL),
 )

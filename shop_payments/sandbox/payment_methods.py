@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from .books import Books, Object
 from .errors import ResourceMissing
+from .resources import Resource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,3 +133,33 @@ def _card(books: Books, card: Card) -> Object:
         "three_d_secure_usage": {"supported": True},
         "wallet": None,
     }
+
+
+RESOURCE = Resource(
+    kind="payment_method",
+    stored=lambda books: books.payment_methods,
+    expandable={"customer": "customer"},
+    browser_keys=(
+        "id",
+        "object",
+        "allow_redisplay",
+        "billing_details",
+        "card.brand",
+        "card.checks",
+        "card.country",
+        "card.display_brand",
+        "card.exp_month",
+        "card.exp_year",
+        "card.funding",
+        "card.generated_from",
+        "card.last4",
+        "card.networks",
+        "card.regulated_status",
+        "card.three_d_secure_usage",
+        "card.wallet",
+        "created",
+        "customer",
+        "livemode",
+        "type",
+    ),
+)

@@ -15,17 +15,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .books import Books, Object
-from .errors import (
-    AuthenticationFailed,
-    InvalidRequest,
-    NotCovered,
-    ResourceMissing,
-    StripeError,
-)
+from .errors import AuthenticationFailed, InvalidRequest, NotCovered, ResourceMissing
 from .params import Schema
+from .versions import DEFAULT_VERSION, VERSIONS
 
-DEFAULT_VERSION = "2026-10-28.endive"
-TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
+SECRET_KEY_PREFIXES = ("sk_test_", "rk_test_")
+PUBLISHABLE_KEY_PREFIX = "pk_test_"
 _MAX_DEPTH = 8
 
 
@@ -67,6 +62,16 @@ class Route:
     schema: Schema
     handler: Callable[[Call], Object]
     """Runs under the lock of the books; validates first, then changes."""
+    returns: str
+    """The kind of the object in the answer, or of the objects in its list."""
+    listed: bool = False
+    """The answer is a list."""
+    browser_schema: Schema | None = None
+    """What a publishable key may send; None refuses such keys."""
+
+    def schema_for(self, *, publishable: bool) -> Schema:
+        """Return what the bearer of a secret, or of a publishable, key may send."""
+        return self.browser_schema or {} if publishable else self.schema
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -88,23 +93,16 @@ def json_response(
     )
 
 
-def error_response(error: StripeError, *, request_id: str) -> SandboxResponse:
-    """Return an error as Stripe's answer."""
-    return json_response(
-        error.as_object(request_id=request_id), status=error.status, headers=error.headers
-    )
-
-
 # Keys
 
 
-def authenticate(headers: Mapping[str, str], *, accepted: Collection[str] | None) -> None:
-    """Let a secret or restricted test key through, given as bearer token or as basic user.
+def authenticate(headers: Mapping[str, str], *, accepted: Collection[str] | None) -> bool:
+    """Let a test key through, given as bearer token or as basic user; return True if publishable.
 
-    `accepted` of None stands for any such key.
+    `accepted` are the secret and restricted keys; None stands for any such key.
 
     Raises:
-        AuthenticationFailed: for no key, another one, a live one or a publishable one.
+        AuthenticationFailed: for no key, another one or a live one.
     """
     key = _api_key(headers.get("authorization", ""))
     if not key:
@@ -114,7 +112,21 @@ def authenticate(headers: Mapping[str, str], *, accepted: Collection[str] | None
             " YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication for details, or we"
             " can help at https://support.stripe.com/."
         )
-    if key.startswith("pk_test_"):
+    if key.startswith(PUBLISHABLE_KEY_PREFIX):
+        return True
+    if not key.startswith(SECRET_KEY_PREFIXES):
+        raise AuthenticationFailed(
+            f"Invalid API Key provided: {mask(key)}. The sandbox takes test keys only:"
+            f" {' or '.join(SECRET_KEY_PREFIXES)}."
+        )
+    if accepted is not None and key not in accepted:
+        raise AuthenticationFailed(f"Invalid API Key provided: {mask(key)}")
+    return False
+
+
+def refuse_publishable_key(route: Route) -> None:
+    """Raise AuthenticationFailed where a browser has no business."""
+    if route.browser_schema is None:
         raise AuthenticationFailed(
             "This API call cannot be made with a publishable API key. Please use a secret API key."
             " You can find a list of your API keys at"
@@ -122,13 +134,6 @@ def authenticate(headers: Mapping[str, str], *, accepted: Collection[str] | None
             code="secret_key_required",
             status=403,
         )
-    if not key.startswith(TEST_KEY_PREFIXES):
-        raise AuthenticationFailed(
-            f"Invalid API Key provided: {mask(key)}. The sandbox takes test keys only:"
-            f" {' or '.join(TEST_KEY_PREFIXES)}."
-        )
-    if accepted is not None and key not in accepted:
-        raise AuthenticationFailed(f"Invalid API Key provided: {mask(key)}")
 
 
 def mask(key: str) -> str:
@@ -172,10 +177,13 @@ def api_version(headers: Mapping[str, str]) -> str:
     """Return the API version asked for, or the sandbox's own.
 
     Raises:
-        InvalidRequest: if it is not of the form of one.
+        InvalidRequest: if there is none of that name.
+        NotCovered: for a preview.
     """
     version = headers.get("stripe-version") or DEFAULT_VERSION
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}(\.[a-z]+)?", version):
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}\.preview(;.*)?", version):
+        raise NotCovered("the previews of API versions")
+    if version not in VERSIONS:
         raise InvalidRequest(f"Invalid Stripe API version: {version[:50]}")
     return version
 

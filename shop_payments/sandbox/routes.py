@@ -1,12 +1,17 @@
-"""Which operation a request is for."""
+"""Which operation a request is for, and which kinds of objects there are."""
 
 from __future__ import annotations
 
-from . import events, payment_intents
+from . import events, payment_intents, payment_methods
 from .errors import InvalidRequest, NotCovered
 from .protocol import Route
+from .resources import Resources
 
 ROUTES: tuple[Route, ...] = (*payment_intents.ROUTES, *events.ROUTES)
+
+RESOURCES: Resources = {
+    module.RESOURCE.kind: module.RESOURCE for module in (payment_intents, payment_methods, events)
+}
 
 _RESOURCES = """
 account account_links account_sessions accounts apple_pay application_fees apps balance

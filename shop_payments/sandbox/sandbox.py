@@ -6,65 +6,21 @@ import copy
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
-from . import params, payment_intent_moves, webhooks
+from . import payment_intent_moves, webhooks
+from .api import Exchange, LoggedRequest, StripeApi
 from .books import Books, Object
-from .errors import StripeError
-from .faults import Fault, Faults, Trouble
-from .idempotency import IdempotencyKeys, Outcome
-from .protocol import (
-    DEFAULT_VERSION,
-    TEST_KEY_PREFIXES,
-    Call,
-    Cause,
-    Route,
-    SandboxResponse,
-    api_version,
-    authenticate,
-    error_response,
-    json_response,
-    read_params,
-    refuse_uncovered_headers,
-)
-from .routes import find_route
+from .faults import Fault, Faults
+from .idempotency import IdempotencyKeys
+from .loopback import check_loopback
+from .protocol import SECRET_KEY_PREFIXES, SandboxResponse
 from .webhooks import Deliver, Delivery, WebhookEndpoint
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoggedRequest:
-    """What a test may count. Keys and client secrets are not in it."""
-
-    method: str
-    path: str
-    params: Mapping[str, Any]
-    idempotency_key: str | None
-    status: int | None
-    """None if the connection broke."""
-    request_id: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Exchange:
-    """One request on its way through."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-    request_id: str
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """Return the key, which only counts on POST."""
-        return (self.headers.get("idempotency-key") or None) if self.method == "POST" else None
 
 
 class Sandbox:
@@ -83,13 +39,19 @@ class Sandbox:
     ) -> None:
         if isinstance(secret_keys, str):
             raise TypeError("secret_keys is a collection of keys, not one key.")
-        if any(not key.startswith(TEST_KEY_PREFIXES) for key in secret_keys or ()):
-            raise ValueError(f"The sandbox takes test keys only: {' or '.join(TEST_KEY_PREFIXES)}.")
-        self._accepted_keys = None if secret_keys is None else frozenset(secret_keys)
+        if any(not key.startswith(SECRET_KEY_PREFIXES) for key in secret_keys or ()):
+            raise ValueError(
+                f"The sandbox takes test keys only: {' or '.join(SECRET_KEY_PREFIXES)}."
+            )
         self._books = Books(clock=clock, random=random.Random(seed))  # noqa: S311 - no secrets
         self._keys = IdempotencyKeys(clock)
         self._faults = Faults()
-        self.requests: list[LoggedRequest] = []
+        self._api = StripeApi(
+            books=self._books,
+            keys=self._keys,
+            faults=self._faults,
+            secret_keys=None if secret_keys is None else frozenset(secret_keys),
+        )
 
     # The API
 
@@ -101,17 +63,13 @@ class Sandbox:
         Raises:
             SandboxConnectionDropped: where a fault breaks the connection.
         """
-        parts = urlsplit(url)
-        raw_body = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b""
-        exchange = _Exchange(
-            method=method.upper(),
-            path=unquote(parts.path),
-            query=parts.query,
-            headers={name.lower(): value for name, value in headers.items()},
-            body=raw_body,
-            request_id=self._books.new_id("req"),
-        )
-        return self._answer(exchange)
+        request_id = self._books.new_id("req")
+        return self._api.answer(Exchange.of(method, url, headers, body, id=request_id))
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """The requests so far, in the order of their answers."""
+        return self._api.log
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request as a WSGI application."""
@@ -130,85 +88,6 @@ class Sandbox:
             [*response.headers.items(), ("content-length", str(len(response.body)))],
         )
         return [response.body]
-
-    def _answer(self, exchange: _Exchange) -> SandboxResponse:
-        raw: dict[str, Any] = {}
-        status = None
-        try:
-            response = self._try_answer(exchange, raw)
-            status = response.status
-            return response
-        finally:
-            self._log(exchange, raw, status)
-
-    def _try_answer(self, exchange: _Exchange, raw: dict[str, Any]) -> SandboxResponse:
-        trouble = self._faults.take(exchange.method, exchange.path)
-        version = DEFAULT_VERSION
-        try:
-            trouble.on_arrival()
-            authenticate(exchange.headers, accepted=self._accepted_keys)
-            version = api_version(exchange.headers)
-            refuse_uncovered_headers(exchange.headers)
-            raw.update(read_params(exchange.query, exchange.headers, exchange.body))
-            response = self._run(exchange, raw, version, trouble)
-        except StripeError as error:
-            response = error_response(error, request_id=exchange.request_id)
-        trouble.before_answer()
-        always = {"request-id": exchange.request_id, "stripe-version": version}
-        return replace(response, headers={**response.headers, **always})
-
-    def _run(
-        self, exchange: _Exchange, raw: Mapping[str, Any], version: str, trouble: Trouble
-    ) -> SandboxResponse:
-        route, object_id = find_route(exchange.method, exchange.path)
-
-        def execute() -> Outcome:
-            return self._execute(exchange, route, object_id, raw, version, trouble)
-
-        if exchange.idempotency_key is None:
-            return execute().response
-        return self._keys.run(
-            exchange.idempotency_key,
-            path=exchange.path,
-            params=copy.deepcopy(raw),
-            request_id=exchange.request_id,
-            execute=execute,
-        )
-
-    def _execute(
-        self,
-        exchange: _Exchange,
-        route: Route,
-        object_id: str,
-        raw: Mapping[str, Any],
-        version: str,
-        trouble: Trouble,
-    ) -> Outcome:
-        begun = False
-        try:
-            values = params.parse(route.schema, raw, version=version)
-            begun = True
-            trouble.before_effect()
-            cause = Cause(request_id=exchange.request_id, idempotency_key=exchange.idempotency_key)
-            call = Call(books=self._books, params=values, object_id=object_id, cause=cause)
-            with self._books.lock:
-                response = json_response(route.handler(call))
-        except StripeError as error:
-            response = error_response(error, request_id=exchange.request_id)
-        return Outcome(response=response, saved=begun)
-
-    def _log(self, exchange: _Exchange, raw: Mapping[str, Any], status: int | None) -> None:
-        shown = {name: raw[name] for name in raw if name != "client_secret"}
-        self.requests.append(
-            LoggedRequest(
-                method=exchange.method,
-                path=exchange.path,
-                params=params.with_lists(shown),
-                idempotency_key=exchange.idempotency_key,
-                status=status,
-                request_id=exchange.request_id,
-            )
-        )
 
     # Faults
 
@@ -266,7 +145,7 @@ class Sandbox:
             ValueError: for an address elsewhere.
         """
         if deliver is None:
-            webhooks.check_loopback(url)
+            check_loopback(url)
         endpoint = WebhookEndpoint(
             id=self._books.new_id("we"),
             url=url,

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from .books import Books, Object
+from .loopback import check_loopback
 
 Deliver = Callable[[str, bytes, dict[str, str]], int]
 """Posts a body with headers to a URL and returns the HTTP status."""
@@ -50,16 +49,6 @@ class Delivery:
     in_flight: bool = False
 
 
-def is_loopback(host: str | None) -> bool:
-    """Tell whether a host name or address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
 def post_to_loopback(url: str, body: bytes, headers: dict[str, str]) -> int:
     """Post over HTTP; redirects are not followed and proxies not used.
 
@@ -74,16 +63,6 @@ def post_to_loopback(url: str, body: bytes, headers: dict[str, str]) -> int:
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-
-
-def check_loopback(url: str) -> None:
-    """Raise ValueError unless the URL is HTTP on this machine."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not is_loopback(parts.hostname):
-        raise ValueError(
-            "The sandbox delivers webhooks to this machine only (http://127.0.0.1:…), not to"
-            f" {url}."
-        )
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

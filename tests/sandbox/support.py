@@ -13,6 +13,7 @@ import stripe
 from shop_payments.sandbox import Sandbox, SandboxResponse
 
 KEY = "sk_test_abcdefghijklmnop"
+PUBLISHABLE_KEY = "pk_test_abcdefghijklmnop"
 INTENTS = "/v1/payment_intents"
 CARD = {"allowed_payment_method_types[]": "card"}
 ORDER = {"amount": "11200", "currency": "usd", **CARD}

@@ -263,7 +263,6 @@ def test_create_takes_what_is_just_allowed(api: Api, params: dict[str, str]) -> 
         {"setup_future_usage": "off_session"},
         {"capture_method": "manual"},
         {"confirmation_method": "manual"},
-        {"expand[]": "latest_charge"},
     ],
 )
 def test_create_says_what_it_does_not_cover(api: Api, params: dict[str, str]) -> None:

@@ -37,9 +37,9 @@ def test_it_takes_a_key_as_basic_user(api: Api) -> None:
         ),
         ({"Authorization": "Bearer hello"}, 401, "Invalid API Key provided: *****."),
         (
-            {"Authorization": "Bearer pk_test_abcdefghijklmnop"},
-            403,
-            "This API call cannot be made with a publishable API key.",
+            {"Authorization": "Bearer pk_live_abcdefghijklmnop"},
+            401,
+            "Invalid API Key provided: pk_live_************mnop.",
         ),
     ],
 )
@@ -78,10 +78,18 @@ def test_it_echoes_the_version_and_names_its_own(api: Api) -> None:
     assert older.headers["stripe-version"] == "2025-03-31.basil"
 
 
-def test_it_refuses_a_version_that_is_none(api: Api) -> None:
-    answer = api.get(INTENTS, Stripe_Version="latest")
+@pytest.mark.parametrize("version", ["latest", "2026-10-27.endive", "2019-2-19", "2026-10-28"])
+def test_it_refuses_a_version_that_is_none(api: Api, version: str) -> None:
+    answer = api.get(INTENTS, Stripe_Version=version)
 
-    assert (answer.status, answer.error["message"]) == (400, "Invalid Stripe API version: latest")
+    assert answer.status == 400
+    assert answer.error["message"] == f"Invalid Stripe API version: {version}"
+
+
+def test_it_does_not_cover_previews_of_versions(api: Api) -> None:
+    answer = api.get(INTENTS, Stripe_Version="2026-10-28.preview")
+
+    assert (answer.status, answer.error["code"]) == (400, "sandbox_not_covered")
 
 
 def test_it_refuses_json_as_stripe_does(api: Api) -> None:
@@ -186,6 +194,6 @@ def test_the_log_counts_requests_and_holds_no_secrets(sandbox: Sandbox, api: Api
     first, second = sandbox.requests
     assert (first.method, first.path, first.status) == ("POST", INTENTS, 200)
     assert first.params["allowed_payment_method_types"] == ["card"]
-    assert second.status == 400
+    assert second.status == 404
     assert KEY not in repr(sandbox.requests)
     assert secret not in repr(sandbox.requests)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Unpack
@@ -19,13 +20,14 @@ from stripe.params import (
     _payment_intent_list_params,
     _payment_intent_retrieve_params,
     _payment_intent_update_params,
+    _webhook_endpoint_create_params,
 )
 
 from shop_payments import sandbox as sandbox_package
 from shop_payments.sandbox import Fault, Sandbox, events, payment_intents
 from shop_payments.sandbox.params import Schema
-from shop_payments.sandbox.protocol import DEFAULT_VERSION
-from shop_payments.sandbox.routes import ROUTES
+from shop_payments.sandbox.routes import RESOURCES, ROUTES
+from shop_payments.sandbox.versions import DEFAULT_VERSION, VERSIONS
 from tests.sandbox.support import INTENTS, KEY, Api, InProcessHTTPClient
 
 EVENT_LIST = next(route.schema for route in events.ROUTES if route.path == "/v1/events")
@@ -79,6 +81,12 @@ def test_the_client_raises_its_own_errors(client: stripe.StripeClient, sandbox: 
 
 def test_the_client_speaks_the_version_of_the_sandbox() -> None:
     assert stripe.api_version == DEFAULT_VERSION
+
+
+def test_the_versions_are_those_of_the_sdk() -> None:
+    source = Path(inspect.getfile(_webhook_endpoint_create_params)).read_text()
+
+    assert set(re.findall(r'"(\d{4}-\d\d-\d\d[^"]*)"', source)) == VERSIONS
 
 
 @pytest.mark.parametrize(
@@ -135,6 +143,27 @@ def test_every_key_of_an_event_is_stripes(api: Api, sandbox: Sandbox) -> None:
     api.create()
 
     assert set(sandbox.events[0]) <= declared_keys(stripe.Event)
+
+
+@pytest.mark.parametrize("kind", RESOURCES)
+def test_the_keys_that_can_be_expanded_are_stripes(kind: str) -> None:
+    stripe_class = getattr(stripe, "".join(part.title() for part in kind.split("_")))
+    field = re.compile(r"^    (\w+): (?:Optional\[\s*)?ExpandableField\[", re.MULTILINE)
+
+    of_stripe = set(field.findall(inspect.getsource(stripe_class)))
+
+    here = RESOURCES[kind].expandable
+    assert {name for name in here if "." not in name} == of_stripe
+    assert {name.partition(".")[0] for name in here} <= declared_keys(stripe_class)
+
+
+@pytest.mark.parametrize("kind", RESOURCES)
+def test_the_keys_that_a_browser_sees_are_stripes(kind: str) -> None:
+    stripe_class = getattr(stripe, "".join(part.title() for part in kind.split("_")))
+
+    names = {name.partition(".")[0] for name in RESOURCES[kind].browser_keys}
+
+    assert names <= declared_keys(stripe_class)
 
 
 def declared_keys(stripe_class: type) -> set[str]:

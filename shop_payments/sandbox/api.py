@@ -1,0 +1,230 @@
+"""One request's way through: from the wire to the operation, and back as an answer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from . import params
+from .books import Books, Object
+from .browsers import cors_headers, for_browser, preflight_headers
+from .errors import StripeError
+from .expand import check, expand
+from .faults import Faults, Trouble
+from .idempotency import IdempotencyKeys, Outcome
+from .protocol import (
+    Call,
+    Cause,
+    Route,
+    SandboxResponse,
+    api_version,
+    authenticate,
+    json_response,
+    read_params,
+    refuse_publishable_key,
+    refuse_uncovered_headers,
+)
+from .routes import RESOURCES, find_route
+from .versions import DEFAULT_VERSION
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRequest:
+    """What a test may count. Keys and client secrets are not in it."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any]
+    idempotency_key: str | None
+    status: int | None
+    """None if the connection broke."""
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request as it came."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    """Names are lower case."""
+    body: bytes
+    request_id: str
+
+    @classmethod
+    def of(
+        cls, method: str, url: str, headers: Mapping[str, str], body: bytes | str | None, *, id: str
+    ) -> Exchange:
+        """Return the request; `url` is absolute or a path, with or without a query string."""
+        parts = urlsplit(url)
+        return cls(
+            method=method.upper(),
+            path=unquote(parts.path),
+            query=parts.query,
+            headers={name.lower(): value for name, value in headers.items()},
+            body=body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b"",
+            request_id=id,
+        )
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """Return the key, which only counts on POST."""
+        return (self.headers.get("idempotency-key") or None) if self.method == "POST" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """A request whose sender and operation are known."""
+
+    exchange: Exchange
+    route: Route
+    object_id: str
+    raw: Mapping[str, Any]
+    version: str
+    publishable: bool
+    trouble: Trouble
+
+
+class StripeApi:
+    """Stripe's API before one account's books."""
+
+    def __init__(
+        self,
+        *,
+        books: Books,
+        keys: IdempotencyKeys,
+        faults: Faults,
+        secret_keys: Collection[str] | None,
+    ) -> None:
+        self._books = books
+        self._keys = keys
+        self._faults = faults
+        self._secret_keys = secret_keys
+        self.log: list[LoggedRequest] = []
+
+    def answer(self, exchange: Exchange) -> SandboxResponse:
+        """Answer a request.
+
+        Raises:
+            SandboxConnectionDropped: where a fault breaks the connection.
+        """
+        if exchange.method == "OPTIONS":
+            return SandboxResponse(200, preflight_headers(exchange.headers), b"")
+        raw: dict[str, Any] = {}
+        status = None
+        try:
+            response = self._try_answer(exchange, raw)
+            status = response.status
+            return response
+        finally:
+            self._write_down(exchange, raw, status)
+
+    def _try_answer(self, exchange: Exchange, raw: dict[str, Any]) -> SandboxResponse:
+        trouble = self._faults.take(exchange.method, exchange.path)
+        version = DEFAULT_VERSION
+        publishable = False
+        try:
+            trouble.on_arrival()
+            publishable = authenticate(exchange.headers, accepted=self._secret_keys)
+            version = api_version(exchange.headers)
+            refuse_uncovered_headers(exchange.headers)
+            raw.update(read_params(exchange.query, exchange.headers, exchange.body))
+            route, object_id = find_route(exchange.method, exchange.path)
+            response = self._run(
+                _Request(
+                    exchange=exchange,
+                    route=route,
+                    object_id=object_id,
+                    raw=raw,
+                    version=version,
+                    publishable=publishable,
+                    trouble=trouble,
+                )
+            )
+        except StripeError as error:
+            response = _error_response(error, exchange, publishable=publishable)
+        trouble.before_answer()
+        always = {
+            "request-id": exchange.request_id,
+            "stripe-version": version,
+            **cors_headers(exchange.headers),
+        }
+        return replace(response, headers={**response.headers, **always})
+
+    def _run(self, request: _Request) -> SandboxResponse:
+        if request.publishable:
+            refuse_publishable_key(request.route)
+        if request.exchange.idempotency_key is None:
+            return self._execute(request).response
+        return self._keys.run(
+            request.exchange.idempotency_key,
+            path=request.exchange.path,
+            params=copy.deepcopy(request.raw),
+            request_id=request.exchange.request_id,
+            execute=lambda: self._execute(request),
+        )
+
+    def _execute(self, request: _Request) -> Outcome:
+        exchange, route = request.exchange, request.route
+        begun = False
+        try:
+            values = params.parse(
+                route.schema_for(publishable=request.publishable),
+                request.raw,
+                version=request.version,
+            )
+            paths = values.pop("expand", [])
+            expansions = check(paths, kind=route.returns, listed=route.listed, resources=RESOURCES)
+            begun = True
+            request.trouble.before_effect()
+            cause = Cause(request_id=exchange.request_id, idempotency_key=exchange.idempotency_key)
+            call = Call(
+                books=self._books,
+                params=values,
+                object_id=request.object_id,
+                cause=cause,
+            )
+            with self._books.lock:
+                body = route.handler(call)
+                if expansions:
+                    body = expand(self._books, body, expansions, RESOURCES)
+                response = _response(body, publishable=request.publishable)
+        except StripeError as error:
+            response = _error_response(error, exchange, publishable=request.publishable)
+        return Outcome(response=response, saved=begun)
+
+    def _write_down(self, exchange: Exchange, raw: Mapping[str, Any], status: int | None) -> None:
+        shown = {name: raw[name] for name in raw if name != "client_secret"}
+        self.log.append(
+            LoggedRequest(
+                method=exchange.method,
+                path=exchange.path,
+                params=params.with_lists(shown),
+                idempotency_key=exchange.idempotency_key,
+                status=status,
+                request_id=exchange.request_id,
+            )
+        )
+
+
+def _response(
+    body: Object,
+    *,
+    publishable: bool,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> SandboxResponse:
+    shown = for_browser(body, RESOURCES) if publishable else body
+    return json_response(shown, status=status, headers=headers)
+
+
+def _error_response(
+    error: StripeError, exchange: Exchange, *, publishable: bool
+) -> SandboxResponse:
+    body = error.as_object(request_id=exchange.request_id)
+    return _response(body, publishable=publishable, status=error.status, headers=error.headers)

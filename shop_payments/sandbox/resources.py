@@ -1,0 +1,30 @@
+"""What the protocol has to know of a kind of object, declared beside its operations.
+
+Which of its keys hold the id of another object that `expand[]` puts in its place, and which of
+its keys a browser gets to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from .books import Books, Object
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A kind of object."""
+
+    kind: str
+    """Stripe's name for it, the value of its key `object`."""
+    stored: Callable[[Books], Mapping[str, Object]]
+    """Finds the objects of this kind in the books, by id."""
+    expandable: Mapping[str, str]
+    """Kind of the object behind each key that can be expanded; `a.b` is the key b of the hash a."""
+    browser_keys: Collection[str] = ()
+    """Keys that an answer to a publishable key keeps; `a.b` keeps the key b of the hash a."""
+
+
+Resources = Mapping[str, Resource]
+"""By kind."""
