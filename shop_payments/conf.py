@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from shop_payments.exceptions import ConfigurationError
+from shop_payments.secrecy import Secret, sealed
 
 DEFAULT_ORDER_MODEL = "shop_payments.Order"
 STRIPE_API_BASE = "https://api.stripe.com"
@@ -35,13 +36,13 @@ def order_model_label() -> str:
 class Config:
     """The ``SHOP_PAYMENTS`` setting. Every key is optional but the two secrets."""
 
-    STRIPE_SECRET_KEY: str = field(default="", repr=False)
+    STRIPE_SECRET_KEY: Secret = field(default=Secret(""), repr=False)
     """``sk_test_…``, ``rk_test_…``, ``sk_live_…`` or ``rk_live_…``."""
 
     STRIPE_PUBLISHABLE_KEY: str = field(default="", repr=False)
     """``pk_…`` of the same account and mode, for pages that load Stripe.js."""
 
-    STRIPE_WEBHOOK_SECRETS: tuple[str, ...] = field(default=(), repr=False)
+    STRIPE_WEBHOOK_SECRETS: tuple[Secret, ...] = field(default=(), repr=False)
     """``whsec_…``; a string, or several while an endpoint's secret is being rotated."""
 
     STRIPE_API_BASE: str = STRIPE_API_BASE
@@ -112,6 +113,7 @@ def get_config() -> Config:
     return parse_config(getattr(settings, "SHOP_PAYMENTS", {}))
 
 
+@sealed
 def parse_config(raw: object) -> Config:
     """Turn the ``SHOP_PAYMENTS`` setting into a :class:`Config`.
 
@@ -132,6 +134,8 @@ def parse_config(raw: object) -> Config:
             raise ConfigurationError(f"SHOP_PAYMENTS['{item.name}'] must be {problem}")
     if "STRIPE_API_BASE" in values:
         values["STRIPE_API_BASE"] = values["STRIPE_API_BASE"].rstrip("/") or STRIPE_API_BASE
+    values["STRIPE_SECRET_KEY"] = Secret(values.get("STRIPE_SECRET_KEY", ""))
+    values["STRIPE_WEBHOOK_SECRETS"] = tuple(map(Secret, values.get("STRIPE_WEBHOOK_SECRETS", ())))
     return Config(**values)
 
 
@@ -145,8 +149,16 @@ def _problem_of(item: Field[Any], value: object) -> str:
         return "" if isinstance(value, bool) else "True or False"
     if isinstance(default, int | float):
         return _problem_of_number(item.name, value, whole=isinstance(default, int))
-    if isinstance(default, str):
-        return "" if isinstance(value, str) else "a string"
+    if isinstance(default, str | Secret):
+        return _problem_of_text(item.name, value)
+    return ""
+
+
+def _problem_of_text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        return "a string"
+    if name == "STRIPE_API_BASE" and "@" in value:
+        return "an address without a user's name or password"  # it is shown in checks and logs
     return ""
 
 

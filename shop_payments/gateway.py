@@ -14,8 +14,9 @@ Note [The SDK's logger]
 ~~~~~~~~~~~~~~~~~~~~~~~
 stripe-python prints whole request and response bodies at DEBUG, client secrets included. The
 filter below takes secrets out of its records before any handler sees them. What ``STRIPE_LOG``
-(or ``stripe.log``) asks for goes to stderr past the logger, so "debug" is turned down to "info"
-there, which names requests and errors but prints no bodies.
+(or ``stripe.log``) asks for goes to stderr past the logger. There "debug" is turned down to
+"info" before an answer is printed: it names requests and quotes errors, whose secrets are taken
+out before the SDK reads them.
 """
 
 from __future__ import annotations
@@ -64,8 +65,10 @@ from shop_payments.exceptions import (
     ObjectMissing,
     TransactionOpenError,
     UnexpectedState,
+    WebhookPayloadTooLarge,
 )
 from shop_payments.money import MAX_AMOUNT, normalize_currency
+from shop_payments.secrecy import Secret, redact, sealed
 
 STRIPE_API_VERSION = "2026-10-28.endive"
 """Pinned: what an answer looks like must not change with the SDK's release."""
@@ -77,36 +80,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-# --- secrets ------------------------------------------------------------------------------------
-
-
-class ClientSecret:
-    """A client secret that does not show itself in a repr, a log or a traceback."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the secret, for the one answer that the customer gets."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "ClientSecret('***')"
-
-    __str__ = __repr__
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-
-_SECRETS = re.compile(r"(\b\w+_secret_|\b(?:sk|rk|pk)_(?:test|live)_|\bwhsec_)\w+")
-
-
-def redact(text: str) -> str:
-    """Replace client secrets, Stripe keys and webhook secrets in ``text``."""
-    return _SECRETS.sub(r"\1***", text)
+# --- the SDK's logs -----------------------------------------------------------------------------
 
 
 class _RedactingFilter(logging.Filter):
@@ -120,7 +94,7 @@ logging.getLogger("stripe").addFilter(_RedactingFilter())
 
 
 def _silence_console() -> None:
-    """Keep bodies off stderr. See Note [The SDK's logger]."""
+    """Keep bodies off stderr, whenever it was asked for. See Note [The SDK's logger]."""
     if "debug" in {stripe.log, os.environ.get("STRIPE_LOG")}:
         stripe.log = "info"
 
@@ -156,7 +130,7 @@ class PaymentIntentResult:
     latest_charge: str = ""
     cancellation_reason: str = ""
     last_payment_error: LastPaymentError | None = None
-    client_secret: ClientSecret = field(default=ClientSecret(""), repr=False)
+    client_secret: Secret = field(default=Secret(""), repr=False)
     request_id: str = ""
     replayed: bool = False
     """Whether Stripe repeated a saved answer, which may be older than the intent's state."""
@@ -200,18 +174,19 @@ def _stripe_call(
 ) -> Callable[Concatenate[Gateway, _P], _R]:
     """Guard a method that talks to Stripe, and translate what it raises."""
 
-    @functools.wraps(method)
-    def call(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        assert_no_transaction()
+    @sealed
+    def ask(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
             return method(self, *args, **kwargs)
         except stripe.StripeError as error:
-            translated = translate_error(error)
+            raise translate_error(error) from None
         except (InvalidWebhookPayload, RecursionError):
-            translated = GatewayUnavailable("Stripe's answer is not what was asked for")
-        # Raised outside of the except block: the SDK's exception carries the answer's whole body,
-        # which must not travel along as __context__, nor in the variables of a traceback.
-        raise translated
+            raise GatewayUnavailable("Stripe's answer is not what was asked for") from None
+
+    @functools.wraps(method)
+    def call(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        assert_no_transaction()
+        return ask(self, *args, **kwargs)
 
     return call
 
@@ -360,7 +335,12 @@ _PRINTABLE = re.compile(r"[!-~]+")
 
 @cache
 def _build_gateway(config: Config) -> Gateway:
-    key = config.STRIPE_SECRET_KEY
+    return Gateway(_client(config, _http_client(config)), livemode=config.livemode)
+
+
+@sealed
+def _client(config: Config, http_client: stripe.HTTPClient) -> stripe.StripeClient:
+    key = config.STRIPE_SECRET_KEY.reveal()
     # White space, say from a file's last line, would be refused as a header: with the key quoted.
     if not key.startswith((*TEST_KEY_PREFIXES, *LIVE_KEY_PREFIXES)) or not _PRINTABLE.fullmatch(
         key
@@ -369,15 +349,13 @@ def _build_gateway(config: Config) -> Gateway:
             "SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is missing or not a secret key "
             "(sk_test_…, rk_test_…, sk_live_… or rk_live_…, without white space)"
         )
-    _silence_console()
-    client = stripe.StripeClient(
+    return stripe.StripeClient(
         key,
         stripe_version=STRIPE_API_VERSION,
         base_addresses={"api": config.STRIPE_API_BASE},
         max_network_retries=config.MAX_NETWORK_RETRIES,
-        http_client=_http_client(config),
+        http_client=http_client,
     )
-    return Gateway(client, livemode=config.livemode)
 
 
 def _http_client(config: Config) -> stripe.HTTPClient:
@@ -396,28 +374,30 @@ def _http_client(config: Config) -> stripe.HTTPClient:
 
 
 class _CheckedClient(stripe.HTTPClient):
-    """Takes answers that are not Stripe's (a proxy's page, say) out of the SDK's hands.
+    """Takes what the SDK must not see out of its hands.
 
-    The SDK quotes such a body in its message, or fails on it with an AttributeError or a
-    UnicodeDecodeError.
+    An answer that is not Stripe's (a proxy's page, say) it would quote in its message, or fail on
+    it with an AttributeError or a UnicodeDecodeError. A refusal may carry the whole intent, and
+    the SDK prints what Stripe says.
     """
 
     def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
         body, status, headers = super().request_with_retries(*args, **kwargs)
-        if not _is_stripes(body, status):
+        values = _json_object(body)
+        refused = not 200 <= status < 300
+        if values is None or (refused and not isinstance(values.get("error"), dict)):
             message = f"The answer was not Stripe's (HTTP {status})"
             raise stripe.APIError(message, http_status=status, headers=dict(headers))
-        return body, status, headers
+        _silence_console()
+        return json.dumps(without_client_secrets(values)) if refused else body, status, headers
 
 
-def _is_stripes(body: str | bytes, status: int) -> bool:
+def _json_object(body: str | bytes) -> dict[str, Any] | None:
     try:
         values = json.loads(body.decode() if isinstance(body, bytes) else body)
     except (ValueError, RecursionError):
-        return False
-    if not isinstance(values, dict):
-        return False
-    return 200 <= status < 300 or isinstance(values.get("error"), dict)
+        return None
+    return values if isinstance(values, dict) else None
 
 
 class _RequestsClient(_CheckedClient, stripe.RequestsClient):
@@ -507,7 +487,7 @@ def intent_from_values(
             latest_charge=_id_of(values.get("latest_charge")),
             cancellation_reason=_storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
-            client_secret=ClientSecret(_encodable(str(values.get("client_secret") or ""))),
+            client_secret=_secret(values.get("client_secret")),
             request_id=request_id,
             replayed=replayed,
         )
@@ -542,9 +522,10 @@ def _id(value: object) -> str:
     return text
 
 
-def _encodable(text: str) -> str:
+def _secret(value: object) -> Secret:
+    text = _text(value) if value else ""
     text.encode()  # a ValueError for lone surrogates
-    return text
+    return Secret(text)
 
 
 def _integer(value: object) -> int:
@@ -652,6 +633,7 @@ def _error_class(
 # --- webhooks -----------------------------------------------------------------------------------
 
 
+@sealed
 def read_event(payload: bytes, signature_header: str) -> EventResult:
     """Verify a webhook body against the configured secrets and read it.
 
@@ -659,13 +641,16 @@ def read_event(payload: bytes, signature_header: str) -> EventResult:
     past alone, and turns the check off for a tolerance of 0; here it cannot be turned off.
 
     Raises:
+        WebhookPayloadTooLarge: larger than ``WEBHOOK_MAX_BYTES``; it was not looked at.
         InvalidSignature: not signed by any of the secrets, or not now.
         InvalidWebhookPayload: signed, but not an event.
         ConfigurationError: no webhook secret is configured.
 
     See: https://docs.stripe.com/webhooks#verify-manually (checked 2026-11)
     """
-    text = verify_signature(payload, signature_header)
+    if len(payload) > get_config().WEBHOOK_MAX_BYTES:
+        raise WebhookPayloadTooLarge("The body is too large.")
+    text = _verified(payload, signature_header)
     try:
         values = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
@@ -673,7 +658,7 @@ def read_event(payload: bytes, signature_header: str) -> EventResult:
     return _event(values)
 
 
-def verify_signature(payload: bytes, signature_header: str) -> str:
+def _verified(payload: bytes, signature_header: str) -> str:
     """Return the body as text if one of the configured secrets signed it just now."""
     config = get_config()
     if not config.STRIPE_WEBHOOK_SECRETS:
@@ -685,7 +670,8 @@ def verify_signature(payload: bytes, signature_header: str) -> str:
     if not signature_header.isascii():
         raise InvalidSignature("the signature header is not ASCII")
     if not any(
-        _is_signed(text, signature_header, secret) for secret in config.STRIPE_WEBHOOK_SECRETS
+        _is_signed(text, signature_header, secret.reveal())
+        for secret in config.STRIPE_WEBHOOK_SECRETS
     ):
         raise InvalidSignature("no signature matches")
     _assert_recent(signature_header, tolerance=config.WEBHOOK_TOLERANCE)

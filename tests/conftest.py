@@ -56,7 +56,7 @@ def order(db: None) -> Order:
 
 def issue_key(*scopes: APIKeyScope) -> str:
     _key, secret = APIKey.objects.issue(label="tests", scopes=[str(scope) for scope in scopes])
-    return secret
+    return secret.reveal()
 
 
 @pytest.fixture

@@ -17,16 +17,18 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shop_payments.models import APIKey, APIKeyScope
+from shop_payments.secrecy import Secret
 
 pytestmark = pytest.mark.django_db
 
 
 def issue(**values) -> tuple[APIKey, str]:
-    return APIKey.objects.issue(**{"label": "shop", "scopes": ["storefront"], **values})
+    key, secret = APIKey.objects.issue(**{"label": "shop", "scopes": ["storefront"], **values})
+    return key, secret.reveal()
 
 
 def find(secret: str) -> APIKey | None:
-    return APIKey.objects.find_by_secret(secret)
+    return APIKey.objects.find_by_secret(Secret(secret))
 
 
 # --- issue and find -----------------------------------------------------------------------------

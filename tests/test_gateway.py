@@ -45,16 +45,15 @@ from shop_payments.exceptions import (
 )
 from shop_payments.gateway import (
     STRIPE_API_VERSION,
-    ClientSecret,
     Gateway,
     get_gateway,
     intent_from_values,
     read_event,
-    redact,
     translate_error,
 )
 from shop_payments.models import WebhookEvent
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse, SandboxServer
+from shop_payments.secrecy import Secret, redact
 from tests.support import pay, sign
 
 PARAMS: dict[str, Any] = {
@@ -327,8 +326,8 @@ def test_a_client_secret_does_not_show_itself(stripe):
 
 
 def test_a_client_secret_is_true_where_there_is_one():
-    assert ClientSecret("pi_1_secret_x")
-    assert not ClientSecret("")
+    assert Secret("pi_1_secret_x")
+    assert not Secret("")
 
 
 def fail_with_a_secret(stripe):

@@ -73,7 +73,7 @@ def _new_key(scope: APIKeyScope) -> str:
     for former in APIKey.objects.filter(label=label):
         former.revoke()
     _key, secret = APIKey.objects.issue(label=label, scopes=[scope.value])
-    return secret
+    return secret.reveal()
 
 
 def _order(customer: User) -> Order:

@@ -18,6 +18,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.request import Request
 
 from shop_payments.models import APIKey, APIKeyScope
+from shop_payments.secrecy import Secret
 
 API_KEY_HEADER = "X-API-Key"
 VIEW_PERMISSION = "shop_payments.view_orderpayment"
@@ -106,7 +107,7 @@ class APIKeyAuthentication(StaffSessionAuthentication):
         raise NotImplementedError
 
     def _live_key(self, request: Request) -> APIKey:
-        secret = request.META.get("HTTP_X_API_KEY", "")
+        secret = Secret(request.META.get("HTTP_X_API_KEY", ""))
         if not secret:
             raise APIKeyMissing
         key = APIKey.objects.find_by_secret(secret)

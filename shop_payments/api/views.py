@@ -48,6 +48,7 @@ from shop_payments.api.serializers import (
 )
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
+from shop_payments.gateway import read_event
 from shop_payments.models import Source
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
@@ -216,7 +217,8 @@ class StripeWebhookViewSet(PaymentViewSet):
     @documented(RECEIVE_EVENT)
     def create(self, request: Request) -> Response:
         """Store a signed event and act on it."""
-        event = receive_event(_raw_body(request), request.META.get("HTTP_STRIPE_SIGNATURE", ""))
+        signature = request.META.get("HTTP_STRIPE_SIGNATURE", "")
+        event = receive_event(read_event(_raw_body(request), signature))
         return Response({"message": "Event received", "data": {"id": event.event_id}})
 
 

@@ -13,6 +13,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.secrecy import Secret, sealed
+
 _TOUCH_INTERVAL = timedelta(minutes=1)
 """``last_used_at`` is written at most this often: it is for people, not for statistics."""
 
@@ -24,8 +26,24 @@ class APIKeyScope(models.TextChoices):
     PAYMENTS = "payments", _("payments: mark orders as paid")
 
 
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+@sealed
+def _new_secret(prefix: str) -> Secret:
+    return Secret(f"spk_{prefix}_{secrets.token_urlsafe(32)}")
+
+
+@sealed
+def _digest(secret: Secret) -> str:
+    return hashlib.sha256(secret.reveal().encode()).hexdigest()
+
+
+@sealed
+def _prefix_of(secret: Secret) -> str:
+    """The public part; empty where this is no key of ours."""
+    text = secret.reveal()
+    parts = text.split("_", 2)
+    if len(parts) != 3 or parts[0] != "spk" or not parts[1].isalnum() or not text.isascii():
+        return ""
+    return parts[1][:16]
 
 
 def validate_scopes(value: object) -> None:
@@ -56,7 +74,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         label: str,
         scopes: list[str],
         expires_at: datetime | None = None,
-    ) -> tuple[APIKey, str]:
+    ) -> tuple[APIKey, Secret]:
         """Create a key; return it with its secret, which cannot be had again.
 
         Several keys may share a label, so that a client can be moved from one to the next.
@@ -65,7 +83,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
             ValidationError: no label, an unknown scope, or an expiry in the past.
         """
         prefix = secrets.token_hex(4)
-        secret = f"spk_{prefix}_{secrets.token_urlsafe(32)}"
+        secret = _new_secret(prefix)
         key = APIKey(
             prefix=prefix,
             digest=_digest(secret),
@@ -79,16 +97,14 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         key.save(force_insert=True)
         return key, secret
 
-    def find_by_secret(self, secret: str) -> APIKey | None:
+    def find_by_secret(self, secret: Secret) -> APIKey | None:
         """Return the key with this secret, live or not; None where there is none.
 
         The random part has 256 bits, so a plain SHA-256 is enough to store, and one look-up by
         the public prefix is enough to find.
         """
-        parts = secret.split("_", 2)
-        if len(parts) != 3 or parts[0] != "spk" or not parts[1].isalnum() or not secret.isascii():
-            return None
-        key = self.filter(prefix=parts[1][:16]).first()
+        prefix = _prefix_of(secret)
+        key = self.filter(prefix=prefix).first() if prefix else None
         if key is None or not hmac.compare_digest(key.digest, _digest(secret)):
             return None
         return key

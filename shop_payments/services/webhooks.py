@@ -23,14 +23,12 @@ from shop_payments.exceptions import (
     InvalidWebhookPayload,
     PaymentIntentMissing,
     ShopPaymentsError,
-    WebhookPayloadTooLarge,
 )
 from shop_payments.gateway import (
     EventResult,
     PaymentIntentResult,
     get_gateway,
     intent_from_event,
-    read_event,
 )
 from shop_payments.lifecycle import FINAL_STATUSES
 from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
@@ -55,17 +53,16 @@ class EventFailed(ShopPaymentsError):
     """The event is stored but could not be processed; Stripe should send it again."""
 
 
-def receive_event(payload: bytes, signature_header: str) -> WebhookEvent:
-    """Store a signed event and process it, or hand it to the host's queue.
+def receive_event(signed: EventResult) -> WebhookEvent:
+    """Store an event and process it, or hand it to the host's queue.
+
+    It comes from :func:`~shop_payments.gateway.read_event`, which has verified it. The body itself
+    goes no further: there are client secrets in it, and the database is asked from here on.
 
     Raises:
-        WebhookPayloadTooLarge, InvalidSignature, InvalidWebhookPayload: nothing was written.
-        ConfigurationError: no webhook secret is configured; nothing was written.
         EventFailed: stored, but not processed; Stripe should send it again.
     """
-    if len(payload) > get_config().WEBHOOK_MAX_BYTES:
-        raise WebhookPayloadTooLarge("the body is too large")
-    event = _store(read_event(payload, signature_header))
+    event = _store(signed)
     if event.is_done:
         return event
     if handler := get_config().EVENT_HANDLER:

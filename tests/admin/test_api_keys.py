@@ -11,6 +11,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from shop_payments.models import APIKey
+from shop_payments.secrecy import Secret
 from tests.admin.support import add, change, changelist, delete, listed, text_of
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +35,7 @@ def test_a_new_key_is_shown_and_opens_the_api(staff):
     response = send_form(staff, scopes=["storefront", "payments"])
 
     [secret] = SECRET.findall(text_of(response))
-    key = APIKey.objects.find_by_secret(secret)
+    key = APIKey.objects.find_by_secret(Secret(secret))
     assert key is not None
     assert key.is_live
     assert (key.label, key.scopes) == ("Mobile app", ["storefront", "payments"])

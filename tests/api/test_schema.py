@@ -19,6 +19,7 @@ from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.models import APIKey, APIKeyScope, Order
 from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.sandbox.protocol import SandboxResponse
+from shop_payments.secrecy import Secret
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.support import BASE, Caller, event_body, pay, post_webhook, send_event, sign
@@ -188,7 +189,7 @@ def test_answers_to_callers_that_want_something_else(storefront, payment_system,
 def test_answers_to_strangers_who_write(action, scope, order, storefront):
     path, token = f"orders/{order.pk}/{action}", storefront.headers["Authorization"][7:]
     revoked = issue_key(APIKeyScope.STOREFRONT, APIKeyScope.PAYMENTS)
-    APIKey.objects.find_by_secret(revoked).revoke()  # type: ignore[union-attr]
+    APIKey.objects.find_by_secret(Secret(revoked)).revoke()  # type: ignore[union-attr]
 
     assert fits(Caller(token=token).post(path)) == (401, "api_key_missing")
     assert fits(Caller(token=token, key="wrong").post(path)) == (401, "api_key_invalid")

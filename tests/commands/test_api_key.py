@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from shop_payments.models import APIKey
+from shop_payments.secrecy import Secret
 
 pytestmark = pytest.mark.django_db
 
@@ -31,7 +32,7 @@ def test_create_writes_the_secret_alone_to_stdout():
         "create", "--label", "Web shop", "--scope", "storefront", "--scope", "payments"
     )
 
-    key = APIKey.objects.find_by_secret(out.removesuffix("\n"))
+    key = APIKey.objects.find_by_secret(Secret(out.removesuffix("\n")))
     assert key is not None
     assert (key.label, key.scopes) == ("Web shop", ["storefront", "payments"])
     assert key.expires_at is None

@@ -11,6 +11,7 @@ from config.demo.data import make_demo_data
 from config.demo.http import Answer, Call
 from config.demo.story import Stage, tell
 from shop_payments.models import APIKey
+from shop_payments.secrecy import Secret
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_each_run_has_its_own_credentials(db):
     assert first.token != second.token
     assert first.staff_password != second.staff_password
     former, latter = (
-        APIKey.objects.find_by_secret(data.storefront_key) for data in (first, second)
+        APIKey.objects.find_by_secret(Secret(data.storefront_key)) for data in (first, second)
     )
     assert former is not None
     assert former.is_revoked

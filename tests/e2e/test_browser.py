@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from shop_payments.models import APIKey, OrderPayment
+from shop_payments.secrecy import Secret
 from tests.support import BASE, WEBHOOK_SECRET, call_stripe, pay
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -57,7 +58,7 @@ def test_a_new_key_is_shown_once(staff_page, live_server):
     page.get_by_text("Copy it now").wait_for()
     secret = page.locator("text=/^spk_/").inner_text()
 
-    assert APIKey.objects.find_by_secret(secret) is not None
+    assert APIKey.objects.find_by_secret(Secret(secret)) is not None
     page.get_by_role("link", name="Done").click()
     page.goto(f"{live_server.url}/admin/shop_payments/apikey/")
     assert secret not in page.content()

@@ -81,7 +81,9 @@ class Command(BaseCommand):
             self.check()
             call_command("migrate", interactive=False, verbosity=0)
             webhook_url = shop + reverse("shop_payments:stripe-webhook")
-            sandbox.sandbox.add_webhook(webhook_url, get_config().STRIPE_WEBHOOK_SECRETS[0])
+            sandbox.sandbox.add_webhook(
+                webhook_url, get_config().STRIPE_WEBHOOK_SECRETS[0].reveal()
+            )
             stage = self._set_stage(shop, sandbox.url)
             self._say(_opening(stage))
             tell(stage)
@@ -96,7 +98,7 @@ class Command(BaseCommand):
             shop=shop,
             sandbox=sandbox,
             data=make_demo_data(),
-            stripe_key=get_config().STRIPE_SECRET_KEY,
+            stripe_key=get_config().STRIPE_SECRET_KEY.reveal(),
             say=self._say,
             headline=self.style.MIGRATE_HEADING,
         )

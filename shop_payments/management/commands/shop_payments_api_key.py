@@ -63,7 +63,7 @@ class Command(BaseCommand):
             f"Key {key.prefix} for {key.label} ({', '.join(key.scopes)}), "
             f"expires: {_day(key.expires_at)}. Keep the secret; it is not shown again:"
         )
-        self.stdout.write(secret)
+        self.stdout.write(secret.reveal())
 
     def _list(self) -> None:
         keys = list(APIKey.objects.all())

@@ -1,0 +1,91 @@
+"""Keep secrets out of logs, reprs and tracebacks.
+
+Note [Secrets in frames]
+~~~~~~~~~~~~~~~~~~~~~~~~
+Error reporters show the variables of every frame that an exception has passed through. So the
+plain text of a secret, or a body that holds one, is a variable in two places only: inside of
+:class:`Secret`, and in functions that are :func:`sealed`, whose frames no exception brings to
+light. Everywhere else travels a :class:`Secret`, a digest or an object without secrets.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from shop_payments.exceptions import ShopPaymentsError
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Secret:
+    """A text that does not show itself in a repr, a log or a traceback."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the plain text. Hand it on at once: no variable outside may hold it."""
+        return self._value
+
+    def startswith(self, prefixes: str | tuple[str, ...]) -> bool:
+        """Tell whether it begins with one of ``prefixes``, which are public."""
+        return self._value.startswith(prefixes)
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other._value if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+_SECRETS = re.compile(
+    r"(\b\w+_secret_|\b(?:sk|rk|pk)_(?:test|live)_|\bwhsec_|\bspk_[0-9a-f]+_)[\w%+/-]+"
+)
+
+
+def redact(text: str) -> str:
+    """Replace client secrets, Stripe's keys, webhook secrets and our API keys in ``text``."""
+    return _SECRETS.sub(r"\1***", text)
+
+
+def sealed(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Have what ``function`` raises leave without its frames, and without what caused it.
+
+    What is not one of our own exceptions says in a note where it was raised. See
+    Note [Secrets in frames]. A sealed function only computes, or talks to Stripe: it calls
+    neither the host nor the database.
+    """
+
+    @functools.wraps(function)
+    def seal(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            raised = error
+        # Outside of the except block, so that nothing comes back as __context__.
+        del args, kwargs
+        raise _without_frames(raised)
+
+    return seal
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    if not isinstance(error, ShopPaymentsError):
+        error.add_note("Raised at:\n" + "".join(traceback.format_tb(error.__traceback__)))
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
