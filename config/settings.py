@@ -96,6 +96,19 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 
+_cache_url = os.environ.get("CACHE_URL", "")
+if _cache_url and not _cache_url.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("CACHE_URL must be redis://…, rediss://… or unix://…")
+if _cache_url:  # shared by all processes; without it, each counts its throttles for itself
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": _cache_url,
+            # Seconds. Nobody's payment shall wait for a cache.
+            "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+        }
+    }
+
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -133,6 +146,8 @@ LOGGING = {
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["config.authentication.BearerTokenAuthentication"],
+    # Proxies in front that append to X-Forwarded-For. Unset, callers would choose their address.
+    "NUM_PROXIES": int(os.environ.get("DJANGO_NUM_PROXIES", "0")),
 }
 
 if find_spec("drf_spectacular"):  # the extra `docs`: the schema at /api/schema/ and /api/docs/
@@ -168,4 +183,6 @@ SHOP_PAYMENTS: dict[str, object] = {
     "STRIPE_PUBLISHABLE_KEY": _stripe_secret("STRIPE_PUBLISHABLE_KEY", "pk_test_sandbox"),
     "STRIPE_WEBHOOK_SECRETS": _stripe_secret("STRIPE_WEBHOOK_SECRET", "whsec_sandbox"),
     "STRIPE_API_BASE": _api_base,
+    # Who tries the API out asks for one order's intent more often than any customer.
+    "THROTTLE_RATES": {"payment_intent_user": "60/min"} if DEBUG else {},
 }

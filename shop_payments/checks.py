@@ -9,11 +9,16 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig, apps
 from django.conf import settings
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.utils.module_loading import import_string
+from rest_framework.settings import api_settings
 
 from shop_payments.conf import (
+    ADDRESS_SCOPES,
     LIVE_KEY_PREFIXES,
     STRIPE_API_BASE,
     TEST_KEY_PREFIXES,
@@ -157,6 +162,63 @@ def _host_of(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+@register()
+def check_throttles(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
+    """Check what throttles count with (E013, W004–W005)."""
+    try:
+        config = get_config()
+    except ConfigurationError:
+        return []  # E001 says so
+    limited = [scope for scope, rate in config.THROTTLE_RATES.items() if rate is not None]
+    if not limited:
+        return []
+    by_address = [scope for scope in limited if scope in ADDRESS_SCOPES]
+    return [
+        *_check_throttle_cache(config.THROTTLE_CACHE),
+        *(_check_proxies() if by_address else []),
+    ]
+
+
+def _check_throttle_cache(alias: str) -> list[CheckMessage]:
+    try:
+        cache = caches[alias]
+    except InvalidCacheBackendError as error:
+        return [
+            Error(
+                f"The throttles have no cache to count in: {error}",
+                hint="Set SHOP_PAYMENTS['THROTTLE_CACHE'] to an alias of CACHES, or "
+                "SHOP_PAYMENTS['THROTTLE_RATES'] to None.",
+                id="shop_payments.E013",
+            )
+        ]
+    if isinstance(cache, LocMemCache | DummyCache) and not settings.DEBUG:
+        return [
+            Warning(
+                f"The throttles count in the cache {alias!r}, which is a {type(cache).__name__}: "
+                "each process counts for itself, or not at all.",
+                hint=f"Set CACHES[{alias!r}] to a cache that all processes share, e.g. {{'BACKEND':"
+                " 'django.core.cache.backends.redis.RedisCache', 'LOCATION': "
+                "'redis://127.0.0.1:6379'}, or name one in SHOP_PAYMENTS['THROTTLE_CACHE'].",
+                id="shop_payments.W004",
+            )
+        ]
+    return []
+
+
+def _check_proxies() -> list[CheckMessage]:
+    if api_settings.NUM_PROXIES is not None or settings.DEBUG:
+        return []
+    return [
+        Warning(
+            "Callers choose the address that throttles count: REST framework takes X-Forwarded-For "
+            "as it comes.",
+            hint="Set REST_FRAMEWORK['NUM_PROXIES'] to the number of proxies in front of Django "
+            "that append to X-Forwarded-For; 0 if there is none.",
+            id="shop_payments.W005",
+        )
+    ]
 
 
 @register()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from django.conf import settings
@@ -19,6 +21,24 @@ DEFAULT_ORDER_MODEL = "shop_payments.Order"
 STRIPE_API_BASE = "https://api.stripe.com"
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
+
+DEFAULT_THROTTLE_RATES: Mapping[str, str | None] = MappingProxyType(
+    {
+        "failed_authentication": "300/min",
+        "payment_intent_user": "60/hour",
+        "payment_intent_order": "10/min",
+        "payment_intent_key": "600/min",
+        "payment_intent_address": "120/min",
+        "payment_user": "60/min",
+        "payment_order": "30/min",
+        "payment_key": "600/min",
+        "orders_user": "120/min",
+    }
+)
+"""Requests per time, by scope; ``shop_payments/api/throttling.py`` says why. None is no limit."""
+
+ADDRESS_SCOPES = frozenset({"failed_authentication", "payment_intent_address"})
+"""The scopes that count per address."""
 
 Transport = Callable[[str, str, Mapping[str, str], str | bytes | None], Any]
 """``(method, url, headers, body) -> object with .status, .headers and .body``."""
@@ -89,6 +109,15 @@ class Config:
     PAGE_SIZE: int = 50
     """Orders on one page of ``GET orders``."""
 
+    THROTTLE_RATES: Mapping[str, str | None] = field(
+        default_factory=lambda: DEFAULT_THROTTLE_RATES, hash=False
+    )
+    """Scopes of ``DEFAULT_THROTTLE_RATES`` with other rates (``"20/min"``), or None for no limit.
+    None instead of the dict switches all of them off."""
+
+    THROTTLE_CACHE: str = "default"
+    """The alias in ``CACHES`` that counts requests."""
+
     @property
     def livemode(self) -> bool:
         """Whether the secret key moves real money."""
@@ -132,6 +161,7 @@ def parse_config(raw: object) -> Config:
     for item in fields(Config):
         if item.name in values and (problem := _problem_of(item, values[item.name])):
             raise ConfigurationError(f"SHOP_PAYMENTS['{item.name}'] must be {problem}")
+    values["THROTTLE_RATES"] = _merge_rates(values.get("THROTTLE_RATES", {}))
     if "STRIPE_API_BASE" in values:
         values["STRIPE_API_BASE"] = values["STRIPE_API_BASE"].rstrip("/") or STRIPE_API_BASE
     values["STRIPE_SECRET_KEY"] = Secret(values.get("STRIPE_SECRET_KEY", ""))
@@ -176,6 +206,29 @@ def _as_strings(key: str, value: object) -> tuple[str, ...]:
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
         raise ConfigurationError(f"SHOP_PAYMENTS['{key}'] must be a string or a list of strings")
     return tuple(item for item in items if item)
+
+
+_RATE = re.compile(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)", re.ASCII)
+"""REST framework itself reads the period's first letter only, so a "month" would be a minute."""
+
+
+def _merge_rates(value: object) -> Mapping[str, str | None]:
+    if value is None:
+        return MappingProxyType(dict.fromkeys(DEFAULT_THROTTLE_RATES))
+    if not isinstance(value, Mapping):
+        raise ConfigurationError("SHOP_PAYMENTS['THROTTLE_RATES'] must be a dict or None")
+    if unknown := sorted(str(scope) for scope in value if scope not in DEFAULT_THROTTLE_RATES):
+        raise ConfigurationError(
+            f"SHOP_PAYMENTS['THROTTLE_RATES'] has unknown scopes: {', '.join(unknown)}; "
+            f"there are {', '.join(DEFAULT_THROTTLE_RATES)}"
+        )
+    for scope, rate in value.items():
+        if rate is not None and not (isinstance(rate, str) and _RATE.fullmatch(rate)):
+            raise ConfigurationError(
+                f"SHOP_PAYMENTS['THROTTLE_RATES']['{scope}'] must be a number per second, min, "
+                "hour or day, like '20/min', or None"
+            )
+    return MappingProxyType({**DEFAULT_THROTTLE_RATES, **value})
 
 
 def _reload(*, setting: str, **kwargs: object) -> None:

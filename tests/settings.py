@@ -13,6 +13,7 @@ os.environ.setdefault("DJANGO_DEBUG", "1")
 
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, INSTALLED_APPS
+from shop_payments.conf import DEFAULT_THROTTLE_RATES
 
 DEBUG = False
 ALLOWED_HOSTS = ["testserver", "127.0.0.1", "localhost"]
@@ -34,6 +35,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["NAME"] = str(_folder / "db.sqlite3")
     DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
 
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
 SHOP_PAYMENTS = {
     "STRIPE_SECRET_KEY": "sk_test_of_the_tests",
     "STRIPE_PUBLISHABLE_KEY": "pk_test_of_the_tests",
@@ -41,4 +44,6 @@ SHOP_PAYMENTS = {
     # Every test that reaches Stripe brings a sandbox (fixture `stripe`); the others must not.
     "STRIPE_TRANSPORT": "tests.support.no_stripe",
     "MAX_NETWORK_RETRIES": 0,
+    # Tests that want a limit say which.
+    "THROTTLE_RATES": dict.fromkeys(DEFAULT_THROTTLE_RATES),
 }

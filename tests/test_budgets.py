@@ -3,13 +3,14 @@ calls to Stripe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -21,6 +22,15 @@ from tests.support import call_stripe, event_body, pay, post_webhook, sign
 pytestmark = pytest.mark.django_db(transaction=True)
 
 _FREE = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET"}
+
+
+@pytest.fixture(autouse=True)
+def default_throttles(configure: Callable[..., None]) -> Iterator[None]:
+    """Throttles as a shop has them, and they cost the database nothing."""
+    configure(THROTTLE_RATES={})
+    cache.clear()
+    yield
+    cache.clear()
 
 
 @dataclass

@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.backends.sqlite3.features import DatabaseFeatures
 
+from shop_payments.conf import ADDRESS_SCOPES, DEFAULT_THROTTLE_RATES
 from shop_payments.orders import BundledOrderAdapter, OrderAdapter
 
 LIVE = {
@@ -142,6 +143,8 @@ def test_a_setting_that_is_not_a_dict_is_one_error(settings, value):
         ("EVENT_HANDLER", "nowhere.at_all", "cannot be imported: No module named 'nowhere'"),
         ("STRIPE_TRANSPORT", "nowhere.at_all", "cannot be imported: No module named 'nowhere'"),
         ("STRIPE_TRANSPORT", 5, "is not callable"),
+        ("THROTTLE_RATES", "20/min", "must be a dict or None"),
+        ("THROTTLE_CACHE", None, "must be a string"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_an_error_that_names_the_key(configure, key, value, problem):
@@ -152,6 +155,106 @@ def test_a_value_of_the_wrong_kind_is_an_error_that_names_the_key(configure, key
     assert list(messages) == ["E001"]
     assert messages["E001"].msg == f"SHOP_PAYMENTS['{key}'] {problem}."
     assert key in str(messages["E001"].hint)
+
+
+# --- throttles ----------------------------------------------------------------------------------
+
+REDIS = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1"}
+LIMITED = {**dict.fromkeys(DEFAULT_THROTTLE_RATES), "payment_intent_user": "20/min"}
+
+
+RATES = ["", "20", "20/", "/min", "20/month", "20/minutes", "0/min", "-1/min", "1.5/min", "1/min\n"]
+
+
+@pytest.mark.parametrize("rate", [*RATES, " 1/min", "٣/min", 5, True, ["20/min"]], ids=repr)
+def test_a_malformed_rate_is_an_error_that_names_the_scope(configure, rate):
+    configure(THROTTLE_RATES={"orders_user": rate})
+
+    messages = found()
+
+    assert list(messages) == ["E001"]
+    assert "['THROTTLE_RATES']['orders_user'] must be a number per second" in messages["E001"].msg
+    assert "like '20/min', or None" in messages["E001"].msg
+
+
+def test_an_unknown_scope_is_an_error_that_names_those_that_there_are(configure):
+    configure(THROTTLE_RATES={"payment_intent_usr": None, 5: "1/min"})
+
+    messages = found()
+
+    assert list(messages) == ["E001"]
+    assert "unknown scopes: 5, payment_intent_usr; there are failed_authentication," in (
+        messages["E001"].msg
+    )
+
+
+@pytest.mark.parametrize("backend", ["locmem.LocMemCache", "dummy.DummyCache"])
+def test_throttles_with_a_cache_per_process_are_a_warning(configure, settings, backend):
+    settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}"}}
+    configure(THROTTLE_RATES=LIMITED)
+
+    messages = found()
+
+    assert list(messages) == ["W004"]
+    assert backend.partition(".")[2] in messages["W004"].msg
+    assert "CACHES['default'] to a cache that all processes share" in str(messages["W004"].hint)
+
+
+def test_throttles_with_a_shared_cache_are_fine_and_nobody_asks_it(configure, settings):
+    """Nothing listens at port 1."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "shared": {**REDIS, "LOCATION": "redis://127.0.0.1:1"},
+    }
+    configure(THROTTLE_RATES=LIMITED, THROTTLE_CACHE="shared")
+
+    assert found() == {}
+
+
+def test_without_throttles_the_cache_does_not_matter(configure):
+    configure(THROTTLE_RATES=None, THROTTLE_CACHE="nowhere")
+
+    assert found() == {}
+
+
+def test_a_developer_may_count_in_one_process(configure, settings):
+    settings.DEBUG = True
+    settings.REST_FRAMEWORK = {}
+    configure(THROTTLE_RATES={})
+
+    assert found() == {}
+
+
+def test_throttles_without_a_cache_are_an_error(configure, settings):
+    settings.CACHES = {"default": REDIS}
+    configure(THROTTLE_RATES=LIMITED, THROTTLE_CACHE="shared")
+
+    messages = found()
+
+    assert list(messages) == ["E013"]
+    assert "'shared' doesn't exist" in messages["E013"].msg
+    assert "SHOP_PAYMENTS['THROTTLE_CACHE'] to an alias of CACHES" in str(messages["E013"].hint)
+
+
+@pytest.mark.parametrize("scope", sorted(ADDRESS_SCOPES))
+def test_addresses_that_callers_choose_are_a_warning(configure, settings, scope):
+    settings.CACHES = {"default": REDIS}
+    settings.REST_FRAMEWORK = {}
+    configure(THROTTLE_RATES={**dict.fromkeys(DEFAULT_THROTTLE_RATES), scope: "20/min"})
+
+    messages = found()
+
+    assert list(messages) == ["W005"]
+    assert "REST_FRAMEWORK['NUM_PROXIES']" in str(messages["W005"].hint)
+
+
+@pytest.mark.parametrize("proxies", [0, 2])
+def test_a_known_number_of_proxies_is_fine(configure, settings, proxies):
+    settings.CACHES = {"default": REDIS}
+    settings.REST_FRAMEWORK = {"NUM_PROXIES": proxies}
+    configure(THROTTLE_RATES={})
+
+    assert found() == {}
 
 
 # --- the order model ----------------------------------------------------------------------------

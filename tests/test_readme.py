@@ -12,7 +12,7 @@ from django.dispatch import Signal
 
 from shop_payments import signals
 from shop_payments.api.errors import ERROR_TABLE
-from shop_payments.conf import Config
+from shop_payments.conf import DEFAULT_THROTTLE_RATES, Config
 from tests.api.authorization import markdown, readme_table
 
 ROOT = Path(__file__).parents[1]
@@ -43,14 +43,22 @@ def test_the_table_of_callers_is_that_of_the_authorization_matrix():
 
 def test_the_settings_table_is_that_of_the_config():
     expected = [
-        [f"`{field.name}`", f"`{json.dumps(field.default)}`"]
+        [f"`{field.name}`", f"`{json.dumps({} if field.default is MISSING else field.default)}`"]
         for field in fields(Config)
-        if field.default is not MISSING
     ]
 
     rows = table_under("Settings")
 
     assert [row[:2] for row in rows] == expected
+    assert all(row[2] for row in rows)
+
+
+def test_the_table_of_throttles_is_that_of_the_default_rates():
+    rows = table_under("Throttles")
+
+    assert [row[:2] for row in rows] == [
+        [f"`{scope}`", f"`{json.dumps(rate)}`"] for scope, rate in DEFAULT_THROTTLE_RATES.items()
+    ]
     assert all(row[2] for row in rows)
 
 

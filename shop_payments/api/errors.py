@@ -5,6 +5,7 @@ The handler is hooked into our views alone, so the host's own ``EXCEPTION_HANDLE
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +141,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
     ),
     ErrorRow(own.AmountTooSmall, 422, "amount_too_small", "below Stripe's minimum charge"),
     ErrorRow(own.AmountTooLarge, 422, "amount_too_large", "above Stripe's maximum charge"),
-    ErrorRow(drf.Throttled, 429, "throttled", "too many requests; `Retry-After`"),
+    ErrorRow(drf.Throttled, 429, "throttled", "too many requests; `Retry-After`", retry_after=1),
     ErrorRow(
         own.GatewayError,
         502,
@@ -266,5 +267,5 @@ def _headers(error: Exception, row: ErrorRow) -> dict[str, str]:
         headers["WWW-Authenticate"] = challenge
     wait = getattr(error, "retry_after", None) or getattr(error, "wait", None) or row.retry_after
     if wait:
-        headers["Retry-After"] = str(int(wait))
+        headers["Retry-After"] = str(max(math.ceil(wait), 1))
     return headers

@@ -138,7 +138,7 @@ ROOT = Operation(
     id="shop_root",
     message="Shop payments",
     data=LinksSerializer,
-    errors=f"{_ALWAYS} invalid_token",
+    errors=f"{_ALWAYS} invalid_token not_configured",
     security=_ANYBODY,
 )
 LIST_ORDERS = Operation(

@@ -46,6 +46,7 @@ from shop_payments.api.serializers import (
     PageQuerySerializer,
     PaymentIntentSerializer,
 )
+from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
@@ -57,13 +58,14 @@ from shop_payments.services.settlement import settle_payment
 from shop_payments.services.webhooks import receive_event
 
 
-class PaymentViewSet(ViewSet):
+class PaymentViewSet(ScopedThrottling, ViewSet):
     """What all routes share: JSON, our errors, no transaction around the view."""
 
     parser_classes = (UTF8JSONParser,)
     versioning_class = None  # the prefix of the routes is the host's; its versions are not ours
     schema = PaymentSchema()
     schema_tags = ("payments",)
+    throttle_scopes: tuple[str, ...] = (FAILED_AUTHENTICATION,)
     own_authentication: type[BaseAuthentication] = StaffSessionAuthentication
     host_authentication = True
     """Whether the host's own authentication classes say who the user is."""
@@ -120,6 +122,7 @@ class OrderViewSet(PaymentViewSet):
     """The caller's orders and how far their payment is."""
 
     permission_classes = (IsAuthenticated,)
+    throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
     @documented(LIST_ORDERS)
     def list(self, request: Request) -> Response:
@@ -149,6 +152,13 @@ class PaymentIntentViewSet(PaymentViewSet):
 
     own_authentication = StorefrontAuthentication
     permission_classes = (IsAuthenticated,)
+    throttle_scopes = (
+        FAILED_AUTHENTICATION,
+        "payment_intent_user",
+        "payment_intent_order",
+        "payment_intent_key",
+        "payment_intent_address",
+    )
     serializer_class = EmptyBodySerializer
 
     @documented(CREATE_PAYMENT_INTENT)
@@ -175,6 +185,7 @@ class OrderPaymentViewSet(PaymentViewSet):
     own_authentication = PaymentSystemAuthentication
     host_authentication = False
     permission_classes = (IsPaymentSystem,)
+    throttle_scopes = (FAILED_AUTHENTICATION, "payment_user", "payment_order", "payment_key")
     serializer_class = EmptyBodySerializer
 
     @documented(SETTLE_PAYMENT)
@@ -209,6 +220,7 @@ class StripeWebhookViewSet(PaymentViewSet):
 
     permission_classes = (AllowAny,)
     throttle_classes = ()  # a host's default would have Stripe's bursts refused as one caller's
+    throttle_scopes = ()
     content_negotiation_class = _JSONAlways
 
     def get_authenticators(self) -> list[BaseAuthentication]:

@@ -1,0 +1,257 @@
+"""How often who may call: named scopes over REST framework's own throttles.
+
+What is counted, for whom, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``) are what they are:
+
+``failed_authentication``
+    Requests of nobody known, per address, over all routes but the webhook. It is looked at before a
+    key or a token is looked up. Whoever has a live key and a wrong token is charged to the key
+    instead: a storefront's server cannot know that its customer's token has expired, and must not
+    lose its other customers for it. The secrets cannot be guessed at any rate; 300 a minute keep
+    guesses from being work for the database.
+``payment_intent_user``
+    Card testers want many attempts from few accounts. A customer on a bad line asks a few times a
+    minute and for a few minutes, which 60 an hour leave room for.
+``payment_intent_order``
+    10 a minute for one customer and one order: reloads and retries, but no hammering of an intent,
+    of which Stripe takes about 1,000 updates an hour.
+``payment_intent_key``
+    A key is a whole storefront: 600 a minute are a tenth of what Stripe allows a live account.
+``payment_intent_address``
+    An address may be one tester with many accounts, a mobile carrier, or a storefront's server that
+    calls for all of its customers: 120 a minute is for the last of these. Shops whose customers
+    call directly can go far lower (20/min), larger storefronts with servers of their own higher.
+``payment_user``, ``payment_order``, ``payment_key``
+    The payment system repeats its hint until it is believed, for many orders at a time. ``user``
+    is staff in their session, who have no key.
+``orders_user``
+    A client polls every second or two while a payment is on its way.
+
+A request is charged to all of its scopes, or, if one of them (or a throttle of the host) refuses,
+to none: a customer who hammers cannot use up what the others have at the same key and address. The
+order's scope counts per caller and by the order's id as it stands in the URL, before the order is
+looked up. So nobody locks others out of their order, and throttles tell nothing of orders.
+
+REST framework counts with a read and a write of the cache, without a lock: requests at the same
+moment may overshoot a rate by their number. That bounds abuse well enough, and it is no more than
+that: intents are confirmed at Stripe, whose Radar is what looks at the cards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+from django.core.cache import caches
+from rest_framework.exceptions import APIException, NotAcceptable, Throttled
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
+from rest_framework.views import APIView
+
+from shop_payments.conf import get_config
+
+logger = logging.getLogger("shop_payments")
+
+_IPV6_SITE = 64
+"""Bits of an IPv6 address that name a customer's line; the others its owner may choose."""
+
+
+class ThrottleCache:
+    """The cache (``THROTTLE_CACHE``) of one request. While it is down, nothing is counted.
+
+    Customers shall be able to pay then. One failure is enough for a request: the next call might
+    wait for another timeout.
+    """
+
+    def __init__(self) -> None:
+        self._alias = get_config().THROTTLE_CACHE
+        self._is_down = False
+
+    def get(self, key: str, default: Any) -> Any:
+        if not self._is_down:
+            try:
+                return caches[self._alias].get(key, default)
+            except Exception as error:
+                self._give_up(error)
+        return default
+
+    def set(self, key: str, value: Any, timeout: float) -> None:
+        if not self._is_down:
+            try:
+                caches[self._alias].set(key, value, timeout)
+            except Exception as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._is_down = True
+        logger.error(
+            "the cache %r fails (%s): this request is not throttled",
+            self._alias,
+            type(error).__name__,
+            exc_info=error,
+        )
+
+
+class ScopeThrottle(SimpleRateThrottle):
+    """One scope for one request: REST framework's window, with our rates, cache and keys.
+
+    :meth:`allow_request` asks; :meth:`charge` counts, once all scopes have let the request pass.
+    """
+
+    key: str | None = None
+    history: list[float]
+    num_requests: int
+    duration: int
+
+    def __init__(self, scope: str, cache: ThrottleCache) -> None:
+        self.scope = scope
+        self.cache = cache  # type: ignore[assignment]
+        super().__init__()
+
+    def subject(self, request: Request, view: APIView) -> str:
+        """Say who or what is counted; empty where the request has none."""
+        raise NotImplementedError
+
+    def get_rate(self) -> str | None:
+        return get_config().THROTTLE_RATES[self.scope or ""]
+
+    def get_cache_key(self, request: Request, view: APIView) -> str | None:
+        subject = self.subject(request, view)
+        if not subject:
+            return None
+        # A digest: callers choose ids in URLs, and their address where NUM_PROXIES is not set.
+        # Caches limit length and characters of a key, and addresses are nobody else's business.
+        digest = hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()
+        return f"shop_payments:throttle:{self.scope}:{digest[:32]}"
+
+    def throttle_success(self) -> bool:
+        return True
+
+    def charge(self) -> None:
+        """Count the request."""
+        if self.key is not None:
+            super().throttle_success()
+
+    def throttle_failure(self) -> bool:
+        logger.warning(
+            "throttled: SHOP_PAYMENTS['THROTTLE_RATES'][%r] is %r", self.scope, self.rate
+        )
+        return False
+
+    def wait(self) -> float:
+        # The base class has no answer where a rate was lowered below what is counted already.
+        return self.duration - (self.now - self.history[self.num_requests - 1])
+
+
+class UserThrottle(ScopeThrottle):
+    """Counts per customer, or staff in their session."""
+
+    def subject(self, request: Request, view: APIView) -> str:
+        is_known = request.user is not None and request.user.is_authenticated
+        pk = getattr(request.user, "pk", None) if is_known else None
+        return "" if pk is None else f"user {pk}"
+
+
+class KeyThrottle(ScopeThrottle):
+    """Counts per live API key."""
+
+    def subject(self, request: Request, view: APIView) -> str:
+        key = getattr(request, "api_key", None)
+        return "" if key is None else f"key {key.prefix}"
+
+
+class OrderThrottle(UserThrottle):
+    """Counts per caller and order."""
+
+    def subject(self, request: Request, view: APIView) -> str:
+        key = getattr(request, "api_key", None)
+        caller = super().subject(request, view) or (f"key {key.prefix}" if key else "")
+        return caller and f"{caller}, order {view.kwargs['order_id']}"
+
+
+class AddressThrottle(ScopeThrottle):
+    """Counts per address, by REST framework's ``NUM_PROXIES``; IPv6 by the customer's line."""
+
+    def subject(self, request: Request, view: APIView) -> str:
+        ident = self.get_ident(request)
+        # Behind a Unix socket there is no address; everybody would be the same caller.
+        return f"address {_line(ident)}" if ident else ""
+
+
+def _line(ident: str) -> str:
+    try:
+        address = ip_address(ident)
+    except ValueError:
+        return ident
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ip_network((int(address), _IPV6_SITE), strict=False))
+    return str(address)
+
+
+SCOPES: Mapping[str, type[ScopeThrottle]] = {
+    "failed_authentication": AddressThrottle,
+    "payment_intent_user": UserThrottle,
+    "payment_intent_order": OrderThrottle,
+    "payment_intent_key": KeyThrottle,
+    "payment_intent_address": AddressThrottle,
+    "payment_user": UserThrottle,
+    "payment_order": OrderThrottle,
+    "payment_key": KeyThrottle,
+    "orders_user": UserThrottle,
+}
+"""Whom each scope of ``conf.DEFAULT_THROTTLE_RATES`` counts."""
+
+FAILED_AUTHENTICATION = "failed_authentication"
+
+
+class ScopedThrottling(APIView):
+    """A view whose requests are counted in ``throttle_scopes``, beside the host's own throttles."""
+
+    throttle_scopes: tuple[str, ...] = ()
+    _throttles: Sequence[ScopeThrottle] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        cache = ThrottleCache() if self.throttle_scopes else None
+        throttles = {scope: SCOPES[scope](scope, cache) for scope in self.throttle_scopes if cache}
+        guesser = throttles.pop(FAILED_AUTHENTICATION, None)
+        self._throttles = list(throttles.values())
+        if guesser:
+            self._refuse_guesser(guesser, request)
+        try:
+            super().initial(request, *args, **kwargs)
+        except (NotAcceptable, Throttled):
+            raise
+        except APIException:
+            if payer := self._key_throttle(request) or guesser:
+                self._charge_failure(payer, request)
+            raise
+
+    def _refuse_guesser(self, guesser: ScopeThrottle, request: Request) -> None:
+        if not guesser.allow_request(request, self):
+            # The browsable API would ask who the user is, and so look up what was not to be.
+            request.accepted_renderer = JSONRenderer()
+            request.accepted_media_type = JSONRenderer.media_type
+            self.throttled(request, guesser.wait())
+
+    def _key_throttle(self, request: Request) -> ScopeThrottle | None:
+        if getattr(request, "api_key", None) is None:
+            return None
+        return next((each for each in self._throttles if isinstance(each, KeyThrottle)), None)
+
+    def _charge_failure(self, payer: ScopeThrottle, request: Request) -> None:
+        if not payer.allow_request(request, self):
+            self.throttled(request, payer.wait())
+        payer.charge()
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        return [*self._throttles, *super().get_throttles()]
+
+    def check_throttles(self, request: Request) -> None:
+        super().check_throttles(request)  # all are asked, and the longest wait is the answer
+        for throttle in self._throttles:
+            throttle.charge()
