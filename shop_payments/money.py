@@ -113,14 +113,13 @@ def from_minor_units(amount: int, currency: str) -> Decimal:
         InvalidCurrency: see :func:`normalize_currency`.
     """
     _check_integer(amount)
-    exponent = _exponent(currency)
-    digits = display_digits(currency)
-    if amount % 10 ** (exponent - digits):
-        digits = exponent
+    exponent, digits = _exponent(currency), display_digits(currency)
+    padding = 10 ** (exponent - digits)
+    if amount % padding:
+        digits, padding = exponent, 1
     # Built from the digits: arithmetic would round to the context's 28 places.
     sign, magnitude = (1, -amount) if amount < 0 else (0, amount)
-    scaled = magnitude // 10 ** (exponent - digits)
-    return Decimal((sign, tuple(int(digit) for digit in str(scaled)), -digits))
+    return Decimal((sign, tuple(int(digit) for digit in str(magnitude // padding)), -digits))
 
 
 def format_amount(amount: int, currency: str) -> str:

@@ -21,6 +21,7 @@ from django.utils.module_loading import import_string
 from shop_payments.conf import get_config, order_model_label
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.models import Order
+from shop_payments.models.orders import OrderQuerySet
 from shop_payments.money import Money, check_minor_units, normalize_currency
 
 if TYPE_CHECKING:
@@ -127,11 +128,19 @@ class BundledOrderAdapter(OrderAdapter):
 
     serves_model = Order
 
-    def get_queryset(self) -> QuerySet[Any]:
+    def get_queryset(self) -> OrderQuerySet:
         return Order.objects.with_lines()
 
-    def list_for_user(self, user: Any) -> QuerySet[Any]:
+    def list_for_user(self, user: Any) -> OrderQuerySet:
         return Order.objects.with_lines().placed_by(user)
+
+    def find(self, order_id: object) -> Order | None:
+        pk = self.parse_id(order_id)
+        return None if pk is None else self.get_queryset().read(pk)
+
+    def find_for_user(self, order_id: object, user: Any) -> Order | None:
+        pk = self.parse_id(order_id)
+        return None if pk is None else self.list_for_user(user).read(pk)
 
     def number(self, order: Order) -> str:
         return order.number
@@ -148,7 +157,7 @@ class BundledOrderAdapter(OrderAdapter):
                 quantity=line.quantity,
                 description=line.description,
             )
-            for line in order.lines.all()
+            for line in order.all_lines
         ]
 
     def receipt_email(self, order: Order) -> str:

@@ -88,10 +88,39 @@ def test_an_order_in_no_currency_is_refused(currency):
         snapshot(OrderFactory.create(currency=currency))
 
 
-def test_a_snapshot_needs_no_query_of_its_own(order, django_assert_num_queries):
+def test_an_order_and_its_lines_are_read_in_one_statement(order, django_assert_num_queries):
+    """Two could see the old currency and the new prices of an order that is being changed."""
     adapter = get_order_adapter()
-    with django_assert_num_queries(2):
-        take_snapshot(adapter, adapter.find(order.pk))
+    for find in (adapter.find, lambda pk: adapter.find_for_user(pk, order.customer)):
+        with django_assert_num_queries(1):
+            taken = take_snapshot(adapter, find(order.pk))
+        assert taken.amount_due == Money(11200, "usd")
+
+
+def test_lines_come_in_the_order_in_which_they_were_added():
+    order = OrderFactory.create(lines=[{"name": name} for name in "cab"])
+    found = get_order_adapter().find(order.pk)
+    assert [line.name for line in get_order_adapter().line_items(found)] == [*"cab"]
+
+
+def test_an_order_without_lines_is_found():
+    order = OrderFactory.create(lines=[])
+    assert get_order_adapter().find(order.pk) == order
+    assert get_order_adapter().find_for_user(order.pk, order.customer) == order
+
+
+def test_a_narrower_list_of_orders_narrows_what_is_found(order):
+    """Of a host that derives from the bundled adapter."""
+
+    class NotToday(BundledOrderAdapter):
+        def list_for_user(self, user: Any) -> Any:
+            return super().list_for_user(user).none()
+
+        def get_queryset(self) -> Any:
+            return super().get_queryset().exclude(pk=order.pk)
+
+    assert NotToday().find_for_user(order.pk, order.customer) is None
+    assert NotToday().find(order.pk) is None
 
 
 # --- the bundled adapter ------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any, ClassVar
 
@@ -42,6 +42,23 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def with_lines(self) -> OrderQuerySet:
         """Load the lines along, in one query more."""
         return self.prefetch_related("lines")
+
+    def read(self, pk: Any) -> Order | None:
+        """Return the order of this key, if it is one of these, with its lines.
+
+        Order and lines are read in one statement, and so as they were at one moment: of an order
+        that is being changed, two statements could see the old currency and the new prices.
+        """
+        lines = list(
+            OrderLine.objects.filter(order__in=self.filter(pk=pk).order_by().values("pk"))
+            .select_related("order")
+            .order_by("pk")
+        )
+        if not lines:
+            return self.with_lines().filter(pk=pk).first()
+        order = lines[0].order
+        order.loaded_lines = tuple(lines)
+        return order
 
     def create_numbered(self, **values: Any) -> Order:
         """Create an order under a number that no other order has.
@@ -106,13 +123,21 @@ class Order(models.Model):
             ),
         ]
 
+    loaded_lines: tuple[OrderLine, ...] | None = None
+    """The lines, where :meth:`OrderQuerySet.read` has read them with the order."""
+
     def __str__(self) -> str:
         return self.number
 
     @property
+    def all_lines(self) -> Iterable[OrderLine]:
+        """The lines, oldest first; read only where they have not been read with the order."""
+        return self.lines.all() if self.loaded_lines is None else self.loaded_lines
+
+    @property
     def amount(self) -> int:
         """The total in minor units of :attr:`currency`."""
-        return sum(line.amount for line in self.lines.all())
+        return sum(line.amount for line in self.all_lines)
 
     def save_numbered(self, *, draw: Callable[[int], str] = draw_order_number) -> None:
         """Insert this order under a free number, drawing again (then longer) where one is taken.
