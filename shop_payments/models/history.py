@@ -149,4 +149,4 @@ class PaymentHistory(models.Model):
         words = str(self.get_kind_display())
         if detail := self.data.get("detail"):
             words = f"{words}: {detail}"
-        return f"{words} ({self.get_source_display()})"
+        return f"{words}, via {self.get_source_display()}"

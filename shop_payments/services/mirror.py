@@ -50,31 +50,21 @@ from shop_payments.models import (
     ReviewItem,
     StripeAttempt,
 )
-from shop_payments.money import Money, format_amount
+from shop_payments.money import Money
 from shop_payments.orders import get_order_adapter, take_snapshot
 from shop_payments.services.history import Origin, add_fact, dispatch
+from shop_payments.services.words import (
+    SUGGESTIONS,
+    describe_failure,
+    describe_misfit,
+    describe_received,
+    describe_status,
+)
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 logger = logging.getLogger("shop_payments")
-
-_SUGGESTIONS: dict[str, str] = {
-    ReviewItem.Reason.AMOUNT_MISMATCH: (
-        "Compare the order with the payment; refund the difference or collect what is missing."
-    ),
-    ReviewItem.Reason.CURRENCY_MISMATCH: "Refund the payment in Stripe and let the customer retry.",
-    ReviewItem.Reason.WRONG_MODE: (
-        "Check STRIPE_SECRET_KEY and the webhook endpoint: one is in test mode, one in live mode."
-    ),
-    ReviewItem.Reason.PAID_TWICE: "Refund this payment in Stripe; the order keeps the first one.",
-    ReviewItem.Reason.ORDER_NOT_PAYABLE: (
-        "Refund the payment in Stripe, or take the order up again."
-    ),
-    ReviewItem.Reason.INTENT_MISSING: (
-        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment."
-    ),
-}
 
 
 @dataclass
@@ -373,9 +363,8 @@ def _note_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[_Fact
     row.last_error_key = error.key[:255]
     row.last_error_code = error.code[:255]
     row.last_decline_code = error.decline_code[:255]
-    code = row.last_decline_code or row.last_error_code
     data = {
-        "detail": f"{error.message} ({code})" if error.message else code,
+        "detail": describe_failure(error),
         "code": row.last_error_code,
         "decline_code": row.last_decline_code,
     }
@@ -396,18 +385,16 @@ def _conclude(
         kind = _STATUS_FACTS.get(row.status)
         if kind is None and is_new:
             return []
-        return [(kind or FactKind.STATUS_CHANGED, {"detail": row.status})]
+        return [(kind or FactKind.STATUS_CHANGED, {"detail": describe_status(row.status)})]
     claim = _claim(locked)
     proof = Proof(
         amount_received=intent.amount_received, currency=intent.currency, livemode=intent.livemode
     )
     row.verdict = judge(proof, claim)
-    received = f"{format_amount(row.amount_received, row.currency)} {row.currency.upper()}"
     figures = {"amount_received": row.amount_received, "currency": row.currency}
     if row.verdict == Verdict.ACCEPTED:
-        return [(FactKind.ORDER_PAID, {"detail": f"{received} by {row.stripe_id}", **figures})]
-    due = str(claim.amount_due) if claim.amount_due else "an amount that cannot be paid"
-    detail = f"{received} received by {row.stripe_id}, {due} due"
+        return [(FactKind.ORDER_PAID, {"detail": describe_received(row), **figures})]
+    detail = describe_misfit(row, claim, paid_by=locked.accepted_intent)
     return [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": str(row.verdict), **figures})]
 
 
@@ -454,7 +441,7 @@ def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]
         defaults={
             "order_payment": locked.payment,
             "detail": data["detail"][:500],
-            "suggested_action": _SUGGESTIONS[reason],
+            "suggested_action": SUGGESTIONS[reason],
             "data": data,
         },
     )

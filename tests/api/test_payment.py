@@ -169,7 +169,8 @@ class TestMoneyThatDoesNotFit:
         assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
         assert self.is_in_review("amount_mismatch")
         assert str(ReviewItem.objects.get()) == (
-            f"the amount differs from what is due: 0.50 USD received by {intent_id}, 112.00 USD due"
+            "the amount differs from what is due: "
+            f"0.50 USD received with {intent_id}, but 112.00 USD was due"
         )
         assert paid_signals == []
 

@@ -325,7 +325,7 @@ def test_a_declined_card_leaves_the_intent_to_be_tried_again(storefront, order, 
     fact = PaymentHistory.objects.get(kind="payment_failed")
     assert fact.data["decline_code"] == "insufficient_funds"
     assert fact.sentence == (
-        "payment failed: Your card has insufficient funds. (insufficient_funds) (webhook)"
+        'payment failed: "Your card has insufficient funds." (insufficient_funds), via webhook'
     )
 
 

@@ -1,0 +1,77 @@
+"""What staff read of a payment: the end of a history line, what does not fit, and what to do.
+
+A status of Stripe's keeps its name, so that it can be looked up, and says beside it what it means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shop_payments.lifecycle import Claim, IntentStatus, Verdict
+from shop_payments.models import PaymentIntent, ReviewItem
+from shop_payments.money import format_amount
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import LastPaymentError
+
+SUGGESTIONS: dict[str, str] = {
+    ReviewItem.Reason.AMOUNT_MISMATCH: (
+        "Compare the order with the payment; refund the difference or collect what is missing."
+    ),
+    ReviewItem.Reason.CURRENCY_MISMATCH: "Refund the payment in Stripe and let the customer retry.",
+    ReviewItem.Reason.WRONG_MODE: (
+        "Check STRIPE_SECRET_KEY and the webhook endpoint: one is in test mode, one in live mode."
+    ),
+    ReviewItem.Reason.PAID_TWICE: "Refund this payment in Stripe; the order keeps the first one.",
+    ReviewItem.Reason.ORDER_NOT_PAYABLE: (
+        "Refund the payment in Stripe, or take the order up again."
+    ),
+    ReviewItem.Reason.INTENT_MISSING: (
+        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment."
+    ),
+}
+"""What a person may do, by the reason of the review."""
+
+_STATUSES: dict[str, str] = {
+    IntentStatus.REQUIRES_PAYMENT_METHOD: "the customer may try again, or with another card",
+    IntentStatus.REQUIRES_CONFIRMATION: "a card is there, and the customer has yet to confirm",
+    IntentStatus.REQUIRES_ACTION: "the customer's bank asks them to approve the payment",
+    IntentStatus.PROCESSING: "the bank is at it, which may take days",
+    IntentStatus.REQUIRES_CAPTURE: "the money is reserved and waits for capture",
+    IntentStatus.CANCELED: "no money will come of this payment intent",
+}
+
+
+def describe_status(status: str) -> str:
+    """Name a status and say what it means, as far as it is known."""
+    meaning = _STATUSES.get(status)
+    return f"{status} ({meaning})" if meaning else status
+
+
+def describe_failure(error: LastPaymentError) -> str:
+    """Quote Stripe's words, which are meant for the customer, and name the reason's code."""
+    code = error.decline_code or error.code
+    return f'"{error.message}" ({code})' if error.message else code
+
+
+def describe_received(intent: PaymentIntent) -> str:
+    """Say how much has come, and with which payment intent."""
+    received = format_amount(intent.amount_received, intent.currency)
+    return f"{received} {intent.currency.upper()} received with {intent.stripe_id}"
+
+
+def describe_misfit(intent: PaymentIntent, claim: Claim, *, paid_by: PaymentIntent | None) -> str:
+    """Say why money that has come does not pay its order.
+
+    ``paid_by`` is the intent that had paid the order before.
+    """
+    due = str(claim.amount_due) if claim.amount_due else "an amount that cannot be paid"
+    mode, other = ("live", "test") if intent.livemode else ("test", "live")
+    reasons = {
+        Verdict.WRONG_MODE: f"in {mode} mode, but the key in use is for {other} mode",
+        Verdict.PAID_TWICE: f"but {paid_by.stripe_id if paid_by else 'another'} had paid the order",
+        Verdict.ORDER_NOT_PAYABLE: "but the order was cancelled, empty or free by then",
+    }
+    because = reasons.get(Verdict(intent.verdict), f"but {due} was due")
+    comma = "" if intent.verdict == Verdict.WRONG_MODE else ","
+    return f"{describe_received(intent)}{comma} {because}"
