@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,6 +132,7 @@ DUES = {
     "more": Money(11201, "usd"),
     "less": Money(11199, "usd"),
     "other currency": Money(11200, "eur"),
+    "another currency": Money(11200, "zar"),
     "other amount and currency": Money(1, "eur"),
     "nothing": Money(0, "usd"),
     "unpayable": None,
@@ -140,6 +142,7 @@ VERDICT_OF_DUE = {
     "more": "amount_mismatch",
     "less": "amount_mismatch",
     "other currency": "currency_mismatch",
+    "another currency": "currency_mismatch",
     "other amount and currency": "currency_mismatch",
     "nothing": "amount_mismatch",
     "unpayable": "amount_mismatch",
@@ -181,6 +184,18 @@ def test_what_is_judged_does_not_change():
     for frozen in (proof, claim, fact("succeeded")):
         with pytest.raises(FrozenInstanceError):
             frozen.livemode = True  # type: ignore[misc]
+
+
+def test_what_is_judged_is_named():
+    """Four booleans and sums in a row would be mixed up one day."""
+    in_a_row: dict[Any, tuple[Any, ...]] = {
+        Proof: (11200, "usd", False),
+        Claim: (DUE, False, True, False),
+        IntentFacts: ("succeeded", "accepted"),
+    }
+    for build, values in in_a_row.items():
+        with pytest.raises(TypeError, match="positional"):
+            build(*values)
 
 
 facts = st.builds(IntentFacts, status=statuses, verdict=st.sampled_from([*Verdict, "new_verdict"]))

@@ -61,6 +61,8 @@ PAIRS = [
     ("usd", "0.01", 1),
     ("usd", "0.00", 0),
     ("usd", "1.10", 110),
+    ("usd", "100.00", 10000),
+    ("kwd", "1000.000", 1000000),
     ("eur", "19.99", 1999),
     ("huf", "10.45", 1045),
     ("twd", "800.45", 80045),
@@ -113,6 +115,7 @@ def test_a_decimal_is_converted_exactly_or_refused(amount_decimal, currency):
 
 @given(st.integers(-MAX_AMOUNT, MAX_AMOUNT), currencies)
 @example(-11250, "usd")
+@example(-1, "jpy")
 @example(50050, "isk")
 @example(5121, "kwd")
 def test_any_integer_is_shown_as_it_is(amount, currency):
