@@ -96,11 +96,12 @@ class IdempotencyKeys:
         return _with_headers(outcome.response, key, claim.request_id)
 
     def _forget_old(self, now: float) -> None:
-        old = [
-            key
-            for key, claim in self._claims.items()
-            if claim.response is not None and now - claim.claimed_at >= KEPT_SECONDS
-        ]
+        old = []
+        for key, claim in self._claims.items():  # the oldest first
+            if now - claim.claimed_at < KEPT_SECONDS:
+                break
+            if claim.response is not None:
+                old.append(key)
         for key in old:
             del self._claims[key]
 
