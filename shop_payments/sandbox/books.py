@@ -44,7 +44,7 @@ class Books:
     cards: dict[str, Card] = field(default_factory=dict)
     """How the card behind a payment method behaves, by the id of the payment method."""
     events: dict[str, Object] = field(default_factory=dict)
-    webhook_endpoints: list[WebhookEndpoint] = field(default_factory=list)
+    webhook_endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
     """Those still to come; a delivery that arrived is forgotten."""
     lost_deliveries: list[Delivery] = field(default_factory=list)

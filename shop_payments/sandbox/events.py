@@ -6,15 +6,20 @@ See: https://docs.stripe.com/api/events (checked 2026-11)
 from __future__ import annotations
 
 import copy
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Mapping
+from typing import Any
 
 from . import webhooks
 from .books import Books, Object
 from .errors import InvalidRequest, ResourceMissing
-from .params import EXPAND, PAGINATION, Param, list_of, text, uncovered
+from .params import EXPAND, PAGINATION, Param, boolean, list_of, text
 from .protocol import Call, Cause, Route, paginate
 from .resources import Resource
 from .versions import DEFAULT_VERSION
+
+KEPT_SECONDS = 30 * 24 * 60 * 60
+"""How long Stripe lists and retrieves an event."""
 
 
 def emit(books: Books, event_type: str, subject: Object, cause: Cause) -> None:
@@ -37,22 +42,40 @@ def emit(books: Books, event_type: str, subject: Object, cause: Cause) -> None:
 def retrieve(call: Call) -> Object:
     """GET /v1/events/{id}."""
     event = call.books.events.get(call.object_id)
-    if event is None:
+    if event is None or not _is_kept(call, event):
         raise ResourceMissing("event", call.object_id, param="id", status=404)
     return event
 
 
 def list_all(call: Call) -> Object:
-    """GET /v1/events. Unlike Stripe's, the sandbox's events do not vanish after 30 days."""
-    if "type" in call.params and "types" in call.params:
+    """GET /v1/events."""
+    params = call.params
+    if "type" in params and "types" in params:
         raise InvalidRequest("You may only specify one of these parameters: type, types.")
-    patterns = call.params.get("types") or [call.params.get("type", "*")]
     wanted = [
         event
         for event in call.books.events.values()
-        if any(fnmatchcase(event["type"], pattern) for pattern in patterns)
+        if _is_kept(call, event) and _is_wanted(event, params)
     ]
-    return paginate(wanted, call.params, url="/v1/events", kind="event")
+    return paginate(wanted, params, url="/v1/events", kind="event")
+
+
+def _is_kept(call: Call, event: Object) -> bool:
+    return bool(event["created"] > call.books.now() - KEPT_SECONDS)
+
+
+def _is_wanted(event: Object, params: Mapping[str, Any]) -> bool:
+    if "type" in params and not _matches(params["type"], event["type"]):
+        return False
+    if "types" in params and event["type"] not in params["types"]:
+        return False
+    delivered = event["pending_webhooks"] == 0
+    return bool(params.get("delivery_success", delivered) == delivered)
+
+
+def _matches(pattern: str, event_type: str) -> bool:
+    """Tell whether a type is the one named, or of the group that a `*` stands for."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), event_type) is not None
 
 
 RESOURCE = Resource(kind="event", stored=lambda books: books.events, expandable={})
@@ -69,7 +92,7 @@ ROUTES = (
             **EXPAND,
             "type": Param(parse=text()),
             "types": Param(parse=list_of(text(), at_most=20)),
-            **uncovered("delivery_success"),
+            "delivery_success": Param(parse=boolean),
         },
     ),
     Route(method="GET", path="/v1/events/{id}", handler=retrieve, schema=EXPAND, returns="event"),

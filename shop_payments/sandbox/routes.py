@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from . import events, payment_intents, payment_methods
+from . import events, payment_intents, payment_methods, webhook_endpoints
 from .errors import InvalidRequest, NotCovered
 from .protocol import Route
 from .resources import Resources
 
-ROUTES: tuple[Route, ...] = (*payment_intents.ROUTES, *events.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *payment_intents.ROUTES,
+    *events.ROUTES,
+    *webhook_endpoints.ROUTES,
+)
 
 RESOURCES: Resources = {
-    module.RESOURCE.kind: module.RESOURCE for module in (payment_intents, payment_methods, events)
+    module.RESOURCE.kind: module.RESOURCE
+    for module in (payment_intents, payment_methods, events, webhook_endpoints)
 }
 
 _RESOURCES = """
@@ -23,7 +28,7 @@ payment_attempt_records payment_links payment_method_configurations payment_meth
 payment_methods payment_records payouts plans prices products promotion_codes quotes radar refunds
 reporting reviews setup_attempts setup_intents shipping_rates sigma sources subscription_items
 subscription_schedules subscriptions tax tax_codes tax_ids tax_rates terminal test_helpers tokens
-topups transfers treasury webhook_endpoints
+topups transfers treasury
 """
 _PAYMENT_INTENT_OPERATIONS = """
 amount_details_line_items apply_customer_balance capture increment_authorization

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from . import payment_intent_moves, webhooks
+from . import payment_intent_moves, webhook_endpoints, webhooks
 from .api import Exchange, LoggedRequest, StripeApi
 from .books import Books, Object
 from .faults import Fault, Faults
@@ -134,9 +134,14 @@ class Sandbox:
     # Webhooks
 
     def add_webhook(
-        self, url: str, secret: str, *, deliver: Deliver | None = None
+        self,
+        url: str,
+        secret: str,
+        *,
+        deliver: Deliver | None = None,
+        enabled_events: Collection[str] = ("*",),
     ) -> WebhookEndpoint:
-        """Send every event from now on to `url`, signed with `secret` (`whsec_…`).
+        """Send events from now on to `url`, signed with `secret` (`whsec_…`).
 
         `deliver` takes URL, body and headers and returns the HTTP status; without it events are
         posted over HTTP, to this machine only.
@@ -146,15 +151,30 @@ class Sandbox:
         """
         if deliver is None:
             check_loopback(url)
-        endpoint = WebhookEndpoint(
-            id=self._books.new_id("we"),
-            url=url,
-            secret=secret,
-            deliver=deliver or webhooks.post_to_loopback,
-        )
         with self._books.lock:
-            self._books.webhook_endpoints.append(endpoint)
-        return endpoint
+            return webhook_endpoints.add(
+                self._books,
+                {"url": url, "enabled_events": list(enabled_events)},
+                secret=secret,
+                deliver=deliver or webhooks.post_to_loopback,
+            )
+
+    def roll_webhook_secret(
+        self, endpoint_id: str, secret: str | None = None, *, expires_in: float = 0.0
+    ) -> str:
+        """Give an endpoint a new secret, or `secret`, and return it.
+
+        The old one goes on signing for `expires_in` seconds of the sandbox's clock; with Stripe
+        that is up to a day.
+
+        Raises:
+            ValueError: for more than a day, or less than nothing.
+            StripeError: if there is no such endpoint.
+        """
+        with self._books.lock:
+            return webhook_endpoints.roll_secret(
+                self._books, endpoint_id, secret, expires_in=expires_in
+            )
 
     def remove_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Send nothing more to the endpoint, not even what waits for it."""

@@ -1,4 +1,4 @@
-"""Webhook endpoints: signed delivery, and again until the endpoint says 2xx.
+"""Webhooks: signed delivery, and again until the endpoint says 2xx.
 
 See: https://docs.stripe.com/webhooks (checked 2026-11)
 """
@@ -10,7 +10,7 @@ import hmac
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .books import Books, Object
@@ -25,14 +25,49 @@ GIVE_UP_AFTER_SECONDS = 3 * 24 * 60 * 60
 TIMEOUT_SECONDS = 10.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class SigningSecret:
+    """What signs an endpoint's deliveries: the newest without end, older ones for a while."""
+
+    value: str = field(repr=False)
+    expires_at: float | None = None
+
+
 @dataclass(eq=False, kw_only=True)
 class WebhookEndpoint:
-    """Where events go."""
+    """Where events go: Stripe's object, and what of it no answer shows."""
 
-    id: str
-    url: str
-    secret: str = field(repr=False)
+    object: Object
+    secrets: list[SigningSecret] = field(repr=False)
+    """The newest first."""
     deliver: Deliver = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Stripe's id, `we_…`."""
+        return str(self.object["id"])
+
+    @property
+    def url(self) -> str:
+        """Where events are posted."""
+        return str(self.object["url"])
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is delivered at all."""
+        return bool(self.object["status"] == "enabled")
+
+    def wants(self, event_type: str) -> bool:
+        """Tell whether events of the type go there."""
+        return self.enabled and not {"*", event_type}.isdisjoint(self.object["enabled_events"])
+
+    def secrets_at(self, now: float) -> list[str]:
+        """Return the secrets that sign a delivery at that time."""
+        return [
+            secret.value
+            for secret in self.secrets
+            if secret.expires_at is None or now < secret.expires_at
+        ]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -74,23 +109,24 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 def enqueue(books: Books, event: Object) -> None:
-    """Line an event up for every endpoint there is now."""
+    """Line an event up for every endpoint that wants it now."""
     now = books.clock()
-    for endpoint in books.webhook_endpoints:
-        books.deliveries.append(
-            Delivery(
-                event_id=event["id"],
-                endpoint=endpoint,
-                due_at=now,
-                give_up_at=now + GIVE_UP_AFTER_SECONDS,
+    for endpoint in books.webhook_endpoints.values():
+        if endpoint.wants(event["type"]):
+            books.deliveries.append(
+                Delivery(
+                    event_id=event["id"],
+                    endpoint=endpoint,
+                    due_at=now,
+                    give_up_at=now + GIVE_UP_AFTER_SECONDS,
+                )
             )
-        )
-        event["pending_webhooks"] += 1
+            event["pending_webhooks"] += 1
 
 
 def remove(books: Books, endpoint: WebhookEndpoint) -> None:
     """Forget the endpoint and what it has not received."""
-    books.webhook_endpoints.remove(endpoint)
+    del books.webhook_endpoints[endpoint.id]
     for delivery in [each for each in books.deliveries if each.endpoint is endpoint]:
         books.deliveries.remove(delivery)
         books.events[delivery.event_id]["pending_webhooks"] -= 1
@@ -106,21 +142,32 @@ def deliver_due(books: Books) -> int:
 
 
 def _take_due(books: Books) -> Delivery | None:
+    """Return the delivery that has been due for longest, and mark it as being on its way."""
     with books.lock:
         now = books.clock()
-        for delivery in books.deliveries:
-            if delivery.due_at <= now and not delivery.in_flight:
+        due = [each for each in books.deliveries if each.due_at <= now and not each.in_flight]
+        for delivery in sorted(due, key=lambda each: each.due_at):
+            if delivery.endpoint.enabled:
                 delivery.in_flight = True
                 return delivery
+            _give_up(books, delivery)  # disabled when its time came: Stripe tries no more
     return None
 
 
+def _give_up(books: Books, delivery: Delivery) -> None:
+    books.deliveries.remove(delivery)
+    books.lost_deliveries.append(delivery)
+
+
 def _attempt(books: Books, delivery: Delivery) -> None:
+    endpoint = delivery.endpoint
     with books.lock:
-        body = json.dumps(books.events[delivery.event_id], indent=2, ensure_ascii=False).encode()
-        headers = _headers(body, delivery.endpoint.secret, books.now())
+        event = books.events[delivery.event_id]
+        version = endpoint.object["api_version"] or event["api_version"]
+        body = json.dumps({**event, "api_version": version}, indent=2, ensure_ascii=False).encode()
+        headers = _headers(body, endpoint.secrets_at(books.clock()), books.now())
     try:
-        status = delivery.endpoint.deliver(delivery.endpoint.url, body, headers)
+        status = endpoint.deliver(endpoint.url, body, headers)
     except Exception:  # whatever the receiver does, Stripe goes on and tries again
         status = None
     with books.lock:
@@ -138,8 +185,7 @@ def _record(books: Books, delivery: Delivery, status: int | None) -> None:
         books.deliveries.remove(delivery)
         books.events[delivery.event_id]["pending_webhooks"] -= 1
     elif delivery.due_at > delivery.give_up_at:
-        books.deliveries.remove(delivery)
-        books.lost_deliveries.append(delivery)
+        _give_up(books, delivery)
 
 
 def _delay(attempts: int) -> float:
@@ -147,12 +193,15 @@ def _delay(attempts: int) -> float:
     return min(FIRST_DELAY_SECONDS * (1 << min(attempts - 1, 16)), LONGEST_DELAY_SECONDS)
 
 
-def _headers(body: bytes, secret: str, timestamp: int) -> dict[str, str]:
-    signature = hmac.new(secret.encode(), b"%d." % timestamp + body, hashlib.sha256).hexdigest()
+def _headers(body: bytes, secrets: Sequence[str], timestamp: int) -> dict[str, str]:
+    signed = b"%d." % timestamp + body
+    signatures = [
+        f",v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}" for secret in secrets
+    ]
     return {
         "Accept": "*/*; q=0.5, application/xml",
         "Cache-Control": "no-cache",
         "Content-Type": "application/json; charset=utf-8",
-        "Stripe-Signature": f"t={timestamp},v1={signature}",
+        "Stripe-Signature": f"t={timestamp}{''.join(signatures)}",
         "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
     }

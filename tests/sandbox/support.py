@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
@@ -116,3 +116,34 @@ class InProcessHTTPClient(stripe.HTTPClient):
 
     def close(self) -> None:
         pass
+
+
+@dataclass
+class Receiver:
+    """A webhook's end: keeps what it is sent and answers as told; an exception is raised."""
+
+    answer: int | Exception = 200
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+    def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> int:
+        self.bodies.append(body)
+        self.headers.append(headers)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    @property
+    def types(self) -> list[str]:
+        """The types of the events, without what they have in common."""
+        return [json.loads(body)["type"].removeprefix("payment_intent.") for body in self.bodies]
+
+
+@dataclass
+class HTTPReceiver:
+    """What a web server was posted that answers by the path: /200, /500, /redirect."""
+
+    url: str
+    paths: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)

@@ -136,6 +136,10 @@ def test_an_unknown_event_is_404(api: Api) -> None:
         ({"type": "payment_intent.succeeded"}, ["succeeded"]),
         ({"type": "payment_intent.*"}, ["succeeded", "payment_failed", "created"]),
         ({"type": "charge.*"}, []),
+        ({"type": "*.created"}, ["created"]),
+        ({"type": "payment_intent.[a-z]*"}, []),
+        ({"type": "payment_intent"}, []),
+        ({"types[]": "payment_intent.*"}, []),
         (
             {"types[0]": "payment_intent.created", "types[1]": "payment_intent.succeeded"},
             ["succeeded", "created"],
@@ -162,3 +166,43 @@ def test_what_events_gives_is_a_copy(api: Api, sandbox: Sandbox) -> None:
     sandbox.events[0]["data"]["object"]["amount"] = 1
 
     assert sandbox.events[0]["data"]["object"]["amount"] == 11200
+
+
+def test_type_and_types_exclude_each_other(api: Api) -> None:
+    answer = api.get("/v1/events", {"type": "charge.*", "types[]": "payment_intent.created"})
+
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+    assert "type, types" in answer.error["message"]
+
+
+def test_events_are_listed_by_the_success_of_their_delivery(api: Api, sandbox: Sandbox) -> None:
+    intent_id = api.create()["id"]
+    answers = [200, 500]
+    sandbox.add_webhook("http://127.0.0.1:9/", "whsec_x", deliver=lambda *_: answers.pop(0))
+    api.confirm(intent_id, "pm_card_chargeDeclined")
+    api.confirm(intent_id, "pm_card_visa")
+    sandbox.deliver_due()
+
+    delivered = api.get("/v1/events", {"delivery_success": "true"})
+    not_delivered = api.get("/v1/events", {"delivery_success": "false"})
+
+    assert [event["type"] for event in delivered["data"]] == [
+        "payment_intent.payment_failed",
+        "payment_intent.created",
+    ]
+    assert [event["type"] for event in not_delivered["data"]] == ["payment_intent.succeeded"]
+
+
+def test_stripe_forgets_an_event_after_thirty_days(
+    api: Api, sandbox: Sandbox, clock: Clock
+) -> None:
+    api.create()
+    (event,) = sandbox.events
+    clock.advance(30 * 24 * 60 * 60 - 1)
+    assert api.get(f"/v1/events/{event['id']}").status == 200
+
+    clock.advance(1)
+
+    assert api.get(f"/v1/events/{event['id']}").status == 404
+    assert api.get("/v1/events")["data"] == []
+    assert sandbox.events == [event]

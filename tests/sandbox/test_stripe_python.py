@@ -21,14 +21,17 @@ from stripe.params import (
     _payment_intent_retrieve_params,
     _payment_intent_update_params,
     _webhook_endpoint_create_params,
+    _webhook_endpoint_list_params,
+    _webhook_endpoint_update_params,
 )
 
 from shop_payments import sandbox as sandbox_package
-from shop_payments.sandbox import Fault, Sandbox, events, payment_intents
+from shop_payments.sandbox import Fault, Sandbox, events, payment_intents, webhook_endpoints
+from shop_payments.sandbox.event_types import EVENT_TYPES
 from shop_payments.sandbox.params import Schema
-from shop_payments.sandbox.routes import RESOURCES, ROUTES
+from shop_payments.sandbox.routes import RESOURCES, ROUTES, UNCOVERED_RESOURCES
 from shop_payments.sandbox.versions import DEFAULT_VERSION, VERSIONS
-from tests.sandbox.support import INTENTS, KEY, Api, InProcessHTTPClient
+from tests.sandbox.support import KEY, Api, InProcessHTTPClient
 
 EVENT_LIST = next(route.schema for route in events.ROUTES if route.path == "/v1/events")
 NO_LONGER_IN_THE_SDK = {"payment_method_types"}
@@ -84,9 +87,18 @@ def test_the_client_speaks_the_version_of_the_sandbox() -> None:
 
 
 def test_the_versions_are_those_of_the_sdk() -> None:
-    source = Path(inspect.getfile(_webhook_endpoint_create_params)).read_text()
+    assert literals(_webhook_endpoint_create_params, r"\d{4}-\d\d-\d\d.*") == VERSIONS
 
-    assert set(re.findall(r'"(\d{4}-\d\d-\d\d[^"]*)"', source)) == VERSIONS
+
+def test_the_types_of_events_are_those_of_the_sdk() -> None:
+    assert literals(_webhook_endpoint_create_params, r"[a-z]\w*\.[\w.]+") == EVENT_TYPES
+
+
+def literals(module: ModuleType, pattern: str) -> set[str]:
+    """Return the strings in a module's annotations that the pattern matches whole."""
+    tree = ast.parse(Path(inspect.getfile(module)).read_text())
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {text for text in strings if isinstance(text, str) and re.fullmatch(pattern, text)}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +111,9 @@ def test_the_versions_are_those_of_the_sdk() -> None:
         (payment_intents.RETRIEVE, _payment_intent_retrieve_params),
         (payment_intents.LIST, _payment_intent_list_params),
         (EVENT_LIST, _event_list_params),
+        (webhook_endpoints.CREATE, _webhook_endpoint_create_params),
+        (webhook_endpoints.UPDATE, _webhook_endpoint_update_params),
+        (webhook_endpoints.LIST, _webhook_endpoint_list_params),
     ],
 )
 def test_every_parameter_of_stripes_is_known_and_no_other(
@@ -166,13 +181,23 @@ def test_the_keys_that_a_browser_sees_are_stripes(kind: str) -> None:
     assert names <= declared_keys(stripe_class)
 
 
+def test_the_keys_of_a_webhook_endpoint_are_stripes(client: stripe.StripeClient) -> None:
+    endpoint = client.v1.webhook_endpoints.create(
+        {"url": "http://127.0.0.1:8000/webhooks", "enabled_events": ["payment_intent.succeeded"]}
+    )
+
+    assert set(endpoint.to_dict()) <= declared_keys(stripe.WebhookEndpoint)
+    assert endpoint.secret
+    assert client.v1.webhook_endpoints.delete(endpoint.id).deleted is True
+
+
 def declared_keys(stripe_class: type) -> set[str]:
     return set(inspect.get_annotations(stripe_class))
 
 
 def test_every_route_is_addressed_in_one_way() -> None:
-    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES) == 8
-    assert all(route.path.startswith((INTENTS, "/v1/events")) for route in ROUTES)
+    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
+    assert {route.path.split("/")[2] for route in ROUTES}.isdisjoint(UNCOVERED_RESOURCES)
 
 
 def test_the_sandbox_imports_the_standard_library_only() -> None:

@@ -2,35 +2,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import stripe
 
 from shop_payments.sandbox import Sandbox
-from tests.sandbox.support import Api, Clock
+from tests.sandbox.support import Api, Clock, HTTPReceiver, Receiver
 
 SECRET = "whsec_test"
 URL = "http://127.0.0.1:9/webhooks"
 DAY = 24 * 60 * 60
-
-
-@dataclass
-class Receiver:
-    """Keeps what it is sent and answers as told; an exception is raised."""
-
-    answer: int | Exception = 200
-    bodies: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-
-    def __call__(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        self.bodies.append(body)
-        self.headers.append(headers)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
 
 
 @pytest.fixture
@@ -248,41 +229,6 @@ def test_it_delivers_to_this_machine_only(sandbox: Sandbox, url: str) -> None:
 
 def test_an_endpoint_does_not_show_its_secret(sandbox: Sandbox) -> None:
     assert SECRET not in repr(sandbox.add_webhook(URL, SECRET))
-
-
-@dataclass
-class HTTPReceiver:
-    """A web server that answers POSTs by their path: /200, /500, /redirect."""
-
-    url: str
-    paths: list[str]
-
-
-@pytest.fixture
-def http_receiver() -> Iterator[HTTPReceiver]:
-    paths: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            paths.append(self.path)
-            self.send_response(302 if self.path == "/redirect" else int(self.path[1:]))
-            self.send_header("Location", "/200")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_GET = do_POST
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield HTTPReceiver(f"http://127.0.0.1:{server.server_port}", paths)
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 @pytest.mark.parametrize(
