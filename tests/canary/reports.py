@@ -1,0 +1,150 @@
+"""Tracebacks with the variables of their frames, as error reporters show them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import stripe as stripe_sdk
+from django.test import override_settings
+from django.views.debug import ExceptionReporter
+
+import shop_payments
+from shop_payments.secrecy import Secret, sealed
+from tests.canary.detector import Canary
+
+
+def reports_of(canary: Canary) -> None:
+    """Look at what Django's error page, and its e-mail, would show of each logged exception."""
+    for record in distinct_failures(canary.trap.records):
+        with logging_off():
+            report(canary, record.exc_info, request=getattr(record, "request", None))
+
+
+def report(canary: Canary, exc_info: Any, *, request: Any = None) -> None:
+    for debug in (True, False):
+        with override_settings(DEBUG=debug):
+            reporter = ExceptionReporter(request, *exc_info)
+            shown = {
+                "text": reporter.get_traceback_text(),
+                "page": reporter.get_traceback_html(),
+            }
+        frames = reporter.get_traceback_data()["frames"]
+        # The host's own authentication has the customer's token in its hands, and so may show it.
+        allowed = {"the customer's token": ""} if in_host_authentication(frames) else {}
+        culprits = {
+            f"{frame['function']}.{name}"
+            for frame in frames
+            for name, value in frame.get("vars", ())
+            if canary.find(value, allowed=allowed)
+        }
+        for kind, text in shown.items():
+            where = f"the {kind} with DEBUG={debug}, variables {sorted(culprits)}"
+            canary.look_at(where, text, allowed=allowed)
+
+
+def distinct_failures(records: list[logging.LogRecord]) -> list[logging.LogRecord]:
+    """One record for each way through the code that an exception took."""
+    distinct: dict[Any, logging.LogRecord] = {}
+    for record in records:
+        if record.levelno >= logging.WARNING and record.exc_info and record.exc_info[0]:
+            kind, _error, trace = record.exc_info
+            way = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
+            distinct[kind, *way] = record
+    return list(distinct.values())
+
+
+def in_host_authentication(frames: list[Any]) -> bool:
+    return any(frame["function"] == "authenticate_credentials" for frame in frames)
+
+
+@contextmanager
+def logging_off() -> Iterator[None]:
+    """The templates of the reports log what they do not find in themselves."""
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+SEAL = sealed(lambda: None).__code__
+"""The frame of every sealed function's wrapper."""
+
+
+class FrameAudit:
+    """Looks at the variables of the app's functions whenever one of them calls something.
+
+    An exception could come out of that call, and an error reporter shows these variables. But for
+    what is sealed: no exception brings those frames to light. There, the database must not be
+    asked, nor the host.
+    """
+
+    def __init__(self, canary: Canary) -> None:
+        self._canary = canary
+        self._home = str(Path(shop_payments.__file__).parent)
+        self.found: set[str] = set()
+        self.seen: set[str] = set()
+        self.sealed: set[str] = set()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        sys.setprofile(self._profile)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+
+    def _profile(self, callee: FrameType, event: str, argument: object) -> None:
+        if event != "call" or callee.f_back is None:
+            return
+        if callee.f_back.f_code.co_filename.startswith(self._home):
+            sys.setprofile(None)
+            try:
+                self._look(callee.f_back, callee)
+            finally:
+                sys.setprofile(self._profile)
+
+    def _look(self, frame: FrameType, callee: FrameType) -> None:
+        path = Path(frame.f_code.co_filename)
+        if path.parent.name == "sandbox":  # a Stripe of its own, where the secrets come from
+            return
+        where = f"{path.name}: {frame.f_code.co_qualname}"
+        if is_sealed(frame):
+            self.sealed.add(where)
+            if re.search("/django/(db|template)/|/tests/", callee.f_code.co_filename):
+                self.found.add(f"{where} calls {callee.f_code.co_filename}")
+            return
+        self.seen.add(path.name)
+        for name, value in frame.f_locals.items():
+            if self._canary.find(shown(value)):
+                self.found.add(f"{where}.{name}")
+
+
+def is_sealed(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code is SEAL:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def shown(value: object) -> str:
+    """The repr of what is surely not lazy: a queryset would ask the database."""
+    if isinstance(value, (str, bytes, dict, list, tuple, set, Secret)):
+        if isinstance(value, dict):
+            return " ".join(f"{key!r} {shown(item)}" for key, item in list(value.items())[:200])
+        if isinstance(value, (list, tuple, set)):
+            return " ".join(map(shown, list(value)[:50]))
+        return repr(value)
+    if isinstance(value, stripe_sdk.StripeObject) or dataclasses.is_dataclass(value):
+        return repr(value)
+    return ""

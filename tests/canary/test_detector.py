@@ -1,0 +1,79 @@
+"""The canary can find something: the tests of the tests."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from django.test import Client
+
+from shop_payments import signals
+from shop_payments.gateway import get_gateway
+from shop_payments.models import (
+    OrderPayment,
+    PaymentHistory,
+)
+from tests.canary.detector import BITE, STRIPE_KEY
+from tests.canary.reports import reports_of
+from tests.canary.scene import run_the_flow
+from tests.support import BASE
+
+
+@pytest.mark.parametrize("logger", ["tests.careless", "stripe_clone", "urllib3"])
+def test_a_planted_leak_is_found(scene, canary, logger):
+    def careless(*, payment_intent, **kwargs):
+        fetched = get_gateway().retrieve_payment_intent(payment_intent.stripe_id)
+        logging.getLogger(logger).debug("to ship: %s", {"s": fetched.client_secret.reveal()})
+
+    signals.order_paid.connect(careless)
+    try:
+        run_the_flow(scene)
+    finally:
+        signals.order_paid.disconnect(careless)
+
+    canary.look_at_the_rest()
+
+    assert [leak for leak in canary.leaks if f"the log: {logger}: to ship" in leak]
+
+
+@pytest.mark.parametrize("half", [slice(BITE), slice(-BITE, None)])
+def test_half_of_a_secret_in_a_row_is_found(scene, canary, half):
+    scene.ask()
+    (secret,) = canary.client_secrets().values()
+    PaymentHistory.objects.create(
+        order_payment=OrderPayment.objects.get(), kind="intent_created", actor=secret[half]
+    )
+
+    canary.look_at_the_rest()
+
+    assert any("shop_payments_paymenthistory.actor" in leak for leak in canary.leaks)
+
+
+def test_an_answer_to_somebody_else_is_found(scene, canary):
+    scene.ask()
+    first = scene.order
+    scene.new_order()
+    response = scene.ask()
+
+    canary.look_at_answer("POST", f"{BASE}/orders/{first.pk}/payment", response)
+    canary.look_at_answer("GET", f"{BASE}/orders/{scene.order.pk}/payment", response)
+
+    assert len(canary.leaks) == 2
+
+
+def test_secrets_in_sessions_and_traceback_variables_are_found(scene, canary):
+    client = Client()
+    session = client.session
+    session["key"] = STRIPE_KEY
+    session.save()
+    try:
+        secret = STRIPE_KEY
+        raise RuntimeError(len(secret))
+    except RuntimeError:
+        logging.getLogger("django.request").exception("oops")
+
+    canary.look_at_the_rest()
+    reports_of(canary)
+
+    assert "the Stripe key is in a session" in canary.leaks
+    assert any("variables" in leak for leak in canary.leaks)

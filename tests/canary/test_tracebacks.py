@@ -1,0 +1,141 @@
+"""No repr, no exception and no frame of a traceback shows a secret."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import traceback
+from collections.abc import Callable
+from pprint import pformat
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from shop_payments.conf import get_config, parse_config
+from shop_payments.exceptions import (
+    ConfigurationError,
+    GatewayError,
+    ShopPaymentsError,
+    WebhookError,
+)
+from shop_payments.gateway import get_gateway, read_event
+from shop_payments.models import APIKey, PaymentIntent, WebhookEvent
+from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS
+from tests.canary.reports import FrameAudit, logging_off, report, reports_of
+from tests.support import event_body, sign
+
+
+def test_nothing_shows_itself(scene, canary):
+    scene.ask()
+    (intent,) = scene.stripe._books.payment_intents.values()
+    result = get_gateway().retrieve_payment_intent(intent["id"])
+    body = event_body(intent)
+    event = read_event(body, sign(body, secret=WEBHOOK_SECRETS[0]))
+    rows = [*APIKey.objects.all(), *PaymentIntent.objects.all(), *WebhookEvent.objects.all()]
+
+    for each in (result, event, get_config(), get_gateway(), result.client_secret, *rows):
+        for text in (repr(each), str(each), f"{each}", pformat(each), pformat([each])):
+            canary.look_at(f"the repr of a {type(each).__name__}", text)
+    for shown in (vars(result), dataclasses.asdict(result), vars(event), vars(get_gateway())):
+        canary.look_at("the fields of a result", repr(shown))
+    with pytest.raises(TypeError):
+        json.dumps(result.client_secret)
+
+    canary.assert_silent()
+
+
+def test_no_exception_of_the_tree_does(scene, canary):
+    scene.ask()
+    (intent,) = scene.stripe._books.payment_intents.values()
+    no_event = json.dumps([intent]).encode()
+    calls: list[Callable[[], object]] = [
+        lambda: get_gateway().retrieve_payment_intent("pi_missing"),
+        lambda: get_gateway().create_payment_intent({"amount": 1}, idempotency_key="k"),
+        lambda: get_gateway().confirm_payment_intent(
+            intent["id"], payment_method="pm_card_chargeDeclined", idempotency_key="l"
+        ),
+        lambda: read_event(event_body(intent), "t=1,v1=00"),
+        lambda: read_event(no_event, sign(no_event, secret=WEBHOOK_SECRETS[0])),
+        lambda: parse_config({"STRIPE_SECRET_KEY": [STRIPE_KEY]}),
+    ]
+    for call in calls:
+        with pytest.raises(ShopPaymentsError) as caught:
+            call()
+        error = caught.value
+        assert isinstance(error, (GatewayError, WebhookError, ConfigurationError))
+        text = "".join(traceback.format_exception(error))
+        canary.look_at(f"{type(error).__name__}", f"{error!r} {vars(error)!r} {text}")
+        assert caught.tb.tb_next is not None
+        assert caught.tb.tb_next.tb_next is not None
+        with logging_off():  # without the frames of this test
+            report(canary, (type(error), error, caught.tb.tb_next.tb_next))
+
+    canary.assert_silent()
+
+
+class DatabaseGone:
+    """The database goes away at the n-th statement."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.happened = False
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if sql.startswith("ROLLBACK"):
+            return execute(sql, params, many, context)
+        self._left -= 1
+        if self._left != 0:
+            return execute(sql, params, many, context)
+        self.happened = True
+        raise OperationalError("the database is gone")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("call", ["first", "again", "changed", "settle", "webhook"])
+def test_no_database_that_goes_away_does(scene, canary, call):
+    statements = 0
+    for at in range(1, 60):
+        scene.new_order()
+        if call != "first":
+            assert scene.ask().status_code == 200
+        if call in {"settle", "webhook"}:
+            scene.pay()
+        if call == "changed":
+            scene.order.lines.update(quantity=3)
+        event = json.dumps(scene.stripe.events[-1]).encode() if scene.stripe.events else b""
+        gone = DatabaseGone(at)
+        with connection.execute_wrapper(gone):
+            if call == "settle":
+                scene.settle()
+            elif call == "webhook":
+                scene.send(event)
+            else:
+                scene.ask()
+        if not gone.happened:
+            break
+        statements = at
+
+    assert 3 < statements < 59
+    assert any(record.exc_info for record in canary.trap.records)
+    reports_of(canary)
+    canary.assert_silent()
+
+
+def test_no_frame_of_the_app_shows_a_secret(scene, canary):
+    audit = FrameAudit(canary)
+
+    with audit.watching():
+        scene.ask()
+        scene.ask()
+        scene.ask(quantity=3)
+        scene.pay("pm_card_chargeDeclined")
+        scene.deliver()
+        scene.settle()
+        scene.pay()
+        scene.deliver()
+        scene.settle()
+        scene.walk_the_api()
+
+    assert {"gateway.py", "views.py", "webhooks.py", "api_keys.py"} <= audit.seen
+    assert not audit.found, "\n".join(sorted(audit.found))
