@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from shop_payments import signals
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.conf import DEFAULT_THROTTLE_RATES, Config
+from shop_payments.secrecy import Secret
 from tests.api.authorization import markdown, readme_table
 
 ROOT = Path(__file__).parents[1]
@@ -42,9 +43,12 @@ def test_the_table_of_callers_is_that_of_the_authorization_matrix():
 
 
 def test_the_settings_table_is_that_of_the_config():
+    defaults = {
+        field.name: {} if field.default is MISSING else field.default for field in fields(Config)
+    }
     expected = [
-        [f"`{field.name}`", f"`{json.dumps({} if field.default is MISSING else field.default)}`"]
-        for field in fields(Config)
+        [f"`{name}`", f"`{json.dumps(default, default=Secret.reveal)}`"]
+        for name, default in defaults.items()
     ]
 
     rows = table_under("Settings")

@@ -32,8 +32,8 @@ order's scope counts per caller and by the order's id as it stands in the URL, b
 looked up. So nobody locks others out of their order, and throttles tell nothing of orders.
 
 REST framework counts with a read and a write of the cache, without a lock: requests at the same
-moment may overshoot a rate by their number. That bounds abuse well enough, and it is no more than
-that: intents are confirmed at Stripe, whose Radar is what looks at the cards.
+moment may be counted as one. That bounds abuse well enough, and it is no more than that: intents
+are confirmed at Stripe, whose Radar is what looks at the cards.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 from django.core.cache import caches
+from django.core.exceptions import PermissionDenied
 from rest_framework.exceptions import APIException, NotAcceptable, Throttled
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -52,6 +53,7 @@ from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from shop_payments.conf import get_config
+from shop_payments.models import APIKey
 
 logger = logging.getLogger("shop_payments")
 
@@ -159,15 +161,15 @@ class KeyThrottle(ScopeThrottle):
     """Counts per live API key."""
 
     def subject(self, request: Request, view: APIView) -> str:
-        key = getattr(request, "api_key", None)
-        return "" if key is None else f"key {key.prefix}"
+        key = _live_key(request)
+        return f"key {key.prefix}" if key else ""
 
 
 class OrderThrottle(UserThrottle):
     """Counts per caller and order."""
 
     def subject(self, request: Request, view: APIView) -> str:
-        key = getattr(request, "api_key", None)
+        key = _live_key(request)
         caller = super().subject(request, view) or (f"key {key.prefix}" if key else "")
         return caller and f"{caller}, order {view.kwargs['order_id']}"
 
@@ -179,6 +181,11 @@ class AddressThrottle(ScopeThrottle):
         ident = self.get_ident(request)
         # Behind a Unix socket there is no address; everybody would be the same caller.
         return f"address {_line(ident)}" if ident else ""
+
+
+def _live_key(request: Request) -> APIKey | None:
+    key = getattr(request, "api_key", None)
+    return key if isinstance(key, APIKey) else None  # a host may have an attribute of that name
 
 
 def _line(ident: str) -> str:
@@ -226,8 +233,10 @@ class ScopedThrottling(APIView):
             super().initial(request, *args, **kwargs)
         except (NotAcceptable, Throttled):
             raise
-        except APIException:
-            if payer := self._key_throttle(request) or guesser:
+        except (APIException, PermissionDenied) as error:
+            # It is no failure of the caller's if the host cannot tell who calls.
+            is_callers = getattr(error, "status_code", 403) < 500
+            if is_callers and (payer := self._key_throttle(request) or guesser):
                 self._charge_failure(payer, request)
             raise
 
@@ -239,7 +248,7 @@ class ScopedThrottling(APIView):
             self.throttled(request, guesser.wait())
 
     def _key_throttle(self, request: Request) -> ScopeThrottle | None:
-        if getattr(request, "api_key", None) is None:
+        if _live_key(request) is None:
             return None
         return next((each for each in self._throttles if isinstance(each, KeyThrottle)), None)
 

@@ -6,16 +6,19 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from django.core.cache import cache
 from django.core.management import call_command
 from django.urls import reverse
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from shop_payments.api.errors import ERROR_TABLE
+from shop_payments.conf import DEFAULT_THROTTLE_RATES
 from shop_payments.models import APIKey, APIKeyScope, Order
 from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.sandbox.protocol import SandboxResponse
@@ -213,6 +216,24 @@ def test_answers_to_customers_nobody_knows(order, storefront):
     assert fits(Caller(key=key).payment_intent(order)) == (401, "not_authenticated")
     assert fits(Caller(key=key, token="x").payment_intent(order)) == (401, "invalid_token")
     assert fits(storefront.payment_intent(0)) == (404, "order_not_found")
+
+
+def test_answers_to_callers_that_come_too_often(storefront, payment_system, order, configure):
+    cache.clear()
+    configure(THROTTLE_RATES=dict.fromkeys(DEFAULT_THROTTLE_RATES, "1/day"))
+    calls: list[Callable[[], Any]] = [
+        lambda: storefront.payment_intent(0),
+        lambda: payment_system.payment(0),
+        lambda: storefront.get("orders"),
+        lambda: storefront.get("orders/0"),
+    ]
+
+    answers = [call() for call in calls * 2]
+    strangers = [Caller(token="wrong").get("") for _ in range(2)]
+
+    cache.clear()
+    assert {fits(each) for each in answers[4:]} == {(429, "throttled")}
+    assert [fits(each)[0] for each in strangers] == [401, 429]
 
 
 @pytest.mark.parametrize("action", ["payment-intent", "payment"])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import time_machine
 from django.apps import apps
 from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
+from django.core.exceptions import PermissionDenied
 from django.test import Client
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
 from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
@@ -35,7 +42,6 @@ def clock() -> Iterator[Any]:
     cache.clear()
     with time_machine.travel("2026-11-24T12:00:00+00:00", tick=False) as traveller:
         yield traveller
-    cache.clear()
 
 
 @pytest.fixture
@@ -304,6 +310,53 @@ def test_a_wrong_token_with_a_live_key_is_charged_to_the_key(storefront, order, 
     assert answer(storefront.get("orders")) == PASSED
 
 
+class ServiceAway(APIException):
+    status_code = 503
+    default_code = "identity_provider_away"
+
+
+class AskElsewhere(BaseAuthentication):
+    """The host's, while the service behind it is away."""
+
+    def authenticate(self, request: Any) -> NoReturn:
+        raise ServiceAway
+
+
+class NoEntry(BaseAuthentication):
+    def authenticate(self, request: Any) -> NoReturn:
+        raise PermissionDenied
+
+
+@pytest.mark.parametrize(
+    ("authentication", "statuses"), [(AskElsewhere, [503, 503]), (NoEntry, [403, 429])]
+)
+def test_what_the_host_cannot_tell_is_no_failure(limit, settings, authentication, statuses):
+    settings.REST_FRAMEWORK = {
+        **settings.REST_FRAMEWORK,
+        "DEFAULT_AUTHENTICATION_CLASSES": [f"{HERE}.{authentication.__name__}"],
+    }
+    limit(failed_authentication="1/min")
+
+    assert [stranger().get("orders").status_code for _ in range(2)] == statuses
+
+
+class KeyOfTheHost(BaseAuthentication):
+    """A host may note something of that name on its requests."""
+
+    def authenticate(self, request: Any) -> None:
+        request._request.api_key = "the host's own"
+
+
+def test_an_attribute_of_the_host_is_no_key(storefront, settings, limit):
+    settings.REST_FRAMEWORK = {
+        **settings.REST_FRAMEWORK,
+        "DEFAULT_AUTHENTICATION_CLASSES": [f"{HERE}.KeyOfTheHost"],
+    }
+    limit(**dict.fromkeys(DEFAULT_THROTTLE_RATES, "1/min"))
+
+    assert [storefront.get("orders").status_code for _ in range(2)] == [401, 429]
+
+
 # --- what a refusal is --------------------------------------------------------------------------
 
 
@@ -539,6 +592,55 @@ def test_the_cache_learns_no_secret(storefront, order, limit, settings):
     assert all(re.fullmatch(r"shop_payments:throttle:[a-z_]+:[0-9a-f]{32}", key) for key in keys)
     for _, value in RecordingCache.written:
         assert all(isinstance(moment, float) for moment in value)
+
+
+REDIS = os.environ.get("CACHE_URL") or "redis://127.0.0.1:6379"
+
+
+@pytest.fixture
+def redis(settings: Any) -> Iterator[Any]:
+    """A real Redis, under names of our own."""
+    address = urlsplit(REDIS)
+    try:
+        socket.create_connection((address.hostname or "", address.port or 6379), 1).close()
+    except OSError:
+        pytest.skip(f"no Redis at {REDIS} (CACHE_URL names another)")
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS,
+            "KEY_PREFIX": f"tests-{uuid4().hex}",
+        }
+    }
+    client = cast("Any", caches["default"])._cache.get_client()
+    yield client
+    for key in client.keys(f"{settings.CACHES['default']['KEY_PREFIX']}*"):
+        client.delete(key)
+    client.close()
+
+
+def test_it_counts_in_a_redis(storefront, order, limit, redis):
+    limit(payment_intent_user="2/min")
+
+    answers = [answer(storefront.payment_intent(order)) for _ in range(3)]
+
+    assert answers == [PASSED, PASSED, THROTTLED]
+
+
+def test_a_redis_that_is_gone_keeps_nobody_from_paying(storefront, order, limit, settings, caplog):
+    """Nothing listens at port 1."""
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": "redis://127.0.0.1:1",
+        }
+    }
+    limit(payment_intent_user="1/min")
+
+    answers = [answer(storefront.payment_intent(order)) for _ in range(2)]
+
+    assert answers == [PASSED, PASSED]
+    assert len(errors(caplog)) == 2
 
 
 # --- addresses ----------------------------------------------------------------------------------
