@@ -83,3 +83,25 @@ def paid_signals() -> Iterator[list[dict[str, Any]]]:
     signals.order_paid.connect(receiver)
     yield received
     signals.order_paid.disconnect(receiver)
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Note a figure that was measured; each is a line at the end of the run."""
+    return lambda line: record_property("figure", line)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    lines = [
+        value
+        for report in terminalreporter.stats.get("passed", [])
+        for name, value in report.user_properties
+        if name == "figure"
+    ]
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)

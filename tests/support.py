@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -17,6 +18,12 @@ from shop_payments.sandbox import Sandbox, SandboxResponse
 
 BASE = "/api/v1/shop"
 WEBHOOK_SECRET = "whsec_of_the_tests"
+
+
+def sized(name: str, *, sample: int, full: int) -> int:
+    """How often to do something: ``FIGURES=full`` asks for all of it, ``name`` for a number."""
+    default = full if os.environ.get("FIGURES") == "full" else sample
+    return int(os.environ.get(name, default))
 
 
 def no_stripe(*args: Any) -> NoReturn:

@@ -24,7 +24,7 @@ from tests.factories import OrderFactory
 from tests.support import call_stripe, event_body, pay, post_webhook, sign
 
 # Real transactions: under a TestCase every BEGIN would be a SAVEPOINT, and durable blocks nothing.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 
 _FREE = {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET"}
 
@@ -49,6 +49,10 @@ class Bill:
         if len(self.statements) > statements or len(self.stripe_calls) != stripe_calls:
             allowed = f"{statements} statements and exactly {stripe_calls} calls to Stripe"
             pytest.fail(f"allowed: {allowed}\n{self}", pytrace=False)
+
+    @property
+    def total(self) -> str:
+        return f"statements {len(self.statements)}, calls to Stripe {len(self.stripe_calls)}"
 
     def __str__(self) -> str:
         lines = [f"{len(self.statements)} statements:"]
@@ -89,24 +93,26 @@ def test_the_bill_counts_statements_and_not_transactions(storefront, order, stri
     assert 0 < len(bill.statements) < len(captured)
 
 
-def test_a_first_payment_intent(storefront, order, stripe):
+def test_a_first_payment_intent(storefront, order, stripe, figure):
     with billed(stripe) as bill:
         response = storefront.payment_intent(order)
 
     assert response.status_code == 200
     assert any('UPDATE "shop_payments_apikey"' in sql for sql in bill.statements)
     bill.assert_within(statements=12, stripe_calls=1)
+    figure(f"payment-intent, first: {bill.total}")
 
 
-def test_an_unchanged_payment_intent(storefront, order, stripe, intent):
+def test_an_unchanged_payment_intent(storefront, order, stripe, intent, figure):
     with billed(stripe) as bill:
         response = storefront.payment_intent(order)
 
     assert response.json()["data"] == intent
     bill.assert_within(statements=7, stripe_calls=1)
+    figure(f"payment-intent, repeated unchanged: {bill.total}")
 
 
-def test_a_payment_intent_of_a_changed_order(storefront, order, stripe, intent):
+def test_a_payment_intent_of_a_changed_order(storefront, order, stripe, intent, figure):
     order.lines.update(quantity=3)
 
     with billed(stripe) as bill:
@@ -114,9 +120,10 @@ def test_a_payment_intent_of_a_changed_order(storefront, order, stripe, intent):
 
     assert response.json()["data"]["amount"] == "168.00"
     bill.assert_within(statements=13, stripe_calls=1)
+    figure(f"payment-intent, order changed: {bill.total}")
 
 
-def test_settling_a_payment(storefront, payment_system, order, stripe, intent):
+def test_settling_a_payment(storefront, payment_system, order, stripe, intent, figure):
     pay(stripe, intent["id"])
 
     with billed(stripe) as bill:
@@ -124,6 +131,7 @@ def test_settling_a_payment(storefront, payment_system, order, stripe, intent):
 
     assert (response.status_code, response.json()["data"]["status"]) == (200, "succeeded")
     bill.assert_within(statements=10, stripe_calls=1)
+    figure(f"payment: {bill.total}")
 
 
 def test_settling_a_settled_payment(storefront, payment_system, order, stripe, intent):
@@ -136,7 +144,7 @@ def test_settling_a_settled_payment(storefront, payment_system, order, stripe, i
     bill.assert_within(statements=4, stripe_calls=1)
 
 
-def test_a_webhook_about_a_final_state(order, stripe, intent):
+def test_a_webhook_about_a_final_state(order, stripe, intent, figure):
     body = event_body(pay(stripe, intent["id"]))
 
     with billed(stripe) as bill:
@@ -144,6 +152,7 @@ def test_a_webhook_about_a_final_state(order, stripe, intent):
 
     assert response.status_code == 200
     bill.assert_within(statements=9, stripe_calls=0)
+    figure(f"webhook about a final state: {bill.total}")
 
 
 def test_a_webhook_that_comes_again(order, stripe, intent):
@@ -178,7 +187,7 @@ def test_a_webhook_that_was_not_signed(order, stripe, intent):
     bill.assert_within(statements=0, stripe_calls=0)
 
 
-def test_listing_orders_costs_the_same_however_many_there_are(storefront, order, stripe):
+def test_listing_orders_costs_the_same_however_many_there_are(storefront, order, stripe, figure):
     def listing() -> tuple[Bill, int]:
         with billed(stripe) as bill:
             results = storefront.get("orders").json()["data"]["results"]
@@ -196,3 +205,4 @@ def test_listing_orders_costs_the_same_however_many_there_are(storefront, order,
     assert (one, fifty) == (1, 50)
     assert len(few.statements) == len(many.statements), f"one order: {few}\n\nfifty: {many}"
     many.assert_within(statements=5, stripe_calls=0)
+    figure(f"GET orders, 50 orders as one: {many.total}")

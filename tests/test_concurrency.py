@@ -95,16 +95,33 @@ def test_a_second_tab_waits_for_a_slow_stripe(storefront, order, stripe):
     assert [request.method for request in stripe.requests].count("POST") == 1
 
 
+class HeldLine:
+    """A line to Stripe on which the first write is held until it is let go."""
+
+    def __init__(self, stripe: Any) -> None:
+        self._stripe = stripe
+        self.is_held, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self, method: str, *request: Any) -> Any:
+        if method == "POST" and not self.is_held.is_set():
+            self.is_held.set()
+            self.let_go.wait(30)
+        return self._stripe.handle(method, *request)
+
+
 def test_a_second_tab_does_not_wait_for_ever(storefront, order, stripe, configure):
-    configure(INTENT_WAIT_SECONDS=0.2)
-    stripe.inject(Fault("latency", method="POST", seconds=1.5))
+    line = HeldLine(stripe)
+    configure(INTENT_WAIT_SECONDS=0.2, STRIPE_TRANSPORT=line)
     first, second = copies(storefront, 2)
 
-    def later() -> Any:
-        time.sleep(0.1)
-        return second.payment_intent(order)
+    def while_the_first_is_held() -> Any:
+        line.is_held.wait(30)
+        try:
+            return second.payment_intent(order)
+        finally:
+            line.let_go.set()
 
-    slow, impatient = at_once(lambda: first.payment_intent(order), later)
+    slow, impatient = at_once(lambda: first.payment_intent(order), while_the_first_is_held)
 
     assert slow.status_code == 200
     assert answer(impatient) == (409, "payment_intent_in_progress")
@@ -112,28 +129,29 @@ def test_a_second_tab_does_not_wait_for_ever(storefront, order, stripe, configur
     assert len(intents_at_stripe(stripe)) == 1
 
 
-def test_one_slow_order_does_not_hold_up_another(storefront, order, stripe):
-    """No lock is held and no transaction is open while Stripe is called."""
+def test_one_slow_order_does_not_hold_up_another(storefront, order, stripe, configure):
+    """No lock is held and no transaction is open while Stripe is called.
+
+    The slow order's answer is let go once the other order has its own.
+    """
     other = OrderFactory.create(customer=order.customer)
-    stripe.inject(Fault("latency", method="POST", seconds=1.5))
+    line = HeldLine(stripe)
+    configure(STRIPE_TRANSPORT=line)
     first, second = copies(storefront, 2)
-    finished: dict[str, float] = {}
 
-    def slow() -> Any:
-        response = first.payment_intent(order)
-        finished["slow"] = time.monotonic()
-        return response
+    def while_the_first_is_held() -> Any:
+        line.is_held.wait(30)
+        try:
+            return second.payment_intent(other), line.let_go.is_set()
+        finally:
+            line.let_go.set()
 
-    def quick() -> Any:
-        time.sleep(0.3)
-        response = second.payment_intent(other)
-        finished["quick"] = time.monotonic()
-        return response
+    slow, (quick, slow_was_let_go) = at_once(
+        lambda: first.payment_intent(order), while_the_first_is_held
+    )
 
-    answers = at_once(slow, quick)
-
-    assert [response.status_code for response in answers] == [200, 200]
-    assert finished["quick"] < finished["slow"]
+    assert [slow.status_code, quick.status_code] == [200, 200]
+    assert not slow_was_let_go
 
 
 @pytest.mark.parametrize("first", ["webhook", "payment", "both at once"])

@@ -1,7 +1,8 @@
 """The webhook's door against thousands of forgeries, and against whatever Stripe may ever sign.
 
-``WEBHOOK_FUZZ_SEED`` draws other cases, ``WEBHOOK_FUZZ_CASES`` more or fewer of them. A case is a
-function of the seed and its own number alone, and a failure names both.
+``WEBHOOK_FUZZ_SEED`` draws other cases, ``WEBHOOK_FUZZ_CASES`` more or fewer of them (a sample by
+default, ten thousand with ``FIGURES=full``). A case is a function of the seed and its own number
+alone, and a failure names both.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,12 +31,21 @@ from shop_payments.conf import get_config
 from shop_payments.models import OrderPayment, PaymentHistory, WebhookEvent
 from shop_payments.sandbox import Fault, Sandbox
 from tests.factories import OrderFactory
-from tests.support import BASE, WEBHOOK_SECRET, call_stripe, event_body, pay, post_webhook, sign
+from tests.support import (
+    BASE,
+    WEBHOOK_SECRET,
+    call_stripe,
+    event_body,
+    pay,
+    post_webhook,
+    sign,
+    sized,
+)
 
 pytestmark = pytest.mark.django_db
 
 SEED = int(os.environ.get("WEBHOOK_FUZZ_SEED", "20261122"))
-FORGERIES = int(os.environ.get("WEBHOOK_FUZZ_CASES", "10000"))
+FORGERIES = sized("WEBHOOK_FUZZ_CASES", sample=2000, full=10_000)
 SIGNED = 300
 NOW = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp())
 TOLERANCE = 300
@@ -516,7 +527,8 @@ def reports(failures: list[str]) -> str:
     return f"{len(failures)} cases failed; WEBHOOK_FUZZ_SEED={SEED}\n\n{shown}"
 
 
-def test_no_forgery_is_accepted(storefront, order, stripe):
+@pytest.mark.figures
+def test_no_forgery_is_accepted(storefront, order, stripe, figure):
     intent_id = storefront.payment_intent(order).json()["data"]["id"]
     paid = pay(stripe, intent_id)
     paid["metadata"]["shop"] = "Müller & Söhne 💸"
@@ -526,22 +538,26 @@ def test_no_forgery_is_accepted(storefront, order, stripe):
         event_body({"object": "charge", "id": "ch_1"}, id="evt_3", type="charge.succeeded"),
     ]
     client = Client(raise_request_exception=False)
-    before, codes, failures = everything(), set(), []
+    before, codes, failures = everything(), Counter[int](), []
 
     with statements() as executed:
         for number in range(FORGERIES):
             case = forgery(number, bodies)
             status = case.send(client).status_code
-            codes.add(status)
+            codes[status] += 1
             if status not in {400, 413} or executed:
                 failures.append(f"case {number}: {status}, SQL {executed}, {case}")
                 executed.clear()
 
     assert not failures, reports(failures)
     assert everything() == before
-    assert codes == {400, 413}
+    assert set(codes) == {400, 413}
     assert {post_webhook(body, sign(body)).status_code for body in bodies} == {200}
     assert OrderPayment.objects.get().is_paid  # so each of them would have been worth forging
+    figure(
+        f"{FORGERIES} forged webhooks, seed {SEED}: 0 accepted, 0 answered with 5xx, 0 rows, "
+        f"0 statements; answers {dict(codes)}"
+    )
 
 
 def test_the_forger_is_able():

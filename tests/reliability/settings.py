@@ -18,6 +18,7 @@ SHOP_PAYMENTS = {
     "STRIPE_TRANSPORT": None,
     # 64 threads on a busy machine may need more than the default; impatience has its own test.
     "INTENT_WAIT_SECONDS": 45,
+    "READ_TIMEOUT": 60.0,
     # A crew asks for one order more often than any customer does.
     "THROTTLE_RATES": dict.fromkeys(DEFAULT_THROTTLE_RATES),
 }
