@@ -21,6 +21,12 @@ DEFAULT_ORDER_MODEL = "shop_payments.Order"
 STRIPE_API_BASE = "https://api.stripe.com"
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
+RETENTION_LIMITS = (31, 36_500)
+"""Days. Stripe keeps idempotency keys for 24 hours, delivers an event again for 3 days, and lists
+it for 30: until then, what an event or a call looked like may matter.
+
+See: https://docs.stripe.com/api/events (checked 2026-11)
+"""
 
 DEFAULT_THROTTLE_RATES: Mapping[str, str | None] = MappingProxyType(
     {
@@ -109,6 +115,10 @@ class Config:
     PAGE_SIZE: int = 50
     """Orders on one page of ``GET orders``."""
 
+    RETENTION_DAYS: int = 180
+    """How old personal data gets before ``shop_payments_purge`` drops it. Card payments can be
+    disputed for about 120 days; the rest is time to answer."""
+
     THROTTLE_RATES: Mapping[str, str | None] = field(
         default_factory=lambda: DEFAULT_THROTTLE_RATES, hash=False
     )
@@ -195,10 +205,20 @@ def _problem_of_text(name: str, value: object) -> str:
 def _problem_of_number(name: str, value: object, *, whole: bool) -> str:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         return f"a {'whole ' if whole else ''}number"
+    if name == "RETENTION_DAYS":
+        return problem_of_retention(value)
     least = 0 if name in _MAY_BE_ZERO else 1e-9
     if not least <= value < math.inf:
         return "0 or more" if name in _MAY_BE_ZERO else "more than 0"
     return ""
+
+
+def problem_of_retention(days: float) -> str:
+    """Say what a number of days to keep personal data should be; empty where it is all right."""
+    shortest, longest = RETENTION_LIMITS
+    if shortest <= days <= longest:
+        return ""
+    return f"from {shortest} to {longest}: Stripe can still list an event after 30 days"
 
 
 def _as_strings(key: str, value: object) -> tuple[str, ...]:

@@ -117,6 +117,25 @@ def test_webhook_secrets_are_nothing_else(value):
         parse_config({"STRIPE_WEBHOOK_SECRETS": value})
 
 
+@pytest.mark.parametrize("value", [30, 0, -1, 36_501])
+def test_personal_data_is_kept_for_as_long_as_stripe_may_speak_of_it(value):
+    with pytest.raises(
+        ConfigurationError, match=r"SHOP_PAYMENTS\['RETENTION_DAYS'\] must be from 31 to 36500: "
+    ):
+        parse_config({"RETENTION_DAYS": value})
+
+
+@pytest.mark.parametrize("value", ["180", 180.0, True, None])
+def test_a_retention_is_a_whole_number(value):
+    with pytest.raises(ConfigurationError, match="must be a whole number"):
+        parse_config({"RETENTION_DAYS": value})
+
+
+@pytest.mark.parametrize("value", [31, 36_500])
+def test_the_bounds_of_the_retention_are_within(value):
+    assert value == parse_config({"RETENTION_DAYS": value}).RETENTION_DAYS
+
+
 @pytest.mark.parametrize("value", ["https://api.stripe.com", "https://api.stripe.com/", ""])
 def test_the_api_base_is_stripes_however_it_is_written(value):
     assert parse_config({"STRIPE_API_BASE": value}).STRIPE_API_BASE == STRIPE_API_BASE

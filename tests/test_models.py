@@ -157,6 +157,13 @@ VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
     ),
     "apikey_has_label": lambda payment: APIKey.objects.create(prefix="p", label=""),
     "event_has_id": lambda payment: make_event(""),
+    "event_purged_when_done": lambda payment: [
+        make_event("evt_1"),
+        WebhookEvent.objects.update(purged_at=MOMENT),
+    ],
+    "attempt_purged_when_finished": lambda payment: make_attempt(
+        payment, outcome="pending", finished_at=None, purged_at=MOMENT
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -11,6 +12,7 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -70,6 +72,21 @@ def json_text(value: object) -> SafeString:
     """Show stored JSON so that it can be read."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return format_html('<pre class="shop-payments-json">{}</pre>', text)
+
+
+def moment_text(moment: datetime) -> str:
+    """Write a moment as the admin does, in the zone of whoever looks."""
+    aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
+    return formats.localize(timezone.localtime(moment) if aware else moment)
+
+
+def stored_text(value: object, purged_at: datetime | None) -> str:
+    """Show stored JSON, or what has been left of it, and since when that is all."""
+    if purged_at is None:
+        return json_text(value)
+    words = gettext("Personal data dropped on %(date)s.") % {"date": moment_text(purged_at)}
+    note = format_html('<p class="shop-payments-note">{}</p>', words)
+    return note + json_text(value) if value else note
 
 
 def number_of(payment: OrderPayment) -> str:

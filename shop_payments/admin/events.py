@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ReadOnlyAdmin, json_text
+from shop_payments.admin.base import ReadOnlyAdmin, stored_text
 from shop_payments.models import WebhookEvent
 
 
@@ -34,4 +34,4 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("payload"))
     def payload_text(self, event: WebhookEvent) -> str:
-        return json_text(event.payload)
+        return stored_text(event.payload, event.purged_at)

@@ -7,11 +7,10 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import formats, timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import NOTHING, PaymentRecordAdmin, ReadOnlyInline
+from shop_payments.admin.base import NOTHING, PaymentRecordAdmin, ReadOnlyInline, moment_text
 from shop_payments.models import PaymentHistory
 
 
@@ -27,9 +26,7 @@ class _FactColumns:
             return NOTHING
         if fact.dispatched_at is None:
             return gettext("waiting")
-        moment = fact.dispatched_at
-        aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
-        return formats.localize(timezone.localtime(moment) if aware else moment)
+        return moment_text(fact.dispatched_at)
 
 
 class WaitingFilter(admin.SimpleListFilter):

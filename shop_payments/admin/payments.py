@@ -17,10 +17,10 @@ from shop_payments.admin.base import (
     PaymentRecordAdmin,
     ReadOnlyInline,
     amount_text,
-    json_text,
     mode_text,
     number_of,
     page_link,
+    stored_text,
 )
 from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.review import ReviewItemInline
@@ -231,4 +231,4 @@ class StripeAttemptAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("parameters"))
     def params_text(self, attempt: StripeAttempt) -> str:
-        return json_text(attempt.params)
+        return stored_text(attempt.params, attempt.purged_at)

@@ -592,6 +592,12 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, null=True, verbose_name="finished at"),
                 ),
                 (
+                    "purged_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="purged at"
+                    ),
+                ),
+                (
                     "order_payment",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,
@@ -670,6 +676,12 @@ class Migration(migrations.Migration):
                     "processed_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="processed at"),
                 ),
+                (
+                    "purged_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="purged at"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "webhook event",
@@ -679,6 +691,21 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("event_id", ""), _negated=True),
                         name="shop_payments_event_has_id",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("purged_at", None),
+                            ("status__in", ["processed", "ignored"]),
+                            _connector="OR",
+                        ),
+                        name="shop_payments_event_purged_when_done",
+                    ),
+                ],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("purged_at", None)),
+                        fields=["received_at", "id"],
+                        name="shop_payments_event_unpurged",
                     )
                 ],
             },
@@ -794,6 +821,25 @@ class Migration(migrations.Migration):
                     _connector="OR",
                 ),
                 name="shop_payments_attempt_finished_has_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="stripeattempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("purged_at", None),
+                    models.Q(("outcome", "pending"), _negated=True),
+                    _connector="OR",
+                ),
+                name="shop_payments_attempt_purged_when_finished",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="stripeattempt",
+            index=models.Index(
+                condition=models.Q(("purged_at", None)),
+                fields=["created_at", "id"],
+                name="shop_payments_attempt_unpurged",
             ),
         ),
         migrations.AddConstraint(

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 class WebhookEvent(models.Model):
     """An event that Stripe signed, kept with what came of it.
 
-    ``payload`` is the event without any client secret in it.
+    ``payload`` is the event without any client secret in it; empty once it is purged.
     """
 
     class Status(models.TextChoices):
@@ -25,6 +25,9 @@ class WebhookEvent(models.Model):
 
     MAX_ATTEMPTS = 20
     """After so many failures an event is set aside instead of being asked for again."""
+
+    SUCCESSES = (Status.PROCESSED, Status.IGNORED)
+    """Nobody will ever act on these again, so their payloads may go."""
 
     event_id = models.CharField(_("event id"), max_length=255, unique=True)
     type = models.CharField(_("type"), max_length=255, db_index=True)
@@ -40,6 +43,7 @@ class WebhookEvent(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     received_at = models.DateTimeField(_("received at"), auto_now_add=True)
     processed_at = models.DateTimeField(_("processed at"), null=True, blank=True)
+    purged_at = models.DateTimeField(_("purged at"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("webhook event")
@@ -48,6 +52,18 @@ class WebhookEvent(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
                 condition=~models.Q(event_id=""), name="shop_payments_event_has_id"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(purged_at=None) | models.Q(status__in=["processed", "ignored"]),
+                name="shop_payments_event_purged_when_done",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            # What the purge reads: it shrinks with each batch, and old events are its beginning.
+            models.Index(
+                fields=["received_at", "id"],
+                condition=models.Q(purged_at=None),
+                name="shop_payments_event_unpurged",
             ),
         ]
 

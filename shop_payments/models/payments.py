@@ -258,6 +258,9 @@ class StripeAttempt(models.Model):
     Claiming is only courtesy: it keeps a second process from sending the same request while the
     first still waits for its answer. If both send it, Stripe executes it once.
 
+    What was sent is nobody's business once it is old and the outcome is known: the purge leaves of
+    ``params`` what tells no person (``services/retention.py``).
+
     See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
     """
 
@@ -305,6 +308,7 @@ class StripeAttempt(models.Model):
     claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
     last_sent_at = models.DateTimeField(_("last sent at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+    purged_at = models.DateTimeField(_("purged at"), null=True, blank=True, editable=False)
 
     objects = StripeAttemptQuerySet.as_manager()
 
@@ -322,6 +326,18 @@ class StripeAttempt(models.Model):
                 condition=Q(outcome="pending", finished_at__isnull=True)
                 | (~Q(outcome="pending") & Q(finished_at__isnull=False)),
                 name="shop_payments_attempt_finished_has_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(purged_at=None) | ~Q(outcome="pending"),
+                name="shop_payments_attempt_purged_when_finished",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            # What the purge reads: it shrinks with each batch, and old attempts are its beginning.
+            models.Index(
+                fields=["created_at", "id"],
+                condition=Q(purged_at=None),
+                name="shop_payments_attempt_unpurged",
             ),
         ]
 

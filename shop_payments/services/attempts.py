@@ -65,6 +65,14 @@ def fingerprint_of(params: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sent_fingerprint(attempt: StripeAttempt) -> str:
+    """Return the fingerprint of what ``attempt`` sent; empty where that has been purged.
+
+    An intent without a fingerprint is updated to what its order wants when it is next asked for.
+    """
+    return "" if attempt.purged_at is not None else fingerprint_of(attempt.params)
+
+
 def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResult | None:
     """Send ``attempt`` (which the caller has claimed) and record the outcome.
 
@@ -126,7 +134,7 @@ def _must_look_up(error: GatewayError) -> bool:
 
 def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Write the answer onto the mirror; false where the row already knew something newer."""
-    sent = fingerprint_of(attempt.params)
+    sent = sent_fingerprint(attempt)
     with transaction.atomic(durable=True):
         locked = lock_payment(attempt.order_payment_id)
         row = locked.intent(intent.id)

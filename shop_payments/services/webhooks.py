@@ -32,7 +32,7 @@ from shop_payments.gateway import (
 )
 from shop_payments.lifecycle import FINAL_STATUSES
 from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
-from shop_payments.services.attempts import fingerprint_of
+from shop_payments.services.attempts import sent_fingerprint
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.mirror import (
     LockedPayment,
@@ -122,7 +122,7 @@ def _process(event: WebhookEvent) -> None:
         _note(event, status, outcome)
 
 
-_SUCCESSES = (WebhookEvent.Status.PROCESSED, WebhookEvent.Status.IGNORED)
+_SUCCESSES = WebhookEvent.SUCCESSES
 _SET_ASIDE = WebhookEvent.Status.SET_ASIDE
 
 
@@ -211,7 +211,7 @@ def _write_or_adopt(
     elif attempt is not None:
         # The event came before the answer to the call that created the intent, or that answer
         # was lost.
-        fingerprint = fingerprint_of(attempt.params)
+        fingerprint = sent_fingerprint(attempt)
         adopt_intent(locked, attempt, intent, fingerprint=fingerprint, origin=origin)
 
 

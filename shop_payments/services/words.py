@@ -5,6 +5,7 @@ A status of Stripe's keeps its name, so that it can be looked up, and says besid
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from shop_payments.lifecycle import Claim, IntentStatus, Verdict
@@ -32,6 +33,9 @@ SUGGESTIONS: dict[str, str] = {
 }
 """What a person may do, by the reason of the review."""
 
+_TRACES = re.compile(r"\S+@\S+|\+?\d[\d ()./-]{4,}\d")
+"""E-mail addresses; numbers of telephones, accounts and cards."""
+
 _STATUSES: dict[str, str] = {
     IntentStatus.REQUIRES_PAYMENT_METHOD: "the customer may try again, or with another card",
     IntentStatus.REQUIRES_CONFIRMATION: "a card is there, and the customer has yet to confirm",
@@ -49,9 +53,13 @@ def describe_status(status: str) -> str:
 
 
 def describe_failure(error: LastPaymentError) -> str:
-    """Quote Stripe's words, which are meant for the customer, and name the reason's code."""
+    """Quote Stripe's words, which are meant for the customer, and name the reason's code.
+
+    The history stays for ever, and may hold nothing by which a person can be found. Stripe's words
+    are the same for everybody; an address or a number that is among them all the same is left out.
+    """
     code = error.decline_code or error.code
-    return f'"{error.message}" ({code})' if error.message else code
+    return f'"{_TRACES.sub("…", error.message)}" ({code})' if error.message else code
 
 
 def describe_received(intent: PaymentIntent) -> str:

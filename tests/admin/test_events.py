@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from shop_payments.models import WebhookEvent
@@ -42,3 +44,14 @@ def test_a_payload_is_text_and_nothing_else(paid, staff):
     text = text_of(staff.get(change(event)))
 
     assert "<script>alert" not in text
+
+
+def test_a_purged_payload_says_since_when(paid, staff):
+    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
+    purged_at = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    WebhookEvent.objects.update(payload={}, purged_at=purged_at)
+
+    page = staff.get(change(event))
+
+    assert "Personal data dropped on Nov. 24, 2026, noon." in text_of(page)
+    assert "shop-payments-json" not in text_of(page)

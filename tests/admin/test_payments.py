@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
@@ -147,3 +149,15 @@ def test_an_attempt_without_an_amount_is_shown(staff):
 def test_attempts_are_filtered_by_outcome(open_payment, staff):
     assert len(search(staff, StripeAttempt, "", outcome__exact="succeeded")) == 1
     assert search(staff, StripeAttempt, "", outcome__exact="pending") == set()
+
+
+def test_a_purged_attempt_says_since_when_and_shows_what_is_left(staff):
+    attempt = make_records().attempt
+    purged_at = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    StripeAttempt.objects.update(purged_at=purged_at)
+
+    text = text_of(staff.get(change(attempt)))
+
+    assert "Personal data dropped on Nov. 24, 2026, noon." in text
+    assert "&quot;amount&quot;: 11200" in text
+    assert "112.00 USD" in text

@@ -1,0 +1,106 @@
+"""``manage.py shop_payments_purge``: drop old personal data, keep the facts about the money."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from shop_payments.conf import RETENTION_LIMITS, problem_of_retention
+from shop_payments.exceptions import ConfigurationError
+from shop_payments.services.retention import (
+    BATCH_SIZE,
+    LARGEST_BATCH,
+    PurgeReport,
+    purge_personal_data,
+)
+
+_PAUSE = 1.0
+"""Seconds between two lines of progress."""
+
+
+def _whole_number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        return -1
+    return int(text)
+
+
+def _days(text: str) -> int:
+    days = _whole_number(text)
+    if problem := problem_of_retention(days):
+        raise ArgumentTypeError(f"a whole number {problem}")
+    return days
+
+
+def _size(text: str) -> int:
+    size = _whole_number(text)
+    if not 1 <= size <= LARGEST_BATCH:
+        raise ArgumentTypeError(f"a whole number from 1 to {LARGEST_BATCH} is wanted")
+    return size
+
+
+class Command(BaseCommand):
+    help = (
+        "Drop event payloads and other personal data older than SHOP_PAYMENTS['RETENTION_DAYS']. "
+        "Amounts, statuses, ids and the history stay. Safe to interrupt and to run again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        shortest, longest = RETENTION_LIMITS
+        parser.add_argument(
+            "--older-than",
+            type=_days,
+            metavar="DAYS",
+            help=f"{shortest} to {longest}, instead of the setting",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="count what would be dropped; write nothing"
+        )
+        parser.add_argument(
+            "--batch-size",
+            type=_size,
+            default=BATCH_SIZE,
+            metavar="N",
+            help=f"rows of one transaction, 1 to {LARGEST_BATCH} (default {BATCH_SIZE})",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        dry_run: bool = options["dry_run"]
+        try:
+            report = purge_personal_data(
+                older_than_days=options["older_than"],
+                batch_size=options["batch_size"],
+                dry_run=dry_run,
+                on_batch=self._progress() if options["verbosity"] else None,
+            )
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted. What was dropped stays dropped; run it again for the rest.",
+                returncode=130,
+            ) from None
+        self.stdout.write(_summary(report, dry_run=dry_run))
+
+    def _progress(self) -> Callable[[PurgeReport], None]:
+        """Write for people, so that stdout holds nothing but the summary."""
+        last = 0.0
+
+        def tell(report: PurgeReport) -> None:
+            nonlocal last
+            if last == 0.0 or time.monotonic() - last >= _PAUSE:
+                last = time.monotonic()
+                self.stderr.write(f"… events: {report.events}, attempts: {report.attempts}")
+
+        return tell
+
+
+def _summary(report: PurgeReport, *, dry_run: bool) -> str:
+    return (
+        f"{'Would drop' if dry_run else 'Dropped'} the payloads of {report.events} events "
+        f"and the parameters of {report.attempts} attempts. Kept because they are still needed: "
+        f"{report.kept_events} events, {report.kept_attempts} attempts."
+    )

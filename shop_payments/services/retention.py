@@ -1,0 +1,237 @@
+"""Drop the personal data that nobody needs any more; keep the facts about the money.
+
+Note [What the purge may touch]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+Three places hold what tells a person: the payloads of events, the parameters of attempts, and the
+fingerprints made of those. Each is dropped only when the app itself can do without it:
+
+* an event once it is done for good (processed or ignored). One that failed, waits or was set aside
+  is still to be acted on, and its payload says how;
+* an attempt once its outcome is known. A pending one is sent again, exactly as it is saved;
+* nothing of a payment that is needed: somebody may have to look at what happened (review), or
+  things are happening (money is on its way, or something has changed since the cut-off).
+
+A customer who never came back leaves an intent open for ever. It keeps nothing alive: the next
+request for it compares the order with the fingerprint, finds none, and sends the order anew.
+
+The rows stay, and so do ids: an event's is what makes a late duplicate a duplicate, and an
+attempt's is what makes an intent ours.
+
+Note [Purging beside a running shop]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+Each batch is one short transaction and is done for good when it commits, so a purge may be killed
+at any time and started again. Rows that somebody else has locked are passed over: a request that
+is at work on a payment is not waited for, and two purges share the rows between them. What was
+passed over is found by the next run.
+
+See docs/retention.md for the data, field by field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from shop_payments.conf import get_config, problem_of_retention
+from shop_payments.lifecycle import CLOSED_STATUSES, UPDATABLE_STATUSES
+from shop_payments.models import (
+    OrderPayment,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+    WebhookEvent,
+)
+
+BATCH_SIZE = 500
+LARGEST_BATCH = 5_000
+"""Rows of one transaction: more would hold their locks for too long."""
+
+KEPT_PARAMS = frozenset(
+    {"amount", "currency", "allowed_payment_method_types", "automatic_payment_methods"}
+)
+"""What stays of an attempt's parameters. Whatever is not named here is dropped, so that a new
+parameter cannot be forgotten."""
+
+_WITHOUT_MONEY_ON_ITS_WAY = CLOSED_STATUSES | UPDATABLE_STATUSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurgeReport:
+    """How many rows lost their personal data, and how many as old kept it."""
+
+    events: int = 0
+    attempts: int = 0
+    kept_events: int = 0
+    """Not done, set aside, or of a payment that is still needed."""
+
+    kept_attempts: int = 0
+    """Pending, or of a payment that is still needed."""
+
+
+def purge_personal_data(
+    *,
+    older_than_days: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    dry_run: bool = False,
+    on_batch: Callable[[PurgeReport], None] | None = None,
+) -> PurgeReport:
+    """Drop event payloads and attempt parameters older than ``RETENTION_DAYS``.
+
+    ``older_than_days`` takes the place of that setting. ``on_batch`` is told after each committed
+    batch what has been done so far. ``dry_run`` counts the same rows and writes nothing.
+
+    Raises:
+        ConfigurationError: the setting is wrong.
+        ValueError: the days or the batch size are out of bounds.
+        RuntimeError: called inside a database transaction.
+    """
+    days = get_config().RETENTION_DAYS if older_than_days is None else older_than_days
+    if problem := problem_of_retention(days):
+        raise ValueError(f"older_than_days must be {problem}")
+    if not 1 <= batch_size <= LARGEST_BATCH:
+        raise ValueError(f"batch_size must be from 1 to {LARGEST_BATCH}")
+    purge = _Purge(timezone.now() - timedelta(days=days), batch_size, dry_run)
+    report = PurgeReport()
+    for name, batches in (("events", purge.events()), ("attempts", purge.attempts())):
+        for count in batches:
+            report = replace(report, **{name: getattr(report, name) + count})
+            if on_batch is not None:
+                on_batch(report)
+    return replace(report, **purge.kept(report))
+
+
+class _Row(NamedTuple):
+    pk: Any
+    moment: datetime
+    owner: Any
+    """What says which payment the row is about."""
+
+
+@dataclass(frozen=True)
+class _Purge:
+    cutoff: datetime
+    batch_size: int
+    dry_run: bool
+
+    def events(self) -> Iterator[int]:
+        """Purge events batch by batch; yield how many each batch had."""
+        rows = old_events(self.cutoff).filter(status__in=WebhookEvent.SUCCESSES)
+        return self._batches(rows, "received_at", "object_id", self._purge_events)
+
+    def attempts(self) -> Iterator[int]:
+        """Purge attempts batch by batch; yield how many each batch had."""
+        rows = old_attempts(self.cutoff).exclude(outcome=StripeAttempt.Outcome.PENDING)
+        return self._batches(rows, "created_at", "order_payment_id", self._purge_attempts)
+
+    def _batches(
+        self, rows: QuerySet[Any], age: str, owner: str, purge: Callable[[list[_Row]], int]
+    ) -> Iterator[int]:
+        last: _Row | None = None
+        while True:
+            with transaction.atomic(durable=True):
+                page = page_of(rows, age, after=last).values_list("pk", age, owner)
+                batch = [_Row(*values) for values in page[: self.batch_size]]
+                count = purge(batch) if batch else 0
+            if not batch:
+                return
+            last = batch[-1]
+            yield count
+
+    def _purge_events(self, batch: list[_Row]) -> int:
+        """Drop these events' payloads, unless their payments are needed."""
+        intents = dict(
+            PaymentIntent.objects.filter(stripe_id__in={row.owner for row in batch}).values_list(
+                "stripe_id", "order_payment_id"
+            )
+        )
+        needed = self._needed(intents.values())
+        pks = [row.pk for row in batch if intents.get(row.owner) not in needed]
+        if self.dry_run:
+            return len(pks)
+        events = WebhookEvent.objects.filter(pk__in=_locked(old_events(self.cutoff), pks))
+        return events.update(payload={}, purged_at=timezone.now())
+
+    def _purge_attempts(self, batch: list[_Row]) -> int:
+        """Drop what tells a person from these attempts, under their payments' locks."""
+        payments = {row.owner for row in batch}
+        if not self.dry_run:
+            payments = set(_locked(OrderPayment.objects.all(), payments))
+        # Asked under the locks, so that nothing can begin meanwhile.
+        payments -= self._needed(payments)
+        pks = [row.pk for row in batch if row.owner in payments]
+        if self.dry_run:
+            return len(pks)
+        attempts = list(old_attempts(self.cutoff).filter(pk__in=pks).only("params"))
+        now = timezone.now()
+        for attempt in attempts:
+            attempt.params = {
+                key: value for key, value in attempt.params.items() if key in KEPT_PARAMS
+            }
+            attempt.purged_at = now
+        StripeAttempt.objects.bulk_update(attempts, ["params", "purged_at"])
+        # A hash of an address is as good as the address to whoever can guess it.
+        intents = PaymentIntent.objects.filter(order_payment__in=payments)
+        intents.exclude(fingerprint="").update(fingerprint="")
+        return len(attempts)
+
+    def _needed(self, payments: Iterable[Any]) -> set[Any]:
+        rows = needed_payments(self.cutoff).filter(pk__in=set(payments))
+        return set(rows.values_list("pk", flat=True))
+
+    def kept(self, report: PurgeReport) -> dict[str, int]:
+        """Count the rows that are old enough and keep what they have."""
+        events, attempts = old_events(self.cutoff).count(), old_attempts(self.cutoff).count()
+        if self.dry_run:
+            events, attempts = events - report.events, attempts - report.attempts
+        return {"kept_events": events, "kept_attempts": attempts}
+
+
+def _locked(rows: QuerySet[Any], pks: Iterable[Any]) -> list[Any]:
+    """Lock those of ``rows`` that nobody else has locked, and return their keys."""
+    free = rows.filter(pk__in=pks).order_by("pk")
+    return list(free.select_for_update(of=("self",), skip_locked=True).values_list("pk", flat=True))
+
+
+def old_events(cutoff: datetime) -> QuerySet[WebhookEvent]:
+    """Events older than ``cutoff`` that have their payloads."""
+    return WebhookEvent.objects.filter(purged_at=None, received_at__lt=cutoff)
+
+
+def old_attempts(cutoff: datetime) -> QuerySet[StripeAttempt]:
+    """Attempts older than ``cutoff`` that have all of their parameters."""
+    return StripeAttempt.objects.filter(purged_at=None, created_at__lt=cutoff)
+
+
+def page_of(rows: QuerySet[Any], age: str, *, after: _Row | None) -> QuerySet[Any]:
+    """Return ``rows`` oldest first, from a position on.
+
+    Going on from a position, and not from the start, passes the rows that stay as they are once.
+    """
+    if after is not None:
+        # The first condition is in the second; it is what the index is entered by.
+        rows = rows.filter(
+            Q(**{f"{age}__gte": after.moment}),
+            Q(**{f"{age}__gt": after.moment}) | Q(pk__gt=after.pk),
+        )
+    return rows.order_by(age, "pk")
+
+
+def needed_payments(cutoff: datetime) -> QuerySet[OrderPayment]:
+    """Payments that somebody may have to look at. See Note [What the purge may touch]."""
+    of_payment = Q(order_payment=OuterRef("pk"))
+    intents = PaymentIntent.objects.filter(
+        of_payment, Q(updated_at__gte=cutoff) | ~Q(status__in=_WITHOUT_MONEY_ON_ITS_WAY)
+    )
+    return OrderPayment.objects.filter(
+        Q(needs_review=True)
+        | Q(updated_at__gte=cutoff)
+        | Exists(intents)
+        | Exists(StripeAttempt.objects.pending().filter(of_payment))
+        | Exists(ReviewItem.objects.open().filter(of_payment))
+    )

@@ -1,0 +1,643 @@
+"""Old personal data goes, the facts about the money stay, and the app works on what is left."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.core import serializers
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from shop_payments.models import (
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+    WebhookEvent,
+)
+from shop_payments.sandbox import Fault
+from shop_payments.services.retention import PurgeReport, purge_personal_data
+from tests.factories import OrderFactory, TokenFactory
+from tests.support import (
+    Caller,
+    answer,
+    call_stripe,
+    event_body,
+    pay,
+    post_webhook,
+    send_event,
+    sign,
+    writes,
+)
+from tests.test_concurrency import at_once
+
+pytestmark = pytest.mark.django_db
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(START, tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def later(clock):
+    """Let the data get older than it is kept."""
+
+    def go(days: float = 181) -> None:
+        clock.shift(timedelta(days=days))
+
+    return go
+
+
+@pytest.fixture
+def paid(clock, storefront, order, stripe, webhooks) -> str:
+    """The id of an intent that has paid its order."""
+    intent_id: str = storefront.payment_intent(order).json()["data"]["id"]
+    order.lines.update(quantity=3)
+    storefront.payment_intent(order)
+    pay(stripe, intent_id)
+    webhooks()
+    assert OrderPayment.objects.get().is_paid
+    return intent_id
+
+
+def another(**fields: Any) -> tuple[Any, Caller]:
+    """Another customer's order, and their client."""
+    order = OrderFactory.create(**fields)
+    return order, Caller(token=TokenFactory.create(user=order.customer).key)
+
+
+def facts() -> dict[str, Any]:
+    """Everything the app keeps, less what the purge may change."""
+    rows = serializers.serialize(
+        "python",
+        [
+            *OrderPayment.objects.order_by("pk"),
+            *PaymentIntent.objects.order_by("pk"),
+            *StripeAttempt.objects.order_by("pk"),
+            *WebhookEvent.objects.order_by("pk"),
+            *PaymentHistory.objects.order_by("pk"),
+            *ReviewItem.objects.order_by("pk"),
+        ],
+    )
+    for row in rows:
+        for name in ("payload", "params", "fingerprint", "purged_at"):
+            row["fields"].pop(name, None)
+    return {f"{row['model']} {row['pk']}": row["fields"] for row in rows}
+
+
+def everything_stored() -> str:
+    """All rows of the app but the shop's own order, as text."""
+    models = (OrderPayment, PaymentIntent, StripeAttempt, WebhookEvent, PaymentHistory, ReviewItem)
+    rows = [row for model in models for row in model.objects.all()]
+    return str(serializers.serialize("json", rows))
+
+
+def untouched() -> int:
+    return (
+        WebhookEvent.objects.filter(purged_at=None).count()
+        + StripeAttempt.objects.filter(purged_at=None).count()
+    )
+
+
+# --- what goes and what stays -------------------------------------------------------------------
+
+
+def test_no_trace_of_the_customer_is_left_in_the_rows_of_the_payment(
+    paid, order, stripe, payment_system, later
+):
+    intent = call_stripe(stripe, "GET", f"payment_intents/{paid}")
+    charge = {
+        "id": "ch_1",
+        "object": "charge",
+        "payment_intent": paid,
+        "billing_details": {"name": "Ada L", "address": {"line1": "12 Long Lane"}, "phone": "555"},
+    }
+    send_event({**intent, "shipping": {"name": "Ada L"}}, type="payment_intent.succeeded")
+    send_event(charge, type="charge.succeeded")
+    traces = [order.email, "Ada L", "12 Long Lane", "Main product 2", order.number]
+    assert all(trace in everything_stored() for trace in traces)
+    fingerprint = PaymentIntent.objects.get().fingerprint
+    later()
+
+    purge_personal_data()
+
+    stored = everything_stored()
+    assert [trace for trace in [*traces, fingerprint] if trace in stored] == []
+
+
+def test_the_facts_about_the_money_stay(paid, later):
+    before = facts()
+    later()
+
+    report = purge_personal_data()
+
+    assert facts() == before
+    assert report == PurgeReport(events=WebhookEvent.objects.count(), attempts=2)
+    create = StripeAttempt.objects.get(operation="create_intent")
+    assert create.params == {
+        "amount": 11200,
+        "currency": "usd",
+        "allowed_payment_method_types": ["card"],
+    }
+    assert {event.purged_at for event in WebhookEvent.objects.all()} == {
+        START + timedelta(days=181)
+    }
+
+
+def test_what_is_younger_stays(paid, later):
+    later(days=179)
+
+    report = purge_personal_data()
+
+    assert report == PurgeReport()
+    assert untouched() == StripeAttempt.objects.count() + WebhookEvent.objects.count()
+
+
+def test_how_long_is_a_setting_and_an_argument(paid, later, configure, stripe):
+    configure(RETENTION_DAYS=40, STRIPE_TRANSPORT=stripe.handle)
+    later(days=39)
+    assert purge_personal_data(older_than_days=60).attempts == 0
+    assert purge_personal_data().attempts == 0
+    assert purge_personal_data(older_than_days=31).attempts == 2
+
+
+def test_the_history_names_nobody_but_by_their_key(
+    clock, storefront, order, stripe, webhooks, payment_system
+):
+    """It is append-only and never purged, so nothing may get into it."""
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id, "pm_card_chargeDeclinedInsufficientFunds")
+    webhooks()
+    order.lines.update(quantity=3)
+    pay(stripe, intent_id)
+    payment_system.payment(order)
+
+    kinds = set(PaymentHistory.objects.values_list("kind", flat=True))
+    actors = " ".join(PaymentHistory.objects.values_list("actor", flat=True))
+    text = serializers.serialize("json", [*PaymentHistory.objects.all(), *ReviewItem.objects.all()])
+    customer = order.customer
+
+    assert {"intent_created", "payment_failed", "review_needed"} <= kinds
+    assert f"user {customer.pk}" in actors
+    assert [
+        trace for trace in (customer.email, customer.username, "Main product") if trace in text
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ("Your card was declined.", "Your card was declined."),
+        ("The account of ada@example.com is closed.", "The account of … is closed."),
+        ("Call +44 (0)20 7946-0018, or pay 12.50 by 2026.", "Call …, or pay 12.50 by 2026."),
+        ("DE89370400440532013000 is no account", "DE… is no account"),
+    ],
+)
+def test_stripes_words_about_a_failure_are_kept_without_addresses_and_numbers(
+    clock, storefront, order, stripe, message, kept
+):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    intent = call_stripe(stripe, "GET", f"payment_intents/{intent_id}")
+    error = {"code": "declined", "message": message}
+
+    send_event({**intent, "status": "canceled", "last_payment_error": error})
+
+    fact = PaymentHistory.objects.get(kind="payment_failed")
+    assert fact.data["detail"] == f'"{kept}" (declined)'
+
+
+# --- what is still needed -----------------------------------------------------------------------
+
+
+def test_an_event_that_is_not_done_keeps_its_payload(paid, later):
+    for status in ("received", "failed", "set_aside"):
+        WebhookEvent.objects.create(
+            event_id=f"evt_{status}",
+            type="payment_intent.succeeded",
+            livemode=False,
+            stripe_created_at=START,
+            payload={"id": "evt"},
+            status=status,
+        )
+    later()
+
+    report = purge_personal_data()
+
+    kept = WebhookEvent.objects.filter(purged_at=None)
+    assert {event.event_id for event in kept} == {"evt_received", "evt_failed", "evt_set_aside"}
+    assert report.kept_events == 3
+
+
+def test_an_attempt_whose_outcome_is_not_known_keeps_what_it_sends(
+    clock, storefront, order, stripe, later
+):
+    stripe.inject(Fault("drop_after", method="POST"))
+    assert storefront.payment_intent(order).status_code == 503
+    later()
+
+    report = purge_personal_data()
+
+    assert (report.attempts, report.kept_attempts) == (0, 1)
+    assert storefront.payment_intent(order).status_code == 200
+    assert len(call_stripe(stripe, "GET", "payment_intents")["data"]) == 1
+
+
+def test_a_payment_in_review_keeps_everything(paid, later):
+    OrderPayment.objects.update(needs_review=True)
+    later()
+
+    report = purge_personal_data()
+
+    assert untouched() == StripeAttempt.objects.count() + WebhookEvent.objects.count()
+    assert (report.kept_events, report.kept_attempts) == (WebhookEvent.objects.count(), 2)
+
+
+def test_a_payment_with_an_open_item_keeps_everything_until_it_is_decided(paid, later):
+    item = ReviewItem.objects.create(
+        order_payment=OrderPayment.objects.get(),
+        payment_intent=PaymentIntent.objects.get(),
+        reason="paid_twice",
+    )
+    later()
+    assert purge_personal_data().attempts == 0
+
+    item.resolved_at = datetime.now(UTC)
+    item.save()
+
+    assert purge_personal_data().attempts == 2
+
+
+@pytest.mark.parametrize("status", ["processing", "requires_capture", "of_tomorrow"])
+def test_money_on_its_way_keeps_everything(paid, later, status):
+    PaymentIntent.objects.update(status=status, verdict="")
+    later()
+
+    report = purge_personal_data()
+
+    assert (report.events, report.attempts) == (0, 0)
+
+
+def test_a_payment_in_which_something_happened_keeps_everything(paid, later):
+    later(days=100)
+    intent = PaymentIntent.objects.get()
+    intent.save()
+    later(days=100)
+    assert purge_personal_data().attempts == 0
+
+    later(days=100)
+
+    assert purge_personal_data().attempts == 2
+
+
+def test_events_of_other_systems_on_the_account_go_too(clock, stripe, later):
+    theirs = {"id": "pi_theirs", "object": "payment_intent", "receipt_email": "ada@example.com"}
+    send_event({**theirs, "amount": 1}, type="invoice.paid")
+    assert "ada@example.com" in everything_stored()
+    later()
+
+    purge_personal_data()
+
+    assert "ada@example.com" not in everything_stored()
+
+
+# --- the app on what is left --------------------------------------------------------------------
+
+
+def test_a_late_duplicate_of_a_purged_event_is_still_a_duplicate(paid, stripe, later):
+    intent = call_stripe(stripe, "GET", f"payment_intents/{paid}")
+    body = event_body(intent, type="payment_intent.succeeded")
+    post_webhook(body, sign(body))
+    later()
+    purge_personal_data()
+    before = facts()
+
+    response = post_webhook(body, sign(body))
+
+    assert response.status_code == 200
+    assert facts() == before
+    assert WebhookEvent.objects.get(event_id=json.loads(body)["id"]).payload == {}
+
+
+@pytest.mark.parametrize("status", ["succeeded", "requires_action", "processing"])
+def test_a_late_event_of_a_purged_payment_changes_nothing(paid, stripe, later, status):
+    intent = call_stripe(stripe, "GET", f"payment_intents/{paid}")
+    later()
+    purge_personal_data()
+
+    response = send_event({**intent, "status": status})
+
+    assert response.status_code == 200
+    assert WebhookEvent.objects.filter(purged_at=None).get().status == "processed"
+    assert OrderPayment.objects.get().is_paid
+    assert PaymentHistory.objects.filter(kind="order_paid").count() == 1
+
+
+def test_settling_a_purged_payment_again_answers_as_before(paid, order, payment_system, later):
+    before = payment_system.payment(order)
+    later()
+    purge_personal_data()
+
+    after = payment_system.payment(order)
+
+    assert (after.status_code, after.content) == (200, before.content)
+
+
+def test_a_purged_payment_is_still_paid_for_its_customer(paid, order, storefront, later):
+    later()
+    purge_personal_data()
+
+    assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
+    assert storefront.get(f"orders/{order.pk}").json()["data"]["payment_status"] == "paid"
+
+
+def test_a_customer_who_comes_back_after_a_purge_gets_the_same_intent(
+    clock, storefront, order, stripe, payment_system, webhooks, later
+):
+    first = storefront.payment_intent(order).json()["data"]
+    webhooks()
+    later()
+    purge_personal_data()
+    assert PaymentIntent.objects.get().fingerprint == ""
+
+    again = storefront.payment_intent(order).json()["data"]
+    pay(stripe, again["id"])
+
+    assert again == first
+    assert payment_system.payment(order).status_code == 200
+    # Sent anew, once: the fingerprint is back.
+    assert len(writes(stripe)) == 3
+    assert PaymentIntent.objects.get().fingerprint != ""
+
+
+def test_an_intent_of_a_purged_attempt_is_still_ours(clock, storefront, order, stripe, later):
+    """The answer to its creation was lost, and the attempt was given up; then it takes money."""
+    stripe.inject(Fault("drop_after", method="POST"))
+    storefront.payment_intent(order)
+    StripeAttempt.objects.get().finish("abandoned")
+    (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+    later()
+    assert purge_personal_data().attempts == 1
+    pay(stripe, intent["id"])
+
+    response = send_event(call_stripe(stripe, "GET", f"payment_intents/{intent['id']}"))
+
+    assert response.status_code == 200
+    assert OrderPayment.objects.get().is_paid
+    assert StripeAttempt.objects.get().outcome == "succeeded"
+
+
+def test_an_open_intent_of_a_purged_attempt_is_adopted_and_updated_when_asked_for(
+    clock, storefront, order, stripe, later
+):
+    stripe.inject(Fault("drop_after", method="POST"))
+    storefront.payment_intent(order)
+    StripeAttempt.objects.get().finish("abandoned")
+    (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+    later()
+    purge_personal_data()
+
+    response = send_event(intent)
+
+    assert response.status_code == 200
+    assert PaymentIntent.objects.get().fingerprint == ""
+    assert storefront.payment_intent(order).json()["data"]["id"] == intent["id"]
+    assert StripeAttempt.objects.get(operation="update_intent").outcome == "succeeded"
+
+
+# --- batches ------------------------------------------------------------------------------------
+
+
+def many(events: int, attempts: int) -> None:
+    """Old rows of payments that are over."""
+    for number in range(events):
+        WebhookEvent.objects.create(
+            event_id=f"evt_{number}",
+            type="charge.succeeded",
+            livemode=False,
+            stripe_created_at=START,
+            payload={"data": {"object": {"billing_details": {"name": "Ada L"}}}},
+            status="ignored",
+        )
+    for _ in range(attempts):
+        StripeAttempt.objects.create(
+            order_payment=OrderPayment.objects.create(order=OrderFactory.create()),
+            operation="create_intent",
+            params={"amount": 1, "currency": "usd", "receipt_email": "ada@example.com"},
+            livemode=False,
+            outcome="failed",
+            finished_at=START,
+        )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 500])
+def test_a_batch_may_have_any_size(clock, later, batch_size):
+    many(7, 5)
+    later()
+
+    report = purge_personal_data(batch_size=batch_size)
+
+    assert report == PurgeReport(events=7, attempts=5)
+    assert untouched() == 0
+    assert purge_personal_data(batch_size=batch_size) == PurgeReport()
+
+
+def test_what_is_kept_does_not_stand_in_the_way_of_what_is_not(clock, later):
+    """The oldest rows are of a payment in review; every batch has to get past them."""
+    many(0, 6)
+    kept = StripeAttempt.objects.order_by("created_at", "pk")[:3]
+    OrderPayment.objects.filter(attempts__in=list(kept)).update(needs_review=True)
+    later()
+
+    report = purge_personal_data(batch_size=2)
+
+    assert report == PurgeReport(attempts=3, kept_attempts=3)
+
+
+class Killed(BaseException):
+    """Stands for kill -9."""
+
+
+@pytest.mark.parametrize("batches", range(1, 7))
+def test_a_purge_that_is_killed_is_finished_by_the_next(clock, later, batches):
+    many(5, 5)
+    later()
+    before = facts()
+    reports: list[PurgeReport] = []
+
+    def die(report: PurgeReport) -> None:
+        reports.append(report)
+        if len(reports) == batches:
+            raise Killed
+
+    with pytest.raises(Killed):
+        purge_personal_data(batch_size=2, on_batch=die)
+    done = reports[-1]
+    assert untouched() == 10 - done.events - done.attempts
+
+    rest = purge_personal_data(batch_size=2)
+
+    assert (done.events + rest.events, done.attempts + rest.attempts) == (5, 5)
+    assert untouched() == 0
+    assert facts() == before
+
+
+def test_a_dry_run_counts_the_same_and_writes_nothing(clock, later):
+    many(5, 3)
+    OrderPayment.objects.filter(attempts=StripeAttempt.objects.first()).update(needs_review=True)
+    later()
+    before = everything_stored()
+
+    dry = purge_personal_data(batch_size=2, dry_run=True)
+
+    assert everything_stored() == before
+    assert dry == PurgeReport(events=5, attempts=2, kept_attempts=1)
+    assert purge_personal_data(batch_size=2) == dry
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_the_number_of_queries_of_a_batch_does_not_depend_on_its_size(
+    clock, later, rows, django_assert_num_queries
+):
+    many(rows, rows)
+    later()
+
+    with django_assert_num_queries(22):
+        purge_personal_data(batch_size=50)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_purges_at_once_share_the_rows_between_them(clock, later):
+    many(40, 40)
+    later()
+
+    reports = at_once(*[lambda: purge_personal_data(batch_size=3)] * 2)
+
+    assert all(isinstance(report, PurgeReport) for report in reports), reports
+    assert sum(report.events for report in reports) == 40
+    # A payment that the other one holds is passed over, and found by the next run.
+    last = purge_personal_data()
+    assert sum(report.attempts for report in reports) + last.attempts == 40
+    assert untouched() == 0
+    assert {attempt.params.get("receipt_email") for attempt in StripeAttempt.objects.all()} == {
+        None
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
+def test_a_request_that_is_at_a_payment_is_not_waited_for(clock, later):
+    many(0, 2)
+    later()
+    busy = OrderPayment.objects.order_by("pk")[0]
+
+    def purge() -> PurgeReport:
+        return purge_personal_data()
+
+    with transaction.atomic():
+        OrderPayment.objects.locked().get(pk=busy.pk)
+        (report,) = at_once(purge)
+
+    assert report == PurgeReport(attempts=1, kept_attempts=1)
+    assert purge_personal_data() == PurgeReport(attempts=1)
+
+
+@pytest.fixture
+def a_shop_of_some_years(clock, later):
+    """Ten thousand rows of each kind; all but the last days' have been purged."""
+    payment = OrderPayment.objects.create(order=OrderFactory.create())
+    purged = [START] * 9_900 + [None] * 100
+    events = [
+        WebhookEvent(
+            event_id=f"evt_{number}",
+            type="payment_intent.succeeded",
+            livemode=False,
+            stripe_created_at=START,
+            payload={},
+            status="processed",
+            purged_at=purged_at,
+        )
+        for number, purged_at in enumerate(purged)
+    ]
+    attempts = [
+        StripeAttempt(
+            order_payment=payment,
+            operation="update_intent",
+            params={},
+            livemode=False,
+            outcome="succeeded",
+            finished_at=START,
+            purged_at=purged_at,
+        )
+        for purged_at in purged
+    ]
+    WebhookEvent.objects.bulk_create(events, batch_size=500)
+    StripeAttempt.objects.bulk_create(attempts, batch_size=500)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    later()
+
+
+def test_the_oldest_rows_are_found_by_an_index(a_shop_of_some_years):
+    with CaptureQueriesContext(connection) as queries:
+        report = purge_personal_data(batch_size=90)
+
+    assert report == PurgeReport(events=100, attempts=100)
+    pages = [query["sql"] for query in queries if "LIMIT 90" in query["sql"]]
+    assert len(pages) == 6
+    for page in pages:
+        plan = plan_of(page)
+        assert "_unpurged" in plan, page
+        assert "Seq Scan" not in plan
+        assert "SCAN shop" not in plan
+
+
+def plan_of(sql: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"{connection.ops.explain_query_prefix()} {sql}")
+        return str(cursor.fetchall())
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("days", [-1, 0, 30, 36_501])
+def test_days_out_of_bounds_are_refused(days):
+    with pytest.raises(ValueError, match="older_than_days must be from 31 to 36500"):
+        purge_personal_data(older_than_days=days)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 5_001])
+def test_batches_out_of_bounds_are_refused(size):
+    with pytest.raises(ValueError, match="batch_size must be from 1 to 5000"):
+        purge_personal_data(batch_size=size)
+
+
+# --- people and orders --------------------------------------------------------------------------
+
+
+def test_an_order_whose_customer_was_deleted_is_still_paid_and_purged(
+    paid, order, payment_system, later
+):
+    order.customer.delete()
+    later()
+
+    assert purge_personal_data().attempts == 2
+    assert payment_system.payment(order).status_code == 200
+    order.refresh_from_db()
+    assert (order.customer, order.email != "") == (None, True)
+
+
+def test_the_shop_may_clear_the_address_of_a_paid_order(paid, order, payment_system, stripe):
+    order.email = ""
+    order.save()
+
+    assert payment_system.payment(order).status_code == 200
