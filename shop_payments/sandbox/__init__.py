@@ -5,6 +5,7 @@ is in memory; only the standard library is used; nothing of the app imports it.
 """
 
 from .api import LoggedRequest
+from .fault_notation import fault_from_words
 from .faults import Fault, SandboxConnectionDropped
 from .protocol import SandboxResponse
 from .sandbox import Sandbox
@@ -20,4 +21,5 @@ __all__ = [
     "SandboxResponse",
     "SandboxServer",
     "WebhookEndpoint",
+    "fault_from_words",
 ]

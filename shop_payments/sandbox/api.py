@@ -13,7 +13,7 @@ from .books import Books, Object
 from .browsers import cors_headers, for_browser, preflight_headers
 from .errors import StripeError
 from .expand import check, expand
-from .faults import Faults, Trouble
+from .faults import Trouble
 from .idempotency import IdempotencyKeys, Outcome
 from .protocol import (
     Call,
@@ -98,12 +98,10 @@ class StripeApi:
         *,
         books: Books,
         keys: IdempotencyKeys,
-        faults: Faults,
         secret_keys: Collection[str] | None,
     ) -> None:
         self._books = books
         self._keys = keys
-        self._faults = faults
         self._secret_keys = secret_keys
         self.log: list[LoggedRequest] = []
 
@@ -125,7 +123,7 @@ class StripeApi:
             self._write_down(exchange, raw, status)
 
     def _try_answer(self, exchange: Exchange, raw: dict[str, Any]) -> SandboxResponse:
-        trouble = self._faults.take(exchange.method, exchange.path)
+        trouble = self._books.faults.for_request(exchange.method, exchange.path)
         version = DEFAULT_VERSION
         publishable = False
         try:
@@ -159,6 +157,8 @@ class StripeApi:
     def _run(self, request: _Request) -> SandboxResponse:
         if request.publishable:
             refuse_publishable_key(request.route)
+        if request.trouble.forgets_keys:
+            self._keys.forget_all()
         if request.exchange.idempotency_key is None:
             return self._execute(request).response
         return self._keys.run(

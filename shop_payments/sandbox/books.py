@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .faults import Faults
+
 if TYPE_CHECKING:
     from .payment_methods import Card
     from .webhooks import Delivery, WebhookEndpoint
@@ -38,6 +40,7 @@ class Books:
 
     clock: Callable[[], float]
     random: random.Random
+    faults: Faults
     lock: threading.RLock = field(default_factory=threading.RLock)
     payment_intents: dict[str, Object] = field(default_factory=dict)
     payment_methods: dict[str, Object] = field(default_factory=dict)

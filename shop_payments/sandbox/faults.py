@@ -1,37 +1,83 @@
 """Faults of the real thing, on demand.
 
-A fault waits until a request that it matches comes by. One request takes at most one fault of each
-kind, the oldest; so two injected errors answer two requests, while a latency and a dropped
-connection can meet in one.
+A fault waits until a request, or a webhook, that it matches comes by. Each takes at most one fault
+of a kind, the oldest; so two injected errors answer two requests, while a latency and a dropped
+connection can meet in one. A fault with a rate befalls some of what it matches: which, the seed
+decides.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from .errors import IdempotencyConflict, ServerError, StripeError
 
-FaultKind = Literal["latency", "drop_before", "drop_after", "error"]
+RequestFaultKind = Literal[
+    "latency", "drop_before", "drop_after", "error", "forget_idempotency_keys"
+]
+WebhookFaultKind = Literal[
+    "webhook_lost", "webhook_doubled", "webhook_delayed", "webhook_reordered"
+]
+FaultKind = RequestFaultKind | WebhookFaultKind
 
-_ERRORS: Mapping[int, tuple[Callable[..., StripeError], str, str | None]] = {
-    409: (
-        IdempotencyConflict,
-        "This request conflicts with another one that is in progress. Please try again.",
-        None,
-    ),
-    429: (
-        StripeError,
+REQUEST_FAULTS: tuple[str, ...] = get_args(RequestFaultKind)
+WEBHOOK_FAULTS: tuple[str, ...] = get_args(WebhookFaultKind)
+_TIMED = ("latency", "webhook_delayed", "webhook_reordered")
+_LONGEST_SECONDS = 3 * 24 * 60 * 60
+"""After as long Stripe has given up on a webhook."""
+_AS_USUAL = -1
+
+
+def _rate_limit() -> StripeError:
+    return StripeError(
         "Request rate limit exceeded. Learn more about rate limits here"
         " https://stripe.com/docs/rate-limits.",
-        "rate_limit",
-    ),
-    500: (ServerError, "An unknown error occurred", None),
-    503: (ServerError, "Stripe is temporarily unavailable. Please try again.", None),
+        code="rate_limit",
+        status=429,
+        headers={"stripe-rate-limited-reason": "global-rate"},
+    )
+
+
+def _lock_timeout() -> StripeError:
+    return StripeError(
+        "This object cannot be accessed right now because another API request or Stripe process is"
+        " currently accessing it. If you see this error intermittently, retry the request. If you"
+        " see this error frequently and are making multiple concurrent requests to a single"
+        " object, make your requests serially or at a lower rate.",
+        code="lock_timeout",
+        status=429,
+        headers={"stripe-should-retry": "true"},
+    )
+
+
+def _conflict() -> StripeError:
+    return IdempotencyConflict(
+        "This request conflicts with another one that is in progress. Please try again.",
+        status=409,
+    )
+
+
+def _unknown() -> StripeError:
+    return ServerError("An unknown error occurred", status=500)
+
+
+def _unavailable() -> StripeError:
+    return ServerError("Stripe is temporarily unavailable. Please try again.", status=503)
+
+
+_ERRORS: Mapping[tuple[int | None, str | None], Callable[[], StripeError]] = {
+    (409, None): _conflict,
+    (429, None): _rate_limit,
+    (429, "rate_limit"): _rate_limit,
+    (429, "lock_timeout"): _lock_timeout,
+    (500, None): _unknown,
+    (503, None): _unavailable,
 }
 
 
@@ -44,73 +90,143 @@ class SandboxConnectionDropped(ConnectionResetError):
 
 @dataclass(frozen=True)
 class Fault:
-    """Something to go wrong.
+    """Something to go wrong, with a request (`method`, `path`) or with a webhook (`type`).
 
-    `path` is a prefix or a glob (`/v1/payment_intents/*/confirm`); None matches all.
-    `times` of None never runs out. `seconds` is the latency before the effect; `status` the HTTP
-    status of an "error" (429, 500, 503 or 409).
+    Raises:
+        ValueError: for what makes no sense.
     """
 
     kind: FaultKind
     method: str | None = field(default=None, kw_only=True)
     path: str | None = field(default=None, kw_only=True)
-    times: int | None = field(default=1, kw_only=True)
+    """A prefix or a glob, e.g. `/v1/payment_intents/*/confirm`; None matches all."""
+    type: str | None = field(default=None, kw_only=True)
+    """The type of the event, or a glob of types, e.g. `payment_intent.*`; None matches all."""
+    times: int | None = field(default=_AS_USUAL, kw_only=True)
+    """How often; None is without end. Once if not given, or without end with a rate."""
+    rate: float | None = field(default=None, kw_only=True)
+    """The share of what matches, above 0 and up to 1; None is all of it."""
     seconds: float = field(default=0.0, kw_only=True)
+    """How long a latency is, or a webhook's delay, or the window that webhooks are shuffled in."""
     status: int | None = field(default=None, kw_only=True)
+    """The HTTP status of an error: 409, 429, 500 or 503."""
+    code: str | None = field(default=None, kw_only=True)
+    """Stripe's code of an error, where a status has several: 429 is rate_limit or lock_timeout."""
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(FaultKind):
-            raise ValueError(f"Fault kind {self.kind!r}: one of {', '.join(get_args(FaultKind))}.")
-        if (self.kind == "error") != (self.status in _ERRORS):
-            raise ValueError(
-                f'Fault("error", status=…) takes {sorted(_ERRORS)}; no other kind does.'
-            )
+        if self.times == _AS_USUAL:
+            object.__setattr__(self, "times", 1 if self.rate is None else None)
+        for wrong in self._wrongs():
+            raise ValueError(f"Fault {self.kind!r}: {wrong}.")
 
-    def matches(self, method: str, path: str) -> bool:
-        """Tell whether a request meets this fault."""
+    def _wrongs(self) -> Iterable[str]:
+        if self.kind not in REQUEST_FAULTS + WEBHOOK_FAULTS:
+            yield f"the kinds are {', '.join(REQUEST_FAULTS + WEBHOOK_FAULTS)}"
+        if self.kind in WEBHOOK_FAULTS and (self.method or self.path):
+            yield "method and path are for requests; a webhook has a type"
+        if self.kind in REQUEST_FAULTS and self.type:
+            yield "type is for webhooks; a request has a method and a path"
+        if self.kind == "error" and (self.status, self.code) not in _ERRORS:
+            yield "it takes status 409, 429 (code rate_limit or lock_timeout), 500 or 503"
+        if self.kind != "error" and (self.status is not None or self.code is not None):
+            yield "status and code are for the kind error"
+        if self.kind in _TIMED and not 0 < self.seconds <= _LONGEST_SECONDS:
+            yield f"seconds are above 0 and at most {_LONGEST_SECONDS}, not {self.seconds}"
+        if self.kind not in _TIMED and self.seconds != 0:
+            yield f"seconds are for {', '.join(_TIMED)}"
+        if self.times is not None and self.times < 1:
+            yield f"times is 1 or more, or without end, not {self.times}"
+        if self.rate is not None and not 0 < self.rate <= 1:
+            yield f"rate is above 0 and at most 1, not {self.rate}"
+
+    def meets_request(self, method: str, path: str) -> bool:
+        """Tell whether the fault is for such requests."""
+        if self.kind not in REQUEST_FAULTS:
+            return False
         if self.method is not None and self.method.upper() != method:
             return False
         return self.path is None or path.startswith(self.path) or fnmatchcase(path, self.path)
 
+    def meets_webhook(self, event_type: str) -> bool:
+        """Tell whether the fault is for webhooks with such events."""
+        if self.kind not in WEBHOOK_FAULTS:
+            return False
+        return self.type is None or fnmatchcase(event_type, self.type)
+
 
 class Faults:
-    """The faults that wait for a request."""
+    """The faults that wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, random: random.Random) -> None:
+        self._random = random
         self._lock = threading.Lock()
-        self._waiting: list[tuple[Fault, int | None]] = []
+        self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Let the fault wait for its request."""
+        """Let the fault wait for what it matches."""
         with self._lock:
-            self._waiting.append((fault, fault.times))
+            self._waiting.append(fault)
 
     def clear(self) -> None:
         """Forget all that still wait."""
         with self._lock:
             self._waiting.clear()
 
-    def take(self, method: str, path: str) -> Trouble:
-        """Return what befalls this request, and count it."""
-        taken: dict[str, Fault] = {}
+    @property
+    def waiting(self) -> list[Fault]:
+        """Those that wait, the oldest first, with the times that are left."""
         with self._lock:
-            left = []
-            for fault, times in self._waiting:
-                remaining = times
-                if fault.kind not in taken and fault.matches(method, path):
-                    taken[fault.kind] = fault
-                    remaining = None if times is None else times - 1
-                if remaining is None or remaining > 0:
-                    left.append((fault, remaining))
-            self._waiting = left
-        return Trouble(taken)
+            return list(self._waiting)
+
+    def for_request(self, method: str, path: str) -> Trouble:
+        """Return what befalls this request, and count it."""
+        with self._lock:
+            return Trouble(self._take(lambda fault: fault.meets_request(method, path)))
+
+    def for_webhook(self, event_type: str) -> list[float]:
+        """Return after how many seconds a webhook is delivered, each time that it is."""
+        with self._lock:
+            taken = self._take(lambda fault: fault.meets_webhook(event_type))
+            if "webhook_lost" in taken:
+                return []
+            deliveries = 2 if "webhook_doubled" in taken else 1
+            return [self._delay(taken) for _ in range(deliveries)]
+
+    def _delay(self, taken: Mapping[str, Fault]) -> float:
+        delay = taken["webhook_delayed"].seconds if "webhook_delayed" in taken else 0.0
+        if "webhook_reordered" in taken:
+            delay += self._random.uniform(0, taken["webhook_reordered"].seconds)
+        return delay
+
+    def _take(self, meets: Callable[[Fault], bool]) -> dict[str, Fault]:
+        taken: dict[str, Fault] = {}
+        left: list[Fault] = []
+        for fault in self._waiting:
+            if fault.kind in taken or not meets(fault) or not self._strikes(fault):
+                left.append(fault)
+                continue
+            taken[fault.kind] = fault
+            if fault.times is None:
+                left.append(fault)
+            elif fault.times > 1:
+                left.append(replace(fault, times=fault.times - 1))
+        self._waiting = left
+        return taken
+
+    def _strikes(self, fault: Fault) -> bool:
+        return fault.rate is None or self._random.random() < fault.rate
 
 
 class Trouble:
     """What befalls one request, in the order of its way through Stripe."""
 
-    def __init__(self, faults: dict[str, Fault]) -> None:
+    def __init__(self, faults: Mapping[str, Fault]) -> None:
         self._faults = faults
+
+    @property
+    def forgets_keys(self) -> bool:
+        """Whether Stripe has pruned its idempotency keys just before."""
+        return "forget_idempotency_keys" in self._faults
 
     def on_arrival(self) -> None:
         """Break before anything was looked at: no effect, and nothing saved under a key."""
@@ -130,7 +246,6 @@ class Trouble:
             raise SandboxConnectionDropped("The sandbox dropped the connection, as injected.")
 
     def _raise_error(self, *, saved: bool) -> None:
-        status = self._faults["error"].status if "error" in self._faults else None
-        if status is not None and (status == 500) == saved:
-            error, message, code = _ERRORS[status]
-            raise error(message, code=code, status=status)
+        fault = self._faults.get("error")
+        if fault is not None and (fault.status == 500) == saved:
+            raise _ERRORS[fault.status, fault.code]()

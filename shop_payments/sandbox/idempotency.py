@@ -74,6 +74,14 @@ class IdempotencyKeys:
             return _replay(key, earlier, claim)
         return self._run_first(key, claim, execute)
 
+    def forget_all(self) -> int:
+        """Forget the keys whose first request is done; return how many there were."""
+        with self._lock:
+            done = [key for key, claim in self._claims.items() if claim.response is not None]
+            for key in done:
+                del self._claims[key]
+        return len(done)
+
     def _claim(self, key: str, claim: _Claim) -> _Claim | None:
         """Take the key, or return who took it before (a copy, so it no longer changes)."""
         with self._lock:

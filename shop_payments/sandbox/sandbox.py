@@ -27,7 +27,8 @@ class Sandbox:
     """A Stripe account in test mode, in memory.
 
     `secret_keys` of None takes any `sk_test_…` or `rk_test_…` key (all see the same account), a
-    collection only those. `clock` gives Unix time in seconds; `seed` makes ids repeatable.
+    collection only those. `clock` gives Unix time in seconds; `seed` makes ids repeatable, and what
+    a fault with a rate befalls.
     """
 
     def __init__(
@@ -43,13 +44,15 @@ class Sandbox:
             raise ValueError(
                 f"The sandbox takes test keys only: {' or '.join(SECRET_KEY_PREFIXES)}."
             )
-        self._books = Books(clock=clock, random=random.Random(seed))  # noqa: S311 - no secrets
+        self._books = Books(
+            clock=clock,
+            random=random.Random(seed),  # noqa: S311 - no secrets
+            faults=Faults(random.Random(seed)),  # noqa: S311 - ids do not depend on faults
+        )
         self._keys = IdempotencyKeys(clock)
-        self._faults = Faults()
         self._api = StripeApi(
             books=self._books,
             keys=self._keys,
-            faults=self._faults,
             secret_keys=None if secret_keys is None else frozenset(secret_keys),
         )
 
@@ -64,7 +67,8 @@ class Sandbox:
             SandboxConnectionDropped: where a fault breaks the connection.
         """
         request_id = self._books.new_id("req")
-        return self._api.answer(Exchange.of(method, url, headers, body, id=request_id))
+        exchange = Exchange.of(method, url, headers, body, id=request_id)
+        return self._api.answer(exchange)
 
     @property
     def requests(self) -> list[LoggedRequest]:
@@ -92,14 +96,31 @@ class Sandbox:
     # Faults
 
     def inject(self, fault: Fault) -> None:
-        """Let a fault wait for the next request that it matches."""
-        self._faults.add(fault)
+        """Let a fault wait for the next request, or webhook, that it matches."""
+        self._books.faults.add(fault)
 
     def clear_faults(self) -> None:
         """Forget the faults that still wait."""
-        self._faults.clear()
+        self._books.faults.clear()
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The faults that still wait, the oldest first."""
+        return self._books.faults.waiting
+
+    def forget_idempotency_keys(self) -> int:
+        """Prune the keys, as Stripe does once they are a day old; return how many.
+
+        Those whose first request still runs stay.
+        """
+        return self._keys.forget_all()
 
     # What happens at Stripe by itself
+
+    @property
+    def now(self) -> float:
+        """The sandbox's time, in Unix seconds."""
+        return self._books.clock()
 
     def complete_authentication(self, intent_id: str, succeed: bool = True) -> Object:
         """Let the customer pass or fail 3D Secure; return a copy of the intent.

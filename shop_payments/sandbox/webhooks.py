@@ -82,6 +82,8 @@ class Delivery:
     last_status: int | None = None
     """None if the last attempt got no answer."""
     in_flight: bool = False
+    doubled: bool = False
+    """It comes besides the delivery that the event's `pending_webhooks` counts."""
 
 
 def post_to_loopback(url: str, body: bytes, headers: dict[str, str]) -> int:
@@ -109,26 +111,41 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 def enqueue(books: Books, event: Object) -> None:
-    """Line an event up for every endpoint that wants it now."""
-    now = books.clock()
+    """Line an event up for every endpoint that wants it now, as the faults allow."""
     for endpoint in books.webhook_endpoints.values():
         if endpoint.wants(event["type"]):
-            books.deliveries.append(
-                Delivery(
-                    event_id=event["id"],
-                    endpoint=endpoint,
-                    due_at=now,
-                    give_up_at=now + GIVE_UP_AFTER_SECONDS,
-                )
-            )
+            delays = books.faults.for_webhook(event["type"])
+            _line_up(books, event, endpoint, delays)
             event["pending_webhooks"] += 1
+
+
+def _line_up(
+    books: Books, event: Object, endpoint: WebhookEndpoint, delays: Sequence[float]
+) -> None:
+    now = books.clock()
+    deliveries = [
+        Delivery(
+            event_id=event["id"],
+            endpoint=endpoint,
+            due_at=now + delay,
+            give_up_at=now + GIVE_UP_AFTER_SECONDS,
+            doubled=number > 0,
+        )
+        for number, delay in enumerate(delays or [0.0])
+    ]
+    (books.deliveries if delays else books.lost_deliveries).extend(deliveries)
 
 
 def remove(books: Books, endpoint: WebhookEndpoint) -> None:
     """Forget the endpoint and what it has not received."""
     del books.webhook_endpoints[endpoint.id]
     for delivery in [each for each in books.deliveries if each.endpoint is endpoint]:
-        books.deliveries.remove(delivery)
+        _settle(books, delivery)
+
+
+def _settle(books: Books, delivery: Delivery) -> None:
+    books.deliveries.remove(delivery)
+    if not delivery.doubled:
         books.events[delivery.event_id]["pending_webhooks"] -= 1
 
 
@@ -182,8 +199,7 @@ def _record(books: Books, delivery: Delivery, status: int | None) -> None:
     delivery.last_status = status
     delivery.due_at = books.clock() + _delay(delivery.attempts)
     if status is not None and 200 <= status < 300:
-        books.deliveries.remove(delivery)
-        books.events[delivery.event_id]["pending_webhooks"] -= 1
+        _settle(books, delivery)
     elif delivery.due_at > delivery.give_up_at:
         _give_up(books, delivery)
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,10 @@ def test_it_serves_until_told_to_stop(
             "this machine only",
         ),
         (["--port", "99999"], "--port"),
+        (["--fault", "gremlin"], "--fault: Fault 'gremlin': the kinds are latency, "),
+        (["--fault", "error status=418"], "it takes status 409, 429"),
+        (["--fault", "drop_after rate=often"], "rate=often: 'often' is not a number"),
+        (["--fault", "drop_after wen=now"], "A fault has no 'wen'"),
     ],
 )
 def test_it_says_what_is_wrong(arguments: list[str], message: str) -> None:
@@ -89,6 +94,24 @@ def test_it_says_what_is_wrong(arguments: list[str], message: str) -> None:
     assert finished.stderr.startswith("CommandError: ")
     assert message in finished.stderr
     assert "whsec_x" not in finished.stderr
+
+
+def test_it_runs_with_faults() -> None:
+    faults = ["error status=429", "drop_after path=/v1/payment_intents/*/confirm rate=0.1"]
+    options = [word for fault in faults for word in ("--fault", fault)]
+    with subprocess.Popen(
+        command("--port", "0", "--seed", "7", *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        banner = read_until(process, "Stop with Ctrl-C")
+        found = re.search(r"STRIPE_API_BASE=(http://127\.0\.0\.1:\d+)", banner)
+        assert found is not None
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(found[1])
+        process.kill()
+
+    caught.value.close()
+    assert caught.value.code == 429
+    assert [f"Fault: {fault}" in banner for fault in faults] == [True, True]
 
 
 def test_it_names_the_port_that_is_taken() -> None:

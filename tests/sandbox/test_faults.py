@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
 
 from shop_payments.sandbox import Fault, Sandbox, SandboxConnectionDropped
-from tests.sandbox.support import INTENTS, ORDER, Api
+from tests.sandbox.support import INTENTS, ORDER, Api, Clock, Receiver
 
 
 def test_a_connection_dropped_before_has_no_effect(api: Api, sandbox: Sandbox) -> None:
@@ -100,6 +101,76 @@ def test_a_fault_happens_as_often_as_said(api: Api, sandbox: Sandbox) -> None:
     assert [api.get(INTENTS).status for _ in range(4)] == [429, 429, 503, 200]
 
 
+def test_a_rate_limit_says_which_and_not_to_retry(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("error", status=429))
+
+    answer = api.get(INTENTS)
+
+    assert answer.headers["stripe-rate-limited-reason"] == "global-rate"
+    assert answer.headers.get("stripe-should-retry") != "true"
+
+
+def test_a_lock_timeout_asks_to_retry(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("error", status=429, code="lock_timeout"))
+
+    answer = api.post(INTENTS, ORDER, Idempotency_Key="k")
+
+    assert (answer.status, answer.error["code"]) == (429, "lock_timeout")
+    assert answer.headers["stripe-should-retry"] == "true"
+    assert "stripe-rate-limited-reason" not in answer.headers
+    assert api.post(INTENTS, ORDER, Idempotency_Key="k").status == 200
+
+
+def outcomes(seed: int) -> str:
+    """Return what came of 200 requests, one letter each, with a tenth to be refused."""
+    sandbox = Sandbox(seed=seed)
+    sandbox.inject(Fault("error", status=503, rate=0.1))
+    api = Api(sandbox)
+    return "".join("x" if api.get(INTENTS).status == 503 else "." for _ in range(200))
+
+
+def test_a_fault_with_a_rate_befalls_some_and_the_same_with_the_same_seed() -> None:
+    assert 5 <= outcomes(seed=7).count("x") <= 40
+    assert outcomes(seed=7) == outcomes(seed=7) != outcomes(seed=8)
+
+
+def test_the_ids_do_not_depend_on_the_faults() -> None:
+    calm, troubled = Sandbox(seed=7), Sandbox(seed=7)
+    troubled.inject(Fault("error", status=503, rate=0.0001))
+
+    assert Api(calm).create()["id"] == Api(troubled).create()["id"]
+
+
+def test_a_rate_counts_within_what_matches(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("error", status=503, method="POST", rate=1.0, times=2))
+
+    statuses = [api.get(INTENTS).status, *(api.post(INTENTS, ORDER).status for _ in range(3))]
+
+    assert statuses == [200, 503, 503, 200]
+
+
+def test_the_faults_that_wait_can_be_seen(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("error", status=429, times=3))
+    sandbox.inject(Fault("drop_after", path="/v1/nowhere"))
+    api.get(INTENTS)
+
+    assert sandbox.faults == [
+        Fault("error", status=429, times=2),
+        Fault("drop_after", path="/v1/nowhere"),
+    ]
+
+
+def test_stripe_may_forget_a_key_before_a_retry(api: Api, sandbox: Sandbox) -> None:
+    first = api.post(INTENTS, ORDER, Idempotency_Key="k")
+    sandbox.inject(Fault("forget_idempotency_keys", method="POST"))
+
+    second = api.post(INTENTS, ORDER, Idempotency_Key="k")
+    third = api.post(INTENTS, ORDER, Idempotency_Key="k")
+
+    assert first["id"] != second["id"] == third["id"]
+    assert "idempotent-replayed" not in second.headers
+
+
 def test_a_fault_may_last_until_cleared(api: Api, sandbox: Sandbox) -> None:
     sandbox.inject(Fault("error", status=429, times=None))
     assert [api.get(INTENTS).status for _ in range(3)] == [429, 429, 429]
@@ -126,9 +197,127 @@ def test_faults_of_two_kinds_meet_in_one_request(api: Api, sandbox: Sandbox) -> 
         {"kind": "gremlin"},
         {"kind": "error"},
         {"kind": "error", "status": 418},
+        {"kind": "error", "status": 500, "code": "rate_limit"},
         {"kind": "latency", "status": 500},
+        {"kind": "latency"},
+        {"kind": "latency", "seconds": -1},
+        {"kind": "latency", "seconds": float("nan")},
+        {"kind": "latency", "seconds": float("inf")},
+        {"kind": "drop_after", "seconds": 1},
+        {"kind": "drop_after", "times": 0},
+        {"kind": "drop_after", "rate": 0},
+        {"kind": "drop_after", "rate": 1.1},
+        {"kind": "drop_after", "type": "payment_intent.*"},
+        {"kind": "webhook_lost", "path": "/v1/events"},
+        {"kind": "webhook_delayed"},
+        {"kind": "webhook_reordered"},
     ],
 )
 def test_a_senseless_fault_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Fault"):
         Fault(**arguments)
+
+
+WEBHOOK = "http://127.0.0.1:9/webhooks"
+
+
+@pytest.fixture
+def receiver(sandbox: Sandbox) -> Receiver:
+    receiver = Receiver()
+    sandbox.add_webhook(WEBHOOK, "whsec_x", deliver=receiver)
+    return receiver
+
+
+def test_a_webhook_may_be_lost(
+    api: Api, sandbox: Sandbox, clock: Clock, receiver: Receiver
+) -> None:
+    sandbox.inject(Fault("webhook_lost", type="payment_intent.succeeded"))
+    api.confirm(api.create()["id"], "pm_card_visa")
+    clock.advance(4 * 24 * 60 * 60)
+
+    sandbox.deliver_due()
+
+    assert receiver.types == ["created"]
+    (lost,) = sandbox.lost_deliveries
+    assert (lost.event_id, lost.attempts) == (sandbox.events[1]["id"], 0)
+    assert [event["pending_webhooks"] for event in sandbox.events] == [0, 1]
+    missed = api.get("/v1/events", {"delivery_success": "false"})
+    assert [event["type"] for event in missed["data"]] == ["payment_intent.succeeded"]
+
+
+def test_a_webhook_may_come_twice(api: Api, sandbox: Sandbox, receiver: Receiver) -> None:
+    sandbox.inject(Fault("webhook_doubled"))
+    api.create()
+
+    assert sandbox.events[0]["pending_webhooks"] == 1
+    assert sandbox.deliver_due() == 2
+
+    first, second = (json.loads(body)["id"] for body in receiver.bodies)
+    assert first == second == sandbox.events[0]["id"]
+    assert sandbox.events[0]["pending_webhooks"] == 0
+
+
+def test_a_removed_endpoint_owes_nothing_twice(api: Api, sandbox: Sandbox) -> None:
+    endpoint = sandbox.add_webhook(WEBHOOK, "whsec_x", deliver=Receiver())
+    sandbox.inject(Fault("webhook_doubled"))
+    api.create()
+
+    sandbox.remove_webhook(endpoint)
+
+    assert sandbox.events[0]["pending_webhooks"] == 0
+    assert sandbox.pending_deliveries == []
+
+
+def test_a_webhook_may_be_late(
+    api: Api, sandbox: Sandbox, clock: Clock, receiver: Receiver
+) -> None:
+    sandbox.inject(Fault("webhook_delayed", type="payment_intent.created", seconds=60))
+    api.confirm(api.create()["id"], "pm_card_visa")
+    sandbox.deliver_due()
+    assert receiver.types == ["succeeded"]
+
+    clock.advance(60)
+    sandbox.deliver_due()
+
+    assert receiver.types == ["succeeded", "created"]
+
+
+def orders_of_arrival(seed: int) -> list[str]:
+    clock = Clock()
+    sandbox = Sandbox(clock=clock, seed=seed)
+    receiver = Receiver()
+    sandbox.add_webhook(WEBHOOK, "whsec_x", deliver=receiver)
+    sandbox.inject(Fault("webhook_reordered", seconds=30, times=None))
+    api = Api(sandbox)
+    intents = [api.create()["id"] for _ in range(8)]
+    clock.advance(30)
+    sandbox.deliver_due()
+    arrived = [json.loads(body)["data"]["object"]["id"] for body in receiver.bodies]
+    assert sorted(arrived) == sorted(intents)
+    return [str(intents.index(intent_id)) for intent_id in arrived]
+
+
+def test_webhooks_may_be_shuffled_and_the_same_with_the_same_seed() -> None:
+    in_order = [str(number) for number in range(8)]
+
+    assert orders_of_arrival(seed=1) != in_order
+    assert orders_of_arrival(seed=1) == orders_of_arrival(seed=1) != orders_of_arrival(seed=2)
+
+
+def test_each_endpoint_has_faults_of_its_own(api: Api, sandbox: Sandbox) -> None:
+    first, second = Receiver(), Receiver()
+    sandbox.add_webhook(WEBHOOK, "whsec_x", deliver=first)
+    sandbox.add_webhook(WEBHOOK, "whsec_x", deliver=second)
+    sandbox.inject(Fault("webhook_lost"))
+    api.create()
+
+    sandbox.deliver_due()
+
+    assert (first.types, second.types) == ([], ["created"])
+
+
+def test_a_webhook_fault_leaves_requests_alone(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("webhook_lost"))
+
+    assert api.create().status == 200
+    assert sandbox.faults == [Fault("webhook_lost")]

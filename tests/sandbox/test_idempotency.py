@@ -117,6 +117,29 @@ def test_a_key_lives_for_a_day(api: Api, clock: Clock) -> None:
     assert first["id"] == second["id"] != third["id"]
 
 
+def test_keys_can_be_pruned(api: Api, sandbox: Sandbox) -> None:
+    first = api.post(INTENTS, ORDER, Idempotency_Key="k")
+    api.post(INTENTS, ORDER, Idempotency_Key="l")
+
+    assert sandbox.forget_idempotency_keys() == 2
+
+    assert api.post(INTENTS, ORDER, Idempotency_Key="k")["id"] != first["id"]
+
+
+def test_a_key_in_use_is_not_pruned(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("latency", seconds=0.3))
+    first = threading.Thread(
+        target=api.post, args=(INTENTS, ORDER), kwargs={"Idempotency_Key": "k"}
+    )
+    first.start()
+    time.sleep(0.1)
+
+    assert sandbox.forget_idempotency_keys() == 0
+
+    assert api.post(INTENTS, ORDER, Idempotency_Key="k").status == 409
+    first.join()
+
+
 @pytest.mark.parametrize(("length", "status"), [(255, 200), (256, 400)])
 def test_a_key_has_at_most_255_characters(api: Api, length: int, status: int) -> None:
     assert api.post(INTENTS, ORDER, Idempotency_Key="k" * length).status == status

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from shop_payments.sandbox import Sandbox, SandboxServer
+from shop_payments.sandbox import Sandbox, SandboxServer, fault_from_words
 
 DEFAULT_PORT = 12111
 
@@ -22,8 +22,13 @@ Try it:
 
     curl {url}/v1/payment_intents -u sk_test_sandbox: -d amount=1000 -d currency=usd
 
-{webhooks}
+{webhooks}{faults}
 Stop with Ctrl-C."""
+
+FAULT_HELP = """\
+Let something go wrong, e.g. "drop_after path=/v1/payment_intents/*/confirm rate=0.1",
+"error status=429 times=2" or "webhook_lost type=payment_intent.succeeded"; may be given
+several times. docs/sandbox.md lists the kinds."""
 
 
 class Command(BaseCommand):
@@ -47,8 +52,19 @@ class Command(BaseCommand):
             help="Sign the events of the --webhook-url in the same place of the line.",
         )
 
+        parser.add_argument(
+            "--fault", action="append", default=[], metavar="FAULT", help=FAULT_HELP
+        )
+        parser.add_argument(
+            "--seed",
+            type=int,
+            metavar="NUMBER",
+            help="Make ids, and what faults with a rate befall, the same in every run.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        sandbox = Sandbox()
+        sandbox = Sandbox(seed=options["seed"])
+        _inject(sandbox, options["fault"])
         _add_webhooks(sandbox, options["webhook_url"], options["webhook_secret"])
         server = SandboxServer(sandbox, port=options["port"])
         stopped = threading.Event()
@@ -56,7 +72,7 @@ class Command(BaseCommand):
         for stop_signal in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop_signal, lambda *_: stopped.set())
         try:
-            self.stdout.write(_banner(server.url, options["webhook_url"]))
+            self.stdout.write(_banner(server.url, options["webhook_url"], options["fault"]))
             self.stdout.flush()
             stopped.wait()
         finally:
@@ -76,6 +92,14 @@ def _add_webhooks(sandbox: Sandbox, urls: list[str], secrets: list[str]) -> None
             raise CommandError(f"--webhook-url: {error}") from error
 
 
+def _inject(sandbox: Sandbox, faults: list[str]) -> None:
+    for words in faults:
+        try:
+            sandbox.inject(fault_from_words(words))
+        except ValueError as error:
+            raise CommandError(f"--fault: {error}") from error
+
+
 def _start(server: SandboxServer, port: int) -> None:
     try:
         server.start()
@@ -85,7 +109,10 @@ def _start(server: SandboxServer, port: int) -> None:
         ) from error
 
 
-def _banner(url: str, webhook_urls: list[str]) -> str:
-    lines = [f"Events go to {webhook_url}" for webhook_url in webhook_urls]
-    webhooks = "\n".join(lines) or "No webhooks; see --webhook-url and --webhook-secret."
-    return BANNER.format(url=url, webhooks=webhooks + "\n")
+def _banner(url: str, webhook_urls: list[str], faults: list[str]) -> str:
+    webhooks = [f"Events go to {webhook_url}\n" for webhook_url in webhook_urls]
+    return BANNER.format(
+        url=url,
+        webhooks="".join(webhooks) or "No webhooks; see --webhook-url and --webhook-secret.\n",
+        faults="".join(f"Fault: {words}\n" for words in faults),
+    )
