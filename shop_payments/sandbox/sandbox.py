@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from . import payment_intent_moves, webhook_endpoints, webhooks
+from . import control, payment_intent_moves, webhook_endpoints, webhooks
 from .api import Exchange, LoggedRequest, StripeApi
 from .books import Books, Object
 from .faults import Fault, Faults
@@ -68,6 +68,8 @@ class Sandbox:
         """
         request_id = self._books.new_id("req")
         exchange = Exchange.of(method, url, headers, body, id=request_id)
+        if control.is_for_control(exchange.path):
+            return control.answer(self, exchange)
         return self._api.answer(exchange)
 
     @property

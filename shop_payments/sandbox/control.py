@@ -1,0 +1,218 @@
+"""The control route: the levers of the sandbox over HTTP, for people and for other languages.
+
+    GET    /_sandbox                                        the time, and what waits
+    POST   /_sandbox/faults                                 a fault, see fault_notation
+    DELETE /_sandbox/faults
+    DELETE /_sandbox/idempotency_keys
+    POST   /_sandbox/payment_intents/{id}                   {"status", "fields"}
+    POST   /_sandbox/payment_intents/{id}/authentication    {"succeed"}
+    POST   /_sandbox/webhook_endpoints/{id}/secret          {"secret", "expires_in"}
+
+JSON in and out, no key. None of it is Stripe's. Pages and names of other machines are refused: a
+browser on this one may be led here by anybody.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .browsers import cors_headers, is_loopback_origin, preflight_headers
+from .errors import StripeError
+from .fault_notation import fault_from_json, fault_to_json
+from .loopback import is_loopback
+from .protocol import SandboxResponse, json_response
+
+if TYPE_CHECKING:
+    from .api import Exchange
+    from .sandbox import Sandbox
+
+ROOT = "/_sandbox"
+
+_JSON_NAMES = {bool: "true or false", str: "a string", dict: "an object", float: "a number"}
+
+
+class ControlError(Exception):
+    """A request that the control route does not take."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lever:
+    """One operation of the control route."""
+
+    method: str
+    path: str
+    pull: Callable[[Sandbox, str, Mapping[str, Any]], Any]
+    """Takes the sandbox, the id in the address and the checked fields."""
+    takes: Mapping[str, type] | None = field(default_factory=dict)
+    """The fields of the body with their types; None leaves the body to `pull`."""
+    requires: tuple[str, ...] = ()
+
+    def match(self, path: str) -> str | None:
+        """Return the id in the address ("" without one), or None if it is another's address."""
+        pattern = re.escape(ROOT + self.path).replace(r"\{id\}", "(?P<id>[^/]+)")
+        found = re.fullmatch(pattern, path)
+        return found.groupdict().get("id", "") if found else None
+
+
+def is_for_control(path: str) -> bool:
+    """Tell whether a request is for the control route."""
+    return path == ROOT or path.startswith(f"{ROOT}/")
+
+
+def answer(sandbox: Sandbox, exchange: Exchange) -> SandboxResponse:
+    """Pull the lever that the request asks for."""
+    if exchange.method == "OPTIONS":
+        return SandboxResponse(200, preflight_headers(exchange.headers), b"")
+    try:
+        _refuse_strangers(exchange)
+        lever, object_id = _find(exchange.method, exchange.path)
+        body, status = lever.pull(sandbox, object_id, _fields(lever, exchange)), 200
+    except ControlError as error:
+        body, status = _error(str(error)), error.status
+    except StripeError as error:
+        body, status = _error(error.message), error.status
+    except ValueError as error:
+        body, status = _error(str(error)), 400
+    return json_response(body, status=status, headers=cors_headers(exchange.headers))
+
+
+def _error(message: str) -> dict[str, Any]:
+    return {"error": {"message": message}}
+
+
+def _refuse_strangers(exchange: Exchange) -> None:
+    origin = exchange.headers.get("origin")
+    if origin is not None and not is_loopback_origin(origin):
+        raise ControlError(f"Pages of {origin[:100]} do not steer the sandbox.", status=403)
+    host = exchange.headers.get("host")  # a name of somebody else's may lead to this machine
+    if host is not None and not is_loopback(urlsplit(f"//{host}").hostname):
+        raise ControlError(f"The sandbox is 127.0.0.1, not {host[:100]}.", status=403)
+
+
+def _find(method: str, path: str) -> tuple[_Lever, str]:
+    found = [(lever, lever.match(path)) for lever in _LEVERS]
+    there = [(lever, object_id) for lever, object_id in found if object_id is not None]
+    for lever, object_id in there:
+        if lever.method == method:
+            return lever, object_id
+    if there:
+        methods = " or ".join(lever.method for lever, _ in there)
+        raise ControlError(f"{path[:200]} takes {methods}, not {method}.", status=405)
+    paths = ", ".join(dict.fromkeys(f"{ROOT}{lever.path}" for lever in _LEVERS))
+    raise ControlError(f"There is no {path[:200]}; there is {paths}.", status=404)
+
+
+def _fields(lever: _Lever, exchange: Exchange) -> Mapping[str, Any]:
+    if not exchange.body:
+        fields: Any = {}
+    elif exchange.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise ControlError("The body is JSON, with Content-Type: application/json.")
+    else:
+        fields = _read(exchange.body)
+    if lever.takes is not None:
+        _check(lever, lever.takes, fields)
+    return dict(fields)
+
+
+def _read(body: bytes) -> Any:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ControlError("The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise ControlError("The body is not a JSON object.")
+    return fields
+
+
+def _check(lever: _Lever, takes: Mapping[str, type], fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        if name not in takes:
+            raise ControlError(
+                f"There is no field {name!r} here; there is {', '.join(takes) or 'none'}."
+            )
+        number = takes[name] is float and isinstance(value, int) and not isinstance(value, bool)
+        if not number and not isinstance(value, takes[name]):
+            raise ControlError(f"{name} is {_JSON_NAMES[takes[name]]}, not {value!r}.")
+    for name in lever.requires:
+        if name not in fields:
+            raise ControlError(f"The field {name!r} is missing.")
+
+
+# Levers
+
+
+def _tell(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
+    return {
+        "now": sandbox.now,
+        "faults": [fault_to_json(fault) for fault in sandbox.faults],
+        "pending_deliveries": len(sandbox.pending_deliveries),
+        "lost_deliveries": len(sandbox.lost_deliveries),
+    }
+
+
+def _inject(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
+    sandbox.inject(fault_from_json(fields))
+    return {"faults": [fault_to_json(fault) for fault in sandbox.faults]}
+
+
+def _clear_faults(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
+    sandbox.clear_faults()
+    return {"faults": []}
+
+
+def _forget_idempotency_keys(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
+    return {"forgotten": sandbox.forget_idempotency_keys()}
+
+
+def _advance(sandbox: Sandbox, intent_id: str, fields: Mapping[str, Any]) -> Any:
+    overridden = fields.get("fields", {})
+    if "status" in overridden or "intent_id" in overridden:
+        raise ControlError("'fields' are those besides the id and the status.")
+    return sandbox.advance(intent_id, fields["status"], **overridden)
+
+
+def _authenticate(sandbox: Sandbox, intent_id: str, fields: Mapping[str, Any]) -> Any:
+    return sandbox.complete_authentication(intent_id, fields.get("succeed", True))
+
+
+def _roll_secret(sandbox: Sandbox, endpoint_id: str, fields: Mapping[str, Any]) -> Any:
+    secret = sandbox.roll_webhook_secret(
+        endpoint_id, fields.get("secret"), expires_in=fields.get("expires_in", 0.0)
+    )
+    return {"secret": secret}
+
+
+_LEVERS = (
+    _Lever(method="GET", path="", pull=_tell),
+    _Lever(method="POST", path="/faults", pull=_inject, takes=None),
+    _Lever(method="DELETE", path="/faults", pull=_clear_faults),
+    _Lever(method="DELETE", path="/idempotency_keys", pull=_forget_idempotency_keys),
+    _Lever(
+        method="POST",
+        path="/payment_intents/{id}",
+        pull=_advance,
+        takes={"status": str, "fields": dict},
+        requires=("status",),
+    ),
+    _Lever(
+        method="POST",
+        path="/payment_intents/{id}/authentication",
+        pull=_authenticate,
+        takes={"succeed": bool},
+    ),
+    _Lever(
+        method="POST",
+        path="/webhook_endpoints/{id}/secret",
+        pull=_roll_secret,
+        takes={"secret": str, "expires_in": float},
+    ),
+)
