@@ -8,6 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from shop_payments.admin.orders import why_closed
 from shop_payments.lifecycle import PaymentStatus
@@ -333,8 +334,25 @@ def test_an_order_without_a_payment_can_be_deleted(order, staff):
 def test_an_order_with_a_payment_is_protected(method, open_payment, staff):
     response = getattr(staff, method)(delete(open_payment.order), {"post": "yes"})
 
-    assert "would require deleting the following protected related objects" in text_of(response)
+    text = text_of(response)
+    assert "would require deleting the following protected related objects" in text
+    assert f'<a href="{change(open_payment)}">{open_payment}</a>' in text
+    assert 'type="submit"' not in text.partition('<div id="content"')[2]
     assert Order.objects.exists()
+
+
+def test_a_customer_with_a_paid_order_can_be_deleted_and_the_order_stays(
+    paid, staff, payment_system
+):
+    order = paid.order
+    user_page = reverse("admin:auth_user_delete", args=[order.customer.pk])
+
+    assert staff.post(user_page, {"post": "yes"}).status_code == 302
+
+    order.refresh_from_db()
+    assert order.customer is None
+    assert payment_system.payment(order).status_code == 200
+    assert "112.00 USD received" in text_of(staff.get(change(paid)))
 
 
 def test_orders_with_a_payment_are_protected_in_bulk(open_payment, staff):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 from django.contrib import admin
 from django.core.management import call_command
 from django.db import connection
@@ -12,8 +14,9 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.models import ProtectedError
 from django.urls import reverse
 
-from shop_payments.models import OrderPayment
+from shop_payments.models import OrderPayment, StripeAttempt
 from tests.hostshop.models import Order
+from tests.support import pay
 
 pytestmark = pytest.mark.django_db
 
@@ -46,6 +49,56 @@ def test_an_order_with_a_payment_cannot_be_deleted(storefront, order, stripe):
     with pytest.raises(ProtectedError):
         order.delete()
     assert Order.objects.filter(pk=order.pk).exists()
+
+
+def test_a_user_whose_customer_and_orders_cascade_cannot_be_deleted(storefront, order, stripe):
+    storefront.payment_intent(order)
+    user = order.customer.user
+
+    with pytest.raises(ProtectedError):
+        user.delete()
+    order.refresh_from_db()
+    assert order.customer.user == user
+
+
+def test_the_admin_names_what_keeps_such_a_user(storefront, order, stripe, admin_client):
+    storefront.payment_intent(order)
+    page = reverse("admin:auth_user_delete", args=[order.customer.user.pk])
+
+    texts = [
+        admin_client.get(page).content.decode(),
+        admin_client.post(page, {"post": "yes"}, follow=True).content.decode(),
+    ]
+
+    # No staff may delete a payment, so that is what Django says first.
+    for text in texts:
+        content = text.partition('<div id="content"')[2]
+        assert "permission to delete the following types of objects" in content
+        assert "<li>order payment</li>" in content
+    order.refresh_from_db()
+    assert order.customer.user.is_active
+
+
+def test_a_user_whose_orders_have_no_payment_can_be_deleted(order):
+    order.customer.user.delete()
+
+    assert not Order.objects.exists()
+
+
+def test_a_purge_leaves_of_a_paid_order_what_the_host_needs(
+    storefront, order, stripe, webhooks, payment_system
+):
+    with time_machine.travel(datetime(2026, 3, 1, tzinfo=UTC), tick=False) as clock:
+        pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+        webhooks()
+        before = payment_system.payment(order)
+        clock.shift(timedelta(days=181))
+
+        call_command("shop_payments_purge")
+        after = payment_system.payment(order)
+
+    assert (after.status_code, after.content) == (200, before.content)
+    assert "receipt_email" not in StripeAttempt.objects.get().params
 
 
 def test_an_order_without_a_payment_can_be_deleted(order):
