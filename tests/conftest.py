@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.test import Client
 
 from shop_payments import signals
 from shop_payments.models import APIKey, APIKeyScope, Order
-from shop_payments.sandbox import Sandbox
+from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory, TokenFactory
-from tests.support import WEBHOOK_SECRET, Caller, post_webhook
+from tests.support import Caller
+
+pytest_plugins = ["shop_payments.testing.plugin"]
 
 
 @pytest.fixture
@@ -27,23 +28,16 @@ def configure(settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
-def stripe(configure: Callable[..., None]) -> Sandbox:
-    """A Stripe in this process; the app talks to it from now on."""
-    sandbox = Sandbox()
-    configure(STRIPE_TRANSPORT=sandbox.handle)
-    return sandbox
+def stripe(stripe_sandbox: StripeSandbox) -> StripeSandbox:
+    """What shops get as ``stripe_sandbox``, and no webhooks without the fixture `webhooks`."""
+    stripe_sandbox.disconnect_webhooks()
+    return stripe_sandbox
 
 
 @pytest.fixture
-def webhooks(stripe: Sandbox) -> Callable[[], int]:
+def webhooks(stripe: StripeSandbox) -> Callable[[], int]:
     """Have Stripe deliver its events to the app, when called; returns the number of deliveries."""
-
-    def deliver(url: str, body: bytes, headers: Any) -> int:
-        signature = {name.lower(): value for name, value in headers.items()}["stripe-signature"]
-        response = post_webhook(body, signature, client=Client(raise_request_exception=False))
-        return int(response.status_code)
-
-    stripe.add_webhook("http://127.0.0.1/webhooks/stripe", WEBHOOK_SECRET, deliver=deliver)
+    stripe.connect_webhooks()
     return stripe.deliver_due
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import replace
 from typing import Any, NoReturn
 from urllib.parse import urlencode
-from uuid import uuid4
 
 from django.conf import settings
 from django.test import Client, override_settings
-from stripe import WebhookSignature
 
 from shop_payments.sandbox import Sandbox, SandboxResponse
+from shop_payments.testing import SignedEvent, StripeSandbox, build_event, sign_event
 
 BASE = "/api/v1/shop"
 WEBHOOK_SECRET = "whsec_of_the_tests"
@@ -61,8 +59,7 @@ class Caller:
 
 def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, timestamp: int | None = None) -> str:
     """Sign a webhook body honestly, with Stripe's own code."""
-    header: str = WebhookSignature.generate_signature_header(body.decode(), secret, timestamp)
-    return header
+    return sign_event(body, secret=secret, timestamp=timestamp).signature
 
 
 def post_webhook(
@@ -72,12 +69,7 @@ def post_webhook(
     client: Client | None = None,
     content_type: str = "application/json",
 ) -> Any:
-    return (client or Client()).post(
-        f"{BASE}/webhooks/stripe",
-        data=body,
-        content_type=content_type,
-        headers={"Stripe-Signature": signature},
-    )
+    return SignedEvent(body=body, signature=signature).post(client, content_type=content_type)
 
 
 def answer(response: Any) -> tuple[int, str | None]:
@@ -94,11 +86,11 @@ def call_stripe(stripe: Sandbox, method: str, path: str, **params: str) -> dict[
     return values
 
 
-def pay(stripe: Sandbox, intent_id: str, payment_method: str = "pm_card_visa") -> dict[str, Any]:
-    """Confirm an intent as a customer's browser would."""
-    return call_stripe(
-        stripe, "POST", f"payment_intents/{intent_id}/confirm", payment_method=payment_method
-    )
+def pay(
+    stripe: StripeSandbox, intent_id: str, payment_method: str = "pm_card_visa"
+) -> dict[str, Any]:
+    """Confirm an intent as a customer's browser would; the webhooks wait."""
+    return stripe.pay(intent_id, payment_method, deliver=False)
 
 
 def writes(stripe: Sandbox) -> list[str]:
@@ -108,18 +100,8 @@ def writes(stripe: Sandbox) -> list[str]:
 
 def event_body(intent: dict[str, Any], **changes: Any) -> bytes:
     """An event about ``intent``, as Stripe would send it."""
-    event = {
-        "id": f"evt_{uuid4().hex}",
-        "object": "event",
-        "api_version": "2026-10-28.endive",
-        "created": int(time.time()),
-        "data": {"object": intent},
-        "livemode": intent.get("livemode", False),
-        "pending_webhooks": 1,
-        "request": {"id": None, "idempotency_key": None},
-        "type": f"payment_intent.{intent.get('status')}",
-    }
-    return json.dumps({**event, **changes}).encode()
+    event = build_event(f"payment_intent.{intent.get('status')}", intent, **changes)
+    return json.dumps(event).encode()
 
 
 def send_event(intent: dict[str, Any], **changes: Any) -> Any:

@@ -22,7 +22,8 @@ import pytest
 from django.db import connection
 
 from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
-from shop_payments.sandbox import Sandbox, SandboxResponse, SandboxServer
+from shop_payments.sandbox import SandboxResponse, SandboxServer
+from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.reliability.crew import PATIENCE, Answer, Call, Crew
 from tests.support import Caller, call_stripe, event_body, pay, sized
@@ -37,7 +38,7 @@ THREADS = 16
 LATENCY = 5
 
 
-class Stripe(Sandbox):
+class Stripe(StripeSandbox):
     """A Stripe that answers for one order only when it is let go."""
 
     def __init__(self) -> None:

@@ -1,0 +1,111 @@
+"""Events as Stripe sends them: signed with the project's own webhook secret."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from django.test import Client
+from django.urls import NoReverseMatch, reverse
+from stripe import WebhookSignature
+
+from shop_payments.exceptions import ConfigurationError
+from shop_payments.gateway import STRIPE_API_VERSION
+
+from .guards import get_test_config
+
+
+def webhook_url() -> str:
+    """Return the path of the project's webhook route, under whatever prefix it has.
+
+    Raises:
+        ConfigurationError: the routes of shop_payments are not in the project's URLs.
+    """
+    try:
+        return reverse("shop_payments:stripe-webhook")
+    except NoReverseMatch:
+        raise ConfigurationError(
+            "The routes of shop_payments are not in ROOT_URLCONF. Add to its urlpatterns: "
+            'path("api/v1/shop/", include("shop_payments.api.urls"))'
+        ) from None
+
+
+def build_event(event_type: str, subject: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return an event of ``event_type`` about ``subject``, one of Stripe's objects as JSON has it.
+
+    ``changes`` replace keys of the event: ``build_event("payment_intent.succeeded", intent,
+    id="evt_1")``. Without one, each event has an id of its own.
+
+    See: https://docs.stripe.com/api/events/object (checked 2026-11)
+    """
+    return {
+        "id": f"evt_{uuid4().hex}",
+        "object": "event",
+        "api_version": STRIPE_API_VERSION,
+        "created": int(time.time()),
+        "data": {"object": dict(subject)},
+        "livemode": subject.get("livemode", False),
+        "pending_webhooks": 1,
+        "request": {"id": None, "idempotency_key": None},
+        "type": event_type,
+        **changes,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedEvent:
+    """The body of a webhook request and what signs it."""
+
+    body: bytes
+    signature: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers to send with the body."""
+        return {"Stripe-Signature": self.signature}
+
+    def post(self, client: Client | None = None, *, content_type: str = "application/json") -> Any:
+        """Send it to the project's webhook route, as Stripe does, and return the response.
+
+        Raises:
+            ConfigurationError: the routes of shop_payments are not in the project's URLs.
+        """
+        return (client or Client()).post(
+            webhook_url(),
+            data=self.body,
+            content_type=content_type,
+            headers=self.headers,
+            secure=True,
+        )
+
+
+def sign_event(
+    event: Mapping[str, Any] | bytes, *, secret: str = "", timestamp: int | None = None
+) -> SignedEvent:
+    """Sign an event, or a body as it is, with Stripe's own code.
+
+    ``secret`` is the first of ``STRIPE_WEBHOOK_SECRETS`` unless given, ``timestamp`` (Unix time in
+    seconds) is now: give others for a signature that is false or old.
+
+    Raises:
+        ConfigurationError: no secret is configured, or the project's secret key is a live one.
+    """
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    signature: str = WebhookSignature.generate_signature_header(
+        body.decode(), secret or _configured_secret(), timestamp
+    )
+    return SignedEvent(body=body, signature=signature)
+
+
+def _configured_secret() -> str:
+    secrets = get_test_config().STRIPE_WEBHOOK_SECRETS
+    if not secrets:
+        raise ConfigurationError(
+            "SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] is missing. Use the fixture `stripe_sandbox`, "
+            "which brings one, or set 'whsec_of_the_tests' in the settings of your tests."
+        )
+    return secrets[0]
