@@ -17,6 +17,9 @@ class Customer(models.Model):
     user = models.OneToOneField(User, on_delete=models.CASCADE)
     email = models.EmailField()
 
+    if TYPE_CHECKING:  # mypy sees the project of tests.settings, which has not installed this app
+        objects: ClassVar[models.Manager[Customer]]
+
 
 class Order(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -29,7 +32,7 @@ class Order(models.Model):
     withdrawn = models.BooleanField(default=False)
     placed_at = models.DateTimeField(default=timezone.now)
 
-    if TYPE_CHECKING:  # mypy sees the project of tests.settings, which has not installed this app
+    if TYPE_CHECKING:
         objects: ClassVar[models.Manager[Order]]
         items: RelatedManager[OrderItem]
         shipments: RelatedManager[Shipment]

@@ -133,3 +133,12 @@ def test_the_adapter_is_the_one_of_the_documentation():
     documented = (here.parents[1] / "docs" / "own-order-model.md").read_text()
 
     assert f"```python\n{(here / 'adapter.py').read_text()}```\n" in documented
+
+
+@pytest.mark.parametrize("name", ["test_checkout_example.py", "test_checkout_testcase.py"])
+def test_the_example_is_the_one_of_the_documentation(name):
+    here = Path(__file__).parent
+    documented = (here.parents[1] / "docs" / "testing-your-shop.md").read_text()
+    example = (here / name).read_text().replace("tests.hostshop", "hostshop")
+
+    assert f"```python\n{example}```\n" in documented

@@ -1,0 +1,277 @@
+"""The sandbox as a shop's tests have it: what a customer does there reaches the shop."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.conf import settings as django_settings
+from django.test import TestCase
+
+from shop_payments.exceptions import (
+    ConfigurationError,
+    GatewayError,
+    OrderAlreadyPaid,
+    OrderNotPayable,
+    PaymentIntentMissing,
+)
+from shop_payments.gateway import get_gateway
+from shop_payments.models import Order, OrderPayment, PaymentIntent, WebhookEvent
+from shop_payments.sandbox import Fault
+from shop_payments.testing import StripeSandbox, StripeSandboxMixin
+from tests.factories import OrderFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def status_of(order: Order) -> str:
+    return OrderPayment.objects.get(order=order).status
+
+
+# Paying
+
+
+def test_an_order_is_paid_from_nothing(order, stripe_sandbox, paid_signals):
+    intent = stripe_sandbox.pay(order)
+
+    assert (intent["status"], intent["amount"]) == ("succeeded", 11200)
+    assert status_of(order) == "paid"
+    assert len(paid_signals) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_order_is_paid_without_a_transaction_around_the_test(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+
+    assert status_of(order) == "paid"
+
+
+@pytest.mark.parametrize("given", ["order", "data", "id", "row", "Stripe's JSON"])
+def test_the_open_intent_is_paid_whatever_names_it(order, storefront, stripe_sandbox, given):
+    data = storefront.payment_intent(order).json()["data"]
+    payable = {
+        "order": order,
+        "data": data,
+        "id": data["id"],
+        "row": PaymentIntent.objects.get(),
+        "Stripe's JSON": stripe_sandbox.payment_intent(order),
+    }[given]
+
+    assert stripe_sandbox.pay(payable)["id"] == data["id"]
+    assert status_of(order) == "paid"
+
+
+def test_a_decline_tells_why_and_the_next_card_pays_the_same_intent(order, stripe_sandbox):
+    declined = stripe_sandbox.decline(order)
+
+    assert declined["status"] == "requires_payment_method"
+    assert declined["last_payment_error"]["decline_code"] == "generic_decline"
+    assert PaymentIntent.objects.get().last_decline_code == "generic_decline"
+    assert stripe_sandbox.pay(order)["id"] == declined["id"]
+    assert status_of(order) == "paid"
+
+
+@pytest.mark.parametrize(("succeed", "status"), [(True, "paid"), (False, "unpaid")])
+def test_3d_secure_is_passed_or_failed(order, stripe_sandbox, succeed, status):
+    waiting = stripe_sandbox.pay(order, "pm_card_authenticationRequired")
+    assert (waiting["status"], status_of(order)) == ("requires_action", "unpaid")
+
+    intent = stripe_sandbox.authenticate(order, succeed=succeed)
+
+    assert (intent["status"] == "succeeded", status_of(order)) == (succeed, status)
+    assert PaymentIntent.objects.get().status == intent["status"]
+
+
+def test_who_does_not_wait_for_3d_secure_cannot_pass_it(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+
+    with pytest.raises(ValueError, match=r"requires_action|wait"):
+        stripe_sandbox.authenticate(order)
+
+
+def test_a_paid_order_is_not_paid_again(order, stripe_sandbox):
+    intent = stripe_sandbox.pay(order)
+
+    with pytest.raises(OrderAlreadyPaid):
+        stripe_sandbox.pay(order)
+    with pytest.raises(GatewayError) as refusal:
+        stripe_sandbox.pay(intent)
+    assert refusal.value.code == "payment_intent_unexpected_state"
+
+
+def test_an_order_that_cannot_be_paid_says_so(stripe_sandbox):
+    with pytest.raises(OrderNotPayable):
+        stripe_sandbox.pay(OrderFactory.create(lines=[]))
+
+
+def test_a_card_that_is_none_is_refused(order, stripe_sandbox):
+    with pytest.raises(GatewayError, match="pm_card_nobodys") as refusal:
+        stripe_sandbox.pay(order, "pm_card_nobodys")
+    assert refusal.value.code == "resource_missing"
+
+
+@pytest.mark.parametrize("payable", [None, 9, "order", {"total": 1}, {"id": 9}])
+def test_what_cannot_be_paid_is_named(stripe_sandbox, payable):
+    expected = f"shop_payments.Order.*not {type(payable).__name__}"
+    for act in (stripe_sandbox.pay, stripe_sandbox.authenticate, stripe_sandbox.payment_intent):
+        with pytest.raises(TypeError, match=expected):
+            act(payable)
+
+
+def test_a_row_of_another_model_is_no_order(stripe_sandbox):
+    with pytest.raises(TypeError, match="not User"):
+        stripe_sandbox.pay(UserFactory.create())
+
+
+def test_an_order_without_an_intent_has_none_to_look_at(order, stripe_sandbox):
+    for look in (stripe_sandbox.payment_intent, stripe_sandbox.authenticate):
+        with pytest.raises(PaymentIntentMissing, match=rf"Order {order.pk} has no payment intent"):
+            look(order)
+
+
+def test_the_newest_intent_is_the_orders(order, storefront, stripe_sandbox):
+    first = storefront.payment_intent(order).json()["data"]["id"]
+    stripe_sandbox.advance(first, "canceled")
+    stripe_sandbox.deliver_webhooks()
+    second = storefront.payment_intent(order).json()["data"]["id"]
+
+    assert stripe_sandbox.payment_intent(order)["id"] == second != first
+    assert stripe_sandbox.pay(order)["id"] == second
+
+
+def test_an_injected_fault_is_met(order, storefront, stripe_sandbox):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    stripe_sandbox.inject(Fault("error", path="*/confirm", status=500))
+
+    with pytest.raises(GatewayError) as failure:
+        stripe_sandbox.pay(intent_id)
+    assert failure.value.http_status == 500
+
+
+# Webhooks
+
+
+def test_webhooks_may_be_late(order, stripe_sandbox):
+    stripe_sandbox.pay(order, deliver=False)
+    assert status_of(order) == "unpaid"
+
+    assert stripe_sandbox.deliver_webhooks() == 2
+    assert stripe_sandbox.deliver_webhooks() == 0
+    assert status_of(order) == "paid"
+
+
+def test_webhooks_may_be_lost(order, stripe_sandbox, payment_system):
+    stripe_sandbox.disconnect_webhooks()
+    stripe_sandbox.pay(order)
+    stripe_sandbox.connect_webhooks()
+
+    assert stripe_sandbox.deliver_webhooks() == 0
+    assert status_of(order) == "unpaid"
+    assert payment_system.payment(order).status_code == 200
+    assert not WebhookEvent.objects.exists()
+
+
+def test_to_connect_twice_delivers_once(order, stripe_sandbox):
+    stripe_sandbox.connect_webhooks()
+    stripe_sandbox.pay(order)
+
+    assert WebhookEvent.objects.count() == len(stripe_sandbox.events)
+
+
+def test_a_refused_webhook_fails_the_test_with_the_shops_answer(order, stripe_sandbox, configure):
+    configure(STRIPE_WEBHOOK_SECRETS="whsec_of_another")
+
+    with pytest.raises(AssertionError, match=r"payment_intent\.succeeded: 400 .*invalid_signature"):
+        stripe_sandbox.pay(order)
+    assert [each.last_status for each in stripe_sandbox.pending_deliveries] == [400, 400]
+
+
+def test_a_refusal_is_told_once(order, stripe_sandbox, configure):
+    configure(STRIPE_WEBHOOK_SECRETS="whsec_of_another")
+    with pytest.raises(AssertionError):
+        stripe_sandbox.pay(order)
+
+    assert stripe_sandbox.deliver_webhooks() == 0  # the next attempts are due in a second
+
+
+# Settings
+
+
+def test_the_routes_have_to_be_there(order, stripe_sandbox, settings):
+    settings.ROOT_URLCONF = "rest_framework.urls"
+
+    with pytest.raises(ConfigurationError, match="ROOT_URLCONF"):
+        stripe_sandbox.pay(order)
+
+
+def test_a_live_key_is_refused(configure):
+    configure(STRIPE_SECRET_KEY="sk_live_of_the_tests", STRIPE_TRANSPORT=None)
+
+    with pytest.raises(ConfigurationError, match=r"set a test key \(sk_test_…\)"), StripeSandbox():
+        pytest.fail("it was opened")
+    assert get_gateway().livemode  # nothing was changed
+
+
+def test_a_sandbox_that_was_not_entered_sends_nothing_to_stripe(order, configure):
+    configure(STRIPE_TRANSPORT=None)
+
+    with pytest.raises(ConfigurationError, match=re.escape("with StripeSandbox() as")):
+        StripeSandbox().pay(order)
+    assert not OrderPayment.objects.exists()
+
+
+@pytest.mark.parametrize("theirs", [{}, {"STRIPE_SECRET_KEY": "no key", "PAGE_SIZE": 7}])
+def test_it_works_whatever_the_settings_are_and_leaves_them_behind(order, settings, theirs):
+    settings.SHOP_PAYMENTS = theirs
+
+    with StripeSandbox() as stripe_sandbox:
+        stripe_sandbox.pay(order)
+        assert django_settings.SHOP_PAYMENTS.get("PAGE_SIZE") == theirs.get("PAGE_SIZE")
+
+    assert status_of(order) == "paid"
+    assert theirs == django_settings.SHOP_PAYMENTS
+
+
+def test_it_works_without_the_setting(order, settings):
+    del settings.SHOP_PAYMENTS
+
+    with StripeSandbox() as stripe_sandbox:
+        stripe_sandbox.pay(order)
+
+    assert status_of(order) == "paid"
+    assert not hasattr(django_settings, "SHOP_PAYMENTS")
+
+
+def test_keys_of_the_test_settings_stay(stripe_sandbox):
+    ours = django_settings.SHOP_PAYMENTS
+
+    assert ours["STRIPE_SECRET_KEY"] == "sk_test_of_the_tests"
+    assert ours["STRIPE_WEBHOOK_SECRETS"] == ["whsec_of_the_tests"]
+
+
+def test_one_sandbox_in_another_gives_way_again(order):
+    with StripeSandbox() as outer:
+        with StripeSandbox() as inner:
+            inner.pay(OrderFactory.create())
+        outer.pay(order)
+
+    assert len(outer.events) == len(inner.events) == 2
+
+
+class TestMixinFirst(StripeSandboxMixin, TestCase):
+    def test_an_order_is_paid(self) -> None:
+        order = OrderFactory.create()
+
+        self.stripe_sandbox.pay(order)
+
+        assert status_of(order) == "paid"
+
+
+class TestMixinLast(TestCase, StripeSandboxMixin):
+    def test_each_test_has_its_own(self) -> None:
+        assert self.stripe_sandbox.events == []
+        assert self.stripe_sandbox.handle == django_settings.SHOP_PAYMENTS["STRIPE_TRANSPORT"]
+
+    def test_the_order_of_the_base_classes_does_not_matter(self) -> None:
+        self.test_each_test_has_its_own()
+        self.stripe_sandbox.pay(OrderFactory.create())
