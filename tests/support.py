@@ -86,10 +86,9 @@ def call_stripe(stripe: Sandbox, method: str, path: str, **params: str) -> dict[
     return values
 
 
-def pay(
-    stripe: StripeSandbox, intent_id: str, payment_method: str = "pm_card_visa"
-) -> dict[str, Any]:
+def pay(stripe: Sandbox, intent_id: str, payment_method: str = "pm_card_visa") -> dict[str, Any]:
     """Confirm an intent as a customer's browser would; the webhooks wait."""
+    assert isinstance(stripe, StripeSandbox)
     return stripe.pay(intent_id, payment_method, deliver=False)
 
 

@@ -29,8 +29,7 @@ from django.test import Client
 
 from shop_payments.conf import get_config
 from shop_payments.models import OrderPayment, PaymentHistory, WebhookEvent
-from shop_payments.sandbox import Fault
-from shop_payments.testing import StripeSandbox
+from shop_payments.sandbox import Fault, Sandbox
 from tests.factories import OrderFactory
 from tests.support import (
     BASE,
@@ -666,7 +665,7 @@ def strange_body(draw: Draw, intent: dict[str, Any], number: int) -> bytes:
     return text.replace(f'"{_DEEP}"', "[" * levels + "]" * levels).encode()
 
 
-def test_whatever_stripe_signs_is_survived(storefront, order, stripe: StripeSandbox):
+def test_whatever_stripe_signs_is_survived(storefront, order, stripe: Sandbox):
     client, failures, answers = Client(raise_request_exception=False), [], set()
     for number in range(SIGNED):
         draw = random.Random(f"{SEED}/signed/{number}")

@@ -108,4 +108,4 @@ def _configured_secret() -> str:
             "SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] is missing. Use the fixture `stripe_sandbox`, "
             "which brings one, or set 'whsec_of_the_tests' in the settings of your tests."
         )
-    return secrets[0]
+    return secrets[0].reveal()

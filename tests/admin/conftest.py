@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from shop_payments.models import Order, OrderPayment
-from shop_payments.testing import StripeSandbox
+from shop_payments.sandbox import Sandbox
 from tests.support import Caller, pay
 
 
@@ -41,16 +41,14 @@ def staff_with(db: None) -> Callable[..., Client]:
 
 
 @pytest.fixture
-def open_payment(storefront: Caller, order: Order, stripe: StripeSandbox) -> OrderPayment:
+def open_payment(storefront: Caller, order: Order, stripe: Sandbox) -> OrderPayment:
     """The payment of an order whose customer has begun to pay."""
     assert storefront.payment_intent(order).status_code == 200
     return OrderPayment.objects.get()
 
 
 @pytest.fixture
-def paid(
-    open_payment: OrderPayment, stripe: StripeSandbox, webhooks: Callable[[], int]
-) -> OrderPayment:
+def paid(open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]) -> OrderPayment:
     """The payment of an order that has been paid."""
     pay(stripe, open_payment.payment_intents.get().stripe_id)
     webhooks()
@@ -61,7 +59,7 @@ def paid(
 
 @pytest.fixture
 def in_review(
-    open_payment: OrderPayment, stripe: StripeSandbox, webhooks: Callable[[], int]
+    open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]
 ) -> OrderPayment:
     """The payment of an order that became dearer while its customer paid."""
     open_payment.order.lines.update(unit_amount=6000)

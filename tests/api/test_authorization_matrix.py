@@ -20,9 +20,9 @@ from django.utils import timezone
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.api.urls import urlpatterns
 from shop_payments.models import APIKey, APIKeyScope, Order, Source
+from shop_payments.sandbox import Sandbox
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
-from shop_payments.testing import StripeSandbox
 from tests.api.authorization import (
     CELLS,
     METHODS,
@@ -99,7 +99,7 @@ def has_session(caller: Caller) -> bool:
 class Scene:
     """An order, its customer, and whoever else comes by."""
 
-    stripe: StripeSandbox
+    stripe: Sandbox
     order: Order = field(default_factory=OrderFactory.create)
 
     def client_of(self, caller: Caller) -> Client:
@@ -187,7 +187,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(db: None, stripe: StripeSandbox) -> Scene:
+def scene(db: None, stripe: Sandbox) -> Scene:
     return Scene(stripe)
 
 
