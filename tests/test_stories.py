@@ -15,7 +15,7 @@ import pytest
 from django.test import Client
 
 from shop_payments.models import Order, OrderPayment
-from shop_payments.sandbox import Sandbox
+from shop_payments.testing import StripeSandbox
 from tests.admin.support import change, text_of
 from tests.support import StripeOfTomorrow, call_stripe, pay, send_event
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def intent_id(storefront: Any, order: Order, stripe: Sandbox) -> str:
+def intent_id(storefront: Any, order: Order, stripe: StripeSandbox) -> str:
     """The intent with which the customer's browser has opened the payment."""
     data: dict[str, Any] = storefront.payment_intent(order).json()["data"]
     return str(data["id"])
@@ -285,7 +285,7 @@ def test_money_that_comes_for_an_order_that_is_paid(
     paid_signals,
 ):
     """A key of another test account was in use for an hour: the first tab was still open."""
-    another_account = Sandbox()
+    another_account = StripeSandbox()
     configure(STRIPE_TRANSPORT=another_account.handle)
     second_id = storefront.payment_intent(order).json()["data"]["id"]
     pay(another_account, second_id)

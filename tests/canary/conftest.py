@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from shop_payments.sandbox import Sandbox, SandboxServer
+from shop_payments.testing import StripeSandbox
 from tests.canary.detector import Canary
 from tests.canary.scene import Scene, reachable
 
 
 @pytest.fixture
 def stripe() -> Sandbox:
-    return Sandbox()
+    return StripeSandbox()
 
 
 @pytest.fixture
