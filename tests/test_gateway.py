@@ -54,6 +54,7 @@ from shop_payments.gateway import (
 from shop_payments.models import WebhookEvent
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse, SandboxServer
 from shop_payments.secrecy import Secret, redact
+from shop_payments.testing import StripeSandbox
 from tests.support import pay, sign
 
 PARAMS: dict[str, Any] = {
@@ -132,7 +133,7 @@ def over_http(configure):
 @pytest.fixture
 def stripe_server(configure):
     """A sandbox on a socket; the app talks to it."""
-    with SandboxServer(Sandbox()) as server:
+    with SandboxServer(StripeSandbox()) as server:
         configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=server.url, READ_TIMEOUT=5)
         yield server.sandbox
 
