@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NoReturn, cast
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.exceptions import PermissionDenied
 from django.test import Client
+from redis.exceptions import RedisError
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.throttling import UserRateThrottle
@@ -600,21 +600,16 @@ REDIS = os.environ.get("CACHE_URL") or "redis://127.0.0.1:6379"
 @pytest.fixture
 def redis(settings: Any) -> Iterator[Any]:
     """A real Redis, under names of our own."""
-    address = urlsplit(REDIS)
-    try:
-        socket.create_connection((address.hostname or "", address.port or 6379), 1).close()
-    except OSError:
-        pytest.skip(f"no Redis at {REDIS} (CACHE_URL names another)")
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": REDIS,
-            "KEY_PREFIX": f"tests-{uuid4().hex}",
-        }
-    }
+    prefix = f"tests-{uuid4().hex}"
+    backend = "django.core.cache.backends.redis.RedisCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": REDIS, "KEY_PREFIX": prefix}}
     client = cast("Any", caches["default"])._cache.get_client()
+    try:
+        client.ping()
+    except RedisError as error:
+        pytest.skip(f"no Redis at {urlsplit(REDIS).hostname} ({type(error).__name__})")
     yield client
-    for key in client.keys(f"{settings.CACHES['default']['KEY_PREFIX']}*"):
+    for key in client.keys(f"{prefix}*"):
         client.delete(key)
     client.close()
 
