@@ -103,7 +103,7 @@ class HeldLine:
         self.is_reached, self.let_go = threading.Event(), threading.Event()
 
     def __call__(self, method: str, *request: Any) -> Any:
-        if method == "POST" and not self.is_reached.is_set():
+        if method.upper() == "POST" and not self.is_reached.is_set():
             self.is_reached.set()
             self.let_go.wait(30)
         return self._stripe.handle(method, *request)
@@ -118,7 +118,7 @@ def test_a_second_tab_does_not_wait_for_ever(storefront, order, stripe, configur
     first, second = copies(storefront, 2)
 
     def once_the_first_is_at_stripe() -> Any:
-        line.is_reached.wait(30)
+        assert line.is_reached.wait(30)
         return second.payment_intent(order)
 
     slow, impatient = at_once(lambda: first.payment_intent(order), once_the_first_is_at_stripe)
@@ -140,7 +140,7 @@ def test_one_slow_order_does_not_hold_up_another(storefront, order, stripe, conf
     first, second = copies(storefront, 2)
 
     def while_the_first_is_held() -> Any:
-        line.is_reached.wait(30)
+        assert line.is_reached.wait(30)
         try:
             return second.payment_intent(other)
         finally:
