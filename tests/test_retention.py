@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import time_machine
+from django.apps import apps
 from django.core import serializers
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from shop_payments.models import (
@@ -96,8 +98,8 @@ def facts() -> dict[str, Any]:
 
 def everything_stored() -> str:
     """All rows of the app but the shop's own order, as text."""
-    models = (OrderPayment, PaymentIntent, StripeAttempt, WebhookEvent, PaymentHistory, ReviewItem)
-    rows = [row for model in models for row in model.objects.all()]
+    tables = (OrderPayment, PaymentIntent, StripeAttempt, WebhookEvent, PaymentHistory, ReviewItem)
+    rows = [row for table in tables for row in table.objects.all()]
     return str(serializers.serialize("json", rows))
 
 
@@ -641,3 +643,21 @@ def test_the_shop_may_clear_the_address_of_a_paid_order(paid, order, payment_sys
     order.save()
 
     assert payment_system.payment(order).status_code == 200
+
+
+def test_every_field_that_holds_more_than_a_word_is_in_the_documentation():
+    documented = (Path(__file__).parents[1] / "docs" / "retention.md").read_text()
+    rows = [line.split("|") for line in documented.splitlines() if line.startswith("| `")]
+    named = {(row[1].strip(" `"), name) for row in rows for name in row[2].replace("`", "").split()}
+    kinds = (models.JSONField, models.TextField, models.EmailField)
+    fields = {
+        (model.__name__, field.name)
+        for model in apps.get_app_config("shop_payments").get_models()
+        for field in model._meta.get_fields()
+        if isinstance(field, kinds)
+    }
+
+    # A key's scopes are two words.
+    missing = fields - {(model, name.rstrip(",")) for model, name in named} - {("APIKey", "scopes")}
+    assert missing == set()
+    assert len(fields) > 5

@@ -104,6 +104,12 @@ def test_a_wrong_setting_is_named(configure):
         purge()
 
 
+@pytest.mark.parametrize("options", [{"older_than": 7}, {"batch_size": 0}])
+def test_code_that_calls_it_is_refused_in_the_same_way(options):
+    with pytest.raises(CommandError, match="must be from"):
+        call_command("shop_payments_purge", **options)
+
+
 def test_an_interruption_is_no_traceback(old_payment):
     class Terminal(StringIO):
         def write(self, text: str) -> NoReturn:

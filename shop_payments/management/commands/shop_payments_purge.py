@@ -76,7 +76,7 @@ class Command(BaseCommand):
                 dry_run=dry_run,
                 on_batch=self._progress() if options["verbosity"] else None,
             )
-        except ConfigurationError as error:
+        except (ConfigurationError, ValueError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
