@@ -6,11 +6,9 @@ import copy
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from . import control, payment_intent_moves, webhook_endpoints, webhooks
+from . import control, payment_intent_moves, webhook_endpoints, webhooks, wsgi
 from .api import Exchange, LoggedRequest, StripeApi
 from .books import Books, Object
 from .faults import Fault, Faults
@@ -79,21 +77,7 @@ class Sandbox:
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request as a WSGI application."""
-        headers = {
-            name[5:].replace("_", "-"): str(value)
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        }
-        headers["content-type"] = environ.get("CONTENT_TYPE", "")
-        path = quote(environ.get("PATH_INFO", "").encode("latin-1"))
-        url = f"{path}?{environ.get('QUERY_STRING', '')}"
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        response = self.handle(environ["REQUEST_METHOD"], url, headers, body)
-        start_response(
-            f"{response.status} {HTTPStatus(response.status).phrase}",
-            [*response.headers.items(), ("content-length", str(len(response.body)))],
-        )
-        return [response.body]
+        return wsgi.serve(self.handle, environ, start_response)
 
     # Faults
 

@@ -105,6 +105,29 @@ def test_an_answer_over_a_socket_is_that_of_handle() -> None:
     assert expected.headers.items() <= headers.items()
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Content-Length: abc", 400),
+        ("Content-Length: -5", 400),
+        ("Content-Length: \u00b2", 400),
+        ("Transfer-Encoding: chunked", 411),
+    ],
+)
+def test_a_body_of_no_known_length_is_refused(
+    server: SandboxServer, capfd: pytest.CaptureFixture[str], header: str, status: int
+) -> None:
+    port = int(server.url.rpartition(":")[2])
+    request = f"POST {INTENTS} HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\n{header}\r\n\r\n"
+
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request.encode("latin-1"))
+        answer = connection.makefile("rb").readline()
+
+    assert answer.startswith(f"HTTP/1.0 {status} ".encode())
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_call_of_the_api_document_works(server: SandboxServer) -> None:
     intent_id = create(client(server)).id
