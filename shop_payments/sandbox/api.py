@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -16,6 +16,7 @@ from .expand import check, expand
 from .faults import Trouble
 from .idempotency import IdempotencyKeys, Outcome
 from .protocol import (
+    AcceptedKeys,
     Call,
     Cause,
     Route,
@@ -98,11 +99,11 @@ class StripeApi:
         *,
         books: Books,
         keys: IdempotencyKeys,
-        secret_keys: Collection[str] | None,
+        accepted: AcceptedKeys,
     ) -> None:
         self._books = books
         self._keys = keys
-        self._secret_keys = secret_keys
+        self._accepted = accepted
         self.log: list[LoggedRequest] = []
 
     def answer(self, exchange: Exchange) -> SandboxResponse:
@@ -128,7 +129,7 @@ class StripeApi:
         publishable = False
         try:
             trouble.on_arrival()
-            publishable = authenticate(exchange.headers, accepted=self._secret_keys)
+            publishable = authenticate(exchange.headers, accepted=self._accepted)
             version = api_version(exchange.headers)
             refuse_uncovered_headers(exchange.headers)
             raw.update(read_params(exchange.query, exchange.headers, exchange.body))

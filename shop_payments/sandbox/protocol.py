@@ -96,10 +96,27 @@ def json_response(
 # Keys
 
 
-def authenticate(headers: Mapping[str, str], *, accepted: Collection[str] | None) -> bool:
-    """Let a test key through, given as bearer token or as basic user; return True if publishable.
+@dataclass(frozen=True, kw_only=True)
+class AcceptedKeys:
+    """The keys that open the account; None stands for any of the kind."""
 
-    `accepted` are the secret and restricted keys; None stands for any such key.
+    secret: Collection[str] | None = None
+    """Restricted ones as well."""
+    publishable: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        for keys, prefixes in (
+            (self.secret, SECRET_KEY_PREFIXES),
+            (self.publishable, (PUBLISHABLE_KEY_PREFIX,)),
+        ):
+            if isinstance(keys, str):
+                raise TypeError("Keys are a collection, not one key.")
+            if any(not key.startswith(prefixes) for key in keys or ()):
+                raise ValueError(f"The sandbox takes test keys only: {' or '.join(prefixes)}.")
+
+
+def authenticate(headers: Mapping[str, str], *, accepted: AcceptedKeys) -> bool:
+    """Let a test key through, given as bearer token or as basic user; return True if publishable.
 
     Raises:
         AuthenticationFailed: for no key, another one or a live one.
@@ -112,16 +129,16 @@ def authenticate(headers: Mapping[str, str], *, accepted: Collection[str] | None
             " YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication for details, or we"
             " can help at https://support.stripe.com/."
         )
-    if key.startswith(PUBLISHABLE_KEY_PREFIX):
-        return True
-    if not key.startswith(SECRET_KEY_PREFIXES):
+    publishable = key.startswith(PUBLISHABLE_KEY_PREFIX)
+    if not publishable and not key.startswith(SECRET_KEY_PREFIXES):
         raise AuthenticationFailed(
             f"Invalid API Key provided: {mask(key)}. The sandbox takes test keys only:"
             f" {' or '.join(SECRET_KEY_PREFIXES)}."
         )
-    if accepted is not None and key not in accepted:
+    keys = accepted.publishable if publishable else accepted.secret
+    if keys is not None and key not in keys:
         raise AuthenticationFailed(f"Invalid API Key provided: {mask(key)}")
-    return False
+    return publishable
 
 
 def refuse_publishable_key(route: Route) -> None:

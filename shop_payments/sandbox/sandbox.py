@@ -14,7 +14,7 @@ from .books import Books, Object
 from .faults import Fault, Faults
 from .idempotency import IdempotencyKeys
 from .loopback import check_loopback
-from .protocol import SECRET_KEY_PREFIXES, SandboxResponse
+from .protocol import AcceptedKeys, SandboxResponse
 from .webhooks import Deliver, Delivery, WebhookEndpoint
 
 if TYPE_CHECKING:
@@ -25,23 +25,19 @@ class Sandbox:
     """A Stripe account in test mode, in memory.
 
     `secret_keys` of None takes any `sk_test_…` or `rk_test_…` key (all see the same account), a
-    collection only those. `clock` gives Unix time in seconds; `seed` makes ids repeatable, and what
-    a fault with a rate befalls.
+    collection only those; `publishable_keys` likewise for `pk_test_…`. `clock` gives Unix time in
+    seconds; `seed` makes ids repeatable, and what a fault with a rate befalls.
     """
 
     def __init__(
         self,
         *,
         secret_keys: Collection[str] | None = None,
+        publishable_keys: Collection[str] | None = None,
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
     ) -> None:
-        if isinstance(secret_keys, str):
-            raise TypeError("secret_keys is a collection of keys, not one key.")
-        if any(not key.startswith(SECRET_KEY_PREFIXES) for key in secret_keys or ()):
-            raise ValueError(
-                f"The sandbox takes test keys only: {' or '.join(SECRET_KEY_PREFIXES)}."
-            )
+        accepted = AcceptedKeys(secret=secret_keys, publishable=publishable_keys)
         self._books = Books(
             clock=clock,
             random=random.Random(seed),  # noqa: S311 - no secrets
@@ -51,7 +47,7 @@ class Sandbox:
         self._api = StripeApi(
             books=self._books,
             keys=self._keys,
-            secret_keys=None if secret_keys is None else frozenset(secret_keys),
+            accepted=accepted,
         )
 
     # The API

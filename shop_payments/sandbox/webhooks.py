@@ -161,14 +161,17 @@ def deliver_due(books: Books) -> int:
 def _take_due(books: Books) -> Delivery | None:
     """Return the delivery that has been due for longest, and mark it as being on its way."""
     with books.lock:
-        now = books.clock()
-        due = [each for each in books.deliveries if each.due_at <= now and not each.in_flight]
-        for delivery in sorted(due, key=lambda each: each.due_at):
+        while due := [each for each in books.deliveries if _is_due(each, books.clock())]:
+            delivery = min(due, key=lambda each: each.due_at)
             if delivery.endpoint.enabled:
                 delivery.in_flight = True
                 return delivery
             _give_up(books, delivery)  # disabled when its time came: Stripe tries no more
     return None
+
+
+def _is_due(delivery: Delivery, now: float) -> bool:
+    return delivery.due_at <= now and not delivery.in_flight
 
 
 def _give_up(books: Books, delivery: Delivery) -> None:

@@ -7,7 +7,7 @@ import pytest
 from shop_payments.sandbox import Sandbox
 from shop_payments.sandbox.errors import InvalidRequest
 from shop_payments.sandbox.protocol import mask, nest
-from tests.sandbox.support import INTENTS, KEY, ORDER, Api
+from tests.sandbox.support import INTENTS, KEY, ORDER, PUBLISHABLE_KEY, Api
 
 
 @pytest.mark.parametrize("key", [KEY, "rk_test_abcdefghijklmnop"])
@@ -62,10 +62,27 @@ def test_it_takes_only_the_keys_it_was_given() -> None:
     assert refused.error["message"] == "Invalid API Key provided: sk_test_********lses"
 
 
+def test_it_takes_only_the_publishable_keys_it_was_given() -> None:
+    api = Api(Sandbox(publishable_keys=[PUBLISHABLE_KEY]))
+
+    assert api.call("GET", f"{INTENTS}/pi_1", key=PUBLISHABLE_KEY).status == 400
+    refused = api.call("GET", f"{INTENTS}/pi_1", key="pk_test_someoneelses")
+    assert refused.status == 401
+    assert refused.error["message"] == "Invalid API Key provided: pk_test_********lses"
+    assert api.get(INTENTS).status == 200
+
+
 @pytest.mark.parametrize("keys", [["sk_live_abcdefghijklmnop"], ["hello"]])
 def test_it_cannot_be_given_keys_that_are_not_for_tests(keys: list[str]) -> None:
     with pytest.raises(ValueError, match="sk_test_"):
         Sandbox(secret_keys=keys)
+    with pytest.raises(ValueError, match="pk_test_"):
+        Sandbox(publishable_keys=keys)
+
+
+def test_one_key_is_no_collection_of_keys() -> None:
+    with pytest.raises(TypeError, match="collection"):
+        Sandbox(secret_keys=KEY)
 
 
 def test_a_short_key_is_masked_whole() -> None:
