@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from shop_payments.sandbox import Sandbox, SandboxServer
 from shop_payments.testing import StripeSandbox
-from tests.canary.detector import Canary
+from tests.canary.detector import NEW_KEY, Canary
 from tests.canary.scene import Scene, reachable
 
 
@@ -32,3 +33,12 @@ def scene(
     with SandboxServer(stripe) as server:
         configure(**reachable(server.url))
         yield Scene(canary, stripe)
+
+
+@pytest.fixture
+def new_secret(scene: Scene, canary: Canary, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The random part of the keys that are issued from now on."""
+    secret = canary.learn(NEW_KEY, "NewKeyOfTheCanary-0123456789_abcdefghij3rT5w")
+    # Not a function of the tests, which what is sealed must not call.
+    monkeypatch.setattr(secrets, "token_urlsafe", {32: secret}.__getitem__)
+    return secret

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.contrib.sessions.models import Session
+from django.core.cache import caches
 from django.db import connection
 from django.test import Client
 
@@ -20,6 +21,8 @@ STRIPE_KEY = "sk_test_CanaryOfTheStripeKey7aTq2x"
 
 STRIPE_KEY = "sk_test_CanaryOfTheStripeKey7aTq2x"
 WEBHOOK_SECRETS = ["whsec_CanaryOfTheOldWebhook4kWz9", "whsec_CanaryOfTheNewWebhook8mPv3"]
+NEW_KEY = "the new key"
+ISSUING_PATH = "/admin/shop_payments/apikey/add/"
 LOGGERS_OF_HOSTS = ("django.db.backends",)
 """Django's SQL log prints parameters, and whoever turns it on knows."""
 
@@ -99,13 +102,19 @@ class Canary:
             self.leaks.append(f"{name} is in {where}")
 
     def look_at_answer(self, method: str, path: str, response: Any) -> None:
-        handed_out = re.fullmatch(rf"{BASE}/orders/([^/]+)/payment(-intent)?", path)
         allowed = {}
-        if method == "POST" and response.status_code == 200 and handed_out:
-            allowed = self.client_secrets(order_id=handed_out[1])
+        if method == "POST" and response.status_code == 200:
+            allowed = self._handed_out_at(path)
         text = response.serialize().decode() + str(response.cookies)
         where = f"the answer {response.status_code} to {method} {path}"
         self.look_at(where, text, allowed=allowed)
+
+    def _handed_out_at(self, path: str) -> dict[str, str]:
+        """The one answer to each secret that is there to hand it out."""
+        if path == ISSUING_PATH:
+            return {NEW_KEY: ""}
+        order = re.fullmatch(rf"{BASE}/orders/([^/]+)/payment(-intent)?", path)
+        return self.client_secrets(order_id=order[1]) if order else {}
 
     def look_at_the_rest(self) -> None:
         """Look at all that a run has left behind."""
@@ -120,7 +129,7 @@ class Canary:
 
 
 def dump() -> Iterator[tuple[str, str]]:
-    """Every column of every row that the app, the sessions and the admin's log have."""
+    """Every column of every row of the app, the sessions and the admin's log; and the caches."""
     with connection.cursor() as cursor:
         tables = connection.introspection.table_names(cursor)
         shown = [each for each in tables if each.startswith("shop_payments_")]
@@ -132,6 +141,8 @@ def dump() -> Iterator[tuple[str, str]]:
                     yield f"the column {table}.{column[0]}", f"{value!r}"
     for session in Session.objects.all():
         yield "a session", repr(session.get_decoded())
+    for cache in caches.all(initialized_only=True):
+        yield "the cache", repr(vars(cache).get("_cache"))
 
 
 class Witness(Client):

@@ -1,4 +1,4 @@
-"""Answers of Stripe's that are not as they should be."""
+"""Answers of Stripe's and settings that are not as they should be."""
 
 from __future__ import annotations
 
@@ -92,4 +92,16 @@ MANGLED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a key in use": refusal(409, "invalid_request_error", code="idempotency_key_in_use"),
     "too many": refusal(429, "invalid_request_error", code="rate_limit"),
     "an outage": refusal(500, "api_error"),
+}
+
+
+BAD_SETTINGS: dict[str, dict[str, Any]] = {
+    "a line's end": {"STRIPE_SECRET_KEY": f"{STRIPE_KEY}\n"},
+    "no secret key": {"STRIPE_SECRET_KEY": STRIPE_KEY.removeprefix("sk_test_")},
+    "swapped": {"STRIPE_SECRET_KEY": WEBHOOK_SECRETS[0], "STRIPE_WEBHOOK_SECRETS": [STRIPE_KEY]},
+    "a list of keys": {"STRIPE_SECRET_KEY": [STRIPE_KEY]},
+    "a dict of secrets": {"STRIPE_WEBHOOK_SECRETS": {"new": WEBHOOK_SECRETS[1]}},
+    "bytes": {"STRIPE_SECRET_KEY": STRIPE_KEY.encode()},
+    "in the address": {"STRIPE_API_BASE": f"https://{STRIPE_KEY}@127.0.0.1:9"},
+    "in somebody's address": {"STRIPE_API_BASE": f"https://{STRIPE_KEY}@stripe.example"},
 }

@@ -21,34 +21,53 @@ import shop_payments
 from shop_payments.secrecy import Secret, sealed
 from tests.canary.detector import Canary
 
+HOST_AUTHENTICATION = "authenticate_credentials"
+"""REST framework's own function, which looks the customer's token up for the host."""
+
 
 def reports_of(canary: Canary) -> None:
-    """Look at what Django's error page, and its e-mail, would show of each logged exception."""
+    """Look at what error reporters would show of each logged exception."""
     for record in distinct_failures(canary.trap.records):
         with logging_off():
             report(canary, record.exc_info, request=getattr(record, "request", None))
 
 
 def report(canary: Canary, exc_info: Any, *, request: Any = None) -> None:
+    """Look at Django's error page, and its e-mail, and at all frames, which they leave out."""
+    frames = list(all_frames(exc_info[1]))
+    # The host's own authentication has the customer's token in its hands, and so may show it.
+    in_hands = any(frame.f_code.co_name == HOST_AUTHENTICATION for frame in frames)
+    allowed = {"the customer's token": ""} if in_hands else {}
+    for frame in frames:
+        for name, value in frame.f_locals.items():
+            where = f"the variable {frame.f_code.co_qualname}.{name}"
+            canary.look_at(where, shown(value), allowed=allowed)
     for debug in (True, False):
         with override_settings(DEBUG=debug):
             reporter = ExceptionReporter(request, *exc_info)
-            shown = {
+            texts = {
                 "text": reporter.get_traceback_text(),
                 "page": reporter.get_traceback_html(),
             }
-        frames = reporter.get_traceback_data()["frames"]
-        # The host's own authentication has the customer's token in its hands, and so may show it.
-        allowed = {"the customer's token": ""} if in_host_authentication(frames) else {}
-        culprits = {
-            f"{frame['function']}.{name}"
-            for frame in frames
-            for name, value in frame.get("vars", ())
-            if canary.find(value, allowed=allowed)
-        }
-        for kind, text in shown.items():
-            where = f"the {kind} with DEBUG={debug}, variables {sorted(culprits)}"
-            canary.look_at(where, text, allowed=allowed)
+        for kind, text in texts.items():
+            canary.look_at(f"the {kind} with DEBUG={debug}", text, allowed=allowed)
+
+
+def all_frames(error: BaseException) -> Iterator[FrameType]:
+    """The frames of ``error`` and of all that led to it, without the tests' own."""
+    for each in all_errors(error):
+        for frame, _line in traceback.walk_tb(each.__traceback__):
+            if not frame.f_code.co_filename.startswith(str(Path(__file__).parent)):
+                yield frame
+
+
+def all_errors(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that caused it, what is suppressed included."""
+    if error is not None:
+        yield error
+        yield from all_errors(error.__cause__)
+        if error.__context__ is not error.__cause__:
+            yield from all_errors(error.__context__)
 
 
 def distinct_failures(records: list[logging.LogRecord]) -> list[logging.LogRecord]:
@@ -60,10 +79,6 @@ def distinct_failures(records: list[logging.LogRecord]) -> list[logging.LogRecor
             way = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
             distinct[kind, *way] = record
     return list(distinct.values())
-
-
-def in_host_authentication(frames: list[Any]) -> bool:
-    return any(frame["function"] == "authenticate_credentials" for frame in frames)
 
 
 @contextmanager
@@ -103,28 +118,27 @@ class FrameAudit:
         finally:
             sys.setprofile(None)
 
-    def _profile(self, callee: FrameType, event: str, argument: object) -> None:
-        if event != "call" or callee.f_back is None:
-            return
-        if callee.f_back.f_code.co_filename.startswith(self._home):
+    def _profile(self, frame: FrameType, event: str, argument: object) -> None:
+        caller = {"call": frame.f_back, "c_call": frame}.get(event)
+        if caller is not None and caller.f_code.co_filename.startswith(self._home):
             sys.setprofile(None)
             try:
-                self._look(callee.f_back, callee)
+                self._look(caller, frame)
             finally:
                 sys.setprofile(self._profile)
 
     def _look(self, frame: FrameType, callee: FrameType) -> None:
-        path = Path(frame.f_code.co_filename)
+        path = frame.f_code.co_filename.removeprefix(self._home)
         # A Stripe of its own, where the secrets come from, and what wires it to tests.
-        if path.parent.name in {"sandbox", "testing"}:
+        if path.startswith(("/sandbox/", "/testing/")):
             return
-        where = f"{path.name}: {frame.f_code.co_qualname}"
+        where = f"{path}: {frame.f_code.co_qualname}"
         if is_sealed(frame):
-            self.sealed.add(where)
+            self.sealed.add(frame.f_code.co_qualname)
             if re.search("/django/(db|template)/|/tests/", callee.f_code.co_filename):
                 self.found.add(f"{where} calls {callee.f_code.co_filename}")
             return
-        self.seen.add(path.name)
+        self.seen.add(path)
         for name, value in frame.f_locals.items():
             if self._canary.find(shown(value)):
                 self.found.add(f"{where}.{name}")
@@ -146,6 +160,8 @@ def shown(value: object) -> str:
         if isinstance(value, (list, tuple, set)):
             return " ".join(map(shown, list(value)[:50]))
         return repr(value)
-    if isinstance(value, stripe_sdk.StripeObject) or dataclasses.is_dataclass(value):
+    if isinstance(value, (stripe_sdk.StripeObject, BaseException)):
+        return repr(value)
+    if dataclasses.is_dataclass(value):
         return repr(value)
     return ""

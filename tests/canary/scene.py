@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db import OperationalError
 
 from shop_payments.models import (
     APIKeyScope,
@@ -19,6 +20,8 @@ from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS, Canary, Witness
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
 from tests.support import Caller, pay, post_webhook, sign
+
+KEY_FORM = {"label": "Mobile app", "scopes": ["storefront"], "expires_at_0": "", "expires_at_1": ""}
 
 
 class Scene:
@@ -98,6 +101,23 @@ def reachable(url: str) -> dict[str, Any]:
         "STRIPE_TRANSPORT": None,
         "INTENT_WAIT_SECONDS": 0.05,
     }
+
+
+class DatabaseGone:
+    """The database goes away at the n-th statement."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.happened = False
+
+    def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if sql.startswith("ROLLBACK"):
+            return execute(sql, params, many, context)
+        self._left -= 1
+        if self._left != 0:
+            return execute(sql, params, many, context)
+        self.happened = True
+        raise OperationalError("the database is gone")
 
 
 def run_the_flow(scene: Scene, before_each: Callable[[], object] = lambda: None) -> list[int]:

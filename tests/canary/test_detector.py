@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -67,13 +68,13 @@ def test_secrets_in_sessions_and_traceback_variables_are_found(scene, canary):
     session["key"] = STRIPE_KEY
     session.save()
     try:
-        secret = STRIPE_KEY
-        raise RuntimeError(len(secret))
-    except RuntimeError:
+        json.loads(STRIPE_KEY)
+    except ValueError:
         logging.getLogger("django.request").exception("oops")
 
     canary.look_at_the_rest()
     reports_of(canary)
 
     assert "the Stripe key is in a session" in canary.leaks
-    assert any("variables" in leak for leak in canary.leaks)
+    assert "the Stripe key is in the variable JSONDecoder.decode.s" in canary.leaks
+    assert "the Stripe key is in the page with DEBUG=False" in canary.leaks

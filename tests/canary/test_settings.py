@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.core import checks
 
@@ -12,7 +10,8 @@ from shop_payments.models import (
 )
 from shop_payments.sandbox import Sandbox, SandboxServer
 from tests.admin.support import change, changelist
-from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS, Witness
+from tests.canary.detector import Witness
+from tests.canary.mangled import BAD_SETTINGS
 from tests.canary.reports import reports_of
 from tests.canary.scene import reachable
 from tests.support import post_webhook, sign
@@ -25,17 +24,6 @@ def test_no_refused_key_does(scene, canary, configure):
     scene.walk_the_admin()
 
     canary.assert_silent()
-
-
-BAD_SETTINGS: dict[str, dict[str, Any]] = {
-    "a line's end": {"STRIPE_SECRET_KEY": f"{STRIPE_KEY}\n"},
-    "no secret key": {"STRIPE_SECRET_KEY": STRIPE_KEY.removeprefix("sk_test_")},
-    "swapped": {"STRIPE_SECRET_KEY": WEBHOOK_SECRETS[0], "STRIPE_WEBHOOK_SECRETS": [STRIPE_KEY]},
-    "a list of keys": {"STRIPE_SECRET_KEY": [STRIPE_KEY]},
-    "a dict of secrets": {"STRIPE_WEBHOOK_SECRETS": {"new": WEBHOOK_SECRETS[1]}},
-    "bytes": {"STRIPE_SECRET_KEY": STRIPE_KEY.encode()},
-    "in the address": {"STRIPE_API_BASE": f"https://{STRIPE_KEY}@127.0.0.1:9"},
-}
 
 
 @pytest.mark.parametrize("name", BAD_SETTINGS)
