@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Unpack
@@ -31,7 +32,7 @@ from shop_payments.sandbox.event_types import EVENT_TYPES
 from shop_payments.sandbox.params import Schema
 from shop_payments.sandbox.routes import RESOURCES, ROUTES, UNCOVERED_RESOURCES
 from shop_payments.sandbox.versions import DEFAULT_VERSION, VERSIONS
-from tests.sandbox.support import KEY, Api, InProcessHTTPClient
+from tests.sandbox.support import KEY, PUBLISHABLE_KEY, Api, InProcessHTTPClient
 
 EVENT_LIST = next(route.schema for route in events.ROUTES if route.path == "/v1/events")
 NO_LONGER_IN_THE_SDK = {"payment_method_types"}
@@ -80,6 +81,50 @@ def test_the_client_raises_its_own_errors(client: stripe.StripeClient, sandbox: 
     sandbox.inject(Fault("error", status=429))
     with pytest.raises(stripe.RateLimitError):
         create(client)
+
+
+def test_the_client_gets_objects_for_what_it_expands(client: stripe.StripeClient) -> None:
+    created = client.v1.payment_intents.create(
+        {"amount": 1000, "currency": "usd", "payment_method": "pm_card_visa"}
+    )
+
+    (listed,) = client.v1.payment_intents.list({"expand": ["data.payment_method"]}).data
+    retrieved = client.v1.payment_intents.retrieve(created.id, {"expand": ["payment_method"]})
+
+    for intent in (listed, retrieved):
+        assert isinstance(intent.payment_method, stripe.PaymentMethod)
+        assert intent.payment_method.id == created.payment_method
+
+
+def test_the_client_may_have_a_publishable_key(client: stripe.StripeClient) -> None:
+    created = create(client)
+    options: RequestOptions = {"api_key": PUBLISHABLE_KEY}
+    secret = created.client_secret
+    assert secret is not None
+
+    seen = client.v1.payment_intents.retrieve(created.id, {"client_secret": secret}, options)
+
+    assert (seen.id, seen.status) == (created.id, "requires_payment_method")
+    with pytest.raises(stripe.PermissionError, match="publishable API key"):
+        client.v1.payment_intents.cancel(created.id, options=options)
+    with pytest.raises(stripe.InvalidRequestError, match="does not match the client_secret"):
+        client.v1.payment_intents.retrieve(created.id, {"client_secret": "x"}, options)
+
+
+@pytest.mark.parametrize(("code", "requests"), [("lock_timeout", 2), ("rate_limit", 1)])
+def test_the_client_retries_a_lock_timeout_and_no_rate_limit(
+    sandbox: Sandbox, code: str, requests: int
+) -> None:
+    patient = stripe.StripeClient(
+        KEY, http_client=InProcessHTTPClient(sandbox), max_network_retries=1
+    )
+    sandbox.inject(Fault("error", status=429, code=code))
+
+    with suppress(stripe.RateLimitError):
+        create(patient)
+
+    assert len(sandbox.requests) == requests
+    assert len(sandbox.events) == requests - 1
 
 
 def test_the_client_speaks_the_version_of_the_sandbox() -> None:
