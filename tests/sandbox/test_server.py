@@ -128,6 +128,23 @@ def test_a_body_of_no_known_length_is_refused(
     assert capfd.readouterr().err == ""
 
 
+def test_a_browser_may_ask_before_it_calls(server: SandboxServer) -> None:
+    request = urllib.request.Request(
+        server.url + INTENTS,
+        method="OPTIONS",
+        headers={
+            "Origin": "http://127.0.0.1:8000",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,idempotency-key",
+        },
+    )
+
+    with urllib.request.urlopen(request) as answer:
+        assert answer.read() == b""
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://127.0.0.1:8000"
+        assert answer.headers["Access-Control-Allow-Headers"] == "authorization,idempotency-key"
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_call_of_the_api_document_works(server: SandboxServer) -> None:
     intent_id = create(client(server)).id
