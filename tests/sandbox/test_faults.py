@@ -321,3 +321,15 @@ def test_a_webhook_fault_leaves_requests_alone(api: Api, sandbox: Sandbox) -> No
 
     assert api.create().status == 200
     assert sandbox.faults == [Fault("webhook_lost")]
+
+
+def test_a_fault_of_a_request_leaves_webhooks_alone(
+    api: Api, sandbox: Sandbox, receiver: Receiver
+) -> None:
+    sandbox.inject(Fault("drop_before", path="/v1/nowhere"))
+    api.create()
+
+    sandbox.deliver_due()
+
+    assert receiver.types == ["created"]
+    assert len(sandbox.faults) == 1
