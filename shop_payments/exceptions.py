@@ -36,7 +36,8 @@
             ├── AmountTooSmall
             └── AmountTooLarge
 
-No exception here carries a client secret, an API key or a request body.
+No exception here carries a client secret, an API key or a request body, nor do the frames of its
+traceback: see Note [Secrets in frames] in ``secrecy.py``.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 import traceback
 from collections.abc import Callable
 from pprint import pformat
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -20,10 +21,11 @@ from shop_payments.exceptions import (
 )
 from shop_payments.gateway import get_gateway, read_event
 from shop_payments.models import APIKey, PaymentIntent, WebhookEvent
+from shop_payments.sandbox import Sandbox
 from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS
 from tests.canary.reports import logging_off, report, reports_of
 from tests.canary.scene import DatabaseGone
-from tests.support import event_body, sign
+from tests.support import Caller, event_body, sign
 
 
 def test_nothing_shows_itself(scene, canary):
@@ -101,5 +103,47 @@ def test_no_database_that_goes_away_does(scene, canary, call):
 
     assert 3 < statements < 59
     assert any(record.exc_info for record in canary.trap.records)
+    reports_of(canary)
+    canary.assert_silent()
+
+
+class Unforeseen:
+    """A Stripe in whose answer stripe-python, or a worker's end, fails as nobody has foreseen."""
+
+    def __init__(self, stripe: Sandbox, error: BaseException) -> None:
+        self._stripe, self._error = stripe, error
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any) -> Any:
+        answer = self._stripe.handle(method, url, headers, body)
+        raise self._error from ValueError(answer.body)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oops"), SystemExit(1)])
+def test_no_error_that_nobody_foresaw_does(scene, canary, stripe, configure, error):
+    scene.ask()
+    (intent,) = stripe._books.payment_intents.values()
+    configure(STRIPE_API_BASE="", STRIPE_TRANSPORT=Unforeseen(stripe, error))
+
+    with pytest.raises(type(error)) as caught:
+        get_gateway().retrieve_payment_intent(intent["id"])
+
+    assert "stripe/_api_requestor.py" in "".join(error.__notes__)
+    with logging_off():  # without the frame of this test
+        report(canary, (type(error), error, caught.tb.tb_next))
+    canary.assert_silent()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_database_that_goes_away_while_staff_pay_in_the_browsable_api_does(scene, canary):
+    staff = Caller(client=scene.staff)
+    for at in range(1, 60):
+        scene.new_order()
+        gone = DatabaseGone(at)
+        with connection.execute_wrapper(gone):
+            staff.post(f"orders/{scene.order.pk}/payment-intent", Accept="text/html")
+        if not gone.happened:
+            break
+
+    assert 3 < at < 59
     reports_of(canary)
     canary.assert_silent()
