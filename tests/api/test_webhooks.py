@@ -259,8 +259,21 @@ class TestMoneyThatDoesNotFit:
 
         assert not is_paid()
 
-    def test_an_order_paid_twice(self, intent, storefront, order, stripe, paid_signals):
-        """The first intent was believed canceled, a second one was paid; the first was paid too."""
+    def test_what_is_final_keeps_its_figures(self, intent):
+        """Also where something signed says otherwise later."""
+        send_event(intent)
+        before = PaymentIntent.objects.values().get()
+
+        send_event({**intent, "amount_received": 1, "latest_charge": "ch_another"})
+        send_event({**intent, "status": "canceled"}, type="payment_intent.canceled")
+
+        assert PaymentIntent.objects.values().get() == before
+        assert is_paid()
+
+    def test_an_order_is_paid_by_its_second_intent(
+        self, intent, storefront, order, stripe, paid_signals
+    ):
+        """The first was believed canceled. (Paid twice: see test_stories.py.)"""
         send_event({**intent, "status": "canceled"}, type="payment_intent.canceled")
         second = pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
         send_event(second)
