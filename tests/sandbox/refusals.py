@@ -20,7 +20,9 @@ from tests.sandbox.support import INTENTS, KEY, ORDER, PUBLISHABLE_KEY
 INTENT = f"{INTENTS}/ID"
 CONFIRM = f"{INTENT}/confirm"
 CANCEL = f"{INTENT}/cancel"
+EVENT = "enabled_events[]"
 EVENTS = "/v1/events"
+ENDPOINTS = "/v1/webhook_endpoints"
 
 AUTOMATIC = "automatic_payment_methods[enabled]"
 TYPES = "allowed_payment_method_types"
@@ -360,6 +362,45 @@ def browsers() -> Iterator[Refusal]:
         )
 
 
+def webhook_endpoints() -> Iterator[Refusal]:
+    url, events = {"url": "http://127.0.0.1:1/"}, {"enabled_events[]": "*"}
+    for name, sent, code, param in [
+        ("no url", events, "parameter_missing", "url"),
+        ("no events", url, "parameter_missing", "enabled_events"),
+        ("no address", {**events, "url": "here"}, "url_invalid", "url"),
+        ("a file", {**events, "url": "file:///etc/passwd"}, "url_invalid", "url"),
+        ("an unknown event", {**url, EVENT: "payment_intent.paid"}, None, "enabled_events[0]"),
+        ("a version that is none", {**url, **events, "api_version": "2026"}, None, "api_version"),
+        ("a secret of one's own", {**url, **events, "secret": "x"}, "parameter_unknown", "secret"),
+        (
+            "disabled at once",
+            {**url, **events, "disabled": "true"},
+            "parameter_unknown",
+            "disabled",
+        ),
+    ]:
+        yield Refusal(
+            name=f"webhook endpoint: {name}", path=ENDPOINTS, sent=sent, code=code, param=param
+        )
+    for method in ("GET", "POST", "DELETE"):
+        yield Refusal(
+            name=f"{method} a webhook endpoint that is not there",
+            method=method,
+            path=f"{ENDPOINTS}/we_missing",
+            status=404,
+            code="resource_missing",
+            param="webhook_endpoint",
+        )
+    yield Refusal(
+        name="webhook endpoints, as a browser",
+        method="GET",
+        path=ENDPOINTS,
+        key=PUBLISHABLE_KEY,
+        status=403,
+        code="secret_key_required",
+    )
+
+
 REFUSALS = [
     *keys(),
     *bodies(),
@@ -372,4 +413,5 @@ REFUSALS = [
     *lookups(),
     *expansions(),
     *browsers(),
+    *webhook_endpoints(),
 ]

@@ -63,10 +63,15 @@ LEFT_OUT: Mapping[str, str] = {
     "PaymentMethod.Card.description": "on request at Stripe's support",
     "PaymentMethod.Card.iin": "on request at Stripe's support",
     "PaymentMethod.Card.issuer": "on request at Stripe's support",
+    "WebhookEndpoint.deleted": "an endpoint that was deleted, see DELETED",
+    "WebhookEndpoint.secret": "the answer that created it",
     # Errors have only the keys that have a value.
     "PaymentIntent.LastPaymentError.*": "whatever the error is about",
 }
 """Keys that the SDK knows and Stripe's answers leave out, with what brings them out."""
+
+DELETED = {"id", "object", "deleted"}
+"""What is left of an object in the answer that deletes it."""
 
 
 # Requests
@@ -223,7 +228,10 @@ def _walk_object(value: Any, cls: type, path: str) -> Iterator[str]:
     if not isinstance(value, dict):
         yield f"{path}: {value!r} is no {cls.__qualname__}"
         return
-    yield from _walk_keys(value, known_keys(cls), cls.__qualname__, path)
+    hints = known_keys(cls)
+    if value.get("deleted") is True:
+        hints = {name: hint for name, hint in hints.items() if name in DELETED}
+    yield from _walk_keys(value, hints, cls.__qualname__, path)
     if cls is stripe.Event and isinstance(value.get("data"), dict):
         yield from _walk_by_name(value["data"].get("object"), f"{path}.data.object")
 

@@ -2,7 +2,7 @@
 
 - Statuses move along Stripe's table only.
 - Every effect has its event, and every event its effect.
-- Every event is delivered once to each endpoint, waits for it, or is recorded as lost.
+- Every event is delivered to each endpoint that wanted it, waits for it, or is recorded as lost.
 - What is refused changes nothing; what is repeated with its key is the same answer, once.
 """
 
@@ -25,6 +25,7 @@ from tests.sandbox.support import CARD, INTENTS, KEY, Answer, Clock
 
 Json = dict[str, Any]
 DAY = 24 * 60 * 60
+ENDPOINTS = "/v1/webhook_endpoints"
 URLS = ["http://127.0.0.1:1/one", "http://127.0.0.1:1/two"]
 
 STATUS_OF_EVENT = {
@@ -72,8 +73,11 @@ class SandboxMachine(RuleBasedStateMachine):
         self.sent: list[Sent] = []
         self.statuses: dict[str, str] = {}
         self.seen_events = 0
-        for url in URLS:
-            self.sandbox.add_webhook(url, "whsec_x", deliver=self.receive)
+        self.wanted: dict[str, set[str]] = {}
+        self.doubled = False
+        self.endpoints = {
+            url: self.sandbox.add_webhook(url, "whsec_x", deliver=self.receive) for url in URLS
+        }
 
     # What happens
 
@@ -128,13 +132,40 @@ class SandboxMachine(RuleBasedStateMachine):
         assert again.headers["idempotent-replayed"] == "true"
         assert self.sandbox.events == before
 
-    @rule(kind=st.sampled_from(["drop_before", "drop_after", "latency"]), times=st.integers(1, 2))
+    @rule(kind=st.sampled_from(["drop_before", "drop_after"]), times=st.integers(1, 2))
     def trouble(self, kind: Any, times: int) -> None:
-        self.sandbox.inject(Fault(kind, times=times, method="POST"))
+        self.sandbox.inject(Fault(kind, times=times, path=INTENTS, method="POST"))
 
     @rule(status=st.sampled_from([409, 429, 500, 503]))
     def error(self, status: int) -> None:
-        self.sandbox.inject(Fault("error", status=status, method="POST"))
+        self.sandbox.inject(Fault("error", status=status, path=INTENTS, method="POST"))
+
+    @rule(kind=st.sampled_from(["webhook_lost", "webhook_doubled"]))
+    def trouble_with_webhooks(self, kind: Any) -> None:
+        self.sandbox.inject(Fault(kind))
+        self.doubled = self.doubled or kind == "webhook_doubled"
+
+    @rule(kind=st.sampled_from(["webhook_delayed", "webhook_reordered"]))
+    def late_webhooks(self, kind: Any) -> None:
+        self.sandbox.inject(Fault(kind, seconds=3600, rate=0.5))
+
+    @rule()
+    def forget_keys(self) -> None:
+        self.sandbox.forget_idempotency_keys()
+        self.sent = []
+
+    @rule(url=st.sampled_from(URLS), disabled=st.booleans())
+    def switch_endpoint(self, url: str, disabled: bool) -> None:
+        form = f"disabled={'true' if disabled else 'false'}"
+        answer = self.post(f"{ENDPOINTS}/{self.endpoints[url].id}", form)
+        assert answer_problems(answer.json) == []
+
+    @rule(url=st.sampled_from(URLS))
+    def replace_endpoint(self, url: str) -> None:
+        self.sandbox.remove_webhook(self.endpoints[url])
+        for wanted in self.wanted.values():
+            wanted.discard(url)
+        self.endpoints[url] = self.sandbox.add_webhook(url, "whsec_x", deliver=self.receive)
 
     @rule(seconds=st.sampled_from([0.5, 3600, DAY]))
     def wait(self, seconds: float) -> None:
@@ -200,14 +231,19 @@ class SandboxMachine(RuleBasedStateMachine):
         assert intent["latest_charge"] or not (succeeded or held)
 
     def every_event_is_delivered_waits_or_is_lost(self, events: list[Json]) -> None:
-        waiting = places(self.sandbox.pending_deliveries)
-        lost = places(self.sandbox.lost_deliveries)
+        pending, lost = self.sandbox.pending_deliveries, self.sandbox.lost_deliveries
+        outstanding = Counter(each.event_id for each in [*pending, *lost] if not each.doubled)
+        known = Counter(places(pending) + places(lost) + self.delivered)
         for event in events:
-            for url in URLS:
-                place = event["id"], url
-                assert self.delivered[place] + waiting[place] + lost[place] == 1
-            outstanding = [url for url in URLS if not self.delivered[event["id"], url]]
-            assert event["pending_webhooks"] == len(outstanding)
+            assert event["pending_webhooks"] == outstanding[event["id"]]
+            wanted = self.wanted.setdefault(event["id"], self.enabled())
+            for url in wanted:
+                assert known[event["id"], url] == 1 or (
+                    self.doubled and known[event["id"], url] == 2
+                )
+
+    def enabled(self) -> set[str]:
+        return {url for url, endpoint in self.endpoints.items() if endpoint.enabled}
 
     # How
 
@@ -248,7 +284,7 @@ class SandboxMachine(RuleBasedStateMachine):
         if answer.status == 200:
             assert answer.json in self.all_intents()
 
-    def post(self, path: str, form: str, key: str) -> Answer:
+    def post(self, path: str, form: str, key: str = "") -> Answer:
         headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
         response = self.sandbox.handle("POST", path, headers, form)
         return Answer(response, json.loads(response.body))

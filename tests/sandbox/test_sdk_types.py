@@ -34,7 +34,7 @@ from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.sandbox.params import with_lists
 from shop_payments.sandbox.protocol import nest
 from tests.sandbox.sdk_types import LEFT_OUT, answer_problems, known_keys, request_problems
-from tests.sandbox.support import INTENTS, Api
+from tests.sandbox.support import INTENTS, PUBLISHABLE_KEY, Api
 
 STATUSES = [
     "requires_payment_method",
@@ -139,6 +139,33 @@ class TestTheAnswers:
         events = api.get("/v1/events")
         assert answer_problems(events.json) == []
         assert answer_problems(api.get(f"/v1/events/{events['data'][0]['id']}").json) == []
+
+    def test_expanded(self, api, intent):
+        path = f"{INTENTS}/{intent['id']}"
+        params = {"expand[]": "payment_method"}
+        assert answer_problems(api.get(path, params).json) == []
+        assert answer_problems(api.get(INTENTS, {"expand[]": "data.payment_method"}).json) == []
+
+    def test_what_a_browser_gets_has_no_key_of_its_own(self, api, intent):
+        params = {"client_secret": intent["client_secret"]}
+        answer = api.get(f"{INTENTS}/{intent['id']}", params, key=PUBLISHABLE_KEY)
+
+        assert answer.status == 200
+        problems = [each for each in answer_problems(answer.json) if ": missing" not in each]
+        assert problems == []
+
+    def test_webhook_endpoints(self, api):
+        path = "/v1/webhook_endpoints"
+        params = {"url": "http://127.0.0.1:1/", "enabled_events[]": "*", "metadata[a]": "b"}
+        made = api.post(path, params)
+        one = f"{path}/{made['id']}"
+        answers = [made, api.get(one), api.post(one, {"disabled": "true"}), api.get(path)]
+
+        deleted = api.call("DELETE", one)
+
+        assert {answer.status for answer in [*answers, deleted]} == {200}
+        for answer in [*answers, deleted]:
+            assert answer_problems(answer.json) == []
 
     def test_an_intent_that_takes_what_the_dashboard_says(self, api):
         intent = api.post(INTENTS, {"amount": "1000", "currency": "eur"})
