@@ -236,6 +236,8 @@ class StripeWebhookViewSet(PaymentViewSet):
 
 def _raw_body(request: Request) -> bytes:
     """Read the body as it was signed, and no more of it than is allowed."""
+    # Whatever it calls itself: Django would take a form apart, and show it on error pages.
+    request._request.content_type = "application/json"
     limit = get_config().WEBHOOK_MAX_BYTES
     try:
         declared = int(request.META.get("CONTENT_LENGTH") or 0)

@@ -65,8 +65,8 @@ class Scene:
             for number, body in enumerate(bodies)
         ]
 
-    def send(self, body: bytes, secret: str = WEBHOOK_SECRETS[1]) -> Any:
-        return post_webhook(body, sign(body, secret=secret), client=Witness(self.canary))
+    def send(self, body: bytes, secret: str = WEBHOOK_SECRETS[1], **kwargs: str) -> Any:
+        return post_webhook(body, sign(body, secret=secret), client=Witness(self.canary), **kwargs)
 
     def walk_the_api(self) -> None:
         """Get all that can be got, as JSON and as pages."""

@@ -56,10 +56,11 @@ def test_while_commands_run(scene, audit, new_secret):
             ["shop_payments_api_key", "list"],
             ["shop_payments_api_key", "revoke", prefix],
             ["shop_payments_pay", scene.order.number, "--confirm"],
+            ["shop_payments_purge", "--older-than", "90"],
         ):
             call_command(*arguments, stdout=StringIO(), stderr=StringIO())
 
-    commands = {"shop_payments_api_key", "shop_payments_pay"}
+    commands = {"shop_payments_api_key", "shop_payments_pay", "shop_payments_purge"}
     assert {f"/management/commands/{name}.py" for name in commands} <= audit.seen
 
 

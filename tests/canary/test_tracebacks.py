@@ -77,14 +77,14 @@ def test_no_exception_of_the_tree_does(scene, canary):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("call", ["first", "again", "changed", "settle", "webhook"])
+@pytest.mark.parametrize("call", ["first", "again", "changed", "settle", "webhook", "form"])
 def test_no_database_that_goes_away_does(scene, canary, call):
     statements = 0
     for at in range(1, 60):
         scene.new_order()
         if call != "first":
             assert scene.ask().status_code == 200
-        if call in {"settle", "webhook"}:
+        if call in {"settle", "webhook", "form"}:
             scene.pay()
         if call == "changed":
             scene.order.lines.update(quantity=3)
@@ -95,6 +95,8 @@ def test_no_database_that_goes_away_does(scene, canary, call):
                 scene.settle()
             elif call == "webhook":
                 scene.send(event)
+            elif call == "form":  # error pages show forms
+                scene.send(event, content_type="application/x-www-form-urlencoded")
             else:
                 scene.ask()
         if not gone.happened:
