@@ -191,6 +191,7 @@ class StripeApi:
                 cause=cause,
             )
             with self._books.lock:
+                self._books.clock.catch_up()
                 body = route.handler(call)
                 if expansions:
                     body = expand(self._books, body, expansions, RESOURCES)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import string
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .clock import Clock
 from .faults import Faults
 
 if TYPE_CHECKING:
-    from .payment_methods import Card
+    from .instruments import Instrument
     from .webhooks import Delivery, WebhookEndpoint
 
 Object = dict[str, Any]
@@ -23,6 +23,8 @@ _ALPHANUMERIC = string.ascii_letters + string.digits
 _ID_SHAPES = {
     "pi": ("pi_3", 23),
     "ch": ("ch_3", 23),
+    "py": ("py_3", 23),
+    "mandate": ("mandate_1", 23),
     "evt": ("evt_3", 23),
     "pm": ("pm_1", 23),
     "we": ("we_1", 23),
@@ -38,14 +40,21 @@ class Books:
     Dictionaries keep the order of creation, which lists rely on: `created` has whole seconds.
     """
 
-    clock: Callable[[], float]
+    clock: Clock
     random: random.Random
     faults: Faults
     lock: threading.RLock = field(default_factory=threading.RLock)
+    base_url: str = "https://sandbox.invalid"
+    """Where the sandbox's own pages are; a server puts its address here."""
     payment_intents: dict[str, Object] = field(default_factory=dict)
     payment_methods: dict[str, Object] = field(default_factory=dict)
-    cards: dict[str, Card] = field(default_factory=dict)
-    """How the card behind a payment method behaves, by the id of the payment method."""
+    charges: dict[str, Object] = field(default_factory=dict)
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+    """The card or account behind a payment method, by the id of the payment method."""
+    used_payment_methods: set[str] = field(default_factory=set)
+    """Those that paid, or tried to: without a customer they do so once."""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """What one number looks like in every payment method that has it."""
     events: dict[str, Object] = field(default_factory=dict)
     webhook_endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -60,6 +69,17 @@ class Books:
         """Return a fresh id of Stripe's form, e.g. `pi_3R8f5yQ9LjHruSyq1ofjdVY5` for "pi"."""
         prefix, length = _ID_SHAPES[kind]
         return prefix + self.token(length)
+
+    def fingerprint(self, number: str) -> str:
+        """Return what identifies a card or account number in this account."""
+        if number not in self.fingerprints:
+            self.fingerprints[number] = self.token(16)
+        return self.fingerprints[number]
+
+    def digits(self, length: int) -> str:
+        """Return that many random digits."""
+        with self.lock:
+            return "".join(self.random.choices(string.digits, k=length))
 
     def token(self, length: int) -> str:
         """Return that many random letters and digits."""

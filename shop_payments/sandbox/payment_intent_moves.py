@@ -1,4 +1,4 @@
-"""How a PaymentIntent moves from status to status, and the moves that need no request.
+"""How a PaymentIntent gets from status to status, with its charge, and the moves without a request.
 
 See: https://docs.stripe.com/payments/paymentintents/lifecycle (checked 2026-11)
 """
@@ -6,13 +6,14 @@ See: https://docs.stripe.com/payments/paymentintents/lifecycle (checked 2026-11)
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from . import events, payment_methods
+from . import charges, events, payment_methods
 from .books import Books, Object
-from .errors import CardDeclined, ResourceMissing, doc_url
-from .payment_methods import Decline
+from .errors import ResourceMissing, doc_url
+from .instruments import BankAccount, Decline
 from .protocol import Cause
 
 EVENT_OF_STATUS = {
@@ -25,9 +26,31 @@ EVENT_OF_STATUS = {
 }
 """What Stripe tells when an intent enters a status (requires_confirmation goes unmentioned)."""
 
+_LEGAL_MOVES = {
+    "requires_payment_method": (
+        "requires_payment_method requires_confirmation requires_action processing requires_capture"
+        " succeeded canceled"
+    ),
+    "requires_confirmation": (
+        "requires_payment_method requires_confirmation requires_action processing requires_capture"
+        " succeeded canceled"
+    ),
+    "requires_action": (
+        "requires_payment_method requires_confirmation requires_action processing requires_capture"
+        " succeeded canceled"
+    ),
+    "processing": "requires_payment_method requires_capture succeeded canceled",
+    "requires_capture": "processing succeeded canceled",
+    "succeeded": "",
+    "canceled": "",
+}
+LEGAL_MOVES: Mapping[str, frozenset[str]] = {
+    status: frozenset(targets.split()) for status, targets in _LEGAL_MOVES.items()
+}
+"""Where an intent may go from each status; staying is a move where it can be tried again."""
+
 _CHARGED = ("processing", "requires_capture", "succeeded")
 """Statuses that share one charge: going from one to the other makes no new one."""
-
 
 AUTHENTICATION_FAILED = Decline(
     code="payment_intent_authentication_failure",
@@ -39,6 +62,10 @@ AUTHENTICATION_FAILED = Decline(
 
 ASYNCHRONOUS_FAILURE = Decline(
     code="payment_intent_payment_attempt_failed", message="The payment failed."
+)
+
+CANCELED_BEFORE_SETTLING = Decline(
+    code="payment_intent_payment_attempt_failed", message="The payment was canceled."
 )
 
 
@@ -54,157 +81,129 @@ def find(books: Books, intent_id: str) -> Object:
     return intent
 
 
-def move(books: Books, intent: Object, status: str, cause: Cause, **fields: Any) -> None:
-    """Enter a status with the fields that go with it, override some, and tell."""
-    if status in _CHARGED and intent["status"] not in _CHARGED:
-        _start_charge(books, intent)
-    intent.update(status=status, next_action=None, processing=None, amount_capturable=0)
-    _ENTER[status](books, intent)
-    intent.update(fields)
-    if status in EVENT_OF_STATUS:
-        events.emit(books, EVENT_OF_STATUS[status], intent, cause)
-
-
-def _enter_succeeded(books: Books, intent: Object) -> None:
-    intent.update(amount_received=intent["amount"], last_payment_error=None)
-
-
-def _enter_requires_capture(books: Books, intent: Object) -> None:
-    intent.update(amount_capturable=intent["amount"], last_payment_error=None)
-
-
-def _enter_processing(books: Books, intent: Object) -> None:
-    intent.update(last_payment_error=None)
-
-
-def _enter_requires_action(books: Books, intent: Object) -> None:
-    _ensure_payment_method(books, intent)
-    intent.update(next_action=_next_action(intent, {}), last_payment_error=None)
-
-
-def _enter_requires_payment_method(books: Books, intent: Object) -> None:
-    error = _last_payment_error(books, intent, ASYNCHRONOUS_FAILURE)
-    intent.update(payment_method=None, last_payment_error=error)
-
-
-def _enter_requires_confirmation(books: Books, intent: Object) -> None:
-    _ensure_payment_method(books, intent)
-
-
-def _enter_canceled(books: Books, intent: Object) -> None:
-    intent.update(canceled_at=books.now())
-
-
-_ENTER: Mapping[str, Callable[[Books, Object], None]] = {
-    "requires_payment_method": _enter_requires_payment_method,
-    "requires_confirmation": _enter_requires_confirmation,
-    "requires_action": _enter_requires_action,
-    "processing": _enter_processing,
-    "requires_capture": _enter_requires_capture,
-    "succeeded": _enter_succeeded,
-    "canceled": _enter_canceled,
-}
-
-
-def _start_charge(books: Books, intent: Object) -> None:
-    _ensure_payment_method(books, intent)
-    intent["latest_charge"] = books.new_id("ch")
-
-
-def _ensure_payment_method(books: Books, intent: Object) -> None:
-    if intent["payment_method"] is None:
-        intent["payment_method"] = payment_methods.find_or_make(books, "pm_card_visa")["id"]
-
-
-# Charging
-
-
-def charge(books: Books, intent: Object, params: Mapping[str, Any], cause: Cause) -> None:
-    """Charge the attached card, and let its nature decide what comes of it.
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One move of an intent: the charge first, then the intent's fields, and each is told.
 
     Raises:
-        CardDeclined: after the intent has gone back to requires_payment_method.
+        ValueError: from each method, for a move that Stripe's intents do not make.
     """
-    card = books.cards[intent["payment_method"]]
-    if card.decline is not None:
-        _decline(books, intent, card.decline, cause)
-    elif card.authentication_required:
-        action = _next_action(intent, params)
-        move(books, intent, "requires_action", cause, next_action=action)
-    else:
-        move(books, intent, "succeeded", cause)
 
+    books: Books
+    intent: Object
+    cause: Cause
+    authenticated: bool = False
+    """The customer has just passed 3D Secure."""
+    lawful: bool = True
+    """False lets a test go where Stripe never does."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that a test wants otherwise."""
 
-def _decline(books: Books, intent: Object, decline: Decline, cause: Cause) -> None:
-    charge_id = books.new_id("ch")
-    error = _last_payment_error(books, intent, decline, charge_id=charge_id)
-    move(
-        books,
-        intent,
-        "requires_payment_method",
-        cause,
-        last_payment_error=error,
-        latest_charge=charge_id,
-    )
-    raise CardDeclined(
-        decline.message,
-        code=decline.code,
-        param=decline.param,
-        extra={
-            "charge": charge_id,
+    def ask_confirmation(self, payment_method: Object) -> None:
+        """Attach a payment method; from now on a confirmation is asked for."""
+        self._enter("requires_confirmation", payment_method=payment_method["id"])
+
+    def ask_action(self, next_action: Object) -> None:
+        """Let the customer authenticate first."""
+        self._enter("requires_action", next_action=next_action, last_payment_error=None)
+
+    def process(self) -> None:
+        """Wait for the bank."""
+        if self._charge() is None:
+            self._start_charge("pending")
+        self._enter("processing", last_payment_error=None)
+
+    def authorize(self) -> None:
+        """Reserve the money."""
+        if self._charge() is None:
+            self._start_charge("authorized")
+        self._enter(
+            "requires_capture",
+            amount_capturable=self.intent["amount"],
+            last_payment_error=None,
+        )
+
+    def succeed(self, *, amount: int | None = None) -> None:
+        """Take the money: now, the part `amount` of what is reserved, or what was pending."""
+        received = self.intent["amount"] if amount is None else amount
+        charge = self._charge()
+        if charge is None:
+            self._start_charge("captured")
+        elif charge["status"] == "pending":
+            charges.settle(self.books, charge, self.cause)
+        elif not charge["captured"]:
+            charges.capture(self.books, charge, received, self.cause)
+        self._enter("succeeded", amount_received=received, last_payment_error=None)
+
+    def decline(self, decline: Decline, *, charged: bool = True) -> Object:
+        """Fail, and ask for another payment method; return the last payment error.
+
+        Without `charged` no money was asked for.
+        """
+        charge = self._charge()
+        if charge is not None and charge["status"] == "pending":
+            charges.fail(self.books, charge, decline, self.cause)
+        elif charged:
+            charge = charges.start(
+                self.books, self.intent, self.cause, kind="failed", decline=decline
+            )
+        error = self._last_payment_error(decline, charge)
+        self._enter("requires_payment_method", payment_method=None, last_payment_error=error)
+        return error
+
+    def cancel(self, reason: str | None) -> None:
+        """End it; money that is reserved is released, money that is pending is called back."""
+        charge = self._charge()
+        if charge is not None and charge["status"] == "pending":
+            charges.fail(self.books, charge, CANCELED_BEFORE_SETTLING, self.cause)
+        self._enter("canceled", canceled_at=self.books.now(), cancellation_reason=reason)
+
+    def _enter(self, status: str, **fields: Any) -> None:
+        old = self.intent["status"]
+        if self.lawful and status not in LEGAL_MOVES[old]:
+            raise ValueError(f"A payment intent does not go from {old} to {status}.")
+        plain = {"next_action": None, "processing": None, "amount_capturable": 0}
+        self.intent.update({**plain, "status": status, **fields, **self.overrides})
+        if status in EVENT_OF_STATUS:
+            events.emit(self.books, EVENT_OF_STATUS[status], self.intent, self.cause)
+
+    def _charge(self) -> Object | None:
+        """Return the charge that goes on, if there is one."""
+        if self.intent["status"] not in _CHARGED:
+            return None
+        return self.books.charges[self.intent["latest_charge"]]
+
+    def _start_charge(self, kind: charges.Kind) -> None:
+        charges.start(
+            self.books, self.intent, self.cause, kind=kind, authenticated=self.authenticated
+        )
+
+    def _last_payment_error(self, decline: Decline, charge: Object | None) -> Object:
+        payment_method = self.books.payment_methods.get(self.intent["payment_method"] or "")
+        is_debit = isinstance(
+            self.books.instruments.get(self.intent["payment_method"] or ""), BankAccount
+        )
+        error = {
+            "advice_code": decline.advice_code,
+            "charge": charge and charge["id"],
+            "code": decline.code,
             "decline_code": decline.decline_code,
-            "payment_intent": copy.deepcopy(intent),
-            "payment_method": error["payment_method"],
-        },
-    )
+            "doc_url": doc_url(decline.code),
+            "message": decline.message,
+            "network_decline_code": decline.network_decline_code,
+            "param": decline.param,
+            "payment_method": copy.deepcopy(payment_method),
+            "payment_method_type": payment_method and payment_method["type"],
+            # A card was refused by its issuer; what a bank says days later is no card_error (?).
+            "type": "card_error" if decline.decline_code and not is_debit else _INVALID,
+        }
+        return {key: value for key, value in error.items() if value is not None}
 
 
-def _last_payment_error(
-    books: Books, intent: Object, decline: Decline, *, charge_id: str | None = None
-) -> Object:
-    payment_method = books.payment_methods.get(intent["payment_method"] or "")
-    error = {
-        "charge": charge_id,
-        "code": decline.code,
-        "decline_code": decline.decline_code,
-        "doc_url": doc_url(decline.code),
-        "message": decline.message,
-        "param": decline.param,
-        "payment_method": copy.deepcopy(payment_method),
-        "type": "card_error" if charge_id else "invalid_request_error",
-    }
-    return {key: value for key, value in error.items() if value is not None}
+_INVALID = "invalid_request_error"
 
 
-def _next_action(intent: Object, params: Mapping[str, Any]) -> Object:
-    page = f"https://sandbox.invalid/authenticate/{intent['id']}"
-    if "return_url" in params and not params.get("use_stripe_sdk"):
-        redirect = {"return_url": params["return_url"], "url": page}
-        return {"type": "redirect_to_url", "redirect_to_url": redirect}
-    return {
-        "type": "use_stripe_sdk",
-        "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": page},
-    }
-
-
-# Levers: what happens at Stripe without a request of ours
-
-
-def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> Object:
-    """Let the customer pass, or fail, the authentication that the intent waits for.
-
-    Raises:
-        ValueError: if it waits for none.
-    """
-    intent = find(books, intent_id)
-    if intent["status"] != "requires_action":
-        raise ValueError(f"{intent_id} is {intent['status']}, it waits for no authentication.")
-    if succeed:
-        move(books, intent, "succeeded", Cause())
-    else:
-        error = _last_payment_error(books, intent, AUTHENTICATION_FAILED)
-        move(books, intent, "requires_payment_method", Cause(), last_payment_error=error)
-    return intent
+# What a test makes happen
 
 
 def advance(books: Books, intent_id: str, status: str, fields: Mapping[str, Any]) -> Object:
@@ -215,7 +214,47 @@ def advance(books: Books, intent_id: str, status: str, fields: Mapping[str, Any]
     """
     intent = find(books, intent_id)
     strange = [name for name in fields if name not in intent]
-    if status not in _ENTER or strange:
+    if status not in LEGAL_MOVES or strange:
         raise ValueError(f"A payment intent has no {', '.join(strange) or f'status {status!r}'}.")
-    move(books, intent, status, Cause(), **fields)
+    step = Step(books=books, intent=intent, cause=Cause(), lawful=False, overrides=fields)
+    match status:
+        case "requires_payment_method":
+            step.decline(ASYNCHRONOUS_FAILURE, charged=False)
+        case "requires_confirmation":
+            step.ask_confirmation(_payment_method(books, intent))
+        case "requires_action":
+            _payment_method(books, intent)
+            step.ask_action(next_action(books, intent, {}))
+        case "canceled":
+            step.cancel(None)
+        case _:
+            _payment_method(books, intent)
+            _CHARGING[status](step)
     return intent
+
+
+_CHARGING = {
+    "processing": Step.process,
+    "requires_capture": Step.authorize,
+    "succeeded": Step.succeed,
+}
+
+
+def _payment_method(books: Books, intent: Object) -> Object:
+    """Return the intent's payment method; one of its own if it has none."""
+    if intent["payment_method"] is None:
+        made = payment_methods.find_or_make(books, "pm_card_visa")
+        intent["payment_method"] = made["id"]
+    return books.payment_methods[intent["payment_method"]]
+
+
+def next_action(books: Books, intent: Object, params: Mapping[str, Any]) -> Object:
+    """Return where the customer authenticates: the sandbox's own page."""
+    page = f"{books.base_url}/3ds/{intent['id']}"
+    if "return_url" in params and not params.get("use_stripe_sdk"):
+        redirect = {"return_url": params["return_url"], "url": page}
+        return {"type": "redirect_to_url", "redirect_to_url": redirect}
+    return {
+        "type": "use_stripe_sdk",
+        "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": page},
+    }

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from . import events, payment_intents, payment_methods, webhook_endpoints
+from . import charges, events, payment_intents, payment_methods, webhook_endpoints
 from .errors import InvalidRequest, NotCovered
 from .protocol import Route
 from .resources import Resources
 
 ROUTES: tuple[Route, ...] = (
     *payment_intents.ROUTES,
+    *payment_methods.ROUTES,
+    *charges.ROUTES,
     *events.ROUTES,
     *webhook_endpoints.ROUTES,
 )
 
 RESOURCES: Resources = {
     module.RESOURCE.kind: module.RESOURCE
-    for module in (payment_intents, payment_methods, events, webhook_endpoints)
+    for module in (payment_intents, payment_methods, charges, events, webhook_endpoints)
 }
 
 _RESOURCES = """
 account account_links account_sessions accounts apple_pay application_fees apps balance
-balance_settings balance_transactions billing billing_portal charges checkout climate
+balance_settings balance_transactions billing billing_portal checkout climate
 confirmation_tokens country_specs coupons credit_notes customer_sessions customers disputes
 entitlements ephemeral_keys exchange_rates file_links files financial_connections forwarding
 identity invoice_payments invoice_rendering_templates invoiceitems invoices issuing mandates
 payment_attempt_records payment_links payment_method_configurations payment_method_domains
-payment_methods payment_records payouts plans prices products promotion_codes quotes radar refunds
+payment_records payouts plans prices products promotion_codes quotes radar refunds
 reporting reviews setup_attempts setup_intents shipping_rates sigma sources subscription_items
 subscription_schedules subscriptions tax tax_codes tax_ids tax_rates terminal test_helpers tokens
 topups transfers treasury
 """
 _PAYMENT_INTENT_OPERATIONS = """
-amount_details_line_items apply_customer_balance capture increment_authorization
-verify_microdeposits
+amount_details_line_items apply_customer_balance increment_authorization verify_microdeposits
 """
 
 UNCOVERED_RESOURCES = frozenset(_RESOURCES.split())
 """First parts of the addresses under /v1 that Stripe has and the sandbox has not."""
+PARTLY_COVERED_RESOURCES = frozenset({"charges", "payment_methods"})
+"""First parts under which Stripe has more than the sandbox."""
 UNCOVERED_OPERATIONS = frozenset(_PAYMENT_INTENT_OPERATIONS.split())
 """Last parts of such addresses under /v1/payment_intents/{id}."""
 
@@ -48,7 +51,7 @@ def find_route(method: str, path: str) -> tuple[Route, str]:
         NotCovered: 501 for what only the real Stripe has.
         InvalidRequest: 404 for what nobody has.
     """
-    if path == "/v1/payment_intents/search":  # would pass for an id
+    if path in ("/v1/payment_intents/search", "/v1/charges/search"):  # would pass for an id
         raise _not_covered(method, path)
     for route in ROUTES:
         object_id = route.match(method, path)
@@ -72,7 +75,7 @@ def _is_stripes(path: str) -> bool:
         case ["v1", "payment_intents", _, operation]:
             return operation in UNCOVERED_OPERATIONS
         case ["v1", resource, *rest]:
-            return resource in UNCOVERED_RESOURCES and "" not in rest
+            return resource in UNCOVERED_RESOURCES | PARTLY_COVERED_RESOURCES and "" not in rest
     return False
 
 

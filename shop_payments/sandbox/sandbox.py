@@ -8,9 +8,17 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import control, payment_intent_moves, webhook_endpoints, webhooks, wsgi
+from . import (
+    control,
+    payment_intent_attempts,
+    payment_intent_moves,
+    webhook_endpoints,
+    webhooks,
+    wsgi,
+)
 from .api import Exchange, LoggedRequest, StripeApi
 from .books import Books, Object
+from .clock import Clock
 from .faults import Fault, Faults
 from .idempotency import IdempotencyKeys
 from .loopback import check_loopback
@@ -39,11 +47,11 @@ class Sandbox:
     ) -> None:
         accepted = AcceptedKeys(secret=secret_keys, publishable=publishable_keys)
         self._books = Books(
-            clock=clock,
+            clock=Clock(clock),
             random=random.Random(seed),  # noqa: S311 - no secrets
             faults=Faults(random.Random(seed)),  # noqa: S311 - ids do not depend on faults
         )
-        self._keys = IdempotencyKeys(clock)
+        self._keys = IdempotencyKeys(self._books.clock)
         self._api = StripeApi(
             books=self._books,
             keys=self._keys,
@@ -104,6 +112,18 @@ class Sandbox:
         """The sandbox's time, in Unix seconds."""
         return self._books.clock()
 
+    def advance_clock(self, seconds: float) -> None:
+        """Let time pass; what is due meanwhile happens in order, each at its own time.
+
+        Due are the banks' answers to delayed methods. Idempotency keys and webhook deliveries live
+        by the same clock (`deliver_due` sends what the passing time has brought).
+
+        Raises:
+            ValueError: for a negative number of seconds.
+        """
+        with self._books.lock:
+            self._books.clock.advance(seconds)
+
     def complete_authentication(self, intent_id: str, succeed: bool = True) -> Object:
         """Let the customer pass or fail 3D Secure; return a copy of the intent.
 
@@ -113,7 +133,7 @@ class Sandbox:
         """
         with self._books.lock:
             return copy.deepcopy(
-                payment_intent_moves.complete_authentication(
+                payment_intent_attempts.complete_authentication(
                     self._books, intent_id, succeed=succeed
                 )
             )
@@ -189,12 +209,15 @@ class Sandbox:
 
         Returns the number of attempts, failed ones included.
         """
+        with self._books.lock:
+            self._books.clock.catch_up()
         return webhooks.deliver_due(self._books)
 
     @property
     def pending_deliveries(self) -> list[Delivery]:
         """Deliveries that are still to come, or to come again."""
         with self._books.lock:
+            self._books.clock.catch_up()
             return [copy.copy(delivery) for delivery in self._books.deliveries]
 
     @property
@@ -207,4 +230,5 @@ class Sandbox:
     def events(self) -> list[Object]:
         """All events, oldest first."""
         with self._books.lock:
+            self._books.clock.catch_up()
             return copy.deepcopy(list(self._books.events.values()))

@@ -68,7 +68,9 @@ class TestStripePython:
         assert intents.retrieve(intent.id).to_dict() == paid.to_dict()
         assert event_types(sandbox) == [
             "payment_intent.created",
+            "charge.failed",
             "payment_intent.payment_failed",
+            "charge.succeeded",
             "payment_intent.succeeded",
         ]
 
@@ -216,7 +218,11 @@ class TestStripeCLI:
 
         assert (paid["status"], paid["amount_received"]) == ("succeeded", 2000)
         assert paid["metadata"] == {"order_id": "9"}
-        assert event_types(sandbox) == ["payment_intent.created", "payment_intent.succeeded"]
+        assert event_types(sandbox) == [
+            "payment_intent.created",
+            "charge.succeeded",
+            "payment_intent.succeeded",
+        ]
 
     def test_cancel_and_list(self, answer):
         intent = answer("payment_intents", "create", "--amount", "1000", "--currency", "eur")

@@ -259,9 +259,9 @@ def test_create_takes_what_is_just_allowed(api: Api, params: dict[str, str]) -> 
     [
         {"transfer_data[destination]": "acct_1"},
         {"customer": "cus_1"},
-        {"off_session": "true"},
-        {"setup_future_usage": "off_session"},
-        {"capture_method": "manual"},
+        {"payment_method_options[card][request_three_d_secure]": "any"},
+        {"statement_descriptor": "SHOP"},
+        {"allowed_payment_method_types[]": "klarna"},
         {"confirmation_method": "manual"},
     ],
 )
@@ -444,6 +444,7 @@ def test_create_can_confirm_at_once(api: Api, sandbox: Sandbox) -> None:
     assert intent["status"] == "succeeded"
     assert [event["type"] for event in sandbox.events] == [
         "payment_intent.created",
+        "charge.succeeded",
         "payment_intent.succeeded",
     ]
 
@@ -454,13 +455,23 @@ def test_create_can_confirm_at_once(api: Api, sandbox: Sandbox) -> None:
         ("pm_card_chargeDeclined", "card_declined", "generic_decline"),
         ("pm_card_visa_chargeDeclined", "card_declined", "generic_decline"),
         ("pm_card_chargeDeclinedInsufficientFunds", "card_declined", "insufficient_funds"),
-        ("pm_card_chargeDeclinedExpiredCard", "expired_card", None),
-        ("pm_card_chargeDeclinedIncorrectCvc", "incorrect_cvc", None),
-        ("pm_card_chargeDeclinedProcessingError", "processing_error", None),
+        ("pm_card_visa_chargeDeclinedLostCard", "card_declined", "lost_card"),
+        ("pm_card_visa_chargeDeclinedStolenCard", "card_declined", "stolen_card"),
+        (
+            "pm_card_visa_chargeDeclinedVelocityLimitExceeded",
+            "card_declined",
+            "card_velocity_exceeded",
+        ),
+        ("pm_card_chargeDeclinedExpiredCard", "expired_card", "expired_card"),
+        ("pm_card_chargeDeclinedIncorrectCvc", "incorrect_cvc", "incorrect_cvc"),
+        ("pm_card_chargeDeclinedProcessingError", "processing_error", "processing_error"),
+        ("pm_card_chargeDeclinedFraudulent", "card_declined", "fraudulent"),
+        ("pm_card_radarBlock", "card_declined", "fraudulent"),
+        ("pm_card_riskLevelHighest", "card_declined", "fraudulent"),
     ],
 )
 def test_a_bad_card_is_declined(
-    api: Api, sandbox: Sandbox, card: str, code: str, decline_code: str | None
+    api: Api, sandbox: Sandbox, card: str, code: str, decline_code: str
 ) -> None:
     intent_id = api.create()["id"]
 
@@ -468,7 +479,7 @@ def test_a_bad_card_is_declined(
 
     error = answer.error
     assert (answer.status, error["type"]) == (402, "card_error")
-    assert (error["code"], error.get("decline_code")) == (code, decline_code)
+    assert (error["code"], error["decline_code"]) == (code, decline_code)
     assert error["payment_method"]["card"]["brand"] == "visa"
     intent = api.get(f"{INTENTS}/{intent_id}").json
     assert error["payment_intent"] == intent
@@ -560,14 +571,14 @@ def test_a_3ds_card_redirects_where_a_return_url_is_given(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("succeed", "status", "event"),
+    ("succeed", "status", "told"),
     [
-        (True, "succeeded", "payment_intent.succeeded"),
-        (False, "requires_payment_method", "payment_intent.payment_failed"),
+        (True, "succeeded", ["charge.succeeded", "payment_intent.succeeded"]),
+        (False, "requires_payment_method", ["payment_intent.payment_failed"]),
     ],
 )
 def test_an_authentication_is_passed_or_failed(
-    api: Api, sandbox: Sandbox, succeed: bool, status: str, event: str
+    api: Api, sandbox: Sandbox, succeed: bool, status: str, told: list[str]
 ) -> None:
     intent_id = api.create()["id"]
     api.confirm(intent_id, "pm_card_authenticationRequired")
@@ -576,10 +587,8 @@ def test_an_authentication_is_passed_or_failed(
 
     intent = api.get(f"{INTENTS}/{intent_id}")
     assert (intent["status"], intent["next_action"]) == (status, None)
-    assert [event["type"] for event in sandbox.events][-2:] == [
-        "payment_intent.requires_action",
-        event,
-    ]
+    types = [event["type"] for event in sandbox.events]
+    assert types == ["payment_intent.created", "payment_intent.requires_action", *told]
     error = intent["last_payment_error"]
     assert succeed or error["code"] == "payment_intent_authentication_failure"
 

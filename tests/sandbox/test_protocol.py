@@ -183,9 +183,10 @@ def test_what_nobody_has_is_404(api: Api, method: str, path: str) -> None:
     ("method", "path"),
     [
         ("POST", "/v1/refunds"),
-        ("GET", "/v1/charges/ch_1"),
+        ("POST", "/v1/charges"),
+        ("GET", "/v1/charges/search"),
         ("POST", "/v1/checkout/sessions"),
-        ("POST", "/v1/payment_intents/pi_1/capture"),
+        ("POST", "/v1/payment_intents/pi_1/increment_authorization"),
         ("GET", "/v1/payment_intents/search"),
         ("GET", "/v2/core/events"),
     ],

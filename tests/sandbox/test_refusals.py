@@ -73,6 +73,7 @@ class TestIdempotencyKeys:
         assert (first.status, again.json) == (402, first.json)
         assert [event["type"] for event in sandbox.events] == [
             "payment_intent.created",
+            "charge.failed",
             "payment_intent.payment_failed",
         ]
 

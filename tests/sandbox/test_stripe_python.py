@@ -14,20 +14,31 @@ import pytest
 import stripe
 from stripe import RequestOptions
 from stripe.params import (
+    _charge_list_params,
     _event_list_params,
     _payment_intent_cancel_params,
+    _payment_intent_capture_params,
     _payment_intent_confirm_params,
     _payment_intent_create_params,
     _payment_intent_list_params,
     _payment_intent_retrieve_params,
     _payment_intent_update_params,
+    _payment_method_create_params,
     _webhook_endpoint_create_params,
     _webhook_endpoint_list_params,
     _webhook_endpoint_update_params,
 )
 
 from shop_payments import sandbox as sandbox_package
-from shop_payments.sandbox import Fault, Sandbox, events, payment_intents, webhook_endpoints
+from shop_payments.sandbox import (
+    Fault,
+    Sandbox,
+    charges,
+    events,
+    payment_intent_params,
+    payment_methods,
+    webhook_endpoints,
+)
 from shop_payments.sandbox.event_types import EVENT_TYPES
 from shop_payments.sandbox.params import Schema
 from shop_payments.sandbox.routes import RESOURCES, ROUTES, UNCOVERED_RESOURCES
@@ -149,12 +160,15 @@ def literals(module: ModuleType, pattern: str) -> set[str]:
 @pytest.mark.parametrize(
     ("schema", "module"),
     [
-        (payment_intents.CREATE, _payment_intent_create_params),
-        (payment_intents.UPDATE, _payment_intent_update_params),
-        (payment_intents.CONFIRM, _payment_intent_confirm_params),
-        (payment_intents.CANCEL, _payment_intent_cancel_params),
-        (payment_intents.RETRIEVE, _payment_intent_retrieve_params),
-        (payment_intents.LIST, _payment_intent_list_params),
+        (payment_intent_params.CREATE, _payment_intent_create_params),
+        (payment_intent_params.UPDATE, _payment_intent_update_params),
+        (payment_intent_params.CONFIRM, _payment_intent_confirm_params),
+        (payment_intent_params.CAPTURE, _payment_intent_capture_params),
+        (payment_intent_params.CANCEL, _payment_intent_cancel_params),
+        (payment_intent_params.RETRIEVE, _payment_intent_retrieve_params),
+        (payment_intent_params.LIST, _payment_intent_list_params),
+        (payment_methods.CREATE, _payment_method_create_params),
+        (charges.LIST, _charge_list_params),
         (EVENT_LIST, _event_list_params),
         (webhook_endpoints.CREATE, _webhook_endpoint_create_params),
         (webhook_endpoints.UPDATE, _webhook_endpoint_update_params),

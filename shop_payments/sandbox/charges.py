@@ -1,0 +1,345 @@
+"""Charges: one for each time that a payment method is asked for money.
+
+Intents make them; the API only reads them. Money moves into no balance yet: what points at balance
+transactions is null.
+
+See: https://docs.stripe.com/api/charges (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+from uuid import UUID
+
+from . import events, payment_methods
+from .books import Books, Object
+from .errors import ResourceMissing
+from .instruments import BankAccount, Card, Decline
+from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
+from .protocol import Call, Cause, Route, paginate
+from .resources import Resource
+
+AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
+"""How long a card's authorization holds."""
+
+DESCRIPTOR = "SANDBOX"
+"""What the customer reads on the statement: the account's own descriptor."""
+
+# Operations
+
+
+def retrieve(call: Call) -> Object:
+    """GET /v1/charges/{id}."""
+    charge = call.books.charges.get(call.object_id)
+    if charge is None:
+        raise ResourceMissing("charge", call.object_id, param="id", status=404)
+    return charge
+
+
+def list_all(call: Call) -> Object:
+    """GET /v1/charges."""
+    intent_id = call.params.get("payment_intent")
+    if intent_id is not None and intent_id not in call.books.payment_intents:
+        raise ResourceMissing("payment_intent", intent_id, param="payment_intent")
+    wanted = [
+        charge
+        for charge in call.books.charges.values()
+        if intent_id is None or charge["payment_intent"] == intent_id
+    ]
+    return paginate(wanted, call.params, url="/v1/charges", kind="charge")
+
+
+# For intents: what becomes of a charge
+
+Kind = Literal["captured", "authorized", "pending", "failed"]
+"""How a charge begins; `authorized` reserves the money, `pending` waits for a bank."""
+
+
+def start(
+    books: Books,
+    intent: Object,
+    cause: Cause,
+    *,
+    kind: Kind,
+    decline: Decline | None = None,
+    authenticated: bool = False,
+) -> Object:
+    """Charge the intent's payment method with this result, and tell.
+
+    A `failed` one has a decline.
+    """
+    instrument = books.instruments[intent["payment_method"]]
+    charge = _new_charge(books, intent)
+    books.charges[charge["id"]] = charge
+    intent["latest_charge"] = charge["id"]
+    check = "fail" if decline and decline.code == "incorrect_cvc" else "pass"
+    payment_method = books.payment_methods[intent["payment_method"]]
+    payment_methods.note_attempt(books, payment_method, cvc_check=check)
+    charge["payment_method_details"] = _details(
+        books, charge, failed=kind == "failed", authenticated=authenticated
+    )
+    match kind:
+        case "captured":
+            charge.update(captured=True, amount_captured=charge["amount"])
+        case "authorized":
+            card = charge["payment_method_details"]["card"]
+            card["capture_before"] = charge["created"] + AUTHORIZED_SECONDS
+        case "pending":
+            charge.update(captured=True, amount_captured=charge["amount"])
+            charge.update(paid=False, status="pending")
+        case "failed":
+            assert decline is not None
+            _note_decline(charge, instrument, decline)
+    told = {"pending": "charge.pending", "failed": "charge.failed"}
+    events.emit(books, told.get(kind, "charge.succeeded"), charge, cause)
+    return charge
+
+
+def settle(books: Books, charge: Object, cause: Cause) -> None:
+    """Let a pending charge succeed, and tell."""
+    charge.update(paid=True, status="succeeded")
+    details = charge["payment_method_details"]
+    if details["type"] == "us_bank_account":
+        details["us_bank_account"]["payment_reference"] = books.digits(15)
+    events.emit(books, "charge.succeeded", charge, cause)
+
+
+def fail(books: Books, charge: Object, decline: Decline, cause: Cause) -> None:
+    """Let a pending charge fail, and tell."""
+    charge.update(amount_captured=0, captured=False)
+    _note_decline(charge, books.instruments[charge["payment_method"]], decline)
+    events.emit(books, "charge.failed", charge, cause)
+
+
+def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
+    """Take (some of) the reserved money, release the rest, and tell.
+
+    The rest does not count as refunded (?): Stripe's older versions showed it in amount_refunded.
+    """
+    charge.update(captured=True, amount_captured=amount)
+    events.emit(books, "charge.captured", charge, cause)
+
+
+# The object
+
+
+def _new_charge(books: Books, intent: Object) -> Object:
+    payment_method = books.payment_methods[intent["payment_method"]]
+    suffix = intent["statement_descriptor_suffix"]
+    is_card = payment_method["type"] == "card"
+    return {
+        "id": books.new_id("ch" if is_card else "py"),
+        "object": "charge",
+        "amount": intent["amount"],
+        "amount_captured": 0,
+        "amount_refunded": 0,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "balance_transaction": None,
+        "billing_details": copy.deepcopy(payment_method["billing_details"]),
+        "calculated_statement_descriptor": _descriptor(suffix) if is_card else None,
+        "captured": False,
+        "created": books.now(),
+        "currency": intent["currency"],
+        "customer": None,
+        "description": intent["description"],
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": None,
+        "failure_message": None,
+        "fraud_details": {},
+        "livemode": False,
+        "metadata": dict(intent["metadata"]),
+        "on_behalf_of": None,
+        "outcome": _approved(books.instruments[payment_method["id"]]),
+        "paid": True,
+        "payment_intent": intent["id"],
+        "payment_method": payment_method["id"],
+        "payment_method_details": None,
+        "radar_options": {},
+        "receipt_email": intent["receipt_email"],
+        "receipt_number": None,
+        "receipt_url": None,
+        "refunded": False,
+        "review": None,
+        "shipping": copy.deepcopy(intent["shipping"]),
+        "source": None,
+        "source_transfer": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": suffix,
+        "status": "succeeded",
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+
+
+def _descriptor(suffix: str | None) -> str:
+    return f"{DESCRIPTOR}* {suffix}".upper() if suffix else DESCRIPTOR
+
+
+def _approved(instrument: Card | BankAccount) -> Object:
+    return {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "approved_by_network",
+        "reason": None,
+        "risk_level": instrument.risk_level if isinstance(instrument, Card) else "not_assessed",
+        "seller_message": "Payment complete.",
+        "type": "authorized",
+    }
+
+
+def _note_decline(charge: Object, instrument: Card | BankAccount, decline: Decline) -> None:
+    charge.update(
+        failure_code=decline.code,
+        failure_message=decline.message,
+        paid=False,
+        status="failed",
+    )
+    charge["outcome"] = {
+        **_approved(instrument),
+        "advice_code": decline.advice_code,
+        "network_decline_code": decline.network_decline_code,
+        **(_BLOCKED if decline.blocked else _refused_by_bank(decline)),
+    }
+
+
+_BLOCKED = {
+    "network_status": "not_sent_to_network",
+    "reason": "highest_risk_level",
+    "seller_message": "Stripe blocked this payment as too risky.",
+    "type": "blocked",
+}
+
+
+def _refused_by_bank(decline: Decline) -> Object:
+    reason = decline.decline_code or decline.code
+    return {
+        "network_status": "declined_by_network",
+        "reason": reason,
+        "seller_message": (
+            "The bank did not return any further details with this decline."
+            if reason == "generic_decline"
+            else f"The bank returned the decline code `{reason}`."
+        ),
+        "type": "issuer_declined",
+    }
+
+
+def _details(books: Books, charge: Object, *, failed: bool, authenticated: bool) -> Object:
+    payment_method = books.payment_methods[charge["payment_method"]]
+    kind = payment_method["type"]
+    known = payment_method[kind]
+    if kind == "card":
+        details = _card_details(books, known, charge["amount"], failed=failed)
+        details["three_d_secure"] = _three_d_secure(books, known) if authenticated else None
+    elif kind == "us_bank_account":
+        details = {
+            **{key: known[key] for key in _US_BANK_ACCOUNT_KEYS},
+            "expected_debit_date": None,
+            "mandate": books.new_id("mandate"),
+            "payment_reference": None,
+        }
+    else:
+        details = {
+            **{key: known[key] for key in _SEPA_DEBIT_KEYS},
+            "expected_debit_date": None,
+            "mandate": books.new_id("mandate"),
+        }
+    return {kind: details, "type": kind}
+
+
+_CARD_KEYS = (
+    "brand",
+    "checks",
+    "country",
+    "exp_month",
+    "exp_year",
+    "fingerprint",
+    "funding",
+    "last4",
+    "regulated_status",
+    "wallet",
+)
+_US_BANK_ACCOUNT_KEYS = (
+    "account_holder_type",
+    "account_type",
+    "bank_name",
+    "fingerprint",
+    "last4",
+    "routing_number",
+)
+_SEPA_DEBIT_KEYS = ("bank_code", "branch_code", "country", "fingerprint", "last4")
+
+
+def _card_details(books: Books, card: Object, amount: int, *, failed: bool) -> Object:
+    return {
+        **copy.deepcopy({key: card[key] for key in _CARD_KEYS}),
+        "amount_authorized": None if failed else amount,
+        "authorization_code": books.digits(6),
+        "extended_authorization": {"status": "disabled"},
+        "incremental_authorization": {"status": "unavailable"},
+        "installments": None,
+        "mandate": None,
+        "multicapture": {"status": "unavailable"},
+        "network": card["brand"],
+        "network_token": {"used": False},
+        "network_transaction_id": books.digits(15),
+        "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
+        "transaction_link_id": None,
+    }
+
+
+def _three_d_secure(books: Books, card: Object) -> Object:
+    return {
+        "authentication_flow": "challenge",
+        "electronic_commerce_indicator": "02" if card["brand"] == "mastercard" else "05",
+        "exemption_indicator": None,
+        "result": "authenticated",
+        "result_reason": None,
+        "transaction_id": str(UUID(int=books.random.getrandbits(128), version=4)),
+        "version": "2.2.0",
+    }
+
+
+# Parameters
+
+LIST: Schema = {
+    **EXPAND,
+    **PAGINATION,
+    "payment_intent": Param(parse=text()),
+    **uncovered("customer", "transfer_group"),
+}
+
+RESOURCE = Resource(
+    kind="charge",
+    stored=lambda books: books.charges,
+    expandable={
+        "application": "application",
+        "application_fee": "application_fee",
+        "balance_transaction": "balance_transaction",
+        "customer": "customer",
+        "failure_balance_transaction": "balance_transaction",
+        "on_behalf_of": "account",
+        "payment_intent": "payment_intent",
+        "review": "review",
+        "source_transfer": "transfer",
+        "transfer": "transfer",
+        "transfer_data.destination": "account",
+    },
+)
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/charges",
+        schema=LIST,
+        handler=list_all,
+        returns="charge",
+        listed=True,
+    ),
+    Route(method="GET", path="/v1/charges/{id}", schema=EXPAND, handler=retrieve, returns="charge"),
+)

@@ -1,0 +1,125 @@
+"""What comes of confirming an intent: the nature of its card or account decides.
+
+See: https://docs.stripe.com/payments/3d-secure/authentication-flow (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from .books import Books, Object
+from .errors import CardDeclined
+from .instruments import BankAccount, Card, Decline
+from .payment_intent_moves import AUTHENTICATION_FAILED, Step, find, next_action
+from .protocol import Cause
+
+AUTHENTICATION_REQUIRED = Decline(
+    code="authentication_required",
+    decline_code="authentication_required",
+    message="Your card was declined. This transaction requires authentication.",
+)
+
+AUTHENTICATION_NOT_HANDLED = Decline(
+    code="authentication_required",
+    decline_code="authentication_not_handled",
+    message=(
+        "This payment required an authentication action to complete, but"
+        " `error_on_requires_action` was set. When you're ready, you can upgrade your integration"
+        " to handle actions at"
+        " https://stripe.com/docs/payments/payment-intents/upgrade-to-handle-actions."
+    ),
+)
+
+
+def attempt(books: Books, intent: Object, params: Mapping[str, Any], cause: Cause) -> None:
+    """Charge the attached payment method, or let its customer authenticate first.
+
+    Raises:
+        CardDeclined: after the intent has gone back to requires_payment_method.
+    """
+    step = Step(books=books, intent=intent, cause=cause)
+    instrument = books.instruments[intent["payment_method"]]
+    off_session = bool(params.get("off_session"))
+    if not _asks_authentication(instrument, off_session=off_session):
+        _charge(step, instrument)
+    elif off_session:
+        _refuse(step, AUTHENTICATION_REQUIRED, charged=False)
+    elif params.get("error_on_requires_action"):
+        _refuse(step, AUTHENTICATION_NOT_HANDLED, charged=False)
+    else:
+        step.ask_action(next_action(books, intent, params))
+
+
+def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> Object:
+    """Let the customer pass, or fail, the authentication that the intent waits for.
+
+    Raises:
+        ValueError: if it waits for none.
+    """
+    intent = find(books, intent_id)
+    if intent["status"] != "requires_action":
+        raise ValueError(f"{intent_id} is {intent['status']}, it waits for no authentication.")
+    step = Step(books=books, intent=intent, cause=Cause())
+    if succeed:
+        with contextlib.suppress(CardDeclined):  # the customer is told, and no request waits
+            _charge(replace(step, authenticated=True), books.instruments[intent["payment_method"]])
+    else:
+        step.decline(AUTHENTICATION_FAILED, charged=False)
+    return intent
+
+
+def _asks_authentication(instrument: Card | BankAccount, *, off_session: bool) -> bool:
+    if isinstance(instrument, BankAccount):
+        return False
+    return instrument.challenge_off_session if off_session else instrument.challenge
+
+
+def _charge(step: Step, instrument: Card | BankAccount) -> None:
+    if isinstance(instrument, BankAccount):
+        step.process()
+        _await_bank(step, instrument)
+    elif instrument.decline is not None:
+        _refuse(step, instrument.decline)
+    elif step.intent["capture_method"] == "manual":
+        step.authorize()
+    else:
+        step.succeed()
+
+
+def _await_bank(step: Step, account: BankAccount) -> None:
+    """Make an appointment for the bank's answer."""
+    if account.settles_after is None:
+        return
+    intent, charge_id = step.intent, step.intent["latest_charge"]
+
+    def hear_from_bank() -> None:
+        if intent["status"] != "processing" or intent["latest_charge"] != charge_id:
+            return  # canceled meanwhile, or moved on by a test
+        later = Step(books=step.books, intent=intent, cause=Cause())
+        if account.decline is None:
+            later.succeed()
+        else:
+            later.decline(account.decline)
+
+    step.books.clock.after(account.settles_after, hear_from_bank)
+
+
+def _refuse(step: Step, decline: Decline, *, charged: bool = True) -> None:
+    error = step.decline(decline, charged=charged)
+    raise CardDeclined(
+        decline.message,
+        code=decline.code,
+        param=decline.param,
+        extra={
+            **{key: error[key] for key in _SHARED if key in error},
+            "payment_intent": copy.deepcopy(step.intent),
+        },
+    )
+
+
+_SHARED = ("advice_code", "charge", "decline_code", "network_decline_code", "payment_method")
+"""What the answer has in common with the intent's last payment error."""

@@ -1,0 +1,225 @@
+"""What a PaymentIntent's state, or its parameters together, do not allow, in Stripe's words."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from . import payment_methods
+from .books import Books, Object
+from .errors import InvalidRequest
+from .payment_method_types import DEBITS
+
+OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
+CANCELABLE_STATUSES = (
+    "requires_payment_method",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_action",
+    "processing",
+)
+
+UPDATABLE_IN: Mapping[str, tuple[str, ...]] = {
+    "receipt_email": (*OPEN_STATUSES, "requires_capture", "succeeded"),
+}
+"""Statuses in which a parameter may be updated, where that is not OPEN_STATUSES.
+
+The one for receipt_email is Stripe's own message, seen in solspace/craft-freeform#2644.
+"""
+
+ALWAYS_UPDATABLE = ("description", "metadata")
+
+_RIVALS = (
+    (
+        "automatic_payment_methods",
+        "allowed_payment_method_types",
+        "payment_method_types",
+    ),
+    (
+        "excluded_payment_method_types",
+        "allowed_payment_method_types",
+        "payment_method_types",
+    ),
+    ("payment_method", "payment_method_data"),
+)
+
+_CURRENCY_OF_DEBIT = {"us_bank_account": "usd", "sepa_debit": "eur"}
+
+
+# By state
+
+
+def check_updatable(intent: Object, name: str) -> None:
+    """Raise InvalidRequest where the status forbids changing this."""
+    statuses = UPDATABLE_IN.get(name, OPEN_STATUSES)
+    if name in ALWAYS_UPDATABLE or intent["status"] in statuses:
+        return
+    raise _unexpected_state(
+        intent,
+        f"This PaymentIntent's {name} could not be updated because it has a status of"
+        f" {intent['status']}. You may only update the {name} of a PaymentIntent with one of the"
+        f" following statuses: {', '.join(statuses)}.",
+        param=name,
+    )
+
+
+def check_confirmable(intent: Object) -> None:
+    """Raise InvalidRequest for an intent that is past confirming."""
+    if intent["status"] in OPEN_STATUSES:
+        return
+    if intent["status"] == "succeeded":
+        reason = "it has already succeeded after being previously confirmed."
+    else:
+        reason = (
+            f"it has a status of {intent['status']}. Only a PaymentIntent with one of the"
+            f" following statuses may be confirmed: {', '.join(OPEN_STATUSES)}."
+        )
+    raise _unexpected_state(intent, f"You cannot confirm this PaymentIntent because {reason}")
+
+
+def check_capturable(intent: Object, amount: int) -> None:
+    """Raise InvalidRequest where nothing, or not so much, is reserved."""
+    if intent["status"] == "succeeded":
+        raise _unexpected_state(
+            intent,
+            "The remaining amount on this PaymentIntent could not be captured because the remainder"
+            " of the authorized amount has been released."
+            if intent["capture_method"] == "manual"
+            else "This PaymentIntent could not be captured because it has already been captured.",
+        )
+    if intent["status"] != "requires_capture":
+        raise _unexpected_state(
+            intent,
+            "This PaymentIntent could not be captured because it has a status of"
+            f" {intent['status']}. Only a PaymentIntent with one of the following statuses may be"
+            " captured: requires_capture.",
+        )
+    if amount > intent["amount_capturable"]:
+        raise InvalidRequest(
+            "The payment could not be captured because the requested capture amount is greater than"
+            " the amount you can capture for this charge.",
+            code="amount_too_large",
+            param="amount_to_capture",
+            extra={"payment_intent": copy.deepcopy(intent)},
+        )
+
+
+def check_cancelable(intent: Object) -> None:
+    """Raise InvalidRequest for an intent that is final."""
+    if intent["status"] not in CANCELABLE_STATUSES:
+        raise _unexpected_state(
+            intent,
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
+            " Only a PaymentIntent with one of the following statuses may be canceled:"
+            f" {', '.join(CANCELABLE_STATUSES)}.",
+        )
+
+
+def check_payable(books: Books, intent: Object, params: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest where there is nothing to pay with."""
+    if "payment_method" in params or "payment_method_data" in params:
+        return
+    if intent["payment_method"] is None:
+        raise _unexpected_state(
+            intent,
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You can"
+            " either update the PaymentIntent with a payment method and then confirm it again, or"
+            " confirm it again directly with a payment method or ConfirmationToken.",
+        )
+    payment_methods.check_unused(books, books.payment_methods[intent["payment_method"]])
+
+
+def check_mandate(books: Books, intent: Object, params: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for a debit that the customer has not agreed to."""
+    payment_method = books.payment_methods[intent["payment_method"]]
+    if payment_method["type"] in DEBITS and not params.get("mandate_data"):
+        raise InvalidRequest(
+            "This PaymentIntent requires a mandate, but no existing mandate was found. Collect"
+            " mandate acceptance from the customer and try again, providing acceptance data in the"
+            " mandate_data parameter.",
+            extra={"payment_intent": copy.deepcopy(intent)},
+        )
+
+
+def _unexpected_state(intent: Object, message: str, *, param: str | None = None) -> InvalidRequest:
+    return InvalidRequest(
+        message,
+        code="payment_intent_unexpected_state",
+        param=param,
+        extra={"payment_intent": copy.deepcopy(intent)},
+    )
+
+
+# By parameters
+
+
+def check_client_secret(intent: Object, params: Mapping[str, Any]) -> None:
+    """Check the secret, if one is given: from a browser it has to be (see BROWSER_RETRIEVE)."""
+    if params.get("client_secret", intent["client_secret"]) != intent["client_secret"]:
+        raise InvalidRequest(
+            "The client_secret provided does not match the client_secret associated with the"
+            " PaymentIntent.",
+            code="payment_intent_invalid_parameter",  # (?): seen in another stand-in for Stripe
+            param="client_secret",
+        )
+
+
+def check_return_url(intent: Object, params: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest where the customer may be sent away and has no way back."""
+    automatic = intent["automatic_payment_methods"]
+    if automatic and automatic["allow_redirects"] != "never" and "return_url" not in params:
+        raise InvalidRequest(
+            "A `return_url` must be specified because this Payment Intent is configured to"
+            " automatically accept the payment methods enabled in the Dashboard, some of which may"
+            " require a full page redirect to succeed. If you do not want to accept redirect-based"
+            " payment methods, set `automatic_payment_methods[enabled]` to `true` and"
+            " `automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents"
+            " and Payment Intents.",
+            param="return_url",
+        )
+
+
+def refuse_rivals(params: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for parameters that answer the same question."""
+    for rivals in _RIVALS:
+        given = [name for name in rivals if name in params]
+        if len(given) > 1:
+            raise InvalidRequest(
+                f"You may only specify one of these parameters: {', '.join(given)}.",
+                param=given[1],
+            )
+
+
+def check_types(intent: Object) -> None:
+    """Raise InvalidRequest where a type of payment method does not go with the rest."""
+    for name in intent["payment_method_types"]:
+        currency = _CURRENCY_OF_DEBIT.get(name)
+        if currency is None:
+            continue
+        if currency != intent["currency"]:
+            raise InvalidRequest(
+                f"The currency provided ({intent['currency']}) is invalid for one of the payment"
+                f" methods: {name}. Payments with {name} support the following currencies:"
+                f" {currency}.",
+                param="currency",
+            )
+        if intent["capture_method"] == "manual":
+            raise InvalidRequest(
+                f"The payment method type {name} does not support capture_method=manual.",
+                code="payment_intent_invalid_parameter",
+                param="capture_method",
+            )
+
+
+def check_allowed(intent: Object, payment_method: Object) -> None:
+    """Raise InvalidRequest for a payment method of a type that the intent does not take."""
+    kind, types = payment_method["type"], intent["payment_method_types"]
+    if kind not in types:
+        raise InvalidRequest(
+            f"The PaymentMethod provided ({kind}) is not allowed for this PaymentIntent. Please"
+            f" attach a PaymentMethod of one of the following types: {', '.join(types)}."
+            " Alternatively, update the allowed payment_method_types for this PaymentIntent to"
+            f' include "{kind}".',
+            param="payment_method",
+        )

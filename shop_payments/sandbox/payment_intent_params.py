@@ -1,0 +1,233 @@
+"""What the operations on PaymentIntents take.
+
+See: https://docs.stripe.com/api/payment_intents (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import InvalidRequest, NotCovered
+from .params import (
+    EXPAND,
+    PAGINATION,
+    Param,
+    Removed,
+    Schema,
+    boolean,
+    email,
+    hash_of,
+    integer,
+    list_of,
+    metadata,
+    one_of,
+    text,
+    uncovered,
+)
+from .payment_method_types import ALLOWABLE, EXCLUDABLE, among
+from .payment_methods import ADDRESS, DATA
+
+
+def url(raw: Any, name: str) -> str:
+    """Take an address to return to; apps have schemes of their own."""
+    value: str = text()(raw, name)
+    parts = urlsplit(value)
+    if not parts.scheme or not (parts.netloc or parts.path):
+        raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
+    return value
+
+
+def off_session(raw: Any, name: str) -> bool:
+    """Take a boolean, or the words for what the customer is away for."""
+    return raw in ("one_off", "recurring") or boolean(raw, name)
+
+
+def descriptor_suffix(raw: Any, name: str) -> str:
+    """Take what statements can print.
+
+    See: https://docs.stripe.com/get-started/account/statement-descriptors (checked 2026-11)
+    """
+    value: str = text(max_length=22)(raw, name)
+    if re.search(r"[<>\\'\"*]", value) or not re.search(r"[A-Za-z]", value):
+        raise InvalidRequest(
+            "The statement descriptor must contain at least one letter, and none of the characters"
+            " <, >, \\, ', \", *.",
+            param=name,
+        )
+    return value
+
+
+def final_capture(raw: Any, name: str) -> bool:
+    """Take true: a card here is captured once."""
+    if not boolean(raw, name):
+        raise NotCovered(f"{name}=false", param=name)
+    return True
+
+
+_TYPES = list_of(among(ALLOWABLE))
+
+_SHIPPING = hash_of(
+    {
+        "address": Param(parse=ADDRESS, required=True),
+        "name": Param(parse=text(), required=True),
+        "carrier": Param(parse=text()),
+        "phone": Param(parse=text()),
+        "tracking_number": Param(parse=text()),
+    }
+)
+
+_ACCEPTANCE = hash_of(
+    {
+        "type": Param(parse=one_of("offline", "online"), required=True),
+        "accepted_at": Param(parse=integer()),
+        "offline": Param(parse=hash_of({})),
+        "online": Param(
+            parse=hash_of(
+                {
+                    "ip_address": Param(parse=text()),
+                    "user_agent": Param(parse=text()),
+                    "infer_from_client": Param(parse=boolean),
+                }
+            )
+        ),
+    }
+)
+
+_COMMON: Schema = {
+    **EXPAND,
+    "allowed_payment_method_types": Param(parse=_TYPES),
+    "payment_method_types": Param(
+        parse=_TYPES,
+        removed=Removed(
+            since="2026-09-30",
+            code="payment_method_types_no_longer_supported",
+            message=(
+                "The payment_method_types parameter is no longer supported on this API version."
+                " Use dynamic payment methods, or allowed_payment_method_types to name the payment"
+                " method types allowed."
+            ),
+        ),
+    ),
+    "excluded_payment_method_types": Param(parse=list_of(among(EXCLUDABLE)), unsettable=True),
+    "payment_method": Param(parse=text()),
+    "payment_method_data": Param(parse=hash_of(DATA)),
+    "capture_method": Param(parse=one_of("automatic", "automatic_async", "manual")),
+    "setup_future_usage": Param(parse=one_of("off_session", "on_session"), unsettable=True),
+    "shipping": Param(parse=_SHIPPING, unsettable=True),
+    **uncovered("amount_details", "hooks", "payment_details", "payment_method_options"),
+}
+"""What create, update and confirm have in common."""
+
+_DESCRIBING: Schema = {
+    "amount": Param(parse=integer(at_least=1)),
+    "currency": Param(parse=text()),
+    "description": Param(parse=text(max_length=1000), unsettable=True),
+    "metadata": Param(parse=metadata, unsettable=True),
+    "receipt_email": Param(parse=email, unsettable=True),
+    "statement_descriptor_suffix": Param(parse=descriptor_suffix),
+    **uncovered(
+        "application_fee_amount",
+        "customer",
+        "customer_account",
+        "payment_method_configuration",
+        "statement_descriptor",
+        "transfer_data",
+        "transfer_group",
+    ),
+}
+"""What create and update have in common besides."""
+
+CONFIRM_ONLY: Schema = {
+    "error_on_requires_action": Param(parse=boolean),
+    "mandate_data": Param(
+        parse=hash_of({"customer_acceptance": Param(parse=_ACCEPTANCE, required=True)}),
+        unsettable=True,
+    ),
+    "off_session": Param(parse=off_session),
+    "return_url": Param(parse=url),
+}
+"""What only makes sense where the intent is confirmed."""
+
+_CONFIRMING: Schema = {
+    **CONFIRM_ONLY,
+    "use_stripe_sdk": Param(parse=boolean),
+    **uncovered("confirmation_token", "mandate", "radar_options"),
+}
+"""What create and confirm have in common besides."""
+
+CREATE: Schema = {
+    **{name: replace(param, unsettable=False) for name, param in _COMMON.items()},
+    **_DESCRIBING,
+    **_CONFIRMING,
+    "amount": Param(parse=integer(at_least=1), required=True),
+    "currency": Param(parse=text(), required=True),
+    "automatic_payment_methods": Param(
+        parse=hash_of(
+            {
+                "enabled": Param(parse=boolean, required=True),
+                "allow_redirects": Param(parse=one_of("always", "never")),
+            }
+        )
+    ),
+    "confirm": Param(parse=boolean),
+    "confirmation_method": Param(parse=one_of("automatic", uncovered_choices=["manual"])),
+    **uncovered("on_behalf_of"),
+}
+
+UPDATE: Schema = {**_COMMON, **_DESCRIBING}
+
+CONFIRM: Schema = {
+    **_COMMON,
+    **_CONFIRMING,
+    "receipt_email": Param(parse=email, unsettable=True),
+    **uncovered("amount_to_confirm"),
+}
+
+CAPTURE: Schema = {
+    **EXPAND,
+    "amount_to_capture": Param(parse=integer(at_least=1)),
+    "final_capture": Param(parse=final_capture),
+    "metadata": Param(parse=metadata, unsettable=True),
+    "statement_descriptor_suffix": Param(parse=descriptor_suffix),
+    **uncovered(
+        "amount_details",
+        "application_fee_amount",
+        "hooks",
+        "payment_details",
+        "statement_descriptor",
+        "transfer_data",
+    ),
+}
+
+CANCEL: Schema = {
+    **EXPAND,
+    "cancellation_reason": Param(
+        parse=one_of("abandoned", "duplicate", "fraudulent", "requested_by_customer")
+    ),
+}
+
+RETRIEVE: Schema = {**EXPAND, "client_secret": Param(parse=text())}
+
+LIST: Schema = {**EXPAND, **PAGINATION, **uncovered("customer", "customer_account")}
+
+BROWSER_RETRIEVE: Schema = {**EXPAND, "client_secret": Param(parse=text(), required=True)}
+
+_CONFIRMED_BY_BROWSERS = (
+    "expand",
+    "mandate_data",
+    "payment_method",
+    "payment_method_data",
+    "payment_method_options",
+    "receipt_email",
+    "return_url",
+    "setup_future_usage",
+    "shipping",
+    "use_stripe_sdk",
+)
+BROWSER_CONFIRM: Schema = {
+    **{name: param for name, param in CONFIRM.items() if name in _CONFIRMED_BY_BROWSERS},
+    **BROWSER_RETRIEVE,
+}
