@@ -14,7 +14,7 @@ from shop_payments.models import (
 )
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, pay
+from tests.support import answer, call_stripe, pay, send_event
 
 pytestmark = pytest.mark.django_db
 
@@ -245,3 +245,31 @@ def test_a_receiver_that_raises_does_not_undo_the_payment(payment_system, order,
     assert response.status_code == 200
     assert OrderPayment.objects.get().status == "paid"
     assert PaymentHistory.objects.undispatched().get().kind == "order_paid"
+
+
+@pytest.mark.parametrize("call", ["payment", "payment_intent"])
+def test_an_answer_that_grew_old_on_its_way_is_not_believed(
+    storefront, payment_system, order, stripe, configure, intent_id, call
+):
+    """A slow payment fails while Stripe's answer, that it is being processed, is on its way."""
+    error = {"code": "payment_intent_payment_attempt_failed", "message": "The payment failed."}
+    stripe.advance(intent_id, "processing")
+    overtaken = False
+
+    def line(*request):
+        nonlocal overtaken
+        answer_on_its_way = stripe.handle(*request)
+        if not overtaken:
+            overtaken = True
+            failed = stripe.advance(intent_id, "requires_payment_method", last_payment_error=error)
+            assert send_event(failed, type="payment_intent.payment_failed").status_code == 200
+        return answer_on_its_way
+
+    configure(STRIPE_TRANSPORT=line)
+
+    response = getattr(storefront if call == "payment_intent" else payment_system, call)(order)
+
+    assert overtaken
+    assert response.json()["data"]["status"] == "requires_payment_method"
+    assert PaymentIntent.objects.get().status == "requires_payment_method"
+    assert OrderPayment.objects.get().status == "unpaid"
