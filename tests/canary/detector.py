@@ -17,15 +17,11 @@ from shop_payments.sandbox import Sandbox
 from tests.support import BASE
 
 STRIPE_KEY = "sk_test_CanaryOfTheStripeKey7aTq2x"
-
-
-STRIPE_KEY = "sk_test_CanaryOfTheStripeKey7aTq2x"
 WEBHOOK_SECRETS = ["whsec_CanaryOfTheOldWebhook4kWz9", "whsec_CanaryOfTheNewWebhook8mPv3"]
 NEW_KEY = "the new key"
 ISSUING_PATH = "/admin/shop_payments/apikey/add/"
 LOGGERS_OF_HOSTS = ("django.db.backends",)
 """Django's SQL log prints parameters, and whoever turns it on knows."""
-
 
 BITE = 12
 """So many characters of a secret, from either end, are a leak."""

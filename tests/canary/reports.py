@@ -38,6 +38,8 @@ def report(canary: Canary, exc_info: Any, *, request: Any = None) -> None:
     # The host's own authentication has the customer's token in its hands, and so may show it.
     in_hands = any(frame.f_code.co_name == HOST_AUTHENTICATION for frame in frames)
     allowed = {"the customer's token": ""} if in_hands else {}
+    for error in all_errors(exc_info[1]):
+        canary.look_at(f"a {type(error).__name__}", f"{error!r} {vars(error)!r}", allowed=allowed)
     for frame in frames:
         for name, value in frame.f_locals.items():
             where = f"the variable {frame.f_code.co_qualname}.{name}"

@@ -10,10 +10,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import OperationalError
 
-from shop_payments.models import (
-    APIKeyScope,
-    Order,
-)
+from shop_payments.models import APIKeyScope, Order
 from shop_payments.sandbox import Sandbox
 from tests.admin.support import add, change, changelist
 from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS, Canary, Witness

@@ -12,9 +12,10 @@ from tests.canary.scene import run_the_flow
 from tests.support import Caller
 
 
-def test_the_flow_leaves_no_secret_anywhere(scene, canary):
+def test_the_flow_leaves_no_secret_anywhere(scene, canary, capfd):
     statuses = run_the_flow(scene)
     scene.walk_the_admin()
+    canary.look_at("the console", "".join(capfd.readouterr()))
 
     assert set(statuses) == {200, 409}
     assert OrderPayment.objects.get().is_paid
