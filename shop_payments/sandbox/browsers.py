@@ -5,7 +5,7 @@ See: https://docs.stripe.com/keys (checked 2026-11)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,8 @@ from .resources import Resources
 _ALLOWED_METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"
 _EXPOSED_HEADERS = "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry"
 _PREFLIGHT_SECONDS = "300"
+_FINGERPRINT = "fingerprint"
+"""Hidden wherever it stands: it tells which customers share a card."""
 
 
 def for_browser(node: Any, resources: Resources) -> Any:
@@ -28,19 +30,12 @@ def for_browser(node: Any, resources: Resources) -> Any:
     if not isinstance(node, dict):
         return node
     resource = resources.get(str(node.get("object")))
-    kept = _only(node, resource.browser_keys) if resource and resource.browser_keys else node
-    return {key: for_browser(value, resources) for key, value in kept.items()}
-
-
-def _only(node: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    kept = {}
-    for key, value in node.items():
-        inner = [name.removeprefix(f"{key}.") for name in names if name.startswith(f"{key}.")]
-        if key in names:
-            kept[key] = value
-        elif inner and isinstance(value, dict):
-            kept[key] = _only(value, inner)
-    return kept
+    shown = (resource and resource.browser_keys) or node.keys()
+    return {
+        key: for_browser(value, resources)
+        for key, value in node.items()
+        if key in shown and key != _FINGERPRINT
+    }
 
 
 def is_loopback_origin(origin: str) -> bool:

@@ -17,7 +17,7 @@ from .books import Books, Object
 from .errors import ResourceMissing
 from .instruments import BankAccount, Card, Decline
 from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .protocol import Call, Cause, Route, paginate
+from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
@@ -332,14 +332,9 @@ RESOURCE = Resource(
     },
 )
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/charges",
-        schema=LIST,
-        handler=list_all,
-        returns="charge",
-        listed=True,
-    ),
-    Route(method="GET", path="/v1/charges/{id}", schema=EXPAND, handler=retrieve, returns="charge"),
+ROUTES = routes(
+    "/v1/charges",
+    "charge",
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, EXPAND),
 )

@@ -1,6 +1,7 @@
 """The control route: the levers of the sandbox over HTTP, for people and for other languages.
 
     GET    /_sandbox                                        the time, and what waits
+    POST   /_sandbox/clock                                  {"advance"}, in seconds
     POST   /_sandbox/faults                                 a fault, see fault_notation
     DELETE /_sandbox/faults
     DELETE /_sandbox/idempotency_keys
@@ -125,12 +126,16 @@ def _fields(lever: _Lever, exchange: Exchange) -> Mapping[str, Any]:
 
 def _read(body: bytes) -> Any:
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ControlError("The body is not JSON.") from None
     if not isinstance(fields, dict):
         raise ControlError("The body is not a JSON object.")
     return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON.")  # Python would read NaN and Infinity
 
 
 def _check(lever: _Lever, takes: Mapping[str, type], fields: Mapping[str, Any]) -> None:
@@ -157,6 +162,11 @@ def _tell(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
         "pending_deliveries": len(sandbox.pending_deliveries),
         "lost_deliveries": len(sandbox.lost_deliveries),
     }
+
+
+def _advance_clock(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
+    sandbox.advance_clock(fields["advance"])
+    return {"now": sandbox.now}
 
 
 def _inject(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
@@ -193,6 +203,13 @@ def _roll_secret(sandbox: Sandbox, endpoint_id: str, fields: Mapping[str, Any]) 
 
 _LEVERS = (
     _Lever(method="GET", path="", pull=_tell),
+    _Lever(
+        method="POST",
+        path="/clock",
+        pull=_advance_clock,
+        takes={"advance": float},
+        requires=("advance",),
+    ),
     _Lever(method="POST", path="/faults", pull=_inject, takes=None),
     _Lever(method="DELETE", path="/faults", pull=_clear_faults),
     _Lever(method="DELETE", path="/idempotency_keys", pull=_forget_idempotency_keys),

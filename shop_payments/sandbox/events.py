@@ -13,8 +13,8 @@ from typing import Any
 from . import webhooks
 from .books import Books, Object
 from .errors import InvalidRequest, ResourceMissing
-from .params import EXPAND, PAGINATION, Param, boolean, list_of, text
-from .protocol import Call, Cause, Route, paginate
+from .params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
+from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
 from .versions import DEFAULT_VERSION
 
@@ -78,22 +78,21 @@ def _matches(pattern: str, event_type: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), event_type) is not None
 
 
+# Parameters
+
+LIST: Schema = {
+    **EXPAND,
+    **PAGINATION,
+    "delivery_success": Param(parse=boolean),
+    "type": Param(parse=text()),
+    "types": Param(parse=list_of(text(), at_most=20)),
+}
+
 RESOURCE = Resource(kind="event", stored=lambda books: books.events, expandable={})
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/events",
-        handler=list_all,
-        returns="event",
-        listed=True,
-        schema={
-            **PAGINATION,
-            **EXPAND,
-            "type": Param(parse=text()),
-            "types": Param(parse=list_of(text(), at_most=20)),
-            "delivery_success": Param(parse=boolean),
-        },
-    ),
-    Route(method="GET", path="/v1/events/{id}", handler=retrieve, schema=EXPAND, returns="event"),
+ROUTES = routes(
+    "/v1/events",
+    "event",
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, EXPAND),
 )

@@ -6,14 +6,14 @@ See: https://docs.stripe.com/api/payment_intents (checked 2026-11)
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from . import events, payment_intent_checks, payment_methods
 from .books import Books, Object
 from .currencies import check_amount, check_currency
 from .errors import InvalidRequest
-from .params import Schema, merge_metadata
+from .params import merge_metadata
 from .payment_intent_attempts import attempt
 from .payment_intent_moves import Step, find
 from .payment_intent_params import (
@@ -29,7 +29,7 @@ from .payment_intent_params import (
     UPDATE,
 )
 from .payment_method_types import AUTOMATIC, type_fields
-from .protocol import Call, Cause, Route, paginate
+from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
 
 # Operations
@@ -345,29 +345,15 @@ RESOURCE = Resource(
 )
 
 
-def _route(method: str, path: str, handler: Callable[[Call], Object], schema: Schema) -> Route:
-    return Route(
-        method=method,
-        path=f"/v1/payment_intents{path}",
-        handler=handler,
-        schema=schema,
-        returns="payment_intent",
-        listed=handler is list_all,
-        browser_schema=_BROWSER_SCHEMAS.get(handler),
-    )
-
-
-_BROWSER_SCHEMAS: Mapping[Callable[[Call], Object], Schema] = {
-    retrieve: BROWSER_RETRIEVE,
-    confirm: BROWSER_CONFIRM,
-}
-
-ROUTES = (
-    _route("POST", "", create, CREATE),
-    _route("GET", "", list_all, LIST),
-    _route("GET", "/{id}", retrieve, RETRIEVE),
-    _route("POST", "/{id}", update, UPDATE),
-    _route("POST", "/{id}/confirm", confirm, CONFIRM),
-    _route("POST", "/{id}/capture", capture, CAPTURE),
-    _route("POST", "/{id}/cancel", cancel, CANCEL),
+ROUTES = routes(
+    "/v1/payment_intents",
+    "payment_intent",
+    ("POST", "", create, CREATE),
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, RETRIEVE),
+    ("POST", "/{id}", update, UPDATE),
+    ("POST", "/{id}/confirm", confirm, CONFIRM),
+    ("POST", "/{id}/capture", capture, CAPTURE),
+    ("POST", "/{id}/cancel", cancel, CANCEL),
+    browser_schemas={retrieve: BROWSER_RETRIEVE, confirm: BROWSER_CONFIRM},
 )

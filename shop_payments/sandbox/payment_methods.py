@@ -39,7 +39,7 @@ from .params import (
     uncovered,
 )
 from .payment_method_types import CREATABLE, among
-from .protocol import Call, Route
+from .protocol import Call, routes
 from .resources import Resource
 
 # Operations
@@ -301,19 +301,7 @@ RESOURCE = Resource(
         "object",
         "allow_redisplay",
         "billing_details",
-        "card.brand",
-        "card.checks",
-        "card.country",
-        "card.display_brand",
-        "card.exp_month",
-        "card.exp_year",
-        "card.funding",
-        "card.generated_from",
-        "card.last4",
-        "card.networks",
-        "card.regulated_status",
-        "card.three_d_secure_usage",
-        "card.wallet",
+        "card",
         "created",
         "customer",
         "livemode",
@@ -323,20 +311,10 @@ RESOURCE = Resource(
     ),
 )
 
-ROUTES = (
-    Route(
-        method="POST",
-        path="/v1/payment_methods",
-        schema=CREATE,
-        handler=create,
-        returns="payment_method",
-        browser_schema=CREATE,
-    ),
-    Route(
-        method="GET",
-        path="/v1/payment_methods/{id}",
-        schema=EXPAND,
-        handler=retrieve,
-        returns="payment_method",
-    ),
+ROUTES = routes(
+    "/v1/payment_methods",
+    "payment_method",
+    ("POST", "", create, CREATE),
+    ("GET", "/{id}", retrieve, EXPAND),
+    browser_schemas={create: CREATE},
 )

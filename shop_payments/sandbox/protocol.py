@@ -52,6 +52,10 @@ class Call:
     cause: Cause
 
 
+Handler = Callable[[Call], Object]
+"""Runs under the lock of the books; validates first, then changes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route:
     """One operation of the API: how it is addressed, what it takes, what it does."""
@@ -60,8 +64,7 @@ class Route:
     path: str
     """E.g. `/v1/payment_intents/{id}/confirm`."""
     schema: Schema
-    handler: Callable[[Call], Object]
-    """Runs under the lock of the books; validates first, then changes."""
+    handler: Handler
     returns: str
     """The kind of the object in the answer, or of the objects in its list."""
     listed: bool = False
@@ -81,6 +84,30 @@ class Route:
         """Return the id in the address ("" without one), or None if it is not this route's."""
         found = self._pattern.fullmatch(path) if method == self.method else None
         return found.groupdict().get("id", "") if found else None
+
+
+def routes(
+    base: str,
+    kind: str,
+    *operations: tuple[str, str, Handler, Schema],
+    browser_schemas: Mapping[Handler, Schema] | None = None,
+) -> tuple[Route, ...]:
+    """Return the routes of a kind of object, given as method, path under `base`, handler, schema.
+
+    The GET of `base` itself is a list.
+    """
+    return tuple(
+        Route(
+            method=method,
+            path=base + path,
+            handler=handler,
+            schema=schema,
+            returns=kind,
+            listed=method == "GET" and path == "",
+            browser_schema=(browser_schemas or {}).get(handler),
+        )
+        for method, path, handler, schema in operations
+    )
 
 
 def json_response(

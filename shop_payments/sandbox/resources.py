@@ -23,7 +23,7 @@ class Resource:
     expandable: Mapping[str, str]
     """Kind of the object behind each key that can be expanded; `a.b` is the key b of the hash a."""
     browser_keys: Collection[str] = ()
-    """Keys that an answer to a publishable key keeps; `a.b` keeps the key b of the hash a."""
+    """Keys that an answer to a publishable key keeps; none stands for all."""
 
 
 Resources = Mapping[str, Resource]

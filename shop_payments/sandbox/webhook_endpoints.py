@@ -5,7 +5,7 @@ See: https://docs.stripe.com/api/webhook_endpoints (checked 2026-11)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ from .params import (
     one_of,
     text,
 )
-from .protocol import Call, Route, paginate
+from .protocol import Call, paginate, routes
 from .resources import Resource
 from .versions import VERSIONS
 from .webhooks import Deliver, SigningSecret, WebhookEndpoint
@@ -193,21 +193,12 @@ RESOURCE = Resource(
 )
 
 
-def _route(method: str, path: str, handler: Callable[[Call], Object], schema: Schema) -> Route:
-    return Route(
-        method=method,
-        path=f"/v1/webhook_endpoints{path}",
-        handler=handler,
-        schema=schema,
-        returns="webhook_endpoint",
-        listed=handler is list_all,
-    )
-
-
-ROUTES = (
-    _route("POST", "", create, CREATE),
-    _route("GET", "", list_all, LIST),
-    _route("GET", "/{id}", retrieve, EXPAND),
-    _route("POST", "/{id}", update, UPDATE),
-    _route("DELETE", "/{id}", delete, {}),
+ROUTES = routes(
+    "/v1/webhook_endpoints",
+    "webhook_endpoint",
+    ("POST", "", create, CREATE),
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, EXPAND),
+    ("POST", "/{id}", update, UPDATE),
+    ("DELETE", "/{id}", delete, {}),
 )

@@ -38,6 +38,44 @@ def test_it_confirms_an_intent_by_its_secret(api: Api) -> None:
     assert api.get(f"{INTENTS}/{intent['id']}")["metadata"] == {"order_id": "9"}
 
 
+def test_it_creates_a_payment_method_and_confirms_with_it(api: Api) -> None:
+    card = {
+        "type": "card",
+        "card[number]": "4242424242424242",
+        "card[exp_month]": "12",
+        "card[exp_year]": "2099",
+        "card[cvc]": "123",
+    }
+
+    method = api.call("POST", "/v1/payment_methods", card, key=PUBLISHABLE_KEY)
+    intent = api.create()
+    params = {**secret_of(intent), "payment_method": str(method["id"])}
+    confirmed = api.call("POST", f"{INTENTS}/{intent['id']}/confirm", params, key=PUBLISHABLE_KEY)
+
+    assert (method.status, method["card"]["last4"]) == (200, "4242")
+    assert "metadata" not in method.json
+    assert "fingerprint" not in method["card"]
+    assert confirmed["status"] == "succeeded"
+
+
+def test_it_reads_no_payment_method(api: Api) -> None:
+    method_id = api.create(payment_method="pm_card_visa")["payment_method"]
+
+    answer = api.call("GET", f"/v1/payment_methods/{method_id}", key=PUBLISHABLE_KEY)
+
+    assert (answer.status, answer.error["code"]) == (403, "secret_key_required")
+
+
+def test_expanding_the_charge_shows_a_browser_none(api: Api) -> None:
+    intent = api.create(payment_method="pm_card_visa", confirm="true")
+    params = {**secret_of(intent), "expand[]": "latest_charge"}
+
+    seen = api.call("GET", f"{INTENTS}/{intent['id']}", params, key=PUBLISHABLE_KEY)
+
+    assert seen.status == 200
+    assert "latest_charge" not in seen.json
+
+
 def test_a_decline_shows_a_browser_no_more(api: Api) -> None:
     intent = api.create(**{"metadata[order_id]": "9"})
     params = {**secret_of(intent), "payment_method": "pm_card_chargeDeclined"}

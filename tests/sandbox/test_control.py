@@ -50,6 +50,15 @@ def test_it_tells_the_time_and_what_waits(api: Api, sandbox: Sandbox, control: C
     }
 
 
+def test_it_moves_the_clock(api: Api, control: Control) -> None:
+    first = api.post(INTENTS, ORDER, Idempotency_Key="k")
+
+    answer = control.call("POST", "/clock", {"advance": 24 * 60 * 60})
+
+    assert (answer.status, answer["now"]) == (200, 4_000_086_400.0)
+    assert api.post(INTENTS, ORDER, Idempotency_Key="k")["id"] != first["id"]
+
+
 def test_it_injects_a_fault(api: Api, control: Control) -> None:
     fault = {"kind": "error", "status": 503, "path": INTENTS, "times": 1}
 
@@ -129,6 +138,10 @@ def test_it_rolls_a_secret(sandbox: Sandbox, control: Control) -> None:
         ("POST", "/faults", None, 400, "A fault is an object with a kind"),
         ("POST", "/faults", "kind=drop_after", 400, "The body is not JSON"),
         ("POST", "/faults", "[" * 100_000, 400, "The body is not JSON"),
+        ("POST", "/faults", '{"kind": "latency", "seconds": NaN}', 400, "The body is not JSON"),
+        ("POST", "/clock", {}, 400, "The field 'advance' is missing"),
+        ("POST", "/clock", {"advance": "1 h"}, 400, "advance is a number, not '1 h'"),
+        ("POST", "/clock", {"advance": -1}, 400, "cannot go back by 1"),
         ("POST", "/faults", [], 400, "The body is not a JSON object"),
         ("DELETE", "/faults", {"all": True}, 400, "There is no field 'all' here; there is none"),
         ("POST", "/payment_intents/{id}", {}, 400, "The field 'status' is missing"),

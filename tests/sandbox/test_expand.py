@@ -39,6 +39,27 @@ def test_several_paths_may_meet(api: Api) -> None:
     assert intent["payment_method"]["customer"] is None
 
 
+def test_a_charge_leads_back_to_its_intent(api: Api) -> None:
+    intent = api.create(payment_method="pm_card_visa", confirm="true")
+    path = "latest_charge.payment_intent.payment_method"
+
+    answer = api.get(f"{INTENTS}/{intent['id']}", {"expand[]": path})
+
+    charge = answer["latest_charge"]
+    assert (charge["id"], charge["object"]) == (intent["latest_charge"], "charge")
+    assert charge["payment_intent"]["id"] == intent["id"]
+    assert charge["payment_intent"]["payment_method"]["object"] == "payment_method"
+    assert charge["payment_intent"]["latest_charge"] == charge["id"]
+
+
+def test_charges_expand_their_intents(api: Api) -> None:
+    intent = api.create(payment_method="pm_card_visa", confirm="true")
+
+    answer = api.get("/v1/charges", {"expand[]": "data.payment_intent"})
+
+    assert [charge["payment_intent"]["id"] for charge in answer["data"]] == [intent["id"]]
+
+
 def test_in_a_list_paths_start_with_data(api: Api) -> None:
     bare, with_card = api.create()["id"], api.create(payment_method="pm_card_visa")["id"]
 
