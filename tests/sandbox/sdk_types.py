@@ -132,8 +132,19 @@ def _adapter(typed_dict: type) -> TypeAdapter[Any]:
 # Answers
 
 
-def answer_problems(answer: Mapping[str, Any]) -> list[str]:
-    """Say what the SDK's classes have against an answer: an object, a list or an error."""
+def answer_problems(answer: Mapping[str, Any], *, partial: bool = False) -> list[str]:
+    """Say what the SDK's classes have against an answer: an object, a list or an error.
+
+    A partial one may lack keys: a browser does not get to see all.
+    """
+    problems = _answer_problems(answer)
+    return [each for each in problems if not (partial and _MISSING in each)]
+
+
+_MISSING = ": missing"
+
+
+def _answer_problems(answer: Mapping[str, Any]) -> list[str]:
     if "error" in answer:
         extra = [f"{name}: unknown key" for name in answer if name != "error"]
         return [*extra, *_walk_error(answer["error"])]
@@ -152,7 +163,7 @@ def _walk_error(error: Mapping[str, Any]) -> Iterator[str]:
             yield from _walk(value, hints[name], f"error.{name}")
     for name in ("type", "message"):
         if name not in error:
-            yield f"error.{name}: missing"
+            yield f"error.{name}{_MISSING}"
 
 
 def _walk_by_name(value: Any, path: str) -> Iterator[str]:
@@ -270,7 +281,7 @@ def _walk_keys(
     for name, hint in hints.items():
         if name in value or _may_be_left_out(f"{owner}.{name}", hint, hints, value.get("type")):
             continue
-        yield f"{path}.{name}: missing ({owner}.{name})"
+        yield f"{path}.{name}{_MISSING} ({owner}.{name})"
 
 
 def _may_be_left_out(key: str, hint: Any, siblings: Mapping[str, Any], of_type: Any) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import stripe
 
 from shop_payments.sandbox import Sandbox, SandboxResponse
+from tests.sandbox.sdk_types import answer_problems
 
 KEY = "sk_test_abcdefghijklmnop"
 PUBLISHABLE_KEY = "pk_test_abcdefghijklmnop"
@@ -57,7 +58,10 @@ class Answer:
 
 
 class Api:
-    """Calls the sandbox as HTTP would, without a socket."""
+    """Calls the sandbox as HTTP would, without a socket.
+
+    Every answer is held against the SDK's types.
+    """
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
@@ -79,7 +83,10 @@ class Api:
             response = self.sandbox.handle(method, f"{path}?{form}", sent, None)
         else:
             response = self.sandbox.handle(method, path, sent, form)
-        return Answer(response, json.loads(response.body))
+        answer = Answer(response, json.loads(response.body))
+        if path.startswith("/v1/"):
+            assert answer_problems(answer.json, partial=(key or "").startswith("pk_")) == []
+        return answer
 
     def get(self, path: str, params: Mapping[str, str] | str = "", **headers: str) -> Answer:
         return self.call("GET", path, params, **headers)

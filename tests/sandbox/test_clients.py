@@ -249,22 +249,25 @@ class TestStripeCLI:
         refused = run("payment_intents", "retrieve", "pi_missing")
         assert "No such payment_intent: 'pi_missing'" in refused.stdout + refused.stderr
 
-    TRIGGERS = {
-        "payment_intent.canceled": "payment_intent.canceled",
-        "payment_intent.created": "payment_intent.created",
-        "payment_intent.payment_failed": "payment_intent.payment_failed",
-        "payment_intent.requires_action": "payment_intent.requires_action",
-    }
+    TRIGGERS = [
+        "charge.captured",
+        "charge.failed",
+        "charge.succeeded",
+        "payment_intent.canceled",
+        "payment_intent.created",
+        "payment_intent.payment_failed",
+        "payment_intent.processing",
+        "payment_intent.requires_action",
+        "payment_intent.succeeded",
+    ]
     NOT_COVERED = {
-        "payment_intent.amount_capturable_updated": "capture_method=manual",
+        "payment_intent.amount_capturable_updated": "confirmation_method=manual",
         "payment_intent.partially_funded": "POST /v1/customers",
-        "payment_intent.processing": "POST /v1/payment_methods",
-        "payment_intent.succeeded": "the parameter 'shipping'",
     }
 
-    def trigger(self, run, event: str) -> subprocess.CompletedProcess[str]:
+    def trigger(self, run, event: str, *options: str) -> subprocess.CompletedProcess[str]:
         result: subprocess.CompletedProcess[str] = run(
-            "trigger", event, "--api-version", OLDER_VERSION
+            "trigger", event, "--api-version", OLDER_VERSION, *options
         )
         return result
 
@@ -273,7 +276,7 @@ class TestStripeCLI:
         triggered = self.trigger(run, event)
 
         assert triggered.returncode == 0, triggered.stderr
-        assert self.TRIGGERS[event] in event_types(sandbox)
+        assert event in event_types(sandbox)
 
     @pytest.mark.parametrize("event", NOT_COVERED)
     def test_a_trigger_that_is_not_covered_is_refused_by_name(self, run, sandbox, event):
@@ -284,10 +287,18 @@ class TestStripeCLI:
         assert event not in event_types(sandbox)
         assert f"`trigger {event}`" in " ".join(DOCUMENTATION.read_text().split())
 
+    def test_a_trigger_without_what_is_not_covered(self, run, sandbox):
+        event = "payment_intent.amount_capturable_updated"
+        triggered = self.trigger(run, event, "--remove", "payment_intent:confirmation_method")
+
+        assert triggered.returncode == 0, triggered.stderr
+        assert event in event_types(sandbox)
+
     def test_no_trigger_of_payment_intents_is_forgotten(self, run):
         words = run("trigger", "--help").stdout.split()
         offered = {word for word in words if word.startswith("payment_intent.")}
-        assert offered == {*self.TRIGGERS, *self.NOT_COVERED}
+        assert offered <= {*self.TRIGGERS, *self.NOT_COVERED}
+        assert offered
 
 
 # curl

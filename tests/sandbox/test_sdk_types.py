@@ -151,8 +151,7 @@ class TestTheAnswers:
         answer = api.get(f"{INTENTS}/{intent['id']}", params, key=PUBLISHABLE_KEY)
 
         assert answer.status == 200
-        problems = [each for each in answer_problems(answer.json) if ": missing" not in each]
-        assert problems == []
+        assert answer_problems(answer.json, partial=True) == []
 
     def test_webhook_endpoints(self, api):
         path = "/v1/webhook_endpoints"
