@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import InvalidRequest, NotCovered
 
@@ -214,6 +215,18 @@ def email(raw: Any, name: str) -> str:
         raise InvalidRequest(
             f"Invalid email address: {value[:800]}", code="email_invalid", param=name
         )
+    return value
+
+
+def url(raw: Any, name: str) -> str:
+    """Take an address; apps have schemes of their own."""
+    value: str = text()(raw, name)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # what stands in brackets is no IPv6 address
+        parts = urlsplit("")
+    if not parts.scheme or not (parts.netloc or parts.path):
+        raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
     return value
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from .errors import InvalidRequest, NotCovered
 from .params import (
@@ -26,18 +25,10 @@ from .params import (
     one_of,
     text,
     uncovered,
+    url,
 )
 from .payment_method_types import ALLOWABLE, EXCLUDABLE, among
 from .payment_methods import ADDRESS, DATA
-
-
-def url(raw: Any, name: str) -> str:
-    """Take an address to return to; apps have schemes of their own."""
-    value: str = text()(raw, name)
-    parts = urlsplit(value)
-    if not parts.scheme or not (parts.netloc or parts.path):
-        raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
-    return value
 
 
 def off_session(raw: Any, name: str) -> bool:

@@ -25,6 +25,7 @@ from .params import (
     metadata,
     one_of,
     text,
+    url,
 )
 from .protocol import Call, paginate, routes
 from .resources import Resource
@@ -146,15 +147,11 @@ def _new_secret(books: Books) -> str:
 
 def _url(raw: Any, name: str) -> str:
     """Take an HTTP address of this machine."""
-    value = str(text()(raw, name))
-    try:
-        parts = urlsplit(value)
-        host = parts.hostname
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
+    value = url(raw, name)
+    parts = urlsplit(value)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
         raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
-    if not is_loopback(host):
+    if not is_loopback(parts.hostname):
         raise NotCovered("webhooks to other machines than this one", param=name)
     return value
 

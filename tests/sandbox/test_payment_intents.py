@@ -701,3 +701,13 @@ def test_what_levers_return_is_a_copy(api: Api, sandbox: Sandbox) -> None:
     sandbox.advance(intent_id, "processing")["metadata"]["mine"] = "x"
 
     assert api.get(f"{INTENTS}/{intent_id}")["metadata"] == {}
+
+
+@pytest.mark.parametrize("url", ["done", "http://[", "https:", "://shop.example"])
+def test_a_return_url_that_is_none_is_refused(api: Api, url: str) -> None:
+    intent_id = api.create()["id"]
+
+    answer = api.confirm(intent_id, "pm_card_visa", return_url=url)
+
+    assert (answer.status, answer.error["code"]) == (400, "url_invalid")
+    assert answer.error["param"] == "return_url"
