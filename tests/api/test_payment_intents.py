@@ -17,7 +17,7 @@ from shop_payments.models import (
 )
 from shop_payments.sandbox import Fault
 from tests.factories import OrderLineFactory
-from tests.support import answer, call_stripe, pay, writes
+from tests.support import answer, call_stripe, pay, send_event, writes
 
 pytestmark = pytest.mark.django_db
 
@@ -453,3 +453,28 @@ class TestStripeInTrouble:
 
         assert answer(storefront.payment_intent(order)) == (503, "not_configured")
         assert not OrderPayment.objects.exists()
+
+
+def test_an_update_whose_answer_grew_old_on_its_way_is_not_believed(
+    storefront, order, stripe, configure
+):
+    """The customer pays by a slow method while Stripe's answer to the update is on its way."""
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    order.lines.update(quantity=3)
+    overtaken = False
+
+    def line(method, *request):
+        nonlocal overtaken
+        answer_on_its_way = stripe.handle(method, *request)
+        if method.upper() == "POST" and not overtaken:
+            overtaken = True
+            assert send_event(stripe.advance(intent_id, "processing")).status_code == 200
+        return answer_on_its_way
+
+    configure(STRIPE_TRANSPORT=line)
+
+    response = storefront.payment_intent(order)
+
+    assert overtaken
+    assert answer(response) == (409, "payment_processing")
+    assert OrderPayment.objects.get().status == "pending"
