@@ -213,14 +213,18 @@ def _delay(attempts: int) -> float:
 
 
 def _headers(body: bytes, secrets: Sequence[str], timestamp: int) -> dict[str, str]:
-    signed = b"%d." % timestamp + body
-    signatures = [
-        f",v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}" for secret in secrets
-    ]
     return {
         "Accept": "*/*; q=0.5, application/xml",
         "Cache-Control": "no-cache",
         "Content-Type": "application/json; charset=utf-8",
-        "Stripe-Signature": f"t={timestamp}{''.join(signatures)}",
+        "Stripe-Signature": _signature(b"%d." % timestamp + body, secrets, timestamp),
         "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
     }
+
+
+def _signature(signed: bytes, secrets: Sequence[str], timestamp: int) -> str:
+    """Return the header with a v1 for each secret, and the fake v0 that test mode sends besides."""
+    schemes = [
+        f"v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}" for secret in secrets
+    ]
+    return ",".join([f"t={timestamp}", *schemes, f"v0={hashlib.sha256(signed).hexdigest()}"])

@@ -65,6 +65,21 @@ def test_stripe_python_believes_the_signature(
     assert event.type == "payment_intent.created"
 
 
+def test_a_delivery_has_the_fake_signature_of_test_mode(
+    api: Api, sandbox: Sandbox, receiver: Receiver
+) -> None:
+    api.create()
+    sandbox.deliver_due()
+
+    timestamp, *_, fake = receiver.headers[0]["Stripe-Signature"].split(",")
+
+    assert fake.startswith("v0=")
+    with pytest.raises(stripe.SignatureVerificationError):
+        stripe.WebhookSignature.verify_header(
+            receiver.bodies[0].decode(), f"{timestamp},{fake}", SECRET
+        )
+
+
 def test_another_secret_does_not_fit(api: Api, sandbox: Sandbox, receiver: Receiver) -> None:
     api.create()
     sandbox.deliver_due()
