@@ -12,6 +12,7 @@ from .clock import Clock
 from .faults import Faults
 
 if TYPE_CHECKING:
+    from .authentications import Authentication
     from .instruments import Instrument
     from .webhooks import Delivery, WebhookEndpoint
 
@@ -53,6 +54,8 @@ class Books:
     """The card or account behind a payment method, by the id of the payment method."""
     used_payment_methods: set[str] = field(default_factory=set)
     """Those that paid, or tried to: without a customer they do so once."""
+    authentications: dict[str, Authentication] = field(default_factory=dict)
+    """3D Secure challenges, by the secret in their links."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """What one number looks like in every payment method that has it."""
     events: dict[str, Object] = field(default_factory=dict)

@@ -194,7 +194,7 @@ def _approved(instrument: Card | BankAccount) -> Object:
 
 def _note_decline(charge: Object, instrument: Card | BankAccount, decline: Decline) -> None:
     charge.update(
-        failure_code=decline.code,
+        failure_code=decline.failure_code or decline.code,
         failure_message=decline.message,
         paid=False,
         status="failed",
@@ -216,7 +216,7 @@ _BLOCKED = {
 
 
 def _refused_by_bank(decline: Decline) -> Object:
-    reason = decline.decline_code or decline.code
+    reason = decline.decline_code or decline.failure_code or decline.code
     return {
         "network_status": "declined_by_network",
         "reason": reason,

@@ -11,6 +11,8 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+_LONGEST_STEP = 10 * 365 * 24 * 60 * 60
+
 
 class Clock:
     """Unix time in seconds: the source's, plus what was skipped.
@@ -51,9 +53,11 @@ class Clock:
         """Move the clock on and catch up.
 
         Raises:
-            ValueError: for less than nothing: time does not run backwards.
+            ValueError: for less than nothing (time does not run backwards) or more than 10 years.
         """
         if seconds < 0:
             raise ValueError(f"The clock cannot go back by {-seconds} seconds.")
+        if not seconds <= _LONGEST_STEP:
+            raise ValueError(f"The clock goes on by at most {_LONGEST_STEP} seconds at a time.")
         self._skipped += seconds
         self.catch_up()

@@ -83,12 +83,12 @@ def check_amount(amount: int, currency: str) -> int:
         InvalidRequest: amount_too_small, amount_too_large or parameter_invalid_integer.
     """
     if amount < MINIMUM_AMOUNT.get(currency, 1):
-        least = _readable(MINIMUM_AMOUNT.get(currency, 1), currency)
+        least = readable(MINIMUM_AMOUNT.get(currency, 1), currency)
         raise _refused(f"Amount must be at least {least}", "amount_too_small")
     most = 10 ** MAXIMUM_DIGITS.get(currency, 8) - 1
     if amount > most:
         raise _refused(
-            f"Amount must be no more than {_readable(most, currency)}", "amount_too_large"
+            f"Amount must be no more than {readable(most, currency)}", "amount_too_large"
         )
     step = _step(currency)
     if amount % step:
@@ -105,7 +105,8 @@ def _step(currency: str) -> int:
     return 100 if currency in HUNDREDFOLD_ZERO_DECIMAL else 1
 
 
-def _readable(amount: int, currency: str) -> str:
+def readable(amount: int, currency: str) -> str:
+    """Return an amount in minor units as people write it, e.g. "112.00 usd"."""
     if currency in ZERO_DECIMAL:
         return f"{amount:,} {currency}"
     digits = 3 if currency in THREE_DECIMAL else 2

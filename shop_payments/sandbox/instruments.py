@@ -22,6 +22,8 @@ class Decline:
     param: str | None = None
     advice_code: str | None = None
     network_decline_code: str | None = None
+    failure_code: str | None = None
+    """What the charge says of it, where that is not one of Stripe's error codes."""
     blocked: bool = False
     """Stripe's own Radar refused; the bank was not asked."""
 
@@ -276,10 +278,13 @@ ACCOUNTS: dict[str, BankAccount] = {
         "debit_not_authorized",
         "The customer has notified their bank that this payment was unauthorized.",
     ),
-    "pm_usBankAccount_invalidCurrency": _us(
-        "000444444440",
-        "invalid_currency",
-        "The bank was unable to process this payment because of its currency.",
+    "pm_usBankAccount_invalidCurrency": replace(
+        _us("000444444440"),
+        decline=Decline(
+            code="payment_intent_payment_attempt_failed",
+            failure_code="invalid_currency",
+            message="The bank was unable to process this payment because of its currency.",
+        ),
     ),
     "pm_usBankAccount_processing": replace(_us("000000000009"), settles_after=None),
 }
@@ -305,7 +310,8 @@ _SEPA_DECLINES = {
         message="The payment exceeds the account's weekly limit on the amount.",
     ),
     "exceedsWeeklyTransactionLimit": Decline(
-        code="charge_exceeds_weekly_limit",
+        code="payment_intent_payment_attempt_failed",
+        failure_code="charge_exceeds_weekly_limit",
         message="The payment exceeds the account's weekly limit on the number of payments.",
     ),
 }

@@ -130,9 +130,8 @@ def check_payable(books: Books, intent: Object, params: Mapping[str, Any]) -> No
     payment_methods.check_unused(books, books.payment_methods[intent["payment_method"]])
 
 
-def check_mandate(books: Books, intent: Object, params: Mapping[str, Any]) -> None:
+def check_mandate(intent: Object, payment_method: Object, params: Mapping[str, Any]) -> None:
     """Raise InvalidRequest for a debit that the customer has not agreed to."""
-    payment_method = books.payment_methods[intent["payment_method"]]
     if payment_method["type"] in DEBITS and not params.get("mandate_data"):
         raise InvalidRequest(
             "This PaymentIntent requires a mandate, but no existing mandate was found. Collect"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import charges, events, payment_methods
+from .authentications import open_challenge
 from .books import Books, Object
 from .errors import ResourceMissing, doc_url
 from .instruments import BankAccount, Decline
@@ -249,10 +250,12 @@ def _payment_method(books: Books, intent: Object) -> Object:
 
 
 def next_action(books: Books, intent: Object, params: Mapping[str, Any]) -> Object:
-    """Return where the customer authenticates: the sandbox's own page."""
-    page = f"{books.base_url}/3ds/{intent['id']}"
-    if "return_url" in params and not params.get("use_stripe_sdk"):
-        redirect = {"return_url": params["return_url"], "url": page}
+    """Return where the customer authenticates: a page of the sandbox's own."""
+    redirects = "return_url" in params and not params.get("use_stripe_sdk")
+    return_url = params["return_url"] if redirects else None
+    page = open_challenge(books, intent, return_url)
+    if redirects:
+        redirect = {"return_url": return_url, "url": page}
         return {"type": "redirect_to_url", "redirect_to_url": redirect}
     return {
         "type": "use_stripe_sdk",

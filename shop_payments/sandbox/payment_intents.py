@@ -48,13 +48,14 @@ def create(call: Call) -> Object:
         payment_intent_checks.check_return_url(intent, params)
         payment_intent_checks.check_payable(books, intent, params)
     payment_method = _find_payment_method(books, intent, params)
+    if confirm_now:
+        _check_mandate(books, intent, payment_method, params)
     books.payment_intents[intent["id"]] = intent
     if not confirm_now:
         _attach(books, intent, payment_method, call.cause)
     events.emit(books, "payment_intent.created", intent, call.cause)
     if confirm_now:
         _attach(books, intent, payment_method, call.cause)
-        payment_intent_checks.check_mandate(books, intent, params)
         attempt(books, intent, params, call.cause)
     return intent
 
@@ -97,9 +98,9 @@ def confirm(call: Call) -> Object:
     payment_intent_checks.check_payable(books, intent, params)
     changes = _checked_changes(intent, params)
     payment_method = _find_payment_method(books, {**intent, **changes}, params)
+    _check_mandate(books, intent, payment_method, params)
     intent.update(changes)
     _attach(books, intent, payment_method, call.cause)
-    payment_intent_checks.check_mandate(books, intent, params)
     attempt(books, intent, params, call.cause)
     return intent
 
@@ -152,6 +153,14 @@ def _find_payment_method(
         return None
     payment_intent_checks.check_allowed(dict(intent), found)
     return found
+
+
+def _check_mandate(
+    books: Books, intent: Object, given: Object | None, params: Mapping[str, Any]
+) -> None:
+    """Check the payment method that is about to be charged."""
+    payment_method = given or books.payment_methods[intent["payment_method"]]
+    payment_intent_checks.check_mandate(intent, payment_method, params)
 
 
 def _attach(books: Books, intent: Object, payment_method: Object | None, cause: Cause) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import (
+    authentication_page,
     control,
     payment_intent_attempts,
     payment_intent_moves,
@@ -72,7 +73,18 @@ class Sandbox:
         exchange = Exchange.of(method, url, headers, body, id=request_id)
         if control.is_for_control(exchange.path):
             return control.answer(self, exchange)
+        if authentication_page.is_page(exchange.path):
+            return authentication_page.answer(self._books, exchange)
         return self._api.answer(exchange)
+
+    @property
+    def base_url(self) -> str:
+        """Where the sandbox's pages are: a server's address, else `https://sandbox.invalid`."""
+        return self._books.base_url
+
+    @base_url.setter
+    def base_url(self, url: str) -> None:
+        self._books.base_url = url
 
     @property
     def requests(self) -> list[LoggedRequest]:
@@ -119,7 +131,7 @@ class Sandbox:
         by the same clock (`deliver_due` sends what the passing time has brought).
 
         Raises:
-            ValueError: for a negative number of seconds.
+            ValueError: for a negative number of seconds, or more than ten years of them.
         """
         with self._books.lock:
             self._books.clock.advance(seconds)

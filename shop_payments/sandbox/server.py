@@ -88,6 +88,7 @@ class SandboxServer:
         server_class = _IPv6Server if ":" in self._host else _Server
         self._server = server_class((self._host, self._port), _QuietHandler)
         self._server.set_app(self.sandbox.wsgi_app)
+        self.sandbox.base_url = self.url
         self._stopping.clear()
         self._threads = [
             threading.Thread(

@@ -17,6 +17,9 @@ KEY = "sk_test_abcdefghijklmnop"
 PUBLISHABLE_KEY = "pk_test_abcdefghijklmnop"
 INTENTS = "/v1/payment_intents"
 CARD = {"allowed_payment_method_types[]": "card"}
+CHARGES = "/v1/charges"
+METHODS = "/v1/payment_methods"
+MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
 ORDER = {"amount": "11200", "currency": "usd", **CARD}
 
 

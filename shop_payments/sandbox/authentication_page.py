@@ -1,0 +1,115 @@
+"""The page of a 3D Secure challenge, for a person or a test: complete it, or fail it.
+
+Stripe's test mode has such a page too. GET shows it; POST with `outcome=complete` or `outcome=fail`
+answers and leads back to the shop, with the query parameters that Stripe adds.
+
+See: https://docs.stripe.com/payments/3d-secure/authentication-flow (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from .authentications import PATH, Authentication
+from .currencies import readable
+from .payment_intent_attempts import complete_authentication
+from .protocol import SandboxResponse
+
+if TYPE_CHECKING:
+    from .api import Exchange
+    from .books import Books, Object
+
+_REDIRECT_STATUS = {"processing": "pending", "requires_payment_method": "failed"}
+
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "content-type": "text/html; charset=utf-8",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>3D Secure (sandbox)</title>
+<style>
+body {{ font: 1rem/1.5 sans-serif; max-width: 30rem; margin: 3rem auto; padding: 0 1rem }}
+button {{ font: inherit; padding: .5rem 1rem; margin: 0 .5rem .5rem 0 }}
+</style>
+</head>
+<body>
+<main>
+<h1>3D Secure</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+
+_CHALLENGE = """<p>The sandbox plays the bank: authenticate a payment of <strong>{amount}</strong>
+({intent}).</p>
+<form method="post">
+<button name="outcome" value="complete">Complete authentication</button>
+<button name="outcome" value="fail">Fail authentication</button>
+</form>
+"""
+
+
+def is_page(path: str) -> bool:
+    """Tell whether a request is for a challenge's page."""
+    return path.startswith(PATH)
+
+
+def answer(books: Books, exchange: Exchange) -> SandboxResponse:
+    """Show the page, or do what its buttons say."""
+    with books.lock:
+        books.clock.catch_up()
+        challenge = books.authentications.get(exchange.path.removeprefix(PATH))
+        if challenge is None:
+            return _page(404, "<p>There is no such authentication.</p>")
+        intent = books.payment_intents[challenge.intent_id]
+        if intent["status"] != "requires_action":
+            return _page(410, "<p>This authentication is over.</p>")
+        match exchange.method:
+            case "GET":
+                return _show(intent)
+            case "POST":
+                return _finish(books, challenge, exchange)
+    return _page(405, "<p>GET or POST.</p>", allow="GET, POST")
+
+
+def _show(intent: Object) -> SandboxResponse:
+    amount = escape(readable(intent["amount"], intent["currency"]))
+    return _page(200, _CHALLENGE.format(amount=amount, intent=escape(intent["id"])))
+
+
+def _finish(books: Books, challenge: Authentication, exchange: Exchange) -> SandboxResponse:
+    outcome = dict(parse_qsl(exchange.body.decode("utf-8", "replace"))).get("outcome")
+    if outcome not in ("complete", "fail"):
+        return _page(400, "<p>The outcome is <code>complete</code> or <code>fail</code>.</p>")
+    intent = complete_authentication(books, challenge.intent_id, succeed=outcome == "complete")
+    if challenge.return_url is None:
+        return _page(200, "<p>Done. You may close this window.</p>")
+    location = _way_back(challenge.return_url, intent)
+    return SandboxResponse(303, {**_HEADERS, "location": location}, b"")
+
+
+def _way_back(return_url: str, intent: Object) -> str:
+    parts = urlsplit(return_url)
+    added = {
+        "payment_intent": intent["id"],
+        "payment_intent_client_secret": intent["client_secret"],
+        "redirect_status": _REDIRECT_STATUS.get(intent["status"], "succeeded"),
+    }
+    query = "&".join(filter(None, (parts.query, urlencode(added))))
+    return urlunsplit(parts._replace(query=query))
+
+
+def _page(status: int, content: str, **headers: str) -> SandboxResponse:
+    body = _PAGE.format(content=content).encode()
+    return SandboxResponse(status, {**_HEADERS, **headers}, body)

@@ -1,0 +1,37 @@
+"""3D Secure challenges: the links under which customers authenticate a payment.
+
+Who knows a link may answer for the customer, so it is a secret of its own, and gone once another
+one is handed out for the same intent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .books import Books, Object
+
+PATH = "/3ds/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authentication:
+    """One challenge."""
+
+    token: str = field(repr=False)
+    intent_id: str
+    return_url: str | None
+    """Where the customer goes afterwards; None if the page that sent them here looks after it."""
+
+
+def open_challenge(books: Books, intent: Object, return_url: str | None) -> str:
+    """Return the address where the customer authenticates; links from before are void."""
+    for token, earlier in [*books.authentications.items()]:
+        if earlier.intent_id == intent["id"]:
+            del books.authentications[token]
+    token = books.token(32)
+    books.authentications[token] = Authentication(
+        token=token, intent_id=intent["id"], return_url=return_url
+    )
+    return f"{books.base_url}{PATH}{token}"
