@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from shop_payments.sandbox import Sandbox, fault_from_words
 
 ROOT = Path(__file__).parents[2]
 MANAGE = """
@@ -96,22 +99,42 @@ def test_it_says_what_is_wrong(arguments: list[str], message: str) -> None:
     assert "whsec_x" not in finished.stderr
 
 
-def test_it_runs_with_faults() -> None:
+def test_it_runs_with_faults_and_a_seed() -> None:
     faults = ["error status=429", "drop_after path=/v1/payment_intents/*/confirm rate=0.1"]
     options = [word for fault in faults for word in ("--fault", fault)]
+    twin = Sandbox(seed=7)
+    for fault in faults:
+        twin.inject(fault_from_words(fault))
+
     with subprocess.Popen(
         command("--port", "0", "--seed", "7", *options), cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         banner = read_until(process, "Stop with Ctrl-C")
         found = re.search(r"STRIPE_API_BASE=(http://127\.0\.0\.1:\d+)", banner)
         assert found is not None
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(found[1])
+        answers = [create_intent(found[1]) for _ in range(2)]
         process.kill()
 
-    caught.value.close()
-    assert caught.value.code == 429
     assert [f"Fault: {fault}" in banner for fault in faults] == [True, True]
+    assert [status for status, _ in answers] == [429, 200]
+    expected = [twin.handle("POST", INTENTS, HEADERS, FORM) for _ in range(2)]
+    assert answers[1][1] == json.loads(expected[1].body)["id"]
+
+
+INTENTS = "/v1/payment_intents"
+HEADERS = {"Authorization": "Bearer sk_test_sandbox"}
+FORM = "amount=1000&currency=usd"
+
+
+def create_intent(base: str) -> tuple[int, str]:
+    """Return the status and the id, if there is one."""
+    request = urllib.request.Request(base + INTENTS, data=FORM.encode(), headers=HEADERS)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)["id"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, ""
 
 
 def test_it_names_the_port_that_is_taken() -> None:
