@@ -26,6 +26,10 @@ _ID_SHAPES = {
     "ch": ("ch_3", 23),
     "py": ("py_3", 23),
     "mandate": ("mandate_1", 23),
+    "re": ("re_3", 23),
+    "pyr": ("pyr_1", 23),
+    "dp": ("dp_1", 23),
+    "txn": ("txn_3", 23),
     "evt": ("evt_3", 23),
     "pm": ("pm_1", 23),
     "we": ("we_1", 23),
@@ -50,6 +54,9 @@ class Books:
     payment_intents: dict[str, Object] = field(default_factory=dict)
     payment_methods: dict[str, Object] = field(default_factory=dict)
     charges: dict[str, Object] = field(default_factory=dict)
+    refunds: dict[str, Object] = field(default_factory=dict)
+    disputes: dict[str, Object] = field(default_factory=dict)
+    balance_transactions: dict[str, Object] = field(default_factory=dict)
     instruments: dict[str, Instrument] = field(default_factory=dict)
     """The card or account behind a payment method, by the id of the payment method."""
     used_payment_methods: set[str] = field(default_factory=set)

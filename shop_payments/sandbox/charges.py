@@ -12,7 +12,7 @@ import copy
 from typing import Literal
 from uuid import UUID
 
-from . import events, payment_methods
+from . import balance_transactions, events, payment_methods
 from .books import Books, Object
 from .errors import ResourceMissing
 from .instruments import BankAccount, Card, Decline
@@ -82,6 +82,7 @@ def start(
     match kind:
         case "captured":
             charge.update(captured=True, amount_captured=charge["amount"])
+            _credit(books, charge)
         case "authorized":
             card = charge["payment_method_details"]["card"]
             card["capture_before"] = charge["created"] + AUTHORIZED_SECONDS
@@ -99,6 +100,7 @@ def start(
 def settle(books: Books, charge: Object, cause: Cause) -> None:
     """Let a pending charge succeed, and tell."""
     charge.update(paid=True, status="succeeded")
+    _credit(books, charge)
     details = charge["payment_method_details"]
     if details["type"] == "us_bank_account":
         details["us_bank_account"]["payment_reference"] = books.digits(15)
@@ -118,7 +120,15 @@ def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
     The rest does not count as refunded (?): Stripe's older versions showed it in amount_refunded.
     """
     charge.update(captured=True, amount_captured=amount)
+    _credit(books, charge)
     events.emit(books, "charge.captured", charge, cause)
+
+
+def _credit(books: Books, charge: Object) -> None:
+    transaction = balance_transactions.book(
+        books, "charge", charge, charge["amount_captured"], description=charge["description"]
+    )
+    charge["balance_transaction"] = transaction["id"]
 
 
 # The object

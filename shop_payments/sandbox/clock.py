@@ -33,6 +33,10 @@ class Clock:
             return self._standing_at
         return self._source() + self._skipped
 
+    def unskipped(self) -> float:
+        """Return the source's time."""
+        return self._source()
+
     def after(self, seconds: float, action: Callable[[], None]) -> None:
         """Make an appointment; appointments of one moment are kept in the order they were made."""
         heapq.heappush(self._due, (self() + seconds, next(self._order), action))

@@ -116,3 +116,8 @@ def readable(amount: int, currency: str) -> str:
 
 def _refused(message: str, code: str) -> InvalidRequest:
     return InvalidRequest(message, code=code, param="amount")
+
+
+def is_two_decimal(currency: str) -> bool:
+    """Tell whether an amount has two decimals."""
+    return currency in TWO_DECIMAL

@@ -28,6 +28,10 @@ class Decline:
     """Stripe's own Radar refused; the bank was not asked."""
 
 
+RefundBehaviour = Literal["succeeds", "pending", "fails"]
+"""At once; after a while; or at once, and after a while it comes back."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """A card and what comes of charging it."""
@@ -44,6 +48,9 @@ class Card:
     challenge_off_session: bool = False
     """The bank asks for it also where the customer is not there, so such a payment fails."""
     supports_3ds: bool = True
+    refund: RefundBehaviour = "succeeds"
+    dispute: Literal["fraudulent", "product_not_received", "inquiry"] | None = None
+    """What the customer's bank opens once the card was charged."""
 
     type = "card"
 
@@ -61,6 +68,7 @@ class BankAccount:
     number: str
     country: str
     decline: Decline | None = None
+    refund: RefundBehaviour = "succeeds"
     settles_after: float | None = 180
     """Seconds until the bank's answer; None for never. Stripe's own test mode takes minutes."""
 
@@ -140,6 +148,14 @@ CARDS: dict[str, Card] = {
     "pm_card_diners": Card(number="3056930009020004", brand="diners"),
     "pm_card_jcb": Card(number="3566002020360505", brand="jcb", country="JP"),
     "pm_card_unionpay": Card(number="6200000000000005", brand="unionpay", country="CN"),
+    # Not the end of it
+    "pm_card_createDispute": Card(number="4000000000000259", dispute="fraudulent"),
+    "pm_card_createDisputeProductNotReceived": Card(
+        number="4000000000002685", dispute="product_not_received"
+    ),
+    "pm_card_createDisputeInquiry": Card(number="4000000000001976", dispute="inquiry"),
+    "pm_card_refundFail": Card(number="4000000000005126", refund="fails"),
+    "pm_card_pendingRefund": Card(number="4000000000007726", refund="pending"),
     # Refused
     "pm_card_chargeDeclined": Card(number="4000000000000002", decline=GENERIC),
     "pm_card_chargeDeclinedInsufficientFunds": Card(
@@ -234,13 +250,8 @@ CARDS_BY_NUMBER = {card.number: card for card in reversed(CARDS.values())} | {
 """Where several names share a number, the first of them counts."""
 
 UNCOVERED_CARDS = {
-    "pm_card_createDispute": "4000000000000259",
-    "pm_card_createDisputeProductNotReceived": "4000000000002685",
-    "pm_card_createDisputeInquiry": "4000000000001976",
     "pm_card_createIssuerFraudRecord": "4000000000005423",
     "pm_card_createMultipleDisputes": "4000000404000079",
-    "pm_card_refundFail": "4000000000005126",
-    "pm_card_pendingRefund": "4000000000007726",
     "pm_card_bypassPending": "4000000000000077",
     "pm_card_bypassPendingInternational": "4000003720000278",
     "pm_card_chargeCustomerFail": "4000000000000341",
@@ -250,7 +261,7 @@ UNCOVERED_CARDS = {
     "pm_card_avsZipFail": "4000000000000036",
     "pm_card_avsUnchecked": "4000000000000044",
 }
-"""Test cards whose effect (disputes, refunds, customers, checks of addresses) is not here."""
+"""Test cards whose effect (several disputes, customers, checks of addresses) is not here."""
 
 # Bank accounts
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import charges, events, payment_methods
+from . import charges, disputes, events, payment_methods
 from .authentications import open_challenge
 from .books import Books, Object
 from .errors import ResourceMissing, doc_url
-from .instruments import BankAccount, Decline
+from .instruments import BankAccount, Card, Decline
 from .protocol import Cause
 
 EVENT_OF_STATUS = {
@@ -123,6 +123,7 @@ class Step:
             amount_capturable=self.intent["amount"],
             last_payment_error=None,
         )
+        self._expire()
 
     def succeed(self, *, amount: int | None = None) -> None:
         """Take the money: now, the part `amount` of what is reserved, or what was pending."""
@@ -135,6 +136,7 @@ class Step:
         elif not charge["captured"]:
             charges.capture(self.books, charge, received, self.cause)
         self._enter("succeeded", amount_received=received, last_payment_error=None)
+        self._dispute()
 
     def decline(self, decline: Decline, *, charged: bool = True) -> Object:
         """Fail, and ask for another payment method; return the last payment error.
@@ -158,6 +160,23 @@ class Step:
         if charge is not None and charge["status"] == "pending":
             charges.fail(self.books, charge, CANCELED_BEFORE_SETTLING, self.cause)
         self._enter("canceled", canceled_at=self.books.now(), cancellation_reason=reason)
+
+    def _dispute(self) -> None:
+        """Let the bank of a test card that is made for it ask the money back."""
+        instrument = self.books.instruments.get(self.intent["payment_method"] or "")
+        if isinstance(instrument, Card) and instrument.dispute is not None:
+            charge = self.books.charges[self.intent["latest_charge"]]
+            disputes.open_for(self.books, charge, instrument.dispute, self.cause)
+
+    def _expire(self) -> None:
+        """Make an appointment for the end of the authorization."""
+        intent, charge_id = self.intent, self.intent["latest_charge"]
+
+        def lapse() -> None:
+            if intent["status"] == "requires_capture" and intent["latest_charge"] == charge_id:
+                Step(books=self.books, intent=intent, cause=Cause()).cancel("automatic")
+
+        self.books.clock.after(charges.AUTHORIZED_SECONDS, lapse)
 
     def _enter(self, status: str, **fields: Any) -> None:
         old = self.intent["status"]

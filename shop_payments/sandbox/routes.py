@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from . import charges, events, payment_intents, payment_methods, webhook_endpoints
+from . import (
+    balance_transactions,
+    charges,
+    disputes,
+    events,
+    payment_intents,
+    payment_methods,
+    refunds,
+    webhook_endpoints,
+)
 from .errors import InvalidRequest, NotCovered
 from .protocol import Route
 from .resources import Resources
 
-ROUTES: tuple[Route, ...] = (
-    *payment_intents.ROUTES,
-    *payment_methods.ROUTES,
-    *charges.ROUTES,
-    *events.ROUTES,
-    *webhook_endpoints.ROUTES,
+_OBJECTS = (
+    payment_intents,
+    payment_methods,
+    charges,
+    refunds,
+    disputes,
+    balance_transactions,
+    events,
+    webhook_endpoints,
 )
 
-RESOURCES: Resources = {
-    module.RESOURCE.kind: module.RESOURCE
-    for module in (payment_intents, payment_methods, charges, events, webhook_endpoints)
-}
+ROUTES: tuple[Route, ...] = tuple(route for module in _OBJECTS for route in module.ROUTES)
+
+RESOURCES: Resources = {module.RESOURCE.kind: module.RESOURCE for module in _OBJECTS}
 
 _RESOURCES = """
 account account_links account_sessions accounts apple_pay application_fees apps balance
-balance_settings balance_transactions billing billing_portal checkout climate
-confirmation_tokens country_specs coupons credit_notes customer_sessions customers disputes
+balance_settings billing billing_portal checkout climate
+confirmation_tokens country_specs coupons credit_notes customer_sessions customers
 entitlements ephemeral_keys exchange_rates file_links files financial_connections forwarding
 identity invoice_payments invoice_rendering_templates invoiceitems invoices issuing mandates
 payment_attempt_records payment_links payment_method_configurations payment_method_domains
-payment_records payouts plans prices products promotion_codes quotes radar refunds
+payment_records payouts plans prices products promotion_codes quotes radar
 reporting reviews setup_attempts setup_intents shipping_rates sigma sources subscription_items
 subscription_schedules subscriptions tax tax_codes tax_ids tax_rates terminal test_helpers tokens
 topups transfers treasury
@@ -38,7 +49,7 @@ amount_details_line_items apply_customer_balance increment_authorization verify_
 
 UNCOVERED_RESOURCES = frozenset(_RESOURCES.split())
 """First parts of the addresses under /v1 that Stripe has and the sandbox has not."""
-PARTLY_COVERED_RESOURCES = frozenset({"charges", "payment_methods"})
+PARTLY_COVERED_RESOURCES = frozenset({"charges", "payment_methods", "refunds"})
 """First parts under which Stripe has more than the sandbox."""
 UNCOVERED_OPERATIONS = frozenset(_PAYMENT_INTENT_OPERATIONS.split())
 """Last parts of such addresses under /v1/payment_intents/{id}."""

@@ -182,7 +182,7 @@ def test_what_nobody_has_is_404(api: Api, method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/refunds"),
+        ("POST", "/v1/customers"),
         ("POST", "/v1/charges"),
         ("GET", "/v1/charges/search"),
         ("POST", "/v1/checkout/sessions"),
