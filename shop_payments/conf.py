@@ -18,6 +18,7 @@ from shop_payments.exceptions import ConfigurationError
 from shop_payments.secrecy import Secret, sealed
 
 DEFAULT_ORDER_MODEL = "shop_payments.Order"
+CAPTURE_METHODS = ("automatic", "manual")
 STRIPE_API_BASE = "https://api.stripe.com"
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
@@ -38,6 +39,9 @@ DEFAULT_THROTTLE_RATES: Mapping[str, str | None] = MappingProxyType(
         "payment_user": "60/min",
         "payment_order": "30/min",
         "payment_key": "600/min",
+        "refund_user": "60/min",
+        "refund_order": "10/min",
+        "refund_key": "300/min",
         "orders_user": "120/min",
     }
 )
@@ -94,6 +98,17 @@ class Config:
 
     AUTOMATIC_PAYMENT_METHODS: bool = False
     """Let the Stripe dashboard decide which payment methods an intent offers."""
+
+    CAPTURE_METHOD: str = "automatic"
+    """``"manual"``: the money is only reserved until it is captured. An adapter may say otherwise
+    for an order."""
+
+    ABANDONED_AFTER_DAYS: int = 30
+    """How long nobody has to touch an unpaid intent before ``shop_payments_cancel_abandoned``
+    closes it."""
+
+    AUTO_REFUND_LATE_MONEY: bool = False
+    """Give money back at once that came for a cancelled order, or a second time."""
 
     INTENT_WAIT_SECONDS: float = 5.0
     """How long a request waits for another one that is writing the same order's intent."""
@@ -199,6 +214,8 @@ def _problem_of_text(name: str, value: object) -> str:
         return "a string"
     if name == "STRIPE_API_BASE" and "@" in value:
         return "an address without a user's name or password"  # it is shown in checks and logs
+    if name == "CAPTURE_METHOD" and value not in CAPTURE_METHODS:
+        return " or ".join(repr(method) for method in CAPTURE_METHODS)
     return ""
 
 

@@ -18,7 +18,14 @@
     │   ├── PaymentIntentInProgress
     │   ├── PaymentIntentMissing
     │   ├── PaymentNotCompleted
-    │   └── PaymentMismatch
+    │   ├── PaymentMismatch
+    │   ├── PaymentNotCapturable
+    │   ├── PaymentNotCancelable
+    │   ├── OrderNotRefundable
+    │   ├── PaymentDisputed
+    │   ├── RefundExceedsBalance
+    │   ├── RefundInProgress
+    │   └── IdempotencyKeyReused
     ├── WebhookError
     │   ├── InvalidSignature
     │   ├── InvalidWebhookPayload
@@ -113,6 +120,41 @@ class PaymentNotCompleted(PaymentError):
 
 class PaymentMismatch(PaymentError):
     """The intent succeeded, but not for this amount, currency, mode or order state."""
+
+
+class PaymentNotCapturable(PaymentError):
+    """There is no authorized money of this order to take, or not so much."""
+
+
+class PaymentNotCancelable(PaymentError):
+    """The payment has gone too far to be cancelled; refund it."""
+
+
+class OrderNotRefundable(PaymentError):
+    """The order has not been paid, so there is nothing to give back."""
+
+
+class PaymentDisputed(PaymentError):
+    """The customer's bank holds the money; a refund now would give it back twice."""
+
+
+class RefundExceedsBalance(PaymentError):
+    """More than is left of the payment; ``refundable`` is what is, as a decimal string."""
+
+    def __init__(self, message: str, *, refundable: str, currency: str) -> None:
+        super().__init__(message)
+        self.refundable = refundable
+        self.currency = currency
+
+
+class RefundInProgress(PaymentError):
+    """The same refund is being sent by another request and was not finished in time."""
+
+    retry_after = 1
+
+
+class IdempotencyKeyReused(PaymentError):
+    """The caller's idempotency key was used before, for another refund."""
 
 
 class WebhookError(ShopPaymentsError):

@@ -137,6 +137,52 @@ class PaymentIntentResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefundResult:
+    """A Refund as Stripe described it."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str
+    metadata: Mapping[str, str]
+    created_at: datetime
+    reason: str = ""
+    failure_reason: str = ""
+    request_id: str = ""
+    replayed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeResult:
+    """A Dispute as Stripe described it."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str
+    livemode: bool
+    created_at: datetime
+    reason: str = ""
+    evidence_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceTransactionResult:
+    """A movement on the Stripe balance; amounts may be negative."""
+
+    id: str
+    source: str
+    reporting_category: str
+    amount: int
+    fee: int
+    net: int
+    currency: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class EventResult:
     """A signed webhook event. ``payload`` is safe to store: it holds no client secret."""
 
@@ -146,6 +192,9 @@ class EventResult:
     livemode: bool
     api_version: str
     object_id: str
+    intent_id: str
+    """The payment intent that the object is, or belongs to; empty where there is none."""
+
     payload: Mapping[str, Any]
 
 
@@ -199,6 +248,9 @@ class Gateway:
 
     def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
         self._intents = client.v1.payment_intents
+        self._refunds = client.v1.refunds
+        self._disputes = client.v1.disputes
+        self._balance_transactions = client.v1.balance_transactions
         self.livemode = livemode
 
     @_stripe_call
@@ -267,6 +319,89 @@ class Gateway:
         )
 
     @_stripe_call
+    def capture_payment_intent(
+        self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Take the authorized money, or with ``amount_to_capture`` (minor units) a part of it.
+
+        Raises:
+            UnexpectedState: its status forbids it.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return _intent(
+            self._intents.capture(
+                intent_id,
+                cast("Any", dict(params)),
+                {"idempotency_key": _required(idempotency_key)},
+            )
+        )
+
+    @_stripe_call
+    def cancel_payment_intent(
+        self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Close an intent, so that it can never take money.
+
+        Raises:
+            UnexpectedState: its status forbids it.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return _intent(
+            self._intents.cancel(
+                intent_id,
+                cast("Any", dict(params)),
+                {"idempotency_key": _required(idempotency_key)},
+            )
+        )
+
+    @_stripe_call
+    def create_refund(self, params: Mapping[str, Any], *, idempotency_key: str) -> RefundResult:
+        """Give money back, with exactly ``params`` (``amount`` in minor units).
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        refund: Any = self._refunds.create(
+            cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
+        )
+        return _refund(refund)
+
+    @_stripe_call
+    def list_refunds(self, intent_id: str) -> list[RefundResult]:
+        """Return all refunds of an intent, newest first, whoever made them.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page: Any = self._refunds.list({"payment_intent": intent_id, "limit": 100})
+        return [_refund(item) for item in _all_pages(page)]
+
+    @_stripe_call
+    def list_disputes(self, intent_id: str) -> list[DisputeResult]:
+        """Return all disputes of an intent, newest first.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page: Any = self._disputes.list({"payment_intent": intent_id, "limit": 100})
+        return [_dispute(item) for item in _all_pages(page)]
+
+    @_stripe_call
+    def list_balance_transactions(
+        self, *, since: datetime, until: datetime | None = None
+    ) -> list[BalanceTransactionResult]:
+        """Return the movements on the balance in a span of time, newest first.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        created: dict[str, int] = {"gte": int(min(_timestamps(since)))}
+        if until is not None:
+            created["lte"] = int(max(_timestamps(until))) + 1
+        page: Any = self._balance_transactions.list(cast("Any", {"created": created, "limit": 100}))
+        return [_balance_transaction(item) for item in _all_pages(page)]
+
+    @_stripe_call
     def find_created_intent(
         self, attempt_id: str, *, since: datetime, until: datetime
     ) -> PaymentIntentResult | None:
@@ -279,20 +414,6 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        try:
-            return next(
-                (
-                    intent
-                    for intent in self._list_created(since=since, until=until)
-                    if intent.metadata.get("attempt_id") == attempt_id
-                ),
-                None,
-            )
-        except (AttributeError, KeyError, TypeError) as error:
-            # The SDK walks through the pages, and trusts what they hold.
-            raise InvalidWebhookPayload(f"not a list of intents: {type(error).__name__}") from None
-
-    def _list_created(self, *, since: datetime, until: datetime) -> Iterator[PaymentIntentResult]:
         page: Any = self._intents.list(
             {
                 "created": {
@@ -302,9 +423,29 @@ class Gateway:
                 "limit": 100,
             }
         )
-        if not isinstance(page, stripe.ListObject):
-            raise InvalidWebhookPayload("not a list")
-        return (_intent(item) for item in page.auto_paging_iter())
+        intents = (_intent(item) for item in _all_pages(page))
+        return next(
+            (intent for intent in intents if intent.metadata.get("attempt_id") == attempt_id), None
+        )
+
+
+def _all_pages(page: Any) -> Iterator[Any]:
+    """Walk through a list, fetching its further pages.
+
+    Raises:
+        InvalidWebhookPayload: it is no list. The SDK trusts what a page holds.
+    """
+    if not isinstance(page, stripe.ListObject):
+        raise InvalidWebhookPayload("not a list")
+    items = page.auto_paging_iter()
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InvalidWebhookPayload(f"not a list: {type(error).__name__}") from None
+        yield item
 
 
 def _timestamps(moment: datetime) -> tuple[float, ...]:
@@ -446,15 +587,18 @@ _STATUS_LENGTH = 64
 
 
 def _intent(intent: Any) -> PaymentIntentResult:
-    response = intent.last_response
-    headers = response.headers if response is not None else {}
-    if getattr(intent, "object", None) != "payment_intent":
-        raise InvalidWebhookPayload("not a payment intent")
-    return intent_from_values(
-        intent.to_dict(),
-        request_id=_storable(headers.get("request-id", "")),
-        replayed=headers.get("idempotent-replayed", "") == "true",
-    )
+    values, request_id, replayed = _answer(intent, "payment_intent")
+    return intent_from_values(values, request_id=request_id, replayed=replayed)
+
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+def _metadata(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        _storable(str(key)): _storable(str(value))
+        for key, value in (values.get("metadata") or {}).items()
+    }
 
 
 def intent_from_values(
@@ -478,10 +622,7 @@ def intent_from_values(
             amount_capturable=_integer(values.get("amount_capturable") or 0),
             currency=normalize_currency(values["currency"]),
             livemode=values["livemode"] is True,
-            metadata={
-                _storable(str(key)): _storable(str(value))
-                for key, value in (values.get("metadata") or {}).items()
-            },
+            metadata=_metadata(values),
             created_at=_moment(values["created"]),
             payment_method=_id_of(values.get("payment_method")),
             latest_charge=_id_of(values.get("latest_charge")),
@@ -491,8 +632,78 @@ def intent_from_values(
             request_id=request_id,
             replayed=replayed,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except _MALFORMED as error:
         raise InvalidWebhookPayload(f"not a payment intent: {error!r}") from None
+
+
+def _refund(refund: Any) -> RefundResult:
+    values, request_id, replayed = _answer(refund, "refund")
+    try:
+        return RefundResult(
+            id=_id(values["id"]),
+            status=_storable(_text(values["status"]))[:_STATUS_LENGTH],
+            amount=_integer(values["amount"]),
+            currency=normalize_currency(values["currency"]),
+            payment_intent=_id_of(values.get("payment_intent")),
+            metadata=_metadata(values),
+            created_at=_moment(values["created"]),
+            reason=_storable(str(values.get("reason") or "")),
+            failure_reason=_storable(str(values.get("failure_reason") or "")),
+            request_id=request_id,
+            replayed=replayed,
+        )
+    except _MALFORMED as error:
+        raise InvalidWebhookPayload(f"not a refund: {type(error).__name__}") from None
+
+
+def _dispute(dispute: Any) -> DisputeResult:
+    values, _request_id, _replayed = _answer(dispute, "dispute")
+    due_by = (values.get("evidence_details") or {}).get("due_by")
+    try:
+        return DisputeResult(
+            id=_id(values["id"]),
+            status=_storable(_text(values["status"]))[:_STATUS_LENGTH],
+            amount=_integer(values["amount"]),
+            currency=normalize_currency(values["currency"]),
+            payment_intent=_id_of(values.get("payment_intent")),
+            livemode=values["livemode"] is True,
+            created_at=_moment(values["created"]),
+            reason=_storable(str(values.get("reason") or "")),
+            evidence_due_at=_moment(due_by) if due_by else None,
+        )
+    except _MALFORMED as error:
+        raise InvalidWebhookPayload(f"not a dispute: {type(error).__name__}") from None
+
+
+def _balance_transaction(transaction: Any) -> BalanceTransactionResult:
+    values, _request_id, _replayed = _answer(transaction, "balance_transaction")
+    try:
+        return BalanceTransactionResult(
+            id=_id(values["id"]),
+            source=_id_of(values.get("source")),
+            reporting_category=_storable(_text(values["reporting_category"])),
+            amount=_signed_integer(values["amount"]),
+            fee=_signed_integer(values["fee"]),
+            net=_signed_integer(values["net"]),
+            currency=normalize_currency(values["currency"]),
+            created_at=_moment(values["created"]),
+        )
+    except _MALFORMED as error:
+        raise InvalidWebhookPayload(f"not a balance transaction: {type(error).__name__}") from None
+
+
+def _signed_integer(value: object) -> int:
+    return -_integer(-value) if isinstance(value, int) and value < 0 else _integer(value)
+
+
+def _answer(found: Any, kind: str) -> tuple[dict[str, Any], str, bool]:
+    """Return an object's values, the request's id, and whether Stripe repeated a saved answer."""
+    if getattr(found, "object", None) != kind:
+        raise InvalidWebhookPayload(f"not a {kind}")
+    response = found.last_response
+    headers = response.headers if response is not None else {}
+    request_id = _storable(headers.get("request-id", ""))
+    return found.to_dict(), request_id, headers.get("idempotent-replayed", "") == "true"
 
 
 def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
@@ -506,6 +717,28 @@ def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
     if not isinstance(about, Mapping) or about.get("object") != "payment_intent":
         raise InvalidWebhookPayload("the event is not about a payment intent")
     return intent_from_values(about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSubject:
+    """Which intent or charge an event's object belongs to; empty where it does not say."""
+
+    payment_intent: str
+    charge: str
+
+
+def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:
+    """Read whose refund, charge or dispute a stored event is about.
+
+    Raises:
+        InvalidWebhookPayload: it is about nothing.
+    """
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, Mapping) else None
+    if not isinstance(about, Mapping):
+        raise InvalidWebhookPayload("the event is about nothing")
+    charge = about.get("id") if about.get("object") == "charge" else about.get("charge")
+    return EventSubject(payment_intent=_id_of(about.get("payment_intent")), charge=_id_of(charge))
 
 
 def _text(value: object) -> str:
@@ -706,6 +939,7 @@ def _event(values: object) -> EventResult:
             livemode=payload.get("livemode") is True,
             api_version=str(payload.get("api_version") or "")[:64],
             object_id=_object_id(payload)[:255],
+            intent_id=_intent_id(payload)[:255],
             payload=payload,
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -717,6 +951,15 @@ def _object_id(payload: Mapping[str, Any]) -> str:
     data = payload.get("data")
     about = data.get("object") if isinstance(data, dict) else None
     return _id_of(about if isinstance(about, dict) else payload.get("related_object"))
+
+
+def _intent_id(payload: Mapping[str, Any]) -> str:
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, dict) else None
+    if not isinstance(about, dict):
+        return ""
+    is_intent = about.get("object") == "payment_intent"
+    return _id_of(about if is_intent else about.get("payment_intent"))
 
 
 def _event_time(value: object) -> datetime:

@@ -13,7 +13,7 @@ See: https://docs.stripe.com/payments/paymentintents/lifecycle (checked 2026-11)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,6 +90,13 @@ UPDATABLE_STATUSES = frozenset(
 """Where Stripe lets the amount of an intent be changed."""
 
 
+CAPTURABLE_STATUSES = frozenset({_S.REQUIRES_CAPTURE})
+"""Where the money is authorized and can be taken."""
+
+CANCELABLE_STATUSES = UPDATABLE_STATUSES | CAPTURABLE_STATUSES | {_S.PROCESSING}
+"""Where Stripe may let an intent be cancelled (processing: only for some payment methods)."""
+
+
 def is_open(status: str) -> bool:
     """Tell whether an intent in ``status`` may still take money."""
     return status not in CLOSED_STATUSES
@@ -102,21 +109,124 @@ def can_step(old: str, new: str) -> bool:
 
 def can_observe(old: str, new: str) -> bool:
     """Tell whether a row may move from ``old`` to ``new``. See Note [Observed transitions]."""
-    if old == new or old in FINAL_STATUSES:
+    return _can_observe(TRANSITIONS, old, new)
+
+
+def _can_observe(steps: Mapping[str, frozenset[str]], old: str, new: str) -> bool:
+    if old == new or (old in steps and not steps[old]):
         return False
-    if old not in TRANSITIONS or new not in TRANSITIONS:
+    if old not in steps or new not in steps:
         return True
-    return new in _reachable(old)
+    return new in _reachable(steps, old)
 
 
-def _reachable(start: str) -> set[str]:
+def _reachable(steps: Mapping[str, frozenset[str]], start: str) -> set[str]:
     seen: set[str] = set()
     frontier = [start]
     while frontier:
-        for status in TRANSITIONS[frontier.pop()] - seen:
+        for status in steps[frontier.pop()] - seen:
             seen.add(status)
             frontier.append(status)
     return seen
+
+
+class RefundStatus(StrEnum):
+    """Stripe's statuses of a Refund, and two of our own."""
+
+    PENDING = "pending"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    REQUESTED = "requested"
+    """Ours: committed here; Stripe may not have heard of it yet."""
+
+    REFUSED = "refused"
+    """Ours: Stripe would not do it, and nothing moved."""
+
+
+_R = RefundStatus
+
+REFUND_TRANSITIONS: dict[str, frozenset[str]] = {
+    _R.REQUESTED: frozenset(
+        {_R.PENDING, _R.REQUIRES_ACTION, _R.SUCCEEDED, _R.FAILED, _R.CANCELED, _R.REFUSED}
+    ),
+    _R.PENDING: frozenset({_R.REQUIRES_ACTION, _R.SUCCEEDED, _R.FAILED, _R.CANCELED}),
+    _R.REQUIRES_ACTION: frozenset({_R.PENDING, _R.SUCCEEDED, _R.FAILED, _R.CANCELED}),
+    _R.SUCCEEDED: frozenset({_R.FAILED}),
+    _R.FAILED: frozenset(),
+    _R.CANCELED: frozenset(),
+    _R.REFUSED: frozenset(),
+}
+"""A refund that has succeeded may still fail: the customer's bank sends the money back.
+
+See: https://docs.stripe.com/refunds#failed-refunds (checked 2026-11)
+"""
+
+RETURNED_REFUND_STATUSES = frozenset({_R.FAILED, _R.CANCELED, _R.REFUSED})
+"""Where the money is (again) with the shop."""
+
+
+def can_observe_refund(old: str, new: str) -> bool:
+    """Tell whether a refund may move from ``old`` to ``new``. See Note [Observed transitions]."""
+    return _can_observe(REFUND_TRANSITIONS, old, new)
+
+
+class DisputeStatus(StrEnum):
+    """Stripe's statuses of a Dispute; there are newer ones, which are tolerated."""
+
+    WARNING_NEEDS_RESPONSE = "warning_needs_response"
+    WARNING_UNDER_REVIEW = "warning_under_review"
+    WARNING_CLOSED = "warning_closed"
+    NEEDS_RESPONSE = "needs_response"
+    UNDER_REVIEW = "under_review"
+    WON = "won"
+    LOST = "lost"
+    PREVENTED = "prevented"
+
+
+class DisputeState(StrEnum):
+    """What an order's disputes amount to: an overlay on its payment status."""
+
+    NONE = ""
+    """Never disputed, or an inquiry that came to nothing."""
+
+    INQUIRY = "inquiry"
+    """The bank asks; no money has moved, and a refund would settle it."""
+
+    OPEN = "open"
+    """The money is withheld until the bank decides; a refund would pay twice."""
+
+    WON = "won"
+    LOST = "lost"
+
+
+_D = DisputeStatus
+
+_STATE_OF_DISPUTE: dict[str, DisputeState] = {
+    _D.WARNING_NEEDS_RESPONSE: DisputeState.INQUIRY,
+    _D.WARNING_UNDER_REVIEW: DisputeState.INQUIRY,
+    _D.WARNING_CLOSED: DisputeState.NONE,
+    _D.PREVENTED: DisputeState.NONE,
+    _D.NEEDS_RESPONSE: DisputeState.OPEN,
+    _D.UNDER_REVIEW: DisputeState.OPEN,
+    _D.WON: DisputeState.WON,
+    _D.LOST: DisputeState.LOST,
+}
+
+_GRAVEST_FIRST = (
+    DisputeState.OPEN,
+    DisputeState.INQUIRY,
+    DisputeState.LOST,
+    DisputeState.WON,
+    DisputeState.NONE,
+)
+
+
+def dispute_state(status: str) -> DisputeState:
+    """Return what a dispute in ``status`` means; an unknown status counts as open."""
+    return _STATE_OF_DISPUTE.get(status, DisputeState.OPEN)
 
 
 class Verdict(StrEnum):
@@ -189,19 +299,128 @@ class PaymentStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefundFacts:
+    """The part of a mirrored refund that counts."""
+
+    status: str
+    amount: int
+    """Minor units of the intent's currency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeFacts:
+    """The part of a mirrored dispute that counts."""
+
+    status: str
+    amount: int
+    """Minor units of the intent's currency."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class IntentFacts:
     """The part of a mirrored intent that decides the payment status."""
 
     status: str
     verdict: str
+    amount_received: int = 0
+    """Minor units; what was captured."""
+
+    refunds: tuple[RefundFacts, ...] = ()
+    disputes: tuple[DisputeFacts, ...] = ()
 
 
-def derive_payment_status(intents: Iterable[IntentFacts]) -> PaymentStatus:
-    """Compute the payment status of an order from its mirrored intents, in any order."""
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """Where the money of one intent is, in its minor units."""
+
+    captured: int = 0
+    refunded: int = 0
+    """By refunds that succeeded."""
+
+    refund_pending: int = 0
+    """Reserved by refunds whose end is not known, those of unknown status included."""
+
+    lost: int = 0
+    """Taken back by the customers' banks."""
+
+    @property
+    def refundable(self) -> int:
+        """What may still be given back."""
+        return max(0, self.captured - self.refunded - self.refund_pending - self.lost)
+
+
+def balance_of(intent: IntentFacts) -> Balance:
+    """Add up what became of an intent's money."""
+    return Balance(
+        captured=intent.amount_received,
+        refunded=sum(
+            refund.amount for refund in intent.refunds if refund.status == RefundStatus.SUCCEEDED
+        ),
+        refund_pending=sum(
+            refund.amount
+            for refund in intent.refunds
+            if refund.status not in RETURNED_REFUND_STATUSES | {RefundStatus.SUCCEEDED}
+        ),
+        lost=sum(
+            dispute.amount
+            for dispute in intent.disputes
+            if dispute_state(dispute.status) == DisputeState.LOST
+        ),
+    )
+
+
+def gravest_dispute(disputes: Iterable[DisputeFacts]) -> DisputeState:
+    """Return the state of the dispute that matters most."""
+    states = {dispute_state(dispute.status) for dispute in disputes}
+    return next((state for state in _GRAVEST_FIRST if state in states), DisputeState.NONE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentState:
+    """What an order's mirrored rows amount to."""
+
+    status: PaymentStatus
+    dispute: DisputeState = DisputeState.NONE
+    balance: Balance = Balance()
+    """Of the intent that paid the order; all zero before that."""
+
+
+def derive_payment_state(intents: Iterable[IntentFacts]) -> PaymentState:
+    """Compute the state of an order's payment from its mirrored rows, in any order.
+
+    Money that did not pay the order (``verdict`` other than accepted) counts for nothing here,
+    nor do its refunds.
+    """
     facts = list(intents)
-    if any(intent.verdict == Verdict.ACCEPTED for intent in facts):
+    paying = [intent for intent in facts if intent.verdict == Verdict.ACCEPTED]
+    if not paying:
+        return PaymentState(status=_status_before_payment(facts))
+    balance = balance_of(
+        IntentFacts(
+            status=IntentStatus.SUCCEEDED,
+            verdict=Verdict.ACCEPTED,
+            amount_received=sum(intent.amount_received for intent in paying),
+            refunds=tuple(refund for intent in paying for refund in intent.refunds),
+            disputes=tuple(dispute for intent in paying for dispute in intent.disputes),
+        )
+    )
+    return PaymentState(
+        status=_status_after_payment(balance),
+        dispute=gravest_dispute(dispute for intent in paying for dispute in intent.disputes),
+        balance=balance,
+    )
+
+
+def _status_after_payment(balance: Balance) -> PaymentStatus:
+    if balance.refunded == 0:
         return PaymentStatus.PAID
-    statuses = {intent.status for intent in facts}
+    if balance.refunded < balance.captured:
+        return PaymentStatus.PARTIALLY_REFUNDED
+    return PaymentStatus.REFUNDED
+
+
+def _status_before_payment(intents: list[IntentFacts]) -> PaymentStatus:
+    statuses = {intent.status for intent in intents}
     if IntentStatus.REQUIRES_CAPTURE in statuses:
         return PaymentStatus.AUTHORIZED
     if IntentStatus.PROCESSING in statuses:

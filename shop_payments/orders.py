@@ -112,6 +112,10 @@ class OrderAdapter(ABC):
         """Where Stripe sends the receipt; empty for none."""
         return ""
 
+    def capture_method(self, order: Any) -> str:
+        """``"automatic"`` or ``"manual"`` for this order; the setting, unless you override it."""
+        return get_config().CAPTURE_METHOD
+
     def is_payable(self, order: Any) -> bool:
         """Whether the shop still wants money for the order (not cancelled, not withdrawn).
 
@@ -121,6 +125,14 @@ class OrderAdapter(ABC):
 
     def on_paid(self, order: Any, *, order_payment: OrderPayment, fact_id: Any) -> None:
         """Told after commit that the order is paid; at least once (see ``signals``)."""
+
+    def on_refunded(
+        self, order: Any, *, order_payment: OrderPayment, fact_id: Any, amount: int
+    ) -> None:
+        """Told after commit that ``amount`` (minor units) of a paid order went back.
+
+        In full or in part: ``order_payment.status`` says which. At least once.
+        """
 
 
 class BundledOrderAdapter(OrderAdapter):
@@ -176,6 +188,7 @@ class OrderSnapshot:
     amount_due: Money
     line_items: tuple[LineItem, ...]
     receipt_email: str
+    capture_method: str
     payable: bool
     """Wanted by the shop, not empty and not free."""
 
@@ -195,6 +208,7 @@ def take_snapshot(adapter: OrderAdapter, order: Any) -> OrderSnapshot:
         amount_due=amount_due,
         line_items=line_items,
         receipt_email=adapter.receipt_email(order),
+        capture_method=adapter.capture_method(order),
         payable=bool(line_items) and amount_due.amount > 0 and adapter.is_payable(order),
     )
 

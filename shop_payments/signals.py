@@ -38,5 +38,17 @@ payment_processing = Signal()
 payment_authorized = Signal()
 """The money is reserved and waits for capture; not paid."""
 
+order_refunded = Signal()
+"""Money of a paid order was given back: ``data["amount"]``, in full or in part."""
+
+refund_failed = Signal()
+"""A refund did not reach the customer; the money is back in the shop's Stripe balance."""
+
+dispute_opened = Signal()
+"""The customer's bank asks money back, or only asks (an inquiry); see ``data["status"]``."""
+
+dispute_closed = Signal()
+"""A dispute was won, lost or withdrawn; see ``data["status"]``."""
+
 review_needed = Signal()
 """Money came that does not fit the order, or something else that a person must decide."""

@@ -23,7 +23,7 @@ from shop_payments.lifecycle import (
     Verdict,
     can_observe,
     can_step,
-    derive_payment_status,
+    derive_payment_state,
     is_open,
     judge,
 )
@@ -231,7 +231,7 @@ def fact(status, verdict=""):
     ],
 )
 def test_the_payment_status(intents, status):
-    assert derive_payment_status(intents) == status
+    assert derive_payment_state(intents).status == status
 
 
 @given(
@@ -241,10 +241,10 @@ def test_the_payment_status(intents, status):
 )
 def test_the_payment_status_does_not_depend_on_order(rows_twice):
     rows, permuted = rows_twice
-    assert derive_payment_status(rows) == derive_payment_status(iter(permuted))
+    assert derive_payment_state(rows) == derive_payment_state(iter(permuted))
 
 
 @given(st.lists(facts))
 def test_only_an_accepted_intent_makes_an_order_paid(rows):
     accepted = any(row.verdict == "accepted" for row in rows)
-    assert (derive_payment_status(rows) == PaymentStatus.PAID) == accepted
+    assert (derive_payment_state(rows).status == PaymentStatus.PAID) == accepted

@@ -25,6 +25,7 @@ from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
     PaymentIntent,
+    Refund,
     ReviewItem,
     Source,
     StripeAttempt,
@@ -66,6 +67,13 @@ def make_intent(payment: OrderPayment, **values: Any) -> PaymentIntent:
     }
     return PaymentIntent.objects.create(
         order_payment=payment, attempt=attempt, **{**defaults, **values}
+    )
+
+
+def make_refund(intent: PaymentIntent, **values: Any) -> Refund:
+    defaults = {"amount": 1000, "currency": "usd", "livemode": False}
+    return Refund.objects.create(
+        payment_intent=intent, order_payment=intent.order_payment, **{**defaults, **values}
     )
 
 
@@ -137,6 +145,18 @@ def two_reviews_for_one_reason(payment: OrderPayment) -> None:
     make_review(intent, reason="wrong_mode")
 
 
+def two_refunds_of_one_id(payment: OrderPayment) -> None:
+    intent = make_intent(payment)
+    make_refund(intent, stripe_id="re_1", status="pending")
+    make_refund(intent, stripe_id="re_1", status="pending")
+
+
+def two_refunds_for_one_request(payment: OrderPayment) -> None:
+    intent = make_intent(payment)
+    make_refund(intent, request_key="k")
+    make_refund(intent, request_key="k")
+
+
 VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
     "order_currency_lower": lambda payment: OrderFactory.create(currency="USD"),
     "order_status_known": lambda payment: OrderFactory.create(status="paid"),
@@ -151,6 +171,12 @@ VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
     "one_pending_intent_attempt": two_pending_attempts,
     "attempt_finished_has_time": lambda payment: make_attempt(payment, finished_at=None),
     "order_paid_once": paid_twice,
+    "refund_stripe_id_unique": two_refunds_of_one_id,
+    "refund_once_per_request_key": two_refunds_for_one_request,
+    "refund_amount_positive": lambda payment: make_refund(make_intent(payment), amount=0),
+    "refund_mirrored_has_stripe_id": lambda payment: make_refund(
+        make_intent(payment), status="succeeded"
+    ),
     "review_once_per_reason": two_reviews_for_one_reason,
     "review_resolution_has_time": lambda payment: make_review(
         make_intent(payment), reason="wrong_mode", resolution="refunded"
@@ -403,13 +429,13 @@ def test_a_form_refuses_what_is_no_currency(order, currency):
 
 def test_the_payment_status_follows_the_intents(payment):
     intent = make_intent(payment, status="processing")
-    assert payment.refresh_status([intent])
+    assert payment.refresh_state([intent])
     assert (payment.status, payment.is_paid) == ("pending", False)
 
     intent.status, intent.verdict = "succeeded", "accepted"
-    assert payment.refresh_status([intent])
+    assert payment.refresh_state([intent])
     assert (payment.status, payment.is_paid) == ("paid", True)
-    assert not payment.refresh_status([intent])
+    assert not payment.refresh_state([intent])
 
 
 def test_an_intent_shows_its_amount(payment):

@@ -120,6 +120,8 @@ def paid_order_answer(*, order_id: str, order_number: str, intent_id: str) -> Sh
             "currency": "usd",
             "payable": False,
             "payment_status": "paid",
+            "amount_refunded": "0.00",
+            "dispute": "",
             "needs_review": False,
             "paid_at": re.compile(r"\d{4}-\d\d-\d\dT\S+"),
             "line_items": [LINE_ITEM],
@@ -129,7 +131,7 @@ def paid_order_answer(*, order_id: str, order_number: str, intent_id: str) -> Sh
                 "amount": 11200,
                 "currency": "usd",
             },
-            "links": {"order": str, "payment_intent": str, "payment": str},
+            "links": {"order": str, "payment_intent": str, "payment": str, "refunds": str},
         },
     }
 

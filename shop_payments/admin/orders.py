@@ -31,7 +31,7 @@ from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.mirror import find_and_lock_payment
+from shop_payments.services.ledger import find_and_lock_payment
 
 
 def payment_of(order: Any) -> OrderPayment | None:

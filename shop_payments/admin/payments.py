@@ -27,7 +27,7 @@ from shop_payments.admin.review import ReviewItemInline
 from shop_payments.exceptions import MoneyError
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.mirror import leading_intent
+from shop_payments.services.ledger import leading_intent
 
 DASHBOARD = "https://dashboard.stripe.com"
 

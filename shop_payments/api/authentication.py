@@ -23,6 +23,7 @@ from shop_payments.secrecy import Secret
 API_KEY_HEADER = "X-API-Key"
 VIEW_PERMISSION = "shop_payments.view_orderpayment"
 PAY_PERMISSION = "shop_payments.change_orderpayment"
+REFUND_PERMISSION = "shop_payments.add_refund"
 
 
 class APIKeyMissing(exceptions.NotAuthenticated):
@@ -133,11 +134,23 @@ class StorefrontAuthentication(APIKeyAuthentication):
         return None
 
 
-class PaymentSystemAuthentication(APIKeyAuthentication):
-    """The payment system's key; there is no user."""
+class ProgramAuthentication(APIKeyAuthentication):
+    """A key of a program that acts for the shop; there is no user."""
 
-    scope = APIKeyScope.PAYMENTS
     challenge = f'ApiKey header="{API_KEY_HEADER}"'
 
     def authenticate_client(self, request: Request) -> tuple[Any, Any]:
         return AnonymousUser(), request.api_key  # type: ignore[attr-defined]
+
+
+class PaymentSystemAuthentication(ProgramAuthentication):
+    """The payment system's key."""
+
+    scope = APIKeyScope.PAYMENTS
+
+
+class RefundAuthentication(ProgramAuthentication):
+    """The key of a program that may give money back."""
+
+    scope = APIKeyScope.REFUNDS
+    permission = REFUND_PERMISSION

@@ -125,6 +125,33 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "paid, but not what is due; the order is in review",
     ),
     ErrorRow(
+        own.OrderNotRefundable, 409, "order_not_refundable", "nothing was paid that could go back"
+    ),
+    ErrorRow(
+        own.RefundExceedsBalance,
+        409,
+        "refund_exceeds_balance",
+        "more than is left of the payment; see `data`",
+    ),
+    ErrorRow(
+        own.PaymentDisputed,
+        409,
+        "payment_disputed",
+        "the customer's bank holds the money; a refund would pay twice",
+    ),
+    ErrorRow(
+        own.RefundInProgress,
+        409,
+        "refund_in_progress",
+        "another request is sending this refund; `Retry-After`",
+    ),
+    ErrorRow(
+        own.IdempotencyKeyReused,
+        409,
+        "idempotency_key_reused",
+        "the `Idempotency-Key` was used for another refund",
+    ),
+    ErrorRow(
         own.WebhookPayloadTooLarge, 413, "payload_too_large", "webhook: the body is too large"
     ),
     ErrorRow(
@@ -255,6 +282,8 @@ def _details(error: Exception) -> dict[str, Any]:
         return {"errors": _encodable(error.detail)}
     if isinstance(error, UnprovenPayment):
         return {"data": PaymentIntentStateSerializer(error.view).data}
+    if isinstance(error, own.RefundExceedsBalance):
+        return {"data": {"refundable": error.refundable, "currency": error.currency}}
     if isinstance(error, own.GatewayError) and error.request_id:
         return {"data": {"stripe_request_id": error.request_id}}
     return {}

@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 from shop_payments.models import APIKey
 
 
-class IsPaymentSystem(BasePermission):
+class IsProgramOrStaff(BasePermission):
     """A program with an API key, or staff in their session (see ``authentication``)."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:

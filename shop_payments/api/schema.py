@@ -21,6 +21,9 @@ from shop_payments.api.serializers import (
     PageQuerySerializer,
     PaymentIntentSerializer,
     PaymentIntentStateSerializer,
+    RefundListSerializer,
+    RefundRequestSerializer,
+    RefundSerializer,
 )
 
 try:
@@ -31,6 +34,8 @@ except ImportError:
     HAS_SPECTACULAR = False
 else:
     HAS_SPECTACULAR = True
+
+IDEMPOTENCY_KEY_HEADER = "Idempotency-Key"
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -130,6 +135,9 @@ class Operation:
     headers: Mapping[str, str] | None = None
     """Required request headers, with their meaning."""
 
+    optional_headers: Mapping[str, str] | None = None
+    """Further request headers; they come back in the answer."""
+
     details: str = ""
     """What there is to say beyond the method's docstring."""
 
@@ -179,6 +187,29 @@ SETTLE_PAYMENT = Operation(
     details="The payment intent is fetched from Stripe; the call itself proves nothing. Safe to "
     "repeat. The API key needs the scope `payments`.",
 )
+LIST_REFUNDS = Operation(
+    id="shop_refunds_list",
+    message="Refunds",
+    data=RefundListSerializer,
+    errors=f"{_ALWAYS} {_PROGRAMS} order_not_found not_configured",
+    security=_PAYMENT_SYSTEM,
+    details="The API key needs the scope `refunds`.",
+)
+CREATE_REFUND = Operation(
+    id="shop_refund_create",
+    message="Refund created successfully",
+    data=RefundSerializer,
+    errors=f"{_ALWAYS} {_PROGRAMS} {_BODIES} order_not_found order_not_refundable "
+    "refund_exceeds_balance payment_disputed refund_in_progress idempotency_key_reused "
+    "amount_not_representable gateway_error gateway_unavailable not_configured",
+    security=_PAYMENT_SYSTEM,
+    body=RefundRequestSerializer,
+    optional_headers={
+        IDEMPOTENCY_KEY_HEADER: "Names this refund: repeated with the same key, nothing more is "
+        "given back. Without it a key is made and returned."
+    },
+    details="The API key needs the scope `refunds`.",
+)
 RECEIVE_EVENT = Operation(
     id="shop_stripe_webhook",
     message="Event received",
@@ -210,7 +241,8 @@ _FROM_STRIPE = frozenset(
     "payment_intent_in_progress".split()
 )
 _RETRY_AFTER = frozenset(
-    "payment_intent_in_progress throttled gateway_unavailable not_configured event_failed".split()
+    "payment_intent_in_progress refund_in_progress throttled gateway_unavailable not_configured "
+    "event_failed".split()
 )
 
 
@@ -231,6 +263,7 @@ def _error_schema(codes: list[str], intent_state: Any) -> dict[str, Any]:
     extras: dict[str, tuple[str, Any]] = {
         "invalid_request": ("errors", _LISTS_OF_STRINGS),
         "payment_not_completed": ("data", intent_state),
+        "refund_exceeds_balance": ("data", _WHAT_IS_LEFT),
     }
     shapes = [_error_shape([code], required=extras[code]) for code in codes if code in extras]
     if from_stripe := [code for code in codes if code in _FROM_STRIPE]:
@@ -244,6 +277,15 @@ _LISTS_OF_STRINGS = {
     "type": "object",
     "description": "What is wrong, by field.",
     "additionalProperties": {"type": "array", "items": {"type": "string"}},
+}
+_WHAT_IS_LEFT = {
+    "type": "object",
+    "properties": {
+        "refundable": {"type": "string", "description": "Decimal string."},
+        "currency": {"type": "string"},
+    },
+    "required": ["refundable", "currency"],
+    "additionalProperties": False,
 }
 _STRIPE_REQUEST = {
     "type": "object",
@@ -325,6 +367,9 @@ if HAS_SPECTACULAR:
                 parameters.append(_parameter("order_id", "path", "The order's primary key."))
             for name, meaning in (self.operation.headers or {}).items():
                 parameters.append(_parameter(name, "header", meaning))
+            for name, meaning in (self.operation.optional_headers or {}).items():
+                parameters.append(_parameter(name, "header", meaning, required=False))
+                parameters.append(_parameter(name, "header", "The refund's.", response=[200]))
             return [*parameters, *self._response_headers()]
 
         def _response_headers(self) -> list[Any]:
@@ -358,13 +403,19 @@ if HAS_SPECTACULAR:
             return False  # lists stand inside of `data`
 
     def _parameter(
-        name: str, location: Any, meaning: str, *, response: Any = False, type: Any = str
+        name: str,
+        location: Any,
+        meaning: str,
+        *,
+        response: Any = False,
+        type: Any = str,
+        required: bool = True,
     ) -> OpenApiParameter:
         return OpenApiParameter(
             name,
             type,
             location,
-            required=not response,
+            required=required and not response,
             description=meaning,
             response=response,
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.urls import reverse
 from rest_framework import serializers
+
+from shop_payments.models import Refund
+from shop_payments.money import format_amount
 
 
 class EmptyBodySerializer(serializers.Serializer[Any]):
@@ -74,6 +78,7 @@ class OrderLinksSerializer(serializers.Serializer[Any]):
     order = serializers.SerializerMethodField()
     payment_intent = serializers.SerializerMethodField()
     payment = serializers.SerializerMethodField()
+    refunds = serializers.SerializerMethodField()
 
     def get_order(self, order: Any) -> str:
         return self._url("order", order)
@@ -83,6 +88,9 @@ class OrderLinksSerializer(serializers.Serializer[Any]):
 
     def get_payment(self, order: Any) -> str:
         return self._url("payment", order)
+
+    def get_refunds(self, order: Any) -> str:
+        return self._url("refunds", order)
 
     def _url(self, name: str, order: Any) -> str:
         url = reverse(f"shop_payments:{name}", args=[order.id])
@@ -103,11 +111,83 @@ class OrderSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField(allow_null=True)
     payable = serializers.BooleanField()
     payment_status = serializers.CharField()
+    amount_refunded = serializers.CharField(
+        source="amount_refunded_decimal", help_text="Decimal string."
+    )
+    dispute = serializers.CharField(
+        source="dispute_state",
+        allow_blank=True,
+        help_text="`inquiry`, `open`, `won`, `lost`, or empty.",
+    )
     needs_review = serializers.BooleanField()
     paid_at = serializers.DateTimeField(allow_null=True)
     line_items = LineItemSerializer(many=True)
     payment_intent = MirroredIntentSerializer(allow_null=True)
     links = OrderLinksSerializer(source="*")
+
+
+class RefundRequestSerializer(serializers.Serializer[Any]):
+    """How much to give back, and why. Nothing else is taken."""
+
+    amount = serializers.RegexField(
+        r"\A[0-9]{1,15}(\.[0-9]{1,6})?\Z",
+        required=False,
+        help_text='Decimal string in the payment\'s currency, e.g. "12.50"; all that is left if it '
+        "is missing.",
+        error_messages={"invalid": 'Write the amount as a decimal string, e.g. "12.50".'},
+    )
+    reason = serializers.ChoiceField(Refund.Reason.choices, required=False)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, dict) and (unknown := [key for key in data if key not in self.fields]):
+            raise serializers.ValidationError(
+                {str(key): ["This field is not known."] for key in unknown}
+            )
+        amount = data.get("amount", "") if isinstance(data, dict) else ""
+        if not isinstance(amount, str):  # a number would have been a float on its way
+            raise serializers.ValidationError(
+                {"amount": [self.fields["amount"].error_messages["invalid"]]}
+            )
+        values: dict[str, Any] = super().to_internal_value(data)
+        return values
+
+    def validate_amount(self, value: str) -> Decimal:
+        amount = Decimal(value)
+        if not amount:
+            raise serializers.ValidationError("The amount must be more than 0.")
+        return amount
+
+
+class RefundSerializer(serializers.Serializer[Any]):
+    """A refund of an order's payment."""
+
+    id = serializers.UUIDField()
+    stripe_id = serializers.CharField(
+        allow_null=True, help_text="`re_…`; null until Stripe has answered."
+    )
+    payment_intent = serializers.CharField(source="payment_intent.stripe_id")
+    amount = serializers.SerializerMethodField(
+        help_text="Decimal string in the currency's own digits."
+    )
+    currency = serializers.CharField()
+    status = serializers.CharField()
+    reason = serializers.CharField(allow_null=True)
+    failure_reason = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+
+    def get_amount(self, refund: Refund) -> str:
+        return format_amount(refund.amount, refund.currency)
+
+    def to_representation(self, instance: Any) -> Any:
+        values = super().to_representation(instance)
+        optional = ("stripe_id", "reason", "failure_reason")
+        return {**values, **{name: values[name] or None for name in optional}}
+
+
+class RefundListSerializer(serializers.Serializer[Any]):
+    """An order's refunds, oldest first."""
+
+    results = RefundSerializer(many=True)
 
 
 class PageQuerySerializer(serializers.Serializer[Any]):

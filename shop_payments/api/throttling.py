@@ -23,6 +23,9 @@ What is counted, for whom, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``
 ``payment_user``, ``payment_order``, ``payment_key``
     The payment system repeats its hint until it is believed, for many orders at a time. ``user``
     is staff in their session, who have no key.
+``refund_user``, ``refund_order``, ``refund_key``
+    Whoever holds a key that gives money back should not be able to empty the till in a minute. A
+    shop that refunds a season's orders in one night raises them.
 ``orders_user``
     A client polls every second or two while a payment is on its way.
 
@@ -209,6 +212,9 @@ SCOPES: Mapping[str, type[ScopeThrottle]] = {
     "payment_user": UserThrottle,
     "payment_order": OrderThrottle,
     "payment_key": KeyThrottle,
+    "refund_user": UserThrottle,
+    "refund_order": OrderThrottle,
+    "refund_key": KeyThrottle,
     "orders_user": UserThrottle,
 }
 """Whom each scope of ``conf.DEFAULT_THROTTLE_RATES`` counts."""

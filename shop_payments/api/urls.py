@@ -11,6 +11,7 @@ from shop_payments.api.views import (
     OrderPaymentViewSet,
     OrderViewSet,
     PaymentIntentViewSet,
+    RefundViewSet,
     RootViewSet,
     StripeWebhookViewSet,
 )
@@ -34,6 +35,11 @@ urlpatterns = [
         "orders/<str:order_id>/payment",
         OrderPaymentViewSet.as_view({"post": "create"}),
         name="payment",
+    ),
+    path(
+        "orders/<str:order_id>/refunds",
+        RefundViewSet.as_view({"get": "list", "post": "create"}),
+        name="refunds",
     ),
     path(
         "webhooks/stripe", StripeWebhookViewSet.as_view({"post": "create"}), name="stripe-webhook"

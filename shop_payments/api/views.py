@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
+from uuid import uuid4
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import connections, transaction
@@ -11,7 +13,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.http.request import UnreadablePostError
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
@@ -22,6 +24,7 @@ from rest_framework.viewsets import ViewSet
 
 from shop_payments.api.authentication import (
     PaymentSystemAuthentication,
+    RefundAuthentication,
     StaffSessionAuthentication,
     StorefrontAuthentication,
     actor_of,
@@ -29,10 +32,13 @@ from shop_payments.api.authentication import (
 )
 from shop_payments.api.errors import handle_exception
 from shop_payments.api.parsers import UTF8JSONParser
-from shop_payments.api.permissions import IsPaymentSystem
+from shop_payments.api.permissions import IsProgramOrStaff
 from shop_payments.api.schema import (
     CREATE_PAYMENT_INTENT,
+    CREATE_REFUND,
+    IDEMPOTENCY_KEY_HEADER,
     LIST_ORDERS,
+    LIST_REFUNDS,
     RECEIVE_EVENT,
     RETRIEVE_ORDER,
     ROOT,
@@ -45,6 +51,8 @@ from shop_payments.api.serializers import (
     OrderSerializer,
     PageQuerySerializer,
     PaymentIntentSerializer,
+    RefundRequestSerializer,
+    RefundSerializer,
 )
 from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling
 from shop_payments.conf import get_config
@@ -54,6 +62,7 @@ from shop_payments.models import Source
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
 from shop_payments.services.orders import get_order, list_orders
+from shop_payments.services.refunds import RefundRequest, list_refunds, refund_payment
 from shop_payments.services.settlement import settle_payment
 from shop_payments.services.webhooks import receive_event
 
@@ -184,7 +193,7 @@ class OrderPaymentViewSet(PaymentViewSet):
 
     own_authentication = PaymentSystemAuthentication
     host_authentication = False
-    permission_classes = (IsPaymentSystem,)
+    permission_classes = (IsProgramOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_user", "payment_order", "payment_key")
     serializer_class = EmptyBodySerializer
 
@@ -201,6 +210,64 @@ class OrderPaymentViewSet(PaymentViewSet):
                 "data": PaymentIntentSerializer(view).data,
             }
         )
+
+
+class RefundViewSet(PaymentViewSet):
+    """Money given back."""
+
+    own_authentication = RefundAuthentication
+    host_authentication = False
+    permission_classes = (IsProgramOrStaff,)
+    throttle_scopes = (FAILED_AUTHENTICATION, "refund_user", "refund_order", "refund_key")
+    serializer_class = RefundRequestSerializer
+    idempotency_key = ""
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        # Also on failure: whoever sent none needs it to ask again.
+        if self.idempotency_key:
+            response[IDEMPOTENCY_KEY_HEADER] = self.idempotency_key
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    @documented(LIST_REFUNDS)
+    def list(self, request: Request, order_id: str) -> Response:
+        """List the order's refunds, wherever they were made, oldest first."""
+        data = {"results": RefundSerializer(list_refunds(order_id=order_id), many=True).data}
+        return Response({"message": "Refunds", "data": data})
+
+    @documented(CREATE_REFUND)
+    def create(self, request: Request, order_id: str) -> Response:
+        """Give money of a paid order back, in full or in part."""
+        self.idempotency_key = _idempotency_key(request)
+        body = RefundRequestSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        refund = refund_payment(
+            order_id=order_id,
+            request=RefundRequest(
+                amount_decimal=body.validated_data.get("amount"),
+                reason=body.validated_data.get("reason", ""),
+                key=self.idempotency_key,
+            ),
+            origin=Origin(source=Source.API, actor=actor_of(request)),
+        )
+        return Response(
+            {"message": "Refund created successfully", "data": RefundSerializer(refund).data}
+        )
+
+
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+
+
+def _idempotency_key(request: Request) -> str:
+    """Return the caller's key, or a new one."""
+    key: str = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
+    if not key:
+        return str(uuid4())
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        words = "Send at most 255 visible ASCII characters."
+        raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
+    return key
 
 
 class _JSONAlways(BaseContentNegotiation):

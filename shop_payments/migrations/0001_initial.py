@@ -215,10 +215,55 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "dispute_state",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("inquiry", "inquiry"),
+                            ("open", "open"),
+                            ("won", "won"),
+                            ("lost", "lost"),
+                        ],
+                        db_index=True,
+                        default="",
+                        max_length=16,
+                        verbose_name="dispute",
+                    ),
+                ),
+                (
                     "needs_review",
                     models.BooleanField(db_index=True, default=False, verbose_name="needs review"),
                 ),
+                ("currency", models.CharField(blank=True, max_length=3, verbose_name="currency")),
+                (
+                    "amount_captured",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="In minor units, as all amounts.",
+                        verbose_name="amount captured",
+                    ),
+                ),
+                (
+                    "amount_refunded",
+                    models.PositiveBigIntegerField(default=0, verbose_name="amount refunded"),
+                ),
+                (
+                    "amount_lost",
+                    models.PositiveBigIntegerField(
+                        default=0, verbose_name="amount lost in disputes"
+                    ),
+                ),
+                ("has_refunds_or_disputes", models.BooleanField(default=False, editable=False)),
                 ("paid_at", models.DateTimeField(blank=True, null=True, verbose_name="paid at")),
+                (
+                    "cancel_requested_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Until the open payment intent is closed at Stripe.",
+                        null=True,
+                        verbose_name="cancellation requested at",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
                 (
@@ -374,6 +419,14 @@ class Migration(migrations.Migration):
                             ("payment_processing", "payment processing"),
                             ("payment_authorized", "payment authorized"),
                             ("order_paid", "order paid"),
+                            ("cancel_requested", "cancellation requested"),
+                            ("refund_requested", "refund requested"),
+                            ("refund_changed", "refund changed"),
+                            ("order_refunded", "order refunded"),
+                            ("refund_failed", "refund failed"),
+                            ("dispute_opened", "dispute opened"),
+                            ("dispute_changed", "dispute changed"),
+                            ("dispute_closed", "dispute closed"),
                             ("review_needed", "needs review"),
                         ],
                         max_length=32,
@@ -438,6 +491,120 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Dispute",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                ("status", models.CharField(max_length=64, verbose_name="status")),
+                (
+                    "amount",
+                    models.PositiveBigIntegerField(
+                        help_text="In minor units.", verbose_name="amount"
+                    ),
+                ),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                ("reason", models.CharField(blank=True, max_length=64, verbose_name="reason")),
+                (
+                    "evidence_due_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="evidence due at"),
+                ),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                ("stripe_created_at", models.DateTimeField(verbose_name="created at Stripe")),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="disputes",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="disputes",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "dispute",
+                "verbose_name_plural": "disputes",
+                "ordering": ["-created_at", "-pk"],
+            },
+        ),
+        migrations.CreateModel(
+            name="BalanceTransaction",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        help_text="The charge, refund or dispute.",
+                        max_length=255,
+                        verbose_name="source",
+                    ),
+                ),
+                ("reporting_category", models.CharField(max_length=64, verbose_name="category")),
+                ("amount", models.BigIntegerField(verbose_name="amount")),
+                ("fee", models.BigIntegerField(verbose_name="fee")),
+                ("net", models.BigIntegerField(verbose_name="net")),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="balance_transactions",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="balance_transactions",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "balance transaction",
+                "verbose_name_plural": "balance transactions",
+                "ordering": ["-stripe_created_at", "-pk"],
+            },
+        ),
+        migrations.CreateModel(
             name="ReviewItem",
             fields=[
                 (
@@ -456,9 +623,21 @@ class Migration(migrations.Migration):
                             ("paid_twice", "the order was paid twice"),
                             ("order_not_payable", "money came for an order that was not payable"),
                             ("intent_missing", "Stripe does not know the payment intent"),
+                            ("authorization_expires", "the authorization expires soon"),
+                            ("refund_failed", "a refund failed"),
+                            ("disputed", "the customer's bank asks the money back"),
                         ],
                         max_length=32,
                         verbose_name="reason",
+                    ),
+                ),
+                (
+                    "subject",
+                    models.CharField(
+                        blank=True,
+                        help_text="The refund or dispute; empty where it is the payment intent itself.",
+                        max_length=255,
+                        verbose_name="Stripe object",
                     ),
                 ),
                 ("detail", models.CharField(blank=True, max_length=500, verbose_name="detail")),
@@ -527,6 +706,9 @@ class Migration(migrations.Migration):
                         choices=[
                             ("create_intent", "create payment intent"),
                             ("update_intent", "update payment intent"),
+                            ("capture_intent", "capture payment intent"),
+                            ("cancel_intent", "cancel payment intent"),
+                            ("create_refund", "create refund"),
                         ],
                         max_length=32,
                         verbose_name="operation",
@@ -613,6 +795,92 @@ class Migration(migrations.Migration):
                 "ordering": ["-created_at"],
             },
         ),
+        migrations.CreateModel(
+            name="Refund",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                (
+                    "request_key",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        max_length=255,
+                        verbose_name="idempotency key of the request",
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(blank=True, max_length=255, verbose_name="Stripe id"),
+                ),
+                (
+                    "status",
+                    models.CharField(default="requested", max_length=64, verbose_name="status"),
+                ),
+                (
+                    "amount",
+                    models.PositiveBigIntegerField(
+                        help_text="In minor units.", verbose_name="amount"
+                    ),
+                ),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                ("reason", models.CharField(blank=True, max_length=64, verbose_name="reason")),
+                (
+                    "failure_reason",
+                    models.CharField(blank=True, max_length=255, verbose_name="failure reason"),
+                ),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refunds",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refunds",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+                (
+                    "attempt",
+                    models.OneToOneField(
+                        blank=True,
+                        help_text="Empty for a refund that was made at Stripe.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="refund",
+                        to="shop_payments.stripeattempt",
+                        verbose_name="created by attempt",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "refund",
+                "verbose_name_plural": "refunds",
+                "ordering": ["-created_at", "-pk"],
+            },
+        ),
         migrations.AddField(
             model_name="paymentintent",
             name="attempt",
@@ -646,6 +914,16 @@ class Migration(migrations.Migration):
                     "object_id",
                     models.CharField(
                         blank=True, db_index=True, max_length=255, verbose_name="object"
+                    ),
+                ),
+                (
+                    "intent_id",
+                    models.CharField(
+                        blank=True,
+                        db_index=True,
+                        help_text="The object itself, or the intent whose charge, refund or dispute it is.",
+                        max_length=255,
+                        verbose_name="payment intent",
                     ),
                 ),
                 ("stripe_created_at", models.DateTimeField(verbose_name="created at Stripe")),
@@ -687,6 +965,13 @@ class Migration(migrations.Migration):
                 "verbose_name": "webhook event",
                 "verbose_name_plural": "webhook events",
                 "ordering": ["-received_at", "-pk"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("purged_at", None)),
+                        fields=["received_at", "id"],
+                        name="shop_payments_event_unpurged",
+                    )
+                ],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("event_id", ""), _negated=True),
@@ -700,13 +985,6 @@ class Migration(migrations.Migration):
                         ),
                         name="shop_payments_event_purged_when_done",
                     ),
-                ],
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("purged_at", None)),
-                        fields=["received_at", "id"],
-                        name="shop_payments_event_unpurged",
-                    )
                 ],
             },
         ),
@@ -755,14 +1033,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("paid_at__isnull", False),
-                    (
-                        "status__in",
-                        [
-                            "unpaid",
-                            "pending",
-                            "authorized",
-                        ],
-                    ),
+                    ("status__in", ["unpaid", "pending", "authorized"]),
                     _connector="OR",
                 ),
                 name="shop_payments_orderpayment_paid_has_time",
@@ -787,7 +1058,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="reviewitem",
             constraint=models.UniqueConstraint(
-                fields=("payment_intent", "reason"), name="shop_payments_review_once_per_reason"
+                fields=("payment_intent", "reason", "subject"),
+                name="shop_payments_review_once_per_reason",
             ),
         ),
         migrations.AddConstraint(
@@ -799,11 +1071,19 @@ class Migration(migrations.Migration):
                 name="shop_payments_review_resolution_has_time",
             ),
         ),
+        migrations.AddIndex(
+            model_name="stripeattempt",
+            index=models.Index(
+                condition=models.Q(("purged_at", None)),
+                fields=["created_at", "id"],
+                name="shop_payments_attempt_unpurged",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="stripeattempt",
             constraint=models.UniqueConstraint(
                 condition=models.Q(
-                    ("operation__in", ["create_intent", "update_intent"]), ("outcome", "pending")
+                    ("outcome", "pending"), models.Q(("operation", "create_refund"), _negated=True)
                 ),
                 fields=("order_payment",),
                 name="shop_payments_one_pending_intent_attempt",
@@ -834,27 +1114,44 @@ class Migration(migrations.Migration):
                 name="shop_payments_attempt_purged_when_finished",
             ),
         ),
-        migrations.AddIndex(
-            model_name="stripeattempt",
-            index=models.Index(
-                condition=models.Q(("purged_at", None)),
-                fields=["created_at", "id"],
-                name="shop_payments_attempt_unpurged",
+        migrations.AddConstraint(
+            model_name="refund",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("stripe_id", ""), _negated=True),
+                fields=("stripe_id",),
+                name="shop_payments_refund_stripe_id_unique",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="refund",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("request_key", ""), _negated=True),
+                fields=("order_payment", "request_key"),
+                name="shop_payments_refund_once_per_request_key",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gt", 0)), name="shop_payments_refund_amount_positive"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="refund",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("stripe_id", ""), _negated=True),
+                    ("status__in", ["requested", "refused"]),
+                    _connector="OR",
+                ),
+                name="shop_payments_refund_mirrored_has_stripe_id",
             ),
         ),
         migrations.AddConstraint(
             model_name="paymentintent",
             constraint=models.UniqueConstraint(
                 condition=models.Q(
-                    (
-                        "status__in",
-                        [
-                            "canceled",
-                            "missing",
-                            "succeeded",
-                        ],
-                    ),
-                    _negated=True,
+                    ("status__in", ["canceled", "missing", "succeeded"]), _negated=True
                 ),
                 fields=("order_payment",),
                 name="shop_payments_one_open_intent_per_order",
@@ -871,11 +1168,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="paymentintent",
             constraint=models.CheckConstraint(
-                condition=models.Q(
-                    ("verdict", ""),
-                    ("status", "succeeded"),
-                    _connector="OR",
-                ),
+                condition=models.Q(("verdict", ""), ("status", "succeeded"), _connector="OR"),
                 name="shop_payments_intent_judged_only_when_succeeded",
             ),
         ),

@@ -1,21 +1,26 @@
 """The app's tables. See the modules for what each row means."""
 
 from shop_payments.models.api_keys import APIKey, APIKeyScope
+from shop_payments.models.balance import BalanceTransaction
 from shop_payments.models.events import WebhookEvent
 from shop_payments.models.history import FactKind, PaymentHistory, Source
 from shop_payments.models.orders import Order, OrderLine
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.models.refunds import Dispute, Refund
 from shop_payments.models.review import ReviewItem
 
 __all__ = [
     "APIKey",
     "APIKeyScope",
+    "BalanceTransaction",
+    "Dispute",
     "FactKind",
     "Order",
     "OrderLine",
     "OrderPayment",
     "PaymentHistory",
     "PaymentIntent",
+    "Refund",
     "ReviewItem",
     "Source",
     "StripeAttempt",

@@ -24,6 +24,7 @@ class APIKeyScope(models.TextChoices):
 
     STOREFRONT = "storefront", _("storefront: create payment intents for customers")
     PAYMENTS = "payments", _("payments: mark orders as paid")
+    REFUNDS = "refunds", _("refunds: give money back")
 
 
 @sealed

@@ -34,6 +34,13 @@ class WebhookEvent(models.Model):
     livemode = models.BooleanField(_("live mode"))
     api_version = models.CharField(_("API version"), max_length=64, blank=True)
     object_id = models.CharField(_("object"), max_length=255, blank=True, db_index=True)
+    intent_id = models.CharField(
+        _("payment intent"),
+        max_length=255,
+        blank=True,
+        db_index=True,
+        help_text=_("The object itself, or the intent whose charge, refund or dispute it is."),
+    )
     stripe_created_at = models.DateTimeField(_("created at Stripe"))
     payload = models.JSONField(_("payload"))
     status = models.CharField(

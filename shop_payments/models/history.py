@@ -25,6 +25,14 @@ class FactKind(models.TextChoices):
     PAYMENT_PROCESSING = "payment_processing", _("payment processing")
     PAYMENT_AUTHORIZED = "payment_authorized", _("payment authorized")
     ORDER_PAID = "order_paid", _("order paid")
+    CANCEL_REQUESTED = "cancel_requested", _("cancellation requested")
+    REFUND_REQUESTED = "refund_requested", _("refund requested")
+    REFUND_CHANGED = "refund_changed", _("refund changed")
+    ORDER_REFUNDED = "order_refunded", _("order refunded")
+    REFUND_FAILED = "refund_failed", _("refund failed")
+    DISPUTE_OPENED = "dispute_opened", _("dispute opened")
+    DISPUTE_CHANGED = "dispute_changed", _("dispute changed")
+    DISPUTE_CLOSED = "dispute_closed", _("dispute closed")
     REVIEW_NEEDED = "review_needed", _("needs review")
 
 

@@ -15,19 +15,22 @@ from shop_payments.conf import order_model_label
 from shop_payments.lifecycle import (
     CLOSED_STATUSES,
     FINAL_STATUSES,
+    DisputeState,
     IntentFacts,
     IntentStatus,
     PaymentStatus,
     Verdict,
-    derive_payment_status,
+    derive_payment_state,
     is_open,
 )
 from shop_payments.money import format_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-_STATUS_LENGTH = 64
+    from shop_payments.models.refunds import Dispute, Refund
+
+STATUS_LENGTH = 64
 """Room for statuses that Stripe has not invented yet."""
 
 
@@ -50,8 +53,10 @@ class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
 class OrderPayment(models.Model):
     """What became of an order's money: one row an order, beside it and not in it.
 
-    ``status`` is derived from the mirrored intents and stored for lists and filters; it is
-    never set from anything else.
+    ``status``, ``dispute_state`` and the amounts are derived from the mirrored rows and stored for
+    lists, filters and reports; they are never set from anything else. The amounts are those of the
+    intent that paid. ``has_refunds_or_disputes`` tells whether there are such rows to read: most
+    orders have none, and are spared two queries under the lock.
     """
 
     order = models.OneToOneField(
@@ -67,8 +72,29 @@ class OrderPayment(models.Model):
         default=PaymentStatus.UNPAID,
         db_index=True,
     )
+    dispute_state = models.CharField(
+        _("dispute"),
+        max_length=16,
+        blank=True,
+        default=DisputeState.NONE,
+        choices=[(state.value, state.value) for state in DisputeState if state],
+        db_index=True,
+    )
     needs_review = models.BooleanField(_("needs review"), default=False, db_index=True)
+    currency = models.CharField(_("currency"), max_length=3, blank=True)
+    amount_captured = models.PositiveBigIntegerField(
+        _("amount captured"), default=0, help_text=_("In minor units, as all amounts.")
+    )
+    amount_refunded = models.PositiveBigIntegerField(_("amount refunded"), default=0)
+    amount_lost = models.PositiveBigIntegerField(_("amount lost in disputes"), default=0)
+    has_refunds_or_disputes = models.BooleanField(default=False, editable=False)
     paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(
+        _("cancellation requested at"),
+        null=True,
+        blank=True,
+        help_text=_("Until the open payment intent is closed at Stripe."),
+    )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
@@ -104,11 +130,34 @@ class OrderPayment(models.Model):
         """Whether goods may be released."""
         return self.status == PaymentStatus.PAID
 
-    def refresh_status(self, intents: Iterable[PaymentIntent]) -> bool:
-        """Derive :attr:`status` from all of this payment's intents; tell whether it changed."""
-        before = self.status
-        self.status = derive_payment_status(intent.facts for intent in intents)
-        return self.status != before
+    def refresh_state(
+        self,
+        intents: Sequence[PaymentIntent],
+        refunds: Sequence[Refund] = (),
+        disputes: Sequence[Dispute] = (),
+    ) -> bool:
+        """Derive status, dispute and amounts from all rows of this payment; tell of a change."""
+        before = self._derived
+        state = derive_payment_state(intent.facts(refunds, disputes) for intent in intents)
+        self.status, self.dispute_state = state.status, state.dispute
+        self.amount_captured = state.balance.captured
+        self.amount_refunded = state.balance.refunded
+        self.amount_lost = state.balance.lost
+        self.currency = next((row.currency for row in intents if row.has_paid), "")
+        self.has_refunds_or_disputes = bool(refunds or disputes)
+        return self._derived != before
+
+    @property
+    def _derived(self) -> tuple[Any, ...]:
+        return (
+            self.status,
+            self.dispute_state,
+            self.amount_captured,
+            self.amount_refunded,
+            self.amount_lost,
+            self.currency,
+            self.has_refunds_or_disputes,
+        )
 
 
 class PaymentIntentQuerySet(models.QuerySet["PaymentIntent"]):
@@ -139,7 +188,7 @@ class PaymentIntent(models.Model):
         related_name="created_intent",
         verbose_name=_("created by attempt"),
     )
-    status = models.CharField(_("status"), max_length=_STATUS_LENGTH)
+    status = models.CharField(_("status"), max_length=STATUS_LENGTH)
     verdict = models.CharField(
         _("verdict"),
         max_length=32,
@@ -213,9 +262,24 @@ class PaymentIntent(models.Model):
         return self.status in FINAL_STATUSES
 
     @property
-    def facts(self) -> IntentFacts:
-        """What the payment status is derived from."""
-        return IntentFacts(status=self.status, verdict=self.verdict)
+    def has_paid(self) -> bool:
+        """Whether this is what the order was paid with."""
+        return self.verdict == Verdict.ACCEPTED
+
+    def facts(
+        self, refunds: Iterable[Refund] = (), disputes: Iterable[Dispute] = ()
+    ) -> IntentFacts:
+        """Return what the payment status is derived from.
+
+        ``refunds`` and ``disputes`` may be those of all of the payment's intents.
+        """
+        return IntentFacts(
+            status=self.status,
+            verdict=self.verdict,
+            amount_received=self.amount_received,
+            refunds=tuple(row.facts for row in refunds if row.payment_intent_id == self.pk),
+            disputes=tuple(row.facts for row in disputes if row.payment_intent_id == self.pk),
+        )
 
     @property
     def amount_display(self) -> str:
@@ -229,6 +293,10 @@ class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):
     def pending(self) -> StripeAttemptQuerySet:
         """Keep the attempts whose outcome is not known."""
         return self.filter(outcome=StripeAttempt.Outcome.PENDING)
+
+    def intent_writes(self) -> StripeAttemptQuerySet:
+        """Keep what writes the order's intent: one at a time."""
+        return self.exclude(operation=StripeAttempt.Operation.CREATE_REFUND)
 
     def claim(self, attempt: StripeAttempt, *, now: datetime) -> bool:
         """Take over ``attempt`` for this process; false where another was quicker."""
@@ -269,6 +337,9 @@ class StripeAttempt(models.Model):
 
         CREATE_INTENT = "create_intent", _("create payment intent")
         UPDATE_INTENT = "update_intent", _("update payment intent")
+        CAPTURE_INTENT = "capture_intent", _("capture payment intent")
+        CANCEL_INTENT = "cancel_intent", _("cancel payment intent")
+        CREATE_REFUND = "create_refund", _("create refund")
 
     class Outcome(models.TextChoices):
         """What came of it."""
@@ -319,7 +390,7 @@ class StripeAttempt(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["order_payment"],
-                condition=Q(outcome="pending", operation__in=["create_intent", "update_intent"]),
+                condition=Q(outcome="pending") & ~Q(operation="create_refund"),
                 name="shop_payments_one_pending_intent_attempt",
             ),
             models.CheckConstraint(

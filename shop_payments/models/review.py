@@ -32,6 +32,9 @@ class ReviewItem(models.Model):
         PAID_TWICE = "paid_twice", _("the order was paid twice")
         ORDER_NOT_PAYABLE = "order_not_payable", _("money came for an order that was not payable")
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
+        AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
+        REFUND_FAILED = "refund_failed", _("a refund failed")
+        DISPUTED = "disputed", _("the customer's bank asks the money back")
 
     order_payment = models.ForeignKey(
         OrderPayment,
@@ -46,6 +49,12 @@ class ReviewItem(models.Model):
         verbose_name=_("payment intent"),
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices)
+    subject = models.CharField(
+        _("Stripe object"),
+        max_length=255,
+        blank=True,
+        help_text=_("The refund or dispute; empty where it is the payment intent itself."),
+    )
     detail = models.CharField(_("detail"), max_length=500, blank=True)
     suggested_action = models.CharField(_("suggested action"), max_length=500, blank=True)
     data = models.JSONField(_("figures"), default=dict)
@@ -69,7 +78,8 @@ class ReviewItem(models.Model):
         ordering: ClassVar[list[str]] = ["-opened_at", "-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
-                fields=["payment_intent", "reason"], name="shop_payments_review_once_per_reason"
+                fields=["payment_intent", "reason", "subject"],
+                name="shop_payments_review_once_per_reason",
             ),
             models.CheckConstraint(
                 condition=Q(resolved_at__isnull=False) | Q(resolution=""),

@@ -18,26 +18,28 @@ from shop_payments.exceptions import (
     GatewayAuthenticationError,
     GatewayError,
     IdempotencyKeyInUse,
-    IdempotencyMismatch,
     ObjectMissing,
     UnexpectedState,
 )
 from shop_payments.gateway import get_gateway
-from shop_payments.lifecycle import UPDATABLE_STATUSES
+from shop_payments.lifecycle import (
+    CANCELABLE_STATUSES,
+    CAPTURABLE_STATUSES,
+    FINAL_STATUSES,
+    UPDATABLE_STATUSES,
+)
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.mirror import (
-    adopt_intent,
-    lock_payment,
-    mark_missing,
-    refresh_intent,
-    write_intent,
-)
+from shop_payments.services.ledger import lock_payment
+from shop_payments.services.mirror import adopt_intent, mark_missing, refresh_intent, write_intent
+from shop_payments.services.sending import must_look_up
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 logger = logging.getLogger("shop_payments")
+
+_Operation = StripeAttempt.Operation
 
 _CLOCK_SKEW = timedelta(minutes=10)
 """How far Stripe's clock and ours may be apart when an object is looked for by its creation."""
@@ -90,7 +92,7 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResu
     try:
         intent = _call_stripe(attempt)
     except GatewayError as error:
-        if _must_look_up(error):
+        if must_look_up(error):
             _resolve_by_lookup(attempt, origin=origin)
             return None
         _record_error(attempt, error, origin=origin)
@@ -107,39 +109,43 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResu
 def _call_stripe(attempt: StripeAttempt) -> PaymentIntentResult:
     gateway = get_gateway()
     key = str(attempt.pk)
-    if attempt.operation == StripeAttempt.Operation.CREATE_INTENT:
+    if attempt.operation == _Operation.CREATE_INTENT:
         return gateway.create_payment_intent(attempt.params, idempotency_key=key)
-    return gateway.update_payment_intent(attempt.target, attempt.params, idempotency_key=key)
+    write = {
+        _Operation.UPDATE_INTENT: gateway.update_payment_intent,
+        _Operation.CAPTURE_INTENT: gateway.capture_payment_intent,
+        _Operation.CANCEL_INTENT: gateway.cancel_payment_intent,
+    }[_Operation(attempt.operation)]
+    return write(attempt.target, attempt.params, idempotency_key=key)
+
+
+_ALLOWED_IN: dict[str, frozenset[str]] = {
+    _Operation.UPDATE_INTENT: UPDATABLE_STATUSES,
+    _Operation.CAPTURE_INTENT: CAPTURABLE_STATUSES,
+    _Operation.CANCEL_INTENT: CANCELABLE_STATUSES,
+}
 
 
 def _has_moved(attempt: StripeAttempt, *, origin: Origin) -> bool:
-    """Fetch an intent that Stripe would not change; tell whether it has left the open statuses.
+    """Fetch an intent that Stripe would not change; tell whether its status explains that.
 
     Raises:
         PaymentIntentMissing, GatewayError: see :func:`refresh_intent`.
     """
     row = PaymentIntent.objects.get(stripe_id=attempt.target)
     refreshed = refresh_intent(row, origin=origin)
-    return refreshed is None or refreshed.row.status not in UPDATABLE_STATUSES
-
-
-def _must_look_up(error: GatewayError) -> bool:
-    """Whether sending the same key again can never tell what happened.
-
-    Stripe repeats a saved 5xx for as long as it keeps the key, and an idempotency error says only
-    that the key has been used.
-    """
-    return isinstance(error, IdempotencyMismatch) or (error.effect_unknown and error.replayed)
+    return refreshed is None or refreshed.row.status not in _ALLOWED_IN[attempt.operation]
 
 
 def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Write the answer onto the mirror; false where the row already knew something newer."""
-    sent = sent_fingerprint(attempt)
+    describes = attempt.operation in {_Operation.CREATE_INTENT, _Operation.UPDATE_INTENT}
+    sent = sent_fingerprint(attempt) if describes else None
     with transaction.atomic(durable=True):
         locked = lock_payment(attempt.order_payment_id)
         row = locked.intent(intent.id)
         if row is None:
-            adopted = adopt_intent(locked, attempt, intent, fingerprint=sent, origin=origin)
+            adopted = adopt_intent(locked, attempt, intent, fingerprint=sent or "", origin=origin)
             is_news = adopted is not None
         else:
             first = attempt.finish(
@@ -151,7 +157,7 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
             is_news = first and _is_newer(attempt, row, intent)
             if is_news:
                 write_intent(locked, row, intent, origin=origin, updated_to=sent)
-            elif first and attempt.operation == StripeAttempt.Operation.UPDATE_INTENT:
+            elif first and sent is not None and attempt.target:
                 # What was sent is known although the state is not: the next look fetches it.
                 row.fingerprint = sent
                 row.save(update_fields=["fingerprint"])
@@ -160,12 +166,11 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
 
 
 def _is_newer(attempt: StripeAttempt, row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Whether an answer to an update describes a later state than the row does."""
-    return (
-        attempt.operation == StripeAttempt.Operation.UPDATE_INTENT
-        and not intent.replayed
-        and row.version == attempt.target_version
-    )
+    """Whether the answer to a change describes a later state than the row does."""
+    if intent.status in FINAL_STATUSES:
+        return True
+    is_fresh = not intent.replayed and row.version == attempt.target_version
+    return attempt.operation != _Operation.CREATE_INTENT and is_fresh
 
 
 def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> None:
@@ -201,14 +206,14 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
     """Find out from Stripe's objects what became of an attempt, and finish it.
 
     For a create: the intent that carries the attempt's id, created between the commit of the
-    attempt and its last sending. For an update: nothing to look for. Whether it had an effect does
-    not matter, for the row forgets what it knew of the intent, and is updated anew.
+    attempt and its last sending. For a change: nothing to look for. Whether it had an effect does
+    not matter, for the row forgets what was last sent, and whoever wants the change decides anew.
 
     Raises:
         GatewayError: Stripe could not be asked; the attempt stays pending.
     """
     found = None
-    if attempt.operation == StripeAttempt.Operation.CREATE_INTENT:
+    if attempt.operation == _Operation.CREATE_INTENT:
         last_sent = attempt.last_sent_at or attempt.created_at
         found = get_gateway().find_created_intent(
             str(attempt.pk), since=attempt.created_at - _CLOCK_SKEW, until=last_sent + _CLOCK_SKEW

@@ -35,6 +35,10 @@ SIGNALS: dict[str, Signal] = {
     FactKind.PAYMENT_FAILED: signals.payment_failed,
     FactKind.PAYMENT_PROCESSING: signals.payment_processing,
     FactKind.PAYMENT_AUTHORIZED: signals.payment_authorized,
+    FactKind.ORDER_REFUNDED: signals.order_refunded,
+    FactKind.REFUND_FAILED: signals.refund_failed,
+    FactKind.DISPUTE_OPENED: signals.dispute_opened,
+    FactKind.DISPUTE_CLOSED: signals.dispute_closed,
     FactKind.REVIEW_NEEDED: signals.review_needed,
 }
 """The facts that the host is told of."""
@@ -97,12 +101,14 @@ def _dispatch_one(fact: PaymentHistory) -> None:
 
 
 def _tell_adapter(fact: PaymentHistory, order: Any) -> bool:
-    if fact.kind != FactKind.ORDER_PAID:
-        return True
+    about: dict[str, Any] = {"order_payment": fact.order_payment, "fact_id": fact.fact_id}
     try:
-        get_order_adapter().on_paid(order, order_payment=fact.order_payment, fact_id=fact.fact_id)
+        if fact.kind == FactKind.ORDER_PAID:
+            get_order_adapter().on_paid(order, **about)
+        elif fact.kind == FactKind.ORDER_REFUNDED:
+            get_order_adapter().on_refunded(order, amount=fact.data["amount"], **about)
     except Exception:
-        logger.exception("OrderAdapter.on_paid raised for fact %s", fact.fact_id)
+        logger.exception("OrderAdapter raised for %s, fact %s", fact.kind, fact.fact_id)
         return False
     return True
 

@@ -13,9 +13,7 @@ request does not patch up what it knows but starts over and decides again.
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -52,14 +50,9 @@ from shop_payments.orders import (
 )
 from shop_payments.services.attempts import fingerprint_of, send_attempt
 from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.mirror import (
-    LockedPayment,
-    Refreshed,
-    belongs_to_other_mode,
-    find_and_lock_payment,
-    mark_missing,
-    refresh_intent,
-)
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
+from shop_payments.services.mirror import Refreshed, mark_missing, refresh_intent
+from shop_payments.services.sending import Patience, belongs_to_other_mode, claim
 
 METADATA_VALUE_LIMIT = 500
 """Characters in one of Stripe's metadata values."""
@@ -103,7 +96,12 @@ def create_payment_intent(
     assert_no_transaction()
     get_gateway()  # a missing key is found before anything is written
     request = _Request(order_id, user, any_order, origin)
-    patience = _Patience(get_config().INTENT_WAIT_SECONDS)
+    patience = Patience(
+        get_config().INTENT_WAIT_SECONDS,
+        PaymentIntentInProgress(
+            "Another request is creating this payment intent. Try again in a moment."
+        ),
+    )
     for _round in range(_MAX_ROUNDS):
         plan = _make_plan(request, patience)
         try:
@@ -154,32 +152,7 @@ class _Wait:
     attempt: StripeAttempt
 
 
-class _Patience:
-    """How long one request waits for another, in all."""
-
-    def __init__(self, seconds: float) -> None:
-        self.claim_time = timedelta(seconds=seconds)
-        self._deadline = time.monotonic() + seconds
-        self._pause = 0.02
-
-    def wait_for(self, attempt: StripeAttempt) -> None:
-        """Return when ``attempt`` is finished or free, without holding anything meanwhile."""
-        waiting = StripeAttempt.objects.pending().filter(
-            pk=attempt.pk, claimed_at=attempt.claimed_at
-        )
-        while True:
-            if time.monotonic() > self._deadline:
-                raise PaymentIntentInProgress(
-                    "Another request is creating this payment intent. Try again in a moment."
-                )
-            time.sleep(self._pause)
-            self._pause = min(self._pause * 1.5, 0.25)
-            claim_is_old = not attempt.is_claimed(within=self.claim_time, now=timezone.now())
-            if claim_is_old or not waiting.exists():
-                return
-
-
-def _make_plan(request: _Request, patience: _Patience) -> _Plan:
+def _make_plan(request: _Request, patience: Patience) -> _Plan:
     collisions = 0
     while True:
         try:
@@ -197,7 +170,7 @@ def _make_plan(request: _Request, patience: _Patience) -> _Plan:
         patience.wait_for(decision.attempt)
 
 
-def _decide(request: _Request, patience: _Patience) -> _Plan | _Wait:
+def _decide(request: _Request, patience: Patience) -> _Plan | _Wait:
     """Decide under the payment's lock what to do, and save the attempt if there is one."""
     adapter = get_order_adapter()
     pk = adapter.parse_id(request.order_id)
@@ -216,7 +189,11 @@ def _decide(request: _Request, patience: _Patience) -> _Plan | _Wait:
     if locked is None:
         locked = LockedPayment(OrderPayment.objects.create(order_id=order.pk), [])
         return _Plan(snapshot=snapshot, step=_plan_create(locked, snapshot))
-    pending = locked.payment.attempts.pending().first()
+    if locked.payment.cancel_requested_at is not None:
+        # The shop has taken the order up again. See Note [Cancelling with the order].
+        locked.payment.cancel_requested_at = None
+        locked.payment.save(update_fields=["cancel_requested_at", "updated_at"])
+    pending = locked.payment.attempts.intent_writes().pending().first()
     if pending is not None and not belongs_to_other_mode(pending.livemode):
         return _take_over(pending, snapshot, patience)
     if pending is not None:
@@ -235,13 +212,10 @@ def _refuse_by_status(locked: LockedPayment) -> None:
 
 
 def _take_over(
-    attempt: StripeAttempt, snapshot: OrderSnapshot, patience: _Patience
+    attempt: StripeAttempt, snapshot: OrderSnapshot, patience: Patience
 ) -> _Plan | _Wait:
     """Finish what another request began, unless that one may still be at it."""
-    now = timezone.now()
-    if attempt.is_claimed(within=patience.claim_time, now=now):
-        return _Wait(attempt)
-    if not StripeAttempt.objects.all().claim(attempt, now=now):
+    if not claim(attempt, within=patience.claim_time):
         return _Wait(attempt)
     return _Plan(snapshot=snapshot, step=attempt, taken_over=True)
 
@@ -276,6 +250,8 @@ def _plan_create(locked: LockedPayment, snapshot: OrderSnapshot) -> StripeAttemp
         params["automatic_payment_methods"] = {"enabled": True}
     else:
         params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
+    if snapshot.capture_method == "manual":
+        params["capture_method"] = "manual"
     return _save_attempt(
         id=attempt_id,
         order_payment=locked.payment,

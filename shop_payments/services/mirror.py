@@ -15,18 +15,15 @@ same state:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import DatabaseError, transaction
-from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
-    ConfigurationError,
     MoneyError,
     ObjectMissing,
     PaymentIntentMissing,
@@ -35,7 +32,6 @@ from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import (
     Claim,
     IntentStatus,
-    PaymentStatus,
     Proof,
     Verdict,
     can_observe,
@@ -45,16 +41,17 @@ from shop_payments.lifecycle import (
 from shop_payments.models import (
     FactKind,
     OrderPayment,
-    PaymentHistory,
     PaymentIntent,
     ReviewItem,
     StripeAttempt,
 )
 from shop_payments.money import Money
 from shop_payments.orders import get_order_adapter, take_snapshot
-from shop_payments.services.history import Origin, add_fact, dispatch
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import Fact, LockedPayment, lock_payment, record
+from shop_payments.services.refunds import refund_late_money
+from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.words import (
-    SUGGESTIONS,
     describe_failure,
     describe_misfit,
     describe_received,
@@ -65,69 +62,6 @@ if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 logger = logging.getLogger("shop_payments")
-
-
-@dataclass
-class LockedPayment:
-    """An order's payment under its lock, with all of its intents and the facts to be told."""
-
-    payment: OrderPayment
-    intents: list[PaymentIntent]
-    facts: list[PaymentHistory] = field(default_factory=list)
-
-    def intent(self, stripe_id: str) -> PaymentIntent | None:
-        """Return the row of this intent."""
-        return next((row for row in self.intents if row.stripe_id == stripe_id), None)
-
-    @property
-    def open_intent(self) -> PaymentIntent | None:
-        """The one intent that may still take money."""
-        return next((row for row in self.intents if row.is_open), None)
-
-    @property
-    def accepted_intent(self) -> PaymentIntent | None:
-        """The intent that paid the order."""
-        return next((row for row in self.intents if row.verdict == Verdict.ACCEPTED), None)
-
-
-def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
-    """Return the intent to speak of: the one that paid, else the open one, else the newest.
-
-    ``intents`` are one payment's, oldest first.
-    """
-    return max(
-        intents,
-        key=lambda row: (row.verdict == Verdict.ACCEPTED, row.is_open, row.pk),
-        default=None,
-    )
-
-
-def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
-    """Lock the payment that ``lookup`` finds and read its intents; None where there is none.
-
-    To be called first in a transaction: the payment's row is the lock before all others. The
-    intents are read in a query of their own, after the lock has been granted, and so are as new
-    as the lock.
-    """
-    payment = OrderPayment.objects.locked().filter(**lookup).first()
-    if payment is None:
-        return None
-    intents = list(payment.payment_intents.order_by("pk"))
-    for intent in intents:
-        intent.order_payment = payment
-    return LockedPayment(payment, intents)
-
-
-def lock_payment(pk: int) -> LockedPayment:
-    """Lock a payment that exists: attempts and intents PROTECT theirs.
-
-    Raises:
-        OrderPayment.DoesNotExist: somebody deleted it by hand.
-    """
-    locked = find_and_lock_payment(pk=pk)
-    if locked is None:
-        raise OrderPayment.DoesNotExist(f"order payment {pk}")
-    return locked
 
 
 def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
@@ -191,7 +125,8 @@ def adopt_intent(
         "status": row.status,
     }
     facts = [(FactKind.INTENT_CREATED, created), *conclusions]
-    _record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    refund_late_money(locked, row, origin=origin)
     return row
 
 
@@ -222,7 +157,8 @@ def write_intent(
         return
     row.version += 1
     row.save()
-    _record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    refund_late_money(locked, row, origin=origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,24 +201,6 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
     return Refreshed(intent=intent, row=current)
 
 
-def belongs_to_other_mode(livemode: bool) -> bool:
-    """Tell whether something was begun with a test key and the key in use is live.
-
-    There is no money in test mode, so it may be left behind. The reverse may not.
-
-    Raises:
-        ConfigurationError: begun in live mode, and the key in use is a test key.
-    """
-    if livemode == get_config().livemode:
-        return False
-    if livemode:
-        raise ConfigurationError(
-            "This order has a payment in live mode, "
-            "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"
-        )
-    return True
-
-
 def _agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     """Whether there is nothing to write down."""
     before = _visible_state(row)
@@ -305,21 +223,18 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
     detail = f"Stripe does not know {row.stripe_id} under the key in use"
     if row.livemode:
         reason = str(ReviewItem.Reason.INTENT_MISSING)
-        facts: list[_Fact] = [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": reason})]
+        facts: list[Fact] = [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": reason})]
     else:
         row.status = IntentStatus.MISSING
         row.version += 1
         row.save()
         facts = [(FactKind.INTENT_MISSING, {"detail": detail})]
-    _record(locked, row, facts, origin=origin)
-
-
-_Fact = tuple[FactKind, dict[str, Any]]
+    record(locked, row, facts, origin=origin)
 
 
 def _take_over(
     locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult
-) -> list[_Fact]:
+) -> list[Fact]:
     """Copy what Stripe says onto an unsaved or open row; return what follows from it."""
     old_status = row.status
     _copy_fields(row, intent)
@@ -355,7 +270,7 @@ def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
     )
 
 
-def _note_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[_Fact]:
+def _note_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[Fact]:
     """Copy the last payment error; return the fact if it is a new one."""
     error = intent.last_payment_error
     if error is None or error.key[:255] == row.last_error_key:
@@ -379,14 +294,14 @@ _STATUS_FACTS: dict[str, FactKind] = {
 
 def _conclude(
     locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult, *, is_new: bool
-) -> list[_Fact]:
+) -> list[Fact]:
     """Judge a row whose status has just moved; return what there is to tell."""
     if row.status != IntentStatus.SUCCEEDED:
         kind = _STATUS_FACTS.get(row.status)
         if kind is None and is_new:
             return []
         return [(kind or FactKind.STATUS_CHANGED, {"detail": describe_status(row.status)})]
-    claim = _claim(locked)
+    claim = _claim(locked, row)
     proof = Proof(
         amount_received=intent.amount_received, currency=intent.currency, livemode=intent.livemode
     )
@@ -398,14 +313,27 @@ def _conclude(
     return [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": str(row.verdict), **figures})]
 
 
-def _claim(locked: LockedPayment) -> Claim:
+def _claim(locked: LockedPayment, row: PaymentIntent) -> Claim:
     """Ask the shop what the order is worth at this moment."""
     amount_due, payable = _amount_due(locked.payment)
+    if amount_due is not None and _is_captured_in_part_by_us(row, amount_due):
+        amount_due = Money(row.amount_received, row.currency)
     return Claim(
         amount_due=amount_due,
         livemode=get_config().livemode,
         payable=payable,
         already_paid=locked.accepted_intent is not None,
+    )
+
+
+def _is_captured_in_part_by_us(row: PaymentIntent, due: Money) -> bool:
+    """Whether what is due was authorized, and the shop itself chose to take this part of it."""
+    due_was_authorized = (row.amount, row.currency) == (due.amount, due.currency)
+    return (due_was_authorized and row.amount_received < row.amount) and any(
+        attempt.params.get("amount_to_capture") == row.amount_received
+        for attempt in StripeAttempt.objects.filter(
+            operation=StripeAttempt.Operation.CAPTURE_INTENT, target=row.stripe_id
+        ).exclude(outcome=StripeAttempt.Outcome.FAILED)
     )
 
 
@@ -430,50 +358,3 @@ def _amount_due(payment: OrderPayment) -> tuple[Money | None, bool]:
         logger.exception("The order of payment %s cannot be read", payment.pk)
         return None, False
     return snapshot.amount_due, snapshot.payable
-
-
-def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]) -> bool:
-    """Ask a person, once for each intent and reason; tell whether this is the first time."""
-    reason = ReviewItem.Reason(data["reason"])
-    _item, created = ReviewItem.objects.get_or_create(
-        payment_intent=row,
-        reason=reason,
-        defaults={
-            "order_payment": locked.payment,
-            "detail": data["detail"][:500],
-            "suggested_action": SUGGESTIONS[reason],
-            "data": data,
-        },
-    )
-    locked.payment.needs_review = locked.payment.needs_review or created
-    return created
-
-
-def _record(
-    locked: LockedPayment,
-    row: PaymentIntent,
-    facts: list[_Fact],
-    *,
-    origin: Origin,
-    request_id: str = "",
-) -> None:
-    """Write the facts, the review items behind them, and the payment's derived status."""
-    payment = locked.payment
-    before = (payment.status, payment.needs_review, payment.paid_at)
-    for kind, data in facts:
-        if kind == FactKind.REVIEW_NEEDED and not _open_review(locked, row, data):
-            continue
-        fact = add_fact(
-            kind,
-            order_payment=payment,
-            payment_intent=row,
-            origin=origin,
-            request_id=request_id,
-            **data,
-        )
-        locked.facts.append(fact)
-    payment.refresh_status(locked.intents)
-    if payment.status == PaymentStatus.PAID and payment.paid_at is None:
-        payment.paid_at = timezone.now()
-    if (payment.status, payment.needs_review, payment.paid_at) != before:
-        payment.save()

@@ -11,9 +11,9 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import MoneyError, OrderNotFound
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.money import format_amount
+from shop_payments.money import Money, format_amount
 from shop_payments.orders import LineItem, OrderAdapter, get_order_adapter, take_snapshot
-from shop_payments.services.mirror import leading_intent
+from shop_payments.services.ledger import leading_intent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class OrderView:
     """Whether the shop wants money for it and none has come or is on its way."""
 
     payment_status: str
+    amount_refunded_decimal: str
+    dispute_state: str
     needs_review: bool
     paid_at: datetime | None
     payment_intent: PaymentIntent | None
@@ -108,7 +110,15 @@ def _view(
         and status == PaymentStatus.UNPAID
         and not needs_review,
         payment_status=str(status),
+        amount_refunded_decimal=_amount_refunded(payment, due),
+        dispute_state=payment.dispute_state if payment else "",
         needs_review=needs_review,
         paid_at=payment.paid_at if payment else None,
         payment_intent=leading_intent(list(intents)),
     )
+
+
+def _amount_refunded(payment: OrderPayment | None, due: Money | None) -> str:
+    if payment is not None and payment.currency:
+        return format_amount(payment.amount_refunded, payment.currency)
+    return format_amount(0, due.currency) if due else "0"

@@ -39,10 +39,17 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from shop_payments.conf import get_config, problem_of_retention
-from shop_payments.lifecycle import CLOSED_STATUSES, UPDATABLE_STATUSES
+from shop_payments.lifecycle import (
+    CLOSED_STATUSES,
+    RETURNED_REFUND_STATUSES,
+    UPDATABLE_STATUSES,
+    DisputeState,
+    RefundStatus,
+)
 from shop_payments.models import (
     OrderPayment,
     PaymentIntent,
+    Refund,
     ReviewItem,
     StripeAttempt,
     WebhookEvent,
@@ -59,6 +66,7 @@ KEPT_PARAMS = frozenset(
 parameter cannot be forgotten."""
 
 _WITHOUT_MONEY_ON_ITS_WAY = CLOSED_STATUSES | UPDATABLE_STATUSES
+_REFUNDED_OR_NOT = RETURNED_REFUND_STATUSES | {RefundStatus.SUCCEEDED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +130,7 @@ class _Purge:
     def events(self) -> Iterator[int]:
         """Purge events batch by batch; yield how many each batch had."""
         rows = old_events(self.cutoff).filter(status__in=WebhookEvent.SUCCESSES)
-        return self._batches(rows, "received_at", "object_id", self._purge_events)
+        return self._batches(rows, "received_at", "intent_id", self._purge_events)
 
     def attempts(self) -> Iterator[int]:
         """Purge attempts batch by batch; yield how many each batch had."""
@@ -231,6 +239,8 @@ def needed_payments(cutoff: datetime) -> QuerySet[OrderPayment]:
     return OrderPayment.objects.filter(
         Q(needs_review=True)
         | Q(updated_at__gte=cutoff)
+        | Q(dispute_state__in=[DisputeState.OPEN, DisputeState.INQUIRY])
+        | Exists(Refund.objects.filter(of_payment).exclude(status__in=_REFUNDED_OR_NOT))
         | Exists(intents)
         | Exists(StripeAttempt.objects.pending().filter(of_payment))
         | Exists(ReviewItem.objects.open().filter(of_payment))

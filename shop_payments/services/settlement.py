@@ -25,7 +25,8 @@ from shop_payments.models import OrderPayment, PaymentIntent
 from shop_payments.orders import LineItem, get_order_adapter
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import IntentView
-from shop_payments.services.mirror import leading_intent, refresh_intent
+from shop_payments.services.ledger import leading_intent
+from shop_payments.services.mirror import refresh_intent
 
 logger = logging.getLogger("shop_payments")
 

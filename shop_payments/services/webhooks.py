@@ -12,6 +12,7 @@ while nobody has finished the event, and a success over everything but another s
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -29,20 +30,21 @@ from shop_payments.gateway import (
     PaymentIntentResult,
     get_gateway,
     intent_from_event,
+    subject_of_event,
 )
 from shop_payments.lifecycle import FINAL_STATUSES
 from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
 from shop_payments.services.attempts import sent_fingerprint
+from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
 from shop_payments.services.mirror import (
-    LockedPayment,
     adopt_intent,
-    find_and_lock_payment,
     find_attempt_of,
-    lock_payment,
     refresh_intent,
     write_intent,
 )
+from shop_payments.services.refunds import sync_refunds
 
 logger = logging.getLogger("shop_payments")
 
@@ -103,6 +105,7 @@ def _store(event: EventResult) -> WebhookEvent:
                 livemode=event.livemode,
                 api_version=event.api_version,
                 object_id=event.object_id,
+                intent_id=event.intent_id,
                 stripe_created_at=event.created_at,
                 payload=event.payload,
             )
@@ -173,6 +176,9 @@ _NOT_OURS: _Outcome = (WebhookEvent.Status.IGNORED, "not one of this shop's paym
 
 
 def _act_on(event: WebhookEvent) -> _Outcome:
+    for prefixes, sync in _SYNC_BY_TYPE.items():
+        if event.type.startswith(prefixes):
+            return _sync(event, sync)
     if not event.type.startswith("payment_intent."):
         return WebhookEvent.Status.IGNORED, "no use for this type"
     intent = intent_from_event(event.payload)
@@ -249,3 +255,25 @@ def _adopt_fetched(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
             _write_or_adopt(locked, attempt, fetched, origin=origin)
     dispatch(locked.facts)
     return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
+
+
+_SYNC_BY_TYPE: dict[tuple[str, ...], Callable[..., None]] = {
+    ("refund.", "charge.refund"): sync_refunds,
+    ("charge.dispute.",): sync_disputes,
+}
+"""Events that are hints to list something of an intent."""
+
+
+def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
+    """List what the event is about: it may be older than what is known, or not the latest."""
+    about = subject_of_event(event.payload)
+    rows = PaymentIntent.objects.filter(stripe_id=about.payment_intent)
+    if not about.payment_intent:
+        rows = PaymentIntent.objects.filter(latest_charge=about.charge) if about.charge else rows
+    row = rows.first()
+    if row is None:
+        return _NOT_OURS
+    if event.livemode != get_config().livemode:
+        return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
+    sync(row, origin=Origin(source=Source.WEBHOOK, actor=event.event_id))
+    return WebhookEvent.Status.PROCESSED, f"those of {row.stripe_id} were looked up"

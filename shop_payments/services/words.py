@@ -30,6 +30,13 @@ SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.INTENT_MISSING: (
         "Check that STRIPE_SECRET_KEY belongs to the account that took the payment."
     ),
+    ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
+    ReviewItem.Reason.REFUND_FAILED: (
+        "The money is back in the Stripe balance. Agree with the customer on another way."
+    ),
+    ReviewItem.Reason.DISPUTED: (
+        "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."
+    ),
 }
 """What a person may do, by the reason of the review."""
 

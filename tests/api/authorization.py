@@ -84,6 +84,8 @@ ROUTES = (
     Route(name="order", method="GET", path="orders/{id}"),
     Route(name="payment-intent", method="POST", path="orders/{id}/payment-intent"),
     Route(name="payment", method="POST", path="orders/{id}/payment"),
+    Route(name="refunds", method="GET", path="orders/{id}/refunds"),
+    Route(name="refunds", method="POST", path="orders/{id}/refunds"),
     Route(name="stripe-webhook", method="POST", path="webhooks/stripe", always=NO_SIGNATURE),
     Route(name="stripe-webhook", method="POST", path="webhooks/stripe", always=OK, signed=True),
 )
@@ -104,7 +106,7 @@ class Token(Enum):
 
 
 class Key(Enum):
-    """The X-API-Key; those that are not live have both scopes."""
+    """The X-API-Key; those that are not live have all scopes."""
 
     NONE = "no key"
     UNKNOWN = "an unknown key"
@@ -112,7 +114,8 @@ class Key(Enum):
     REVOKED = "a revoked key"
     STOREFRONT = "a `storefront` key"
     PAYMENTS = "a `payments` key"
-    BOTH = "a key with both scopes"
+    REFUNDS = "a `refunds` key"
+    ALL = "a key with all scopes"
 
 
 class Session(Enum):
@@ -124,6 +127,7 @@ class Session(Enum):
     STAFF_VIEW = "staff who may view order payments"
     STAFF_CHANGE = "staff who may change order payments"
     STAFF_BOTH = "staff who may view and change order payments"
+    STAFF_REFUND = "staff who may also refund"
     STAFF_INACTIVE = "staff who were locked out"
 
 
@@ -191,103 +195,215 @@ _OTHER_USER = ByHost(NO_TOKEN, NOT_FOUND)
 _USER_UNPROTECTED = ByHost(NO_TOKEN, NO_CSRF)
 
 ROWS = (
-    # The columns:                    /, orders, orders/{id}, …/payment-intent, …/payment.
-    Row(_having(), OK, NO_TOKEN, NO_TOKEN, NO_KEY, NO_KEY, readme="nobody"),
-    Row(_having(_N, Key.UNKNOWN), OK, NO_TOKEN, NO_TOKEN, BAD_KEY, BAD_KEY),
-    Row(_having(_N, Key.EXPIRED), OK, NO_TOKEN, NO_TOKEN, BAD_KEY, BAD_KEY),
-    Row(_having(_N, Key.REVOKED), OK, NO_TOKEN, NO_TOKEN, BAD_KEY, BAD_KEY),
+    # The columns: /, orders, orders/{id}, …/payment-intent, …/payment, and …/refunds twice:
+    # to list and to create.
+    Row(_having(), OK, NO_TOKEN, NO_TOKEN, NO_KEY, NO_KEY, NO_KEY, NO_KEY, readme="nobody"),
+    Row(_having(_N, Key.UNKNOWN), OK, NO_TOKEN, NO_TOKEN, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
+    Row(_having(_N, Key.EXPIRED), OK, NO_TOKEN, NO_TOKEN, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
+    Row(_having(_N, Key.REVOKED), OK, NO_TOKEN, NO_TOKEN, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
     Row(
-        *(_having(_N, Key.STOREFRONT), OK, NO_TOKEN, NO_TOKEN, NO_TOKEN, NO_SCOPE),
+        *(
+            _having(_N, Key.STOREFRONT),
+            OK,
+            NO_TOKEN,
+            NO_TOKEN,
+            NO_TOKEN,
+            NO_SCOPE,
+            NO_SCOPE,
+            NO_SCOPE,
+        ),
         readme="a `storefront` key alone",
     ),
     Row(
-        *(_having(_N, Key.PAYMENTS), OK, NO_TOKEN, NO_TOKEN, NO_SCOPE, OK),
+        *(_having(_N, Key.PAYMENTS), OK, NO_TOKEN, NO_TOKEN, NO_SCOPE, OK, NO_SCOPE, NO_SCOPE),
         readme="a `payments` key alone",
     ),
-    Row(_having(_N, Key.BOTH), OK, NO_TOKEN, NO_TOKEN, NO_TOKEN, OK),
-    # A wrong token.
-    Row(_having(_W), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_KEY, NO_KEY),
-    Row(_having(_W, Key.UNKNOWN), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_KEY, BAD_KEY),
-    Row(_having(_W, Key.EXPIRED), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_KEY, BAD_KEY),
-    Row(_having(_W, Key.REVOKED), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_KEY, BAD_KEY),
+    Row(_having(_N, Key.ALL), OK, NO_TOKEN, NO_TOKEN, NO_TOKEN, OK, OK, OK),
     Row(
-        *(_having(_W, Key.STOREFRONT), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_SCOPE),
+        *(_having(_N, Key.REFUNDS), OK, NO_TOKEN, NO_TOKEN, NO_SCOPE, NO_SCOPE, OK, OK),
+        readme="a `refunds` key alone",
+    ),
+    # A wrong token.
+    Row(_having(_W), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
+    Row(
+        _having(_W, Key.UNKNOWN),
+        BAD_TOKEN,
+        BAD_TOKEN,
+        BAD_TOKEN,
+        BAD_KEY,
+        BAD_KEY,
+        BAD_KEY,
+        BAD_KEY,
+    ),
+    Row(
+        _having(_W, Key.EXPIRED),
+        BAD_TOKEN,
+        BAD_TOKEN,
+        BAD_TOKEN,
+        BAD_KEY,
+        BAD_KEY,
+        BAD_KEY,
+        BAD_KEY,
+    ),
+    Row(
+        _having(_W, Key.REVOKED),
+        BAD_TOKEN,
+        BAD_TOKEN,
+        BAD_TOKEN,
+        BAD_KEY,
+        BAD_KEY,
+        BAD_KEY,
+        BAD_KEY,
+    ),
+    Row(
+        *(
+            _having(_W, Key.STOREFRONT),
+            BAD_TOKEN,
+            BAD_TOKEN,
+            BAD_TOKEN,
+            BAD_TOKEN,
+            NO_SCOPE,
+            NO_SCOPE,
+            NO_SCOPE,
+        ),
         readme="a wrong token, a `storefront` key",
     ),
-    Row(_having(_W, Key.PAYMENTS), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_SCOPE, OK),
-    Row(_having(_W, Key.BOTH), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, OK),
-    Row(_having(_X), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_KEY, NO_KEY),
-    Row(_having(_X, Key.BOTH), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, OK),
+    Row(
+        _having(_W, Key.PAYMENTS), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_SCOPE, OK, NO_SCOPE, NO_SCOPE
+    ),
+    Row(_having(_W, Key.ALL), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, OK, OK, OK),
+    Row(_having(_X), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
+    Row(_having(_X, Key.ALL), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, OK, OK, OK),
+    Row(_having(_W, Key.REFUNDS), BAD_TOKEN, BAD_TOKEN, BAD_TOKEN, NO_SCOPE, NO_SCOPE, OK, OK),
     # The customer whose order it is.
-    Row(_having(_O), OK, OK, OK, NO_KEY, NO_KEY, readme="the customer's token alone"),
     Row(
-        *(_having(_O, Key.UNKNOWN), OK, OK, OK, BAD_KEY, BAD_KEY),
+        _having(_O), OK, OK, OK, NO_KEY, NO_KEY, NO_KEY, NO_KEY, readme="the customer's token alone"
+    ),
+    Row(
+        *(_having(_O, Key.UNKNOWN), OK, OK, OK, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
         readme="the customer's token, an unknown, expired or revoked key",
     ),
     Row(
-        *(_having(_O, Key.EXPIRED), OK, OK, OK, BAD_KEY, BAD_KEY),
+        *(_having(_O, Key.EXPIRED), OK, OK, OK, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
         readme="the customer's token, an unknown, expired or revoked key",
     ),
     Row(
-        *(_having(_O, Key.REVOKED), OK, OK, OK, BAD_KEY, BAD_KEY),
+        *(_having(_O, Key.REVOKED), OK, OK, OK, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
         readme="the customer's token, an unknown, expired or revoked key",
     ),
     Row(
-        *(_having(_O, Key.STOREFRONT), OK, OK, OK, OK, NO_SCOPE),
+        *(_having(_O, Key.STOREFRONT), OK, OK, OK, OK, NO_SCOPE, NO_SCOPE, NO_SCOPE),
         readme="**the customer's token, a `storefront` key**",
     ),
     Row(
-        *(_having(_O, Key.PAYMENTS), OK, OK, OK, NO_SCOPE, OK),
+        *(_having(_O, Key.PAYMENTS), OK, OK, OK, NO_SCOPE, OK, NO_SCOPE, NO_SCOPE),
         readme="the customer's token, a `payments` key",
     ),
-    Row(_having(_O, Key.BOTH), OK, OK, OK, OK, OK),
+    Row(_having(_O, Key.ALL), OK, OK, OK, OK, OK, OK, OK),
+    Row(_having(_O, Key.REFUNDS), OK, OK, OK, NO_SCOPE, NO_SCOPE, OK, OK),
     # Another customer.
-    Row(_having(_A), OK, NOT_LISTED, NOT_FOUND, NO_KEY, NO_KEY),
-    Row(_having(_A, Key.UNKNOWN), OK, NOT_LISTED, NOT_FOUND, BAD_KEY, BAD_KEY),
-    Row(_having(_A, Key.EXPIRED), OK, NOT_LISTED, NOT_FOUND, BAD_KEY, BAD_KEY),
-    Row(_having(_A, Key.REVOKED), OK, NOT_LISTED, NOT_FOUND, BAD_KEY, BAD_KEY),
+    Row(_having(_A), OK, NOT_LISTED, NOT_FOUND, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
+    Row(_having(_A, Key.UNKNOWN), OK, NOT_LISTED, NOT_FOUND, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
+    Row(_having(_A, Key.EXPIRED), OK, NOT_LISTED, NOT_FOUND, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
+    Row(_having(_A, Key.REVOKED), OK, NOT_LISTED, NOT_FOUND, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
     Row(
-        *(_having(_A, Key.STOREFRONT), OK, NOT_LISTED, NOT_FOUND, NOT_FOUND, NO_SCOPE),
+        *(
+            _having(_A, Key.STOREFRONT),
+            OK,
+            NOT_LISTED,
+            NOT_FOUND,
+            NOT_FOUND,
+            NO_SCOPE,
+            NO_SCOPE,
+            NO_SCOPE,
+        ),
         readme="another customer's token, a `storefront` key",
     ),
-    Row(_having(_A, Key.PAYMENTS), OK, NOT_LISTED, NOT_FOUND, NO_SCOPE, OK),
-    Row(_having(_A, Key.BOTH), OK, NOT_LISTED, NOT_FOUND, NOT_FOUND, OK),
+    Row(_having(_A, Key.PAYMENTS), OK, NOT_LISTED, NOT_FOUND, NO_SCOPE, OK, NO_SCOPE, NO_SCOPE),
+    Row(_having(_A, Key.ALL), OK, NOT_LISTED, NOT_FOUND, NOT_FOUND, OK, OK, OK),
+    Row(_having(_A, Key.REFUNDS), OK, NOT_LISTED, NOT_FOUND, NO_SCOPE, NO_SCOPE, OK, OK),
     # Staff in their session. Without the permission they are users like any other.
     Row(
-        *(_having(session=Session.STAFF_VIEW), OK, OK, OK, NO_KEY, NO_KEY),
+        *(_having(session=Session.STAFF_VIEW), OK, OK, OK, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
         readme="staff's session, may view order payments",
     ),
     Row(
-        *(_having(session=Session.STAFF_BOTH), OK, OK, OK, OK, OK),
+        *(_having(session=Session.STAFF_BOTH), OK, OK, OK, OK, OK, NO_KEY, NO_KEY),
         readme="staff's session, may view and change them",
     ),
     Row(
-        *(_having(session=Session.STAFF_BOTH, csrf=False), OK, OK, OK, NO_CSRF, NO_CSRF),
+        *(
+            _having(session=Session.STAFF_BOTH, csrf=False),
+            OK,
+            OK,
+            OK,
+            NO_CSRF,
+            NO_CSRF,
+            NO_KEY,
+            NO_KEY,
+        ),
         readme="the same without a CSRF token",
     ),
-    Row(_having(session=Session.STAFF_CHANGE), OK, _OTHER_USER_LIST, _OTHER_USER, OK, OK),
+    Row(
+        *(_having(session=Session.STAFF_REFUND), OK, OK, OK, OK, OK, OK, OK),
+        readme="staff's session, may also add refunds",
+    ),
+    Row(
+        *(_having(session=Session.STAFF_REFUND, csrf=False), OK, OK, OK, NO_CSRF, NO_CSRF),
+        *(OK, NO_CSRF),
+    ),
+    Row(
+        _having(session=Session.STAFF_CHANGE),
+        OK,
+        _OTHER_USER_LIST,
+        _OTHER_USER,
+        OK,
+        OK,
+        NO_KEY,
+        NO_KEY,
+    ),
     Row(
         _having(session=Session.STAFF_CHANGE, csrf=False),
-        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_CSRF, NO_CSRF),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_CSRF, NO_CSRF, NO_KEY, NO_KEY),
     ),
-    Row(_having(session=Session.STAFF_VIEW, csrf=False), OK, OK, OK, NO_KEY, NO_KEY),
     Row(
-        *(_having(session=Session.STAFF), OK, _OTHER_USER_LIST, _OTHER_USER, NO_KEY, NO_KEY),
+        _having(session=Session.STAFF_VIEW, csrf=False), OK, OK, OK, NO_KEY, NO_KEY, NO_KEY, NO_KEY
+    ),
+    Row(
+        *(
+            _having(session=Session.STAFF),
+            OK,
+            _OTHER_USER_LIST,
+            _OTHER_USER,
+            NO_KEY,
+            NO_KEY,
+            NO_KEY,
+            NO_KEY,
+        ),
         readme="staff's session without the permission *",
     ),
-    Row(_having(session=Session.STAFF_INACTIVE), OK, NO_TOKEN, NO_TOKEN, NO_KEY, NO_KEY),
+    Row(
+        _having(session=Session.STAFF_INACTIVE),
+        OK,
+        NO_TOKEN,
+        NO_TOKEN,
+        NO_KEY,
+        NO_KEY,
+        NO_KEY,
+        NO_KEY,
+    ),
     # Who brings a key or a token does not act as staff, whatever the session says.
     Row(
         _having(key=Key.STOREFRONT, session=Session.STAFF_BOTH),
-        *(OK, _OTHER_USER_LIST, _OTHER_USER, _OTHER_USER, NO_SCOPE),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, _OTHER_USER, NO_SCOPE, NO_SCOPE, NO_SCOPE),
     ),
     Row(
         _having(key=Key.PAYMENTS, session=Session.STAFF_BOTH),
-        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_SCOPE, OK),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_SCOPE, OK, NO_SCOPE, NO_SCOPE),
     ),
     Row(
         _having(key=Key.REVOKED, session=Session.STAFF_BOTH),
-        *(OK, _OTHER_USER_LIST, _OTHER_USER, BAD_KEY, BAD_KEY),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, BAD_KEY, BAD_KEY, BAD_KEY, BAD_KEY),
     ),
     Row(
         # REST framework's SessionAuthentication, if it comes first, does not look at the token.
@@ -297,25 +413,27 @@ ROWS = (
         ByHost(BAD_TOKEN, NOT_FOUND),
         ByHost(BAD_TOKEN, NOT_FOUND),
         NO_SCOPE,
+        NO_SCOPE,
+        NO_SCOPE,
     ),
     # A customer who is logged in.
     Row(
-        *(_having(session=Session.CUSTOMER), OK, _USER, _USER, NO_KEY, NO_KEY),
+        *(_having(session=Session.CUSTOMER), OK, _USER, _USER, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
         readme="the customer's session *",
     ),
     Row(
         _having(key=Key.STOREFRONT, session=Session.CUSTOMER),
-        *(OK, _USER, _USER, _USER, NO_SCOPE),
+        *(OK, _USER, _USER, _USER, NO_SCOPE, NO_SCOPE, NO_SCOPE),
         readme="the customer's session *, a `storefront` key",
     ),
     Row(
         _having(key=Key.STOREFRONT, session=Session.CUSTOMER, csrf=False),
-        *(OK, _USER, _USER, _USER_UNPROTECTED, NO_SCOPE),
+        *(OK, _USER, _USER, _USER_UNPROTECTED, NO_SCOPE, NO_SCOPE, NO_SCOPE),
         readme="the same without a CSRF token",
     ),
     Row(
         _having(key=Key.PAYMENTS, session=Session.CUSTOMER),
-        *(OK, _USER, _USER, NO_SCOPE, OK),
+        *(OK, _USER, _USER, NO_SCOPE, OK, NO_SCOPE, NO_SCOPE),
     ),
 )
 

@@ -25,6 +25,8 @@ def test_an_order_before_any_payment(storefront, order):
             "currency": "usd",
             "payable": True,
             "payment_status": "unpaid",
+            "amount_refunded": "0.00",
+            "dispute": "",
             "needs_review": False,
             "paid_at": None,
             "line_items": [
@@ -41,6 +43,7 @@ def test_an_order_before_any_payment(storefront, order):
                 "order": f"http://testserver{BASE}/orders/{order.pk}",
                 "payment_intent": f"http://testserver{BASE}/orders/{order.pk}/payment-intent",
                 "payment": f"http://testserver{BASE}/orders/{order.pk}/payment",
+                "refunds": f"http://testserver{BASE}/orders/{order.pk}/refunds",
             },
         },
     }

@@ -38,6 +38,8 @@ OPERATIONS: dict[str, Any] = {
 }
 POST_INTENT = "POST orders/{order_id}/payment-intent"
 POST_PAYMENT = "POST orders/{order_id}/payment"
+GET_REFUNDS = "GET orders/{order_id}/refunds"
+POST_REFUND = "POST orders/{order_id}/refunds"
 POST_WEBHOOK = "POST webhooks/stripe"
 
 
@@ -57,8 +59,10 @@ def test_every_route_is_described():
         "GET ",
         "GET orders",
         "GET orders/{order_id}",
+        GET_REFUNDS,
         POST_PAYMENT,
         POST_INTENT,
+        POST_REFUND,
         POST_WEBHOOK,
     ]
     assert all(operation["description"] for operation in OPERATIONS.values())
@@ -71,6 +75,8 @@ def test_every_route_is_described():
         ("GET orders/{order_id}", [{"bearerToken": []}, {"staffSession": []}]),
         (POST_INTENT, [{"bearerToken": [], "apiKey": []}, {"staffSession": []}]),
         (POST_PAYMENT, [{"apiKey": []}, {"staffSession": []}]),
+        (GET_REFUNDS, [{"apiKey": []}, {"staffSession": []}]),
+        (POST_REFUND, [{"apiKey": []}, {"staffSession": []}]),
         (POST_WEBHOOK, None),
         ("GET ", None),
     ],

@@ -1,0 +1,56 @@
+"""``manage.py shop_payments_cancel_abandoned``: close what nobody is going to pay."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.models import Source
+from shop_payments.services.cancellation import (
+    cancel_abandoned_intents,
+    finish_cancellation,
+    wanted_cancellations,
+)
+from shop_payments.services.history import Origin
+
+_ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
+
+
+class Command(BaseCommand):
+    help = (
+        "Cancels at Stripe the payment intents that are unpaid and untouched for "
+        "ABANDONED_AFTER_DAYS, and finishes cancellations that Stripe did not answer. "
+        "Safe to run at any time, and twice."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--older-than", type=int, metavar="DAYS", help="instead of ABANDONED_AFTER_DAYS"
+        )
+
+    def handle(self, *args: Any, older_than: int | None = None, **options: Any) -> None:
+        try:
+            days = get_config().ABANDONED_AFTER_DAYS if older_than is None else older_than
+            if days < 1:
+                raise CommandError("--older-than takes a number of days, 1 or more.")
+            unfinished = [
+                pk for pk in wanted_cancellations() if not finish_cancellation(pk, origin=_ORIGIN)
+            ]
+            closed = cancel_abandoned_intents(
+                older_than=timezone.now() - timedelta(days=days), origin=_ORIGIN
+            )
+        except ShopPaymentsError as error:
+            raise CommandError(
+                f"{error} What was closed before stays closed; run it again."
+            ) from None
+        self.stdout.write(f"Closed {closed} payment intents abandoned for {days} days.")
+        if unfinished:
+            raise CommandError(
+                f"{len(unfinished)} cancellations are still not done; the log says why. "
+                "Run it again."
+            )

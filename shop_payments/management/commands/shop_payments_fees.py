@@ -1,0 +1,65 @@
+"""``manage.py shop_payments_fees``: fetch what payments cost, and add it up."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.models import BalanceTransaction
+from shop_payments.money import format_amount
+from shop_payments.services.fees import fetch_fees
+
+
+class Command(BaseCommand):
+    help = (
+        "Fetches Stripe's fees for payments, refunds and disputes, a hundred movements a call, and "
+        "prints their sums by currency. Safe to run twice."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--since",
+            type=_day,
+            default=None,
+            metavar="YYYY-MM-DD",
+            help="first day, in the project's time zone; without it: the last 30 days",
+        )
+        parser.add_argument(
+            "--until", type=_day, default=None, metavar="YYYY-MM-DD", help="last day; today"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        today = timezone.localdate() if settings.USE_TZ else timezone.now().date()
+        first = options["since"] or today - timedelta(days=30)
+        last = options["until"] or today
+        if first > last:
+            raise CommandError(f"--since {first} comes after --until {last}.")
+        since, until = _midnight(first), _midnight(last + timedelta(days=1))
+        try:
+            added = fetch_fees(since=since, until=until)
+        except ShopPaymentsError as error:
+            raise CommandError(f"{error} What was fetched before stays; run it again.") from None
+        self.stdout.write(f"Fetched {added} new movements from {first} to {last}.")
+        rows = BalanceTransaction.objects.filter(
+            stripe_created_at__gte=since, stripe_created_at__lt=until
+        )
+        for currency, totals in rows.totals().items():
+            figures = ", ".join(
+                f"{name} {format_amount(amount, currency)}"  # type: ignore[arg-type]
+                for name, amount in totals.items()
+            )
+            self.stdout.write(f"{currency.upper()}: {figures}")
+
+
+def _day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def _midnight(day: date) -> datetime:
+    moment = datetime.combine(day, time.min)
+    return timezone.make_aware(moment) if settings.USE_TZ else moment

@@ -1,0 +1,141 @@
+"""Close an order's open payment intent, so that it can never take money.
+
+Note [Cancelling with the order]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+A shop cancels its order in a transaction of its own, in which Stripe must not be called. So the
+wish is written down in that transaction, on the payment's row; Stripe is told after the commit.
+If the process dies in between, or Stripe is away, the wish stands, and the next look finds it. If
+the shop rolls back, there never was a wish.
+
+See: https://docs.stripe.com/refunds#cancel-payment (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from shop_payments.exceptions import (
+    OrderNotFound,
+    PaymentNotCancelable,
+    ShopPaymentsError,
+    UnexpectedState,
+)
+from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.lifecycle import CANCELABLE_STATUSES
+from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.orders import get_order_adapter
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, record
+from shop_payments.services.writes import save_write, write_until_done
+
+logger = logging.getLogger("shop_payments")
+
+REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
+"""Why, in Stripe's words."""
+
+
+def cancel_payment(
+    *, order_id: object, reason: str = "requested_by_customer", origin: Origin
+) -> None:
+    """Close the order's open intent at Stripe now; nothing happens where none is open.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction; see
+            :func:`cancel_payment_on_commit`.
+        OrderNotFound: no such order, or nothing was ever tried for it.
+        PaymentNotCancelable: the money has come or is on its way.
+        PaymentIntentInProgress: another request is at this payment.
+        GatewayError: Stripe could not be reached; asking again is safe.
+    """
+    assert_no_transaction()
+    get_gateway()
+
+    def decide(locked: LockedPayment) -> StripeAttempt | None:
+        row = locked.open_intent
+        if row is None:
+            if locked.accepted_intent is not None:
+                raise PaymentNotCancelable("The order has been paid; refund it instead.")
+            return None
+        if row.status not in CANCELABLE_STATUSES:
+            raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
+        params = {"cancellation_reason": reason}
+        return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
+
+    try:
+        write_until_done(order_id=order_id, decide=decide, origin=origin)
+    except UnexpectedState as error:
+        raise PaymentNotCancelable(f"Stripe does not cancel this payment: {error}") from None
+
+
+def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
+    """Have the order's open intent closed once the caller's transaction is committed.
+
+    To be called where the shop cancels its order, inside that transaction or outside of one. Never
+    raises for Stripe's sake: a failure is logged, and :func:`wanted_cancellations` keeps it for
+    another try. Money that comes all the same goes to review. A shop that takes the order up
+    again need do nothing: the next payment intent that is asked for ends the wish.
+    """
+    pk = get_order_adapter().parse_id(order_id)
+    with transaction.atomic():
+        locked = None if pk is None else find_and_lock_payment(order_id=pk)
+        if locked is None or locked.accepted_intent is not None:
+            return
+        payment = locked.payment
+        if payment.cancel_requested_at is None:
+            payment.cancel_requested_at = timezone.now()
+            payment.save(update_fields=["cancel_requested_at", "updated_at"])
+            if locked.open_intent is not None:
+                fact = (FactKind.CANCEL_REQUESTED, {"detail": str(locked.open_intent)})
+                record(locked, locked.open_intent, [fact], origin=origin)
+        transaction.on_commit(partial(finish_cancellation, payment.pk, origin=origin))
+
+
+def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
+    """Close the intent of a payment whose cancellation is wanted; tell whether that is done."""
+    payment = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at__isnull=False).first()
+    if payment is None:
+        return True
+    try:
+        cancel_payment(order_id=payment.order_id, origin=origin)
+    except PaymentNotCancelable as error:
+        # The money is here or on its way: when it comes, it is judged, and goes to review.
+        logger.warning("The payment of order %s stays: %s", payment.order_id, error)
+    except ShopPaymentsError:
+        logger.exception("The payment of order %s is not cancelled yet", payment.order_id)
+        return False
+    OrderPayment.objects.filter(pk=payment_pk).update(cancel_requested_at=None)
+    return True
+
+
+def wanted_cancellations() -> list[int]:
+    """Return the primary keys of payments whose cancellation is wanted and not done yet."""
+    rows = OrderPayment.objects.filter(cancel_requested_at__isnull=False)
+    return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
+
+
+def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
+    """Close the open intents that nobody has touched since ``older_than``; return how many.
+
+    Intents with money on its way (processing, authorized) are left alone.
+
+    Raises:
+        GatewayError: Stripe could not be reached; what was closed before stays closed.
+    """
+    rows = PaymentIntent.objects.open().filter(
+        updated_at__lt=older_than,
+        status__in=sorted(CANCELABLE_STATUSES - {"processing", "requires_capture"}),
+    )
+    closed = 0
+    for order_id in rows.values_list("order_payment__order_id", flat=True).order_by("pk"):
+        try:
+            cancel_payment(order_id=order_id, reason="abandoned", origin=origin)
+        except (OrderNotFound, PaymentNotCancelable) as error:
+            logger.info("The payment of order %s stays: %s", order_id, error)
+        else:
+            closed += 1
+    return closed

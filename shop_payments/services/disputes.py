@@ -1,0 +1,146 @@
+"""Mirror the disputes of an intent: money that a customer's bank asks back.
+
+A dispute is decided between the banks and in Stripe's dashboard. Here it is followed: it keeps
+refunds from being paid twice, asks a person to answer in time, and books what is lost.
+
+See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+
+from shop_payments.gateway import get_gateway
+from shop_payments.lifecycle import DisputeState
+from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import (
+    Fact,
+    LockedPayment,
+    close_review,
+    lock_payment,
+    record,
+)
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import DisputeResult
+
+logger = logging.getLogger("shop_payments")
+
+_MAX_ROUNDS = 4
+_UNDECIDED = (DisputeState.OPEN, DisputeState.INQUIRY)
+
+
+def sync_disputes(intent: PaymentIntent, *, origin: Origin) -> None:
+    """List an intent's disputes at Stripe and write down what has changed.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    for _round in range(_MAX_ROUNDS):
+        known = {row.stripe_id: row.version for row in intent.disputes.all()}
+        results = get_gateway().list_disputes(intent.stripe_id)
+        if _write_all(intent, known, results, origin=origin):
+            return
+    logger.warning("The disputes of %s keep changing", intent)
+
+
+def _write_all(
+    intent: PaymentIntent,
+    known: dict[str, int],
+    results: list[DisputeResult],
+    *,
+    origin: Origin,
+) -> bool:
+    """Write what was listed; False where a row has changed since before the listing."""
+    complete = True
+    with transaction.atomic(durable=True):
+        locked = lock_payment(intent.order_payment_id)
+        current = locked.intent(intent.stripe_id)
+        for result in reversed(results) if current is not None else ():
+            row = locked.dispute(result.id)
+            if row is not None and row.version != known.get(result.id):
+                complete = False
+            elif current is not None:
+                _write(locked, current, row, result, origin=origin)
+    dispatch(locked.facts)
+    return complete
+
+
+def _write(
+    locked: LockedPayment,
+    intent: PaymentIntent,
+    row: Dispute | None,
+    result: DisputeResult,
+    *,
+    origin: Origin,
+) -> None:
+    """Bring a dispute's row to what Stripe says, or insert it, with history and review.
+
+    Any status may follow any other here: there are appeals, and Stripe adds statuses.
+    """
+    if row is None:
+        row = Dispute(order_payment=locked.payment, payment_intent=intent, stripe_id=result.id)
+        locked.disputes.append(row)
+    before = _visible_state(row)
+    was = row.state if row.status else None
+    row.status = result.status
+    row.amount, row.currency = result.amount, result.currency
+    row.reason = result.reason[:64]
+    row.evidence_due_at = result.evidence_due_at
+    row.livemode = result.livemode
+    row.stripe_created_at = result.created_at
+    if _visible_state(row) == before:
+        return
+    row.version += 1
+    row.save()
+    record(locked, intent, _conclude(row, before[0], was), origin=origin)
+    if row.state not in _UNDECIDED:
+        close_review(
+            locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, f"Stripe: {row.status}"
+        )
+
+
+def _visible_state(row: Dispute) -> tuple[Any, ...]:
+    return row.status, row.amount, row.reason, row.evidence_due_at
+
+
+def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[Fact]:
+    """Return what there is to tell of a dispute that is new or has changed."""
+    if row.status == old_status:
+        return []
+    asked = f"{row.amount_display} asked back by the customer's bank"
+    why = f"{asked} ({row.reason}), {row.stripe_id}" if row.reason else f"{asked}, {row.stripe_id}"
+    figures = _figures(row)
+    if row.state not in _UNDECIDED:
+        facts = [(FactKind.DISPUTE_CLOSED, {"detail": f"{row.status}: {why}", **figures})]
+        opened: list[Fact] = [(FactKind.DISPUTE_OPENED, {"detail": why, **figures})]
+        return [*opened, *facts] if was is None else facts
+    if was in _UNDECIDED:
+        return [(FactKind.DISPUTE_CHANGED, {"detail": f"{row.status}: {why}", **figures})]
+    due = f"; answer until {row.evidence_due_at:%Y-%m-%d}" if row.evidence_due_at else ""
+    review = {
+        "detail": f"{why}{due}",
+        "reason": str(ReviewItem.Reason.DISPUTED),
+        "subject": row.stripe_id,
+        **figures,
+    }
+    return [
+        (FactKind.DISPUTE_OPENED, {"detail": why, **figures}),
+        (FactKind.REVIEW_NEEDED, review),
+    ]
+
+
+def _figures(row: Dispute) -> dict[str, Any]:
+    due_at = row.evidence_due_at
+    return {
+        "stripe_dispute_id": row.stripe_id,
+        "amount": row.amount,
+        "currency": row.currency,
+        "status": row.status,
+        "dispute_reason": row.reason,
+        "evidence_due_at": due_at.isoformat() if due_at else None,
+    }

@@ -1,0 +1,190 @@
+"""An order's payment under its lock, and the one way in which its state is written.
+
+Note [Lock order]
+~~~~~~~~~~~~~~~~~
+Whoever writes anything of a payment locks its ``OrderPayment`` row first, and reads the rows that
+belong to it afterwards: what is read under the lock is as new as the lock. No other row is ever
+locked before it, and no two payments are locked at once, so there is no circle to wait in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils import timezone
+
+from shop_payments.lifecycle import (
+    Balance,
+    DisputeState,
+    PaymentStatus,
+    balance_of,
+    gravest_dispute,
+)
+from shop_payments.models import (
+    Dispute,
+    FactKind,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    Refund,
+    ReviewItem,
+)
+from shop_payments.services.history import Origin, add_fact
+from shop_payments.services.words import SUGGESTIONS
+
+Fact = tuple[FactKind, dict[str, Any]]
+"""What happened, and its figures; ``detail`` is for people."""
+
+
+@dataclass
+class LockedPayment:
+    """An order's payment under its lock, with all of its rows and the facts to be told."""
+
+    payment: OrderPayment
+    intents: list[PaymentIntent]
+    refunds: list[Refund] = field(default_factory=list)
+    disputes: list[Dispute] = field(default_factory=list)
+    facts: list[PaymentHistory] = field(default_factory=list)
+
+    def intent(self, stripe_id: str) -> PaymentIntent | None:
+        """Return the row of this intent."""
+        return next((row for row in self.intents if row.stripe_id == stripe_id), None)
+
+    @property
+    def open_intent(self) -> PaymentIntent | None:
+        """The one intent that may still take money."""
+        return next((row for row in self.intents if row.is_open), None)
+
+    @property
+    def accepted_intent(self) -> PaymentIntent | None:
+        """The intent that paid the order."""
+        return next((row for row in self.intents if row.has_paid), None)
+
+    def refund(self, stripe_id: str) -> Refund | None:
+        """Return the row of this refund."""
+        return next((row for row in self.refunds if row.stripe_id == stripe_id), None)
+
+    def dispute(self, stripe_id: str) -> Dispute | None:
+        """Return the row of this dispute."""
+        return next((row for row in self.disputes if row.stripe_id == stripe_id), None)
+
+    def balance_of(self, intent: PaymentIntent) -> Balance:
+        """Return where the money of ``intent`` is."""
+        return balance_of(intent.facts(self.refunds, self.disputes))
+
+    def dispute_state_of(self, intent: PaymentIntent) -> DisputeState:
+        """Return the state of the gravest dispute of ``intent``."""
+        return gravest_dispute(intent.facts(disputes=self.disputes).disputes)
+
+
+def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
+    """Return the intent to speak of: the one that paid, else the open one, else the newest.
+
+    ``intents`` are one payment's, oldest first.
+    """
+    return max(
+        intents,
+        key=lambda row: (row.has_paid, row.is_open, row.pk),
+        default=None,
+    )
+
+
+def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
+    """Lock the payment that ``lookup`` finds and read its rows; None where there is none.
+
+    To be called first in a transaction. See Note [Lock order].
+    """
+    payment = OrderPayment.objects.locked().filter(**lookup).first()
+    if payment is None:
+        return None
+    intents = list(payment.payment_intents.order_by("pk"))
+    for intent in intents:
+        intent.order_payment = payment
+    locked = LockedPayment(payment, intents)
+    if payment.has_refunds_or_disputes:
+        locked.refunds += Refund.objects.of_intents(intents)
+        locked.disputes += Dispute.objects.of_intents(intents)
+    return locked
+
+
+def lock_payment(pk: int) -> LockedPayment:
+    """Lock a payment that exists: attempts and intents PROTECT theirs.
+
+    Raises:
+        OrderPayment.DoesNotExist: somebody deleted it by hand.
+    """
+    locked = find_and_lock_payment(pk=pk)
+    if locked is None:
+        raise OrderPayment.DoesNotExist(f"order payment {pk}")
+    return locked
+
+
+def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]) -> bool:
+    """Ask a person, once for each object and reason; tell whether this is the first time."""
+    reason = ReviewItem.Reason(data["reason"])
+    _item, created = ReviewItem.objects.get_or_create(
+        payment_intent=row,
+        reason=reason,
+        subject=data.get("subject", ""),
+        defaults={
+            "order_payment": locked.payment,
+            "detail": data["detail"][:500],
+            "suggested_action": SUGGESTIONS[reason],
+            "data": data,
+        },
+    )
+    locked.payment.needs_review = locked.payment.needs_review or created
+    return created
+
+
+def close_review(
+    locked: LockedPayment, row: PaymentIntent, reason: ReviewItem.Reason, subject: str, words: str
+) -> None:
+    """Close what has settled itself; the payment needs no review where nothing else is open."""
+    items = locked.payment.review_items.open()
+    now = timezone.now()
+    closed = items.filter(payment_intent=row, reason=reason, subject=subject).update(
+        resolved_at=now, resolution=words[:500]
+    )
+    if closed and not items.exists():
+        locked.payment.needs_review = False
+        locked.payment.save()
+
+
+_NEVER_PAID = (PaymentStatus.UNPAID, PaymentStatus.PENDING, PaymentStatus.AUTHORIZED)
+
+
+def record(
+    locked: LockedPayment,
+    row: PaymentIntent,
+    facts: Iterable[Fact],
+    *,
+    origin: Origin,
+    request_id: str = "",
+) -> None:
+    """Write the facts, the review items behind them, and the payment's derived state.
+
+    ``row`` is the intent that the facts are about. To be called under the lock, after the rows
+    that have changed are saved; the facts are told with :func:`history.dispatch` after the commit.
+    """
+    payment = locked.payment
+    before = (payment.needs_review, payment.paid_at)
+    for kind, data in facts:
+        if kind == FactKind.REVIEW_NEEDED and not _open_review(locked, row, data):
+            continue
+        fact = add_fact(
+            kind,
+            order_payment=payment,
+            payment_intent=row,
+            origin=origin,
+            request_id=request_id,
+            **data,
+        )
+        locked.facts.append(fact)
+    changed = payment.refresh_state(locked.intents, locked.refunds, locked.disputes)
+    if payment.status not in _NEVER_PAID and payment.paid_at is None:
+        payment.paid_at = timezone.now()
+    if changed or (payment.needs_review, payment.paid_at) != before:
+        payment.save()

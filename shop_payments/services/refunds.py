@@ -1,0 +1,528 @@
+"""Give money back, in full or in part, and mirror what others have given back.
+
+Note [Refunds]
+~~~~~~~~~~~~~~
+A refund that is asked for here is saved under the payment's lock, where it reserves its amount,
+and sent after the commit (see Note [Refund rows] in ``models/refunds.py``). A refund made in
+Stripe's dashboard is seen when the intent's refunds are listed. Always all of them: an event's or a
+charge's "latest refund" need not be the one that changed.
+
+See: https://docs.stripe.com/refunds (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import (
+    GatewayAuthenticationError,
+    GatewayError,
+    GatewayInvalidRequest,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    OrderNotFound,
+    OrderNotRefundable,
+    PaymentDisputed,
+    RefundExceedsBalance,
+    RefundInProgress,
+    ShopPaymentsError,
+)
+from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.lifecycle import DisputeState, RefundStatus, Verdict, can_observe_refund
+from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
+from shop_payments.money import format_amount, to_minor_units
+from shop_payments.orders import get_order_adapter
+from shop_payments.services.disputes import sync_disputes
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import (
+    Fact,
+    LockedPayment,
+    close_review,
+    find_and_lock_payment,
+    lock_payment,
+    record,
+)
+from shop_payments.services.sending import Patience, belongs_to_other_mode, claim, must_look_up
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import RefundResult
+
+logger = logging.getLogger("shop_payments")
+
+_MAX_ROUNDS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundRequest:
+    """What a caller wants given back."""
+
+    amount_decimal: Decimal | None = None
+    """In the payment's currency; None for all that is left."""
+
+    reason: str = ""
+    """One of :class:`Refund.Reason`, or empty."""
+
+    key: str
+    """The caller's idempotency key: a repetition with it gives back nothing more."""
+
+    intent_id: str = ""
+    """Stripe's id of the intent, for money that did not pay the order (it came late, or twice);
+    empty for the intent that paid it."""
+
+
+def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) -> Refund:
+    """Give back money of an order; repeated with the same key, return the same refund.
+
+    One call to Stripe where nothing goes wrong.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        OrderNotFound: no such order.
+        OrderNotRefundable: it has not been paid, or not by this intent.
+        PaymentDisputed: the customer's bank holds the money.
+        AmountNotRepresentable: the currency has no such amount, or it is not more than nothing.
+        RefundExceedsBalance: more than is left; nothing was sent.
+        IdempotencyKeyReused: the key belongs to another refund.
+        RefundInProgress: another request is sending this refund for too long.
+        GatewayError: Stripe refused (the refund says so and reserves nothing), or its answer is not
+            known: the refund stays requested, and the same key may be tried again.
+    """
+    assert_no_transaction()
+    get_gateway()  # a missing key is found before anything is written
+    refund, is_new = _save_or_find(order_id, request, origin)
+    if not is_new:
+        refund = _wait_or_claim(refund)
+    if refund.status == RefundStatus.REQUESTED:
+        refund = send_refund(refund, origin=origin)
+    return refund
+
+
+def list_refunds(*, order_id: object) -> list[Refund]:
+    """Return the refunds of an order, oldest first, as they are mirrored.
+
+    Raises:
+        OrderNotFound: no such order.
+    """
+    adapter = get_order_adapter()
+    pk = adapter.parse_id(order_id)
+    rows = Refund.objects.filter(order_payment__order_id=pk) if pk is not None else ()
+    found = list(rows.select_related("payment_intent").order_by("created_at", "pk") if rows else ())
+    if not found and (pk is None or adapter.find(pk) is None):
+        raise OrderNotFound("Order not found.")
+    return found
+
+
+# --- saving -------------------------------------------------------------------------------------
+
+
+def _save_or_find(order_id: object, request: RefundRequest, origin: Origin) -> tuple[Refund, bool]:
+    """Commit the refund that is asked for, or return the one that its key belongs to."""
+    pk = get_order_adapter().parse_id(order_id)
+    with transaction.atomic(durable=True):
+        locked = None if pk is None else find_and_lock_payment(order_id=pk)
+        if pk is None or locked is None:
+            if pk is None or get_order_adapter().find(pk) is None:
+                raise OrderNotFound("Order not found.")
+            raise OrderNotRefundable("The order has not been paid.")
+        intent = _intent_to_refund(locked, request)
+        known = locked.payment.refunds.filter(request_key=request.key).first()
+        if known is not None:
+            _check_same(known, intent, request)
+            return known, False
+        amount = _amount(locked, intent, request)
+        refund = _insert(locked, intent, amount, request, origin)
+    dispatch(locked.facts)
+    return refund, True
+
+
+def _intent_to_refund(locked: LockedPayment, request: RefundRequest) -> PaymentIntent:
+    named = locked.intent(request.intent_id)
+    intent = named if request.intent_id else locked.accepted_intent
+    if intent is None or not intent.amount_received:
+        raise OrderNotRefundable("The order has not been paid.")
+    if belongs_to_other_mode(intent.livemode):
+        raise OrderNotRefundable("This was paid in test mode, and the key in use is a live one.")
+    return intent
+
+
+def _check_same(known: Refund, intent: PaymentIntent, request: RefundRequest) -> None:
+    asked = request.amount_decimal
+    same_amount = asked is None or to_minor_units(asked, intent.currency) == known.amount
+    same_intent = known.payment_intent_id == intent.pk
+    if not (same_amount and same_intent and known.reason == request.reason):
+        raise IdempotencyKeyReused("This idempotency key was used for another refund.")
+
+
+def _amount(locked: LockedPayment, intent: PaymentIntent, request: RefundRequest) -> int:
+    """Return how much to give back, in minor units, if it may be."""
+    if locked.dispute_state_of(intent) == DisputeState.OPEN:
+        raise PaymentDisputed("The customer's bank holds this payment; wait for its decision.")
+    refundable = locked.balance_of(intent).refundable
+    asked = request.amount_decimal
+    amount = refundable if asked is None else to_minor_units(asked, intent.currency)
+    if amount > refundable or refundable == 0:
+        left = format_amount(refundable, intent.currency)
+        raise RefundExceedsBalance(
+            f"Only {left} {intent.currency.upper()} of this payment is left.",
+            refundable=left,
+            currency=intent.currency,
+        )
+    return amount
+
+
+def _insert(
+    locked: LockedPayment,
+    intent: PaymentIntent,
+    amount: int,
+    request: RefundRequest,
+    origin: Origin,
+) -> Refund:
+    key, now = uuid4(), timezone.now()
+    params: dict[str, Any] = {
+        "payment_intent": intent.stripe_id,
+        "amount": amount,
+        "metadata": {"order_id": str(locked.payment.order_id), "attempt_id": str(key)},
+    }
+    if request.reason:
+        params["reason"] = request.reason
+    attempt = StripeAttempt.objects.create(
+        id=key,
+        order_payment=locked.payment,
+        operation=StripeAttempt.Operation.CREATE_REFUND,
+        target=intent.stripe_id,
+        params=params,
+        livemode=get_config().livemode,
+        claimed_at=now,
+        last_sent_at=now,
+    )
+    refund = Refund.objects.create(
+        id=key,
+        order_payment=locked.payment,
+        payment_intent=intent,
+        attempt=attempt,
+        request_key=request.key,
+        amount=amount,
+        currency=intent.currency,
+        reason=request.reason,
+        livemode=intent.livemode,
+    )
+    locked.refunds.append(refund)
+    fact = (FactKind.REFUND_REQUESTED, _figures(refund, f"{refund.amount_display} asked for"))
+    record(locked, intent, [fact], origin=origin)
+    return refund
+
+
+def _wait_or_claim(refund: Refund) -> Refund:
+    """Wait while another request sends this refund; take it over where none does."""
+    patience = Patience(
+        get_config().INTENT_WAIT_SECONDS,
+        RefundInProgress("This refund is being sent by another request. Try again in a moment."),
+    )
+    while refund.status == RefundStatus.REQUESTED and refund.attempt is not None:
+        if claim(refund.attempt, within=patience.claim_time):
+            return refund
+        patience.wait_for(refund.attempt)
+        refund = Refund.objects.select_related("attempt", "payment_intent").get(pk=refund.pk)
+    return refund
+
+
+_LATE = frozenset({Verdict.ORDER_NOT_PAYABLE, Verdict.PAID_TWICE})
+
+
+def refund_late_money(locked: LockedPayment, intent: PaymentIntent, *, origin: Origin) -> None:
+    """Give back what came for a cancelled order or a second time, where the shop wants that.
+
+    To be called under the lock, in the transaction that has judged the intent: the refund is saved
+    with the judgement and sent after the commit. If that fails, the review stays open.
+    """
+    is_late = intent.verdict in _LATE and intent.amount_received > 0
+    if not is_late or not get_config().AUTO_REFUND_LATE_MONEY:
+        return
+    key = f"late money of {intent.stripe_id}"
+    if any(refund.request_key == key for refund in locked.refunds):
+        return
+    request = RefundRequest(key=key)
+    refund = _insert(locked, intent, intent.amount_received, request, origin)
+    transaction.on_commit(partial(_send_quietly, refund, origin), robust=True)
+
+
+def _send_quietly(refund: Refund, origin: Origin) -> None:
+    try:
+        send_refund(refund, origin=origin)
+    except ShopPaymentsError:
+        logger.exception("Refund %s of late money is not sent yet", refund.pk)
+
+
+# --- sending ------------------------------------------------------------------------------------
+
+
+def send_refund(refund: Refund, *, origin: Origin) -> Refund:
+    """Send a saved refund, which the caller has claimed, and write down what came of it.
+
+    Raises:
+        RefundExceedsBalance, PaymentDisputed: Stripe knows of something that we did not; the
+            rows have been brought up to date.
+        GatewayError: see :func:`refund_payment`.
+    """
+    attempt = refund.attempt
+    assert attempt is not None
+    if belongs_to_other_mode(attempt.livemode):
+        raise OrderNotRefundable("This was paid in test mode, and the key in use is a live one.")
+    if attempt.key_expired:
+        return _find_out(refund, origin=origin)
+    try:
+        result = get_gateway().create_refund(attempt.params, idempotency_key=str(attempt.pk))
+    except GatewayError as error:
+        if must_look_up(error):
+            return _find_out(refund, origin=origin)
+        _record_error(refund, error, origin=origin)
+        _explain(refund, error, origin=origin)
+        raise
+    return _write_one(refund, result, origin=origin)
+
+
+def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refund:
+    with transaction.atomic(durable=True):
+        locked = lock_payment(refund.order_payment_id)
+        row = next(each for each in locked.refunds if each.pk == refund.pk)
+        intent = _intent_of(locked, row)
+        if row.status == RefundStatus.REQUESTED or not result.replayed:
+            write_refund(locked, intent, row, result, origin=origin)
+    dispatch(locked.facts)
+    return row
+
+
+def _intent_of(locked: LockedPayment, refund: Refund) -> PaymentIntent:
+    return next(row for row in locked.intents if row.pk == refund.payment_intent_id)
+
+
+def _record_error(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
+    logger.warning(
+        "Stripe %s refund %s: %s (status %s, code %s, request %s)",
+        "did not answer for" if error.retryable else "refused",
+        refund.pk,
+        error,
+        error.http_status,
+        error.code,
+        error.request_id,
+    )
+    figures: dict[str, Any] = {
+        "request_id": error.request_id[:255],
+        "error_code": error.code[:255],
+        "http_status": error.http_status,
+    }
+    attempt = refund.attempt
+    assert attempt is not None
+    if error.retryable or isinstance(error, GatewayAuthenticationError):
+        if not isinstance(error, IdempotencyKeyInUse):
+            attempt.release(**figures)
+        return
+    _give_up(refund, str(error), StripeAttempt.Outcome.FAILED, figures, origin=origin)
+
+
+def _give_up(
+    refund: Refund,
+    why: str,
+    outcome: StripeAttempt.Outcome,
+    figures: dict[str, Any],
+    *,
+    origin: Origin,
+) -> Refund:
+    """Close a refund that moved nothing, so that it reserves nothing any more."""
+    with transaction.atomic(durable=True):
+        locked = lock_payment(refund.order_payment_id)
+        row = next(each for each in locked.refunds if each.pk == refund.pk)
+        assert row.attempt is not None
+        if row.attempt.finish(outcome, **figures) and row.status == RefundStatus.REQUESTED:
+            row.status = RefundStatus.REFUSED
+            row.failure_reason = why[:255]
+            row.version += 1
+            row.save()
+            fact = (FactKind.REFUND_CHANGED, _figures(row, f"{row.amount_display} refused: {why}"))
+            request_id = figures.get("request_id", "")
+            record(locked, _intent_of(locked, row), [fact], origin=origin, request_id=request_id)
+    dispatch(locked.facts)
+    return row
+
+
+def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
+    """Look for the reason of a refusal in what others did at Stripe, and raise it.
+
+    Raises:
+        RefundExceedsBalance: somebody gave the money back already.
+        PaymentDisputed: the customer's bank has it.
+    """
+    if not isinstance(error, GatewayInvalidRequest):
+        return
+    intent = refund.payment_intent
+    sync_refunds(intent, origin=origin)
+    sync_disputes(intent, origin=origin)
+    with transaction.atomic(durable=True):
+        locked = lock_payment(intent.order_payment_id)
+        current = locked.intent(intent.stripe_id)
+    if current is None:
+        return
+    if locked.dispute_state_of(current) == DisputeState.OPEN:
+        raise PaymentDisputed("The customer's bank holds this payment.") from None
+    left = locked.balance_of(current).refundable
+    if left < refund.amount:
+        raise RefundExceedsBalance(
+            f"Only {format_amount(left, current.currency)} {current.currency.upper()} of this"
+            " payment is left.",
+            refundable=format_amount(left, current.currency),
+            currency=current.currency,
+        ) from None
+
+
+def _find_out(refund: Refund, *, origin: Origin) -> Refund:
+    """Look among the intent's refunds for one whose answer can never be had again.
+
+    Raises:
+        GatewayError: Stripe could not be asked; the refund stays requested.
+    """
+    for result in get_gateway().list_refunds(refund.payment_intent.stripe_id):
+        if result.metadata.get("attempt_id") == str(refund.pk):
+            return _write_one(refund, result, origin=origin)
+    why = "Stripe has never heard of it"
+    return _give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)
+
+
+# --- mirroring ----------------------------------------------------------------------------------
+
+
+def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> None:
+    """List an intent's refunds at Stripe and write down what has changed.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    for _round in range(_MAX_ROUNDS):
+        known = {row.pk: row.version for row in intent.refunds.all()}
+        results = get_gateway().list_refunds(intent.stripe_id)
+        if _write_all(intent, known, results, origin=origin):
+            return
+    logger.warning("The refunds of %s keep changing", intent)
+
+
+def _write_all(
+    intent: PaymentIntent,
+    known: dict[UUID, int],
+    results: list[RefundResult],
+    *,
+    origin: Origin,
+) -> bool:
+    """Write what was listed; False where a row has changed since before the listing."""
+    complete = True
+    with transaction.atomic(durable=True):
+        locked = lock_payment(intent.order_payment_id)
+        current = locked.intent(intent.stripe_id)
+        for result in reversed(results) if current is not None else ():
+            row = _row_of(locked, result)
+            if row is not None and row.version != known.get(row.pk):
+                complete = False
+            elif current is not None:
+                write_refund(locked, current, row, result, origin=origin)
+    dispatch(locked.facts)
+    return complete
+
+
+def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
+    """Return the row of a refund: by Stripe's id, or by the attempt that made it."""
+    made_here = result.metadata.get("attempt_id")
+    return locked.refund(result.id) or next(
+        (row for row in locked.refunds if not row.stripe_id and str(row.pk) == made_here), None
+    )
+
+
+def write_refund(
+    locked: LockedPayment,
+    intent: PaymentIntent,
+    row: Refund | None,
+    result: RefundResult,
+    *,
+    origin: Origin,
+) -> None:
+    """Bring a refund's row to what Stripe says, or insert it, with history and review.
+
+    The caller has made sure that ``result`` is not older than the row.
+    """
+    if row is None:
+        row = Refund(
+            order_payment=locked.payment,
+            payment_intent=intent,
+            amount=result.amount,
+            currency=result.currency,
+            livemode=intent.livemode,
+        )
+        locked.refunds.append(row)
+    moves = row.status != result.status
+    if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
+        return
+    before = (row.status, row.stripe_id, row.reason, row.failure_reason)
+    row.status, row.stripe_id = result.status, result.id
+    row.amount, row.currency = result.amount, result.currency
+    row.reason = result.reason[:64]
+    row.failure_reason = result.failure_reason[:255]
+    row.stripe_created_at = result.created_at
+    if row.attempt is not None:
+        _finish_attempt(row.attempt, result)
+    if (row.status, row.stripe_id, row.reason, row.failure_reason) == before:
+        return
+    row.version += 1
+    row.save()
+    facts = _conclude(intent, row) if moves else []
+    record(locked, intent, facts, origin=origin, request_id=result.request_id)
+    is_back = intent.verdict != Verdict.NONE and not intent.has_paid
+    if is_back and locked.balance_of(intent).refunded >= intent.amount_received:
+        words = f"{row.amount_display} returned by {row.stripe_id}"
+        close_review(locked, intent, ReviewItem.Reason(intent.verdict), "", words)
+
+
+def _finish_attempt(attempt: StripeAttempt, result: RefundResult) -> None:
+    if attempt.stripe_object_id != result.id:
+        attempt.finish(
+            StripeAttempt.Outcome.SUCCEEDED,
+            if_pending=False,
+            stripe_object_id=result.id,
+            request_id=result.request_id[:255],
+            http_status=200,
+        )
+
+
+def _conclude(intent: PaymentIntent, row: Refund) -> list[Fact]:
+    """Return what there is to tell of a refund that has just moved."""
+    if row.status == RefundStatus.FAILED:
+        detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
+        if row.failure_reason:
+            detail = f"{detail}: {row.failure_reason}"
+        review = {"reason": str(ReviewItem.Reason.REFUND_FAILED), "subject": row.stripe_id}
+        return [
+            (FactKind.REFUND_FAILED, _figures(row, detail)),
+            (FactKind.REVIEW_NEEDED, {**_figures(row, detail), **review}),
+        ]
+    if row.status == RefundStatus.SUCCEEDED and intent.verdict == Verdict.ACCEPTED:
+        detail = f"{row.amount_display} returned by {row.stripe_id}"
+        return [(FactKind.ORDER_REFUNDED, _figures(row, detail))]
+    detail = f"{row.stripe_id} over {row.amount_display} is {row.status}"
+    return [(FactKind.REFUND_CHANGED, _figures(row, detail))]
+
+
+def _figures(row: Refund, detail: str) -> dict[str, Any]:
+    return {
+        "detail": detail,
+        "refund_id": str(row.pk),
+        "stripe_refund_id": row.stripe_id,
+        "amount": row.amount,
+        "currency": row.currency,
+        "status": row.status,
+        "refund_reason": row.reason,
+    }

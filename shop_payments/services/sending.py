@@ -1,0 +1,79 @@
+"""What all writes to Stripe share: taking turns, knowing when to ask, and the mode of the key."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import (
+    ConfigurationError,
+    GatewayError,
+    IdempotencyMismatch,
+    PaymentError,
+)
+from shop_payments.models import StripeAttempt
+
+
+class Patience:
+    """How long one request waits for others, in all; ``impatience`` is raised after that."""
+
+    def __init__(self, seconds: float, impatience: PaymentError) -> None:
+        self.claim_time = timedelta(seconds=seconds)
+        self._impatience = impatience
+        self._deadline = time.monotonic() + seconds
+        self._pause = 0.02
+
+    def wait_for(self, attempt: StripeAttempt) -> None:
+        """Return when ``attempt`` is finished or free, without holding anything meanwhile.
+
+        Raises:
+            PaymentError: ``impatience``.
+        """
+        waiting = StripeAttempt.objects.pending().filter(
+            pk=attempt.pk, claimed_at=attempt.claimed_at
+        )
+        while True:
+            if time.monotonic() > self._deadline:
+                raise self._impatience
+            time.sleep(self._pause)
+            self._pause = min(self._pause * 1.5, 0.25)
+            claim_is_old = not attempt.is_claimed(within=self.claim_time, now=timezone.now())
+            if claim_is_old or not waiting.exists():
+                return
+
+
+def claim(attempt: StripeAttempt, *, within: timedelta) -> bool:
+    """Take over what another request began, unless that one may still be at it."""
+    now = timezone.now()
+    busy = attempt.is_claimed(within=within, now=now)
+    return not busy and StripeAttempt.objects.all().claim(attempt, now=now)
+
+
+def must_look_up(error: GatewayError) -> bool:
+    """Whether sending the same key again can never tell what happened.
+
+    Stripe repeats a saved 5xx for as long as it keeps the key, and an idempotency error says only
+    that the key has been used.
+    """
+    return isinstance(error, IdempotencyMismatch) or (error.effect_unknown and error.replayed)
+
+
+def belongs_to_other_mode(livemode: bool) -> bool:
+    """Tell whether something was begun with a test key and the key in use is live.
+
+    There is no money in test mode, so it may be left behind. The reverse may not.
+
+    Raises:
+        ConfigurationError: begun in live mode, and the key in use is a test key.
+    """
+    if livemode == get_config().livemode:
+        return False
+    if livemode:
+        raise ConfigurationError(
+            "This order has a payment in live mode, "
+            "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"
+        )
+    return True

@@ -1,0 +1,88 @@
+"""Change an order's open intent at Stripe: decide under the lock, send, and look again.
+
+See Note [One call, two short transactions] in ``intents.py``, of which this is the simple case:
+there is an intent, and one thing is to be done with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import OrderNotFound, PaymentIntentInProgress, PaymentIntentMissing
+from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.orders import get_order_adapter
+from shop_payments.services.attempts import send_attempt
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
+from shop_payments.services.sending import Patience, belongs_to_other_mode, claim
+
+_MAX_ROUNDS = 8
+
+Decide = Callable[[LockedPayment], StripeAttempt | None]
+"""Under the lock: the attempt to send, or None where nothing is left to do. May raise."""
+
+
+def save_write(
+    locked: LockedPayment,
+    row: PaymentIntent,
+    operation: StripeAttempt.Operation,
+    params: Mapping[str, Any],
+) -> StripeAttempt:
+    """Commit, with the caller's transaction, what is about to be sent.
+
+    Raises:
+        PaymentIntentMissing: begun with a test key, and the key in use is live.
+        ConfigurationError: begun in live mode, and the key in use is a test key.
+    """
+    if belongs_to_other_mode(row.livemode):
+        raise PaymentIntentMissing("This payment was begun in test mode; the key in use is live.")
+    now = timezone.now()
+    return StripeAttempt.objects.create(
+        order_payment=locked.payment,
+        operation=operation,
+        target=row.stripe_id,
+        target_version=row.version,
+        params=dict(params),
+        livemode=get_config().livemode,
+        claimed_at=now,
+        last_sent_at=now,
+    )
+
+
+def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> LockedPayment:
+    """Send what ``decide`` asks for until it asks for nothing; return the payment as it is then.
+
+    What another request has begun with the intent is waited for, or finished, first.
+
+    Raises:
+        OrderNotFound: no such order, or nothing was ever tried for it.
+        PaymentIntentInProgress: others are at it for more than ``INTENT_WAIT_SECONDS``.
+        GatewayError: Stripe refused, or could not be reached.
+    """
+    pk = get_order_adapter().parse_id(order_id)
+    patience = Patience(
+        get_config().INTENT_WAIT_SECONDS,
+        PaymentIntentInProgress("Another request is at this payment. Try again in a moment."),
+    )
+    for _round in range(_MAX_ROUNDS):
+        try:
+            with transaction.atomic(durable=True):
+                locked = None if pk is None else find_and_lock_payment(order_id=pk)
+                if locked is None:
+                    raise OrderNotFound("No payment of this order was found.")
+                pending = locked.payment.attempts.intent_writes().pending().first()
+                step = pending or decide(locked)
+        except IntegrityError:
+            continue  # another request saved its write first: now it can be seen
+        if step is None:
+            return locked
+        if pending is not None and not claim(pending, within=patience.claim_time):
+            patience.wait_for(pending)
+            continue
+        send_attempt(step, origin=origin)
+    raise PaymentIntentInProgress("The payment keeps changing. Try again in a moment.")

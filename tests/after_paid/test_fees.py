@@ -1,0 +1,89 @@
+"""What payments cost, for reports."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from shop_payments.models import BalanceTransaction, OrderPayment
+from shop_payments.services.fees import fetch_fees
+from tests.after_paid.support import answer_dispute, assert_books_agree
+from tests.factories import OrderFactory
+from tests.support import call_stripe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def fetch() -> int:
+    return fetch_fees(since=timezone.now() - timedelta(days=1))
+
+
+def test_the_fee_of_a_payment_is_fetched(paid, stripe):
+    assert fetch() == 1
+
+    row = BalanceTransaction.objects.get()
+    assert (row.reporting_category, row.amount, row.fee, row.net) == ("charge", 11200, 355, 10845)
+    assert row.order_payment == paid
+
+
+def test_fetching_again_changes_nothing(paid, stripe):
+    fetch()
+    before = list(BalanceTransaction.objects.values())
+
+    assert fetch() == 0
+    assert list(BalanceTransaction.objects.values()) == before
+
+
+def test_the_sums_are_stripes(office, order, pay_order, stripe, webhooks):
+    pay_order("pm_card_createDispute")
+    answer_dispute(stripe, "winning_evidence")
+    stripe.advance_clock(3600)
+    webhooks()
+    office.refund(order, {"amount": "12.50"})
+
+    fetch()
+
+    theirs = call_stripe(stripe, "GET", "balance_transactions", limit="100")["data"]
+    assert BalanceTransaction.objects.all().totals() == {
+        "usd": {key: sum(each[key] for each in theirs) for key in ("amount", "fee", "net")}
+    }
+    assert {row.reporting_category for row in BalanceTransaction.objects.all()} == {
+        "charge",
+        "dispute",
+        "dispute_reversal",
+        "refund",
+    }
+    assert_books_agree(stripe)
+
+
+def test_other_systems_on_the_account_are_left_out(paid, stripe):
+    call_stripe(
+        stripe,
+        "POST",
+        "payment_intents",
+        **{
+            "amount": "500",
+            "currency": "usd",
+            "confirm": "true",
+            "payment_method": "pm_card_visa",
+            "allowed_payment_method_types[]": "card",
+        },
+    )
+
+    assert fetch() == 1
+
+
+def test_a_hundred_movements_are_one_call(storefront, order, stripe, webhooks):
+    for _number in range(3):
+        another = OrderFactory.create(customer=order.customer)
+        intent = storefront.payment_intent(another).json()["data"]
+        stripe.pay(intent["id"], deliver=False)
+    webhooks()
+    before = len(stripe.requests)
+
+    assert fetch() == 3
+
+    assert len(stripe.requests) - before == 1
+    assert OrderPayment.objects.count() == 3
