@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shop_payments.lifecycle import TRANSITIONS, can_step
 from shop_payments.sandbox import Delivery, Fault, Sandbox, SandboxConnectionDropped
@@ -38,18 +38,35 @@ STATUS_OF_EVENT = {
 }
 """Nothing tells of requires_confirmation."""
 
-intents = st.integers(min_value=0, max_value=100)
+intents = st.integers(min_value=0, max_value=3)
 cards = st.sampled_from(
     [
         "pm_card_visa",
-        "pm_card_mastercard",
         "pm_card_chargeDeclined",
-        "pm_card_chargeDeclinedProcessingError",
         "pm_card_authenticationRequired",
+        "pm_card_threeDSecureRequiredChargeDeclined",
+        "pm_usBankAccount_success",
+        "pm_usBankAccount_insufficientFunds",
         "pm_card_nobody",
     ]
 )
-amounts = st.sampled_from(["1", "50", "11200", "99999999", "100000000"])
+amounts = st.sampled_from(["50", "11200", "99999999"])
+TYPES = {
+    "allowed_payment_method_types[0]": "card",
+    "allowed_payment_method_types[1]": "us_bank_account",
+}
+MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
+options = st.sampled_from([CARD, TYPES, {**CARD, "capture_method": "manual"}])
+faults = st.sampled_from(
+    [
+        *(Fault(kind, times=2, method="POST") for kind in ("drop_before", "drop_after")),
+        *(Fault("error", status=status, method="POST") for status in (409, 429, 500, 503)),
+        Fault("webhook_lost"),
+        Fault("webhook_doubled"),
+        Fault("webhook_delayed", seconds=3600),
+        Fault("webhook_reordered", seconds=3600, rate=0.5),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +83,7 @@ class Sent:
 class SandboxMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
-        self.sandbox = Sandbox(clock=self.clock, seed=1)
+        self.sandbox = Sandbox(clock=Clock(), seed=1)
         self.delivered: Counter[tuple[str, str]] = Counter()
         self.up = dict.fromkeys(URLS, True)
         self.sent: list[Sent] = []
@@ -81,117 +97,104 @@ class SandboxMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(amount=amounts, card=st.none() | cards, confirm=st.booleans())
-    def create(self, amount: str, card: str | None, confirm: bool) -> None:
-        params = {"amount": amount, "currency": "usd", **CARD}
+    @initialize(options=options)
+    def begin(self, options: dict[str, str]) -> None:
+        self.create("11200", None, False, options)
+
+    @rule(amount=amounts, card=st.none() | cards, confirm=st.booleans(), options=options)
+    def create(self, amount: str, card: str | None, confirm: bool, options: dict[str, str]) -> None:
+        params = {"amount": amount, "currency": "usd", **options}
         if card is not None:
             params["payment_method"] = card
         if confirm:
-            params["confirm"] = "true"
+            params |= {"confirm": "true", **MANDATE}
         self.write(INTENTS, params)
 
-    @precondition(lambda self: self.statuses)
+    @rule(at=intents, card=cards)
+    def pay(self, at: int, card: str) -> None:
+        self.write(f"{self.path(at)}/confirm", {"payment_method": card, **MANDATE})
+
+    @rule(at=intents, card=st.none() | cards, mandate=st.sampled_from([{}, MANDATE]))
+    def confirm(self, at: int, card: str | None, mandate: dict[str, str]) -> None:
+        card_given = {"payment_method": card} if card else {}
+        self.write(f"{self.path(at)}/confirm", {**card_given, **mandate})
+
     @rule(at=intents, amount=st.none() | amounts, card=st.none() | cards, word=st.text(max_size=3))
     def update(self, at: int, amount: str | None, card: str | None, word: str) -> None:
         params = {"amount": amount, "payment_method": card, "metadata[word]": word}
         self.write(self.path(at), {name: each for name, each in params.items() if each is not None})
 
-    @precondition(lambda self: self.statuses)
-    @rule(at=intents, card=st.none() | cards)
-    def confirm(self, at: int, card: str | None) -> None:
-        self.write(f"{self.path(at)}/confirm", {"payment_method": card} if card else {})
+    @rule(at=intents, part=st.sampled_from([{}, {"amount_to_capture": "50"}]))
+    def capture(self, at: int, part: dict[str, str]) -> None:
+        held = [each for each, status in self.statuses.items() if status == "requires_capture"]
+        intent_id = held[at % len(held)] if held else self.intent_id(at)
+        self.write(f"{INTENTS}/{intent_id}/capture", part)
 
-    @precondition(lambda self: self.statuses)
-    @rule(at=intents)
-    def cancel(self, at: int) -> None:
-        self.write(f"{self.path(at)}/cancel", {})
+    @rule(at=intents, really=st.sampled_from([False, False, False, True]))
+    def cancel(self, at: int, really: bool) -> None:
+        if really:  # little happens to an intent afterwards
+            self.write(f"{self.path(at)}/cancel", {})
 
-    @precondition(lambda self: self.statuses)
-    @rule(at=intents, succeed=st.booleans())
-    def authenticate(self, at: int, succeed: bool) -> None:
+    @rule(at=intents, succeed=st.booleans(), status=st.sampled_from(sorted(TRANSITIONS)))
+    def move_at_stripe(self, at: int, succeed: bool, status: str) -> None:
         intent_id = self.intent_id(at)
         if self.statuses[intent_id] == "requires_action":
             self.sandbox.complete_authentication(intent_id, succeed)
-
-    @precondition(lambda self: self.statuses)
-    @rule(at=intents, status=st.sampled_from(sorted(TRANSITIONS)))
-    def move_at_stripe(self, at: int, status: str) -> None:
-        intent_id = self.intent_id(at)
-        if can_step(self.statuses[intent_id], status):
+        elif can_step(self.statuses[intent_id], status):
             self.sandbox.advance(intent_id, status)
 
-    @precondition(lambda self: self.sent)
     @rule(at=intents)
     def repeat(self, at: int) -> None:
-        sent = self.sent[at % len(self.sent)]
         self.sandbox.clear_faults()
         before = self.sandbox.events
-        again = self.post(sent.path, sent.form, sent.key)
-
-        assert (again.status, again.json) == (sent.answer.status, sent.answer.json)
-        assert again.headers["idempotent-replayed"] == "true"
+        for sent in self.sent[-1 - at :][:1]:
+            again = self.post(sent.path, sent.form, sent.key)
+            assert (again.status, again.json) == (sent.answer.status, sent.answer.json)
+            assert again.headers["idempotent-replayed"] == "true"
         assert self.sandbox.events == before
 
-    @rule(kind=st.sampled_from(["drop_before", "drop_after"]), times=st.integers(1, 2))
-    def trouble(self, kind: Any, times: int) -> None:
-        self.sandbox.inject(Fault(kind, times=times, path=INTENTS, method="POST"))
-
-    @rule(status=st.sampled_from([409, 429, 500, 503]))
-    def error(self, status: int) -> None:
-        self.sandbox.inject(Fault("error", status=status, path=INTENTS, method="POST"))
-
-    @rule(kind=st.sampled_from(["webhook_lost", "webhook_doubled"]))
-    def trouble_with_webhooks(self, kind: Any) -> None:
-        self.sandbox.inject(Fault(kind))
-        self.doubled = self.doubled or kind == "webhook_doubled"
-
-    @rule(kind=st.sampled_from(["webhook_delayed", "webhook_reordered"]))
-    def late_webhooks(self, kind: Any) -> None:
-        self.sandbox.inject(Fault(kind, seconds=3600, rate=0.5))
-
-    @rule()
-    def forget_keys(self) -> None:
-        self.sandbox.forget_idempotency_keys()
-        self.sent = []
-
-    @rule(url=st.sampled_from(URLS), disabled=st.booleans())
-    def switch_endpoint(self, url: str, disabled: bool) -> None:
-        form = f"disabled={'true' if disabled else 'false'}"
-        answer = self.post(f"{ENDPOINTS}/{self.endpoints[url].id}", form)
-        assert answer_problems(answer.json) == []
-
-    @rule(url=st.sampled_from(URLS))
-    def replace_endpoint(self, url: str) -> None:
-        self.sandbox.remove_webhook(self.endpoints[url])
-        for wanted in self.wanted.values():
-            wanted.discard(url)
-        self.endpoints[url] = self.sandbox.add_webhook(url, "whsec_x", deliver=self.receive)
-
-    @rule(seconds=st.sampled_from([0.5, 3600, DAY]))
-    def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        self.sent = [sent for sent in self.sent if self.clock.now - sent.at < DAY]
+    @rule(fault=faults)
+    def trouble(self, fault: Fault) -> None:
+        self.sandbox.inject(fault)
+        self.doubled = self.doubled or fault.kind == "webhook_doubled"
 
     @rule(
-        seconds=st.sampled_from([0, 1, 60, 4 * DAY]),
+        seconds=st.sampled_from([1, 60, DAY, 5 * DAY]),
         up=st.fixed_dictionaries({url: st.booleans() for url in URLS}),
+        keys_forgotten=st.booleans(),
     )
-    def deliver(self, seconds: float, up: dict[str, bool]) -> None:
-        self.wait(seconds)
+    def time_passes(self, seconds: float, up: dict[str, bool], keys_forgotten: bool) -> None:
+        self.sandbox.advance_clock(seconds)
+        self.sent = [sent for sent in self.sent if self.sandbox.now - sent.at < DAY]
+        if keys_forgotten:
+            self.sandbox.forget_idempotency_keys()
+            self.sent = []
         self.up = up
         self.sandbox.deliver_due()
+
+    @rule(url=st.sampled_from(URLS), change=st.sampled_from(["true", "false", "replace"]))
+    def change_endpoint(self, url: str, change: str) -> None:
+        self.sandbox.clear_faults()
+        if change == "replace":
+            self.sandbox.remove_webhook(self.endpoints[url])
+            for wanted in self.wanted.values():
+                wanted.discard(url)
+            self.endpoints[url] = self.sandbox.add_webhook(url, "whsec_x", deliver=self.receive)
+        else:
+            self.sandbox.clear_faults()
+            answer = self.post(f"{ENDPOINTS}/{self.endpoints[url].id}", f"disabled={change}")
+            assert answer_problems(answer.json) == []
 
     # What has to hold
 
     @invariant()
     def the_books_are_right(self) -> None:
-        intents, events = self.all_intents(), self.sandbox.events
+        intents, events = self.all(INTENTS), self.sandbox.events
         self.statuses_move_along_the_table(intents)
         self.every_effect_has_its_event(intents, events)
         self.no_event_is_without_an_effect(events)
         self.every_event_is_delivered_waits_or_is_lost(events)
-        for intent in intents:
-            self.money_fits_the_status(intent)
+        self.money_fits_the_statuses(intents)
         for event in events[self.seen_events :]:
             assert answer_problems(event) == []
         self.seen_events = len(events)
@@ -206,6 +209,7 @@ class SandboxMachine(RuleBasedStateMachine):
     def every_effect_has_its_event(self, intents: list[Json], events: list[Json]) -> None:
         for intent in intents:
             told = [event for event in events if event["data"]["object"]["id"] == intent["id"]]
+            assert told, f"nothing was told of {intent['id']}"
             first, *rest = told
             assert first["type"] == "payment_intent.created"
             for event in rest:
@@ -219,16 +223,28 @@ class SandboxMachine(RuleBasedStateMachine):
         for event in events[self.seen_events :]:
             if event["request"]["id"] is not None:
                 assert answered[event["request"]["id"]] in (200, 402, None)
-            assert event["created"] == int(self.clock.now)
+        created = [event["created"] for event in events]
+        assert created == sorted(created)
+        assert all(moment <= self.sandbox.now for moment in created)
 
-    def money_fits_the_status(self, intent: Json) -> None:
-        succeeded = intent["status"] == "succeeded"
-        held = intent["status"] == "requires_capture"
-        assert intent["amount_received"] == (intent["amount"] if succeeded else 0)
-        assert intent["amount_capturable"] == (intent["amount"] if held else 0)
-        assert (intent["canceled_at"] is not None) == (intent["status"] == "canceled")
-        assert (intent["next_action"] is not None) == (intent["status"] == "requires_action")
-        assert intent["latest_charge"] or not (succeeded or held)
+    def money_fits_the_statuses(self, intents: list[Json]) -> None:
+        charges = self.all("/v1/charges")
+        for intent in intents:
+            made = [charge for charge in charges if charge["payment_intent"] == intent["id"]]
+            taken = [charge for charge in made if charge["paid"] and charge["captured"]]
+            succeeded = intent["status"] == "succeeded"
+            held = intent["status"] == "requires_capture"
+
+            assert intent["amount_received"] == sum(charge["amount_captured"] for charge in taken)
+            assert len(taken) == (1 if succeeded else 0)
+            assert intent["amount_capturable"] == (intent["amount"] if held else 0)
+            assert (intent["canceled_at"] is not None) == (intent["status"] == "canceled")
+            assert (intent["next_action"] is not None) == (intent["status"] == "requires_action")
+            latest = made[0]["id"] if made else None  # lists are newest first
+            assert intent["latest_charge"] == latest
+            for charge in made:
+                assert charge["paid"] == (charge["status"] == "succeeded")
+                assert charge["amount_captured"] <= charge["amount"]
 
     def every_event_is_delivered_waits_or_is_lost(self, events: list[Json]) -> None:
         pending, lost = self.sandbox.pending_deliveries, self.sandbox.lost_deliveries
@@ -253,10 +269,9 @@ class SandboxMachine(RuleBasedStateMachine):
     def intent_id(self, at: int) -> str:
         return list(self.statuses)[at % len(self.statuses)]
 
-    def all_intents(self) -> list[Json]:
-        response = self.sandbox.handle(
-            "GET", f"{INTENTS}?limit=100", {"Authorization": f"Bearer {KEY}"}
-        )
+    def all(self, path: str) -> list[Json]:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        response = self.sandbox.handle("GET", f"{path}?limit=100", headers)
         found: list[Json] = json.loads(response.body)["data"]
         return found
 
@@ -269,7 +284,7 @@ class SandboxMachine(RuleBasedStateMachine):
     def write(self, path: str, params: dict[str, str]) -> None:
         """Write as a client does: with a key, and again until there is an answer."""
         form, key = urlencode(params), f"key-{len(self.sandbox.requests)}"
-        before = self.all_intents(), self.sandbox.events
+        before = self.all(INTENTS), self.sandbox.events
         answer = None
         while answer is None:
             try:
@@ -278,11 +293,11 @@ class SandboxMachine(RuleBasedStateMachine):
                 continue
         assert answer_problems(answer.json) == []
         if answer.status in (200, 402, 500):
-            self.sent.append(Sent(path, form, key, answer, self.clock.now))
+            self.sent.append(Sent(path, form, key, answer, self.sandbox.now))
         if answer.status not in (200, 402):
-            assert (self.all_intents(), self.sandbox.events) == before
+            assert (self.all(INTENTS), self.sandbox.events) == before
         if answer.status == 200:
-            assert answer.json in self.all_intents()
+            assert answer.json in self.all(INTENTS)
 
     def post(self, path: str, form: str, key: str = "") -> Answer:
         headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
@@ -295,9 +310,10 @@ def places(deliveries: list[Delivery]) -> Counter[tuple[str, str]]:
 
 
 SandboxMachine.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=60,
     stateful_step_count=30,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestSandbox = SandboxMachine.TestCase
