@@ -38,7 +38,7 @@ def test_a_payment_has_a_charge(api: Api) -> None:
     )
     assert (charge["status"], charge["paid"], charge["captured"]) == ("succeeded", True, True)
     assert (charge["refunded"], charge["amount_refunded"], charge["disputed"]) == (False, 0, False)
-    assert charge["balance_transaction"] is None
+    assert charge["balance_transaction"].startswith("txn_")
     assert (charge["description"], charge["metadata"]) == ("Order 9", {"order_id": "9"})
     assert charge["receipt_email"] == "jenny@example.com"
     assert charge["shipping"]["address"]["city"] == "Ulm"

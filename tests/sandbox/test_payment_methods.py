@@ -114,11 +114,11 @@ def test_a_number_that_may_be_somebodys_is_declined(api: Api) -> None:
         ({"type": "cash"}, None, "type"),
         ({"type": "card", "card[token]": "tok_nobody"}, "resource_missing", "card[token]"),
         (
-            {"type": "card", "card[token]": "tok_createDispute"},
+            {"type": "card", "card[token]": "tok_cvcCheckFail"},
             "sandbox_not_covered",
             "card[token]",
         ),
-        ({**CARD, "card[number]": "4000000000000259"}, "sandbox_not_covered", "card[number]"),
+        ({**CARD, "card[number]": "4000000000000101"}, "sandbox_not_covered", "card[number]"),
         (
             {**IBAN, "billing_details[name]": ""},
             "parameter_missing",
