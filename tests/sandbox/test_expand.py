@@ -99,14 +99,27 @@ def test_a_list_says_how_its_paths_begin(api: Api, path: str, hint: str) -> None
     assert answer.error["message"] == f"This property cannot be expanded ({path}).{hint}"
 
 
+@pytest.mark.parametrize("path", ["customer.default_source", "payment_method.customer.cards"])
+def test_what_is_behind_null_is_not_asked_for(api: Api, path: str) -> None:
+    answer = api.post(INTENTS, {**ORDER, "payment_method": "pm_card_visa", "expand[]": path})
+
+    assert (answer.status, answer["customer"]) == (200, None)
+
+
 def test_four_levels_are_the_most(api: Api) -> None:
-    path = "latest_charge.payment_intent.payment_method.customer.default_source"
+    intent = api.create(payment_method="pm_card_visa", confirm="true")
+    four = "latest_charge.payment_intent.latest_charge.payment_intent"
 
-    answer = api.get(INTENTS, {"expand[]": path})
+    deep = api.get(f"{INTENTS}/{intent['id']}", {"expand[]": four})
+    too_deep = api.get(f"{INTENTS}/{intent['id']}", {"expand[]": f"{four}.payment_method"})
+    in_a_list = api.get(INTENTS, {"expand[]": f"data.{four}"})
 
-    assert answer.status == 400
-    assert answer.error["message"].startswith("You cannot expand more than 4 levels")
-    assert path in answer.error["message"]
+    innermost = deep["latest_charge"]["payment_intent"]["latest_charge"]["payment_intent"]
+    assert innermost == intent.json
+    for refused in (too_deep, in_a_list):
+        assert refused.status == 400
+        assert refused.error["message"].startswith("You cannot expand more than 4 levels")
+        assert four in refused.error["message"]
 
 
 def test_expand_is_a_list(api: Api) -> None:
