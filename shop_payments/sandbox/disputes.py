@@ -115,7 +115,8 @@ def forbid_refunds(books: Books, charge: Object) -> bool:
 def _submit(books: Books, dispute: Object) -> None:
     prefix = _INQUIRY if dispute["status"].startswith(_INQUIRY) else ""
     dispute["status"] = f"{prefix}under_review"
-    dispute["evidence_details"]["submission_count"] += 1
+    details = dispute["evidence_details"]
+    details.update(submission_count=details["submission_count"] + 1, submission_method="manual")
     outcome = {WINNING: _win, LOSING: _lose}.get(dispute["evidence"]["uncategorized_text"])
     if outcome is not None:
         books.clock.after(DECISION_SECONDS, lambda: outcome(books, dispute, Cause()))
@@ -214,6 +215,7 @@ def _new_dispute(books: Books, charge: Object, reason: str) -> Object:
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": False,
         "livemode": False,

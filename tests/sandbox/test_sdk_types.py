@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from io import StringIO
 from operator import attrgetter
 from typing import Any
@@ -18,21 +18,33 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import stripe as stripe_python
 from django.core.management import call_command
+from django.utils import timezone
 from stripe.params import (
-    EventListParams,
-    EventRetrieveParams,
+    BalanceTransactionListParams,
+    DisputeListParams,
     PaymentIntentCancelParams,
+    PaymentIntentCaptureParams,
     PaymentIntentConfirmParams,
     PaymentIntentCreateParams,
     PaymentIntentListParams,
     PaymentIntentRetrieveParams,
     PaymentIntentUpdateParams,
+    RefundCreateParams,
+    RefundListParams,
 )
 
 from shop_payments.gateway import get_gateway
+from shop_payments.models import APIKeyScope, Source
 from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.sandbox.params import with_lists
 from shop_payments.sandbox.protocol import nest
+from shop_payments.services.cancellation import cancel_payment
+from shop_payments.services.capture import capture_payment
+from shop_payments.services.fees import fetch_fees
+from shop_payments.services.history import Origin
+from tests.after_paid.support import AccountingOffice
+from tests.conftest import issue_key
+from tests.factories import OrderFactory
 from tests.sandbox.sdk_types import LEFT_OUT, answer_problems, known_keys, request_problems
 from tests.sandbox.support import INTENTS, PUBLISHABLE_KEY, Api
 
@@ -52,10 +64,14 @@ OPERATIONS = {
     ("POST", "/v1/payment_intents/ID"): PaymentIntentUpdateParams,
     ("GET", "/v1/payment_intents/ID"): PaymentIntentRetrieveParams,
     ("POST", "/v1/payment_intents/ID/confirm"): PaymentIntentConfirmParams,
+    ("POST", "/v1/payment_intents/ID/capture"): PaymentIntentCaptureParams,
     ("POST", "/v1/payment_intents/ID/cancel"): PaymentIntentCancelParams,
-    ("GET", "/v1/events"): EventListParams,
-    ("GET", "/v1/events/ID"): EventRetrieveParams,
+    ("POST", "/v1/refunds"): RefundCreateParams,
+    ("GET", "/v1/refunds"): RefundListParams,
+    ("GET", "/v1/disputes"): DisputeListParams,
+    ("GET", "/v1/balance_transactions"): BalanceTransactionListParams,
 }
+"""What the gateway does at Stripe."""
 
 
 class Line:
@@ -69,7 +85,7 @@ class Line:
     def __call__(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
         response = self.sandbox.handle(method, url, headers, body)
         parts = urlsplit(url)
-        operation = method.upper(), re.sub(r"/(pi|evt)_\w+", "/ID", parts.path)
+        operation = method.upper(), re.sub(r"/pi_\w+", "/ID", parts.path)
         pairs = parse_qsl(f"{parts.query}&{body or ''}", keep_blank_values=True)
         self.sent.append((operation, with_lists(nest(pairs))))
         self.answers.append(json.loads(response.body))
@@ -83,13 +99,18 @@ def line(stripe, configure) -> Line:
     return line
 
 
+def pay_test_card(order: Any, card: str) -> None:
+    command = ("shop_payments_pay", str(order.pk), "--confirm", "--payment-method", card)
+    call_command(*command, stdout=StringIO())
+
+
 class TestTheApp:
     """Every call that the app makes at Stripe, from a whole run of it."""
 
-    pytestmark = pytest.mark.django_db
+    pytestmark = pytest.mark.django_db(transaction=True)
 
     @pytest.fixture
-    def run(self, line: Line, storefront, payment_system, order, webhooks) -> Line:
+    def run(self, line: Line, storefront, payment_system, order, webhooks, configure) -> Line:
         storefront.payment_intent(order)  # create
         order.lines.update(quantity=3)
         storefront.payment_intent(order)  # update
@@ -97,7 +118,24 @@ class TestTheApp:
         call_command("shop_payments_pay", str(order.pk), "--confirm", stdout=StringIO())
         webhooks()
         payment_system.payment(order)
-        now = datetime.now(UTC)
+        AccountingOffice(key=issue_key(APIKeyScope.REFUNDS)).refund(order, {"amount": "1.00"})
+        webhooks()  # refunds are listed
+
+        disputed, reserved, abandoned = OrderFactory.create_batch(3, customer=order.customer)
+        storefront.payment_intent(disputed)
+        pay_test_card(disputed, "pm_card_createDispute")
+        webhooks()  # disputes are listed
+        configure(CAPTURE_METHOD="manual")
+        storefront.payment_intent(reserved)
+        pay_test_card(reserved, "pm_card_visa")
+        webhooks()
+        staff = Origin(source=Source.ADMIN, actor="staff 1")
+        capture_payment(order_id=reserved.pk, amount_decimal=None, origin=staff)
+        storefront.payment_intent(abandoned)
+        cancel_payment(order_id=abandoned.pk, origin=staff)
+
+        now = timezone.now()
+        fetch_fees(since=now - timedelta(days=1))
         get_gateway().find_created_intent("none", since=now - timedelta(days=1), until=now)
         return line
 
@@ -108,13 +146,7 @@ class TestTheApp:
         }
 
         assert {operation: found for operation, found in problems.items() if found} == {}
-        assert {operation for operation, _ in run.sent} == {
-            ("POST", "/v1/payment_intents"),
-            ("GET", "/v1/payment_intents"),
-            ("POST", "/v1/payment_intents/ID"),
-            ("GET", "/v1/payment_intents/ID"),
-            ("POST", "/v1/payment_intents/ID/confirm"),
-        }
+        assert {operation for operation, _ in run.sent} == set(OPERATIONS)
 
     def test_the_answers_are_those_of_the_sdk(self, run):
         assert [problem for answer in run.answers for problem in answer_problems(answer)] == []
@@ -152,6 +184,48 @@ class TestTheAnswers:
 
         assert answer.status == 200
         assert answer_problems(answer.json, partial=True) == []
+
+    @pytest.mark.parametrize("card", ["visa", "refundFail", "pendingRefund"])
+    def test_a_refund_from_first_to_last(self, api, card):
+        intent = api.confirm(api.create()["id"], f"pm_card_{card}")
+        one = {"payment_intent": intent["id"], "amount": "100", "metadata[a]": "b"}
+        refund = api.post("/v1/refunds", one)
+        answers = [
+            refund,
+            api.get("/v1/refunds"),
+            api.get(f"/v1/charges/{intent['latest_charge']}"),
+        ]
+        api.sandbox.advance_clock(24 * 60 * 60)
+        names = ["charge", "payment_intent", "balance_transaction", "failure_balance_transaction"]
+        expand = {f"expand[{number}]": name for number, name in enumerate(names)}
+        answers += [api.get(f"/v1/refunds/{refund['id']}", expand), api.get("/v1/events")]
+        answers += [api.get("/v1/balance_transactions"), api.get("/v1/charges")]
+
+        assert {answer.status for answer in answers} == {200}
+        assert [each for answer in answers for each in answer_problems(answer.json)] == []
+
+    @pytest.mark.parametrize("evidence", ["winning_evidence", "losing_evidence"])
+    @pytest.mark.parametrize("card", ["createDispute", "createDisputeInquiry"])
+    def test_a_dispute_from_first_to_last(self, api, card, evidence):
+        api.confirm(api.create()["id"], f"pm_card_{card}")
+        listed = api.get("/v1/disputes")
+        path = f"/v1/disputes/{listed['data'][0]['id']}"
+        answers = [listed, api.post(path, {"evidence[uncategorized_text]": evidence})]
+        api.sandbox.advance_clock(24 * 60 * 60)
+        expand = {"expand[0]": "charge", "expand[1]": "payment_intent"}
+        answers += [api.get(path, expand), api.get("/v1/events"), api.get("/v1/disputes")]
+
+        assert {answer.status for answer in answers} == {200}
+        assert [each for answer in answers for each in answer_problems(answer.json)] == []
+
+    def test_payment_methods(self, api):
+        path = "/v1/payment_methods"
+        params = {"type": "card", "card[token]": "tok_visa"}
+        made = api.post(path, params)
+
+        assert made.status == 200
+        assert answer_problems(made.json) == []
+        assert answer_problems(api.get(f"{path}/{made['id']}").json) == []
 
     def test_webhook_endpoints(self, api):
         path = "/v1/webhook_endpoints"
