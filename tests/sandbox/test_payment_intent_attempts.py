@@ -231,6 +231,16 @@ def test_a_canceled_debit_does_not_come_back(api: Api, sandbox: Sandbox) -> None
     assert types_since(sandbox, 3) == ["charge.failed", "payment_intent.canceled"]
 
 
+@pytest.mark.parametrize("status", ["requires_capture", "succeeded", "canceled"])
+def test_a_test_may_move_a_debit_anywhere(api: Api, sandbox: Sandbox, status: str) -> None:
+    """Found by random sequences: an authorized debit has no card to note its deadline on."""
+    intent_id = api.create(
+        payment_method=US, **{"allowed_payment_method_types[]": "us_bank_account"}
+    )["id"]
+
+    assert sandbox.advance(intent_id, status)["status"] == status
+
+
 def test_debits_settle_in_the_order_of_their_times(api: Api, sandbox: Sandbox) -> None:
     first = debit(api)
     sandbox.advance_clock(60)
