@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,23 +13,47 @@ from tests.sandbox.sdk_types import answer_problems
 from tests.sandbox.support import INTENTS, ORDER, Api, Clock
 
 
-def intent_in(api: Api, state: str | None) -> str:
+class Names:
+    """What the placeholders of a row stand for."""
+
+    def __init__(self, api: Api, refusal: Refusal) -> None:
+        self.ids = {"ID": intent_in(api, refusal.state, refusal.card)}
+        if refusal.after is not None:
+            path, sent = refusal.after
+            self.ids["LAST"] = api.post(self.in_text(path), self.in_params(sent))["id"]
+
+    def in_text(self, text: str) -> str:
+        for name, value in self.ids.items():
+            text = text.replace(name, value)
+        return text
+
+    def in_params(self, sent: Mapping[str, str] | str) -> Mapping[str, str] | str:
+        if isinstance(sent, str):
+            return sent
+        return {name: self.ids.get(value, value) for name, value in sent.items()}
+
+
+def intent_in(api: Api, state: str | None, card: str | None = None) -> str:
     intent_id: str = api.create()["id"]
-    if state is not None:
+    if state is not None and state != "requires_payment_method":
         api.sandbox.advance(intent_id, state)
+    if card is not None:
+        api.confirm(intent_id, card)
     return intent_id
 
 
 def books(api: Api) -> Any:
-    return api.get(INTENTS)["data"], api.sandbox.events
+    kinds = ("payment_intents", "charges", "refunds", "disputes", "balance_transactions")
+    return [api.get(f"/v1/{kind}")["data"] for kind in kinds], api.sandbox.events
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.name)
 def test_it_is_refused_as_stripe_does(api: Api, refusal: Refusal) -> None:
-    path = refusal.path.replace("ID", intent_in(api, refusal.state))
+    names = Names(api, refusal)
+    path, sent = names.in_text(refusal.path), names.in_params(refusal.sent)
     before = books(api)
 
-    answer = api.call(refusal.method, path, refusal.sent, key=refusal.key, **refusal.headers)
+    answer = api.call(refusal.method, path, sent, key=refusal.key, **refusal.headers)
 
     assert answer.status == refusal.status, answer.json
     error = answer.error

@@ -1,55 +1,24 @@
-"""What Stripe refuses: one table, for test_refusals.py.
-
-Each row says what is sent, to an intent in which status, and what comes back: HTTP status, type,
-code and param of Stripe's error object. Whatever is refused has no effect.
-
-Sources: https://docs.stripe.com/api (errors, idempotent_requests, metadata, pagination,
-payment_intents), https://docs.stripe.com/error-codes and https://docs.stripe.com/currencies
-(checked 2026-11). What takes two requests, idempotency keys, is in test_refusals.py, and those in
-use in test_idempotency.py.
-"""
+"""What PaymentIntents refuse: amounts, parameters, states."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
-from tests.sandbox.support import INTENTS, KEY, ORDER, PUBLISHABLE_KEY
-
-INTENT = f"{INTENTS}/ID"
-CONFIRM = f"{INTENT}/confirm"
-CANCEL = f"{INTENT}/cancel"
-EVENT = "enabled_events[]"
-EVENTS = "/v1/events"
-ENDPOINTS = "/v1/webhook_endpoints"
-
-AUTOMATIC = "automatic_payment_methods[enabled]"
-TYPES = "allowed_payment_method_types"
-NO_TYPES: Mapping[str, str | None] = {f"{TYPES}[]": None}
-
-INVALID = "invalid_request_error"
-UNEXPECTED = "payment_intent_unexpected_state"
-
-NOT_PAYABLE = ("processing", "requires_capture", "succeeded", "canceled")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """A request, and how Stripe refuses it."""
-
-    name: str
-    method: str = "POST"
-    path: str = INTENTS
-    sent: Mapping[str, str] | str = field(default_factory=dict)
-    state: str | None = None
-    """The status of the intent that ID stands for; one that waits for a payment method if None."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = KEY
-    status: int = 400
-    type: str = INVALID
-    code: str | None = None
-    param: str | None = None
+from tests.sandbox.refusals.row import (
+    AUTOMATIC,
+    CANCEL,
+    CAPTURE,
+    CLOSED,
+    CONFIRM,
+    INTENT,
+    NO_TYPES,
+    NOT_PAYABLE,
+    TYPES,
+    UNEXPECTED,
+    Refusal,
+)
+from tests.sandbox.support import ORDER
 
 
 def create(name: str, **given: Any) -> Refusal:
@@ -62,30 +31,6 @@ def create(name: str, **given: Any) -> Refusal:
 def amount(value: str, currency: str, code: str) -> Refusal:
     changes = {"amount": value, "currency": currency}
     return create(f"{value} {currency}", changes=changes, code=code, param="amount")
-
-
-def keys() -> Iterator[Refusal]:
-    for name, key in {
-        "none": None,
-        "a live secret key": "sk_live_0123456789abcdef",
-        "a live restricted key": "rk_live_0123456789abcdef",
-        "a live publishable key": "pk_live_0123456789abcdef",
-        "another word": "hello",
-    }.items():
-        yield create(f"key, {name}", key=key, status=401)
-    yield create("a publishable key", key=PUBLISHABLE_KEY, status=403, code="secret_key_required")
-
-
-def bodies() -> Iterator[Refusal]:
-    json = {"content_type": "application/json"}
-    yield Refusal(name="a JSON body", sent='{"amount": 1000, "currency": "usd"}', headers=json)
-    yield Refusal(name="an XML body", sent="<a/>", headers={"content_type": "text/xml"})
-    yield Refusal(name="a body that is not UTF-8", sent="description=%ff")
-    yield create("a made-up version", headers={"Stripe_Version": "2026-10-29.endive"})
-    yield create("no version", headers={"Stripe_Version": "latest"})
-    yield Refusal(name="an unknown address", path="/v1/payments", status=404)
-    yield Refusal(name="an unknown method", method="DELETE", status=404)
-    yield Refusal(name="a slash too many", method="GET", path=f"{INTENTS}/", status=404)
 
 
 def amounts() -> Iterator[Refusal]:
@@ -271,147 +216,18 @@ def updates() -> Iterator[Refusal]:
     )
 
 
-def lookups() -> Iterator[Refusal]:
-    missing = "resource_missing"
-    for method, operation in [("GET", ""), ("POST", ""), ("POST", "/confirm"), ("POST", "/cancel")]:
-        yield Refusal(
-            name=f"{method} an intent that is not there{operation}",
-            method=method,
-            path=f"{INTENTS}/pi_missing{operation}",
-            status=404,
-            code=missing,
-            param="intent",
-        )
-    yield Refusal(
-        name="an event that is not there",
-        method="GET",
-        path=f"{EVENTS}/evt_missing",
-        status=404,
-        code=missing,
-        param="id",
-    )
-    for path in (INTENTS, EVENTS):
-        for sent, code, param in [
-            ({"limit": "0"}, "parameter_invalid_integer", "limit"),
-            ({"limit": "101"}, "parameter_invalid_integer", "limit"),
-            ({"limit": "many"}, "parameter_invalid_integer", "limit"),
-            ({"starting_after": "x_missing"}, missing, "starting_after"),
-            ({"ending_before": "x_missing"}, missing, "ending_before"),
-            ({"starting_after": "a", "ending_before": "b"}, None, None),
-            ({"created": "today"}, "parameter_invalid_integer", "created"),
-            ({"created[after]": "1"}, "parameter_unknown", "created[after]"),
-            ({"page": "2"}, "parameter_unknown", "page"),
-            ({"status": "succeeded"}, "parameter_unknown", "status"),
-        ]:
-            words = ", ".join(f"{name}={value}" for name, value in sent.items())
-            yield Refusal(
-                name=f"list {path}: {words}",
-                method="GET",
-                path=path,
-                sent=sent,
-                code=code,
-                param=param,
-            )
-    yield Refusal(
-        name="list events: type and types",
-        method="GET",
-        path=EVENTS,
-        sent={"type": "a", "types[]": "b"},
-    )
-    yield Refusal(
-        name="list events: 21 types",
-        method="GET",
-        path=EVENTS,
-        sent={f"types[{n}]": "a" for n in range(21)},
-        param="types",
-    )
-
-
-def expansions() -> Iterator[Refusal]:
-    for name, path, value in [
-        ("a word", INTENT, "amount"),
-        ("what is not there", INTENT, "charges"),
-        ("five levels", INTENT, "a.b.c.d.e"),
-        ("a list without data", INTENTS, "payment_method"),
-    ]:
-        yield Refusal(name=f"expand: {name}", method="GET", path=path, sent={"expand[]": value})
-
-
-def browsers() -> Iterator[Refusal]:
-    """What a publishable key may not, or not without the client_secret."""
-    wrong = {"client_secret": "pi_1_secret_2"}
-    for method, path, sent, status, code, param in [
-        ("GET", INTENTS, {}, 403, "secret_key_required", None),
-        ("GET", EVENTS, {}, 403, "secret_key_required", None),
-        ("POST", INTENT, {"amount": "1"}, 403, "secret_key_required", None),
-        ("POST", CANCEL, {}, 403, "secret_key_required", None),
-        ("GET", INTENT, {}, 400, "parameter_missing", "client_secret"),
-        ("POST", CONFIRM, {}, 400, "parameter_missing", "client_secret"),
-        ("GET", INTENT, wrong, 400, "payment_intent_invalid_parameter", "client_secret"),
-        ("POST", CONFIRM, wrong, 400, "payment_intent_invalid_parameter", "client_secret"),
+def captures() -> Iterator[Refusal]:
+    for state in ("requires_payment_method", "requires_confirmation", "requires_action", *CLOSED):
+        yield Refusal(name=f"capture {state}", path=CAPTURE, state=state, code=UNEXPECTED)
+    for name, amount, code in [
+        ("more than there is", "11201", "amount_too_large"),
+        ("nothing", "0", "parameter_invalid_integer"),
     ]:
         yield Refusal(
-            name=f"browser: {method} {path} {sent}",
-            method=method,
-            path=path,
-            sent=sent,
-            key=PUBLISHABLE_KEY,
-            status=status,
+            name=f"capture {name}",
+            path=CAPTURE,
+            sent={"amount_to_capture": amount},
+            state="requires_capture",
             code=code,
-            param=param,
+            param="amount_to_capture",
         )
-
-
-def webhook_endpoints() -> Iterator[Refusal]:
-    url, events = {"url": "http://127.0.0.1:1/"}, {"enabled_events[]": "*"}
-    for name, sent, code, param in [
-        ("no url", events, "parameter_missing", "url"),
-        ("no events", url, "parameter_missing", "enabled_events"),
-        ("no address", {**events, "url": "here"}, "url_invalid", "url"),
-        ("a file", {**events, "url": "file:///etc/passwd"}, "url_invalid", "url"),
-        ("an unknown event", {**url, EVENT: "payment_intent.paid"}, None, "enabled_events[0]"),
-        ("a version that is none", {**url, **events, "api_version": "2026"}, None, "api_version"),
-        ("a secret of one's own", {**url, **events, "secret": "x"}, "parameter_unknown", "secret"),
-        (
-            "disabled at once",
-            {**url, **events, "disabled": "true"},
-            "parameter_unknown",
-            "disabled",
-        ),
-    ]:
-        yield Refusal(
-            name=f"webhook endpoint: {name}", path=ENDPOINTS, sent=sent, code=code, param=param
-        )
-    for method in ("GET", "POST", "DELETE"):
-        yield Refusal(
-            name=f"{method} a webhook endpoint that is not there",
-            method=method,
-            path=f"{ENDPOINTS}/we_missing",
-            status=404,
-            code="resource_missing",
-            param="webhook_endpoint",
-        )
-    yield Refusal(
-        name="webhook endpoints, as a browser",
-        method="GET",
-        path=ENDPOINTS,
-        key=PUBLISHABLE_KEY,
-        status=403,
-        code="secret_key_required",
-    )
-
-
-REFUSALS = [
-    *keys(),
-    *bodies(),
-    *amounts(),
-    *metadata(),
-    *creates(),
-    *declines(),
-    *states(),
-    *updates(),
-    *lookups(),
-    *expansions(),
-    *browsers(),
-    *webhook_endpoints(),
-]

@@ -1,0 +1,103 @@
+"""What webhook endpoints and refunds refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.sandbox.refusals.row import DISPUTED, ENDPOINTS, EVENT, REFUNDS, Refusal
+from tests.sandbox.support import PUBLISHABLE_KEY
+
+
+def webhook_endpoints() -> Iterator[Refusal]:
+    url, events = {"url": "http://127.0.0.1:1/"}, {"enabled_events[]": "*"}
+    for name, sent, code, param in [
+        ("no url", events, "parameter_missing", "url"),
+        ("no events", url, "parameter_missing", "enabled_events"),
+        ("no address", {**events, "url": "here"}, "url_invalid", "url"),
+        ("a file", {**events, "url": "file:///etc/passwd"}, "url_invalid", "url"),
+        ("an unknown event", {**url, EVENT: "payment_intent.paid"}, None, "enabled_events[0]"),
+        ("a version that is none", {**url, **events, "api_version": "2026"}, None, "api_version"),
+        ("a secret of one's own", {**url, **events, "secret": "x"}, "parameter_unknown", "secret"),
+        (
+            "disabled at once",
+            {**url, **events, "disabled": "true"},
+            "parameter_unknown",
+            "disabled",
+        ),
+    ]:
+        yield Refusal(
+            name=f"webhook endpoint: {name}", path=ENDPOINTS, sent=sent, code=code, param=param
+        )
+    for method in ("GET", "POST", "DELETE"):
+        yield Refusal(
+            name=f"{method} a webhook endpoint that is not there",
+            method=method,
+            path=f"{ENDPOINTS}/we_missing",
+            status=404,
+            code="resource_missing",
+            param="webhook_endpoint",
+        )
+    yield Refusal(
+        name="webhook endpoints, as a browser",
+        method="GET",
+        path=ENDPOINTS,
+        key=PUBLISHABLE_KEY,
+        status=403,
+        code="secret_key_required",
+    )
+
+
+def refunds() -> Iterator[Refusal]:
+    whole = {"payment_intent": "ID"}
+    for state in (None, "processing", "requires_capture", "canceled"):
+        yield Refusal(
+            name=f"refund {state or 'what is not paid'}",
+            path=REFUNDS,
+            sent=whole,
+            state=state,
+            param="payment_intent",
+        )
+    for name, sent, code, param in [
+        ("more than was paid", {**whole, "amount": "11201"}, None, "amount"),
+        ("nothing", {**whole, "amount": "0"}, "parameter_invalid_integer", "amount"),
+        ("less than nothing", {**whole, "amount": "-1"}, "parameter_invalid_integer", "amount"),
+        ("no payment", {"amount": "100"}, "parameter_missing", None),
+        ("an unknown charge", {"charge": "ch_missing"}, "resource_missing", "charge"),
+        ("an unknown intent", {"payment_intent": "pi_x"}, "resource_missing", "payment_intent"),
+        ("for a reason that is none", {**whole, "reason": "regret"}, None, "reason"),
+        ("with an unknown parameter", {**whole, "note": "x"}, "parameter_unknown", "note"),
+        ("with a long note", {**whole, "metadata[a]": "v" * 501}, None, "metadata[a]"),
+    ]:
+        yield Refusal(
+            name=f"refund {name}",
+            path=REFUNDS,
+            sent=sent,
+            state="succeeded",
+            code=code,
+            param=param,
+        )
+    part = {**whole, "amount": "11000"}
+    for name, after, sent, code, param in [
+        ("twice", whole, whole, "charge_already_refunded", None),
+        ("more than is left", part, {**whole, "amount": "201"}, None, "amount"),
+    ]:
+        yield Refusal(
+            name=f"refund {name}",
+            path=REFUNDS,
+            sent=sent,
+            state="succeeded",
+            after=(REFUNDS, after),
+            code=code,
+            param=param,
+        )
+    disputed = "pm_card_createDispute"
+    yield Refusal(
+        name="refund a disputed charge", path=REFUNDS, sent=whole, card=disputed, code=DISPUTED
+    )
+    yield Refusal(
+        name="cancel a refund",
+        path=f"{REFUNDS}/LAST/cancel",
+        state="succeeded",
+        after=(REFUNDS, whole),
+        code="refund_unexpected_state",
+    )
