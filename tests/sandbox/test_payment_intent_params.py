@@ -6,6 +6,7 @@ import inspect
 import re
 
 import pytest
+from stripe import params
 from stripe.params import _payment_intent_create_params, _payment_method_create_params
 
 from shop_payments.sandbox.payment_method_types import ALLOWABLE, CREATABLE, EXCLUDABLE
@@ -150,3 +151,40 @@ def words(source: str, parameter: str) -> set[str]:
     found = re.search(rf'    {parameter}: NotRequired(.*?)\n    """', source, re.DOTALL)
     assert found
     return set(re.findall(r"'([a-z0-9_]+)'", found[1].replace('"', "'")))
+
+
+NESTED = [
+    ("payment_method_data", params.PaymentIntentCreateParamsPaymentMethodData),
+    ("shipping", params.PaymentIntentCreateParamsShipping),
+    ("shipping[address]", params.PaymentIntentCreateParamsShippingAddress),
+    ("mandate_data", params.PaymentIntentCreateParamsMandateData),
+    (
+        "mandate_data[customer_acceptance]",
+        params.PaymentIntentCreateParamsMandateDataCustomerAcceptance,
+    ),
+    (
+        "mandate_data[customer_acceptance][online]",
+        params.PaymentIntentCreateParamsMandateDataCustomerAcceptanceOnline,
+    ),
+    (
+        "automatic_payment_methods",
+        params.PaymentIntentCreateParamsAutomaticPaymentMethods,
+    ),
+]
+
+
+@pytest.mark.parametrize(("within", "typed_dict"), NESTED)
+def test_every_nested_parameter_of_stripes_is_known(
+    api: Api, within: str, typed_dict: type
+) -> None:
+    names = list(typed_dict.__annotations__)
+
+    answers = [api.post(INTENTS, {**ORDER, f"{within}[{name}]": "x"}) for name in names]
+
+    assert names
+    assert [answer.status for answer in answers] == [400] * len(names)
+    assert [
+        name
+        for name, answer in zip(names, answers, strict=True)
+        if answer.error.get("code") == "parameter_unknown"
+    ] == []

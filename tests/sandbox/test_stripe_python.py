@@ -73,6 +73,41 @@ def test_the_client_works_in_process(client: stripe.StripeClient) -> None:
     assert client.v1.events.list().data[0].type == "payment_intent.canceled"
 
 
+def test_the_client_pays_with_a_number_and_captures(client: stripe.StripeClient) -> None:
+    card = client.v1.payment_methods.create(
+        {
+            "type": "card",
+            "card": {"number": "4000002500000003", "exp_month": 12, "exp_year": 2099, "cvc": "123"},
+        }
+    )
+
+    held = client.v1.payment_intents.create(
+        {
+            "amount": 11200,
+            "currency": "eur",
+            "allowed_payment_method_types": ["card"],
+            "capture_method": "manual",
+            "payment_method": card.id,
+            "confirm": True,
+        }
+    )
+    taken = client.v1.payment_intents.capture(
+        held.id, {"amount_to_capture": 5000, "expand": ["latest_charge"]}
+    )
+    (charge,) = client.v1.charges.list({"payment_intent": held.id}).data
+
+    assert (held.status, taken.status, taken.amount_received) == (
+        "requires_capture",
+        "succeeded",
+        5000,
+    )
+    assert isinstance(taken.latest_charge, stripe.Charge)
+    assert taken.latest_charge.id == charge.id
+    assert charge.payment_method_details is not None
+    assert charge.payment_method_details.card is not None
+    assert charge.payment_method_details.card.country == "FR"
+
+
 def test_the_client_reports_the_request_id(client: stripe.StripeClient, sandbox: Sandbox) -> None:
     created = create(client)
 
