@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import stripe as stripe_sdk
 
-from shop_payments.gateway import _build_gateway
+from shop_payments.gateway.building import _build_gateway
 from tests.canary.mangled import MANGLED, Mangler
 from tests.canary.scene import reachable, run_the_flow
 

@@ -30,7 +30,8 @@ def test_while_customers_pay(scene, audit):
     with audit.watching():
         run_the_flow(scene)
 
-    assert {"/gateway.py", "/api/views.py", "/services/webhooks.py"} <= audit.seen
+    gateway = {f"/gateway/{name}.py" for name in ("client", "building", "webhooks")}
+    assert {*gateway, "/api/views.py", "/services/webhooks.py"} <= audit.seen
     assert {"read_event", "parse_config", "_client", "_digest", "_secret"} <= audit.sealed
 
 

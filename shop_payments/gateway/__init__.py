@@ -1,0 +1,37 @@
+"""Stripe, typed: the only package that imports ``stripe``.
+
+What goes out are the frozen dataclasses of ``results``, never the SDK's objects; what is raised is
+:class:`~shop_payments.exceptions.GatewayError` and nothing of the SDK's. Other packages import
+from here, and not from the modules below.
+"""
+
+from shop_payments.gateway.building import STRIPE_API_VERSION, get_gateway
+from shop_payments.gateway.client import Gateway
+from shop_payments.gateway.guard import assert_no_transaction
+from shop_payments.gateway.results import (
+    BalanceTransactionResult,
+    DisputeResult,
+    EventResult,
+    EventSubject,
+    LastPaymentError,
+    PaymentIntentResult,
+    RefundResult,
+)
+from shop_payments.gateway.webhooks import intent_from_event, read_event, subject_of_event
+
+__all__ = [
+    "STRIPE_API_VERSION",
+    "BalanceTransactionResult",
+    "DisputeResult",
+    "EventResult",
+    "EventSubject",
+    "Gateway",
+    "LastPaymentError",
+    "PaymentIntentResult",
+    "RefundResult",
+    "assert_no_transaction",
+    "get_gateway",
+    "intent_from_event",
+    "read_event",
+    "subject_of_event",
+]

@@ -1,0 +1,254 @@
+"""Stripe's calls that we make, guarded and typed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import stripe
+from django.utils import timezone
+
+from shop_payments.exceptions import ConfigurationError, GatewayUnavailable
+from shop_payments.gateway.errors import translate_error
+from shop_payments.gateway.guard import assert_no_transaction
+from shop_payments.gateway.reading import (
+    MalformedObject,
+    all_pages,
+    balance_transaction_of_answer,
+    dispute_of_answer,
+    intent_of_answer,
+    refund_of_answer,
+)
+from shop_payments.gateway.results import (
+    BalanceTransactionResult,
+    DisputeResult,
+    PaymentIntentResult,
+    RefundResult,
+)
+from shop_payments.secrecy import sealed
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _stripe_call(
+    method: Callable[Concatenate[Gateway, _P], _R],
+) -> Callable[Concatenate[Gateway, _P], _R]:
+    """Guard a method that talks to Stripe, and translate what it raises."""
+
+    @sealed
+    def ask(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(self, *args, **kwargs)
+        except stripe.StripeError as error:
+            raise translate_error(error) from None
+        except (MalformedObject, RecursionError):
+            raise GatewayUnavailable("Stripe's answer is not what was asked for") from None
+
+    @functools.wraps(method)
+    def call(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        assert_no_transaction()
+        return ask(self, *args, **kwargs)
+
+    return call
+
+
+class Gateway:
+    """Stripe's API under one secret key. Build it with :func:`get_gateway`."""
+
+    def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
+        self._intents = client.v1.payment_intents
+        self._refunds = client.v1.refunds
+        self._disputes = client.v1.disputes
+        self._balance_transactions = client.v1.balance_transactions
+        self.livemode = livemode
+
+    @_stripe_call
+    def create_payment_intent(
+        self, params: Mapping[str, Any], *, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Create an intent with exactly ``params`` (amounts in minor units).
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return intent_of_answer(
+            self._intents.create(
+                cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
+            )
+        )
+
+    @_stripe_call
+    def update_payment_intent(
+        self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Change an intent.
+
+        Raises:
+            UnexpectedState: its status forbids it.
+            ObjectMissing: Stripe does not know it.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return intent_of_answer(
+            self._intents.update(
+                intent_id,
+                cast("Any", dict(params)),
+                {"idempotency_key": _required(idempotency_key)},
+            )
+        )
+
+    @_stripe_call
+    def retrieve_payment_intent(self, intent_id: str) -> PaymentIntentResult:
+        """Fetch an intent as it is now.
+
+        Raises:
+            ObjectMissing: Stripe does not know it under this key.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return intent_of_answer(self._intents.retrieve(intent_id))
+
+    @_stripe_call
+    def confirm_payment_intent(
+        self, intent_id: str, *, payment_method: str, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Pay an intent with a payment method, as a customer's browser would. Test mode only.
+
+        Raises:
+            ConfigurationError: the key is not a test key.
+            CardDeclined: the payment method was declined.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        if self.livemode:
+            raise ConfigurationError("Test payments need a test key (sk_test_… or rk_test_…)")
+        return intent_of_answer(
+            self._intents.confirm(
+                intent_id,
+                {"payment_method": payment_method},
+                {"idempotency_key": _required(idempotency_key)},
+            )
+        )
+
+    @_stripe_call
+    def capture_payment_intent(
+        self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Take the authorized money, or with ``amount_to_capture`` (minor units) a part of it.
+
+        Raises:
+            UnexpectedState: its status forbids it.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return intent_of_answer(
+            self._intents.capture(
+                intent_id,
+                cast("Any", dict(params)),
+                {"idempotency_key": _required(idempotency_key)},
+            )
+        )
+
+    @_stripe_call
+    def cancel_payment_intent(
+        self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
+    ) -> PaymentIntentResult:
+        """Close an intent, so that it can never take money.
+
+        Raises:
+            UnexpectedState: its status forbids it.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return intent_of_answer(
+            self._intents.cancel(
+                intent_id,
+                cast("Any", dict(params)),
+                {"idempotency_key": _required(idempotency_key)},
+            )
+        )
+
+    @_stripe_call
+    def create_refund(self, params: Mapping[str, Any], *, idempotency_key: str) -> RefundResult:
+        """Give money back, with exactly ``params`` (``amount`` in minor units).
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        refund: Any = self._refunds.create(
+            cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
+        )
+        return refund_of_answer(refund)
+
+    @_stripe_call
+    def list_refunds(self, intent_id: str) -> list[RefundResult]:
+        """Return all refunds of an intent, newest first, whoever made them.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page: Any = self._refunds.list({"payment_intent": intent_id, "limit": 100})
+        return [refund_of_answer(item) for item in all_pages(page)]
+
+    @_stripe_call
+    def list_disputes(self, intent_id: str) -> list[DisputeResult]:
+        """Return all disputes of an intent, newest first.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page: Any = self._disputes.list({"payment_intent": intent_id, "limit": 100})
+        return [dispute_of_answer(item) for item in all_pages(page)]
+
+    @_stripe_call
+    def list_balance_transactions(
+        self, *, since: datetime, until: datetime | None = None
+    ) -> list[BalanceTransactionResult]:
+        """Return the movements on the balance in a span of time, newest first.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        params = {"created": _created(since, until), "limit": 100}
+        page: Any = self._balance_transactions.list(cast("Any", params))
+        return [balance_transaction_of_answer(item) for item in all_pages(page)]
+
+    @_stripe_call
+    def find_created_intent(
+        self, attempt_id: str, *, since: datetime, until: datetime
+    ) -> PaymentIntentResult | None:
+        """Find the intent whose metadata carries ``attempt_id`` by listing, newest first.
+
+        Listing and not searching: Stripe's search lags by a minute and more. ``since`` and
+        ``until`` bound the time of creation; without a time zone (``USE_TZ = False``) they are in
+        the project's.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        params = {"created": _created(since, until), "limit": 100}
+        page: Any = self._intents.list(cast("Any", params))
+        intents = (intent_of_answer(item) for item in all_pages(page))
+        return next(
+            (intent for intent in intents if intent.metadata.get("attempt_id") == attempt_id), None
+        )
+
+
+def _created(since: datetime, until: datetime | None) -> dict[str, int]:
+    """Return Stripe's filter for a span of time, rounded outwards to whole seconds."""
+    span = {"gte": int(min(_timestamps(since)))}
+    if until is not None:
+        span["lte"] = int(max(_timestamps(until))) + 1
+    return span
+
+
+def _timestamps(moment: datetime) -> tuple[float, ...]:
+    """Seconds since 1970: two of them where clocks are turned and no time zone says which."""
+    if moment.tzinfo is not None:
+        return (moment.timestamp(),)
+    zone = timezone.get_default_timezone()
+    return tuple(moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+
+
+def _required(idempotency_key: str) -> str:
+    if not idempotency_key:
+        raise ValueError("a write to Stripe needs an idempotency key")
+    return idempotency_key

@@ -1,0 +1,80 @@
+"""Our exceptions for the SDK's."""
+
+from __future__ import annotations
+
+import requests
+import stripe
+
+from shop_payments.exceptions import (
+    AmountTooLarge,
+    AmountTooSmall,
+    CardDeclined,
+    GatewayAuthenticationError,
+    GatewayBusy,
+    GatewayError,
+    GatewayInvalidRequest,
+    GatewayUnavailable,
+    IdempotencyKeyInUse,
+    IdempotencyMismatch,
+    ObjectMissing,
+    UnexpectedState,
+)
+from shop_payments.gateway.values import storable
+
+_AMOUNT_ERRORS: dict[str, type[GatewayInvalidRequest]] = {
+    "amount_too_small": AmountTooSmall,
+    "amount_too_large": AmountTooLarge,
+}
+
+
+def translate_error(error: stripe.StripeError) -> GatewayError:
+    """Return our exception for one of the SDK's.
+
+    The message is Stripe's, without secrets; the body stays behind. Where the answer is not one of
+    Stripe's error objects, the SDK's own words are left out as well: they may quote the body.
+    """
+    status = error.http_status or 0
+    details = error.error.to_dict() if error.error is not None else {}
+    code = str(details.get("code") or error.code or "")
+    kind = _error_class(error, status=status, code=code, type_=str(details.get("type") or ""))
+    headers = requests.structures.CaseInsensitiveDict(error.headers or {})
+    return kind(
+        _message_of(error),
+        code=storable(code),
+        param=storable(str(details.get("param") or "")),
+        request_id=storable(str(headers.get("request-id") or "")),
+        http_status=status,
+        replayed=headers.get("idempotent-replayed") == "true",
+    )
+
+
+def _message_of(error: stripe.StripeError) -> str:
+    if error.error is not None:
+        return storable(str(error.user_message or "Stripe gave no message")).strip()
+    if error.http_status:
+        return f"The answer was not Stripe's (HTTP {error.http_status})"
+    return f"Stripe could not be reached ({type(error).__name__})"
+
+
+def _error_class(
+    error: stripe.StripeError, *, status: int, code: str, type_: str
+) -> type[GatewayError]:
+    if isinstance(error, stripe.APIConnectionError) or status >= 500 or status == 0:
+        return GatewayUnavailable
+    if status == 409:
+        return IdempotencyKeyInUse if code == "idempotency_key_in_use" else GatewayBusy
+    if isinstance(error, stripe.RateLimitError):
+        return GatewayBusy
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError):
+        return GatewayAuthenticationError
+    if isinstance(error, stripe.IdempotencyError) or type_ == "idempotency_error":
+        return IdempotencyMismatch
+    if isinstance(error, stripe.CardError):
+        return CardDeclined
+    if code == "resource_missing" and status == 404:
+        return ObjectMissing
+    if code.endswith("_unexpected_state"):
+        return UnexpectedState
+    if isinstance(error, stripe.InvalidRequestError):
+        return _AMOUNT_ERRORS.get(code, GatewayInvalidRequest)
+    return GatewayUnavailable  # an answer that is not Stripe's, e.g. a proxy's page

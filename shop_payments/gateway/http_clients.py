@@ -1,0 +1,92 @@
+"""The way to Stripe: a pool of connections, or a callable in tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+import stripe
+
+from shop_payments.conf import Config, Transport
+from shop_payments.exceptions import ConfigurationError
+from shop_payments.gateway.sdk_logs import silence_console
+from shop_payments.gateway.values import without_client_secrets
+
+_POOL_SIZE = 32
+"""Connections kept per process; more threads than this still work, on connections of their own."""
+
+
+def build_http_client(config: Config) -> stripe.HTTPClient:
+    """Return the client that carries the SDK's requests.
+
+    Raises:
+        ConfigurationError: a transport for tests would meet a live key.
+    """
+    transport = config.transport
+    if transport is not None:
+        if config.livemode:
+            raise ConfigurationError(
+                "SHOP_PAYMENTS['STRIPE_TRANSPORT'] is for tests; it must not meet a live key"
+            )
+        return _TransportClient(transport)
+    session = requests.Session()
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL_SIZE)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return _RequestsClient(timeout=(config.CONNECT_TIMEOUT, config.READ_TIMEOUT), session=session)
+
+
+class _CheckedClient(stripe.HTTPClient):
+    """Takes what the SDK must not see out of its hands.
+
+    An answer that is not Stripe's (a proxy's page, say) it would quote in its message, or fail on
+    it with an AttributeError or a UnicodeDecodeError. A refusal may carry the whole intent, and
+    the SDK prints what Stripe says.
+    """
+
+    def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        body, status, headers = super().request_with_retries(*args, **kwargs)
+        values = _json_object(body)
+        refused = not 200 <= status < 300
+        if values is None or (refused and not isinstance(values.get("error"), dict)):
+            message = f"The answer was not Stripe's (HTTP {status})"
+            raise stripe.APIError(message, http_status=status, headers=dict(headers))
+        silence_console()
+        return json.dumps(without_client_secrets(values)) if refused else body, status, headers
+
+
+def _json_object(body: str | bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(body.decode() if isinstance(body, bytes) else body)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+class _RequestsClient(_CheckedClient, stripe.RequestsClient):
+    """stripe-python's own client."""
+
+
+class _TransportClient(_CheckedClient):
+    """stripe-python's HTTP client hook, answered by a callable instead of a network."""
+
+    name = "shop_payments.transport"
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def request(  # type: ignore[override]
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        try:
+            answer = self._transport(method, url, headers or {}, post_data)
+        except OSError as error:
+            broken = stripe.APIConnectionError(str(error), should_retry=True)  # type: ignore[no-untyped-call]
+            raise broken from error
+        return answer.body, answer.status, requests.structures.CaseInsensitiveDict(answer.headers)
+
+    def close(self) -> None:
+        """Nothing to close."""

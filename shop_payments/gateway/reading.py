@@ -1,0 +1,200 @@
+"""Stripe's objects, from its answers and its events, into results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import stripe
+
+from shop_payments.gateway.results import (
+    BalanceTransactionResult,
+    DisputeResult,
+    LastPaymentError,
+    PaymentIntentResult,
+    RefundResult,
+)
+from shop_payments.gateway.values import (
+    MALFORMED,
+    id_of,
+    integer_of,
+    metadata_of,
+    moment_of,
+    own_id,
+    secret_of,
+    signed_integer_of,
+    storable,
+    text_of,
+)
+from shop_payments.money import normalize_currency
+
+_STATUS_LENGTH = 64
+"""The column's; a status that nobody knows yet is kept, at least its beginning."""
+
+
+class MalformedObject(Exception):
+    """What Stripe sent is not the object that was asked for, or not all of it.
+
+    It does not leave the gateway: an answer like that is :class:`GatewayUnavailable`, an event
+    :class:`InvalidWebhookPayload`.
+    """
+
+
+@contextmanager
+def _reading(kind: str) -> Iterator[None]:
+    try:
+        yield
+    except MALFORMED as error:
+        raise MalformedObject(f"not a {kind}: {error!r}") from None
+
+
+def intent_of_answer(intent: Any) -> PaymentIntentResult:
+    """Read an intent that Stripe has answered with.
+
+    Raises:
+        MalformedObject: it is something else.
+    """
+    values, request_id, replayed = _answer(intent, "payment_intent")
+    return intent_from_values(values, request_id=request_id, replayed=replayed)
+
+
+def intent_from_values(
+    values: Mapping[str, Any], *, request_id: str = "", replayed: bool = False
+) -> PaymentIntentResult:
+    """Read the fields that we need from an intent's JSON, tolerantly.
+
+    An event may have been written in another API version than ours, so nothing but the fields
+    below is looked at, and only those that every version has are required. All text but the client
+    secret is made storable.
+
+    Raises:
+        MalformedObject: a required field is missing, of another type or out of bounds.
+    """
+    with _reading("payment intent"):
+        return PaymentIntentResult(
+            id=own_id(values["id"]),
+            status=storable(text_of(values["status"]))[:_STATUS_LENGTH],
+            amount=integer_of(values["amount"]),
+            amount_received=integer_of(values.get("amount_received") or 0),
+            amount_capturable=integer_of(values.get("amount_capturable") or 0),
+            currency=normalize_currency(values["currency"]),
+            livemode=values["livemode"] is True,
+            metadata=metadata_of(values),
+            created_at=moment_of(values["created"]),
+            payment_method=id_of(values.get("payment_method")),
+            latest_charge=id_of(values.get("latest_charge")),
+            cancellation_reason=storable(str(values.get("cancellation_reason") or "")),
+            last_payment_error=_last_error(values.get("last_payment_error")),
+            client_secret=secret_of(values.get("client_secret")),
+            request_id=request_id,
+            replayed=replayed,
+        )
+
+
+def refund_of_answer(refund: Any) -> RefundResult:
+    """Read a refund that Stripe has answered with.
+
+    Raises:
+        MalformedObject: it is something else.
+    """
+    values, request_id, replayed = _answer(refund, "refund")
+    with _reading("refund"):
+        return RefundResult(
+            id=own_id(values["id"]),
+            status=storable(text_of(values["status"]))[:_STATUS_LENGTH],
+            amount=integer_of(values["amount"]),
+            currency=normalize_currency(values["currency"]),
+            payment_intent=id_of(values.get("payment_intent")),
+            metadata=metadata_of(values),
+            created_at=moment_of(values["created"]),
+            reason=storable(str(values.get("reason") or "")),
+            failure_reason=storable(str(values.get("failure_reason") or "")),
+            request_id=request_id,
+            replayed=replayed,
+        )
+
+
+def dispute_of_answer(dispute: Any) -> DisputeResult:
+    """Read a dispute that Stripe has answered with.
+
+    Raises:
+        MalformedObject: it is something else.
+    """
+    values, _request_id, _replayed = _answer(dispute, "dispute")
+    due_by = (values.get("evidence_details") or {}).get("due_by")
+    with _reading("dispute"):
+        return DisputeResult(
+            id=own_id(values["id"]),
+            status=storable(text_of(values["status"]))[:_STATUS_LENGTH],
+            amount=integer_of(values["amount"]),
+            currency=normalize_currency(values["currency"]),
+            payment_intent=id_of(values.get("payment_intent")),
+            livemode=values["livemode"] is True,
+            created_at=moment_of(values["created"]),
+            reason=storable(str(values.get("reason") or "")),
+            evidence_due_at=moment_of(due_by) if due_by else None,
+        )
+
+
+def balance_transaction_of_answer(transaction: Any) -> BalanceTransactionResult:
+    """Read a balance transaction that Stripe has answered with.
+
+    Raises:
+        MalformedObject: it is something else.
+    """
+    values, _request_id, _replayed = _answer(transaction, "balance_transaction")
+    with _reading("balance transaction"):
+        return BalanceTransactionResult(
+            id=own_id(values["id"]),
+            source=id_of(values.get("source")),
+            reporting_category=storable(text_of(values["reporting_category"])),
+            amount=signed_integer_of(values["amount"]),
+            fee=signed_integer_of(values["fee"]),
+            net=signed_integer_of(values["net"]),
+            currency=normalize_currency(values["currency"]),
+            created_at=moment_of(values["created"]),
+        )
+
+
+def _last_error(value: object) -> LastPaymentError | None:
+    if not isinstance(value, Mapping):
+        return None
+    code = storable(str(value.get("code") or value.get("type") or ""))
+    decline_code = storable(str(value.get("decline_code") or ""))
+    charge = id_of(value.get("charge"))
+    return LastPaymentError(
+        code=code,
+        decline_code=decline_code,
+        message=storable(str(value.get("message") or "")),
+        key=charge or "/".join((code, decline_code, id_of(value.get("payment_method")))),
+    )
+
+
+def _answer(found: Any, kind: str) -> tuple[dict[str, Any], str, bool]:
+    """Return an object's values, the request's id, and whether Stripe repeated a saved answer."""
+    if getattr(found, "object", None) != kind:
+        raise MalformedObject(f"not a {kind}")
+    response = found.last_response
+    headers = response.headers if response is not None else {}
+    request_id = storable(headers.get("request-id", ""))
+    return found.to_dict(), request_id, headers.get("idempotent-replayed", "") == "true"
+
+
+def all_pages(page: Any) -> Iterator[Any]:
+    """Walk through a list, fetching its further pages.
+
+    Raises:
+        MalformedObject: it is no list. The SDK trusts what a page holds.
+    """
+    if not isinstance(page, stripe.ListObject):
+        raise MalformedObject("not a list")
+    items = page.auto_paging_iter()
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except (AttributeError, KeyError, TypeError) as error:
+            raise MalformedObject(f"not a list: {type(error).__name__}") from None
+        yield item

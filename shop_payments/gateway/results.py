@@ -1,0 +1,114 @@
+"""What goes out of the gateway: frozen, typed, and nothing of the SDK's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from shop_payments.secrecy import Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastPaymentError:
+    """Why the last attempt to pay failed."""
+
+    code: str
+    decline_code: str
+    message: str
+    key: str
+    """Differs from one failed attempt to the next: the charge's id where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentIntentResult:
+    """A PaymentIntent as Stripe described it."""
+
+    id: str
+    status: str
+    amount: int
+    amount_received: int
+    amount_capturable: int
+    currency: str
+    livemode: bool
+    metadata: Mapping[str, str]
+    created_at: datetime
+    payment_method: str = ""
+    latest_charge: str = ""
+    cancellation_reason: str = ""
+    last_payment_error: LastPaymentError | None = None
+    client_secret: Secret = field(default=Secret(""), repr=False)
+    request_id: str = ""
+    replayed: bool = False
+    """Whether Stripe repeated a saved answer, which may be older than the intent's state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundResult:
+    """A Refund as Stripe described it."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str
+    metadata: Mapping[str, str]
+    created_at: datetime
+    reason: str = ""
+    failure_reason: str = ""
+    request_id: str = ""
+    replayed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisputeResult:
+    """A Dispute as Stripe described it."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str
+    livemode: bool
+    created_at: datetime
+    reason: str = ""
+    evidence_due_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceTransactionResult:
+    """A movement on the Stripe balance; amounts may be negative."""
+
+    id: str
+    source: str
+    reporting_category: str
+    amount: int
+    fee: int
+    net: int
+    currency: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventResult:
+    """A signed webhook event. ``payload`` is safe to store: it holds no client secret."""
+
+    id: str
+    type: str
+    created_at: datetime
+    livemode: bool
+    api_version: str
+    object_id: str
+    intent_id: str
+    """The payment intent that the object is, or belongs to; empty where there is none."""
+
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSubject:
+    """Which intent or charge an event's object belongs to; empty where it does not say."""
+
+    payment_intent: str
+    charge: str

@@ -1,0 +1,104 @@
+"""Single values out of Stripe's JSON, checked, and such as can be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from shop_payments.money import MAX_AMOUNT
+from shop_payments.secrecy import Secret, redact
+
+_ID_LENGTH = 255
+"""More than Stripe's ids ever have, and the columns'."""
+
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What the functions below raise, and looking a value up."""
+
+
+def text_of(value: object) -> str:
+    """Return a text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise TypeError("a text was expected")
+    return value
+
+
+def own_id(value: object) -> str:
+    """Return an object's id, as it is or not at all: one that was altered would be another's."""
+    text = text_of(value)
+    if len(text) > _ID_LENGTH or storable(text) != text:
+        raise ValueError("an id was expected")
+    return text
+
+
+def secret_of(value: object) -> Secret:
+    """Return a client secret, which may be empty."""
+    text = text_of(value) if value else ""
+    text.encode()  # a ValueError for lone surrogates
+    return Secret(text)
+
+
+def integer_of(value: object) -> int:
+    """Return an integer that is not negative and fits the columns."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_AMOUNT:
+        raise TypeError("a positive integer was expected")
+    return value
+
+
+def signed_integer_of(value: object) -> int:
+    """Return an integer that may be negative and fits the columns."""
+    return -integer_of(-value) if isinstance(value, int) and value < 0 else integer_of(value)
+
+
+def moment_of(value: object) -> datetime:
+    """Return a time that is given in seconds since 1970."""
+    try:
+        return as_stored(datetime.fromtimestamp(integer_of(value), tz=UTC))
+    except OSError:
+        raise ValueError("a time was expected") from None
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Return a time as the database wants it: with ``USE_TZ = False``, the project's own."""
+    if settings.USE_TZ:
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
+
+
+def id_of(value: object) -> str:
+    """Return the id of something that may be expanded; empty where there is none."""
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    return storable(str(value or ""))
+
+
+def metadata_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return an object's metadata."""
+    return {
+        storable(str(key)): storable(str(value))
+        for key, value in (values.get("metadata") or {}).items()
+    }
+
+
+def without_client_secrets(value: Any) -> Any:
+    """Copy a JSON value so that it may be stored: no ``client_secret`` in it at any depth.
+
+    Text is made storable as well.
+    """
+    if isinstance(value, dict):
+        return {
+            storable(key): without_client_secrets(item)
+            for key, item in value.items()
+            if key != "client_secret"
+        }
+    if isinstance(value, list):
+        return [without_client_secrets(item) for item in value]
+    return storable(value) if isinstance(value, str) else value
+
+
+def storable(text: str) -> str:
+    """Return a text without secrets and without what PostgreSQL refuses: NUL, lone surrogates."""
+    return redact(text).replace("\x00", "?").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,175 @@
+"""Stripe's signed events, verified and read."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import (
+    ConfigurationError,
+    InvalidSignature,
+    InvalidWebhookPayload,
+    WebhookPayloadTooLarge,
+)
+from shop_payments.gateway.reading import MalformedObject, intent_from_values
+from shop_payments.gateway.results import EventResult, EventSubject, PaymentIntentResult
+from shop_payments.gateway.values import (
+    as_stored,
+    id_of,
+    moment_of,
+    own_id,
+    text_of,
+    without_client_secrets,
+)
+from shop_payments.secrecy import sealed
+
+
+@sealed
+def read_event(payload: bytes, signature_header: str) -> EventResult:
+    """Verify a webhook body against the configured secrets and read it.
+
+    The signature may be at most ``WEBHOOK_TOLERANCE`` seconds old, or ahead. The SDK looks at the
+    past alone, and turns the check off for a tolerance of 0; here it cannot be turned off.
+
+    Raises:
+        WebhookPayloadTooLarge: larger than ``WEBHOOK_MAX_BYTES``; it was not looked at.
+        InvalidSignature: not signed by any of the secrets, or not now.
+        InvalidWebhookPayload: signed, but not an event.
+        ConfigurationError: no webhook secret is configured.
+
+    See: https://docs.stripe.com/webhooks#verify-manually (checked 2026-11)
+    """
+    if len(payload) > get_config().WEBHOOK_MAX_BYTES:
+        raise WebhookPayloadTooLarge("The body is too large.")
+    text = _verified(payload, signature_header)
+    try:
+        values = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    except (ValueError, RecursionError):
+        raise InvalidWebhookPayload("the body is not JSON") from None
+    return _event(values)
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if not math.isfinite(number):
+        raise ValueError(f"{literal} is not a finite number")
+    return number
+
+
+def _verified(payload: bytes, signature_header: str) -> str:
+    """Return the body as text if one of the configured secrets signed it just now."""
+    config = get_config()
+    if not config.STRIPE_WEBHOOK_SECRETS:
+        raise ConfigurationError("SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] is missing")
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidSignature("the body is not UTF-8") from None
+    if not signature_header.isascii():
+        raise InvalidSignature("the signature header is not ASCII")
+    if not any(
+        _is_signed(text, signature_header, secret.reveal())
+        for secret in config.STRIPE_WEBHOOK_SECRETS
+    ):
+        raise InvalidSignature("no signature matches")
+    _assert_recent(signature_header, tolerance=config.WEBHOOK_TOLERANCE)
+    return text
+
+
+def _is_signed(text: str, header: str, secret: str) -> bool:
+    try:
+        stripe.WebhookSignature.verify_header(text, header, secret, None)
+    except (stripe.SignatureVerificationError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _assert_recent(header: str, *, tolerance: int) -> None:
+    # The signature is genuine and covers the first t=, read here as the SDK has read it.
+    pairs = [item.split("=") for item in header.split(",")]
+    signed_at = next(int(pair[1]) for pair in pairs if pair[0] == "t")
+    if abs(time.time() - signed_at) > tolerance:
+        raise InvalidSignature("the signature is too old or lies in the future")
+
+
+def _event(values: object) -> EventResult:
+    if not isinstance(values, dict) or values.get("object") not in ("event", "v2.core.event"):
+        raise InvalidWebhookPayload("the body is not an event")
+    try:
+        payload = without_client_secrets(values)
+        return EventResult(
+            id=own_id(values["id"]),
+            type=text_of(payload["type"])[:255],
+            created_at=_event_time(payload.get("created")),
+            livemode=payload.get("livemode") is True,
+            api_version=str(payload.get("api_version") or "")[:64],
+            object_id=_object_id(payload)[:255],
+            intent_id=_intent_id(payload)[:255],
+            payload=payload,
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidWebhookPayload(f"not an event: {type(error).__name__}") from None
+
+
+def _about(payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The object that a snapshot event carries."""
+    data = payload.get("data")
+    about = data.get("object") if isinstance(data, Mapping) else None
+    return about if isinstance(about, Mapping) else None
+
+
+def _object_id(payload: Mapping[str, Any]) -> str:
+    """Snapshot events carry the object that they are about, thin ones name it."""
+    about = _about(payload)
+    return id_of(payload.get("related_object") if about is None else about)
+
+
+def _intent_id(payload: Mapping[str, Any]) -> str:
+    about = _about(payload)
+    if about is None:
+        return ""
+    is_intent = about.get("object") == "payment_intent"
+    return id_of(about if is_intent else about.get("payment_intent"))
+
+
+def _event_time(value: object) -> datetime:
+    """Snapshot events give seconds since 1970, thin ones an ISO time."""
+    if isinstance(value, str):
+        moment = datetime.fromisoformat(value)
+        return as_stored(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return moment_of(value)
+
+
+def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
+    """Read the intent that a stored event of a ``payment_intent.*`` type is about.
+
+    Raises:
+        InvalidWebhookPayload: it is about something else, or about nothing.
+    """
+    about = _about(payload)
+    if about is None or about.get("object") != "payment_intent":
+        raise InvalidWebhookPayload("the event is not about a payment intent")
+    try:
+        return intent_from_values(about)
+    except MalformedObject as error:
+        raise InvalidWebhookPayload(str(error)) from None
+
+
+def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:
+    """Read whose refund, charge or dispute a stored event is about.
+
+    Raises:
+        InvalidWebhookPayload: it is about nothing.
+    """
+    about = _about(payload)
+    if about is None:
+        raise InvalidWebhookPayload("the event is about nothing")
+    charge = about.get("id") if about.get("object") == "charge" else about.get("charge")
+    return EventSubject(payment_intent=id_of(about.get("payment_intent")), charge=id_of(charge))
