@@ -32,7 +32,7 @@ def test_while_customers_pay(scene, audit):
 
     gateway = {f"/gateway/{name}.py" for name in ("client", "building", "webhooks")}
     assert {*gateway, "/api/views.py", "/services/webhooks.py"} <= audit.seen
-    assert {"read_event", "parse_config", "_client", "_digest", "_secret"} <= audit.sealed
+    assert {"read_event", "parse_config", "_client", "_digest", "secret_of"} <= audit.sealed
 
 
 def test_while_staff_are_at_work(scene, audit, new_secret):
