@@ -101,13 +101,14 @@ class Gateway:
 
     @_stripe_call
     def retrieve_payment_intent(self, intent_id: str) -> PaymentIntentResult:
-        """Fetch an intent as it is now.
+        """Fetch an intent as it is now, and with it how long an authorization holds.
 
         Raises:
             ObjectMissing: Stripe does not know it under this key.
             GatewayError: see the tree in ``exceptions``.
         """
-        return intent_of_answer(self._intents.retrieve(intent_id))
+        with_charge = self._intents.retrieve(intent_id, {"expand": ["latest_charge"]})
+        return intent_of_answer(with_charge)
 
     @_stripe_call
     def confirm_payment_intent(

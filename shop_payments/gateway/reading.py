@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import stripe
@@ -84,12 +85,21 @@ def intent_from_values(
             created_at=moment_of(values["created"]),
             payment_method=id_of(values.get("payment_method")),
             latest_charge=id_of(values.get("latest_charge")),
+            capture_before=_capture_before(values.get("latest_charge")),
             cancellation_reason=storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
             client_secret=secret_of(values.get("client_secret")),
             request_id=request_id,
             replayed=replayed,
         )
+
+
+def _capture_before(charge: object) -> datetime | None:
+    """Read when the authorization lapses, from a charge that came with its intent."""
+    found = charge
+    for key in ("payment_method_details", "card", "capture_before"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return moment_of(found) if found else None
 
 
 def refund_of_answer(refund: Any) -> RefundResult:

@@ -36,6 +36,9 @@ class PaymentIntentResult:
     created_at: datetime
     payment_method: str = ""
     latest_charge: str = ""
+    capture_before: datetime | None = None
+    """When the authorization lapses; None where it is not known, as in events."""
+
     cancellation_reason: str = ""
     last_payment_error: LastPaymentError | None = None
     client_secret: Secret = field(default=Secret(""), repr=False)

@@ -348,6 +348,15 @@ class Migration(migrations.Migration):
                     models.CharField(blank=True, max_length=255, verbose_name="latest charge"),
                 ),
                 (
+                    "capture_before",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When the latest authorization lapses, as far as Stripe says it.",
+                        null=True,
+                        verbose_name="capture before",
+                    ),
+                ),
+                (
                     "last_error_code",
                     models.CharField(blank=True, max_length=255, verbose_name="last error"),
                 ),
@@ -428,6 +437,7 @@ class Migration(migrations.Migration):
                             ("dispute_changed", "dispute changed"),
                             ("dispute_closed", "dispute closed"),
                             ("review_needed", "needs review"),
+                            ("review_resolved", "review decided"),
                         ],
                         max_length=32,
                         verbose_name="kind",

@@ -34,6 +34,7 @@ class FactKind(models.TextChoices):
     DISPUTE_CHANGED = "dispute_changed", _("dispute changed")
     DISPUTE_CLOSED = "dispute_closed", _("dispute closed")
     REVIEW_NEEDED = "review_needed", _("needs review")
+    REVIEW_RESOLVED = "review_resolved", _("review decided")
 
 
 class Source(models.TextChoices):

@@ -212,6 +212,12 @@ class PaymentIntent(models.Model):
     )
     payment_method = models.CharField(_("payment method"), max_length=255, blank=True)
     latest_charge = models.CharField(_("latest charge"), max_length=255, blank=True)
+    capture_before = models.DateTimeField(
+        _("capture before"),
+        null=True,
+        blank=True,
+        help_text=_("When the latest authorization lapses, as far as Stripe says it."),
+    )
     last_error_code = models.CharField(_("last error"), max_length=255, blank=True)
     last_decline_code = models.CharField(_("last decline code"), max_length=255, blank=True)
     last_error_key = models.CharField(max_length=255, blank=True, editable=False)

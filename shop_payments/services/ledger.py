@@ -143,14 +143,22 @@ def close_review(
     locked: LockedPayment, row: PaymentIntent, reason: ReviewItem.Reason, subject: str, words: str
 ) -> None:
     """Close what has settled itself; the payment needs no review where nothing else is open."""
+    close_items(locked, words, payment_intent=row, reason=reason, subject=subject)
+
+
+def close_items(locked: LockedPayment, words: str, *, by: Any = None, **lookup: Any) -> bool:
+    """Close the open items of the payment that ``lookup`` finds; tell whether there were any.
+
+    ``by`` is the user who decided. The payment needs no review where nothing else is open.
+    """
     items = locked.payment.review_items.open()
-    now = timezone.now()
-    closed = items.filter(payment_intent=row, reason=reason, subject=subject).update(
-        resolved_at=now, resolution=words[:500]
+    closed = items.filter(**lookup).update(
+        resolved_at=timezone.now(), resolution=words[:500], resolved_by=by
     )
     if closed and not items.exists():
         locked.payment.needs_review = False
         locked.payment.save()
+    return bool(closed)
 
 
 _NEVER_PAID = (PaymentStatus.UNPAID, PaymentStatus.PENDING, PaymentStatus.AUTHORIZED)

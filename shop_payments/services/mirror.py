@@ -48,7 +48,7 @@ from shop_payments.models import (
 from shop_payments.money import Money
 from shop_payments.orders import get_order_adapter, take_snapshot
 from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import Fact, LockedPayment, lock_payment, record
+from shop_payments.services.ledger import Fact, LockedPayment, close_review, lock_payment, record
 from shop_payments.services.refunds import refund_late_money
 from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.words import (
@@ -148,7 +148,7 @@ def write_intent(
         return
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
         return  # it was missing and has come back, but another one has taken its place
-    before = _visible_state(row)
+    before, was = _visible_state(row), row.status
     facts = _take_over(locked, row, intent)
     if updated_to is not None:
         row.fingerprint = updated_to
@@ -158,7 +158,15 @@ def write_intent(
     row.version += 1
     row.save()
     record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    _close_expiry(locked, row, was)
     refund_late_money(locked, row, origin=origin)
+
+
+def _close_expiry(locked: LockedPayment, row: PaymentIntent, was: str) -> None:
+    """Ask nobody any more to capture in time where there is nothing left to capture."""
+    if was == IntentStatus.REQUIRES_CAPTURE and row.status != was:
+        reason = ReviewItem.Reason.AUTHORIZATION_EXPIRES
+        close_review(locked, row, reason, "", f"{row.stripe_id} is {row.status}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +228,7 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
     """
     if row.is_final:
         return
+    was = row.status
     detail = f"Stripe does not know {row.stripe_id} under the key in use"
     if row.livemode:
         reason = str(ReviewItem.Reason.INTENT_MISSING)
@@ -230,6 +239,7 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
         row.save()
         facts = [(FactKind.INTENT_MISSING, {"detail": detail})]
     record(locked, row, facts, origin=origin)
+    _close_expiry(locked, row, was)
 
 
 def _take_over(
@@ -252,6 +262,7 @@ def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
     row.currency = intent.currency
     row.payment_method = intent.payment_method[:255]
     row.latest_charge = intent.latest_charge[:255]
+    row.capture_before = intent.capture_before or row.capture_before
     row.cancellation_reason = intent.cancellation_reason[:255]
 
 
@@ -264,6 +275,7 @@ def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
         row.currency,
         row.payment_method,
         row.latest_charge,
+        row.capture_before,
         row.cancellation_reason,
         row.fingerprint,
         row.last_error_key,

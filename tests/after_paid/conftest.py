@@ -43,6 +43,15 @@ def paid(pay_order: Callable[..., OrderPayment]) -> OrderPayment:
 
 
 @pytest.fixture
+def authorized(
+    configure: Callable[..., None], stripe: StripeSandbox, pay_order: Callable[..., OrderPayment]
+) -> OrderPayment:
+    """The payment of an order of 112.00 usd whose money is reserved."""
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
+    return pay_order()
+
+
+@pytest.fixture
 def told() -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Every signal that is sent after the payment, by name, with its data."""
     received: list[tuple[str, dict[str, Any]]] = []

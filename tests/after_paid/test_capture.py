@@ -24,13 +24,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 STAFF = Origin(source=Source.ADMIN, actor="staff 1")
 
 
-@pytest.fixture
-def authorized(configure, stripe, pay_order) -> OrderPayment:
-    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
-    payment: OrderPayment = pay_order()
-    return payment
-
-
 def capture(order, amount=None):
     amount_decimal = None if amount is None else Decimal(amount)
     return capture_payment(order_id=order.pk, amount_decimal=amount_decimal, origin=STAFF)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import Source
+from shop_payments.services.authorizations import flag_expiring_authorizations
 from shop_payments.services.cancellation import (
     cancel_abandoned_intents,
     finish_cancellation,
@@ -24,7 +25,8 @@ _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 class Command(BaseCommand):
     help = (
         "Cancels at Stripe the payment intents that are unpaid and untouched for "
-        "ABANDONED_AFTER_DAYS, and finishes cancellations that Stripe did not answer. "
+        "ABANDONED_AFTER_DAYS, finishes cancellations that Stripe did not answer, and puts "
+        "authorizations that lapse within 24 hours into review. "
         "Safe to run at any time, and twice."
     )
 
@@ -38,6 +40,7 @@ class Command(BaseCommand):
             days = get_config().ABANDONED_AFTER_DAYS if older_than is None else older_than
             if days < 1:
                 raise CommandError("--older-than takes a number of days, 1 or more.")
+            expiring = flag_expiring_authorizations(origin=_ORIGIN)
             unfinished = [
                 pk for pk in wanted_cancellations() if not finish_cancellation(pk, origin=_ORIGIN)
             ]
@@ -49,6 +52,8 @@ class Command(BaseCommand):
                 f"{error} What was closed before stays closed; run it again."
             ) from None
         self.stdout.write(f"Closed {closed} payment intents abandoned for {days} days.")
+        if expiring:
+            self.stdout.write(f"Put {expiring} authorizations that lapse soon into review.")
         if unfinished:
             raise CommandError(
                 f"{len(unfinished)} cancellations are still not done; the log says why. "

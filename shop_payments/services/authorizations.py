@@ -1,0 +1,46 @@
+"""See to authorizations before they lapse: the money would stay with the customer.
+
+See: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from shop_payments.lifecycle import CAPTURABLE_STATUSES
+from shop_payments.models import FactKind, PaymentIntent, ReviewItem
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import lock_payment, record
+
+_EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
+
+
+def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), origin: Origin) -> int:
+    """Ask a person, once each, what shall become of money that is reserved for no longer than that.
+
+    Return how many were asked for. The items close by themselves when the money is taken or let
+    go. Stripe is not called: when an authorization lapses is known since it was seen.
+    """
+    rows = PaymentIntent.objects.filter(
+        status__in=CAPTURABLE_STATUSES, capture_before__lte=timezone.now() + within
+    ).exclude(review_items__reason=_EXPIRES)
+    due = rows.order_by("capture_before").values_list("order_payment_id", "stripe_id")
+    return sum(_flag(payment_pk, stripe_id, origin=origin) for payment_pk, stripe_id in due)
+
+
+def _flag(payment_pk: int, stripe_id: str, *, origin: Origin) -> bool:
+    with transaction.atomic():
+        locked = lock_payment(payment_pk)
+        row = locked.intent(stripe_id)
+        if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
+            return False
+        moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
+        detail = f"{row.amount_display} are reserved with {stripe_id} until {moment}"
+        figures = {"detail": detail, "capture_before": row.capture_before.isoformat()}
+        fact = (FactKind.REVIEW_NEEDED, {**figures, "reason": str(_EXPIRES)})
+        record(locked, row, [fact], origin=origin)
+    dispatch(locked.facts)
+    return bool(locked.facts)

@@ -1,0 +1,98 @@
+"""A person decides, and the order may go on."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from shop_payments.models import OrderPayment, PaymentHistory, ReviewItem, Source
+from shop_payments.services.history import Origin
+from shop_payments.services.reviews import resolve_review
+from tests.support import answer, pay
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def item(storefront, order, stripe, webhooks) -> ReviewItem:
+    """The order became dearer while its customer paid."""
+    intent = storefront.payment_intent(order).json()["data"]
+    order.lines.update(unit_amount=6000)
+    pay(stripe, intent["id"])
+    webhooks()
+    return ReviewItem.objects.get()
+
+
+@pytest.fixture
+def clerk() -> User:
+    return User.objects.create_user("clerk", is_staff=True)
+
+
+def resolve(item, clerk, words="The customer got it back in the shop.") -> bool:
+    origin = Origin(source=Source.ADMIN, actor=f"staff {clerk.pk}")
+    return resolve_review(item_pk=item.pk, words=words, user=clerk, origin=origin)
+
+
+def test_a_decision_names_who_and_why(item, clerk):
+    assert resolve(item, clerk)
+
+    item.refresh_from_db()
+    assert item.resolved_at is not None
+    assert (item.resolved_by, item.resolution) == (clerk, "The customer got it back in the shop.")
+    assert not OrderPayment.objects.get().needs_review
+
+
+def test_the_history_says_who_decided_and_not_in_which_words(item, clerk):
+    resolve(item, clerk)
+
+    fact = PaymentHistory.objects.get(kind="review_resolved")
+    assert (fact.source, fact.actor) == ("admin", f"staff {clerk.pk}")
+    assert fact.sentence == "review decided: the amount differs from what is due, via admin"
+    assert "customer" not in str(fact.data)
+
+
+def test_the_first_decision_stands(item, clerk):
+    resolve(item, clerk)
+
+    assert not resolve(item, clerk, "Something else.")
+
+    item.refresh_from_db()
+    assert item.resolution == "The customer got it back in the shop."
+    assert PaymentHistory.objects.filter(kind="review_resolved").count() == 1
+
+
+def test_a_payment_needs_review_until_everything_is_decided(item, clerk):
+    other = ReviewItem.objects.create(
+        order_payment=item.order_payment,
+        payment_intent=item.payment_intent,
+        reason="refund_failed",
+        subject="re_1",
+    )
+
+    resolve(item, clerk)
+    assert OrderPayment.objects.get().needs_review
+
+    resolve(other, clerk)
+    assert not OrderPayment.objects.get().needs_review
+
+
+@pytest.mark.parametrize("words", ["", "  \n"])
+def test_a_decision_needs_words(item, clerk, words):
+    with pytest.raises(ValueError, match="words"):
+        resolve(item, clerk, words)
+
+    assert OrderPayment.objects.get().needs_review
+
+
+def test_the_customer_can_pay_again_after_the_decision(
+    storefront, order, item, clerk, stripe, webhooks
+):
+    assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
+
+    resolve(item, clerk)
+
+    again = storefront.payment_intent(order)
+    assert (again.status_code, again.json()["data"]["amount"]) == (200, "120.00")
+    pay(stripe, again.json()["data"]["id"])
+    webhooks()
+    assert OrderPayment.objects.get().is_paid
