@@ -180,7 +180,7 @@ class StripeApi:
                 version=request.version,
             )
             paths = values.pop("expand", [])
-            expansions = check(paths, kind=route.returns, listed=route.listed, resources=RESOURCES)
+            check(paths, kind=route.returns, listed=route.listed, resources=RESOURCES)
             begun = True
             request.trouble.before_effect()
             cause = Cause(request_id=exchange.request_id, idempotency_key=exchange.idempotency_key)
@@ -193,8 +193,8 @@ class StripeApi:
             with self._books.lock:
                 self._books.clock.catch_up()
                 body = route.handler(call)
-                if expansions:
-                    body = expand(self._books, body, expansions, RESOURCES)
+                if paths:
+                    body = expand(self._books, body, paths, RESOURCES)
                 response = _response(body, publishable=request.publishable)
         except StripeError as error:
             response = _error_response(error, exchange, publishable=request.publishable)

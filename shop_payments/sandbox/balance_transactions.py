@@ -13,7 +13,7 @@ from .books import Books, Object
 from .currencies import is_two_decimal
 from .errors import ResourceMissing
 from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .protocol import Call, Route, paginate
+from .protocol import Call, paginate, routes
 from .resources import Resource
 
 AVAILABLE_SECONDS = 2 * 24 * 60 * 60
@@ -121,23 +121,12 @@ LIST: Schema = {
 RESOURCE = Resource(
     kind="balance_transaction",
     stored=lambda books: books.balance_transactions,
-    expandable={"source": "charge"},
+    expandable={"source": ("charge", "refund", "dispute")},
 )
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/balance_transactions",
-        schema=LIST,
-        handler=list_all,
-        returns="balance_transaction",
-        listed=True,
-    ),
-    Route(
-        method="GET",
-        path="/v1/balance_transactions/{id}",
-        schema=EXPAND,
-        handler=retrieve,
-        returns="balance_transaction",
-    ),
+ROUTES = routes(
+    "/v1/balance_transactions",
+    "balance_transaction",
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, EXPAND),
 )

@@ -24,7 +24,7 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, Cause, Route, paginate
+from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
 
 ANSWER_SECONDS = 7 * 24 * 60 * 60
@@ -267,26 +267,11 @@ RESOURCE = Resource(
     expandable={"charge": "charge", "payment_intent": "payment_intent"},
 )
 
-ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/disputes",
-        schema=LIST,
-        handler=list_all,
-        returns="dispute",
-        listed=True,
-    ),
-    Route(
-        method="GET", path="/v1/disputes/{id}", schema=EXPAND, handler=retrieve, returns="dispute"
-    ),
-    Route(
-        method="POST", path="/v1/disputes/{id}", schema=UPDATE, handler=update, returns="dispute"
-    ),
-    Route(
-        method="POST",
-        path="/v1/disputes/{id}/close",
-        schema=EXPAND,
-        handler=close,
-        returns="dispute",
-    ),
+ROUTES = routes(
+    "/v1/disputes",
+    "dispute",
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, EXPAND),
+    ("POST", "/{id}", update, UPDATE),
+    ("POST", "/{id}/close", close, EXPAND),
 )

@@ -9,8 +9,8 @@ See: https://docs.stripe.com/api/expanding_objects (checked 2026-11)
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from .books import Books, Object
 from .errors import InvalidRequest, NotCovered
@@ -20,96 +20,96 @@ MAX_DEPTH = 4
 """In levels of a path; the `data` of a list counts as one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """From an object to the one whose id it holds."""
-
-    name: str
-    """Where the id is; `a.b` is the key b of the hash a."""
-    kind: str
-    """What the id is the id of."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expansion:
-    """A path that has been checked."""
-
-    path: str
-    steps: Sequence[Step]
-
-
-def check(
-    paths: Sequence[str], *, kind: str, listed: bool, resources: Resources
-) -> list[Expansion]:
+def check(paths: Sequence[str], *, kind: str, listed: bool, resources: Resources) -> None:
     """Check paths against what an object, or a list of objects, of a kind has.
 
     Raises:
         InvalidRequest: for a path that is too deep, or not one.
     """
-    return [_check(path, kind, listed, resources) for path in paths]
+    for path in paths:
+        keys = path.split(".")
+        if len(keys) > MAX_DEPTH:
+            raise InvalidRequest(
+                f"You cannot expand more than {MAX_DEPTH} levels of a property. Property: {path}"
+            )
+        if listed and keys.pop(0) != "data":
+            raise _not_expandable(path, f" You may want to try expanding 'data.{path}' instead.")
+        if not keys or not _lead_somewhere(keys, (kind,), resources):
+            raise _not_expandable(path)
 
 
-def _check(path: str, kind: str, listed: bool, resources: Resources) -> Expansion:
-    keys = path.split(".")
-    if len(keys) > MAX_DEPTH:
-        raise InvalidRequest(
-            f"You cannot expand more than {MAX_DEPTH} levels of a property. Property: {path}"
-        )
-    if listed and keys.pop(0) != "data":
-        raise _not_expandable(path, f" You may want to try expanding 'data.{path}' instead.")
-    steps: list[Step] = []
-    while keys and kind in resources:  # behind a kind that is not kept, nothing can be checked
+def _lead_somewhere(keys: Sequence[str], kinds: Collection[str], resources: Resources) -> bool:
+    """Tell whether the keys lead from id to id, beginning at an object of one of the kinds."""
+    for kind in kinds:
+        if kind not in resources:  # not kept, so what it holds is not known either
+            return True
         step = _first_step(keys, kind, resources)
-        if step is None:
-            break
-        steps.append(step)
-        kind, keys = step.kind, keys[step.name.count(".") + 1 :]
-    if not steps or (keys and kind in resources):
-        raise _not_expandable(path)
-    return Expansion(path=path, steps=steps)
+        if step and (not step.rest or _lead_somewhere(step.rest, step.kinds, resources)):
+            return True
+    return False
 
 
-def _first_step(keys: Sequence[str], kind: str, resources: Resources) -> Step | None:
+class _Step(NamedTuple):
+    """From an object to the one whose id it holds."""
+
+    name: str
+    kinds: Collection[str]
+    rest: Sequence[str]
+
+
+def _first_step(keys: Sequence[str], kind: str, resources: Resources) -> _Step | None:
     expandable = resources[kind].expandable
     for length in range(1, len(keys) + 1):
         name = ".".join(keys[:length])
         if name in expandable:
-            return Step(name=name, kind=expandable[name])
+            kinds = expandable[name]
+            return _Step(name, (kinds,) if isinstance(kinds, str) else kinds, keys[length:])
     return None
 
 
-def expand(
-    books: Books, answer: Object, expansions: Sequence[Expansion], resources: Resources
-) -> Object:
-    """Return a copy of the answer with the objects in it.
+def expand(books: Books, answer: Object, paths: Sequence[str], resources: Resources) -> Object:
+    """Return a copy of the answer with the objects of the (checked) paths in it.
 
     Raises:
         NotCovered: where an id is of an object that the sandbox does not keep.
     """
     expanded = copy.deepcopy(answer)
-    roots = expanded["data"] if expanded["object"] == "list" else [expanded]
-    for expansion in expansions:
-        for root in roots:
-            _expand(books, root, expansion, resources)
+    for path in paths:
+        keys = path.split(".")
+        if expanded["object"] == "list":
+            for item in expanded["data"]:
+                _expand(books, item, keys[1:], path, resources)
+        else:
+            _expand(books, expanded, keys, path, resources)
     return expanded
 
 
-def _expand(books: Books, root: Object, expansion: Expansion, resources: Resources) -> None:
-    node = root
-    for step in expansion.steps:
-        *hashes, key = step.name.split(".")
-        for name in hashes:
-            node = node[name] or {}
-        value = node.get(key)
-        if value is None:
-            return
-        if isinstance(value, str):  # else an earlier expansion has been here
-            resource = resources.get(step.kind)
-            found = resource.stored(books).get(value) if resource else None
-            if found is None:
-                raise NotCovered(f"expanding {expansion.path}", param="expand")
-            node[key] = copy.deepcopy(found)
-        node = node[key]
+def _expand(
+    books: Books, node: Object, keys: Sequence[str], path: str, resources: Resources
+) -> None:
+    step = _first_step(keys, node["object"], resources)
+    if step is None:  # the path is for another of the kinds that the id before may be of
+        return
+    *hashes, key = step.name.split(".")
+    for name in hashes:
+        node = node[name] or {}
+    value = node.get(key)
+    if value is None:
+        return
+    if isinstance(value, str):  # else an earlier path has been here
+        value = node[key] = copy.deepcopy(_stored(books, value, step.kinds, path, resources))
+    if step.rest:
+        _expand(books, value, step.rest, path, resources)
+
+
+def _stored(
+    books: Books, object_id: str, kinds: Collection[str], path: str, resources: Resources
+) -> Object:
+    for kind in kinds:
+        found = resources[kind].stored(books).get(object_id) if kind in resources else None
+        if found is not None:
+            return found
+    raise NotCovered(f"expanding {path}", param="expand")
 
 
 def _not_expandable(path: str, hint: str = "") -> InvalidRequest:

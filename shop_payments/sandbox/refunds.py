@@ -21,7 +21,7 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, Cause, Route, paginate
+from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
 
 DELAY_SECONDS = 60 * 60
@@ -288,23 +288,12 @@ RESOURCE = Resource(
     },
 )
 
-ROUTES = (
-    Route(method="POST", path="/v1/refunds", schema=CREATE, handler=create, returns="refund"),
-    Route(
-        method="GET",
-        path="/v1/refunds",
-        schema=LIST,
-        handler=list_all,
-        returns="refund",
-        listed=True,
-    ),
-    Route(method="GET", path="/v1/refunds/{id}", schema=EXPAND, handler=retrieve, returns="refund"),
-    Route(method="POST", path="/v1/refunds/{id}", schema=UPDATE, handler=update, returns="refund"),
-    Route(
-        method="POST",
-        path="/v1/refunds/{id}/cancel",
-        schema=EXPAND,
-        handler=cancel,
-        returns="refund",
-    ),
+ROUTES = routes(
+    "/v1/refunds",
+    "refund",
+    ("POST", "", create, CREATE),
+    ("GET", "", list_all, LIST),
+    ("GET", "/{id}", retrieve, EXPAND),
+    ("POST", "/{id}", update, UPDATE),
+    ("POST", "/{id}/cancel", cancel, EXPAND),
 )

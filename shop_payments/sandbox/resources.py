@@ -20,8 +20,11 @@ class Resource:
     """Stripe's name for it, the value of its key `object`."""
     stored: Callable[[Books], Mapping[str, Object]]
     """Finds the objects of this kind in the books, by id."""
-    expandable: Mapping[str, str]
-    """Kind of the object behind each key that can be expanded; `a.b` is the key b of the hash a."""
+    expandable: Mapping[str, str | tuple[str, ...]]
+    """Kind, or kinds, of the object behind each key that can be expanded.
+
+    `a.b` is the key b of the hash a.
+    """
     browser_keys: Collection[str] = ()
     """Keys that an answer to a publishable key keeps; none stands for all."""
 

@@ -60,6 +60,26 @@ def test_charges_expand_their_intents(api: Api) -> None:
     assert [charge["payment_intent"]["id"] for charge in answer["data"]] == [intent["id"]]
 
 
+def test_an_id_may_be_of_several_kinds(api: Api) -> None:
+    intent = api.create(payment_method="pm_card_visa", confirm="true")
+    refund = api.post("/v1/refunds", {"payment_intent": str(intent["id"])})
+
+    answer = api.get(
+        "/v1/balance_transactions", {"expand[0]": "data.source", "expand[1]": "data.source.charge"}
+    )
+
+    of_refund, of_charge = (transaction["source"] for transaction in answer["data"])
+    assert (of_refund["object"], of_refund["id"]) == ("refund", refund["id"])
+    assert of_refund["charge"]["id"] == of_charge["id"] == intent["latest_charge"]
+    assert of_charge["object"] == "charge"  # which has no key `charge` to expand
+
+
+def test_an_id_of_several_kinds_does_not_lead_anywhere(api: Api) -> None:
+    answer = api.get("/v1/balance_transactions", {"expand[]": "data.source.amount"})
+
+    assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+
+
 def test_in_a_list_paths_start_with_data(api: Api) -> None:
     bare, with_card = api.create()["id"], api.create(payment_method="pm_card_visa")["id"]
 
