@@ -12,7 +12,7 @@ from shop_payments import signals
 from shop_payments.models import APIKey, APIKeyScope, Order
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory, TokenFactory
-from tests.support import Caller
+from tests.support import Caller, assert_state_follows_from_rows
 
 pytest_plugins = ["shop_payments.testing.plugin"]
 
@@ -28,10 +28,20 @@ def configure(settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture
-def stripe(stripe_sandbox: StripeSandbox) -> StripeSandbox:
-    """What shops get as ``stripe_sandbox``, and no webhooks without the fixture `webhooks`."""
+def stripe(
+    request: pytest.FixtureRequest, stripe_sandbox: StripeSandbox
+) -> Iterator[StripeSandbox]:
+    """What shops get as ``stripe_sandbox``, and no webhooks without the fixture `webhooks`.
+
+    Whatever a test does with it: in the end, every order's state is computed anew from its rows.
+    """
+    has_rows = "db" in request.fixturenames or request.node.get_closest_marker("django_db")
+    if has_rows:
+        request.getfixturevalue("db")  # so that it is there for as long as this one
     stripe_sandbox.disconnect_webhooks()
-    return stripe_sandbox
+    yield stripe_sandbox
+    if has_rows and not request.node.get_closest_marker("by_hand"):
+        assert_state_follows_from_rows()
 
 
 @pytest.fixture

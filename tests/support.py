@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.test import Client, override_settings
 
+from shop_payments.models import OrderPayment
 from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.testing import SignedEvent, StripeSandbox, build_event, sign_event
 
@@ -95,6 +96,20 @@ def pay(stripe: Sandbox, intent_id: str, payment_method: str = "pm_card_visa") -
 def writes(stripe: Sandbox) -> list[str]:
     """The paths of the writes that Stripe was sent, in order."""
     return [request.path for request in stripe.requests if request.method == "POST"]
+
+
+def assert_state_follows_from_rows() -> None:
+    """Every payment's stored state is what its mirrored rows amount to."""
+    rows = ("payment_intents", "refunds", "disputes", "review_items")
+    for payment in OrderPayment.objects.prefetch_related(*rows):
+        changed = payment.refresh_state(
+            list(payment.payment_intents.all()),
+            list(payment.refunds.all()),
+            list(payment.disputes.all()),
+        )
+        assert not changed, f"{payment} is not what its rows amount to"
+        waits = any(item.resolved_at is None for item in payment.review_items.all())
+        assert payment.needs_review == waits, f"{payment} and its review items do not agree"
 
 
 def event_body(intent: dict[str, Any], **changes: Any) -> bytes:

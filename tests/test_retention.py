@@ -253,6 +253,7 @@ def test_an_attempt_whose_outcome_is_not_known_keeps_what_it_sends(
     assert len(call_stripe(stripe, "GET", "payment_intents")["data"]) == 1
 
 
+@pytest.mark.by_hand
 def test_a_payment_in_review_keeps_everything(paid, later):
     OrderPayment.objects.update(needs_review=True)
     later()
@@ -278,6 +279,7 @@ def test_a_payment_with_an_open_item_keeps_everything_until_it_is_decided(paid, 
     assert purge_personal_data().attempts == 2
 
 
+@pytest.mark.by_hand
 @pytest.mark.parametrize("status", ["processing", "requires_capture", "of_tomorrow"])
 def test_money_on_its_way_keeps_everything(paid, later, status):
     PaymentIntent.objects.update(status=status, verdict="")

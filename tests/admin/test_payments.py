@@ -48,6 +48,7 @@ def test_a_search_for_anything_is_answered(model, text, staff):
     assert search(staff, model, text) == set()
 
 
+@pytest.mark.by_hand
 def test_payments_are_filtered_by_status_and_review(paid, staff):
     other = make_records().order_payment
 
@@ -56,6 +57,7 @@ def test_payments_are_filtered_by_status_and_review(paid, staff):
     assert search(staff, OrderPayment, "", needs_review__exact="1") == set()
 
 
+@pytest.mark.by_hand
 def test_the_list_says_what_came_and_what_was_asked_for(paid, staff):
     make_records()
 
@@ -120,6 +122,7 @@ def test_an_intent_shows_decimals_and_no_minor_units(paid, staff):
     assert "11200" not in text
 
 
+@pytest.mark.by_hand
 def test_intents_are_filtered(paid, staff):
     make_records()
     accepted = {paid.payment_intents.get()}

@@ -10,9 +10,21 @@ import pytest
 from shop_payments import signals
 from shop_payments.models import APIKeyScope, Order, OrderPayment
 from shop_payments.testing import StripeSandbox
-from tests.after_paid.support import AccountingOffice
+from tests.after_paid.support import AccountingOffice, assert_books_agree, hear_everything
 from tests.conftest import issue_key
 from tests.support import Caller
+
+
+@pytest.fixture(autouse=True)
+def books_agree(request: pytest.FixtureRequest) -> Iterator[None]:
+    """When all is heard that there was to hear, our books say what Stripe's do. After each test."""
+    stripe = None
+    if "stripe" in request.fixturenames:
+        stripe = request.getfixturevalue("stripe")
+    yield
+    if stripe is not None:
+        hear_everything(stripe)
+        assert_books_agree(stripe)
 
 
 @pytest.fixture

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
-from shop_payments.models import OrderPayment, PaymentIntent
+from shop_payments.exceptions import PaymentError
+from shop_payments.lifecycle import DisputeState, balance_of
+from shop_payments.models import (
+    BalanceTransaction,
+    Dispute,
+    PaymentIntent,
+    Refund,
+    Source,
+    StripeAttempt,
+)
+from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
+from shop_payments.services.fees import fetch_fees
+from shop_payments.services.history import Origin
+from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.testing import StripeSandbox
-from tests.support import Caller, call_stripe
+from tests.support import (
+    Caller,
+    assert_state_follows_from_rows,
+    call_stripe,
+    post_webhook,
+    sign,
+)
 
 
 class AccountingOffice(Caller):
@@ -24,8 +46,7 @@ class AccountingOffice(Caller):
 
 def refunds_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
     """All refunds at Stripe, oldest first."""
-    listed: list[dict[str, Any]] = call_stripe(stripe, "GET", "refunds", limit="100")["data"]
-    return listed[::-1]
+    return _listed(stripe, "refunds")[::-1]
 
 
 def refund_in_dashboard(stripe: StripeSandbox, **params: str) -> dict[str, Any]:
@@ -34,30 +55,106 @@ def refund_in_dashboard(stripe: StripeSandbox, **params: str) -> dict[str, Any]:
     return call_stripe(stripe, "POST", "refunds", payment_intent=intent.stripe_id, **params)
 
 
-def assert_state_follows_from_rows() -> None:
-    """Every payment's stored state is what its mirrored rows amount to."""
-    for payment in OrderPayment.objects.all():
-        changed = payment.refresh_state(
-            list(payment.payment_intents.all()),
-            list(payment.refunds.all()),
-            list(payment.disputes.all()),
-        )
-        assert not changed, payment
+def _listed(stripe: StripeSandbox, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while True:
+        after = {"starting_after": found[-1]["id"]} if found else {}
+        page = call_stripe(stripe, "GET", path, limit="100", **after)
+        found += page["data"]
+        if not page["has_more"]:
+            return found
+
+
+def _movements_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
+    """The balance transactions of our payments, refunds and disputes."""
+    charges = PaymentIntent.objects.exclude(latest_charge="").values_list(
+        "latest_charge", flat=True
+    )
+    sources = {*charges}
+    for kind in ("refunds", "disputes"):
+        sources |= {each["id"] for each in _listed(stripe, kind) if each["charge"] in sources}
+    return [each for each in _listed(stripe, "balance_transactions") if each["source"] in sources]
 
 
 def assert_books_agree(stripe: StripeSandbox) -> None:
-    """What Stripe has given back is what our rows say, refund by refund."""
-    ours = {
-        (row.stripe_id, row.amount, row.currency, row.status)
-        for payment in OrderPayment.objects.all()
-        for row in payment.refunds.exclude(stripe_id="")
-    }
-    theirs = {
-        (row["id"], row["amount"], row["currency"], row["status"])
-        for row in refunds_at_stripe(stripe)
-    }
+    """What Stripe's books say is what our rows say: object by object, and in the sums.
+
+    For a shop that has heard of everything. Fees are fetched for it.
+    """
+    ours, theirs = _our_books(), _books_at_stripe(stripe)
     assert ours == theirs
+    fetch_fees(since=datetime(2020, 1, 1, tzinfo=UTC))
+    movements = _movements_at_stripe(stripe)
+    assert {
+        (row.stripe_id, row.source, row.amount, row.fee, row.net, row.currency)
+        for row in BalanceTransaction.objects.all()
+    } == {
+        (each["id"], each["source"], each["amount"], each["fee"], each["net"], each["currency"])
+        for each in movements
+    }
+    for currency in {each["currency"] for each in movements}:
+        moved = sum(each["amount"] for each in movements if each["currency"] == currency)
+        assert moved == _money_that_stayed(currency)
     assert_state_follows_from_rows()
+
+
+def _our_books() -> set[tuple[Any, ...]]:
+    intents = PaymentIntent.objects.all()
+    received = {("intent", row.stripe_id, row.status, row.amount_received) for row in intents}
+    mirrors = [*Refund.objects.exclude(stripe_id=""), *Dispute.objects.all()]
+    return received | {
+        (row._meta.model_name, row.stripe_id, row.status, row.amount, row.currency)
+        for row in mirrors
+    }
+
+
+def _books_at_stripe(stripe: StripeSandbox) -> set[tuple[Any, ...]]:
+    """The same of Stripe's, without what other systems do on the account."""
+    attempts = {str(pk) for pk in StripeAttempt.objects.values_list("pk", flat=True)}
+    intents = [
+        each
+        for each in _listed(stripe, "payment_intents")
+        if each["metadata"].get("attempt_id") in attempts
+    ]
+    ids = {each["id"] for each in intents}
+    received = {("intent", each["id"], each["status"], each["amount_received"]) for each in intents}
+    mirrors = [*_listed(stripe, "refunds"), *_listed(stripe, "disputes")]
+    return received | {
+        (each["object"], each["id"], each["status"], each["amount"], each["currency"])
+        for each in mirrors
+        if each["payment_intent"] in ids
+    }
+
+
+def _money_that_stayed(currency: str) -> int:
+    """What came, less what has gone, by our rows: money that paid nothing included."""
+    total = 0
+    for intent in PaymentIntent.objects.filter(currency=currency):
+        refunds, disputes = list(intent.refunds.all()), list(intent.disputes.all())
+        balance = balance_of(intent.facts(refunds, disputes))
+        held = sum(row.amount for row in disputes if row.state == DisputeState.OPEN)
+        total += balance.captured - balance.refunded - balance.refund_pending
+        total -= balance.lost + held
+    return total
+
+
+def hear_everything(stripe: StripeSandbox) -> None:
+    """Repeat what was lost, and have every event delivered (once more), whatever went wrong."""
+    stripe.clear_faults()
+    for refund in Refund.objects.requested():
+        intent_id = refund.payment_intent.stripe_id
+        request = RefundRequest(key=refund.request_key, intent_id=intent_id, reason=refund.reason)
+        with suppress(PaymentError):  # as it was refused before
+            refund_payment(
+                order_id=refund.order_payment.order_id,
+                request=request,
+                origin=Origin(source=Source.RECONCILE),
+            )
+    for payment_pk in wanted_cancellations():
+        assert finish_cancellation(payment_pk, origin=Origin(source=Source.RECONCILE))
+    for event in stripe.events:
+        body = json.dumps(event).encode()
+        assert post_webhook(body, sign(body)).status_code == 200
 
 
 def dispute_at_stripe(stripe: StripeSandbox) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from shop_payments.models import Dispute, OrderPayment, PaymentHistory, ReviewIt
 from tests.after_paid.support import (
     answer_dispute,
     assert_books_agree,
-    assert_state_follows_from_rows,
     dispute_at_stripe,
 )
-from tests.support import answer, call_stripe, post_webhook, sign
+from tests.support import answer, assert_state_follows_from_rows, call_stripe, post_webhook, sign
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

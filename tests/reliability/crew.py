@@ -49,6 +49,12 @@ class Call:
         return cls(path=path, headers=dict(caller.headers), **values)
 
     @classmethod
+    def refund(cls, order: Any, caller: Any, amount: str, key: str, **values: Any) -> Call:
+        headers = {**caller.headers, "Idempotency-Key": key}
+        body = json.dumps({"amount": amount})
+        return cls(path=f"{BASE}/orders/{order.pk}/refunds", headers=headers, body=body, **values)
+
+    @classmethod
     def webhook(cls, body: bytes, **values: Any) -> Call:
         headers = {"Stripe-Signature": sign(body)}
         return cls(path=f"{BASE}/webhooks/stripe", headers=headers, body=body.decode(), **values)
@@ -68,6 +74,11 @@ class Answer:
     def code(self) -> str | None:
         """The stable code of a refusal."""
         return self.json().get("code") if self.body[:1] == "{" else None
+
+    @property
+    def id(self) -> str:
+        """The id of what is answered with."""
+        return self.json().get("data", {}).get("id", "") if self.body[:1] == "{" else ""
 
     def json(self) -> Any:
         return json.loads(self.body)

@@ -14,7 +14,6 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -22,7 +21,7 @@ import pytest
 from django.db import connection
 
 from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
-from shop_payments.sandbox import SandboxResponse, SandboxServer
+from shop_payments.sandbox import SandboxResponse
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.reliability.crew import PATIENCE, Answer, Call, Crew
@@ -33,8 +32,6 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 CROWD_ROUNDS = sized("RELIABILITY_CROWD_ROUNDS", sample=4, full=20)
 PAID_ROUNDS = sized("RELIABILITY_PAID_ROUNDS", sample=40, full=200)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
-PROCESSES = {"postgresql": 4}
-THREADS = 16
 LATENCY = 5
 
 
@@ -58,19 +55,6 @@ class Stripe(StripeSandbox):
 @pytest.fixture(scope="module")
 def stripe() -> Stripe:
     return Stripe()
-
-
-@pytest.fixture(scope="module")
-def crew(
-    django_db_setup: None, stripe: Stripe, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Crew]:
-    processes = PROCESSES.get(connection.vendor, 1)
-    folder = tmp_path_factory.mktemp("crew")
-    with (
-        SandboxServer(stripe) as server,
-        Crew(processes=processes, threads=THREADS, stripe_url=server.url, folder=folder) as crew,
-    ):
-        yield crew
 
 
 def intents_of(stripe: Stripe, order: Order) -> list[dict[str, Any]]:

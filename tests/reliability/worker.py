@@ -4,6 +4,9 @@
 called is the project's WSGI application; a receiver of ``order_paid`` appends to FILE. A call that
 names a gate gets its thread, says so, and waits for the line that opens the gate, with the moment
 at which all of them begin.
+
+``RELIABILITY_WITHOUT=lock`` or ``=cap`` takes away what keeps refunds from racing each other, so
+that one can see the tests of refunds find the damage.
 """
 
 from __future__ import annotations
@@ -83,10 +86,24 @@ def keep_a_record(path: str) -> None:
     order_paid.connect(receiver, weak=False)
 
 
+def sabotage(what: str) -> None:
+    """Take ``what`` away from the app."""
+    from shop_payments.lifecycle import Balance
+    from shop_payments.models.payments import OrderPaymentQuerySet
+
+    if what == "lock":
+        OrderPaymentQuerySet.locked = OrderPaymentQuerySet.all  # type: ignore[method-assign]
+    elif what == "cap":
+        Balance.refundable = 10**9  # type: ignore[assignment,method-assign]
+    elif what:
+        raise ValueError(f"RELIABILITY_WITHOUT is lock or cap, not {what!r}")
+
+
 def main(threads: int, record: str) -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what anything else prints is no answer
     speaking = threading.Lock()
     application = get_wsgi_application()
+    sabotage(os.environ.get("RELIABILITY_WITHOUT", ""))
     keep_a_record(record)
 
     def say(answer: dict[str, Any]) -> None:
