@@ -232,9 +232,9 @@ def _new_refund(books: Books, call: Call, charge: Object, amount: int) -> Object
     }
 
 
-def _destination(kind: str) -> Object:
+def _destination(kind: str) -> Object | None:
     if kind != "card":
-        return {kind: {"reference": None, "reference_status": None}, "type": kind}
+        return None  # Stripe has no details of refunds to debited accounts
     return {
         "card": {
             "reference_status": "pending",

@@ -56,6 +56,7 @@ LEFT_OUT: Mapping[str, str] = {
     "Dispute.network_reason_code": "on the card's details instead",
     "Refund.DestinationDetails.Card.reference": "refunds whose reference is known",
     "Refund.description": "Connect",
+    "Refund.destination_details": "refunds of cards and bank transfers",
     "Refund.failure_balance_transaction": "refunds that failed",
     "Refund.failure_reason": "refunds that failed",
     "Refund.instructions_email": "methods without a way back of their own",

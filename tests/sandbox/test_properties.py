@@ -2,6 +2,7 @@
 
 - Statuses move along Stripe's table only.
 - Every effect has its event, and every event its effect.
+- A payment is taken once, what is given back was there, and the balance adds up.
 - Every event is delivered to each endpoint that wanted it, waits for it, or is recorded as lost.
 - What is refused changes nothing; what is repeated with its key is the same answer, once.
 """
@@ -38,6 +39,9 @@ STATUS_OF_EVENT = {
 }
 """Nothing tells of requires_confirmation."""
 
+UNDONE = ("failed", "canceled")
+"""Refunds whose money came back."""
+
 intents = st.integers(min_value=0, max_value=3)
 cards = st.sampled_from(
     [
@@ -47,6 +51,10 @@ cards = st.sampled_from(
         "pm_card_threeDSecureRequiredChargeDeclined",
         "pm_usBankAccount_success",
         "pm_usBankAccount_insufficientFunds",
+        "pm_card_createDispute",
+        "pm_card_createDisputeInquiry",
+        "pm_card_refundFail",
+        "pm_card_pendingRefund",
         "pm_card_nobody",
     ]
 )
@@ -130,6 +138,24 @@ class SandboxMachine(RuleBasedStateMachine):
         intent_id = held[at % len(held)] if held else self.intent_id(at)
         self.write(f"{INTENTS}/{intent_id}/capture", part)
 
+    @rule(at=intents, amount=st.none() | amounts)
+    def refund(self, at: int, amount: str | None) -> None:
+        paid = [each for each, status in self.statuses.items() if status == "succeeded"]
+        intent_id = paid[at % len(paid)] if paid else self.intent_id(at)
+        part = {"amount": amount} if amount else {}
+        self.write("/v1/refunds", {"payment_intent": intent_id, **part})
+
+    @rule(at=intents, evidence=st.sampled_from(["winning_evidence", "losing_evidence", ""]))
+    def answer_dispute(self, at: int, evidence: str) -> None:
+        disputes = self.all("/v1/disputes")
+        if not disputes:
+            self.write(f"{self.path(at)}/confirm", {"payment_method": "pm_card_createDispute"})
+        elif evidence:
+            path = f"/v1/disputes/{disputes[at % len(disputes)]['id']}"
+            self.write(path, {"evidence[uncategorized_text]": evidence})
+        else:
+            self.write(f"/v1/disputes/{disputes[at % len(disputes)]['id']}/close", {})
+
     @rule(at=intents, really=st.sampled_from([False, False, False, True]))
     def cancel(self, at: int, really: bool) -> None:
         if really:  # little happens to an intent afterwards
@@ -195,6 +221,7 @@ class SandboxMachine(RuleBasedStateMachine):
         self.no_event_is_without_an_effect(events)
         self.every_event_is_delivered_waits_or_is_lost(events)
         self.money_fits_the_statuses(intents)
+        self.money_given_back_was_there()
         for event in events[self.seen_events :]:
             assert answer_problems(event) == []
         self.seen_events = len(events)
@@ -246,6 +273,26 @@ class SandboxMachine(RuleBasedStateMachine):
                 assert charge["paid"] == (charge["status"] == "succeeded")
                 assert charge["amount_captured"] <= charge["amount"]
 
+    def money_given_back_was_there(self) -> None:
+        refunds, disputes = self.all("/v1/refunds"), self.all("/v1/disputes")
+        moved = Counter[str]()
+        for movement in self.all("/v1/balance_transactions"):
+            assert movement["net"] == movement["amount"] - movement["fee"]
+            moved[movement["source"]] += movement["amount"]
+        for charge in self.all("/v1/charges"):
+            back = [each for each in refunds if each["charge"] == charge["id"]]
+            kept = sum(each["amount"] for each in back if each["status"] not in UNDONE)
+            assert charge["amount_refunded"] == kept <= charge["amount_captured"]
+            assert charge["refunded"] == (0 < kept == charge["amount_captured"])
+            taken = charge["amount_captured"] if charge["paid"] else 0
+            assert moved[charge["id"]] == taken
+        for refund in refunds:
+            undone = refund["status"] in UNDONE
+            assert moved[refund["id"]] == (0 if undone else -refund["amount"])
+        for dispute in disputes:
+            asked = dispute["status"] == "won" or dispute["status"].startswith("warning_")
+            assert moved[dispute["id"]] == (0 if asked else -dispute["amount"])
+
     def every_event_is_delivered_waits_or_is_lost(self, events: list[Json]) -> None:
         pending, lost = self.sandbox.pending_deliveries, self.sandbox.lost_deliveries
         outstanding = Counter(each.event_id for each in [*pending, *lost] if not each.doubled)
@@ -275,6 +322,10 @@ class SandboxMachine(RuleBasedStateMachine):
         found: list[Json] = json.loads(response.body)["data"]
         return found
 
+    def everything(self) -> list[list[Json]]:
+        kinds = ("payment_intents", "charges", "refunds", "disputes", "balance_transactions")
+        return [*(self.all(f"/v1/{kind}") for kind in kinds), self.sandbox.events]
+
     def receive(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         if not self.up[url]:
             return 503
@@ -284,7 +335,7 @@ class SandboxMachine(RuleBasedStateMachine):
     def write(self, path: str, params: dict[str, str]) -> None:
         """Write as a client does: with a key, and again until there is an answer."""
         form, key = urlencode(params), f"key-{len(self.sandbox.requests)}"
-        before = self.all(INTENTS), self.sandbox.events
+        before = self.everything()
         answer = None
         while answer is None:
             try:
@@ -295,9 +346,9 @@ class SandboxMachine(RuleBasedStateMachine):
         if answer.status in (200, 402, 500):
             self.sent.append(Sent(path, form, key, answer, self.sandbox.now))
         if answer.status not in (200, 402):
-            assert (self.all(INTENTS), self.sandbox.events) == before
+            assert self.everything() == before
         if answer.status == 200:
-            assert answer.json in self.all(INTENTS)
+            assert answer.json in self.all(f"/v1/{answer.json['object']}s")
 
     def post(self, path: str, form: str, key: str = "") -> Answer:
         headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
