@@ -251,7 +251,12 @@ class TestStripeCLI:
 
     TRIGGERS = [
         "charge.captured",
+        "charge.dispute.closed",
+        "charge.dispute.created",
+        "charge.dispute.updated",
         "charge.failed",
+        "charge.refund.updated",
+        "charge.refunded",
         "charge.succeeded",
         "payment_intent.canceled",
         "payment_intent.created",
@@ -294,11 +299,10 @@ class TestStripeCLI:
         assert triggered.returncode == 0, triggered.stderr
         assert event in event_types(sandbox)
 
-    def test_no_trigger_of_payment_intents_is_forgotten(self, run):
+    def test_no_trigger_is_forgotten(self, run):
         words = run("trigger", "--help").stdout.split()
-        offered = {word for word in words if word.startswith("payment_intent.")}
-        assert offered <= {*self.TRIGGERS, *self.NOT_COVERED}
-        assert offered
+        offered = {word for word in words if word.startswith(("payment_intent.", "charge."))}
+        assert offered == {*self.TRIGGERS, *self.NOT_COVERED}
 
 
 # curl
