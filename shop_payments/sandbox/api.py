@@ -189,6 +189,7 @@ class StripeApi:
                 params=values,
                 object_id=request.object_id,
                 cause=cause,
+                publishable=request.publishable,
             )
             with self._books.lock:
                 self._books.clock.catch_up()

@@ -44,7 +44,9 @@ def attempt(books: Books, intent: Object, params: Mapping[str, Any], cause: Caus
     step = Step(books=books, intent=intent, cause=cause)
     instrument = books.instruments[intent["payment_method"]]
     off_session = bool(params.get("off_session"))
-    if not _asks_authentication(instrument, off_session=off_session):
+    if _is_authenticated(books, intent):
+        _charge(replace(step, authenticated=True), instrument)
+    elif not _asks_authentication(instrument, off_session=off_session):
         _charge(step, instrument)
     elif off_session:
         _refuse(step, AUTHENTICATION_REQUIRED, charged=False)
@@ -64,12 +66,21 @@ def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> O
     if intent["status"] != "requires_action":
         raise ValueError(f"{intent_id} is {intent['status']}, it waits for no authentication.")
     step = Step(books=books, intent=intent, cause=Cause())
-    if succeed:
+    if succeed and intent["confirmation_method"] == "manual":
+        books.authenticated[intent_id] = (intent["payment_method"], intent["amount"])
+        step.ask_confirmation(books.payment_methods[intent["payment_method"]])
+    elif succeed:
         with contextlib.suppress(CardDeclined):  # the customer is told, and no request waits
             _charge(replace(step, authenticated=True), books.instruments[intent["payment_method"]])
     else:
         step.decline(AUTHENTICATION_FAILED, charged=False)
     return intent
+
+
+def _is_authenticated(books: Books, intent: Object) -> bool:
+    """Tell, once, whether the customer has authenticated what is about to be charged."""
+    passed = books.authenticated.pop(intent["id"], None)
+    return passed == (intent["payment_method"], intent["amount"])
 
 
 def _asks_authentication(instrument: Card | BankAccount, *, off_session: bool) -> bool:

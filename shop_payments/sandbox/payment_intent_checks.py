@@ -78,6 +78,16 @@ def check_confirmable(intent: Object) -> None:
     raise _unexpected_state(intent, f"You cannot confirm this PaymentIntent because {reason}")
 
 
+def check_confirmer(intent: Object, *, publishable: bool) -> None:
+    """Raise InvalidRequest for a browser that confirms what only the server may."""
+    if publishable and intent["confirmation_method"] == "manual":
+        raise InvalidRequest(
+            f"This PaymentIntent {intent['id']} cannot be confirmed using your publishable key"
+            " because its `confirmation_method` is set to `manual`. Please use your secret key"
+            " instead, or create a PaymentIntent with `confirmation_method` set to `automatic`."
+        )
+
+
 def check_capturable(intent: Object, amount: int) -> None:
     """Raise InvalidRequest where nothing, or not so much, is reserved."""
     if intent["status"] == "succeeded":

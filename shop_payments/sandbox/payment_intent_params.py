@@ -164,7 +164,7 @@ CREATE: Schema = {
         )
     ),
     "confirm": Param(parse=boolean),
-    "confirmation_method": Param(parse=one_of("automatic", uncovered_choices=["manual"])),
+    "confirmation_method": Param(parse=one_of("automatic", "manual")),
     **uncovered("on_behalf_of"),
 }
 

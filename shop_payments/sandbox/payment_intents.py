@@ -93,6 +93,7 @@ def confirm(call: Call) -> Object:
     books, params = call.books, call.params
     intent = find(books, call.object_id)
     payment_intent_checks.check_client_secret(intent, params)
+    payment_intent_checks.check_confirmer(intent, publishable=call.publishable)
     payment_intent_checks.check_confirmable(intent)
     payment_intent_checks.check_return_url(intent, params)
     payment_intent_checks.check_payable(books, intent, params)
@@ -196,7 +197,7 @@ def _new_intent(books: Books, params: Mapping[str, Any]) -> Object:
         "cancellation_reason": None,
         "capture_method": params.get("capture_method", "automatic_async"),
         "client_secret": f"{intent_id}_secret_{books.token(25)}",
-        "confirmation_method": "automatic",
+        "confirmation_method": params.get("confirmation_method", "automatic"),
         "created": books.now(),
         "currency": currency,
         "customer": None,

@@ -50,6 +50,8 @@ class Call:
     object_id: str
     """The id in the address; empty where the route has none."""
     cause: Cause
+    publishable: bool
+    """Whether a browser asks."""
 
 
 Handler = Callable[[Call], Object]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shop_payments.sandbox import Sandbox
-from tests.sandbox.support import CHARGES, INTENTS, MANDATE, METHODS, Api, Clock
+from tests.sandbox.support import CHARGES, INTENTS, MANDATE, METHODS, PUBLISHABLE_KEY, Api, Clock
 
 US = "pm_usBankAccount_success"
 CHALLENGED = [
@@ -114,6 +114,71 @@ def test_an_authenticated_authorization_waits_for_capture(api: Api, sandbox: San
     intent = sandbox.complete_authentication(intent_id)
 
     assert (intent["status"], intent["amount_capturable"]) == ("requires_capture", 11200)
+
+
+# Confirmed by the server
+
+
+SERVER = {"confirmation_method": "manual"}
+
+
+def test_a_server_confirms_at_once_what_asks_for_nothing(api: Api) -> None:
+    intent = api.create(**SERVER, confirm="true", payment_method="pm_card_visa")
+
+    assert (intent["status"], intent["confirmation_method"]) == ("succeeded", "manual")
+
+
+def test_a_server_confirms_again_after_the_authentication(api: Api, sandbox: Sandbox) -> None:
+    intent_id = api.create(**SERVER)["id"]
+    api.confirm(intent_id, "pm_card_authenticationRequired")
+
+    authenticated = sandbox.complete_authentication(intent_id)
+    confirmed = api.post(f"{INTENTS}/{intent_id}/confirm")
+
+    assert (authenticated["status"], authenticated["latest_charge"]) == (
+        "requires_confirmation",
+        None,
+    )
+    assert confirmed["status"] == "succeeded"
+    charge = api.get(f"{CHARGES}/{confirmed['latest_charge']}")
+    assert charge["payment_method_details"]["card"]["three_d_secure"]["result"] == "authenticated"
+    assert types_since(sandbox, 1) == [
+        "payment_intent.requires_action",
+        "charge.succeeded",
+        "payment_intent.succeeded",
+    ]
+
+
+def test_a_server_is_told_that_the_authentication_failed(api: Api, sandbox: Sandbox) -> None:
+    intent_id = api.create(**SERVER)["id"]
+    api.confirm(intent_id, "pm_card_authenticationRequired")
+
+    assert sandbox.complete_authentication(intent_id, False)["status"] == "requires_payment_method"
+
+
+@pytest.mark.parametrize(
+    "change", [{"amount": "5000"}, {"payment_method": "pm_card_threeDSecure2Required"}]
+)
+def test_an_authentication_is_for_what_it_was_given(
+    api: Api, sandbox: Sandbox, change: dict[str, str]
+) -> None:
+    intent_id = api.create(**SERVER)["id"]
+    api.confirm(intent_id, "pm_card_authenticationRequired")
+    sandbox.complete_authentication(intent_id)
+
+    api.post(f"{INTENTS}/{intent_id}", change)
+
+    assert api.post(f"{INTENTS}/{intent_id}/confirm")["status"] == "requires_action"
+
+
+def test_a_browser_confirms_nothing_of_a_server(api: Api) -> None:
+    intent = api.create(**SERVER)
+    params = {"client_secret": intent["client_secret"], "payment_method": "pm_card_visa"}
+
+    refused = api.post(f"{INTENTS}/{intent['id']}/confirm", params, key=PUBLISHABLE_KEY)
+
+    assert (refused.status, refused.error["type"]) == (400, "invalid_request_error")
+    assert api.get(f"{INTENTS}/{intent['id']}")["status"] == "requires_payment_method"
 
 
 # Debits

@@ -262,7 +262,6 @@ def test_create_takes_what_is_just_allowed(api: Api, params: dict[str, str]) -> 
         {"payment_method_options[card][request_three_d_secure]": "any"},
         {"statement_descriptor": "SHOP"},
         {"allowed_payment_method_types[]": "klarna"},
-        {"confirmation_method": "manual"},
     ],
 )
 def test_create_says_what_it_does_not_cover(api: Api, params: dict[str, str]) -> None:
