@@ -64,7 +64,14 @@ TYPES = {
     "allowed_payment_method_types[1]": "us_bank_account",
 }
 MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
-options = st.sampled_from([CARD, TYPES, {**CARD, "capture_method": "manual"}])
+options = st.sampled_from(
+    [
+        CARD,
+        TYPES,
+        {**CARD, "capture_method": "manual"},
+        {**CARD, "confirmation_method": "manual"},
+    ]
+)
 faults = st.sampled_from(
     [
         *(Fault(kind, times=2, method="POST") for kind in ("drop_before", "drop_after")),
