@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from shop_payments.models import (
     OrderPayment,
@@ -20,30 +19,9 @@ from shop_payments.models import (
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory
 from tests.support import Caller, answer, call_stripe, event_body, pay, post_webhook, sign
+from tests.threads import PATIENCE, HeldLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Run every call in a thread of its own, all released at the same moment."""
-    barrier = threading.Barrier(len(calls))
-    results: list[Any] = [None] * len(calls)
-
-    def run(index: int, call: Callable[[], Any]) -> None:
-        try:
-            barrier.wait()
-            results[index] = call()
-        except Exception as error:
-            results[index] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(index, call)) for index, call in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def copies(caller: Caller, count: int) -> Sequence[Caller]:
@@ -95,20 +73,6 @@ def test_a_second_tab_waits_for_a_slow_stripe(storefront, order, stripe):
     assert [request.method for request in stripe.requests].count("POST") == 1
 
 
-class HeldLine:
-    """A line to Stripe on which the first write is held until it is let go."""
-
-    def __init__(self, stripe: Any) -> None:
-        self._stripe = stripe
-        self.is_reached, self.let_go = threading.Event(), threading.Event()
-
-    def __call__(self, method: str, *request: Any) -> Any:
-        if method.upper() == "POST" and not self.is_reached.is_set():
-            self.is_reached.set()
-            self.let_go.wait(30)
-        return self._stripe.handle(method, *request)
-
-
 def test_a_second_tab_does_not_wait_for_ever(storefront, order, stripe, configure):
     """It asks Stripe itself in the end, which is at it still, and says so."""
     line = HeldLine(stripe)
@@ -118,7 +82,7 @@ def test_a_second_tab_does_not_wait_for_ever(storefront, order, stripe, configur
     first, second = copies(storefront, 2)
 
     def once_the_first_is_at_stripe() -> Any:
-        assert line.is_reached.wait(30)
+        assert line.is_reached.wait(PATIENCE)
         return second.payment_intent(order)
 
     slow, impatient = at_once(lambda: first.payment_intent(order), once_the_first_is_at_stripe)
@@ -139,14 +103,9 @@ def test_one_slow_order_does_not_hold_up_another(storefront, order, stripe, conf
     configure(STRIPE_TRANSPORT=line)
     first, second = copies(storefront, 2)
 
-    def while_the_first_is_held() -> Any:
-        assert line.is_reached.wait(30)
-        try:
-            return second.payment_intent(other)
-        finally:
-            line.let_go.set()
-
-    slow, quick = at_once(lambda: first.payment_intent(order), while_the_first_is_held)
+    slow, quick = line.meanwhile(
+        lambda: first.payment_intent(order), lambda: second.payment_intent(other)
+    )
 
     assert [slow.status_code, quick.status_code] == [200, 200]
     assert [made["metadata"]["order_id"] for made in intents_at_stripe(stripe)] == [

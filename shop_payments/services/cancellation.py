@@ -39,9 +39,10 @@ REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 """Why, in Stripe's words."""
 
 
-def cancel_payment(
-    *, order_id: object, reason: str = "requested_by_customer", origin: Origin
-) -> None:
+_ON_REQUEST = "requested_by_customer"
+
+
+def cancel_payment(*, order_id: object, reason: str = _ON_REQUEST, origin: Origin) -> None:
     """Close the order's open intent at Stripe now; nothing happens where none is open.
 
     Raises:
@@ -52,15 +53,32 @@ def cancel_payment(
         PaymentIntentInProgress: another request is at this payment.
         GatewayError: Stripe could not be reached; asking again is safe.
     """
+    _cancel(order_id, reason, origin)
+
+
+def _cancel(
+    order_id: object, reason: str, origin: Origin, *, wanted_since: datetime | None = None
+) -> None:
+    """Close the intent that is open now, and none that is opened meanwhile.
+
+    Where ``wanted_since`` is given, it is closed only for as long as that wish stands.
+    """
     assert_no_transaction()
     get_gateway()
+    target = ""
 
     def decide(locked: LockedPayment) -> StripeAttempt | None:
+        nonlocal target
+        if wanted_since is not None and locked.payment.cancel_requested_at != wanted_since:
+            return None
         row = locked.open_intent
         if row is None:
             if locked.accepted_intent is not None:
                 raise PaymentNotCancelable("The order has been paid; refund it instead.")
             return None
+        if target not in {"", row.stripe_id}:
+            return None  # what was to be closed is closed, and the customer has begun anew
+        target = row.stripe_id
         if row.status not in CANCELABLE_STATUSES:
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
@@ -101,14 +119,18 @@ def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
     if payment is None:
         return True
     try:
-        cancel_payment(order_id=payment.order_id, origin=origin)
+        _cancel(payment.order_id, _ON_REQUEST, origin, wanted_since=payment.cancel_requested_at)
     except PaymentNotCancelable as error:
         # The money is here or on its way: when it comes, it is judged, and goes to review.
         logger.warning("The payment of order %s stays: %s", payment.order_id, error)
     except ShopPaymentsError:
         logger.exception("The payment of order %s is not cancelled yet", payment.order_id)
         return False
-    OrderPayment.objects.filter(pk=payment_pk).update(cancel_requested_at=None)
+    # Not a newer wish, of an order that was taken up again and cancelled again meanwhile.
+    same_wish = OrderPayment.objects.filter(
+        pk=payment_pk, cancel_requested_at=payment.cancel_requested_at
+    )
+    same_wish.update(cancel_requested_at=None)
     return True
 
 

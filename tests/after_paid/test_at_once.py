@@ -1,0 +1,438 @@
+"""Two at the same payment, after "paid" and shortly before it: one outcome, and the books agree.
+
+One call is held on its way to Stripe, or its answer on its way back, while the other one happens.
+Whoever waits too long takes over what the other had begun. The fixture ``books_agree`` compares the
+books in the end.
+"""
+
+from __future__ import annotations
+
+import threading
+from decimal import Decimal
+
+import pytest
+from django.db import transaction
+
+from shop_payments.exceptions import (
+    OrderAlreadyPaid,
+    PaymentNotCancelable,
+    PaymentNotCapturable,
+)
+from shop_payments.models import (
+    Dispute,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    Refund,
+    ReviewItem,
+    Source,
+)
+from shop_payments.sandbox import Fault
+from shop_payments.services.cancellation import (
+    cancel_payment,
+    cancel_payment_on_commit,
+    finish_cancellation,
+    wanted_cancellations,
+)
+from shop_payments.services.capture import capture_payment
+from shop_payments.services.history import Origin
+from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
+from tests.support import answer, call_stripe
+from tests.threads import HeldLine, at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STAFF = Origin(source=Source.ADMIN, actor="staff 1")
+BOTH = pytest.mark.parametrize("when", ["before", "after"])
+
+
+@pytest.fixture
+def hold(configure, stripe):
+    """Hold the first request of a kind; nobody waits for long."""
+
+    def make(path, when="before", *, method="POST", **settings) -> HeldLine:
+        line = HeldLine(stripe, path, method=method, when=when)
+        wired = {**stripe.shop_payments(), "STRIPE_TRANSPORT": line, "INTENT_WAIT_SECONDS": 0.2}
+        configure(**{**wired, **settings})
+        return line
+
+    return make
+
+
+@pytest.fixture
+def authorized(configure, stripe, pay_order) -> OrderPayment:
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
+    payment: OrderPayment = pay_order()
+    return payment
+
+
+def keys_sent(stripe, suffix) -> set[str | None]:
+    return {
+        request.idempotency_key
+        for request in stripe.requests
+        if request.method == "POST" and request.path.endswith(suffix)
+    }
+
+
+def cancel_order(order) -> None:
+    """What a shop does."""
+    with transaction.atomic():
+        order.status = "cancelled"
+        order.save()
+        cancel_payment_on_commit(order_id=order.pk, origin=STAFF)
+
+
+# --- capture and cancel -------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_capture_that_is_asked_for_twice_is_one(
+    order, authorized, hold, stripe, when, paid_signals
+):
+    line = hold("*/capture", when)
+
+    results = line.meanwhile(*[lambda: capture_payment(order_id=order.pk, origin=STAFF)] * 2)
+
+    assert all(isinstance(each, (PaymentIntent, OrderAlreadyPaid)) for each in results), results
+    assert any(isinstance(each, PaymentIntent) for each in results)
+    assert len(keys_sent(stripe, "/capture")) == 1
+    assert OrderPayment.objects.get().status == "paid"
+    assert len(paid_signals) == 1
+
+
+@BOTH
+def test_two_captures_of_different_parts_take_one_of_them(order, authorized, hold, stripe, when):
+    line = hold("*/capture", when)
+
+    line.meanwhile(
+        lambda: capture_payment(order_id=order.pk, amount_decimal=Decimal("100.00"), origin=STAFF),
+        lambda: capture_payment(order_id=order.pk, amount_decimal=Decimal("50.00"), origin=STAFF),
+    )
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_captured, payment.needs_review) == ("paid", 10000, False)
+
+
+@BOTH
+def test_a_cancellation_during_a_capture_comes_too_late(order, authorized, hold, stripe, when):
+    line = hold("*/capture", when)
+
+    captured, cancelled = line.meanwhile(
+        lambda: capture_payment(order_id=order.pk, origin=STAFF),
+        lambda: cancel_payment(order_id=order.pk, origin=STAFF),
+    )
+
+    assert isinstance(captured, (PaymentIntent, OrderAlreadyPaid)), captured
+    assert isinstance(cancelled, PaymentNotCancelable)
+    assert OrderPayment.objects.get().status == "paid"
+    assert not keys_sent(stripe, "/cancel")
+
+
+@BOTH
+def test_a_capture_during_a_cancellation_comes_too_late(order, authorized, hold, stripe, when):
+    line = hold("*/cancel", when)
+
+    cancelled, captured = line.meanwhile(
+        lambda: cancel_payment(order_id=order.pk, origin=STAFF),
+        lambda: capture_payment(order_id=order.pk, origin=STAFF),
+    )
+
+    assert cancelled is None
+    assert isinstance(captured, PaymentNotCapturable)
+    assert OrderPayment.objects.get().status == "unpaid"
+    assert not keys_sent(stripe, "/capture")
+
+
+@BOTH
+def test_a_customer_who_pays_during_the_cancellation(order, storefront, hold, stripe, when):
+    intent = storefront.payment_intent(order).json()["data"]
+    line = hold("*/cancel", when)
+
+    cancelled, _paid = line.meanwhile(
+        lambda: cancel_payment(order_id=order.pk, origin=STAFF),
+        lambda: call_stripe(
+            stripe,
+            "POST",
+            f"payment_intents/{intent['id']}/confirm",
+            payment_method="pm_card_visa",
+        ),
+    )
+
+    payment = OrderPayment.objects.get()
+    if when == "before":
+        assert isinstance(cancelled, PaymentNotCancelable)
+        assert (payment.status, payment.needs_review) == ("paid", False)
+    else:
+        assert cancelled is None
+        assert payment.status == "unpaid"
+
+
+@BOTH
+def test_an_order_that_is_cancelled_while_its_intent_is_created(
+    order, storefront, hold, stripe, when
+):
+    line = hold("/v1/payment_intents", when)
+
+    created, _nothing = line.meanwhile(
+        lambda: storefront.payment_intent(order), lambda: cancel_order(order)
+    )
+
+    for wanted in wanted_cancellations():
+        assert finish_cancellation(wanted, origin=STAFF)
+    at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
+    assert answer(created) in {(409, "order_not_payable"), (200, None)}
+    assert [each["status"] for each in at_stripe] == ["canceled"]
+    assert not PaymentIntent.objects.open().exists()
+
+
+@BOTH
+def test_an_intent_that_is_opened_during_a_cancellation_stays_open(
+    order, storefront, hold, stripe, when
+):
+    """Found: the cancellation closed the first one, looked again, and closed the second one too."""
+    storefront.payment_intent(order)
+    line = hold("*/cancel", when)
+
+    cancelled, asked = line.meanwhile(
+        lambda: cancel_payment(order_id=order.pk, origin=STAFF),
+        lambda: storefront.payment_intent(order),
+    )
+
+    assert cancelled is None
+    assert asked.status_code == 200
+    at_stripe = call_stripe(stripe, "GET", f"payment_intents/{asked.json()['data']['id']}")
+    assert at_stripe["status"] == "requires_payment_method"
+    assert len(keys_sent(stripe, "/cancel")) == 1
+
+
+@BOTH
+def test_the_end_of_a_wish_is_not_that_of_the_next_one(order, storefront, hold, stripe, when):
+    """The shop takes the order up again while Stripe is being told, and cancels it once more.
+
+    Found: the end of the first wish was taken for the end of the second one.
+    """
+    storefront.payment_intent(order)
+    line = hold("*/cancel", when)
+
+    def up_and_down_again() -> None:
+        order.status = "open"
+        order.save()
+        assert storefront.payment_intent(order).status_code == 200
+        assert wanted_cancellations() == []
+        stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel"))
+        cancel_order(order)
+
+    line.meanwhile(lambda: cancel_order(order), up_and_down_again)
+
+    (wanted,) = wanted_cancellations()
+    assert finish_cancellation(wanted, origin=STAFF)
+    assert not PaymentIntent.objects.open().exists()
+
+
+def test_everybody_at_an_authorization(order, authorized, office, stripe, hold, paid_signals):
+    """Captures, cancellations, a refund and the customer's second tab, as chance has it."""
+    hold("nothing", INTENT_WAIT_SECONDS=10)
+
+    results = at_once(
+        *[lambda: capture_payment(order_id=order.pk, origin=STAFF)] * 3,
+        *[lambda: cancel_payment(order_id=order.pk, origin=STAFF)] * 3,
+        *[lambda: office.refund(order, key="a")] * 2,
+    )
+
+    payment = OrderPayment.objects.get()
+    expected = PaymentIntent | OrderAlreadyPaid | PaymentNotCancelable | PaymentNotCapturable | None
+    assert all(isinstance(each, expected) for each in results[:6]), results
+    assert {answer(each) for each in results[6:]} <= {(409, "order_not_refundable"), (200, None)}
+    assert payment.status in {"paid", "unpaid", "refunded"}
+    assert (payment.status == "unpaid") == (len(paid_signals) == 0)
+
+
+# --- refunds ------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_a_refund_that_is_asked_for_twice_is_one(order, paid, office, hold, stripe, when, told):
+    line = hold("/v1/refunds", when)
+
+    answers = line.meanwhile(*[lambda: office.refund(order, {"amount": "12.50"}, key="a")] * 2)
+
+    assert [each.status_code for each in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert [each["amount"] for each in refunds_at_stripe(stripe)] == [1250]
+    assert [name for name, _data in told] == ["order_refunded"]
+
+
+def test_the_webhook_of_a_refund_overtakes_the_answer(
+    order, paid, office, hold, stripe, webhooks, told
+):
+    line = hold("/v1/refunds", "after")
+
+    response, delivered = line.meanwhile(
+        lambda: office.refund(order, {"amount": "12.50"}, key="a"), webhooks
+    )
+
+    assert delivered
+    assert response.json()["data"]["status"] == "succeeded"
+    assert Refund.objects.get().stripe_id == refunds_at_stripe(stripe)[0]["id"]
+    assert [name for name, _data in told] == ["order_refunded"]
+
+
+@pytest.mark.parametrize(
+    ("card", "becomes", "status"),
+    [("pm_card_pendingRefund", "succeeded", "refunded"), ("pm_card_refundFail", "failed", "paid")],
+)
+def test_an_answer_that_grew_old_does_not_undo_what_came_of_the_refund(
+    order, pay_order, office, hold, stripe, webhooks, card, becomes, status
+):
+    """It is on its way for so long that the bank has decided, and we have been told."""
+    pay_order(card)
+    line = hold("/v1/refunds", "after")
+
+    def time_passes() -> None:
+        stripe.advance_clock(24 * 60 * 60)
+        webhooks()
+
+    response, _nothing = line.meanwhile(lambda: office.refund(order, key="a"), time_passes)
+
+    assert response.json()["data"]["status"] == becomes
+    assert Refund.objects.get().status == becomes
+    assert OrderPayment.objects.get().status == status
+
+
+@BOTH
+def test_a_refund_while_staff_refund_in_the_dashboard(
+    order, paid, office, hold, stripe, webhooks, when
+):
+    line = hold("/v1/refunds", when)
+
+    def in_the_dashboard() -> int:
+        refund_in_dashboard(stripe, amount="2000")
+        return webhooks()
+
+    response, _delivered = line.meanwhile(
+        lambda: office.refund(order, {"amount": "12.50"}, key="a"), in_the_dashboard
+    )
+
+    assert response.status_code == 200
+    assert OrderPayment.objects.get().amount_refunded == 3250
+
+
+def test_all_of_it_is_refunded_in_the_dashboard_meanwhile(
+    order, paid, office, hold, stripe, webhooks
+):
+    line = hold("/v1/refunds", "before")
+
+    def in_the_dashboard() -> int:
+        refund_in_dashboard(stripe)
+        return webhooks()
+
+    response, _delivered = line.meanwhile(lambda: office.refund(order, key="a"), in_the_dashboard)
+
+    assert answer(response) == (409, "refund_exceeds_balance")
+    assert [each["amount"] for each in refunds_at_stripe(stripe)] == [11200]
+    assert OrderPayment.objects.get().status == "refunded"
+
+
+@BOTH
+def test_a_list_that_grew_old_does_not_undo_a_newer_refund(
+    order, paid, office, hold, stripe, webhooks, when
+):
+    refund_in_dashboard(stripe, amount="2000")
+    line = hold("/v1/refunds", when, method="GET")
+
+    _delivered, response = line.meanwhile(
+        webhooks, lambda: office.refund(order, {"amount": "12.50"}, key="a")
+    )
+
+    assert response.json()["data"]["status"] == "succeeded"
+    assert OrderPayment.objects.get().amount_refunded == 3250
+    assert Refund.objects.count() == 2
+
+
+# --- disputes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disputed(storefront, payment_system, order, stripe):
+    """A bank asks the money back, and Stripe has not told us yet."""
+
+    def make(card: str) -> None:
+        stripe.disconnect_webhooks()
+        intent = storefront.payment_intent(order).json()["data"]
+        stripe.pay(intent["id"], card, deliver=False)
+        assert payment_system.payment(order).status_code == 200
+        stripe.connect_webhooks()
+        dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
+        call_stripe(stripe, "POST", f"disputes/{dispute['id']}", **{"metadata[a]": "b"})
+
+    return make
+
+
+@BOTH
+def test_a_dispute_that_is_told_of_during_a_refund_forbids_it(
+    order, disputed, office, hold, stripe, when, told
+):
+    disputed("pm_card_createDispute")
+    line = hold("/v1/refunds", when)
+
+    response, delivered = line.meanwhile(lambda: office.refund(order, key="a"), stripe.deliver_due)
+
+    assert delivered
+    assert answer(response) == (409, "payment_disputed")
+    assert Refund.objects.get().status == "refused"
+    assert [name for name, _data in told] == ["dispute_opened", "review_needed"]
+    assert OrderPayment.objects.get().dispute_state == "open"
+
+
+@BOTH
+def test_an_inquiry_that_is_told_of_during_a_refund_does_not(
+    order, disputed, office, hold, stripe, when
+):
+    disputed("pm_card_createDisputeInquiry")
+    line = hold("/v1/refunds", when)
+
+    response, _delivered = line.meanwhile(lambda: office.refund(order, key="a"), stripe.deliver_due)
+
+    payment = OrderPayment.objects.get()
+    assert response.json()["data"]["status"] == "succeeded"
+    assert (payment.status, payment.dispute_state) == ("refunded", "inquiry")
+
+
+@BOTH
+def test_two_events_of_one_dispute_at_once(order, disputed, hold, stripe, when, told):
+    disputed("pm_card_createDispute")
+    dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
+    line = hold("/v1/disputes", when, method="GET")
+
+    def another_event() -> int:
+        call_stripe(stripe, "POST", f"disputes/{dispute['id']}", **{"metadata[a]": "c"})
+        return stripe.deliver_due()
+
+    line.meanwhile(stripe.deliver_due, another_event)
+
+    assert Dispute.objects.count() == ReviewItem.objects.count() == 1
+    assert [name for name, _data in told] == ["dispute_opened", "review_needed"]
+    assert PaymentHistory.objects.filter(kind="dispute_opened").count() == 1
+
+
+def test_every_event_of_a_long_story_at_once(order, pay_order, office, stripe, webhooks, told):
+    """Six threads deliver what happened, each all of it."""
+    pay_order("pm_card_createDisputeInquiry")
+    stripe.disconnect_webhooks()
+    office.refund(order, {"amount": "12.50"})
+    refund_in_dashboard(stripe, amount="2000")
+    stripe.connect_webhooks()
+    dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
+    call_stripe(stripe, "POST", f"disputes/{dispute['id']}", **{"metadata[a]": "b"})
+    lock = threading.Lock()
+
+    def deliver() -> int:
+        with lock:  # each thread takes what is left, and the app is at it meanwhile
+            refund_in_dashboard(stripe, amount="100")
+        return stripe.deliver_due()
+
+    at_once(*[deliver] * 6)
+    webhooks()
+
+    assert OrderPayment.objects.get().amount_refunded == 1250 + 2000 + 600
+    assert [name for name, _data in told].count("order_refunded") == 8
