@@ -59,13 +59,6 @@ def hold(configure, stripe):
     return make
 
 
-@pytest.fixture
-def authorized(configure, stripe, pay_order) -> OrderPayment:
-    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
-    payment: OrderPayment = pay_order()
-    return payment
-
-
 def keys_sent(stripe, suffix) -> set[str | None]:
     return {
         request.idempotency_key
