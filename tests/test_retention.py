@@ -36,7 +36,7 @@ from tests.support import (
     sign,
     writes,
 )
-from tests.test_concurrency import at_once
+from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db
 

@@ -298,7 +298,7 @@ def test_a_refund_while_staff_refund_in_the_dashboard(
 ):
     line = hold("/v1/refunds", when)
 
-    def in_the_dashboard() -> int:
+    def in_the_dashboard():
         refund_in_dashboard(stripe, amount="2000")
         return webhooks()
 
@@ -315,7 +315,7 @@ def test_all_of_it_is_refunded_in_the_dashboard_meanwhile(
 ):
     line = hold("/v1/refunds", "before")
 
-    def in_the_dashboard() -> int:
+    def in_the_dashboard():
         refund_in_dashboard(stripe)
         return webhooks()
 
@@ -397,7 +397,7 @@ def test_two_events_of_one_dispute_at_once(order, disputed, hold, stripe, when, 
     dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
     line = hold("/v1/disputes", when, method="GET")
 
-    def another_event() -> int:
+    def another_event():
         call_stripe(stripe, "POST", f"disputes/{dispute['id']}", **{"metadata[a]": "c"})
         return stripe.deliver_due()
 
@@ -419,7 +419,7 @@ def test_every_event_of_a_long_story_at_once(order, pay_order, office, stripe, w
     call_stripe(stripe, "POST", f"disputes/{dispute['id']}", **{"metadata[a]": "b"})
     lock = threading.Lock()
 
-    def deliver() -> int:
+    def deliver():
         with lock:  # each thread takes what is left, and the app is at it meanwhile
             refund_in_dashboard(stripe, amount="100")
         return stripe.deliver_due()
