@@ -1,8 +1,10 @@
 """BalanceTransactions: what each movement of money does to the account's balance.
 
-The account settles in every currency that it takes, so nothing is converted.
+The account settles in every currency that it takes, so nothing is converted, and it is an account
+in the United States as for its fees.
 
-See: https://docs.stripe.com/api/balance_transactions (checked 2026-11)
+See: https://docs.stripe.com/api/balance_transactions and
+https://docs.stripe.com/reports/reporting-categories (checked 2026-11)
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
 from .protocol import Call, paginate, routes
 from .resources import Resource
 
-AVAILABLE_SECONDS = 2 * 24 * 60 * 60
-"""How long money that came in stays pending."""
+DAY = 24 * 60 * 60
+
+AVAILABLE_DAYS = 2
+"""How long money that came in stays pending; days begin at midnight, UTC."""
 
 DISPUTE_FEE = 1500
 """Minor units; of currencies with two decimals."""
@@ -25,13 +29,14 @@ DISPUTE_FEE = 1500
 Kind = Literal["charge", "refund", "refund_failure", "dispute", "dispute_reversal"]
 """Stripe's reporting categories."""
 
-_TYPES: dict[str, str] = {
-    "charge": "charge",
-    "refund": "refund",
-    "refund_failure": "refund_failure",
-    "dispute": "adjustment",
-    "dispute_reversal": "adjustment",
+_TYPES: dict[str, tuple[str, str]] = {
+    "charge": ("charge", "payment"),
+    "refund": ("refund", "payment_refund"),
+    "refund_failure": ("refund_failure", "refund_failure"),  # (?) of other methods than cards
+    "dispute": ("adjustment", "adjustment"),
+    "dispute_reversal": ("adjustment", "adjustment"),
 }
+"""Types that share the category: of cards, and of other payment methods."""
 
 # Operations
 
@@ -61,40 +66,70 @@ def list_all(call: Call) -> Object:
 
 
 def book(
-    books: Books, kind: Kind, source: Object, amount: int, *, description: str | None = None
+    books: Books,
+    kind: Kind,
+    source: Object,
+    amount: int,
+    *,
+    method: str = "card",
+    description: str | None = None,
+    at_once: bool = False,
 ) -> Object:
-    """Move `amount` (minor units; negative: out of the balance) because of `source`."""
-    fee = _fee(kind, amount, source["currency"])
+    """Move `amount` (minor units; negative: out of the balance) because of `source`.
+
+    `method` is the type of the payment method; `at_once` makes money that comes in available.
+    """
+    currency = source["currency"]
+    fee = _fee(kind, amount, currency, method)
+    today = books.now() // DAY * DAY
+    waits = kind == "charge" and not at_once
     transaction: Object = {
         "id": books.new_id("txn"),
         "object": "balance_transaction",
         "amount": amount,
-        "available_on": books.now() + (AVAILABLE_SECONDS if kind == "charge" else 0),
+        "available_on": today + (AVAILABLE_DAYS * DAY if waits else 0),
         "balance_type": "payments",
         "created": books.now(),
-        "currency": source["currency"],
+        "currency": currency,
         "description": description,
         "exchange_rate": None,
         "fee": fee,
-        "fee_details": [_fee_detail(kind, fee, source["currency"])] if fee else [],
+        "fee_details": [_fee_detail(kind, fee, currency)] if fee else [],
         "net": amount - fee,
         "reporting_category": kind,
         "source": source["id"],
-        "status": "pending" if kind == "charge" else "available",
-        "type": _TYPES[kind],
+        "status": "pending" if waits else "available",
+        "type": _TYPES[kind][method != "card"],
     }
     books.balance_transactions[transaction["id"]] = transaction
-    if kind == "charge":
-        books.clock.after(AVAILABLE_SECONDS, lambda: transaction.update(status="available"))
+    if waits:
+        books.clock.after(
+            transaction["available_on"] - books.clock(),
+            lambda: transaction.update(status="available"),
+        )
     return transaction
 
 
-def _fee(kind: Kind, amount: int, currency: str) -> int:
-    """2.9% and 30 minor units for a charge, a fixed sum for a dispute; the rest is free."""
+def _fee(kind: Kind, amount: int, currency: str, method: str) -> int:
+    """Return what Stripe keeps: of a charge a share, of a dispute a fixed sum; the rest is free.
+
+    See: https://stripe.com/pricing (checked 2026-11)
+    """
     fixed = is_two_decimal(currency)
-    if kind == "charge":
-        return (amount * 29 + 500) // 1000 + (30 if fixed else 0)
-    return DISPUTE_FEE if kind == "dispute" and fixed else 0
+    if kind == "dispute":
+        return DISPUTE_FEE if fixed else 0
+    if kind != "charge":
+        return 0
+    if method == "us_bank_account":
+        return min(_per_mille(amount, 8), 500)
+    if method == "sepa_debit":
+        return _per_mille(amount, 8) + 30
+    return _per_mille(amount, 29) + (30 if fixed else 0)
+
+
+def _per_mille(amount: int, share: int) -> int:
+    """Return the share, rounded to the nearest minor unit."""
+    return (amount * share + 500) // 1000
 
 
 def _fee_detail(kind: Kind, fee: int, currency: str) -> Object:

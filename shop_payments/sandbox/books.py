@@ -28,7 +28,7 @@ _ID_SHAPES = {
     "mandate": ("mandate_1", 23),
     "re": ("re_3", 23),
     "pyr": ("pyr_1", 23),
-    "dp": ("dp_1", 23),
+    "du": ("du_1", 23),
     "txn": ("txn_3", 23),
     "evt": ("evt_3", 23),
     "pm": ("pm_1", 23),

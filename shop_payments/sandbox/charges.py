@@ -1,7 +1,6 @@
 """Charges: one for each time that a payment method is asked for money.
 
-Intents make them; the API only reads them. Money moves into no balance yet: what points at balance
-transactions is null.
+Intents make them; the API only reads them.
 
 See: https://docs.stripe.com/api/charges (checked 2026-11)
 """
@@ -12,13 +11,13 @@ import copy
 from typing import Literal
 from uuid import UUID
 
-from . import balance_transactions, events, payment_methods
+from . import balance_transactions, events, payment_methods, refunds
 from .books import Books, Object
 from .errors import ResourceMissing
 from .instruments import BankAccount, Card, Decline
 from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
 from .protocol import Call, Cause, paginate, routes
-from .resources import Resource
+from .resources import Listing, Resource
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
 """How long a card's authorization holds."""
@@ -31,9 +30,18 @@ DESCRIPTOR = "SANDBOX"
 
 def retrieve(call: Call) -> Object:
     """GET /v1/charges/{id}."""
-    charge = call.books.charges.get(call.object_id)
+    return find(call.books, call.object_id)
+
+
+def find(books: Books, charge_id: str) -> Object:
+    """Return the charge itself, not a copy.
+
+    Raises:
+        ResourceMissing: if there is none of that id.
+    """
+    charge = books.charges.get(charge_id)
     if charge is None:
-        raise ResourceMissing("charge", call.object_id, param="id", status=404)
+        raise ResourceMissing("charge", charge_id, param="id", status=404)
     return charge
 
 
@@ -119,16 +127,32 @@ def fail(books: Books, charge: Object, decline: Decline, cause: Cause) -> None:
 def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
     """Take (some of) the reserved money, release the rest, and tell.
 
-    The rest does not count as refunded (?): Stripe's older versions showed it in amount_refunded.
+    The rest is no refund: since 2025-03-31.basil it shows in neither `amount_refunded` nor the
+    balance. See: https://docs.stripe.com/changelog/basil (checked 2026-11)
     """
     charge.update(captured=True, amount_captured=amount)
     _credit(books, charge)
     events.emit(books, "charge.captured", charge, cause)
 
 
+def expire(books: Books, charge: Object, cause: Cause) -> None:
+    """Tell that the reserved money was released because nobody took it; the charge stays as it is.
+
+    See: https://docs.stripe.com/changelog/basil (checked 2026-11)
+    """
+    events.emit(books, "charge.expired", charge, cause)
+
+
 def _credit(books: Books, charge: Object) -> None:
+    instrument = books.instruments[charge["payment_method"]]
     transaction = balance_transactions.book(
-        books, "charge", charge, charge["amount_captured"], description=charge["description"]
+        books,
+        "charge",
+        charge,
+        charge["amount_captured"],
+        method=instrument.type,
+        description=charge["description"],
+        at_once=isinstance(instrument, Card) and instrument.bypasses_pending,
     )
     charge["balance_transaction"] = transaction["id"]
 
@@ -337,6 +361,7 @@ RESOURCE = Resource(
         "failure_balance_transaction": "balance_transaction",
         "on_behalf_of": "account",
         "payment_intent": "payment_intent",
+        "refunds": Listing(kind="refund", page=refunds.page_of_charge),
         "review": "review",
         "source_transfer": "transfer",
         "transfer": "transfer",

@@ -7,6 +7,8 @@
     DELETE /_sandbox/idempotency_keys
     POST   /_sandbox/payment_intents/{id}                   {"status", "fields"}
     POST   /_sandbox/payment_intents/{id}/authentication    {"succeed"}
+    POST   /_sandbox/refunds/{id}                           {"status", "failure_reason"}
+    POST   /_sandbox/charges/{id}/dispute                   {"reason", "inquiry"}
     POST   /_sandbox/webhook_endpoints/{id}/secret          {"secret", "expires_in"}
 
 JSON in and out, no key. None of it is Stripe's. Pages and names of other machines are refused: a
@@ -194,6 +196,14 @@ def _authenticate(sandbox: Sandbox, intent_id: str, fields: Mapping[str, Any]) -
     return sandbox.complete_authentication(intent_id, fields.get("succeed", True))
 
 
+def _advance_refund(sandbox: Sandbox, refund_id: str, fields: Mapping[str, Any]) -> Any:
+    return sandbox.advance_refund(refund_id, **fields)
+
+
+def _open_dispute(sandbox: Sandbox, charge_id: str, fields: Mapping[str, Any]) -> Any:
+    return sandbox.open_dispute(charge_id, **fields)
+
+
 def _roll_secret(sandbox: Sandbox, endpoint_id: str, fields: Mapping[str, Any]) -> Any:
     secret = sandbox.roll_webhook_secret(
         endpoint_id, fields.get("secret"), expires_in=fields.get("expires_in", 0.0)
@@ -225,6 +235,19 @@ _LEVERS = (
         path="/payment_intents/{id}/authentication",
         pull=_authenticate,
         takes={"succeed": bool},
+    ),
+    _Lever(
+        method="POST",
+        path="/refunds/{id}",
+        pull=_advance_refund,
+        takes={"status": str, "failure_reason": str},
+        requires=("status",),
+    ),
+    _Lever(
+        method="POST",
+        path="/charges/{id}/dispute",
+        pull=_open_dispute,
+        takes={"reason": str, "inquiry": bool},
     ),
     _Lever(
         method="POST",

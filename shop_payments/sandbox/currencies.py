@@ -90,13 +90,23 @@ def check_amount(amount: int, currency: str) -> int:
         raise _refused(
             f"Amount must be no more than {readable(most, currency)}", "amount_too_large"
         )
+    check_step(amount, currency, param="amount")
+    return amount
+
+
+def check_step(amount: int, currency: str, *, param: str) -> None:
+    """Check that the currency has such an amount (minor units), whatever it is for.
+
+    Raises:
+        InvalidRequest: parameter_invalid_integer.
+    """
     step = _step(currency)
     if amount % step:
-        raise _refused(
+        raise InvalidRequest(
             f"Invalid amount: {amount}. Amounts in {currency} must be divisible by {step}.",
-            "parameter_invalid_integer",
+            code="parameter_invalid_integer",
+            param=param,
         )
-    return amount
 
 
 def _step(currency: str) -> int:

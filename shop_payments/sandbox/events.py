@@ -22,14 +22,27 @@ KEPT_SECONDS = 30 * 24 * 60 * 60
 """How long Stripe lists and retrieves an event."""
 
 
-def emit(books: Books, event_type: str, subject: Object, cause: Cause) -> None:
-    """Record an event with a snapshot of `subject` and line it up for every webhook endpoint."""
+def emit(
+    books: Books,
+    event_type: str,
+    subject: Object,
+    cause: Cause,
+    *,
+    previous: Mapping[str, Any] | None = None,
+) -> None:
+    """Record an event with a snapshot of `subject` and line it up for every webhook endpoint.
+
+    `previous` holds what changed as it was before; `*.updated` events tell it.
+    """
+    data = {"object": copy.deepcopy(subject)}
+    if previous is not None:
+        data["previous_attributes"] = copy.deepcopy(dict(previous))
     event: Object = {
         "id": books.new_id("evt"),
         "object": "event",
         "api_version": DEFAULT_VERSION,
         "created": books.now(),
-        "data": {"object": copy.deepcopy(subject)},
+        "data": data,
         "livemode": False,
         "pending_webhooks": 0,
         "request": {"id": cause.request_id, "idempotency_key": cause.idempotency_key},

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .books import Books, Object
 from .errors import InvalidRequest, NotCovered
-from .resources import Resources
+from .resources import Listing, Resources
 
 MAX_DEPTH = 4
 """In levels of a path; the `data` of a list counts as one."""
@@ -50,11 +50,12 @@ def _lead_somewhere(keys: Sequence[str], kinds: Collection[str], resources: Reso
 
 
 class _Step(NamedTuple):
-    """From an object to the one whose id it holds."""
+    """From an object to the one whose id it holds, or to the list of those that belong to it."""
 
     name: str
     kinds: Collection[str]
     rest: Sequence[str]
+    listing: Listing | None = None
 
 
 def _first_step(keys: Sequence[str], kind: str, resources: Resources) -> _Step | None:
@@ -62,9 +63,16 @@ def _first_step(keys: Sequence[str], kind: str, resources: Resources) -> _Step |
     for length in range(1, len(keys) + 1):
         name = ".".join(keys[:length])
         if name in expandable:
-            kinds = expandable[name]
-            return _Step(name, (kinds,) if isinstance(kinds, str) else kinds, keys[length:])
+            return _step(name, expandable[name], keys[length:])
     return None
+
+
+def _step(name: str, target: str | tuple[str, ...] | Listing, rest: Sequence[str]) -> _Step | None:
+    if not isinstance(target, Listing):
+        return _Step(name, (target,) if isinstance(target, str) else target, rest)
+    if rest and (rest[0] != "data" or len(rest) == 1):  # a list leads on by its data
+        return None
+    return _Step(name, (target.kind,), rest[1:], target)
 
 
 def expand(books: Books, answer: Object, paths: Sequence[str], resources: Resources) -> Object:
@@ -93,13 +101,16 @@ def _expand(
     *hashes, key = step.name.split(".")
     for name in hashes:
         node = node[name] or {}
+    if step.listing is not None and key not in node:
+        node[key] = copy.deepcopy(step.listing.page(books, node))
     value = node.get(key)
     if value is None:
         return
     if isinstance(value, str):  # else an earlier path has been here
         value = node[key] = copy.deepcopy(_stored(books, value, step.kinds, path, resources))
     if step.rest:
-        _expand(books, value, step.rest, path, resources)
+        for each in value["data"] if step.listing is not None else [value]:
+            _expand(books, each, step.rest, path, resources)
 
 
 def _stored(

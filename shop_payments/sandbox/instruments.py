@@ -51,6 +51,8 @@ class Card:
     refund: RefundBehaviour = "succeeds"
     dispute: Literal["fraudulent", "product_not_received", "inquiry"] | None = None
     """What the customer's bank opens once the card was charged."""
+    bypasses_pending: bool = False
+    """Its money is available at once."""
 
     type = "card"
 
@@ -154,6 +156,10 @@ CARDS: dict[str, Card] = {
         number="4000000000002685", dispute="product_not_received"
     ),
     "pm_card_createDisputeInquiry": Card(number="4000000000001976", dispute="inquiry"),
+    "pm_card_bypassPending": Card(number="4000000000000077", bypasses_pending=True),
+    "pm_card_bypassPendingInternational": Card(
+        number="4000003720000278", country="IE", bypasses_pending=True
+    ),
     "pm_card_refundFail": Card(number="4000000000005126", refund="fails"),
     "pm_card_pendingRefund": Card(number="4000000000007726", refund="pending"),
     # Refused
@@ -252,8 +258,6 @@ CARDS_BY_NUMBER = {card.number: card for card in reversed(CARDS.values())} | {
 UNCOVERED_CARDS = {
     "pm_card_createIssuerFraudRecord": "4000000000005423",
     "pm_card_createMultipleDisputes": "4000000404000079",
-    "pm_card_bypassPending": "4000000000000077",
-    "pm_card_bypassPendingInternational": "4000003720000278",
     "pm_card_chargeCustomerFail": "4000000000000341",
     "pm_card_cvcCheckFail": "4000000000000101",
     "pm_card_avsFail": "4000000000000010",

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import payment_methods
 from .books import Books, Object
+from .currencies import check_step
 from .errors import InvalidRequest
 from .payment_method_types import DEBITS
 
@@ -94,9 +95,7 @@ def check_capturable(intent: Object, amount: int) -> None:
         raise _unexpected_state(
             intent,
             "The remaining amount on this PaymentIntent could not be captured because the remainder"
-            " of the authorized amount has been released."
-            if intent["capture_method"] == "manual"
-            else "This PaymentIntent could not be captured because it has already been captured.",
+            " of the authorized amount has been released.",
         )
     if intent["status"] != "requires_capture":
         raise _unexpected_state(
@@ -105,13 +104,28 @@ def check_capturable(intent: Object, amount: int) -> None:
             f" {intent['status']}. Only a PaymentIntent with one of the following statuses may be"
             " captured: requires_capture.",
         )
+    _check_capture_amount(intent, amount)
+
+
+def _check_capture_amount(intent: Object, amount: int) -> None:
+    shown = {"payment_intent": copy.deepcopy(intent)}
+    if amount < 0:
+        raise InvalidRequest("Invalid non-negative integer", param="amount_to_capture", extra=shown)
+    if amount == 0:  # Stripe names the parameter so
+        raise InvalidRequest(
+            "This value must be greater than or equal to 1.",
+            code="parameter_invalid_integer",
+            param="amount",
+            extra=shown,
+        )
+    check_step(amount, intent["currency"], param="amount_to_capture")
     if amount > intent["amount_capturable"]:
         raise InvalidRequest(
             "The payment could not be captured because the requested capture amount is greater than"
             " the amount you can capture for this charge.",
             code="amount_too_large",
             param="amount_to_capture",
-            extra={"payment_intent": copy.deepcopy(intent)},
+            extra=shown,
         )
 
 

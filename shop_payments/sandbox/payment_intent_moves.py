@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import charges, disputes, events, payment_methods
+from . import charges, dispute_moves, events, payment_methods
 from .authentications import open_challenge
 from .books import Books, Object
 from .errors import ResourceMissing, doc_url
@@ -135,8 +135,8 @@ class Step:
             charges.settle(self.books, charge, self.cause)
         elif not charge["captured"]:
             charges.capture(self.books, charge, received, self.cause)
-        self._enter("succeeded", amount_received=received, last_payment_error=None)
         self._dispute()
+        self._enter("succeeded", amount_received=received, last_payment_error=None)
 
     def decline(self, decline: Decline, *, charged: bool = True) -> Object:
         """Fail, and ask for another payment method; return the last payment error.
@@ -164,9 +164,19 @@ class Step:
     def _dispute(self) -> None:
         """Let the bank of a test card that is made for it ask the money back."""
         instrument = self.books.instruments.get(self.intent["payment_method"] or "")
-        if isinstance(instrument, Card) and instrument.dispute is not None:
-            charge = self.books.charges[self.intent["latest_charge"]]
-            disputes.open_for(self.books, charge, instrument.dispute, self.cause)
+        if not isinstance(instrument, Card) or instrument.dispute is None:
+            return
+        charge = self.books.charges[self.intent["latest_charge"]]
+        if dispute_moves.of_charge(self.books, charge) is not None:
+            return  # a test has forced the intent to succeed twice
+        inquiry = instrument.dispute == "inquiry"
+        dispute_moves.open_for(
+            self.books,
+            charge,
+            "fraudulent" if inquiry else instrument.dispute,
+            self.cause,
+            inquiry=inquiry,
+        )
 
     def _expire(self) -> None:
         """Make an appointment for the end of the authorization."""
@@ -174,7 +184,8 @@ class Step:
 
         def lapse() -> None:
             if intent["status"] == "requires_capture" and intent["latest_charge"] == charge_id:
-                Step(books=self.books, intent=intent, cause=Cause()).cancel("automatic")
+                charges.expire(self.books, self.books.charges[charge_id], Cause())
+                Step(books=self.books, intent=intent, cause=Cause()).cancel("expired")
 
         self.books.clock.after(charges.AUTHORIZED_SECONDS, lapse)
 

@@ -179,7 +179,7 @@ CONFIRM: Schema = {
 
 CAPTURE: Schema = {
     **EXPAND,
-    "amount_to_capture": Param(parse=integer(at_least=1)),
+    "amount_to_capture": Param(parse=integer()),
     "final_capture": Param(parse=final_capture),
     "metadata": Param(parse=metadata, unsettable=True),
     "statement_descriptor_suffix": Param(parse=descriptor_suffix),

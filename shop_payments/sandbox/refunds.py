@@ -5,11 +5,16 @@ See: https://docs.stripe.com/api/refunds and https://docs.stripe.com/refunds (ch
 
 from __future__ import annotations
 
-from . import balance_transactions, disputes, events
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from . import dispute_moves, events, refund_moves
 from .books import Books, Object
-from .currencies import readable
+from .currencies import check_step, readable
 from .errors import InvalidRequest, ResourceMissing
 from .params import (
+    CURSORS,
     EXPAND,
     PAGINATION,
     Param,
@@ -21,11 +26,9 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, Cause, paginate, routes
+from .protocol import Call, Route, paginate, routes
+from .refund_moves import find
 from .resources import Resource
-
-DELAY_SECONDS = 60 * 60
-"""How long the test cards that fail or wait do so."""
 
 # Operations
 
@@ -33,45 +36,44 @@ DELAY_SECONDS = 60 * 60
 def create(call: Call) -> Object:
     """POST /v1/refunds."""
     books, params = call.books, call.params
-    charge = _charge_of(books, call)
+    charge = _charge_of(books, params)
     _check_refundable(books, charge)
     amount = _check_amount(charge, params.get("amount"))
-    refund = _new_refund(books, call, charge, amount)
+    refund = _new_refund(books, charge, amount, params)
     books.refunds[refund["id"]] = refund
-    _take(books, charge, refund)
-    behaviour = books.instruments[charge["payment_method"]].refund
-    if behaviour == "pending":
-        refund["status"] = "pending"
-        books.clock.after(DELAY_SECONDS, lambda: _succeed(books, refund))
-    elif behaviour == "fails":
-        books.clock.after(DELAY_SECONDS, lambda: _fail(books, charge, refund))
+    refund_moves.take(books, refund)
+    if refund["reason"] == "fraudulent":
+        charge["fraud_details"] = {"user_report": "fraudulent"}
     events.emit(books, "refund.created", refund, call.cause)
     events.emit(books, "charge.refunded", charge, call.cause)
+    if charge["refunded"]:
+        dispute_moves.close_inquiry(books, charge, call.cause)
+    refund_moves.schedule(books, refund)
     return refund
 
 
 def retrieve(call: Call) -> Object:
     """GET /v1/refunds/{id}."""
-    return _find(call.books, call.object_id)
+    return find(call.books, call.object_id)
 
 
 def update(call: Call) -> Object:
     """POST /v1/refunds/{id}."""
-    refund = _find(call.books, call.object_id)
+    refund = find(call.books, call.object_id)
     if "metadata" in call.params:
+        old = copy.deepcopy(refund)
         refund["metadata"] = merge_metadata(refund["metadata"], call.params["metadata"])
-        _tell_update(call.books, refund, call.cause)
+        refund_moves.tell_update(call.books, old, refund, call.cause)
     return refund
 
 
 def cancel(call: Call) -> Object:
-    """POST /v1/refunds/{id}/cancel: for refunds that wait for the customer; none here does."""
-    refund = _find(call.books, call.object_id)
-    raise InvalidRequest(
-        f"You cannot cancel this refund because it has a status of {refund['status']}. Only a"
-        " refund with one of the following statuses may be canceled: requires_action.",
-        code="refund_unexpected_state",
-    )
+    """POST /v1/refunds/{id}/cancel: for refunds that wait for the customer."""
+    refund = find(call.books, call.object_id)
+    if refund["status"] != "requires_action":
+        raise InvalidRequest("Canceling this refund is unsupported.")
+    refund_moves.move(call.books, refund, "canceled", call.cause)
+    return refund
 
 
 def list_all(call: Call) -> Object:
@@ -87,42 +89,66 @@ def list_all(call: Call) -> Object:
     return paginate(wanted, call.params, url="/v1/refunds", kind="refund")
 
 
+def list_of_charge(call: Call) -> Object:
+    """GET /v1/charges/{id}/refunds."""
+    charge = call.books.charges.get(call.object_id)
+    if charge is None:
+        raise ResourceMissing("charge", call.object_id, param="charge", status=404)
+    return page_of_charge(call.books, charge, call.params)
+
+
+def page_of_charge(books: Books, charge: Object, params: Mapping[str, Any] | None = None) -> Object:
+    """Return a page of the refunds of a charge, as its key `refunds` shows it when expanded."""
+    wanted = [refund for refund in books.refunds.values() if refund["charge"] == charge["id"]]
+    url = f"/v1/charges/{charge['id']}/refunds"
+    return paginate(wanted, params or {}, url=url, kind="refund")
+
+
 # Checks
 
 
-def _charge_of(books: Books, call: Call) -> Object:
-    params = call.params
-    if "charge" not in params and "payment_intent" not in params:
+def _charge_of(books: Books, params: Mapping[str, Any]) -> Object:
+    if "charge" in params and "payment_intent" in params:  # (?): Stripe does not say
+        raise InvalidRequest(
+            "You may only specify one of these parameters: charge, payment_intent.",
+            param="payment_intent",
+        )
+    if "charge" in params:
+        charge = books.charges.get(params["charge"])
+        if charge is None:  # Stripe names the parameter so
+            raise ResourceMissing("charge", params["charge"], param="id", status=404)
+        return charge
+    if "payment_intent" not in params:
         raise InvalidRequest(
             "One of the following params should be provided for this request: payment_intent or"
-            " charge.",
-            code="parameter_missing",
+            " charge."
         )
-    if "payment_intent" not in params:
-        charge = books.charges.get(params["charge"])
-        if charge is None:
-            raise ResourceMissing("charge", params["charge"], param="charge")
-        return charge
     intent = books.payment_intents.get(params["payment_intent"])
     if intent is None:
         raise ResourceMissing("payment_intent", params["payment_intent"], param="payment_intent")
     charge = books.charges.get(intent["latest_charge"] or "")
-    if charge is None or not charge["captured"] or charge["status"] != "succeeded":
-        raise InvalidRequest(
-            f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund.",
-            param="payment_intent",
-        )
-    if params.get("charge", charge["id"]) != charge["id"]:
-        raise InvalidRequest("The charge is not one of the payment_intent's.", param="charge")
+    if charge is None:
+        raise _no_charge(intent["id"])
     return charge
 
 
+def _no_charge(intent_id: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"This PaymentIntent ({intent_id}) does not have a successful charge to refund."
+    )
+
+
 def _check_refundable(books: Books, charge: Object) -> None:
-    if charge["status"] != "succeeded" or not charge["captured"]:
+    if charge["status"] != "succeeded":
+        raise _no_charge(charge["payment_intent"])
+    if not charge["captured"]:
         raise InvalidRequest(
-            f"Charge {charge['id']} cannot be refunded: it has not been paid.", param="charge"
+            f"This uncaptured Charge was created by a PaymentIntent ({charge['payment_intent']})."
+            " You must cancel the PaymentIntent to reverse the authorization instead of refunding"
+            " the Charge directly. For more information, see"
+            " https://stripe.com/docs/payments/place-a-hold-on-a-payment-method"
         )
-    if disputes.forbid_refunds(books, charge):
+    if dispute_moves.forbid_refunds(books, charge):
         raise InvalidRequest(
             f"Charge {charge['id']} has been charged back; cannot issue a refund.",
             code="charge_disputed",
@@ -137,81 +163,33 @@ def _check_amount(charge: Object, asked: int | None) -> int:
     left: int = charge["amount_captured"] - charge["amount_refunded"]
     if asked is None:
         return left
+    currency = charge["currency"]
+    check_step(asked, currency, param="amount")
     if asked > left:
-        currency = charge["currency"]
         raise InvalidRequest(
-            f"Refund amount ({readable(asked, currency)}) is greater than unrefunded amount"
-            f" on charge ({readable(left, currency)})",
+            f"Refund amount ({_money(asked, currency)}) is greater than unrefunded amount"
+            f" on charge ({_money(left, currency)})",
             param="amount",
         )
     return asked
 
 
-def _find(books: Books, refund_id: str) -> Object:
-    refund = books.refunds.get(refund_id)
-    if refund is None:
-        raise ResourceMissing("refund", refund_id, param="id", status=404)
-    return refund
+_SIGNS = {"eur": "€", "gbp": "£", "usd": "$"}
 
 
-# What becomes of a refund
-
-
-def _take(books: Books, charge: Object, refund: Object) -> None:
-    """Take the money out of the balance and note it at the charge."""
-    transaction = balance_transactions.book(
-        books,
-        "refund",
-        refund,
-        -refund["amount"],
-        description=f"REFUND FOR CHARGE ({charge['id']})",
-    )
-    refund["balance_transaction"] = transaction["id"]
-    _note_at_charge(charge, refund["amount"])
-
-
-def _note_at_charge(charge: Object, amount: int) -> None:
-    refunded = charge["amount_refunded"] + amount
-    charge.update(amount_refunded=refunded, refunded=refunded == charge["amount_captured"])
-
-
-def _succeed(books: Books, refund: Object) -> None:
-    refund["status"] = "succeeded"
-    _tell_update(books, refund, Cause())
-
-
-def _fail(books: Books, charge: Object, refund: Object) -> None:
-    """Send the money back into the balance: the customer's bank did not take it."""
-    transaction = balance_transactions.book(
-        books,
-        "refund_failure",
-        refund,
-        refund["amount"],
-        description=f"REFUND FAILURE FOR CHARGE ({charge['id']})",
-    )
-    refund.update(
-        status="failed",
-        failure_reason="expired_or_canceled_card",
-        failure_balance_transaction=transaction["id"],
-    )
-    _note_at_charge(charge, -refund["amount"])
-    events.emit(books, "refund.failed", refund, Cause())
-    _tell_update(books, refund, Cause())
-
-
-def _tell_update(books: Books, refund: Object, cause: Cause) -> None:
-    events.emit(books, "refund.updated", refund, cause)
-    events.emit(books, "charge.refund.updated", refund, cause)
+def _money(amount: int, currency: str) -> str:
+    """Return an amount as these messages write it, e.g. "$30.00"."""
+    number, _, code = readable(amount, currency).partition(" ")
+    return f"{_SIGNS[code]}{number}" if code in _SIGNS else f"{number} {code}"
 
 
 # The object
 
 
-def _new_refund(books: Books, call: Call, charge: Object, amount: int) -> Object:
-    payment_method = books.payment_methods[charge["payment_method"]]
-    kind = payment_method["type"]
-    return {
-        "id": books.new_id("re" if kind == "card" else "pyr"),
+def _new_refund(books: Books, charge: Object, amount: int, params: Mapping[str, Any]) -> Object:
+    method = charge["payment_method_details"]["type"]
+    refund = {
+        "id": books.new_id("re" if method == "card" else "pyr"),
         "object": "refund",
         "amount": amount,
         "balance_transaction": None,
@@ -220,29 +198,30 @@ def _new_refund(books: Books, call: Call, charge: Object, amount: int) -> Object
         "currency": charge["currency"],
         "customer": None,
         "customer_account": None,
-        "destination_details": _destination(kind),
-        "metadata": merge_metadata({}, call.params.get("metadata")),
+        "metadata": merge_metadata({}, params.get("metadata")),
         "payment_intent": charge["payment_intent"],
         "payment_method": charge["payment_method"],
-        "reason": call.params.get("reason"),
+        "reason": params.get("reason"),
         "receipt_number": None,
         "source_transfer_reversal": None,
         "status": "succeeded",
         "transfer_reversal": None,
     }
+    if method == "card":  # debits have no such details
+        refund["destination_details"] = copy.deepcopy(_CARD_DESTINATION)
+    if method != "card" or books.instruments[charge["payment_method"]].refund == "pending":
+        refund.update(status="pending", pending_reason="processing")
+    return refund
 
 
-def _destination(kind: str) -> Object | None:
-    if kind != "card":
-        return None  # Stripe has no details of refunds to debited accounts
-    return {
-        "card": {
-            "reference_status": "pending",
-            "reference_type": "acquirer_reference_number",
-            "type": "refund",
-        },
-        "type": "card",
-    }
+_CARD_DESTINATION = {
+    "card": {
+        "reference_status": "pending",
+        "reference_type": "acquirer_reference_number",
+        "type": "refund",
+    },
+    "type": "card",
+}
 
 
 # Parameters
@@ -288,12 +267,22 @@ RESOURCE = Resource(
     },
 )
 
-ROUTES = routes(
-    "/v1/refunds",
-    "refund",
-    ("POST", "", create, CREATE),
-    ("GET", "", list_all, LIST),
-    ("GET", "/{id}", retrieve, EXPAND),
-    ("POST", "/{id}", update, UPDATE),
-    ("POST", "/{id}/cancel", cancel, EXPAND),
+ROUTES = (
+    *routes(
+        "/v1/refunds",
+        "refund",
+        ("POST", "", create, CREATE),
+        ("GET", "", list_all, LIST),
+        ("GET", "/{id}", retrieve, EXPAND),
+        ("POST", "/{id}", update, UPDATE),
+        ("POST", "/{id}/cancel", cancel, EXPAND),
+    ),
+    Route(
+        method="GET",
+        path="/v1/charges/{id}/refunds",
+        schema={**EXPAND, **CURSORS},
+        handler=list_of_charge,
+        returns="refund",
+        listed=True,
+    ),
 )

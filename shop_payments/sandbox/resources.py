@@ -13,6 +13,16 @@ from .books import Books, Object
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A list of other objects that an object shows only where it is expanded."""
+
+    kind: str
+    """Of the objects in the list."""
+    page: Callable[[Books, Object], Object]
+    """Takes the object; returns the first page of its list."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Resource:
     """A kind of object."""
 
@@ -20,7 +30,7 @@ class Resource:
     """Stripe's name for it, the value of its key `object`."""
     stored: Callable[[Books], Mapping[str, Object]]
     """Finds the objects of this kind in the books, by id."""
-    expandable: Mapping[str, str | tuple[str, ...]]
+    expandable: Mapping[str, str | tuple[str, ...] | Listing]
     """Kind, or kinds, of the object behind each key that can be expanded.
 
     `a.b` is the key b of the hash a.

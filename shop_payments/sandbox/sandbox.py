@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import (
     authentication_page,
+    charges,
     control,
+    dispute_moves,
     payment_intent_attempts,
     payment_intent_moves,
+    refund_moves,
     webhook_endpoints,
     webhooks,
     wsgi,
@@ -23,7 +26,7 @@ from .clock import Clock
 from .faults import Fault, Faults
 from .idempotency import IdempotencyKeys
 from .loopback import check_loopback
-from .protocol import AcceptedKeys, SandboxResponse
+from .protocol import AcceptedKeys, Cause, SandboxResponse
 from .webhooks import Deliver, Delivery, WebhookEndpoint
 
 if TYPE_CHECKING:
@@ -127,7 +130,8 @@ class Sandbox:
     def advance_clock(self, seconds: float) -> None:
         """Let time pass; what is due meanwhile happens in order, each at its own time.
 
-        Due are the banks' answers to delayed methods. Idempotency keys and webhook deliveries live
+        Due are the banks' answers to delayed methods and to refunds, the ends of authorizations and
+        of disputes, and money that becomes available. Idempotency keys and webhook deliveries live
         by the same clock (`deliver_due` sends what the passing time has brought).
 
         Raises:
@@ -164,6 +168,44 @@ class Sandbox:
         with self._books.lock:
             return copy.deepcopy(
                 payment_intent_moves.advance(self._books, intent_id, status, fields)
+            )
+
+    def advance_refund(
+        self, refund_id: str, status: str, *, failure_reason: str = "expired_or_canceled_card"
+    ) -> Object:
+        """Let the bank decide on a refund, with the matching events; return a copy of it.
+
+        `failed` and `canceled` send the money back into the balance. Also a refund that succeeded
+        may fail.
+
+        Raises:
+            ValueError: for a move that Stripe's refunds do not make, or a reason they do not have.
+            StripeError: if there is no such refund.
+        """
+        with self._books.lock:
+            self._books.clock.catch_up()
+            refund = refund_moves.find(self._books, refund_id)
+            refund_moves.move(self._books, refund, status, Cause(), failure_reason=failure_reason)
+            return copy.deepcopy(refund)
+
+    def open_dispute(
+        self, charge_id: str, reason: str = "fraudulent", *, inquiry: bool = False
+    ) -> Object:
+        """Let the customer's bank dispute a charge, with the matching events.
+
+        It is about what has not been refunded; an `inquiry` only asks. Returns a copy of the
+        dispute.
+
+        Raises:
+            ValueError: for a charge that took no money or is disputed already, or for a reason that
+                disputes do not have.
+            StripeError: if there is no such charge.
+        """
+        with self._books.lock:
+            self._books.clock.catch_up()
+            charge = charges.find(self._books, charge_id)
+            return copy.deepcopy(
+                dispute_moves.open_for(self._books, charge, reason, Cause(), inquiry=inquiry)
             )
 
     # Webhooks

@@ -18,6 +18,9 @@ PUBLISHABLE_KEY = "pk_test_abcdefghijklmnop"
 INTENTS = "/v1/payment_intents"
 CARD = {"allowed_payment_method_types[]": "card"}
 CHARGES = "/v1/charges"
+REFUNDS = "/v1/refunds"
+DISPUTES = "/v1/disputes"
+MONEY = "/v1/balance_transactions"
 METHODS = "/v1/payment_methods"
 MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
 ORDER = {"amount": "11200", "currency": "usd", **CARD}
@@ -107,6 +110,31 @@ class Api:
         return self.post(
             f"{INTENTS}/{intent_id}/confirm", {"payment_method": payment_method, **params}
         )
+
+    def pay(self, card: str = "pm_card_visa", **params: str) -> Answer:
+        """Pay 112.00 usd, unless told otherwise, and return the charge."""
+        intent = self.create(payment_method=card, confirm="true", **params)
+        return self.get(f"{CHARGES}/{intent['latest_charge']}")
+
+    def debit(self, account: str = "pm_usBankAccount_success", currency: str = "usd") -> Answer:
+        """Pay 112.00 from a bank account, let the bank answer, and return the charge."""
+        kind = "us_bank_account" if currency == "usd" else "sepa_debit"
+        types = {"allowed_payment_method_types[]": kind}
+        card = {"payment_method": account, "confirm": "true", **MANDATE}
+        intent = self.post(INTENTS, {"amount": "11200", "currency": currency, **types, **card})
+        assert intent.status == 200, intent.json
+        self.sandbox.advance_clock(3600)
+        return self.get(f"{CHARGES}/{intent['latest_charge']}")
+
+    def refund(self, charge: Answer, **params: str) -> Answer:
+        """Give money of a charge back."""
+        answer = self.post(REFUNDS, {"charge": charge["id"], **params})
+        assert answer.status == 200, answer.json
+        return answer
+
+    def told_after(self, number: int) -> list[str]:
+        """Return the types of the events after the first so many."""
+        return [event["type"] for event in self.sandbox.events[number:]]
 
 
 class InProcessHTTPClient(stripe.HTTPClient):

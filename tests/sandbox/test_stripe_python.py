@@ -230,9 +230,13 @@ def parameters(module: ModuleType) -> set[str]:
 @pytest.mark.parametrize("kind", RESOURCES)
 def test_the_keys_that_can_be_expanded_are_stripes(kind: str) -> None:
     stripe_class = getattr(stripe, "".join(part.title() for part in kind.split("_")))
-    field = re.compile(r"^    (\w+): (?:Optional\[\s*)?ExpandableField\[", re.MULTILINE)
+    field = re.compile(
+        r"^    (\w+): Optional\[ListObject|^    (\w+): (?:Optional\[\s*)?ExpandableField\[",
+        re.MULTILINE,
+    )
 
-    of_stripe = set(field.findall(inspect.getsource(stripe_class)))
+    found = field.findall(inspect.getsource(stripe_class))
+    of_stripe = {listed or single for listed, single in found}
 
     here = RESOURCES[kind].expandable
     assert {name for name in here if "." not in name} == of_stripe

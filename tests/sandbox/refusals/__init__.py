@@ -32,4 +32,5 @@ REFUSALS = [
     *intents.captures(),
     *others.webhook_endpoints(),
     *others.refunds(),
+    *others.disputes(),
 ]

@@ -219,9 +219,11 @@ def updates() -> Iterator[Refusal]:
 def captures() -> Iterator[Refusal]:
     for state in ("requires_payment_method", "requires_confirmation", "requires_action", *CLOSED):
         yield Refusal(name=f"capture {state}", path=CAPTURE, state=state, code=UNEXPECTED)
-    for name, amount, code in [
-        ("more than there is", "11201", "amount_too_large"),
-        ("nothing", "0", "parameter_invalid_integer"),
+    for name, amount, code, param in [
+        ("more than there is", "11201", "amount_too_large", "amount_to_capture"),
+        ("nothing", "0", "parameter_invalid_integer", "amount"),
+        ("less than nothing", "-1", None, "amount_to_capture"),
+        ("a broken amount", "1.5", "parameter_invalid_integer", "amount_to_capture"),
     ]:
         yield Refusal(
             name=f"capture {name}",
@@ -229,5 +231,5 @@ def captures() -> Iterator[Refusal]:
             sent={"amount_to_capture": amount},
             state="requires_capture",
             code=code,
-            param="amount_to_capture",
+            param=param,
         )

@@ -1,10 +1,10 @@
-"""What webhook endpoints and refunds refuse."""
+"""What webhook endpoints, refunds and disputes refuse."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.sandbox.refusals.row import DISPUTED, ENDPOINTS, EVENT, REFUNDS, Refusal
+from tests.sandbox.refusals.row import DISPUTED, DISPUTES, ENDPOINTS, EVENT, REFUNDS, Refusal
 from tests.sandbox.support import PUBLISHABLE_KEY
 
 
@@ -55,16 +55,17 @@ def refunds() -> Iterator[Refusal]:
             path=REFUNDS,
             sent=whole,
             state=state,
-            param="payment_intent",
         )
     for name, sent, code, param in [
         ("more than was paid", {**whole, "amount": "11201"}, None, "amount"),
         ("nothing", {**whole, "amount": "0"}, "parameter_invalid_integer", "amount"),
         ("less than nothing", {**whole, "amount": "-1"}, "parameter_invalid_integer", "amount"),
-        ("no payment", {"amount": "100"}, "parameter_missing", None),
-        ("an unknown charge", {"charge": "ch_missing"}, "resource_missing", "charge"),
+        ("no payment", {"amount": "100"}, None, None),
         ("an unknown intent", {"payment_intent": "pi_x"}, "resource_missing", "payment_intent"),
+        ("what is named twice", {**whole, "charge": "ch_x"}, None, "payment_intent"),
+        ("a broken amount", {**whole, "amount": "1.5"}, "parameter_invalid_integer", "amount"),
         ("for a reason that is none", {**whole, "reason": "regret"}, None, "reason"),
+        ("for Stripe's reason", {**whole, "reason": "expired_uncaptured_charge"}, None, "reason"),
         ("with an unknown parameter", {**whole, "note": "x"}, "parameter_unknown", "note"),
         ("with a long note", {**whole, "metadata[a]": "v" * 501}, None, "metadata[a]"),
     ]:
@@ -99,5 +100,48 @@ def refunds() -> Iterator[Refusal]:
         path=f"{REFUNDS}/LAST/cancel",
         state="succeeded",
         after=(REFUNDS, whole),
-        code="refund_unexpected_state",
     )
+    yield Refusal(
+        name="update a refund's amount",
+        path=f"{REFUNDS}/LAST",
+        sent={"amount": "1"},
+        state="succeeded",
+        after=(REFUNDS, whole),
+        code="parameter_unknown",
+        param="amount",
+    )
+    yield Refusal(
+        name="refund an unknown charge",
+        path=REFUNDS,
+        sent={"charge": "ch_missing"},
+        status=404,
+        code="resource_missing",
+        param="id",
+    )
+
+
+def disputes() -> Iterator[Refusal]:
+    for operation in ("", "/close"):
+        yield Refusal(
+            name=f"POST a dispute that is not there{operation}",
+            path=f"{DISPUTES}/du_missing{operation}",
+            status=404,
+            code="resource_missing",
+            param="dispute",
+        )
+    words, uncovered = "evidence[uncategorized_text]", "sandbox_not_covered"
+    for name, sent, code, param in [
+        ("no hash", {"evidence": "all"}, None, "evidence"),
+        ("an unknown key", {"evidence[x]": "y"}, "parameter_unknown", "evidence[x]"),
+        ("a long text", {words: "w" * 20001}, None, words),
+        ("a file", {"evidence[receipt]": "file_1"}, uncovered, "evidence[receipt]"),
+        ("no boolean", {"submit": "now"}, None, "submit"),
+        ("an amount", {"amount": "1"}, "parameter_unknown", "amount"),
+    ]:
+        yield Refusal(
+            name=f"dispute: {name}",
+            path=f"{DISPUTES}/du_1",
+            sent=sent,
+            code=code,
+            param=param,
+        )

@@ -132,7 +132,7 @@ def other_lookups() -> Iterator[Refusal]:
             path=f"/v1/{kind}/x_missing",
             status=404,
             code="resource_missing",
-            param="id",
+            param={"refunds": "refund", "disputes": "dispute"}.get(kind, "id"),
         )
         yield Refusal(
             name=f"list {kind}: 101",

@@ -1,0 +1,292 @@
+"""What becomes of a dispute: the bank takes the money, looks at evidence, decides.
+
+A chargeback withdraws the money at once and gives it back if it is won; an inquiry only asks, and
+moves no money until it escalates.
+
+See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from . import balance_transactions, events, refund_moves
+from .books import Books, Object
+from .protocol import Cause
+
+DAY = 24 * 60 * 60
+
+ANSWER_DAYS = 8
+"""Whole days in which evidence is taken; the last one ends at midnight, UTC."""
+
+INQUIRY_DAYS = 120
+"""After so many days an inquiry that did not escalate is closed."""
+
+DECISION_SECONDS = 5
+"""How long the bank looks at evidence that decides by itself; Stripe's test mode takes moments."""
+
+WINNING, LOSING, ESCALATING = "winning_evidence", "losing_evidence", "escalate_inquiry_evidence"
+
+REASONS: Mapping[str, str] = {
+    "credit_not_processed": "13.6",
+    "duplicate": "12.6.1",
+    "fraudulent": "10.4",
+    "general": "10.4",
+    "product_not_received": "13.1",
+    "product_unacceptable": "13.3",
+    "subscription_canceled": "13.2",
+    "unrecognized": "10.4",
+}
+"""Why a card's charge is disputed, with the code that Visa has for it."""
+
+CLOSED = ("won", "lost", "warning_closed")
+
+_CLAIM = "needs_response"
+_INQUIRY = "warning_"
+
+
+def is_inquiry(dispute: Object) -> bool:
+    """Tell whether the bank only asks so far."""
+    return bool(dispute["status"].startswith(_INQUIRY))
+
+
+def takes_evidence(dispute: Object) -> bool:
+    """Tell whether an answer is still waited for."""
+    return bool(dispute["status"].endswith(_CLAIM)) and not dispute["evidence_details"]["past_due"]
+
+
+def of_charge(books: Books, charge: Object) -> Object | None:
+    """Return the charge's dispute; a charge has one at most."""
+    for dispute in books.disputes.values():
+        if dispute["charge"] == charge["id"]:
+            return dispute
+    return None
+
+
+def forbid_refunds(books: Books, charge: Object) -> bool:
+    """Tell whether a dispute of the charge stands in the way of refunds."""
+    dispute = of_charge(books, charge)
+    return dispute is not None and not dispute["is_charge_refundable"]
+
+
+def open_for(
+    books: Books, charge: Object, reason: str, cause: Cause, *, inquiry: bool = False
+) -> Object:
+    """Dispute what has not been refunded of a charge of a card.
+
+    Raises:
+        ValueError: for a charge, or a reason, that cannot be disputed.
+    """
+    _check_disputable(books, charge, reason)
+    dispute = _new_dispute(books, charge, reason, inquiry=inquiry)
+    books.disputes[dispute["id"]] = dispute
+    charge["disputed"] = True
+    if not inquiry:
+        _move_money(books, dispute, "dispute")
+    events.emit(books, "charge.dispute.created", dispute, cause)
+    if not inquiry:
+        events.emit(books, "charge.dispute.funds_withdrawn", dispute, cause)
+        refund_moves.fail_pending(books, charge)
+    _await_deadline(books, dispute)
+    return dispute
+
+
+def submit(books: Books, dispute: Object) -> None:
+    """Hand the evidence to the bank; in Stripe's test mode some words decide."""
+    dispute["status"] = dispute["status"].replace(_CLAIM, "under_review")
+    dispute["evidence_details"].update(
+        submission_count=dispute["evidence_details"]["submission_count"] + 1,
+        submission_method="manual",
+    )
+    outcome = _outcome(dispute)
+    if outcome is None:
+        return
+
+    def decide() -> None:
+        if dispute["status"].endswith("under_review"):  # else a refund has closed the inquiry
+            outcome(books, dispute, Cause())
+
+    books.clock.after(DECISION_SECONDS, decide)
+
+
+def _outcome(dispute: Object) -> Any:
+    words = dispute["evidence"]["uncategorized_text"]
+    if is_inquiry(dispute):
+        return {WINNING: close, LOSING: close, ESCALATING: _escalate}.get(words)
+    return {WINNING: _win, LOSING: lose}.get(words)
+
+
+def lose(books: Books, dispute: Object, cause: Cause) -> None:
+    """Leave the money with the customer."""
+    dispute.update(status="lost", is_charge_refundable=False)
+    events.emit(books, "charge.dispute.closed", dispute, cause)
+
+
+def close(books: Books, dispute: Object, cause: Cause) -> None:
+    """Let an inquiry rest."""
+    dispute["status"] = "warning_closed"
+    events.emit(books, "charge.dispute.closed", dispute, cause)
+
+
+def close_inquiry(books: Books, charge: Object, cause: Cause) -> None:
+    """Let the charge's inquiry rest, if it has one: all of its money was given back."""
+    dispute = of_charge(books, charge)
+    if dispute is not None and is_inquiry(dispute) and dispute["status"] not in CLOSED:
+        close(books, dispute, cause)
+
+
+def _win(books: Books, dispute: Object, cause: Cause) -> None:
+    dispute.update(status="won", is_charge_refundable=True)
+    _move_money(books, dispute, "dispute_reversal")
+    events.emit(books, "charge.dispute.funds_reinstated", dispute, cause)
+    events.emit(books, "charge.dispute.closed", dispute, cause)
+
+
+def _escalate(books: Books, dispute: Object, cause: Cause) -> None:
+    """Turn an inquiry into a chargeback of what has not been refunded."""
+    old = copy.deepcopy(dispute)
+    charge = books.charges[dispute["charge"]]
+    dispute.update(
+        status=_CLAIM,
+        amount=charge["amount_captured"] - charge["amount_refunded"],
+        is_charge_refundable=False,
+    )
+    dispute["payment_method_details"]["card"].update(
+        case_type="chargeback", network_reason_code=REASONS[dispute["reason"]]
+    )
+    dispute["evidence_details"].update(due_by=_due_by(books), past_due=False)
+    _move_money(books, dispute, "dispute")
+    tell_update(books, old, dispute, cause)
+    events.emit(books, "charge.dispute.funds_withdrawn", dispute, cause)
+    refund_moves.fail_pending(books, charge)
+    _await_deadline(books, dispute)
+
+
+def tell_update(books: Books, old: Object, dispute: Object, cause: Cause) -> None:
+    """Tell how the dispute differs from its old state."""
+    changed = {key: old[key] for key in dispute if old[key] != dispute[key]}
+    events.emit(books, "charge.dispute.updated", dispute, cause, previous=changed)
+
+
+def _await_deadline(books: Books, dispute: Object) -> None:
+    """Make the appointments for an answer that does not come."""
+    due_by = dispute["evidence_details"]["due_by"]
+
+    def miss() -> None:
+        if not takes_evidence(dispute) or dispute["evidence_details"]["due_by"] != due_by:
+            return
+        old = copy.deepcopy(dispute)
+        dispute["evidence_details"]["past_due"] = True
+        if is_inquiry(dispute):
+            tell_update(books, old, dispute, Cause())
+        else:
+            lose(books, dispute, Cause())
+
+    def rest() -> None:
+        if is_inquiry(dispute) and dispute["status"] not in CLOSED:
+            close(books, dispute, Cause())
+
+    books.clock.after(due_by + 1 - books.clock(), miss)
+    if is_inquiry(dispute):
+        books.clock.after(INQUIRY_DAYS * DAY, rest)
+
+
+def _move_money(books: Books, dispute: Object, kind: balance_transactions.Kind) -> None:
+    amount = dispute["amount"] if kind == "dispute_reversal" else -dispute["amount"]
+    words = "reversal" if kind == "dispute_reversal" else "withdrawal"
+    transaction = balance_transactions.book(
+        books, kind, dispute, amount, description=f"Chargeback {words} for {dispute['charge']}"
+    )
+    dispute["balance_transactions"].append(transaction)
+
+
+def _check_disputable(books: Books, charge: Object, reason: str) -> None:
+    if reason not in REASONS:
+        raise ValueError(f"A charge is not disputed for {reason!r}; for {', '.join(REASONS)}.")
+    if charge["payment_method_details"]["type"] != "card":
+        raise ValueError("The sandbox disputes charges of cards only.")
+    if charge["status"] != "succeeded" or not charge["captured"]:
+        raise ValueError(f"No money was taken by {charge['id']}.")
+    if charge["refunded"]:
+        raise ValueError(f"{charge['id']} has been refunded, nothing is left to dispute.")
+    if of_charge(books, charge) is not None:
+        raise ValueError(f"{charge['id']} has its dispute; the sandbox covers one for a charge.")
+
+
+# The object
+
+FILES = (
+    "cancellation_policy",
+    "customer_communication",
+    "customer_signature",
+    "duplicate_charge_documentation",
+    "receipt",
+    "refund_policy",
+    "service_documentation",
+    "shipping_documentation",
+    "uncategorized_file",
+)
+TEXTS = (
+    "access_activity_log",
+    "billing_address",
+    "cancellation_policy_disclosure",
+    "cancellation_rebuttal",
+    "customer_email_address",
+    "customer_name",
+    "customer_purchase_ip",
+    "duplicate_charge_explanation",
+    "duplicate_charge_id",
+    "product_description",
+    "refund_policy_disclosure",
+    "refund_refusal_explanation",
+    "service_date",
+    "shipping_address",
+    "shipping_carrier",
+    "shipping_date",
+    "shipping_tracking_number",
+    "uncategorized_text",
+)
+
+
+def _due_by(books: Books) -> int:
+    return (books.now() // DAY + ANSWER_DAYS + 1) * DAY - 1
+
+
+def _new_dispute(books: Books, charge: Object, reason: str, *, inquiry: bool) -> Object:
+    card = charge["payment_method_details"]["card"]
+    return {
+        "id": books.new_id("du"),
+        "object": "dispute",
+        "amount": charge["amount_captured"] - charge["amount_refunded"],
+        "balance_transactions": [],
+        "charge": charge["id"],
+        "created": books.now(),
+        "currency": charge["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": {**dict.fromkeys(sorted(FILES + TEXTS)), "enhanced_evidence": {}},
+        "evidence_details": {
+            "due_by": _due_by(books),
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+            "submission_method": "not_submitted",
+        },
+        "is_charge_refundable": inquiry,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "payment_method_details": {
+            "card": {
+                "brand": card["brand"],
+                "case_type": "inquiry" if inquiry else "chargeback",
+                "network": card["network"],
+                "network_reason_code": "10" if inquiry else REASONS[reason],
+            },
+            "type": "card",
+        },
+        "reason": reason,
+        "status": f"{_INQUIRY}{_CLAIM}" if inquiry else _CLAIM,
+    }
