@@ -28,7 +28,7 @@ def main() -> None:
     through_sdk = per_second(sdk_create(InProcessHTTPClient(Sandbox())))
     show("intents created in-process", in_process, "per second")
     show(
-        "the same with a webhook endpoint",
+        "the same, each event delivered",
         per_second(in_process_create(webhook=True)),
         "per second",
     )
