@@ -119,6 +119,10 @@ class Config:
     WEBHOOK_MAX_BYTES: int = 262_144
     """Larger webhook bodies are refused before they are parsed."""
 
+    RECONCILE_REQUESTS_PER_SECOND: int = 25
+    """How many calls a second ``shop_payments_reconcile`` makes at most. Stripe allows 25 in test
+    mode and 100 in live mode, to all processes together."""
+
     EVENT_HANDLER: str = ""
     """Dotted path of a callable that gets a stored event's primary key and hands it to the
     host's own task queue, which calls ``shop_payments.services.webhooks.process_event``. Empty:

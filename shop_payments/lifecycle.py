@@ -168,6 +168,10 @@ RETURNED_REFUND_STATUSES = frozenset({_R.FAILED, _R.CANCELED, _R.REFUSED})
 """Where the money is (again) with the shop."""
 
 
+SETTLED_REFUND_STATUSES = RETURNED_REFUND_STATUSES | {_R.SUCCEEDED}
+"""Where nothing is waited for. Of these, only a refund that has succeeded may still move."""
+
+
 def can_observe_refund(old: str, new: str) -> bool:
     """Tell whether a refund may move from ``old`` to ``new``. See Note [Observed transitions]."""
     return _can_observe(REFUND_TRANSITIONS, old, new)
@@ -214,6 +218,13 @@ _STATE_OF_DISPUTE: dict[str, DisputeState] = {
     _D.WON: DisputeState.WON,
     _D.LOST: DisputeState.LOST,
 }
+
+DECIDED_DISPUTE_STATUSES = frozenset(
+    status
+    for status, state in _STATE_OF_DISPUTE.items()
+    if state not in {DisputeState.INQUIRY, DisputeState.OPEN}
+)
+"""Where the bank has decided, or there was nothing to decide. An appeal may take that back."""
 
 _GRAVEST_FIRST = (
     DisputeState.OPEN,

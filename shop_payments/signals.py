@@ -2,9 +2,9 @@
 
 Each is sent exactly once where nothing fails. A receiver that raises undoes nothing; its fact, like
 that of a process killed between commit and dispatch, keeps an empty ``dispatched_at``
-(``PaymentHistory.objects.undispatched()``). Nothing sends it again yet: the sweeper will, once
-there is one, and to all receivers. So a receiver that must not act twice keeps the ``fact_id`` (a
-UUID, the same on every repetition).
+(``PaymentHistory.objects.undispatched()``). ``manage.py shop_payments_reconcile`` sends it again,
+to all receivers. So a receiver that must not act twice keeps the ``fact_id`` (a UUID, the same on
+every repetition).
 
 Every signal carries:
 

@@ -44,6 +44,7 @@ SHOP_PAYMENTS = {
     # Every test that reaches Stripe brings a sandbox (fixture `stripe`); the others must not.
     "STRIPE_TRANSPORT": "tests.support.no_stripe",
     "MAX_NETWORK_RETRIES": 0,
+    "RECONCILE_REQUESTS_PER_SECOND": 100_000,  # tests do not sleep
     # Tests that want a limit say which.
     "THROTTLE_RATES": dict.fromkeys(DEFAULT_THROTTLE_RATES),
 }

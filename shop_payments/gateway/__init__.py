@@ -14,6 +14,7 @@ from shop_payments.gateway.results import (
     EventResult,
     EventSubject,
     LastPaymentError,
+    Page,
     PaymentIntentResult,
     RefundResult,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "EventSubject",
     "Gateway",
     "LastPaymentError",
+    "Page",
     "PaymentIntentResult",
     "RefundResult",
     "assert_no_transaction",

@@ -19,11 +19,13 @@ from shop_payments.gateway.reading import (
     balance_transaction_of_answer,
     dispute_of_answer,
     intent_of_answer,
+    page_of_answer,
     refund_of_answer,
 )
 from shop_payments.gateway.results import (
     BalanceTransactionResult,
     DisputeResult,
+    Page,
     PaymentIntentResult,
     RefundResult,
 )
@@ -213,6 +215,38 @@ class Gateway:
         return [balance_transaction_of_answer(item) for item in all_pages(page)]
 
     @_stripe_call
+    def page_of_payment_intents(
+        self, *, since: datetime, after: str = ""
+    ) -> Page[PaymentIntentResult]:
+        """Return one page of the account's intents that were created from ``since`` on.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page = self._intents.list(cast("Any", _after(since, after)))
+        return page_of_answer(page, intent_of_answer)
+
+    @_stripe_call
+    def page_of_refunds(self, *, since: datetime, after: str = "") -> Page[RefundResult]:
+        """Return one page of the account's refunds that were created from ``since`` on.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page = self._refunds.list(cast("Any", _after(since, after)))
+        return page_of_answer(page, refund_of_answer)
+
+    @_stripe_call
+    def page_of_disputes(self, *, since: datetime, after: str = "") -> Page[DisputeResult]:
+        """Return one page of the account's disputes that were created from ``since`` on.
+
+        Raises:
+            GatewayError: see the tree in ``exceptions``.
+        """
+        page = self._disputes.list(cast("Any", _after(since, after)))
+        return page_of_answer(page, dispute_of_answer)
+
+    @_stripe_call
     def find_created_intent(
         self, attempt_id: str, *, since: datetime, until: datetime
     ) -> PaymentIntentResult | None:
@@ -239,6 +273,11 @@ def _created(since: datetime, until: datetime | None) -> dict[str, int]:
     if until is not None:
         span["lte"] = int(max(_timestamps(until))) + 1
     return span
+
+
+def _after(since: datetime, after: str) -> dict[str, Any]:
+    params: dict[str, Any] = {"created": _created(since, None), "limit": 100}
+    return {**params, "starting_after": after} if after else params
 
 
 def _timestamps(moment: datetime) -> tuple[float, ...]:

@@ -13,6 +13,7 @@ from shop_payments.conf import Config, Transport
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.gateway.sdk_logs import silence_console
 from shop_payments.gateway.values import without_client_secrets
+from shop_payments.pacing import wait_for_turn
 
 _POOL_SIZE = 32
 """Connections kept per process; more threads than this still work, on connections of their own."""
@@ -47,6 +48,7 @@ class _CheckedClient(stripe.HTTPClient):
     """
 
     def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        wait_for_turn()
         body, status, headers = super().request_with_retries(*args, **kwargs)
         values = _json_object(body)
         refused = not 200 <= status < 300

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import stripe
 
@@ -13,6 +14,7 @@ from shop_payments.gateway.results import (
     BalanceTransactionResult,
     DisputeResult,
     LastPaymentError,
+    Page,
     PaymentIntentResult,
     RefundResult,
 )
@@ -29,6 +31,10 @@ from shop_payments.gateway.values import (
     text_of,
 )
 from shop_payments.money import normalize_currency
+
+logger = logging.getLogger("shop_payments")
+
+_T = TypeVar("_T")
 
 _STATUS_LENGTH = 64
 """The column's; a status that nobody knows yet is kept, at least its beginning."""
@@ -208,3 +214,25 @@ def all_pages(page: Any) -> Iterator[Any]:
         except (AttributeError, KeyError, TypeError) as error:
             raise MalformedObject(f"not a list: {type(error).__name__}") from None
         yield item
+
+
+def page_of_answer(page: Any, read: Callable[[Any], _T]) -> Page[_T]:
+    """Read one page of a list; what cannot be read of it is left out.
+
+    Raises:
+        MalformedObject: it is no list.
+    """
+    if not isinstance(page, stripe.ListObject):
+        raise MalformedObject("not a list")
+    with _reading("list"):
+        found: list[Any] = list(page.data)
+        after = found[-1].id if page.has_more and found else ""
+    return Page(items=tuple(_readable(found, read)), after=after)
+
+
+def _readable(found: list[Any], read: Callable[[Any], _T]) -> Iterator[_T]:
+    for item in found:
+        try:
+            yield read(item)
+        except MalformedObject as error:
+            logger.warning("Left out of a list of Stripe's: %s", error)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from shop_payments.secrecy import Secret
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,17 @@ class BalanceTransactionResult:
     net: int
     currency: str
     created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page(Generic[_T]):
+    """Up to a hundred objects of a list, newest first."""
+
+    items: tuple[_T, ...]
+    """Those that can be read: what another system made need not be like ours."""
+
+    after: str
+    """Where the next page begins; empty where this is the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -371,7 +371,10 @@ class Migration(migrations.Migration):
                         blank=True, max_length=255, verbose_name="cancellation reason"
                     ),
                 ),
-                ("stripe_created_at", models.DateTimeField(verbose_name="created at Stripe")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
@@ -471,6 +474,10 @@ class Migration(migrations.Migration):
                     "dispatched_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="dispatched at"),
                 ),
+                (
+                    "dispatch_claimed_at",
+                    models.DateTimeField(blank=True, editable=False, null=True),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="when")),
                 (
                     "order_payment",
@@ -527,7 +534,10 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, null=True, verbose_name="evidence due at"),
                 ),
                 ("livemode", models.BooleanField(verbose_name="live mode")),
-                ("stripe_created_at", models.DateTimeField(verbose_name="created at Stripe")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
                 (
                     "created_at",
                     models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
@@ -846,7 +856,9 @@ class Migration(migrations.Migration):
                 ("livemode", models.BooleanField(verbose_name="live mode")),
                 (
                     "stripe_created_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="created at Stripe"),
+                    models.DateTimeField(
+                        blank=True, db_index=True, null=True, verbose_name="created at Stripe"
+                    ),
                 ),
                 (
                     "created_at",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from django.db import models
@@ -28,6 +29,14 @@ class WebhookEvent(models.Model):
 
     SUCCESSES = (Status.PROCESSED, Status.IGNORED)
     """Nobody will ever act on these again, so their payloads may go."""
+
+    DONE = (*SUCCESSES, Status.SET_ASIDE)
+    """Nothing more is done with these unless a person says so."""
+
+    FIRST_PAUSE = timedelta(minutes=2)
+    """How long the sweeper leaves an event alone after one failure; twice as long after two."""
+
+    LONGEST_PAUSE = timedelta(hours=12)
 
     event_id = models.CharField(_("event id"), max_length=255, unique=True)
     type = models.CharField(_("type"), max_length=255, db_index=True)
@@ -80,4 +89,10 @@ class WebhookEvent(models.Model):
     @property
     def is_done(self) -> bool:
         """Whether nothing more will be done with it unless a person says so."""
-        return self.status in {self.Status.PROCESSED, self.Status.IGNORED, self.Status.SET_ASIDE}
+        return self.status in self.DONE
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is time to try again what has failed, or what nobody has come to do."""
+        tried_at = self.processed_at or self.received_at
+        doublings: int = max(min(self.attempts, self.MAX_ATTEMPTS) - 1, 0)
+        return bool(now - tried_at > min(self.FIRST_PAUSE * 2**doublings, self.LONGEST_PAUSE))

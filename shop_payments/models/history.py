@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
@@ -61,8 +62,19 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
         fact.dispatched_at = now
 
     def update_dispatched_at(self, moment: Any) -> int:
-        """Set the one column that changes after the insert."""
+        """Set what changes after the insert, beside the claim."""
         return super().update(dispatched_at=moment)
+
+    def claim_dispatch(self, fact: PaymentHistory, *, lease: timedelta) -> bool:
+        """Take it upon this process to tell the host; false where another one is at it."""
+        now = timezone.now()
+        free = Q(dispatch_claimed_at=None) | Q(dispatch_claimed_at__lt=now - lease)
+        rows = self.undispatched().filter(free, pk=fact.pk).order_by()
+        return bool(super(PaymentHistoryQuerySet, rows).update(dispatch_claimed_at=now))
+
+    def release_dispatch(self, fact: PaymentHistory) -> None:
+        """Let the next process try to tell the host, and at once."""
+        super(PaymentHistoryQuerySet, self.filter(pk=fact.pk)).update(dispatch_claimed_at=None)
 
     def bulk_create(
         self,
@@ -109,6 +121,7 @@ class PaymentHistory(models.Model):
     data = models.JSONField(_("figures"), default=dict)
     needs_dispatch = models.BooleanField(_("told to the host"), default=False)
     dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
+    dispatch_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("when"), auto_now_add=True)
 
     objects = PaymentHistoryQuerySet.as_manager()

@@ -222,7 +222,7 @@ class PaymentIntent(models.Model):
     last_decline_code = models.CharField(_("last decline code"), max_length=255, blank=True)
     last_error_key = models.CharField(max_length=255, blank=True, editable=False)
     cancellation_reason = models.CharField(_("cancellation reason"), max_length=255, blank=True)
-    stripe_created_at = models.DateTimeField(_("created at Stripe"))
+    stripe_created_at = models.DateTimeField(_("created at Stripe"), db_index=True)
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     version = models.PositiveIntegerField(

@@ -96,7 +96,9 @@ class Refund(models.Model):
     reason = models.CharField(_("reason"), max_length=64, blank=True)
     failure_reason = models.CharField(_("failure reason"), max_length=255, blank=True)
     livemode = models.BooleanField(_("live mode"))
-    stripe_created_at = models.DateTimeField(_("created at Stripe"), null=True, blank=True)
+    stripe_created_at = models.DateTimeField(
+        _("created at Stripe"), null=True, blank=True, db_index=True
+    )
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     version = models.PositiveIntegerField(default=0, editable=False)
@@ -179,7 +181,7 @@ class Dispute(models.Model):
     reason = models.CharField(_("reason"), max_length=64, blank=True)
     evidence_due_at = models.DateTimeField(_("evidence due at"), null=True, blank=True)
     livemode = models.BooleanField(_("live mode"))
-    stripe_created_at = models.DateTimeField(_("created at Stripe"))
+    stripe_created_at = models.DateTimeField(_("created at Stripe"), db_index=True)
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     version = models.PositiveIntegerField(default=0, editable=False)

@@ -30,8 +30,14 @@ from shop_payments.lifecycle import (
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import lock_payment
-from shop_payments.services.mirror import adopt_intent, mark_missing, refresh_intent, write_intent
+from shop_payments.services.ledger import LockedPayment, lock_payment
+from shop_payments.services.mirror import (
+    adopt_intent,
+    find_attempt_of,
+    mark_missing,
+    refresh_intent,
+    write_intent,
+)
 from shop_payments.services.sending import must_look_up
 
 if TYPE_CHECKING:
@@ -132,7 +138,9 @@ def _has_moved(attempt: StripeAttempt, *, origin: Origin) -> bool:
     Raises:
         PaymentIntentMissing, GatewayError: see :func:`refresh_intent`.
     """
-    row = PaymentIntent.objects.get(stripe_id=attempt.target)
+    row = PaymentIntent.objects.filter(stripe_id=attempt.target).first()
+    if row is None:
+        return True  # an orphan, of which nothing is known; the sweeper looks again
     refreshed = refresh_intent(row, origin=origin)
     return refreshed is None or refreshed.row.status not in _ALLOWED_IN[attempt.operation]
 
@@ -145,8 +153,7 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
         locked = lock_payment(attempt.order_payment_id)
         row = locked.intent(intent.id)
         if row is None:
-            adopted = adopt_intent(locked, attempt, intent, fingerprint=sent or "", origin=origin)
-            is_news = adopted is not None
+            is_news = _adopt(locked, attempt, intent, sent, origin)
         else:
             first = attempt.finish(
                 StripeAttempt.Outcome.SUCCEEDED,
@@ -163,6 +170,28 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
                 row.save(update_fields=["fingerprint"])
     dispatch(locked.facts)
     return is_news
+
+
+def _adopt(
+    locked: LockedPayment,
+    attempt: StripeAttempt,
+    intent: PaymentIntentResult,
+    sent: str | None,
+    origin: Origin,
+) -> bool:
+    """Insert the row that is missing: of a new intent, or of an orphan that has been cancelled."""
+    creator: StripeAttempt | None = attempt
+    if attempt.operation != _Operation.CREATE_INTENT:
+        creator = find_attempt_of(intent)
+        attempt.finish(
+            StripeAttempt.Outcome.SUCCEEDED,
+            stripe_object_id=intent.id,
+            request_id=intent.request_id[:255],
+            http_status=200,
+        )
+    if creator is None:
+        return False
+    return adopt_intent(locked, creator, intent, fingerprint=sent or "", origin=origin) is not None
 
 
 def _is_newer(attempt: StripeAttempt, row: PaymentIntent, intent: PaymentIntentResult) -> bool:

@@ -17,8 +17,10 @@ from datetime import datetime
 from functools import partial
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     OrderNotFound,
     PaymentNotCancelable,
@@ -140,6 +142,15 @@ def wanted_cancellations() -> list[int]:
     return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
 
 
+def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
+    """Return the open, unpaid intents of the key's mode that nobody has touched since then."""
+    return PaymentIntent.objects.open().filter(
+        livemode=get_config().livemode,
+        updated_at__lt=older_than,
+        status__in=sorted(CANCELABLE_STATUSES - {"processing", "requires_capture"}),
+    )
+
+
 def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
     """Close the open intents that nobody has touched since ``older_than``; return how many.
 
@@ -148,12 +159,9 @@ def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
     Raises:
         GatewayError: Stripe could not be reached; what was closed before stays closed.
     """
-    rows = PaymentIntent.objects.open().filter(
-        updated_at__lt=older_than,
-        status__in=sorted(CANCELABLE_STATUSES - {"processing", "requires_capture"}),
-    )
     closed = 0
-    for order_id in rows.values_list("order_payment__order_id", flat=True).order_by("pk"):
+    rows = abandoned_intents(older_than=older_than).order_by("pk")
+    for order_id in rows.values_list("order_payment__order_id", flat=True):
         try:
             cancel_payment(order_id=order_id, reason="abandoned", origin=origin)
         except (OrderNotFound, PaymentNotCancelable) as error:

@@ -9,6 +9,7 @@ See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -43,19 +44,22 @@ def sync_disputes(intent: PaymentIntent, *, origin: Origin) -> None:
     for _round in range(_MAX_ROUNDS):
         known = {row.stripe_id: row.version for row in intent.disputes.all()}
         results = get_gateway().list_disputes(intent.stripe_id)
-        if _write_all(intent, known, results, origin=origin):
+        if write_listed_disputes(intent, known, results, origin=origin):
             return
     logger.warning("The disputes of %s keep changing", intent)
 
 
-def _write_all(
+def write_listed_disputes(
     intent: PaymentIntent,
-    known: dict[str, int],
-    results: list[DisputeResult],
+    known: Mapping[str, int],
+    results: Sequence[DisputeResult],
     *,
     origin: Origin,
 ) -> bool:
-    """Write what was listed; False where a row has changed since before the listing."""
+    """Write what was listed, newest first; False where a row has changed since before the listing.
+
+    ``known`` are the rows' versions by Stripe's id, read before Stripe was asked.
+    """
     complete = True
     with transaction.atomic(durable=True):
         locked = lock_payment(intent.order_payment_id)
@@ -106,6 +110,12 @@ def _write(
 
 def _visible_state(row: Dispute) -> tuple[Any, ...]:
     return row.status, row.amount, row.reason, row.evidence_due_at
+
+
+def dispute_agrees(row: Dispute, result: DisputeResult) -> bool:
+    """Tell whether there is nothing to write down."""
+    seen = (result.status, result.amount, result.reason[:64], result.evidence_due_at)
+    return _visible_state(row) == seen
 
 
 def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[Fact]:

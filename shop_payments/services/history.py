@@ -4,8 +4,8 @@ Note [Telling the host]
 ~~~~~~~~~~~~~~~~~~~~~~~
 A fact is inserted in the transaction that makes it true and dispatched once that transaction is
 committed. ``dispatched_at`` is set when every receiver has returned. A process killed in between,
-or a receiver that raises, leaves it empty: exactly once where nothing failed. Nothing sends such a
-fact again yet; the sweeper will, once there is one.
+or a receiver that raises, leaves it empty, and the sweeper tells it again: exactly once where
+nothing failed, at least once where something did.
 """
 
 from __future__ import annotations

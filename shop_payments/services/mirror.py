@@ -71,9 +71,8 @@ def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
     table that has not created another intent. An order's number in the metadata proves nothing:
     staging and production may share an account.
     """
-    try:
-        attempt_id = UUID(intent.metadata.get("attempt_id", ""))
-    except ValueError:
+    attempt_id = named_attempt(intent)
+    if attempt_id is None:
         return None
     attempt = StripeAttempt.objects.filter(
         pk=attempt_id, operation=StripeAttempt.Operation.CREATE_INTENT
@@ -81,6 +80,14 @@ def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
     if attempt is None or attempt.stripe_object_id not in {"", intent.id}:
         return None
     return attempt
+
+
+def named_attempt(intent: PaymentIntentResult) -> UUID | None:
+    """Return the attempt's primary key that the intent's metadata names, of our table or not."""
+    try:
+        return UUID(intent.metadata.get("attempt_id", ""))
+    except ValueError:
+        return None
 
 
 def adopt_intent(
@@ -192,8 +199,24 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         intent = get_gateway().retrieve_payment_intent(row.stripe_id)
     except ObjectMissing:
         intent = None
-    if intent is not None and _agrees(row, intent):
+    if intent is not None and agrees(row, intent):
         return Refreshed(intent=intent, row=row)
+    current = write_seen(row, intent, origin=origin)
+    if current is None:
+        return None
+    if intent is None:
+        raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
+    return Refreshed(intent=intent, row=current)
+
+
+def write_seen(
+    row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
+) -> PaymentIntent | None:
+    """Write what a look at Stripe has shown (None: no such intent); return the row.
+
+    ``row`` was read before Stripe was asked. None where it has changed since: see
+    Note [Whose word counts].
+    """
     with transaction.atomic(durable=True):
         locked = lock_payment(row.order_payment_id)
         current = locked.intent(row.stripe_id)
@@ -204,12 +227,10 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         else:
             write_intent(locked, current, intent, origin=origin)
     dispatch(locked.facts)
-    if intent is None:
-        raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
-    return Refreshed(intent=intent, row=current)
+    return current
 
 
-def _agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     """Whether there is nothing to write down."""
     before = _visible_state(row)
     probe = copy(row)

@@ -13,6 +13,7 @@ See: https://docs.stripe.com/refunds (checked 2026-11)
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -408,19 +409,22 @@ def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> None:
     for _round in range(_MAX_ROUNDS):
         known = {row.pk: row.version for row in intent.refunds.all()}
         results = get_gateway().list_refunds(intent.stripe_id)
-        if _write_all(intent, known, results, origin=origin):
+        if write_listed_refunds(intent, known, results, origin=origin):
             return
     logger.warning("The refunds of %s keep changing", intent)
 
 
-def _write_all(
+def write_listed_refunds(
     intent: PaymentIntent,
-    known: dict[UUID, int],
-    results: list[RefundResult],
+    known: Mapping[UUID, int],
+    results: Sequence[RefundResult],
     *,
     origin: Origin,
 ) -> bool:
-    """Write what was listed; False where a row has changed since before the listing."""
+    """Write what was listed, newest first; False where a row has changed since before the listing.
+
+    ``known`` are the rows' versions by primary key, read before Stripe was asked.
+    """
     complete = True
     with transaction.atomic(durable=True):
         locked = lock_payment(intent.order_payment_id)
@@ -467,7 +471,7 @@ def write_refund(
     moves = row.status != result.status
     if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
         return
-    before = (row.status, row.stripe_id, row.reason, row.failure_reason)
+    before = _visible_state(row)
     row.status, row.stripe_id = result.status, result.id
     row.amount, row.currency = result.amount, result.currency
     row.reason = result.reason[:64]
@@ -475,7 +479,7 @@ def write_refund(
     row.stripe_created_at = result.created_at
     if row.attempt is not None:
         _finish_attempt(row.attempt, result)
-    if (row.status, row.stripe_id, row.reason, row.failure_reason) == before:
+    if _visible_state(row) == before:
         return
     row.version += 1
     row.save()
@@ -485,6 +489,16 @@ def write_refund(
     if is_back and locked.balance_of(intent).refunded >= intent.amount_received:
         words = f"{row.amount_display} returned by {row.stripe_id}"
         close_review(locked, intent, ReviewItem.Reason(intent.verdict), "", words)
+
+
+def _visible_state(row: Refund) -> tuple[str, ...]:
+    return row.status, row.stripe_id, row.reason, row.failure_reason
+
+
+def refund_agrees(row: Refund, result: RefundResult) -> bool:
+    """Tell whether there is nothing to write down."""
+    seen = (result.status, result.id, result.reason[:64], result.failure_reason[:255])
+    return _visible_state(row) == seen
 
 
 def _finish_attempt(attempt: StripeAttempt, result: RefundResult) -> None:

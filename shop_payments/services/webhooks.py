@@ -33,17 +33,11 @@ from shop_payments.gateway import (
     subject_of_event,
 )
 from shop_payments.lifecycle import FINAL_STATUSES
-from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
-from shop_payments.services.attempts import sent_fingerprint
+from shop_payments.models import PaymentIntent, Source, WebhookEvent
+from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
-from shop_payments.services.mirror import (
-    adopt_intent,
-    find_attempt_of,
-    refresh_intent,
-    write_intent,
-)
+from shop_payments.services.history import Origin
+from shop_payments.services.mirror import find_attempt_of, refresh_intent
 from shop_payments.services.refunds import sync_refunds
 
 logger = logging.getLogger("shop_payments")
@@ -53,6 +47,10 @@ _MAX_ROUNDS = 4
 
 class EventFailed(ShopPaymentsError):
     """The event is stored but could not be processed; Stripe should send it again."""
+
+
+class EventPurged(ShopPaymentsError):
+    """What the event said has been dropped."""
 
 
 def receive_event(signed: EventResult) -> WebhookEvent:
@@ -93,6 +91,30 @@ def process_event(event_pk: int) -> WebhookEvent:
     if not event.is_done:
         _process(event)
     return event
+
+
+def claim_event(event: WebhookEvent) -> bool:
+    """Take it upon this process to try an event again; false where another one has.
+
+    ``processed_at`` is when it was last tried, so the next try is a pause away if this one dies.
+    """
+    rows = WebhookEvent.objects.filter(
+        pk=event.pk, status=event.status, processed_at=event.processed_at
+    )
+    return bool(rows.update(processed_at=timezone.now()))
+
+
+def replay_event(event: WebhookEvent) -> WebhookEvent:
+    """Process an event as if it had just come, whatever came of it before.
+
+    Raises:
+        EventPurged: there is nothing left to process.
+        EventFailed: it should be tried again later, and will be.
+    """
+    fresh = {"status": WebhookEvent.Status.RECEIVED, "attempts": 0, "processed_at": timezone.now()}
+    if not WebhookEvent.objects.filter(pk=event.pk, purged_at=None).update(**fresh):
+        raise EventPurged(f"The payload of {event.event_id} has been dropped.")
+    return process_event(event.pk)
 
 
 def _store(event: EventResult) -> WebhookEvent:
@@ -185,40 +207,10 @@ def _act_on(event: WebhookEvent) -> _Outcome:
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
     if intent.status in FINAL_STATUSES:
         # Stripe never takes a final status back, so the event itself is the proof.
-        return _write(intent, origin=origin)
+        if not believe_intent(intent, origin=origin):
+            return _NOT_OURS
+        return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
     return _fetch_and_write(intent, origin=origin)
-
-
-def _write(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Write what is certainly not older than the row."""
-    with transaction.atomic(durable=True):
-        locked = find_and_lock_payment(payment_intents__stripe_id=intent.id)
-        attempt = None
-        if locked is None:
-            attempt = find_attempt_of(intent)
-            if attempt is None:
-                return _NOT_OURS
-            locked = lock_payment(attempt.order_payment_id)
-        _write_or_adopt(locked, attempt, intent, origin=origin)
-    dispatch(locked.facts)
-    return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
-
-
-def _write_or_adopt(
-    locked: LockedPayment,
-    attempt: StripeAttempt | None,
-    intent: PaymentIntentResult,
-    *,
-    origin: Origin,
-) -> None:
-    row = locked.intent(intent.id)
-    if row is not None:
-        write_intent(locked, row, intent, origin=origin)
-    elif attempt is not None:
-        # The event came before the answer to the call that created the intent, or that answer
-        # was lost.
-        fingerprint = sent_fingerprint(attempt)
-        adopt_intent(locked, attempt, intent, fingerprint=fingerprint, origin=origin)
 
 
 def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
@@ -230,31 +222,16 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
         if hint.livemode != get_config().livemode:
             return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
         if row is None:
-            return _adopt_fetched(hint, origin=origin)
+            fetched = get_gateway().retrieve_payment_intent(hint.id)
+            if not adopt_unknown(fetched, named_by=hint, origin=origin):
+                return _NOT_OURS
+            return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
         try:
             if row.is_final or refresh_intent(row, origin=origin) is not None:
                 return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
         except PaymentIntentMissing:
             return WebhookEvent.Status.IGNORED, f"{hint.id} is not at Stripe any more"
     raise EventFailed(f"{hint.id} keeps changing")
-
-
-def _adopt_fetched(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Fetch an intent of ours that has no row yet.
-
-    Raises:
-        GatewayError: Stripe could not be asked, or does not know it.
-    """
-    fetched = get_gateway().retrieve_payment_intent(hint.id)
-    with transaction.atomic(durable=True):
-        attempt = find_attempt_of(hint)
-        if attempt is None:
-            return _NOT_OURS
-        locked = lock_payment(attempt.order_payment_id)
-        if locked.intent(hint.id) is None:
-            _write_or_adopt(locked, attempt, fetched, origin=origin)
-    dispatch(locked.facts)
-    return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
 
 
 _SYNC_BY_TYPE: dict[tuple[str, ...], Callable[..., None]] = {

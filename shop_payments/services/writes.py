@@ -41,12 +41,28 @@ def save_write(
     """
     if belongs_to_other_mode(row.livemode):
         raise PaymentIntentMissing("This payment was begun in test mode; the key in use is live.")
+    return save_attempt(locked, operation, row.stripe_id, params, target_version=row.version)
+
+
+def save_attempt(
+    locked: LockedPayment,
+    operation: StripeAttempt.Operation,
+    target: str,
+    params: Mapping[str, Any],
+    *,
+    target_version: int = 0,
+) -> StripeAttempt:
+    """Commit, with the caller's transaction, a change of an intent; claimed by the caller.
+
+    Raises:
+        IntegrityError: another write of this payment's intents is not finished.
+    """
     now = timezone.now()
     return StripeAttempt.objects.create(
         order_payment=locked.payment,
         operation=operation,
-        target=row.stripe_id,
-        target_version=row.version,
+        target=target,
+        target_version=target_version,
         params=dict(params),
         livemode=get_config().livemode,
         claimed_at=now,

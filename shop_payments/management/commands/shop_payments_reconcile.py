@@ -1,0 +1,115 @@
+"""``manage.py shop_payments_reconcile``: find what was missed, and finish what was begun."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.services.reconcile import Report, reconcile
+
+_DEFAULT_HOURS = 72
+"""Stripe gives up on a webhook after three days; what it gave up on, a nightly run has seen."""
+
+_MOST_HOURS = 24 * 366 * 10
+_SHOWN_PROBLEMS = 20
+
+
+class Command(BaseCommand):
+    help = (
+        "Compares with Stripe what happened lately and what is still open, and finishes what was "
+        "left unfinished: lost answers and webhooks, cancellations, failed events, signals. Safe "
+        "to run at any time, twice, and on several machines. Ends with an error where a person "
+        "should look."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--since",
+            type=_since,
+            metavar="YYYY-MM-DD|HOURS",
+            help="where Stripe's lists begin: a day, in the project's time zone, or so many hours "
+            f"ago (default: {_DEFAULT_HOURS}). What is open here is looked at whatever its age",
+        )
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="write nothing, neither here nor at Stripe; say what would be done",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        since = options["since"] or _hours_ago(_DEFAULT_HOURS)
+        dry_run: bool = options["dry_run"]
+        try:
+            report = reconcile(
+                since=since,
+                dry_run=dry_run,
+                on_progress=self.stderr.write if options["verbosity"] else None,
+            )
+        except ShopPaymentsError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted. What was done stays done; run it again for the rest.", returncode=130
+            ) from None
+        self.stdout.write(_summary(report, dry_run=dry_run))
+        if report.needs_person:
+            raise CommandError(_needs(report))
+
+
+def _summary(report: Report, *, dry_run: bool) -> str:
+    counts = {
+        "calls of unknown outcome": report.attempts,
+        "payment intents": report.intents,
+        "refunds": report.refunds,
+        "disputes": report.disputes,
+        "orphaned intents cancelled": report.orphans,
+        "cancellations": report.cancellations,
+        "abandoned intents closed": report.abandoned,
+        "events": report.events,
+        "signals": report.facts,
+    }
+    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    words = "Would bring" if dry_run else "Brought"
+    return f"{words} up to date: {done or 'nothing'}. Listed {report.pages} pages at Stripe."
+
+
+def _needs(report: Report) -> str:
+    lines = ["Somebody should look:"]
+    if report.reviews_opened:
+        lines.append(f"{report.reviews_opened} new review items")
+    if report.events_set_aside:
+        lines.append(
+            f"{report.events_set_aside} events set aside "
+            "(manage.py shop_payments_events list --status set_aside)"
+        )
+    lines += report.problems[:_SHOWN_PROBLEMS]
+    if (more := len(report.problems) - _SHOWN_PROBLEMS) > 0:
+        lines.append(f"and {more} more")
+    return "\n  ".join(lines)
+
+
+def _since(text: str) -> datetime:
+    if text.isascii() and text.isdigit():
+        hours = int(text) if len(text) < 9 else 0
+        if not 1 <= hours <= _MOST_HOURS:
+            raise ArgumentTypeError(f"a number of hours from 1 to {_MOST_HOURS} is wanted")
+        return _hours_ago(hours)
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError("a day like 2026-11-24 or a number of hours is wanted") from None
+    moment = datetime.combine(day, time.min)
+    moment = timezone.make_aware(moment) if settings.USE_TZ else moment
+    if moment > timezone.now():
+        raise ArgumentTypeError(f"{day} has not begun yet")
+    return moment
+
+
+def _hours_ago(hours: int) -> datetime:
+    return timezone.now() - timedelta(hours=hours)

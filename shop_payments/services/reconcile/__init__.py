@@ -1,0 +1,79 @@
+"""Find what was missed, and finish what was begun.
+
+Note [The sweep]
+~~~~~~~~~~~~~~~~
+Answers get lost, webhooks do not arrive, processes die and receivers raise. Everything that this
+can leave behind is in a table (an attempt of unknown outcome, a failed event, a fact that nobody
+was told, a cancellation that is wanted) or at Stripe (an intent, a refund, a dispute that has
+moved). The sweep goes through both, in the order in which one finding feeds the next.
+
+It may be run at any time, twice, and on two machines at once. What could be done twice is claimed
+row by row; but that is courtesy to Stripe and to the host's receivers. That nothing is doubled
+rests on what it rests on everywhere: idempotency keys, constraints, and the rows' versions.
+
+What is listed at Stripe begins at ``since``, because lists go by the time of creation. What is
+older and still open here is looked at as well, whatever its age: one by one while there are few,
+else by listing back to the oldest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.models import ReviewItem
+from shop_payments.pacing import Pace, keeping
+from shop_payments.services.reconcile.after_paid import mirror_disputes, mirror_refunds
+from shop_payments.services.reconcile.inbox import retry_events, send_facts
+from shop_payments.services.reconcile.intents import mirror_intents
+from shop_payments.services.reconcile.sweep import Report, Sweep
+from shop_payments.services.reconcile.unfinished import (
+    close_abandoned,
+    finish_attempts,
+    finish_cancellations,
+)
+
+__all__ = ["Report", "reconcile"]
+
+_PARTS: dict[str, Callable[[Sweep], None]] = {
+    "attempts": finish_attempts,
+    "payment intents": mirror_intents,
+    "refunds": mirror_refunds,
+    "disputes": mirror_disputes,
+    "events": retry_events,
+    "cancellations": finish_cancellations,
+    "abandoned intents": close_abandoned,
+    "signals": send_facts,
+}
+
+
+def reconcile(
+    *, since: datetime, dry_run: bool = False, on_progress: Callable[[str], None] | None = None
+) -> Report:
+    """Bring our rows to what Stripe says, and finish what was left; see Note [The sweep].
+
+    ``since`` is where Stripe's lists begin. With ``dry_run`` nothing is written, neither here nor
+    at Stripe, and the report counts what would be. ``on_progress`` hears what is being done. What
+    fails does not keep the rest from being done: the report names it.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        ConfigurationError: no usable secret key.
+        OperationalError: the database is away.
+    """
+    assert_no_transaction()
+    get_gateway()
+    sweep = Sweep(since=since, dry_run=dry_run, tell=on_progress or (lambda line: None))
+    newest = ReviewItem.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    with keeping(Pace(get_config().RECONCILE_REQUESTS_PER_SECOND)):
+        for name, part in _PARTS.items():
+            sweep.tell(f"{name} …")
+            try:
+                part(sweep)
+            except ShopPaymentsError as error:
+                sweep.report.problems.append(f"{name}: {error}")
+    sweep.report.reviews_opened = ReviewItem.objects.open().filter(pk__gt=newest).count()
+    return sweep.report

@@ -1,0 +1,149 @@
+"""Mirror our payment intents: those that have moved, the unknown ones, and the orphans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import ObjectMissing, PaymentIntentMissing
+from shop_payments.gateway import get_gateway
+from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentStatus
+from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.services.arrivals import adopt_unknown, believe_intent
+from shop_payments.services.attempts import send_attempt
+from shop_payments.services.ledger import lock_payment
+from shop_payments.services.mirror import agrees, named_attempt, refresh_intent, write_seen
+from shop_payments.services.reconcile.pages import pages, span
+from shop_payments.services.reconcile.sweep import Sweep
+from shop_payments.services.writes import save_attempt
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import PaymentIntentResult
+
+
+def mirror_intents(sweep: Sweep) -> None:
+    """Write down which of our intents have moved, adopt the unknown ones, cancel the orphans.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
+    since, old = span(sweep.since, ours.open())
+    for before, found in pages(sweep, get_gateway().page_of_payment_intents, ours, since):
+        _mirror_page(sweep, {row.stripe_id: row for row in before}, found)
+    for row in old:
+        sweep.try_to(row.stripe_id, partial(_look_at, sweep, row))
+
+
+def _mirror_page(
+    sweep: Sweep, before: dict[str, PaymentIntent], found: Sequence[PaymentIntentResult]
+) -> None:
+    not_read = [intent.id for intent in found if intent.id not in before]
+    late = {row.stripe_id: row for row in PaymentIntent.objects.filter(stripe_id__in=not_read)}
+    for intent in found:
+        row = before.get(intent.id)
+        if row is not None:
+            _mirror(sweep, row, intent)
+        elif intent.id in late and not agrees(late[intent.id], intent):
+            sweep.try_to(intent.id, partial(_look_at, sweep, late[intent.id]))
+    unknown = [each for each in found if each.id not in before and each.id not in late]
+    for intent, attempt in _of_our_attempts(unknown):
+        sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
+
+
+def _mirror(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    """Write what Stripe says now; ``row`` was read before it was asked."""
+    if row.is_final or agrees(row, intent):
+        return
+
+    def write() -> None:
+        if intent.status in FINAL_STATUSES:
+            believe_intent(intent, origin=sweep.origin)
+        elif write_seen(row, intent, origin=sweep.origin) is None:
+            _refresh(sweep, row.pk)
+
+    if sweep.dry_run or sweep.try_to(row.stripe_id, write):
+        sweep.report.intents += 1
+
+
+def _look_at(sweep: Sweep, row: PaymentIntent) -> None:
+    """Fetch one intent, which no page has shown.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    try:
+        intent = get_gateway().retrieve_payment_intent(row.stripe_id)
+    except ObjectMissing:
+        sweep.report.intents += 1
+        if not sweep.dry_run:
+            write_seen(row, None, origin=sweep.origin)
+    else:
+        _mirror(sweep, row, intent)
+
+
+def _refresh(sweep: Sweep, pk: int) -> None:
+    """Look once more at an intent that somebody has changed while it was listed."""
+    try:
+        row = refresh_intent(PaymentIntent.objects.get(pk=pk), origin=sweep.origin)
+    except PaymentIntentMissing:
+        return
+    if row is None:
+        sweep.tell(f"intent {pk} is changing, and left to those who change it")
+
+
+# --- those without a row ------------------------------------------------------------------------
+
+
+def _of_our_attempts(
+    intents: Sequence[PaymentIntentResult],
+) -> Iterator[tuple[PaymentIntentResult, StripeAttempt]]:
+    """Keep the intents that an attempt of ours has made; the others are somebody else's."""
+    named = {intent.id: named_attempt(intent) for intent in intents}
+    attempts = StripeAttempt.objects.filter(operation=StripeAttempt.Operation.CREATE_INTENT)
+    ours = attempts.in_bulk([pk for pk in named.values() if pk is not None])
+    for intent in intents:
+        pk = named[intent.id]
+        if pk in ours:
+            yield intent, ours[pk]
+
+
+def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
+    """Give an intent of ours its row; cancel it where another one has taken its place.
+
+    Raises:
+        GatewayError: Stripe could not be reached.
+    """
+    if sweep.dry_run:
+        sweep.report.intents += 1
+        return
+    take = believe_intent if intent.status in FINAL_STATUSES else adopt_unknown
+    take(intent, origin=sweep.origin)
+    if PaymentIntent.objects.filter(stripe_id=intent.id).exists():
+        sweep.report.intents += 1
+    elif intent.status in CANCELABLE_STATUSES:
+        _cancel_orphan(sweep, intent, attempt)
+    elif intent.status != IntentStatus.CANCELED:
+        sweep.problem(f"{intent.id} is a second intent of {attempt}, and {intent.status}")
+
+
+def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
+    try:
+        with transaction.atomic(durable=True):
+            locked = lock_payment(attempt.order_payment_id)
+            if locked.intent(intent.id) is not None:
+                return
+            cancel = save_attempt(
+                locked,
+                StripeAttempt.Operation.CANCEL_INTENT,
+                intent.id,
+                {"cancellation_reason": "duplicate"},
+            )
+    except IntegrityError:
+        return  # another write of this order's is on its way; the next sweep sees the orphan again
+    send_attempt(cancel, origin=sweep.origin)
+    sweep.report.orphans += 1

@@ -1,0 +1,88 @@
+"""Finish what was begun at Stripe, or is wanted there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import GatewayError, PaymentError
+from shop_payments.models import Refund, StripeAttempt
+from shop_payments.services.attempts import send_attempt
+from shop_payments.services.cancellation import (
+    abandoned_intents,
+    cancel_abandoned_intents,
+    finish_cancellation,
+    wanted_cancellations,
+)
+from shop_payments.services.reconcile.sweep import Sweep
+from shop_payments.services.refunds import send_refund
+from shop_payments.services.sending import claim
+
+_IN_FLIGHT = timedelta(minutes=1)
+"""Younger claims belong to a process that may still wait for its answer."""
+
+
+def finish_attempts(sweep: Sweep) -> None:
+    """Learn the outcome of every call whose outcome is not known.
+
+    Raises:
+        GatewayUnavailable: Stripe does not answer.
+    """
+    livemode = get_config().livemode
+    if not livemode and (left := StripeAttempt.objects.pending().filter(livemode=True).count()):
+        sweep.problem(f"{left} attempts of live mode: the key in use is a test key")
+    pending = StripeAttempt.objects.pending().filter(livemode=livemode)
+    for attempt in pending.order_by("created_at"):
+        if attempt.is_claimed(within=_IN_FLIGHT, now=timezone.now()):
+            continue
+        if sweep.dry_run:
+            sweep.report.attempts += 1
+        elif claim(attempt, within=_IN_FLIGHT):
+            _finish(sweep, attempt)
+
+
+def _finish(sweep: Sweep, attempt: StripeAttempt) -> None:
+    def send() -> None:
+        try:
+            if attempt.operation == StripeAttempt.Operation.CREATE_REFUND:
+                refund = Refund.objects.select_related("payment_intent").get(attempt=attempt)
+                refund.attempt = attempt
+                send_refund(refund, origin=sweep.origin)
+            else:
+                send_attempt(attempt, origin=sweep.origin)
+        except (GatewayError, PaymentError):
+            # To be refused is an outcome, too; it stands in the attempt's row.
+            if StripeAttempt.objects.pending().filter(pk=attempt.pk).exists():
+                raise
+
+    if sweep.try_to(str(attempt), send):
+        sweep.report.attempts += 1
+
+
+def finish_cancellations(sweep: Sweep) -> None:
+    """Close the intents whose cancellation the shop wanted and Stripe did not hear of.
+
+    Raises:
+        GatewayUnavailable: Stripe does not answer.
+    """
+    for pk in wanted_cancellations():
+        if sweep.dry_run or finish_cancellation(pk, origin=sweep.origin):
+            sweep.report.cancellations += 1
+        else:
+            sweep.problem(f"order payment {pk} is not cancelled yet, see the log")
+
+
+def close_abandoned(sweep: Sweep) -> None:
+    """Close what nobody is going to pay.
+
+    Raises:
+        GatewayError: Stripe could not be reached; what was closed before stays closed.
+    """
+    older_than = timezone.now() - timedelta(days=get_config().ABANDONED_AFTER_DAYS)
+    sweep.report.abandoned += (
+        abandoned_intents(older_than=older_than).count()
+        if sweep.dry_run
+        else cancel_abandoned_intents(older_than=older_than, origin=sweep.origin)
+    )

@@ -1,0 +1,138 @@
+"""``manage.py shop_payments_reconcile``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+
+import pytest
+import time_machine
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from shop_payments.models import OrderPayment, PaymentIntent
+from shop_payments.sandbox import Fault, Sandbox
+from tests.support import pay, writes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOTHING = "Brought up to date: nothing. Listed 3 pages at Stripe.\n"
+
+
+def run(*arguments: str) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command("shop_payments_reconcile", *arguments, stdout=out, stderr=err)
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def intent(storefront, order, stripe) -> PaymentIntent:
+    storefront.payment_intent(order)
+    return PaymentIntent.objects.get()
+
+
+def test_it_says_what_it_did_and_shows_progress(intent, stripe):
+    pay(stripe, intent.stripe_id)
+
+    out, err = run()
+
+    assert out == "Brought up to date: 1 payment intents. Listed 3 pages at Stripe.\n"
+    assert err.splitlines()[:2] == ["attempts …", "payment intents …"]
+    assert OrderPayment.objects.get().status == "paid"
+
+
+def test_the_second_time_there_is_nothing_to_do(intent, stripe):
+    pay(stripe, intent.stripe_id)
+    run()
+
+    assert run() == (NOTHING, run()[1])
+
+
+def test_it_can_be_quiet(stripe):
+    assert run("--verbosity", "0") == (NOTHING, "")
+
+
+def test_a_dry_run_says_what_it_would_do(intent, stripe):
+    pay(stripe, intent.stripe_id)
+    sent = writes(stripe)
+
+    out, _err = run("--dry-run")
+
+    assert out == "Would bring up to date: 1 payment intents. Listed 3 pages at Stripe.\n"
+    assert OrderPayment.objects.get().status == "unpaid"
+    assert writes(stripe) == sent
+
+
+def test_a_new_review_item_is_an_error_once(intent, stripe, order):
+    order.lines.update(quantity=3)
+    pay(stripe, intent.stripe_id)
+
+    with pytest.raises(CommandError, match="1 new review items"):
+        run()
+
+    assert run()[0] == NOTHING
+
+
+def test_a_stripe_that_is_away_is_an_error(intent, stripe):
+    stripe.inject(Fault("drop_before", path="/v1/refunds"))
+
+    with pytest.raises(CommandError, match=r"refunds: Stripe could not be reached"):
+        run()
+
+    assert run()[0] == NOTHING
+
+
+def test_a_key_that_stripe_refuses_is_an_error(intent, stripe, configure):
+    configure(STRIPE_TRANSPORT=Sandbox(secret_keys=["sk_test_of_somebody_else"]).handle)
+
+    with pytest.raises(CommandError, match="payment intents: "):
+        run()
+
+
+def test_without_a_key_it_says_which_setting(db, configure):
+    configure(STRIPE_SECRET_KEY="")
+
+    with pytest.raises(CommandError, match="STRIPE_SECRET_KEY"):
+        run()
+
+
+@pytest.mark.parametrize(("since", "is_listed"), [("23", False), ("25", True)])
+def test_since_takes_hours(intent, stripe, since, is_listed):
+    """What is closed here does not make the list any longer."""
+    PaymentIntent.objects.update(status="canceled")
+    with time_machine.travel(timezone.now() + timedelta(hours=24)):
+        before = len(stripe.requests)
+        run("--since", since)
+
+    listed = stripe.requests[before]
+    assert listed.path == "/v1/payment_intents"
+    begins = int(listed.params["created"]["gte"])
+    assert (begins <= intent.stripe_created_at.timestamp()) == is_listed
+
+
+def test_since_takes_a_day(intent, stripe):
+    pay(stripe, intent.stripe_id)
+
+    out, _err = run("--since", str(timezone.localdate()))
+
+    assert "1 payment intents" in out
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        ("yesterday", "a day like"),
+        ("0", "hours"),
+        ("-3", "a day like"),
+        ("9" * 12, "hours"),
+        ("²", "a day"),
+    ],
+)
+def test_a_senseless_since_is_refused(db, since, words):
+    with pytest.raises(CommandError, match=words):
+        run("--since", since)
+
+
+def test_a_day_to_come_is_refused(db):
+    with pytest.raises(CommandError, match="has not begun yet"):
+        run("--since", str(timezone.localdate() + timedelta(days=1)))
