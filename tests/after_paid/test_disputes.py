@@ -63,13 +63,56 @@ def test_a_lost_dispute_books_the_loss(office, order, pay_order, stripe, webhook
     assert_books_agree(stripe)
 
 
-def test_an_inquiry_may_be_settled_by_a_refund(office, order, pay_order, stripe):
-    payment = pay_order("pm_card_createDisputeInquiry")
+def test_an_inquiry_may_be_settled_by_a_refund(office, order, pay_order, stripe, webhooks):
+    before = pay_order("pm_card_createDisputeInquiry")
 
     response = office.refund(order)
+    webhooks()
 
-    assert (payment.dispute_state, payment.needs_review) == ("inquiry", True)
+    payment = OrderPayment.objects.get()
+    assert (before.dispute_state, before.needs_review) == ("inquiry", True)
     assert response.json()["data"]["status"] == "succeeded"
+    assert (payment.status, payment.dispute_state, payment.needs_review) == ("refunded", "", False)
+    assert Dispute.objects.get().status == "warning_closed"
+    assert_books_agree(stripe)
+
+
+def test_an_inquiry_may_escalate(office, order, pay_order, stripe, webhooks):
+    pay_order("pm_card_createDisputeInquiry")
+    office.refund(order, {"amount": "12.00"})
+    answer_dispute(stripe, "escalate_inquiry_evidence")
+    stripe.advance_clock(3600)
+    webhooks()
+
+    dispute = Dispute.objects.get()
+    assert (dispute.status, dispute.amount) == ("needs_response", 10000)
+    assert OrderPayment.objects.get().dispute_state == "open"
+    assert answer(office.refund(order)) == (409, "payment_disputed")
+    assert_books_agree(stripe)
+
+
+def test_a_refund_on_its_way_fails_when_the_bank_takes_the_money(
+    office, order, pay_order, stripe, webhooks
+):
+    pay_order("pm_card_pendingRefund")
+    office.refund(order, {"amount": "12.00"})
+    (charge,) = call_stripe(stripe, "GET", "charges")["data"]
+    stripe.open_dispute(charge["id"])
+    webhooks()
+
+    payment = OrderPayment.objects.get()
+    assert (payment.dispute_state, payment.amount_refunded) == ("open", 0)
+    assert Dispute.objects.get().amount == 10000
+    assert_books_agree(stripe)
+
+
+def test_a_deadline_that_passes_is_a_loss(pay_order, stripe, webhooks):
+    pay_order("pm_card_createDispute")
+    stripe.advance_clock(10 * 24 * 60 * 60)
+    webhooks()
+
+    payment = OrderPayment.objects.get()
+    assert (payment.dispute_state, payment.amount_lost) == ("lost", 11200)
     assert_books_agree(stripe)
 
 
