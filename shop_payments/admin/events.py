@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ReadOnlyAdmin, stored_text
+from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import WebhookEvent
+from shop_payments.services.webhooks import replay_event
 
 
 @admin.register(WebhookEvent)
@@ -31,6 +35,25 @@ class WebhookEventAdmin(ReadOnlyAdmin):
             },
         ),
     ]
+
+    actions = ["replay"]
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may have events processed again."""
+        return request.user.has_perm("shop_payments.change_webhookevent")
+
+    @admin.action(description=_("Process the selected events again"), permissions=["replay"])
+    def replay(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+        for event in queryset.defer("payload").order_by("pk"):
+            try:
+                replayed = replay_event(event)
+            except ShopPaymentsError as error:
+                self.message_user(request, f"{event}: {error}", messages.ERROR)
+            else:
+                is_done = replayed.status in WebhookEvent.SUCCESSES
+                level = messages.SUCCESS if is_done else messages.ERROR
+                words = f"{replayed}: {replayed.get_status_display()}, {replayed.outcome}"
+                self.message_user(request, words, level)
 
     @admin.display(description=_("payload"))
     def payload_text(self, event: WebhookEvent) -> str:

@@ -28,6 +28,7 @@ from shop_payments.exceptions import (
 from shop_payments.gateway import (
     EventResult,
     PaymentIntentResult,
+    assert_no_transaction,
     get_gateway,
     intent_from_event,
     subject_of_event,
@@ -108,9 +109,11 @@ def replay_event(event: WebhookEvent) -> WebhookEvent:
     """Process an event as if it had just come, whatever came of it before.
 
     Raises:
+        TransactionOpenError: called inside a database transaction.
         EventPurged: there is nothing left to process.
         EventFailed: it should be tried again later, and will be.
     """
+    assert_no_transaction()
     fresh = {"status": WebhookEvent.Status.RECEIVED, "attempts": 0, "processed_at": timezone.now()}
     if not WebhookEvent.objects.filter(pk=event.pk, purged_at=None).update(**fresh):
         raise EventPurged(f"The payload of {event.event_id} has been dropped.")

@@ -37,6 +37,63 @@ def test_events_are_filtered_by_what_came_of_them(paid, staff):
     assert listed(staff.get(changelist(WebhookEvent), {"status__exact": "failed"})) == set()
 
 
+# --- processing again ---------------------------------------------------------------------------
+
+
+def set_aside() -> WebhookEvent:
+    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
+    WebhookEvent.objects.filter(pk=event.pk).update(status="set_aside", attempts=20, outcome="x")
+    return event
+
+
+def replay(browser, event):
+    body = {"action": "replay", "_selected_action": [event.pk]}
+    return browser.post(changelist(WebhookEvent), body, follow=True)
+
+
+def test_an_event_that_was_set_aside_is_processed_again(paid, staff_with):
+    event = set_aside()
+
+    page = text_of(replay(staff_with("view_webhookevent", "change_webhookevent"), event))
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts) == ("processed", 1)
+    assert f"{event.event_id}: processed, {event.outcome}" in page
+
+
+def test_who_may_only_look_cannot_do_that(paid, staff_with):
+    event = set_aside()
+    clerk = staff_with("view_webhookevent")
+
+    replay(clerk, event)
+
+    event.refresh_from_db()
+    assert event.status == "set_aside"
+    assert "Process the selected events again" not in text_of(clerk.get(changelist(WebhookEvent)))
+
+
+def test_an_event_that_fails_again_says_why(paid, staff, stripe):
+    event = set_aside()
+    WebhookEvent.objects.update(payload={"data": {"object": {"object": "coupon"}}})
+
+    page = text_of(replay(staff, event))
+
+    event.refresh_from_db()
+    assert event.status == "set_aside"
+    assert "the event is not about a payment intent" in page
+
+
+def test_a_purged_event_cannot_be_processed_again(paid, staff):
+    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
+    WebhookEvent.objects.update(payload={}, purged_at=datetime(2026, 11, 24, 12, tzinfo=UTC))
+
+    page = text_of(replay(staff, event))
+
+    assert "has been dropped" in page
+    event.refresh_from_db()
+    assert event.status == "processed"
+
+
 def test_a_payload_is_text_and_nothing_else(paid, staff):
     event = WebhookEvent.objects.first()
     WebhookEvent.objects.update(payload={"x": "</pre><script>alert(1)</script>"})

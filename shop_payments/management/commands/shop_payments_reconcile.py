@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.management.arguments import hours_ago, moment
 from shop_payments.services.reconcile import Report, reconcile
 
 _DEFAULT_HOURS = 72
 """Stripe gives up on a webhook after three days; what it gave up on, a nightly run has seen."""
 
-_MOST_HOURS = 24 * 366 * 10
 _SHOWN_PROBLEMS = 20
 
 
@@ -31,7 +27,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--since",
-            type=_since,
+            type=moment,
             metavar="YYYY-MM-DD|HOURS",
             help="where Stripe's lists begin: a day, in the project's time zone, or so many hours "
             f"ago (default: {_DEFAULT_HOURS}). What is open here is looked at whatever its age",
@@ -43,7 +39,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        since = options["since"] or _hours_ago(_DEFAULT_HOURS)
+        since = options["since"] or hours_ago(_DEFAULT_HOURS)
         dry_run: bool = options["dry_run"]
         try:
             report = reconcile(
@@ -92,24 +88,3 @@ def _needs(report: Report) -> str:
     if (more := len(report.problems) - _SHOWN_PROBLEMS) > 0:
         lines.append(f"and {more} more")
     return "\n  ".join(lines)
-
-
-def _since(text: str) -> datetime:
-    if text.isascii() and text.isdigit():
-        hours = int(text) if len(text) < 9 else 0
-        if not 1 <= hours <= _MOST_HOURS:
-            raise ArgumentTypeError(f"a number of hours from 1 to {_MOST_HOURS} is wanted")
-        return _hours_ago(hours)
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError("a day like 2026-11-24 or a number of hours is wanted") from None
-    moment = datetime.combine(day, time.min)
-    moment = timezone.make_aware(moment) if settings.USE_TZ else moment
-    if moment > timezone.now():
-        raise ArgumentTypeError(f"{day} has not begun yet")
-    return moment
-
-
-def _hours_ago(hours: int) -> datetime:
-    return timezone.now() - timedelta(hours=hours)

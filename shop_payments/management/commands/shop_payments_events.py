@@ -1,0 +1,119 @@
+"""``manage.py shop_payments_events``: look into the inbox of Stripe's events, and replay some."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
+
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.management.arguments import moment
+from shop_payments.models import OrderPayment, WebhookEvent
+from shop_payments.orders import get_order_adapter
+from shop_payments.services.webhooks import replay_event
+
+_Status = WebhookEvent.Status
+
+
+class Command(BaseCommand):
+    help = (
+        "Lists Stripe's events and what came of them, shows one with all it said, or processes "
+        "events again: those that were set aside for a person, say, once the cause is gone."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        listing = actions.add_parser("list", help="the newest events first")
+        listing.add_argument("--status", choices=_Status.values)
+        listing.add_argument("--type", metavar="TYPE", help="such as payment_intent.succeeded")
+        listing.add_argument("--since", type=moment, metavar="YYYY-MM-DD|HOURS")
+        listing.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
+        show = actions.add_parser("show", help="one event, and the payment that it is about")
+        show.add_argument("event", metavar="EVENT", help="evt_…")
+        replay = actions.add_parser("replay", help="process events again, whatever came of them")
+        replay.add_argument("events", nargs="*", metavar="EVENT", help="evt_…")
+        replay.add_argument("--set-aside", action="store_true", help="all that were set aside")
+        replay.add_argument("--failed", action="store_true", help="all that failed and wait")
+
+    def handle(self, *args: Any, action: str, **options: Any) -> None:
+        {"list": self._list, "show": self._show, "replay": self._replay}[action](options)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        if options["limit"] < 1:
+            raise CommandError("--limit takes a number, 1 or more.")
+        wanted = {
+            "status": options["status"],
+            "type": options["type"],
+            "received_at__gte": options["since"],
+        }
+        found = WebhookEvent.objects.filter(
+            **{name: value for name, value in wanted.items() if value is not None}
+        )
+        for event in found.defer("payload")[: options["limit"]]:
+            self.stdout.write(_line(event))
+
+    def _show(self, options: dict[str, Any]) -> None:
+        event = WebhookEvent.objects.filter(event_id=options["event"]).first()
+        if event is None:
+            raise CommandError(f"There is no event {options['event']}.")
+        self.stdout.write(_line(event))
+        self.stdout.write(f"Tried {event.attempts} times, last at {event.processed_at or '–'}.")
+        self.stdout.write(_payment_of(event))
+        if event.purged_at is not None:
+            self.stdout.write(f"What it said was dropped at {event.purged_at:%Y-%m-%d %H:%M}.")
+        else:
+            self.stdout.write(json.dumps(event.payload, indent=2, ensure_ascii=False))
+
+    def _replay(self, options: dict[str, Any]) -> None:
+        wanted = _wanted(options)
+        failed = 0
+        for event in wanted.defer("payload").order_by("pk"):
+            try:
+                replayed = replay_event(event)
+            except ShopPaymentsError as error:
+                failed += 1
+                self.stderr.write(f"{event}: {error}")
+                continue
+            failed += replayed.status not in WebhookEvent.SUCCESSES
+            self.stdout.write(_line(replayed))
+        if failed:
+            raise CommandError(f"{failed} events could not be processed; `show` says why.")
+
+
+def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
+    """Return the events to replay.
+
+    Raises:
+        CommandError: none is named, or one is not there.
+    """
+    statuses = [
+        status
+        for option, status in {"set_aside": _Status.SET_ASIDE, "failed": _Status.FAILED}.items()
+        if options[option]
+    ]
+    names = set(options["events"])
+    if bool(names) == bool(statuses):
+        raise CommandError("Name events, or say --set-aside or --failed.")
+    if statuses:
+        return WebhookEvent.objects.filter(status__in=statuses)
+    found = WebhookEvent.objects.filter(event_id__in=names)
+    missing = names - set(found.values_list("event_id", flat=True))
+    if missing:
+        raise CommandError(f"There is no event {', '.join(sorted(missing))}.")
+    return found
+
+
+def _line(event: WebhookEvent) -> str:
+    received = f"{event.received_at:%Y-%m-%d %H:%M:%S}"
+    return "  ".join([received, event.event_id, event.type, event.status, event.outcome]).rstrip()
+
+
+def _payment_of(event: WebhookEvent) -> str:
+    payments = OrderPayment.objects.select_related("order")
+    payment = payments.filter(payment_intents__stripe_id=event.intent_id or "-").first()
+    if payment is None:
+        return "It is about no payment of this shop."
+    number = get_order_adapter().number(payment.order)
+    return f"It is about {event.intent_id} of order {number}, which is {payment.status}."

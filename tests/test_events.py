@@ -1,0 +1,203 @@
+"""An event is acted on in the end, or a person is asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from shop_payments.models import OrderPayment, PaymentIntent, WebhookEvent
+from shop_payments.sandbox import Fault
+from shop_payments.services.reconcile import reconcile
+from tests.support import call_stripe, pay, send_event
+from tests.threads import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Status = WebhookEvent.Status
+
+
+def sweep(*, after: timedelta, dry_run: bool = False):
+    with time_machine.travel(datetime.now(UTC) + after):
+        return reconcile(since=timezone.now() - timedelta(hours=72), dry_run=dry_run)
+
+
+@pytest.fixture
+def intent(storefront, order, stripe):
+    storefront.payment_intent(order)
+    return PaymentIntent.objects.get()
+
+
+@pytest.fixture
+def failed(intent, stripe):
+    """An event whose intent could not be looked up."""
+    at_stripe = pay(stripe, intent.stripe_id, "pm_card_authenticationRequired")
+    stripe.inject(Fault("drop_before", method="GET"))
+    assert send_event(at_stripe).status_code == 503
+    event = WebhookEvent.objects.get()
+    assert event.status == Status.FAILED
+    return event
+
+
+def test_a_failed_event_is_tried_again(failed):
+    report = sweep(after=timedelta(minutes=3))
+
+    failed.refresh_from_db()
+    assert (failed.status, failed.attempts) == (Status.PROCESSED, 2)
+    assert (report.events, report.needs_person) == (1, False)
+    assert sweep(after=timedelta(minutes=30)).events == 0
+
+
+def test_it_is_left_alone_for_longer_from_one_failure_to_the_next(failed):
+    assert sweep(after=timedelta(minutes=1), dry_run=True).events == 0
+    assert sweep(after=timedelta(minutes=3), dry_run=True).events == 1
+
+    WebhookEvent.objects.update(attempts=4)
+    assert sweep(after=timedelta(minutes=15), dry_run=True).events == 0
+    assert sweep(after=timedelta(minutes=17), dry_run=True).events == 1
+
+    WebhookEvent.objects.update(attempts=19)
+    assert sweep(after=timedelta(hours=11), dry_run=True).events == 0
+    assert sweep(after=timedelta(hours=13), dry_run=True).events == 1
+
+
+class Broken:
+    """A line on which one intent cannot be looked up, while its list can be had."""
+
+    def __init__(self, stripe: Any, intent_id: str) -> None:
+        self._stripe, self._intent_id = stripe, intent_id
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any) -> Any:
+        if method.upper() == "GET" and self._intent_id in url:
+            url = url.replace(self._intent_id, "")
+        return self._stripe.handle(method, url, headers, body)
+
+
+def test_an_event_that_keeps_failing_is_set_aside_for_a_person(failed, intent, stripe, configure):
+    WebhookEvent.objects.update(attempts=WebhookEvent.MAX_ATTEMPTS - 1)
+    configure(STRIPE_TRANSPORT=Broken(stripe, intent.stripe_id))
+
+    report = sweep(after=timedelta(hours=13))
+
+    failed.refresh_from_db()
+    assert failed.status == Status.SET_ASIDE
+    assert (report.events_set_aside, report.needs_person) == (1, True)
+    assert not sweep(after=timedelta(hours=30)).needs_person
+
+
+def test_a_failure_that_is_not_the_last_is_no_case_for_a_person(failed, intent, stripe, configure):
+    configure(STRIPE_TRANSPORT=Broken(stripe, intent.stripe_id))
+
+    report = sweep(after=timedelta(minutes=3))
+
+    failed.refresh_from_db()
+    assert (failed.status, failed.attempts) == (Status.FAILED, 2)
+    assert not report.events_set_aside
+
+
+queue: list[int] = []
+
+
+def enqueue(event_pk: int) -> None:
+    """A broker that takes the event and loses it."""
+    queue.append(event_pk)
+
+
+def test_an_event_that_a_queue_has_lost_is_processed(intent, stripe, configure, webhooks):
+    configure(EVENT_HANDLER="tests.test_events.enqueue")
+    pay(stripe, intent.stripe_id)
+    webhooks()
+    lost = WebhookEvent.objects.get(type="payment_intent.succeeded")
+    assert lost.status == Status.RECEIVED
+
+    sweep(after=timedelta(minutes=3))
+
+    lost.refresh_from_db()
+    assert lost.status == Status.PROCESSED
+    assert OrderPayment.objects.get().status == "paid"
+
+
+def test_two_sweeps_at_once_try_an_event_once(failed):
+    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=3)):
+        since = timezone.now() - timedelta(hours=72)
+        reports = at_once(*[lambda: reconcile(since=since)] * 3)
+
+    failed.refresh_from_db()
+    assert (failed.status, failed.attempts) == (Status.PROCESSED, 2)
+    assert sum(report.events for report in reports) == 1
+
+
+# --- events that are early ----------------------------------------------------------------------
+
+
+class Eager:
+    """A line on which the events of a write arrive before its answer."""
+
+    def __init__(self, stripe: Any) -> None:
+        self._stripe = stripe
+        self.answers: list[int] = []
+
+    def __call__(self, method: str, *request: Any) -> Any:
+        answer = self._stripe.handle(method, *request)
+        if method.upper() == "POST":
+            for intent in call_stripe(self._stripe, "GET", "payment_intents")["data"]:
+                self.answers.append(send_event(intent).status_code)
+        return answer
+
+
+def test_an_event_before_the_answer_to_its_creation(storefront, order, stripe, configure):
+    """The attempt is committed, so the intent is known to be ours before it has a row."""
+    line = Eager(stripe)
+    configure(STRIPE_TRANSPORT=line)
+
+    response = storefront.payment_intent(order)
+
+    assert (response.status_code, line.answers) == (200, [200])
+    row = PaymentIntent.objects.get()
+    assert row.stripe_id == response.json()["data"]["id"]
+    assert WebhookEvent.objects.get().status == Status.PROCESSED
+
+
+def test_a_payment_before_the_answer_to_its_creation(
+    storefront, order, stripe, configure, paid_signals
+):
+    """With a very quick customer. The answer, when it comes, is old news."""
+
+    class Hasty(Eager):
+        def __call__(self, method: str, *request: Any) -> Any:
+            answer = self._stripe.handle(method, *request)
+            if method.upper() == "POST":
+                created = call_stripe(self._stripe, "GET", "payment_intents")["data"][0]
+                self.answers.append(send_event(pay(self._stripe, created["id"])).status_code)
+            return answer
+
+    line = Hasty(stripe)
+    configure(STRIPE_TRANSPORT=line)
+
+    response = storefront.payment_intent(order)
+
+    assert line.answers == [200]
+    assert (response.status_code, response.json()["code"]) == (409, "order_already_paid")
+    assert OrderPayment.objects.get().status == "paid"
+    assert len(paid_signals) == 1
+
+
+def test_a_dispute_of_an_intent_that_has_no_row_yet_is_found_by_the_sweep(
+    storefront, order, stripe, webhooks
+):
+    """Its event says nothing of an attempt, so it is left; the lists say it once more."""
+    stripe.inject(Fault("webhook_lost", type="payment_intent.*", times=None))
+    stripe.inject(Fault("drop_after", method="POST"))
+    storefront.payment_intent(order)
+    lost = call_stripe(stripe, "GET", "payment_intents")["data"][0]
+    pay(stripe, lost["id"], "pm_card_createDispute")
+    webhooks()
+    assert WebhookEvent.objects.get(type="charge.dispute.created").status == Status.IGNORED
+
+    sweep(after=timedelta(minutes=2))
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.dispute_state) == ("paid", "open")
