@@ -7,6 +7,7 @@ happens once a minute.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,18 @@ from textwrap import shorten
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from shop_payments.models import APIKey
+from shop_payments.models import APIKey, APIKeyScope, OrderPayment, Source
 from shop_payments.sandbox import Sandbox
+from shop_payments.services.cancellation import cancel_payment
+from shop_payments.services.capture import capture_payment
+from shop_payments.services.history import Origin
+from tests.after_paid.support import AccountingOffice
+from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.support import call_stripe, event_body, pay, post_webhook, sign
 
@@ -206,3 +213,111 @@ def test_listing_orders_costs_the_same_however_many_there_are(storefront, order,
     assert len(few.statements) == len(many.statements), f"one order: {few}\n\nfifty: {many}"
     many.assert_within(statements=5, stripe_calls=0)
     figure(f"GET orders, 50 orders as one: {many.total}")
+
+
+# --- after "paid" -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid(payment_system: Any, order: Any, stripe: Sandbox, intent: dict[str, Any]) -> None:
+    """The order has been paid, and its intent is known to have succeeded."""
+    pay(stripe, intent["id"])
+    assert payment_system.payment(order).status_code == 200
+
+
+@pytest.fixture
+def office(db: None) -> AccountingOffice:
+    return AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+
+
+def last_event(stripe: Sandbox, type_: str) -> tuple[bytes, str]:
+    """The newest event of a type, as Stripe sends it."""
+    event = next(each for each in reversed(stripe.events) if each["type"] == type_)
+    body = json.dumps(event).encode()
+    return body, sign(body)
+
+
+def test_a_refund(office, order, stripe, paid, figure):
+    with billed(stripe) as bill:
+        response = office.refund(order, {"amount": "12.50"}, key="a")
+
+    assert response.json()["data"]["status"] == "succeeded"
+    bill.assert_within(statements=18, stripe_calls=1)
+    figure(f"refund: {bill.total}")
+
+
+def test_a_refund_that_is_repeated(office, order, stripe, paid, figure):
+    office.refund(order, {"amount": "12.50"}, key="a")
+
+    with billed(stripe) as bill:
+        assert office.refund(order, {"amount": "12.50"}, key="a").status_code == 200
+
+    bill.assert_within(statements=6, stripe_calls=0)
+    figure(f"refund, repeated: {bill.total}")
+
+
+def test_a_refund_that_is_refused(office, order, stripe, paid):
+    with billed(stripe) as bill:
+        assert office.refund(order, {"amount": "112.01"}).status_code == 409
+
+    bill.assert_within(statements=4, stripe_calls=0)
+
+
+def test_the_webhook_of_a_refund_of_ours(office, order, stripe, paid, figure):
+    office.refund(order, {"amount": "12.50"}, key="a")
+    event = last_event(stripe, "refund.created")
+
+    with billed(stripe) as bill:
+        assert post_webhook(*event).status_code == 200
+
+    bill.assert_within(statements=8, stripe_calls=1)
+    figure(f"webhook of a refund of ours: {bill.total}")
+
+
+def test_the_webhook_of_a_refund_in_the_dashboard(order, stripe, intent, paid, figure):
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent["id"], amount="1250")
+    event = last_event(stripe, "refund.created")
+
+    with billed(stripe) as bill:
+        assert post_webhook(*event).status_code == 200
+
+    assert OrderPayment.objects.get().amount_refunded == 1250
+    bill.assert_within(statements=11, stripe_calls=1)
+    figure(f"webhook of a refund in the dashboard: {bill.total}")
+
+
+def test_the_webhook_of_a_dispute(storefront, payment_system, order, stripe, intent, figure):
+    pay(stripe, intent["id"], "pm_card_createDispute")
+    payment_system.payment(order)
+    event = last_event(stripe, "charge.dispute.created")
+
+    with billed(stripe) as bill:
+        assert post_webhook(*event).status_code == 200
+
+    assert OrderPayment.objects.get().dispute_state == "open"
+    bill.assert_within(statements=15, stripe_calls=1)
+    figure(f"webhook of a dispute: {bill.total}")
+
+
+STAFF = Origin(source=Source.ADMIN)
+
+
+def test_a_capture(configure, storefront, payment_system, order, stripe, figure):
+    configure(**{**settings.SHOP_PAYMENTS, "CAPTURE_METHOD": "manual"})
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    assert payment_system.payment(order).status_code == 409
+
+    with billed(stripe) as bill:
+        capture_payment(order_id=order.pk, origin=STAFF)
+
+    assert OrderPayment.objects.get().is_paid
+    bill.assert_within(statements=17, stripe_calls=1)
+    figure(f"capture: {bill.total}")
+
+
+def test_a_cancellation(order, stripe, intent, figure):
+    with billed(stripe) as bill:
+        cancel_payment(order_id=order.pk, origin=STAFF)
+
+    bill.assert_within(statements=12, stripe_calls=1)
+    figure(f"cancellation: {bill.total}")

@@ -104,7 +104,10 @@ def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
         intent.order_payment = payment
     locked = LockedPayment(payment, intents)
     if payment.has_refunds_or_disputes:
-        locked.refunds += Refund.objects.of_intents(intents)
+        locked.refunds += Refund.objects.of_intents(intents).select_related("attempt")
+        by_pk = {intent.pk: intent for intent in intents}
+        for refund in locked.refunds:
+            refund.payment_intent = by_pk[refund.payment_intent_id]
         locked.disputes += Dispute.objects.of_intents(intents)
     return locked
 

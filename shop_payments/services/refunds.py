@@ -135,7 +135,7 @@ def _save_or_find(order_id: object, request: RefundRequest, origin: Origin) -> t
                 raise OrderNotFound("Order not found.")
             raise OrderNotRefundable("The order has not been paid.")
         intent = _intent_to_refund(locked, request)
-        known = locked.payment.refunds.filter(request_key=request.key).first()
+        known = next((row for row in locked.refunds if row.request_key == request.key), None)
         if known is not None:
             _check_same(known, intent, request)
             return known, False

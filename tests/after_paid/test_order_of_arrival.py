@@ -217,7 +217,9 @@ def test_the_events_of_what_goes_on_may_come_at_any_moment(name, begin, stripe):
     history, draw = HISTORIES[name], random.Random(SEED)
     for _ in range(max(ORDERS // 3, 1)):
         at = begin(history)
-        left, waiting, known, came = list(history.steps), [], 0, []
+        left, known = list(history.steps), 0
+        waiting: list[dict[str, Any]] = []
+        came: list[str] = []
         while left or waiting:
             if left and (not waiting or draw.random() < 0.4):
                 left.pop(0)(at)
