@@ -35,6 +35,7 @@ else:
     ModelForm, InlineFormSet = forms.ModelForm, forms.BaseInlineFormSet
 
 NOTHING = "–"
+DASHBOARD = "https://dashboard.stripe.com"
 
 
 def order_is_bundled() -> bool:
@@ -92,6 +93,24 @@ def stored_text(value: object, purged_at: datetime | None) -> str:
 def number_of(payment: OrderPayment) -> str:
     """The number of the payment's order, as the shop writes it."""
     return get_order_adapter().number(payment.order)
+
+
+def amount_due_text(payment: OrderPayment) -> str:
+    """What the payment's order costs now."""
+    try:
+        due = get_order_adapter().amount_due(payment.order)
+    except MoneyError as error:
+        return gettext("cannot be paid: %(reason)s") % {"reason": error}
+    return amount_text(due.amount, due.currency)
+
+
+def dashboard_link(path: str, *, livemode: bool) -> SafeString:
+    """Link to an object in Stripe's dashboard."""
+    return format_html(
+        '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>',
+        f"{DASHBOARD}/{'' if livemode else 'test/'}{path}",
+        gettext("Open in the Stripe dashboard"),
+    )
 
 
 class _LooksOnly:

@@ -16,6 +16,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.admin.actions import action_links, origin_of
 from shop_payments.admin.base import (
     NOTHING,
     InlineFormSet,
@@ -31,6 +32,7 @@ from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
+from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.ledger import find_and_lock_payment
 
 
@@ -52,7 +54,12 @@ def why_closed(payment: OrderPayment | None) -> str:
         )
     if payment.status == PaymentStatus.UNPAID:
         return ""
-    if payment.status in {PaymentStatus.PENDING, PaymentStatus.AUTHORIZED}:
+    if payment.status == PaymentStatus.AUTHORIZED:
+        return gettext(
+            "The money for this order is reserved, so it can only be changed once the payment is"
+            " cancelled."
+        )
+    if payment.status == PaymentStatus.PENDING:
         return gettext("A payment of this order is under way, so it can no longer be changed.")
     return gettext("This order has been paid, so it can no longer be changed.")
 
@@ -263,6 +270,7 @@ class OrderAdmin(ModelAdmin):
         if order is not None:
             payment = payment_of(order)
             context["why_closed"] = why_closed(payment)
+            context["action_links"] = action_links(request, payment) if payment else []
             context["open_intent"] = payment and payment.payment_intents.open().first()
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -290,10 +298,12 @@ class OrderAdmin(ModelAdmin):
         return redirect(request.path)
 
     def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
-        if change:
-            super().save_model(request, obj, form, change)
-        else:
+        if not change:
             obj.save_numbered()
+            return
+        super().save_model(request, obj, form, change)
+        if obj.status == Order.Status.CANCELLED and "status" in form.changed_data:
+            cancel_payment_on_commit(order_id=obj.pk, origin=origin_of(request))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)

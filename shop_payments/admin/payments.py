@@ -8,28 +8,34 @@ from urllib.parse import quote
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html
+from django.urls import URLPattern
+from django.utils import timezone
+from django.utils.timesince import timeuntil
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.admin.actions import action_links, action_urls
 from shop_payments.admin.base import (
     NOTHING,
     PaymentRecordAdmin,
     ReadOnlyInline,
+    amount_due_text,
     amount_text,
+    dashboard_link,
     mode_text,
+    moment_text,
     number_of,
     page_link,
     stored_text,
 )
 from shop_payments.admin.history import PaymentHistoryInline
+from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
-from shop_payments.exceptions import MoneyError
+from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
-from shop_payments.orders import get_order_adapter
 from shop_payments.services.ledger import leading_intent
-
-DASHBOARD = "https://dashboard.stripe.com"
+from shop_payments.services.options import options_of
+from shop_payments.services.words import describe_dispute
 
 
 class _IntentColumns:
@@ -60,29 +66,54 @@ class StripeAttemptInline(ReadOnlyInline):
 class OrderPaymentAdmin(PaymentRecordAdmin):
     order_path = "order"
     list_select_related = ("order",)
-    list_display = ["order_number", "amount", "status", "review", "paid_at"]
-    list_filter = ["status", "needs_review", "paid_at"]
+    list_display = ["order_number", "amount", "status", "dispute", "review", "paid_at"]
+    list_filter = ["needs_review", "status", "dispute_state", "paid_at"]
     search_fields = ["payment_intents__stripe_id"]
     search_help_text = _("Search by order number or id, or by payment intent.")
-    fields = [
-        "order_link",
-        "amount_due",
-        "amount",
-        "status",
-        "review",
-        "paid_at",
-        "created_at",
-        "updated_at",
+    fieldsets = [
+        (None, {"fields": ["order_link", "amount_due", "amount", "status", "review"]}),
+        (_("Money"), {"fields": ["captured", "refunded", "lost", "refundable", "fees"]}),
+        (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
     ]
-    inlines = [ReviewItemInline, PaymentIntentInline, PaymentHistoryInline, StripeAttemptInline]
+    inlines = [
+        ReviewItemInline,
+        PaymentIntentInline,
+        RefundInline,
+        DisputeInline,
+        BalanceTransactionInline,
+        PaymentHistoryInline,
+        StripeAttemptInline,
+    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("payment_intents")
 
+    def get_urls(self) -> list[URLPattern]:
+        return [*action_urls(self), *super().get_urls()]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out what says nothing of this payment."""
+        unneeded = {"refunded", "lost", "cancel_requested_at"} if obj else set()
+        unneeded = {name for name in unneeded if not _says_something(obj, name)}
+        (_title, first), *rest = super().get_fieldsets(request, obj)
+        if obj and obj.dispute_state:
+            first = {"fields": [*first["fields"], "dispute_words"]}
+        if obj and _reserved_intent(obj) is not None:
+            first = {"fields": [*first["fields"], "expires"]}
+        return [
+            (None, first),
+            *(
+                (title, {"fields": [name for name in options["fields"] if name not in unneeded]})
+                for title, options in rest
+            ),
+        ]
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        context["subtitle"] = number_of(context["original"])
+        payment = context["original"]
+        context["subtitle"] = number_of(payment)
+        context["action_links"] = action_links(request, payment)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("review"), ordering="needs_review")
@@ -99,11 +130,59 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("order total"))
     def amount_due(self, payment: OrderPayment) -> str:
-        try:
-            due = get_order_adapter().amount_due(payment.order)
-        except MoneyError as error:
-            return gettext("cannot be paid: %(reason)s") % {"reason": error}
-        return amount_text(due.amount, due.currency)
+        return amount_due_text(payment)
+
+    @admin.display(description=_("dispute"), ordering="dispute_state")
+    def dispute(self, payment: OrderPayment) -> str:
+        return payment.dispute_state or NOTHING
+
+    @admin.display(description=_("dispute"))
+    def dispute_words(self, payment: OrderPayment) -> str:
+        return describe_dispute(payment.dispute_state)
+
+    @admin.display(description=_("authorization expires"))
+    def expires(self, payment: OrderPayment) -> str:
+        return expiry_text(_reserved_intent(payment))
+
+    @admin.display(description=_("received"))
+    def captured(self, payment: OrderPayment) -> str:
+        return self._money(payment, payment.amount_captured)
+
+    @admin.display(description=_("refunded"))
+    def refunded(self, payment: OrderPayment) -> str:
+        return self._money(payment, payment.amount_refunded)
+
+    @admin.display(description=_("lost in disputes"))
+    def lost(self, payment: OrderPayment) -> str:
+        return self._money(payment, payment.amount_lost)
+
+    @admin.display(description=_("may be refunded"))
+    def refundable(self, payment: OrderPayment) -> str:
+        paid_by = next((each for each in options_of(payment) if each.intent.has_paid), None)
+        if paid_by is None:
+            return NOTHING
+        text = self._money(payment, paid_by.refundable)
+        if not paid_by.balance.refund_pending:
+            return text
+        pending = self._money(payment, paid_by.balance.refund_pending)
+        return gettext("%(amount)s, and %(pending)s are on their way back") % {
+            "amount": text,
+            "pending": pending,
+        }
+
+    @admin.display(description=_("Stripe's fees"))
+    def fees(self, payment: OrderPayment) -> str:
+        sums = payment.balance_transactions.totals()
+        texts = [
+            gettext("%(fee)s; the shop keeps %(net)s")
+            % {"fee": amount_text(of["fee"], currency), "net": amount_text(of["net"], currency)}
+            for currency, of in sums.items()
+        ]
+        return ", ".join(texts) or gettext("not fetched yet (manage.py shop_payments_fees)")
+
+    @staticmethod
+    def _money(payment: OrderPayment, amount: int) -> str:
+        return amount_text(amount, payment.currency) if payment.currency else NOTHING
 
     @admin.display(description=_("payment"))
     def amount(self, payment: OrderPayment) -> str:
@@ -114,6 +193,33 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
             received = amount_text(intent.amount_received, intent.currency)
             return gettext("%(amount)s received") % {"amount": received}
         return gettext("%(amount)s asked for") % {"amount": intent.amount_display}
+
+
+_OWN_COLUMNS = {"refunded": "amount_refunded", "lost": "amount_lost"}
+
+
+def _says_something(payment: OrderPayment, field: str) -> bool:
+    return bool(getattr(payment, _OWN_COLUMNS.get(field, field)))
+
+
+def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
+    intents = payment.payment_intents.all()
+    return next((each for each in intents if each.status in CAPTURABLE_STATUSES), None)
+
+
+def expiry_text(intent: PaymentIntent | None) -> str:
+    """Say until when money is reserved, where it is."""
+    if intent is None or intent.status not in CAPTURABLE_STATUSES:
+        return NOTHING
+    if intent.capture_before is None:
+        return gettext("not known")
+    when = moment_text(intent.capture_before)
+    if intent.capture_before <= timezone.now():
+        return gettext("since %(when)s: it has lapsed, or Stripe is about to say so") % {
+            "when": when
+        }
+    left = timeuntil(intent.capture_before)
+    return gettext("in %(left)s (%(when)s)") % {"left": left, "when": when}
 
 
 @admin.register(PaymentIntent)
@@ -133,7 +239,7 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
     list_select_related = ("order_payment__order", "attempt")
     fieldsets = [
         (None, {"fields": ["stripe_id", "dashboard_link", "payment_link", "status", "verdict"]}),
-        (_("Money"), {"fields": ["amount_text", "received", "capturable"]}),
+        (_("Money"), {"fields": ["amount_text", "received", "capturable", "expires"]}),
         (
             _("How it was paid"),
             {
@@ -166,16 +272,15 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
 
     @admin.display(description=_("at Stripe"))
     def dashboard_link(self, intent: PaymentIntent) -> str:
-        mode = "" if intent.livemode else "test/"
-        return format_html(
-            '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>',
-            f"{DASHBOARD}/{mode}payments/{quote(intent.stripe_id)}",
-            gettext("Open in the Stripe dashboard"),
-        )
+        return dashboard_link(f"payments/{quote(intent.stripe_id)}", livemode=intent.livemode)
 
     @admin.display(description=_("can be captured"))
     def capturable(self, intent: PaymentIntent) -> str:
         return amount_text(intent.amount_capturable, intent.currency)
+
+    @admin.display(description=_("authorization expires"))
+    def expires(self, intent: PaymentIntent) -> str:
+        return expiry_text(intent)
 
     @admin.display(description=_("created by attempt"))
     def attempt_link(self, intent: PaymentIntent) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from shop_payments.lifecycle import Claim, IntentStatus, Verdict
+from shop_payments.lifecycle import Claim, DisputeState, IntentStatus, Verdict
 from shop_payments.models import PaymentIntent, ReviewItem
 from shop_payments.money import format_amount
 
@@ -19,14 +19,12 @@ SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.AMOUNT_MISMATCH: (
         "Compare the order with the payment; refund the difference or collect what is missing."
     ),
-    ReviewItem.Reason.CURRENCY_MISMATCH: "Refund the payment in Stripe and let the customer retry.",
+    ReviewItem.Reason.CURRENCY_MISMATCH: "Refund the payment and let the customer pay again.",
     ReviewItem.Reason.WRONG_MODE: (
         "Check STRIPE_SECRET_KEY and the webhook endpoint: one is in test mode, one in live mode."
     ),
-    ReviewItem.Reason.PAID_TWICE: "Refund this payment in Stripe; the order keeps the first one.",
-    ReviewItem.Reason.ORDER_NOT_PAYABLE: (
-        "Refund the payment in Stripe, or take the order up again."
-    ),
+    ReviewItem.Reason.PAID_TWICE: "Refund this payment; the order keeps the first one.",
+    ReviewItem.Reason.ORDER_NOT_PAYABLE: "Refund the payment, or take the order up again.",
     ReviewItem.Reason.INTENT_MISSING: (
         "Check that STRIPE_SECRET_KEY belongs to the account that took the payment."
     ),
@@ -57,6 +55,21 @@ def describe_status(status: str) -> str:
     """Name a status and say what it means, as far as it is known."""
     meaning = _STATUSES.get(status)
     return f"{status} ({meaning})" if meaning else status
+
+
+_DISPUTES: dict[str, str] = {
+    DisputeState.INQUIRY: "the customer's bank asks; no money has moved, and a refund settles it",
+    DisputeState.OPEN: "the customer's bank holds the money until it has decided",
+    DisputeState.WON: "the customer's bank has given the money back",
+    DisputeState.LOST: "the customer's bank keeps the money",
+    DisputeState.NONE: "it came to nothing",
+}
+
+
+def describe_dispute(state: str) -> str:
+    """Name the state of a dispute and say what it means."""
+    meaning = _DISPUTES[DisputeState(state)]
+    return f"{state} ({meaning})" if state else meaning
 
 
 def describe_failure(error: LastPaymentError) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from shop_payments.models import Order, OrderPayment
 from shop_payments.sandbox import Sandbox
-from tests.support import Caller, pay
+from shop_payments.services.fees import fetch_fees
+from shop_payments.testing import StripeSandbox
+from tests.admin.support import make_records
+from tests.support import Caller, call_stripe, pay
 
 
 @pytest.fixture
@@ -55,6 +60,59 @@ def paid(open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int
     open_payment.refresh_from_db()
     assert open_payment.is_paid
     return open_payment
+
+
+@pytest.fixture
+def authorized(
+    configure: Callable[..., None],
+    storefront: Caller,
+    order: Order,
+    stripe: StripeSandbox,
+    webhooks: Callable[[], int],
+) -> OrderPayment:
+    """The payment of an order whose money is reserved."""
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
+    storefront.payment_intent(order)
+    payment = OrderPayment.objects.get()
+    pay(stripe, payment.payment_intents.get().stripe_id)
+    webhooks()
+    payment.refresh_from_db()
+    assert payment.status == "authorized"
+    return payment
+
+
+@pytest.fixture
+def late(open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]) -> OrderPayment:
+    """The payment of an order that was cancelled while its customer paid."""
+    Order.objects.update(status="cancelled")
+    pay(stripe, open_payment.payment_intents.get().stripe_id)
+    webhooks()
+    open_payment.refresh_from_db()
+    assert open_payment.needs_review
+    return open_payment
+
+
+@pytest.fixture
+def disputed(
+    open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]
+) -> OrderPayment:
+    """The payment of an order whose customer has called their bank."""
+    pay(stripe, open_payment.payment_intents.get().stripe_id, "pm_card_createDispute")
+    webhooks()
+    open_payment.refresh_from_db()
+    assert open_payment.dispute_state == "open"
+    return open_payment
+
+
+@pytest.fixture
+def eventful(late: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]) -> OrderPayment:
+    """Late money that was given back in part, and beside it rows of every kind."""
+    intent = late.payment_intents.get()
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent.stripe_id, amount="1200")
+    webhooks()
+    fetch_fees(since=timezone.now() - timedelta(days=1))
+    make_records()
+    return late
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from shop_payments.models import (
+    BalanceTransaction,
+    Dispute,
     FactKind,
     Order,
     OrderPayment,
     PaymentHistory,
     PaymentIntent,
+    Refund,
     ReviewItem,
     Source,
     StripeAttempt,
@@ -22,6 +25,9 @@ from shop_payments.models import (
 from tests.factories import OrderFactory
 
 RECORDS = [
+    BalanceTransaction,
+    Dispute,
+    Refund,
     OrderPayment,
     PaymentIntent,
     StripeAttempt,
@@ -90,7 +96,34 @@ def make_records(order: Order | None = None) -> PaymentIntent:
         needs_dispatch=True,
     )
     ReviewItem.objects.create(
-        order_payment=payment, payment_intent=intent, reason="intent_missing", detail="detail"
+        order_payment=payment,
+        payment_intent=intent,
+        reason="intent_missing",
+        detail="detail",
+        resolved_at=timezone.now(),
+        resolution="decided",
+    )
+    of_intent = {"order_payment": payment, "payment_intent": intent}
+    Refund.objects.create(**of_intent, amount=1200, currency="usd", livemode=False)
+    Dispute.objects.create(
+        **of_intent,
+        stripe_id=f"du_{uuid4().hex}",
+        status="warning_closed",
+        amount=11200,
+        currency="usd",
+        livemode=False,
+        stripe_created_at=timezone.now(),
+    )
+    BalanceTransaction.objects.create(
+        **of_intent,
+        stripe_id=f"txn_{uuid4().hex}",
+        source=f"ch_{uuid4().hex}",
+        reporting_category="charge",
+        amount=11200,
+        fee=355,
+        net=10845,
+        currency="usd",
+        stripe_created_at=timezone.now(),
     )
     WebhookEvent.objects.create(
         event_id=f"evt_{uuid4().hex}",
@@ -100,4 +133,6 @@ def make_records(order: Order | None = None) -> PaymentIntent:
         stripe_created_at=timezone.now(),
         payload={"id": "evt"},
     )
+    payment.refresh_state([intent], list(payment.refunds.all()), list(payment.disputes.all()))
+    payment.save()
     return intent

@@ -18,7 +18,7 @@ PAGES = [*RECORDS, Order]
 
 
 @pytest.mark.parametrize("model", PAGES)
-def test_the_pages_show_what_real_payments_left(model, in_review, staff):
+def test_the_pages_show_what_real_payments_left(model, eventful, staff):
     rows = list(model.objects.all())
     assert rows
 
@@ -31,7 +31,7 @@ def test_the_pages_show_what_real_payments_left(model, in_review, staff):
 
 
 @pytest.mark.parametrize("model", RECORDS)
-def test_a_record_is_not_added_changed_or_deleted_by_anybody(model, in_review, staff):
+def test_a_record_is_not_added_changed_or_deleted_by_anybody(model, eventful, staff):
     row = model.objects.first()
 
     answers = [staff.post(page, {"post": "yes"}) for page in (add(model), change(row), delete(row))]
@@ -41,7 +41,7 @@ def test_a_record_is_not_added_changed_or_deleted_by_anybody(model, in_review, s
 
 
 @pytest.mark.parametrize("model", RECORDS)
-def test_records_cannot_be_deleted_in_bulk(model, in_review, staff):
+def test_records_cannot_be_deleted_in_bulk(model, eventful, staff):
     count = model.objects.count()
     selected = {"action": "delete_selected", "_selected_action": [model.objects.first().pk]}
 
@@ -51,7 +51,7 @@ def test_records_cannot_be_deleted_in_bulk(model, in_review, staff):
 
 
 @pytest.mark.parametrize("model", PAGES)
-def test_staff_without_the_permission_sees_nothing(model, in_review, staff_with):
+def test_staff_without_the_permission_sees_nothing(model, eventful, staff_with):
     clerk = staff_with()
 
     answers = [clerk.get(changelist(model)), clerk.get(change(model.objects.first()))]
@@ -60,7 +60,7 @@ def test_staff_without_the_permission_sees_nothing(model, in_review, staff_with)
 
 
 @pytest.mark.parametrize("model", PAGES)
-def test_staff_with_the_permission_may_look(model, in_review, staff_with):
+def test_staff_with_the_permission_may_look(model, eventful, staff_with):
     clerk = staff_with(f"view_{model._meta.model_name}")
 
     answers = [clerk.get(changelist(model)), clerk.get(change(model.objects.first()))]

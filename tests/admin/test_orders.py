@@ -12,10 +12,11 @@ from django.urls import reverse
 
 from shop_payments.admin.orders import why_closed
 from shop_payments.lifecycle import PaymentStatus
-from shop_payments.models import Order, OrderLine, OrderPayment
+from shop_payments.models import Order, OrderLine, OrderPayment, PaymentHistory, ReviewItem
+from shop_payments.sandbox import Fault
 from tests.admin.support import add, change, changelist, delete, listed, make_records, text_of
 from tests.factories import OrderFactory
-from tests.support import pay
+from tests.support import answer, call_stripe, pay
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +65,7 @@ def test_orders_are_found_by_number_email_and_customer(order, staff):
 
 def test_orders_are_filtered_by_their_payment(paid, staff):
     new, reviewed = OrderFactory.create(), make_records().order_payment
+    ReviewItem.objects.update(resolved_at=None, resolution="")
     reviewed.needs_review = True
     reviewed.save()
 
@@ -319,6 +321,66 @@ def test_an_order_that_is_not_there_leads_back(staff):
         page = changelist(Order) + f"{pk}/change/"
         assert staff.get(page).status_code == 302
         assert staff.post(page).status_code == 302
+
+
+# --- cancelling ---------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cancelling_an_order_closes_its_payment_at_stripe(open_payment, staff, superuser, stripe):
+    save(staff, change(open_payment.order), status="cancelled")
+
+    intent = open_payment.payment_intents.get()
+    assert call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}")["status"] == "canceled"
+    assert intent.status == "canceled"
+    fact = PaymentHistory.objects.get(kind="cancel_requested")
+    assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_order_is_cancelled_while_stripe_is_away_and_the_wish_is_kept(
+    open_payment, staff, stripe
+):
+    stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel"))
+
+    save(staff, change(open_payment.order), status="cancelled")
+
+    open_payment.refresh_from_db()
+    assert open_payment.order.status == "cancelled"
+    assert open_payment.cancel_requested_at is not None
+    assert "Cancellation requested at" in text_of(staff.get(change(open_payment)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_order_that_is_taken_up_again_can_be_paid(
+    open_payment, storefront, staff, stripe, webhooks
+):
+    order = open_payment.order
+    save(staff, change(order), status="cancelled")
+    assert answer(storefront.payment_intent(order)) == (409, "order_not_payable")
+
+    save(staff, change(order), status="open")
+
+    data = storefront.payment_intent(order).json()["data"]
+    pay(stripe, data["id"])
+    webhooks()
+    open_payment.refresh_from_db()
+    assert open_payment.is_paid
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_change_cancels_nothing(open_payment, staff, stripe):
+    save(staff, change(open_payment.order), email="other@example.com")
+
+    assert open_payment.payment_intents.get().is_open
+    assert not PaymentHistory.objects.filter(kind="cancel_requested").exists()
+
+
+def test_reserved_money_is_let_go_before_its_order_is_changed(authorized, staff):
+    text = text_of(staff.get(change(authorized.order)))
+
+    assert "The money for this order is reserved" in text
+    assert ">Cancel payment</a>" in text
 
 
 # --- deleting -----------------------------------------------------------------------------------

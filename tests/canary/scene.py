@@ -9,8 +9,9 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import OperationalError
+from django.urls import reverse
 
-from shop_payments.models import APIKeyScope, Order
+from shop_payments.models import APIKeyScope, Order, OrderPayment, ReviewItem
 from shop_payments.sandbox import Sandbox
 from tests.admin.support import add, change, changelist
 from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS, Canary, Witness
@@ -73,6 +74,22 @@ class Scene:
                     caller.get(path, Accept=accept)
                 for path in ("payment-intent", "payment"):
                     caller.get(f"orders/{self.order.pk}/{path}", Accept=accept)
+
+    def act_as_staff(self) -> list[int]:
+        """Do with each payment what its page offers, and decide what is to be decided."""
+        statuses = []
+        for payment in OrderPayment.objects.all():
+            for link in self.staff.get(change(payment)).context["action_links"]:
+                page = self.staff.get(link.url)
+                if page.status_code == 200:
+                    form = {bound.html_name: bound.value() or "" for bound in page.context["form"]}
+                    sent = {**form, "sure": "on", "key": page.context["key"]}
+                    statuses.append(self.staff.post(link.url, sent).status_code)
+        for item in ReviewItem.objects.filter(resolved_at=None):
+            url = reverse("admin:shop_payments_reviewitem_decide", args=[item.pk])
+            self.staff.get(url)
+            statuses.append(self.staff.post(url, {"resolution": "Decided."}).status_code)
+        return statuses
 
     def walk_the_admin(self) -> set[type]:
         """Look at every page of every model that the admin has; return the models that had rows."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
+from django.conf import settings
 from django.contrib import admin
+from django.utils import timezone
 
 from shop_payments.models import APIKey, OrderPayment, PaymentHistory, PaymentIntent, WebhookEvent
 from shop_payments.sandbox import Fault
+from shop_payments.services.fees import fetch_fees
 from tests.admin.support import change
 from tests.canary.scene import run_the_flow
 from tests.support import Caller
@@ -32,6 +38,12 @@ def test_every_page_has_been_looked_at(scene, canary):
     scene.pay()
     scene.order.lines.update(quantity=4)
     scene.deliver()
+    scene.new_order()
+    scene.ask()
+    scene.pay("pm_card_createDispute")
+    scene.deliver()
+    assert scene.act_as_staff() == [302, 302]  # a refund, and a decision on the dispute
+    fetch_fees(since=timezone.now() - timedelta(days=1))
 
     shown = scene.walk_the_admin()
     for row in (APIKey.objects.all()[0], scene.order):
@@ -40,6 +52,21 @@ def test_every_page_has_been_looked_at(scene, canary):
     models = {model for model in admin.site._registry if model._meta.app_label == "shop_payments"}
     assert shown == models
     assert {WebhookEvent, PaymentHistory, PaymentIntent, APIKey} < shown
+    canary.assert_silent()
+
+
+@pytest.mark.parametrize("fault", [Fault("drop_before"), Fault("error", status=429)])
+def test_no_fault_while_staff_act_brings_one_to_light(scene, canary, stripe, configure, fault):
+    configure(**{**settings.SHOP_PAYMENTS, "CAPTURE_METHOD": "manual"})
+    scene.ask()
+    scene.pay()
+    scene.deliver()
+    stripe.inject(replace(fault, method="POST"))
+
+    # The capture meets the fault and is finished first: then nothing is left to cancel.
+    assert scene.act_as_staff() == [200, 200]
+    scene.walk_the_admin()
+
     canary.assert_silent()
 
 

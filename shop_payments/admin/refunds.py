@@ -1,0 +1,208 @@
+"""Money that went back: refunds, disputes, and what each movement cost."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.admin.base import (
+    NOTHING,
+    PaymentRecordAdmin,
+    ReadOnlyInline,
+    amount_text,
+    dashboard_link,
+    page_link,
+)
+from shop_payments.models import BalanceTransaction, Dispute, Refund
+from shop_payments.services.words import describe_dispute
+
+
+class _Columns:
+    @admin.display(description=_("amount"), ordering="amount")
+    def amount_text(self, row: Any) -> str:
+        return amount_text(row.amount, row.currency)
+
+    @admin.display(description=_("status"), ordering="status")
+    def status_words(self, row: Any) -> str:
+        words: str = row.status.replace("_", " ")
+        return words
+
+    @admin.display(description=_("reason"), ordering="reason")
+    def reason_words(self, row: Any) -> str:
+        return row.reason.replace("_", " ") or NOTHING
+
+
+# --- refunds ------------------------------------------------------------------------------------
+
+
+@admin.register(Refund)
+class RefundAdmin(_Columns, PaymentRecordAdmin):
+    list_display = [
+        "created_at",
+        "order_number",
+        "amount_text",
+        "status_words",
+        "reason_words",
+        "stripe_id",
+        "mode",
+    ]
+    list_filter = ["status", "reason", "livemode", "currency", "created_at"]
+    search_fields = ["stripe_id", "payment_intent__stripe_id", "request_key"]
+    search_help_text = _("Search by order number or id, or by Stripe's refund or payment intent.")
+    list_select_related = ("order_payment__order", "payment_intent", "attempt")
+    fieldsets = [
+        (None, {"fields": ["payment_link", "intent_link", "stripe_id", "dashboard_link"]}),
+        (
+            _("Refund"),
+            {"fields": ["amount_text", "status_words", "reason_words", "failure_reason"]},
+        ),
+        (
+            _("Record"),
+            {
+                "fields": [
+                    "mode",
+                    "attempt_link",
+                    "request_key",
+                    "stripe_created_at",
+                    "created_at",
+                    "updated_at",
+                ]
+            },
+        ),
+    ]
+
+    @admin.display(description=_("at Stripe"))
+    def dashboard_link(self, refund: Refund) -> str:
+        path = f"payments/{quote(refund.payment_intent.stripe_id)}"
+        return dashboard_link(path, livemode=refund.livemode)
+
+    @admin.display(description=_("created by attempt"))
+    def attempt_link(self, refund: Refund) -> str:
+        """The attempt, or that there is none: it was made in Stripe's dashboard."""
+        return page_link(refund.attempt) if refund.attempt else str(_("none: made at Stripe"))
+
+    @admin.display(description=_("idempotency key of the request"))
+    def request_key(self, refund: Refund) -> str:
+        return refund.request_key or NOTHING
+
+
+class RefundInline(_Columns, ReadOnlyInline):
+    model = Refund
+    fields = ["created_at", "amount_text", "status_words", "reason_words", "stripe_id"]
+
+
+# --- disputes -----------------------------------------------------------------------------------
+
+
+@admin.register(Dispute)
+class DisputeAdmin(_Columns, PaymentRecordAdmin):
+    list_display = [
+        "stripe_created_at",
+        "order_number",
+        "amount_text",
+        "status_words",
+        "reason_words",
+        "evidence_due_at",
+        "mode",
+    ]
+    list_filter = ["status", "reason", "livemode", "evidence_due_at", "stripe_created_at"]
+    search_fields = ["stripe_id", "payment_intent__stripe_id"]
+    search_help_text = _("Search by order number or id, or by Stripe's dispute or payment intent.")
+    list_select_related = ("order_payment__order", "payment_intent")
+    fieldsets = [
+        (None, {"fields": ["payment_link", "intent_link", "stripe_id", "dashboard_link"]}),
+        (
+            _("Dispute"),
+            {
+                "description": _(
+                    "It is answered in the Stripe dashboard, before the evidence is due."
+                ),
+                "fields": [
+                    "amount_text",
+                    "status_words",
+                    "meaning",
+                    "reason_words",
+                    "evidence_due_at",
+                ],
+            },
+        ),
+        (_("Record"), {"fields": ["mode", "stripe_created_at", "created_at", "updated_at"]}),
+    ]
+
+    @admin.display(description=_("what that means"))
+    def meaning(self, dispute: Dispute) -> str:
+        return describe_dispute(dispute.state)
+
+    @admin.display(description=_("at Stripe"))
+    def dashboard_link(self, dispute: Dispute) -> str:
+        return dashboard_link(f"disputes/{quote(dispute.stripe_id)}", livemode=dispute.livemode)
+
+
+class DisputeInline(_Columns, ReadOnlyInline):
+    model = Dispute
+    fields = [
+        "stripe_id",
+        "amount_text",
+        "status_words",
+        "reason_words",
+        "evidence_due_at",
+    ]
+
+
+# --- fees ---------------------------------------------------------------------------------------
+
+
+class _FeeColumns:
+    @admin.display(description=_("what moved"), ordering="reporting_category")
+    def category(self, row: BalanceTransaction) -> str:
+        return row.reporting_category.replace("_", " ")
+
+    @admin.display(description=_("amount"), ordering="amount")
+    def amount_text(self, row: BalanceTransaction) -> str:
+        return amount_text(row.amount, row.currency)
+
+    @admin.display(description=_("Stripe's fee"), ordering="fee")
+    def fee_text(self, row: BalanceTransaction) -> str:
+        return amount_text(row.fee, row.currency)
+
+    @admin.display(description=_("net"), ordering="net")
+    def net_text(self, row: BalanceTransaction) -> str:
+        return amount_text(row.net, row.currency)
+
+
+@admin.register(BalanceTransaction)
+class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
+    list_display = [
+        "stripe_created_at",
+        "order_number",
+        "category",
+        "amount_text",
+        "fee_text",
+        "net_text",
+    ]
+    list_filter = ["reporting_category", "currency", "stripe_created_at"]
+    search_fields = ["stripe_id", "source", "payment_intent__stripe_id"]
+    search_help_text = _(
+        "Search by order number or id, or by Stripe's balance transaction, charge, refund,"
+        " dispute or payment intent."
+    )
+    fieldsets = [
+        (None, {"fields": ["payment_link", "intent_link", "stripe_id", "source"]}),
+        (
+            _("On the Stripe balance"),
+            {
+                "description": _("What left the balance is negative."),
+                "fields": ["category", "amount_text", "fee_text", "net_text"],
+            },
+        ),
+        (_("Record"), {"fields": ["stripe_created_at"]}),
+    ]
+
+
+class BalanceTransactionInline(_FeeColumns, ReadOnlyInline):
+    model = BalanceTransaction
+    fields = ["stripe_created_at", "category", "amount_text", "fee_text", "net_text"]
+    verbose_name_plural = _("Stripe's fees")

@@ -1,0 +1,62 @@
+"""What may be done with a payment as its rows stand: for whoever offers it to a person.
+
+It is a look and no promise. The services decide again, under the lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shop_payments.lifecycle import (
+    CANCELABLE_STATUSES,
+    CAPTURABLE_STATUSES,
+    Balance,
+    DisputeState,
+)
+from shop_payments.models import OrderPayment, PaymentIntent
+from shop_payments.services.ledger import LockedPayment
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntentOptions:
+    """Where the money of one intent is, and what may become of it."""
+
+    intent: PaymentIntent
+    balance: Balance
+    dispute_state: DisputeState
+
+    @property
+    def refundable(self) -> int:
+        """What may be given back now, in minor units; nothing while a bank holds the money."""
+        return 0 if self.dispute_state == DisputeState.OPEN else self.balance.refundable
+
+    @property
+    def can_be_captured(self) -> bool:
+        """Whether money is reserved that may be taken."""
+        return self.intent.status in CAPTURABLE_STATUSES
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether it may be closed before money comes."""
+        return self.intent.status in CANCELABLE_STATUSES
+
+
+def options_of(payment: OrderPayment) -> list[IntentOptions]:
+    """Return what may be done with each intent of a payment: the newest first.
+
+    Asks the database three times, whatever there is.
+    """
+    found = LockedPayment(
+        payment,
+        list(payment.payment_intents.order_by("-pk")),
+        refunds=list(payment.refunds.all()),
+        disputes=list(payment.disputes.all()),
+    )
+    return [
+        IntentOptions(
+            intent=intent,
+            balance=found.balance_of(intent),
+            dispute_state=found.dispute_state_of(intent),
+        )
+        for intent in found.intents
+    ]

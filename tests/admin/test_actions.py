@@ -1,0 +1,519 @@
+"""What staff do with a payment: refund, capture, cancel."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from uuid import uuid4
+
+import pytest
+from django.db import connections
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from shop_payments.admin.actions import ACTIONS
+from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund
+from shop_payments.sandbox import Fault, SandboxResponse
+from tests.admin.support import change, changelist, text_of
+from tests.support import call_stripe, writes
+from tests.threads import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def page_of(action, payment=None) -> str:
+    intent = PaymentIntent.objects.get(order_payment=payment or OrderPayment.objects.get())
+    return reverse(
+        f"admin:shop_payments_orderpayment_{action}", args=[intent.order_payment_id, intent.pk]
+    )
+
+
+def fill_in(client, page, **changes) -> dict[str, str]:
+    """What a browser sends after somebody has changed some fields and ticked the box."""
+    context = client.get(page).context
+    form = context["form"]
+    values = {bound.html_name: str(bound.value() or "") for bound in form}
+    return {**values, "key": str(context["key"]), "sure": "on", **changes}
+
+
+def act(client, action, **changes):
+    """Fill in an action's form, send it, and follow to where it leads."""
+    page = page_of(action)
+    return client.post(page, fill_in(client, page, **changes), follow=True)
+
+
+def refusing(stripe, status, message):
+    """Stripe answers every write like this."""
+
+    def handle(method, url, headers, body):
+        if method.upper() != "POST":
+            return stripe.handle(method, url, headers, body)
+        error = {"type": "invalid_request_error", "message": message}
+        return SandboxResponse(status, {}, json.dumps({"error": error}).encode())
+
+    return override_settings(SHOP_PAYMENTS={**stripe.shop_payments(), "STRIPE_TRANSPORT": handle})
+
+
+def told(response) -> list[str]:
+    return [str(message) for message in response.context["messages"]]
+
+
+def errors_of(response) -> list[str]:
+    assert response.status_code == 200
+    return [error for errors in response.context["form"].errors.values() for error in errors]
+
+
+# --- refunds ------------------------------------------------------------------------------------
+
+
+def test_staff_refund_all_that_is_left(paid, staff, superuser):
+    response = act(staff, "refund", reason="requested_by_customer")
+
+    assert told(response) == ["112.00 USD go back to the customer."]
+    assert response.redirect_chain == [(change(paid), 302)]
+    refund = Refund.objects.get()
+    assert (refund.amount, refund.reason, refund.status) == (
+        11200,
+        "requested_by_customer",
+        "succeeded",
+    )
+    fact = PaymentHistory.objects.get(kind="refund_requested")
+    assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
+    assert OrderPayment.objects.get().status == "refunded"
+
+
+def test_a_part_is_refunded_and_the_rest_is_proposed_next(paid, staff):
+    act(staff, "refund", amount="12.50")
+
+    page = text_of(staff.get(page_of("refund")))
+    assert 'value="99.50"' in page
+    assert "12.50 USD" in page
+    assert OrderPayment.objects.get().status == "partially_refunded"
+
+
+def test_a_form_that_is_sent_twice_refunds_once(paid, staff, stripe):
+    page = page_of("refund")
+    form = fill_in(staff, page, amount="12.50")
+
+    first, second = (staff.post(page, form, follow=True) for _try in range(2))
+
+    assert told(first) == told(second) == ["12.50 USD go back to the customer."]
+    assert Refund.objects.count() == 1
+    assert writes(stripe).count("/v1/refunds") == 1
+
+
+def test_a_form_that_is_sent_by_many_tabs_at_once_refunds_once(paid, superuser, stripe):
+    browsers = [Client() for _tab in range(6)]
+    for browser in browsers:
+        browser.force_login(superuser)
+    page = page_of("refund")
+    form = fill_in(browsers[0], page, amount="12.50")
+
+    answers = at_once(*(partial(browser.post, page, form) for browser in browsers))
+
+    assert {(answer.status_code, answer.url) for answer in answers} == {(302, change(paid))}
+    assert Refund.objects.count() == 1
+    assert writes(stripe).count("/v1/refunds") == 1
+
+
+def test_two_staff_cannot_give_back_more_than_came(paid, superuser, stripe):
+    browsers = [Client() for _person in range(4)]
+    for browser in browsers:
+        browser.force_login(superuser)
+    page = page_of("refund")
+    forms = [fill_in(browser, page, amount="60.00") for browser in browsers]
+
+    answers = at_once(
+        *(partial(browser.post, page, form) for browser, form in zip(browsers, forms, strict=True))
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 302]
+    assert [refund.amount for refund in Refund.objects.all()] == [6000]
+
+
+def test_the_last_refund_sent_twice_says_twice_that_it_was_made(paid, staff):
+    page = page_of("refund")
+    form = fill_in(staff, page)
+    staff.post(page, form)
+
+    response = staff.post(page, form, follow=True)
+
+    assert set(told(response)) == {"112.00 USD go back to the customer."}
+    assert Refund.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "amount", ["", "0", "0.00", "-1", "1.005", "ten", "12,50", "NaN", "1e99", "9" * 40]
+)
+def test_an_amount_that_cannot_be_is_an_error_at_its_field(amount, paid, staff, stripe):
+    response = act(staff, "refund", amount=amount)
+
+    assert list(response.context["form"].errors) == ["amount"]
+    assert not Refund.objects.exists()
+    assert "/v1/refunds" not in writes(stripe)
+
+
+def test_more_than_is_left_is_an_error_at_the_amount(paid, staff, stripe):
+    response = act(staff, "refund", amount="112.01")
+
+    assert response.context["form"].errors == {
+        "amount": ["Only 112.00 USD of this payment is left."]
+    }
+    assert not Refund.objects.exists()
+
+
+def test_an_amount_is_one_of_the_payments_currency():
+    form = ACTIONS["refund"].form_class({"amount": "1.5", "sure": "on"}, currency="jpy")
+
+    assert form.errors == {"amount": ["1.5 is not an amount that JPY has."]}
+
+
+def test_nothing_is_refunded_without_the_tick(paid, staff):
+    response = act(staff, "refund", sure="")
+
+    assert list(response.context["form"].errors) == ["sure"]
+    assert not Refund.objects.exists()
+
+
+@pytest.mark.parametrize("key", ["", "x", "0" * 40])
+def test_a_form_without_its_key_does_nothing(key, paid, staff):
+    response = act(staff, "refund", key=key)
+
+    assert errors_of(response) == ["The form was incomplete. Check it and send it again."]
+    assert not Refund.objects.exists()
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+def test_a_refund_whose_answer_is_lost_is_finished_by_sending_the_form_again(
+    fault, paid, staff, stripe
+):
+    stripe.inject(Fault(fault, path="/v1/refunds"))
+    page = page_of("refund")
+    form = fill_in(staff, page, amount="12.50")
+
+    lost = staff.post(page, form)
+    [error] = errors_of(lost)
+    assert "Nothing is lost" in error
+    assert str(lost.context["key"]) == form["key"]
+    again = staff.post(page, form, follow=True)
+
+    assert told(again) == ["12.50 USD go back to the customer."]
+    assert Refund.objects.get().status == "succeeded"
+    assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
+
+
+def test_a_refund_that_stripe_refuses_is_told_and_can_be_tried_anew(paid, staff, stripe):
+    page = page_of("refund")
+    form = fill_in(staff, page, amount="12.50")
+
+    with refusing(stripe, 400, "Your account cannot do this at the moment."):
+        refused = staff.post(page, form)
+    [error] = errors_of(refused)
+    assert error == (
+        "Stripe refused, and no money has moved: Your account cannot do this at the moment."
+    )
+    assert Refund.objects.get().status == "refused"
+    new_key = str(refused.context["key"])
+    assert new_key != form["key"]
+
+    assert errors_of(staff.post(page, form))[0].startswith("The refund of 12.50 USD did not happen")
+    again = staff.post(page, {**form, "key": new_key}, follow=True)
+    assert told(again) == ["12.50 USD go back to the customer."]
+
+
+def test_another_amount_in_a_used_form_is_not_a_second_refund_by_accident(paid, staff):
+    page = page_of("refund")
+    form = fill_in(staff, page, amount="12.50")
+    staff.post(page, form)
+
+    response = staff.post(page, {**form, "amount": "20.00"})
+
+    assert "made from this form already" in errors_of(response)[0]
+    assert str(response.context["key"]) != form["key"]
+    assert Refund.objects.count() == 1
+
+
+def test_a_refund_that_was_made_elsewhere_meanwhile_is_seen(paid, staff, stripe):
+    page = page_of("refund")
+    form = fill_in(staff, page)
+    intent = PaymentIntent.objects.get()
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent.stripe_id, amount="1200")
+
+    response = staff.post(page, form)
+
+    assert errors_of(response) == ["Only 100.00 USD of this payment is left."]
+    assert ("Refunded before", "12.00 USD") in [
+        (str(label), value) for label, value in response.context["facts"]
+    ]
+
+
+def test_while_the_bank_holds_the_money_nothing_is_refunded(disputed, staff):
+    assert "Refund" not in links(staff, disputed)
+    assert told(staff.get(page_of("refund"), follow=True)) == [
+        "Nothing of this payment may be refunded now."
+    ]
+
+    response = staff.post(page_of("refund"), {"amount": "1", "sure": "on", "key": uuid4()})
+
+    assert "bank holds this payment" in errors_of(response)[0]
+    assert not Refund.objects.exists()
+
+
+def test_late_money_is_given_back_and_its_review_is_closed(late, staff):
+    assert links(staff, late) == ["Refund 112.00 USD that did not pay the order"]
+
+    act(staff, "refund")
+
+    late.refresh_from_db()
+    assert not late.needs_review
+    assert Refund.objects.get().amount == 11200
+    assert links(staff, late) == []
+
+
+# --- capture ------------------------------------------------------------------------------------
+
+
+def test_staff_capture_all_of_it(authorized, staff, superuser):
+    response = act(staff, "capture")
+
+    assert told(response) == ["112.00 USD were taken; the order is paid."]
+    assert OrderPayment.objects.get().is_paid
+    fact = PaymentHistory.objects.get(kind="order_paid")
+    assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
+
+
+def test_staff_capture_a_part(authorized, staff):
+    act(staff, "capture", amount="100")
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_captured) == ("paid", 10000)
+
+
+@pytest.mark.parametrize("amount", ["112.01", "0", "-1", "1.005"])
+def test_an_amount_that_was_not_reserved_is_an_error(amount, authorized, staff, stripe):
+    assert errors_of(act(staff, "capture", amount=amount))
+
+    assert OrderPayment.objects.get().status == "authorized"
+    assert not [path for path in writes(stripe) if path.endswith("/capture")]
+
+
+def test_money_is_taken_once(authorized, staff, stripe):
+    page = page_of("capture")
+    form = fill_in(staff, page)
+    staff.post(page, form)
+
+    response = staff.post(page, form, follow=True)
+
+    assert told(response)[-1] == "Nothing was changed: this payment is succeeded."
+    assert len([path for path in writes(stripe) if path.endswith("/capture")]) == 1
+
+
+def test_taking_what_no_longer_fits_the_order_says_that_it_needs_review(authorized, staff):
+    authorized.order.lines.update(unit_amount=6000)
+    assert "120.00 USD" in text_of(staff.get(page_of("capture")))
+
+    response = act(staff, "capture")
+
+    assert "it is in review" in told(response)[0]
+    assert OrderPayment.objects.get().needs_review
+
+
+def test_a_capture_whose_answer_is_lost_is_finished_by_sending_the_form_again(
+    authorized, staff, stripe
+):
+    stripe.inject(Fault("drop_after", path="/v1/payment_intents/*/capture"))
+    page = page_of("capture")
+    form = fill_in(staff, page)
+
+    assert "Nothing is lost" in errors_of(staff.post(page, form))[0]
+    staff.post(page, form)
+
+    assert OrderPayment.objects.get().is_paid
+
+
+# --- cancelling ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["open_payment", "authorized"])
+def test_staff_cancel_a_payment(state, request, staff, stripe):
+    request.getfixturevalue(state)
+
+    response = act(staff, "cancel", reason="fraudulent")
+
+    assert told(response)[0].startswith("The payment is cancelled.")
+    intent = PaymentIntent.objects.get()
+    assert (intent.status, intent.cancellation_reason) == ("canceled", "fraudulent")
+    assert call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}")["status"] == "canceled"
+    assert OrderPayment.objects.get().status == "unpaid"
+
+
+def test_a_payment_is_cancelled_once(open_payment, staff, stripe):
+    page = page_of("cancel")
+    form = fill_in(staff, page)
+    staff.post(page, form)
+
+    response = staff.post(page, form, follow=True)
+
+    assert "Nothing was changed" in told(response)[-1]
+    assert len([path for path in writes(stripe) if path.endswith("/cancel")]) == 1
+
+
+def test_what_was_paid_meanwhile_is_not_cancelled(open_payment, staff, stripe):
+    page = page_of("cancel")
+    form = fill_in(staff, page)
+    stripe.pay(open_payment.payment_intents.get().stripe_id, deliver=False)
+
+    [error] = errors_of(staff.post(page, form))
+
+    assert error == "The order has been paid; refund it instead."
+    assert OrderPayment.objects.get().is_paid
+
+
+def test_the_page_of_an_intent_that_is_past_it_leads_back(paid, staff):
+    for action in ("capture", "cancel"):
+        response = staff.get(page_of(action), follow=True)
+
+        assert told(response) == ["Nothing was changed: this payment is succeeded."]
+
+
+# --- who sees what ------------------------------------------------------------------------------
+
+
+def links(client, payment) -> list[str]:
+    return [link.label for link in client.get(change(payment)).context["action_links"]]
+
+
+def test_what_is_offered_follows_from_the_state(paid, staff):
+    assert links(staff, paid) == ["Refund"]
+    act(staff, "refund")
+    assert links(staff, paid) == []
+
+
+def test_reserved_money_is_captured_or_cancelled(authorized, staff):
+    assert links(staff, authorized) == ["Capture", "Cancel payment"]
+
+
+def test_the_order_offers_what_its_payment_does(paid, staff):
+    text = text_of(staff.get(change(paid.order)))
+
+    assert f'<li><a href="{page_of("refund")}">Refund</a></li>' in text
+
+
+MAY_ACT = [
+    ("refund", "paid", "add_refund"),
+    ("capture", "authorized", "change_orderpayment"),
+    ("cancel", "authorized", "change_orderpayment"),
+]
+
+
+@pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
+def test_each_action_needs_its_own_permission(action, state, permission, request, staff_with):
+    request.getfixturevalue(state)
+    others = {each for _action, _state, each in MAY_ACT} - {permission}
+    clerk = staff_with("view_orderpayment", *others)
+
+    answers = [
+        clerk.get(page_of(action)),
+        clerk.post(page_of(action), {"amount": "1", "sure": "on", "key": uuid4()}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert str(ACTIONS[action].title) not in links(clerk, OrderPayment.objects.get())
+
+
+@pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
+def test_who_has_the_permission_may(action, state, permission, request, staff_with):
+    request.getfixturevalue(state)
+    clerk = staff_with("view_orderpayment", permission)
+
+    assert str(ACTIONS[action].title) in links(clerk, OrderPayment.objects.get())
+    assert act(clerk, action).redirect_chain
+
+
+@pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
+def test_who_may_not_see_the_payment_may_not_act_on_it(
+    action, state, permission, request, staff_with
+):
+    request.getfixturevalue(state)
+
+    status = staff_with("add_refund").get(page_of(action)).status_code
+
+    assert status == 403
+
+
+@pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
+def test_a_form_of_another_site_does_nothing(action, state, permission, request, superuser, stripe):
+    request.getfixturevalue(state)
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(superuser)
+    before = len(stripe.requests)
+
+    form = {"amount": "1", "reason": "duplicate", "sure": "on", "key": uuid4()}
+    response = browser.post(page_of(action), form)
+
+    assert response.status_code == 403
+    assert len(stripe.requests) == before
+
+
+@pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
+def test_nobody_else_sees_the_page(action, state, permission, request):
+    request.getfixturevalue(state)
+
+    response = Client().get(page_of(action))
+
+    assert response.status_code == 302
+    assert response.headers["Location"].startswith("/admin/login/")
+
+
+def test_a_payment_or_an_intent_that_is_not_there_leads_to_the_list(paid, staff):
+    intent = PaymentIntent.objects.get()
+
+    for args in ([paid.pk, 999], [999, intent.pk]):
+        page = reverse("admin:shop_payments_orderpayment_refund", args=args)
+        assert staff.get(page).url == changelist(OrderPayment)
+
+
+@pytest.mark.parametrize(("action", "state", "_permission"), MAY_ACT)
+def test_stripe_is_called_outside_of_the_hosts_transactions(
+    action, state, _permission, request, staff, monkeypatch
+):
+    """The services themselves refuse to work where one is open."""
+    request.getfixturevalue(state)
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    assert act(staff, action).redirect_chain
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "does not accept the shop's secret key"),
+        (429, "Stripe is busy"),
+        (500, "not answered"),
+    ],
+)
+def test_trouble_at_stripe_is_a_sentence_and_the_form_can_be_sent_again(
+    status, words, paid, staff, stripe
+):
+    page = page_of("refund")
+    form = fill_in(staff, page)
+
+    with refusing(stripe, status, "No."):
+        response = staff.post(page, form)
+
+    assert words in errors_of(response)[0]
+    assert str(response.context["key"]) == form["key"]
+    assert Refund.objects.get().status == "requested"
+    staff.post(page, form)
+    assert Refund.objects.get().status == "succeeded"
+
+
+def test_a_missing_key_is_a_sentence(paid, staff, configure, stripe):
+    page = page_of("refund")
+    form = fill_in(staff, page)
+    configure(**{**stripe.shop_payments(), "STRIPE_SECRET_KEY": ""})
+
+    assert "STRIPE_SECRET_KEY" in errors_of(staff.post(page, form))[0]
