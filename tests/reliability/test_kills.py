@@ -1,0 +1,128 @@
+"""Kill -9 at every statement and every request to Stripe: nothing is lost, nothing is doubled.
+
+The places are counted, not listed by hand (``boundaries.py``). At each, a process that does one
+thing with a fresh order kills itself; other processes recover; Stripe's books are compared with
+ours. The default is a sample, ``FIGURES=full`` takes every place with every recovery.
+
+``RELIABILITY_KILLS`` asks for another sample, ``RELIABILITY_SEED`` draws other ones;
+``RELIABILITY_OPERATION``, ``RELIABILITY_POINT``, ``RELIABILITY_WAY`` and ``RELIABILITY_AGAIN``
+replay one death, as do the options of ``python -m tests.reliability``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from shop_payments.models import APIKeyScope
+from shop_payments.sandbox import SandboxServer
+from shop_payments.testing import StripeSandbox
+from tests.after_paid.support import assert_books_agree, hear_everything
+from tests.conftest import issue_key
+from tests.reliability.kills import OPERATIONS, Case, Shop, Victim, enumerate_places, run
+from tests.support import Caller, sized
+
+pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
+
+SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
+SAMPLE = sized("RELIABILITY_KILLS", sample=8, full=0)
+"""Deaths for each operation; 0 for all."""
+WAYS = ("retry", "events", "sweep")
+
+
+@pytest.fixture
+def stripe() -> StripeSandbox:
+    return StripeSandbox()
+
+
+@pytest.fixture
+def victim(stripe: StripeSandbox, tmp_path: Any, db: None) -> Iterator[Victim]:
+    with (
+        SandboxServer(stripe) as server,
+        Victim(stripe_url=server.url, folder=tmp_path) as victim,
+    ):
+        yield victim
+
+
+@pytest.fixture
+def shop(stripe, victim, storefront, payment_system, order, configure) -> Shop:
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    return Shop(
+        stripe=stripe,
+        victim=victim,
+        customer=order.customer,
+        storefront=storefront,
+        payment_system=payment_system,
+        office=Caller(key=issue_key(APIKeyScope.REFUNDS)),
+        configure=configure,
+    )
+
+
+def cases_of(operation: str, places: list[str]) -> list[Case]:
+    """Every place with every recovery and, for one in four, another death in its middle."""
+    draw = random.Random(f"{SEED} {operation}")
+    cases = [
+        Case(
+            operation=operation,
+            point=number,
+            way=way,
+            again=draw.randint(1, len(places)) if draw.random() < 0.25 else None,
+        )
+        for number in range(1, len(places) + 1)
+        for way in WAYS
+    ]
+    if point := os.environ.get("RELIABILITY_POINT"):
+        way = os.environ.get("RELIABILITY_WAY", "retry")
+        again = os.environ.get("RELIABILITY_AGAIN")
+        return [
+            Case(
+                operation=operation,
+                point=int(point),
+                way=way,
+                again=int(again) if again else None,
+            )
+        ]
+    return draw.sample(cases, min(SAMPLE, len(cases))) if SAMPLE else cases
+
+
+def replay(case: Case) -> str:
+    again = f" --again {case.again}" if case.again else ""
+    return (
+        f"python -m tests.reliability --suite kill --seed {SEED} --operation {case.operation}"
+        f" --point {case.point} --way {case.way}{again}"
+    )
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_whoever_is_killed_loses_and_doubles_nothing(shop, stripe, operation, figure):
+    if os.environ.get("RELIABILITY_OPERATION", operation) != operation:
+        pytest.skip("another operation is replayed")
+    started = time.monotonic()
+    places = enumerate_places(shop, operation)
+    cases = cases_of(operation, places)
+
+    outcomes = [(case, run(shop, case)) for case in cases]
+
+    found = [
+        f"{case.operation}, point {case.point} of {len(places)} ({outcome.died_at}), seed {SEED}:"
+        f" {outcome.damage}\n  {replay(case)}"
+        for case, outcome in outcomes
+        if outcome.damage
+    ]
+    assert not found, "\n".join(found)
+    assert [each.died_at for _case, each in outcomes] == [places[c.point - 1] for c in cases]
+    hear_everything(stripe)
+    assert_books_agree(stripe)
+    requests = sum("/v1/" in place or "sent" in place for place in places)
+    again = sum(outcome.died_again for _case, outcome in outcomes)
+    figure(
+        f"kill -9 during {operation}: {len(places)} points, {requests} of them around requests to"
+        f" Stripe; {len(cases)} deaths, {again} of them with another in the recovery, seed {SEED}:"
+        f" 0 lost, 0 doubled, {time.monotonic() - started:.0f} s ({connection.vendor})"
+    )

@@ -1,0 +1,174 @@
+"""A process whose children each do one thing, and are killed in the middle of it.
+
+``python -m tests.reliability.victim FILE`` with ``tests.reliability.settings``. It takes jobs as
+lines of JSON and answers each with one. A job is done by a forked child, with a connection of its
+own, so that a death costs milliseconds. Receivers of the host's signals append to FILE.
+
+What is taken away from the app by ``without`` (see :func:`sabotage`) shows that the tests would
+find the damage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import time_machine
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.db import connection, connections, transaction
+
+from tests.reliability.boundaries import Boundaries
+from tests.reliability.worker import serve
+
+
+def capture(order_id: int) -> None:
+    from shop_payments.models import Source
+    from shop_payments.services.capture import capture_payment
+    from shop_payments.services.history import Origin
+
+    capture_payment(order_id=order_id, origin=Origin(source=Source.ADMIN))
+
+
+def cancel(order_id: int) -> None:
+    from shop_payments.models import Source
+    from shop_payments.services.cancellation import cancel_payment
+    from shop_payments.services.history import Origin
+
+    cancel_payment(order_id=order_id, origin=Origin(source=Source.ADMIN))
+
+
+def cancel_order(order_id: int) -> None:
+    """What a shop does that cancels an order: the payment goes with it, after the commit."""
+    from shop_payments.models import Order, Source
+    from shop_payments.services.cancellation import cancel_payment_on_commit
+    from shop_payments.services.history import Origin
+
+    with transaction.atomic():
+        Order.objects.filter(pk=order_id).update(status=Order.Status.CANCELLED)
+        cancel_payment_on_commit(order_id=order_id, origin=Origin(source=Source.ADMIN))
+
+
+def sweep(order_id: int) -> None:
+    call_command("shop_payments_reconcile", stdout=sys.stderr)
+
+
+SERVICES: dict[str, Callable[[int], None]] = {
+    each.__name__: each for each in (capture, cancel, cancel_order, sweep)
+}
+
+
+def sabotage(what: str) -> None:
+    """Take ``what`` away from the app, in this process.
+
+    ``attempt``: a create's attempt is written down when Stripe has answered, and not before.
+    ``key``: each sending has an idempotency key of its own.
+    ``transaction``: every statement is committed by itself.
+    """
+    from shop_payments.gateway import Gateway
+    from shop_payments.models import StripeAttempt
+    from shop_payments.services import attempts
+
+    if what == "attempt":
+        call_stripe = attempts._call_stripe
+
+        def write_down_afterwards(attempt: StripeAttempt) -> Any:
+            StripeAttempt.objects.filter(pk=attempt.pk).delete()
+            answer = call_stripe(attempt)
+            attempt.save(force_insert=True)
+            return answer
+
+        attempts._call_stripe = write_down_afterwards
+    elif what == "key":
+        for name in ("create_payment_intent", "create_refund"):
+            method = getattr(Gateway, name)
+
+            def with_a_new_key(*args: Any, method: Any = method, **kwargs: Any) -> Any:
+                return method(*args, **{**kwargs, "idempotency_key": str(uuid4())})
+
+            setattr(Gateway, name, with_a_new_key)
+    elif what == "transaction":
+
+        def commit_each(run: Any, *args: Any) -> Any:
+            result = run(*args)
+            if connection.in_atomic_block and not connection.savepoint_ids:
+                connection.connection.commit()
+            return result
+
+        connection.execute_wrappers.append(commit_each)
+    elif what:
+        raise ValueError(f"without attempt, key or transaction, not {what!r}")
+
+
+def tell_a_file(path: str, boundaries: Boundaries) -> None:
+    """Append a line for every signal; one small write to a file so opened is never torn."""
+    from shop_payments.services.history import SIGNALS
+
+    record = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for kind, signal in SIGNALS.items():
+
+        def receiver(*, fact_id: Any, kind: str = kind, **kwargs: Any) -> None:
+            os.write(record, f"{kind} {fact_id}\n".encode())
+
+        signal.connect(boundaries.around(f"receiver of {kind}", receiver), weak=False)
+
+
+def do(job: dict[str, Any], boundaries: Boundaries, application: Any, record: str) -> Any:
+    """Do the job, ``later`` seconds from now."""
+    boundaries.watch_database()
+    boundaries.watch_http()
+    tell_a_file(record, boundaries)
+    sabotage(job["without"])
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=job["later"]), tick=True):
+        if job["service"]:
+            SERVICES[job["service"]](job["order"])
+            return {"status": 200, "body": ""}
+        return serve(application, {"id": "", **job["call"]})
+
+
+def in_a_child(job: dict[str, Any], application: Any, record: str) -> dict[str, Any]:
+    """Fork, do the job there, and return what the child said before its end."""
+    hear, speak = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(speak)
+        with os.fdopen(hear) as said:
+            words = said.read()
+        _, status = os.waitpid(child, 0)
+        return {**json.loads(words), "signal": os.WTERMSIG(status)}
+
+    def say(**values: Any) -> None:
+        with os.fdopen(os.dup(speak), "w") as pipe:
+            pipe.write(json.dumps(values))
+
+    try:
+        os.close(hear)
+        boundaries = Boundaries(kill_at=job["kill_at"], last_words=lambda at: say(killed=at))
+        answer = do(job, boundaries, application, record)
+        say(status=answer["status"], body=answer["body"], passed=boundaries.passed)
+    except BaseException as error:
+        traceback.print_exc()
+        say(error=type(error).__name__)
+    finally:
+        os._exit(0)
+
+
+def main(record: str) -> None:
+    answers, sys.stdout = sys.stdout, sys.stderr  # what anything else prints is no answer
+    application = get_wsgi_application()
+    first = {"id": "", "method": "GET", "path": "/api/v1/shop", "headers": {}, "body": ""}
+    serve(application, first)  # imports what there is to import
+    connections.close_all()  # a connection cannot be shared with a child
+    for line in sys.stdin:
+        answers.write(json.dumps(in_a_child(json.loads(line), application, record)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
