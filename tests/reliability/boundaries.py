@@ -65,7 +65,8 @@ class Boundaries:
         wait = urllib3.connection.HTTPConnection.getresponse
 
         def send_request(session: Any, request: Any, **kwargs: Any) -> Any:
-            name = f"{request.method} {re.sub(r'pi_[^/?]+', '{id}', request.path_url)}"
+            path = re.sub(r"pi_[^/]+", "{id}", request.path_url.partition("?")[0])
+            name = f"{request.method} {path}"
             self.at(f"before {name}")
             answer = send(session, request, **kwargs)
             self.at(f"after {name}")
@@ -75,8 +76,11 @@ class Boundaries:
             self.at("sent, not answered")
             return wait(http)
 
-        requests.Session.send = send_request  # type: ignore[method-assign]
-        urllib3.connection.HTTPConnection.getresponse = wait_for_answer  # type: ignore[method-assign]
+        for owner, name, function in (
+            (requests.Session, "send", send_request),
+            (urllib3.connection.HTTPConnection, "getresponse", wait_for_answer),
+        ):
+            setattr(owner, name, function)
 
 
 def in_short(sql: str) -> str:

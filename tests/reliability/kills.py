@@ -430,10 +430,10 @@ class Outcome:
     damage: Damage
 
 
-def enumerate_places(shop: Shop, operation: str) -> list[str]:
+def enumerate_places(shop: Shop, operation: str, *, without: str = "") -> list[str]:
     """Do it once and return the places that it passed."""
     scene = shop.set(operation)
-    result = shop.victim.do(scene.job)
+    result = shop.victim.do(scene.job, without=without)
     assert result.is_done, f"{operation}: {result}\n{shop.victim.log_tail()}"
     damage = Books(shop.stripe, scene.order).damage(scene.wants, finished=True)
     assert not damage, f"{operation}, nobody killed: {damage}"
@@ -449,7 +449,7 @@ def run(shop: Shop, case: Case, *, without: str = "") -> Outcome:
     recovery = _Recovery(shop, scene, without)
     damage = recovery.run(case)
     for fact_id in finished:
-        if (times := shop.victim.told()[fact_id]) != told[fact_id]:
+        if shop.victim.told()[fact_id] != told[fact_id]:
             damage.doubled.append(f"told of {fact_id} once more")
     return Outcome(died_at=killed.died_at, died_again=recovery.died, damage=damage)
 

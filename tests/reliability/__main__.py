@@ -1,0 +1,60 @@
+"""Run the full suites: ``python -m tests.reliability [--suite NAME] [--runs N] [--seed S]``.
+
+Prints one line for each figure. ``--operation``, ``--point``, ``--way`` and ``--again`` replay one
+death of the suite ``kill``: what a failure prints can be copied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A file of tests, and the environment variables that ask it for other sizes."""
+
+    file: str
+    runs: tuple[str, ...]
+
+
+SUITES = {
+    "kill": Suite("test_kills.py", ("RELIABILITY_KILLS",)),
+    "processes": Suite(
+        "test_many_processes.py", ("RELIABILITY_CROWD_ROUNDS", "RELIABILITY_PAID_ROUNDS")
+    ),
+    "refunds": Suite("test_refunds_at_once.py", ("RELIABILITY_REFUND_ROUNDS",)),
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser.add_argument("--suite", choices=SUITES, help="one of them; all without it")
+    parser.add_argument("--runs", type=int, help="a sample of this size instead of the full one")
+    parser.add_argument("--seed", type=int, help="draws other runs")
+    parser.add_argument("--operation", help="kill: this operation only")
+    parser.add_argument("--point", type=int, help="kill: this place only")
+    parser.add_argument("--way", choices=["retry", "events", "sweep"], help="kill: this recovery")
+    parser.add_argument("--again", type=int, help="kill: the place of a second death")
+    options = parser.parse_args(arguments)
+    suites = [SUITES[options.suite]] if options.suite else [*SUITES.values()]
+    os.environ["FIGURES"] = "full"
+    if options.runs is not None:
+        os.environ |= {name: str(options.runs) for suite in suites for name in suite.runs}
+    for name in ("seed", "operation", "point", "way", "again"):
+        value = getattr(options, name)
+        if value is not None:
+            os.environ[f"RELIABILITY_{name.upper()}"] = str(value)
+    files = [str(HERE / suite.file) for suite in suites]
+    return int(pytest.main([*files, "-q", "-rN", "--no-header", "-p", "no:cacheprovider"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
