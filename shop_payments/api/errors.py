@@ -5,11 +5,13 @@ The handler is hooked into our views alone, so the host's own ``EXCEPTION_HANDLE
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
@@ -40,8 +42,11 @@ class ErrorRow:
     """Seconds for the Retry-After header; 0 for none."""
 
 
+logger = logging.getLogger("shop_payments")
+
 _UNAVAILABLE = "The payment provider could not be reached. Try again in a moment."
 _REFUSED = "The payment provider refused the request. The shop has been told."
+_AWAY = "The shop is out of order for a moment. Try again."
 _NOT_CONFIGURED = "Payments are not configured. The shop has been told."
 
 ERROR_TABLE: tuple[ErrorRow, ...] = (
@@ -209,6 +214,22 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         60,
     ),
     ErrorRow(
+        OperationalError,
+        503,
+        "database_unavailable",
+        "the shop's database is away; safe to repeat; `Retry-After`",
+        _AWAY,
+        10,
+    ),
+    ErrorRow(
+        InterfaceError,
+        503,
+        "database_unavailable",
+        "the connection to the shop's database was closed; safe to repeat; `Retry-After`",
+        _AWAY,
+        10,
+    ),
+    ErrorRow(
         EventFailed, 503, "event_failed", "webhook: stored, but to be sent again", retry_after=60
     ),
 )
@@ -236,6 +257,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     row = find_row(error) or _row_of_host(error)
     if row is None:
         return None
+    if isinstance(error, (OperationalError, InterfaceError)):
+        # Django logs what becomes a 500; this is answered, and must be seen all the same.
+        logger.error("The database is away", exc_info=error)
     body: dict[str, Any] = {"message": row.message or _message(error), "code": row.code}
     body.update(_details(error))
     return Response(body, status=row.status, headers=_headers(error, row))

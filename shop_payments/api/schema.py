@@ -108,7 +108,7 @@ _PAYMENT_SYSTEM: _Security = ({"apiKey": []}, _STAFF)
 _NOTHING = {"application/json": {"type": "object", "additionalProperties": False}}
 """A body that may be left out, and must be empty."""
 
-_ALWAYS = "not_acceptable throttled"
+_ALWAYS = "not_acceptable throttled database_unavailable"
 _CUSTOMERS = "not_authenticated invalid_token"
 _PROGRAMS = "api_key_missing api_key_invalid insufficient_scope permission_denied"
 _BODIES = "parse_error invalid_request unsupported_media_type"
@@ -215,7 +215,7 @@ RECEIVE_EVENT = Operation(
     message="Event received",
     data=ReceivedEventSerializer,
     errors="invalid_signature invalid_payload parse_error payload_too_large event_failed "
-    "not_configured",
+    "database_unavailable not_configured",
     security=_ANYBODY,
     body=StripeEventSerializer,
     headers={"Stripe-Signature": "Stripe's signature of the body: the authentication."},
@@ -242,7 +242,7 @@ _FROM_STRIPE = frozenset(
 )
 _RETRY_AFTER = frozenset(
     "payment_intent_in_progress refund_in_progress throttled gateway_unavailable not_configured "
-    "event_failed".split()
+    "database_unavailable event_failed".split()
 )
 
 

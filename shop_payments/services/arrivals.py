@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.attempts import sent_fingerprint
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
 from shop_payments.services.mirror import adopt_intent, find_attempt_of, write_intent
+from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -26,19 +25,21 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
 
     That is: an intent in a final status, whoever says so.
     """
-    with transaction.atomic(durable=True):
-        locked = find_and_lock_payment(payment_intents__stripe_id=intent.id)
-        attempt = None
-        if locked is None:
-            attempt = find_attempt_of(intent)
-            if attempt is None:
-                return False
-            locked = lock_payment(attempt.order_payment_id)
-        row = locked.intent(intent.id)
-        if row is not None:
-            write_intent(locked, row, intent, origin=origin)
-        elif attempt is not None:
-            _adopt(locked, attempt, intent, origin=origin)
+    for short in short_transactions():
+        with short:
+            found = find_and_lock_payment(payment_intents__stripe_id=intent.id)
+            if found is None:
+                attempt = find_attempt_of(intent)
+                if attempt is None:
+                    return False
+                locked = lock_payment(attempt.order_payment_id)
+            else:
+                attempt, locked = None, found
+            row = locked.intent(intent.id)
+            if row is not None:
+                write_intent(locked, row, intent, origin=origin)
+            elif attempt is not None:
+                _adopt(locked, attempt, intent, origin=origin)
     dispatch(locked.facts)
     return True
 
@@ -51,13 +52,14 @@ def adopt_unknown(
     ``named_by`` is what names the attempt, where that is not the intent as it was looked up. The
     intent may go without a row: see :func:`~shop_payments.services.mirror.adopt_intent`.
     """
-    with transaction.atomic(durable=True):
-        attempt = find_attempt_of(named_by or intent)
-        if attempt is None:
-            return False
-        locked = lock_payment(attempt.order_payment_id)
-        if locked.intent(intent.id) is None:
-            _adopt(locked, attempt, intent, origin=origin)
+    for short in short_transactions():
+        with short:
+            attempt = find_attempt_of(named_by or intent)
+            if attempt is None:
+                return False
+            locked = lock_payment(attempt.order_payment_id)
+            if locked.intent(intent.id) is None:
+                _adopt(locked, attempt, intent, origin=origin)
     dispatch(locked.facts)
     return True
 

@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
     GatewayError,
@@ -39,6 +37,7 @@ from shop_payments.services.mirror import (
     write_intent,
 )
 from shop_payments.services.sending import must_look_up
+from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -149,25 +148,26 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
     """Write the answer onto the mirror; false where the row already knew something newer."""
     describes = attempt.operation in {_Operation.CREATE_INTENT, _Operation.UPDATE_INTENT}
     sent = sent_fingerprint(attempt) if describes else None
-    with transaction.atomic(durable=True):
-        locked = lock_payment(attempt.order_payment_id)
-        row = locked.intent(intent.id)
-        if row is None:
-            is_news = _adopt(locked, attempt, intent, sent, origin)
-        else:
-            first = attempt.finish(
-                StripeAttempt.Outcome.SUCCEEDED,
-                stripe_object_id=intent.id,
-                request_id=intent.request_id[:255],
-                http_status=200,
-            )
-            is_news = first and _is_newer(attempt, row, intent)
-            if is_news:
-                write_intent(locked, row, intent, origin=origin, updated_to=sent)
-            elif first and sent is not None and attempt.target:
-                # What was sent is known although the state is not: the next look fetches it.
-                row.fingerprint = sent
-                row.save(update_fields=["fingerprint"])
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(attempt.order_payment_id)
+            row = locked.intent(intent.id)
+            if row is None:
+                is_news = _adopt(locked, attempt, intent, sent, origin)
+            else:
+                first = attempt.finish(
+                    StripeAttempt.Outcome.SUCCEEDED,
+                    stripe_object_id=intent.id,
+                    request_id=intent.request_id[:255],
+                    http_status=200,
+                )
+                is_news = first and _is_newer(attempt, row, intent)
+                if is_news:
+                    write_intent(locked, row, intent, origin=origin, updated_to=sent)
+                elif first and sent is not None and attempt.target:
+                    # What was sent is known although the state is not: the next look fetches it.
+                    row.fingerprint = sent
+                    row.save(update_fields=["fingerprint"])
     dispatch(locked.facts)
     return is_news
 
@@ -213,21 +213,22 @@ def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin
         error.code,
         error.request_id,
     )
-    with transaction.atomic(durable=True):
-        locked = lock_payment(attempt.order_payment_id)
-        figures: dict[str, Any] = {
-            "request_id": error.request_id[:255],
-            "error_code": error.code[:255],
-            "http_status": error.http_status,
-        }
-        if not error.retryable and not isinstance(error, GatewayAuthenticationError):
-            first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
-            row = locked.intent(attempt.target)
-            if first and isinstance(error, ObjectMissing) and row is not None:
-                mark_missing(locked, row, origin=origin)
-        elif not isinstance(error, IdempotencyKeyInUse):
-            # Refusing a key says nothing of what an earlier sending under another key has done.
-            attempt.release(**figures)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(attempt.order_payment_id)
+            figures: dict[str, Any] = {
+                "request_id": error.request_id[:255],
+                "error_code": error.code[:255],
+                "http_status": error.http_status,
+            }
+            if not error.retryable and not isinstance(error, GatewayAuthenticationError):
+                first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
+                row = locked.intent(attempt.target)
+                if first and isinstance(error, ObjectMissing) and row is not None:
+                    mark_missing(locked, row, origin=origin)
+            elif not isinstance(error, IdempotencyKeyInUse):
+                # Refusing a key says nothing of what an earlier sending under another key has done.
+                attempt.release(**figures)
     dispatch(locked.facts)
 
 
@@ -250,10 +251,11 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
     if found is not None:
         _record_success(attempt, found, origin=origin)
         return
-    with transaction.atomic(durable=True):
-        locked = lock_payment(attempt.order_payment_id)
-        attempt.finish(StripeAttempt.Outcome.ABANDONED)
-        row = locked.intent(attempt.target)
-        if row is not None:
-            row.fingerprint = ""
-            row.save(update_fields=["fingerprint"])
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(attempt.order_payment_id)
+            attempt.finish(StripeAttempt.Outcome.ABANDONED)
+            row = locked.intent(attempt.target)
+            if row is not None:
+                row.fingerprint = ""
+                row.save(update_fields=["fingerprint"])

@@ -12,8 +12,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
@@ -25,6 +23,7 @@ from shop_payments.services.ledger import (
     lock_payment,
     record,
 )
+from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult
@@ -61,15 +60,16 @@ def write_listed_disputes(
     ``known`` are the rows' versions by Stripe's id, read before Stripe was asked.
     """
     complete = True
-    with transaction.atomic(durable=True):
-        locked = lock_payment(intent.order_payment_id)
-        current = locked.intent(intent.stripe_id)
-        for result in reversed(results) if current is not None else ():
-            row = locked.dispute(result.id)
-            if row is not None and row.version != known.get(result.id):
-                complete = False
-            elif current is not None:
-                _write(locked, current, row, result, origin=origin)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(intent.order_payment_id)
+            current = locked.intent(intent.stripe_id)
+            for result in reversed(results) if current is not None else ():
+                row = locked.dispute(result.id)
+                if row is not None and row.version != known.get(result.id):
+                    complete = False
+                elif current is not None:
+                    _write(locked, current, row, result, origin=origin)
     dispatch(locked.facts)
     return complete
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from shop_payments.conf import get_config
@@ -53,6 +53,7 @@ from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import Refreshed, mark_missing, refresh_intent
 from shop_payments.services.sending import Patience, belongs_to_other_mode, claim
+from shop_payments.services.transactions import short_transactions
 
 METADATA_VALUE_LIMIT = 500
 """Characters in one of Stripe's metadata values."""
@@ -156,8 +157,9 @@ def _make_plan(request: _Request, patience: Patience) -> _Plan:
     collisions = 0
     while True:
         try:
-            with transaction.atomic(durable=True):
-                decision = _decide(request, patience)
+            for short in short_transactions():
+                with short:
+                    decision = _decide(request, patience)
         except IntegrityError:
             # Another request inserted the payment or its attempt first: now they can be seen.
             collisions += 1

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
@@ -51,6 +51,7 @@ from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import Fact, LockedPayment, close_review, lock_payment, record
 from shop_payments.services.refunds import refund_late_money
 from shop_payments.services.sending import belongs_to_other_mode
+from shop_payments.services.transactions import short_transactions
 from shop_payments.services.words import (
     describe_failure,
     describe_misfit,
@@ -217,15 +218,16 @@ def write_seen(
     ``row`` was read before Stripe was asked. None where it has changed since: see
     Note [Whose word counts].
     """
-    with transaction.atomic(durable=True):
-        locked = lock_payment(row.order_payment_id)
-        current = locked.intent(row.stripe_id)
-        if current is None or current.version != row.version:
-            return None
-        if intent is None:
-            mark_missing(locked, current, origin=origin)
-        else:
-            write_intent(locked, current, intent, origin=origin)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(row.order_payment_id)
+            current = locked.intent(row.stripe_id)
+            if current is None or current.version != row.version:
+                return None
+            if intent is None:
+                mark_missing(locked, current, origin=origin)
+            else:
+                write_intent(locked, current, intent, origin=origin)
     dispatch(locked.facts)
     return current
 

@@ -53,6 +53,7 @@ from shop_payments.services.ledger import (
     record,
 )
 from shop_payments.services.sending import Patience, belongs_to_other_mode, claim, must_look_up
+from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
@@ -128,21 +129,27 @@ def list_refunds(*, order_id: object) -> list[Refund]:
 def _save_or_find(order_id: object, request: RefundRequest, origin: Origin) -> tuple[Refund, bool]:
     """Commit the refund that is asked for, or return the one that its key belongs to."""
     pk = get_order_adapter().parse_id(order_id)
-    with transaction.atomic(durable=True):
-        locked = None if pk is None else find_and_lock_payment(order_id=pk)
-        if pk is None or locked is None:
-            if pk is None or get_order_adapter().find(pk) is None:
-                raise OrderNotFound("Order not found.")
-            raise OrderNotRefundable("The order has not been paid.")
-        intent = _intent_to_refund(locked, request)
-        known = next((row for row in locked.refunds if row.request_key == request.key), None)
-        if known is not None:
-            _check_same(known, intent, request)
-            return known, False
-        amount = _amount(locked, intent, request)
-        refund = _insert(locked, intent, amount, request, origin)
+    for short in short_transactions():
+        with short:
+            locked = _lock(pk)
+            intent = _intent_to_refund(locked, request)
+            known = next((row for row in locked.refunds if row.request_key == request.key), None)
+            if known is not None:
+                _check_same(known, intent, request)
+                return known, False
+            amount = _amount(locked, intent, request)
+            refund = _insert(locked, intent, amount, request, origin)
     dispatch(locked.facts)
     return refund, True
+
+
+def _lock(pk: object) -> LockedPayment:
+    locked = None if pk is None else find_and_lock_payment(order_id=pk)
+    if locked is not None:
+        return locked
+    if pk is None or get_order_adapter().find(pk) is None:
+        raise OrderNotFound("Order not found.")
+    raise OrderNotRefundable("The order has not been paid.")
 
 
 def _intent_to_refund(locked: LockedPayment, request: RefundRequest) -> PaymentIntent:
@@ -292,12 +299,13 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
 
 
 def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refund:
-    with transaction.atomic(durable=True):
-        locked = lock_payment(refund.order_payment_id)
-        row = next(each for each in locked.refunds if each.pk == refund.pk)
-        intent = _intent_of(locked, row)
-        if row.status == RefundStatus.REQUESTED or not result.replayed:
-            write_refund(locked, intent, row, result, origin=origin)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(refund.order_payment_id)
+            row = next(each for each in locked.refunds if each.pk == refund.pk)
+            intent = _intent_of(locked, row)
+            if row.status == RefundStatus.REQUESTED or not result.replayed:
+                write_refund(locked, intent, row, result, origin=origin)
     dispatch(locked.facts)
     return row
 
@@ -339,18 +347,24 @@ def _give_up(
     origin: Origin,
 ) -> Refund:
     """Close a refund that moved nothing, so that it reserves nothing any more."""
-    with transaction.atomic(durable=True):
-        locked = lock_payment(refund.order_payment_id)
-        row = next(each for each in locked.refunds if each.pk == refund.pk)
-        assert row.attempt is not None
-        if row.attempt.finish(outcome, **figures) and row.status == RefundStatus.REQUESTED:
-            row.status = RefundStatus.REFUSED
-            row.failure_reason = why[:255]
-            row.version += 1
-            row.save()
-            fact = (FactKind.REFUND_CHANGED, _figures(row, f"{row.amount_display} refused: {why}"))
-            request_id = figures.get("request_id", "")
-            record(locked, _intent_of(locked, row), [fact], origin=origin, request_id=request_id)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(refund.order_payment_id)
+            row = next(each for each in locked.refunds if each.pk == refund.pk)
+            assert row.attempt is not None
+            if row.attempt.finish(outcome, **figures) and row.status == RefundStatus.REQUESTED:
+                row.status = RefundStatus.REFUSED
+                row.failure_reason = why[:255]
+                row.version += 1
+                row.save()
+                fact = (
+                    FactKind.REFUND_CHANGED,
+                    _figures(row, f"{row.amount_display} refused: {why}"),
+                )
+                request_id = figures.get("request_id", "")
+                record(
+                    locked, _intent_of(locked, row), [fact], origin=origin, request_id=request_id
+                )
     dispatch(locked.facts)
     return row
 
@@ -367,9 +381,10 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
     intent = refund.payment_intent
     sync_refunds(intent, origin=origin)
     sync_disputes(intent, origin=origin)
-    with transaction.atomic(durable=True):
-        locked = lock_payment(intent.order_payment_id)
-        current = locked.intent(intent.stripe_id)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(intent.order_payment_id)
+            current = locked.intent(intent.stripe_id)
     if current is None:
         return
     if locked.dispute_state_of(current) == DisputeState.OPEN:
@@ -426,15 +441,16 @@ def write_listed_refunds(
     ``known`` are the rows' versions by primary key, read before Stripe was asked.
     """
     complete = True
-    with transaction.atomic(durable=True):
-        locked = lock_payment(intent.order_payment_id)
-        current = locked.intent(intent.stripe_id)
-        for result in reversed(results) if current is not None else ():
-            row = _row_of(locked, result)
-            if row is not None and row.version != known.get(row.pk):
-                complete = False
-            elif current is not None:
-                write_refund(locked, current, row, result, origin=origin)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(intent.order_payment_id)
+            current = locked.intent(intent.stripe_id)
+            for result in reversed(results) if current is not None else ():
+                row = _row_of(locked, result)
+                if row is not None and row.version != known.get(row.pk):
+                    complete = False
+                elif current is not None:
+                    write_refund(locked, current, row, result, origin=origin)
     dispatch(locked.facts)
     return complete
 

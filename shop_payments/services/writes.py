@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from shop_payments.conf import get_config
@@ -20,6 +20,7 @@ from shop_payments.services.attempts import send_attempt
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.sending import Patience, belongs_to_other_mode, claim
+from shop_payments.services.transactions import short_transactions
 
 _MAX_ROUNDS = 8
 
@@ -87,12 +88,11 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
     )
     for _round in range(_MAX_ROUNDS):
         try:
-            with transaction.atomic(durable=True):
-                locked = None if pk is None else find_and_lock_payment(order_id=pk)
-                if locked is None:
-                    raise OrderNotFound("No payment of this order was found.")
-                pending = locked.payment.attempts.intent_writes().pending().first()
-                step = pending or decide(locked)
+            for short in short_transactions():
+                with short:
+                    locked = _lock(pk)
+                    pending = locked.payment.attempts.intent_writes().pending().first()
+                    step = pending or decide(locked)
         except IntegrityError:
             continue  # another request saved its write first: now it can be seen
         if step is None:
@@ -102,3 +102,10 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
             continue
         send_attempt(step, origin=origin)
     raise PaymentIntentInProgress("The payment keeps changing. Try again in a moment.")
+
+
+def _lock(pk: object) -> LockedPayment:
+    locked = None if pk is None else find_and_lock_payment(order_id=pk)
+    if locked is None:
+        raise OrderNotFound("No payment of this order was found.")
+    return locked

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ObjectMissing, PaymentIntentMissing
@@ -19,6 +19,7 @@ from shop_payments.services.ledger import lock_payment
 from shop_payments.services.mirror import agrees, named_attempt, refresh_intent, write_seen
 from shop_payments.services.reconcile.pages import pages, span
 from shop_payments.services.reconcile.sweep import Sweep
+from shop_payments.services.transactions import short_transactions
 from shop_payments.services.writes import save_attempt
 
 if TYPE_CHECKING:
@@ -133,16 +134,17 @@ def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) 
 
 def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
     try:
-        with transaction.atomic(durable=True):
-            locked = lock_payment(attempt.order_payment_id)
-            if locked.intent(intent.id) is not None:
-                return
-            cancel = save_attempt(
-                locked,
-                StripeAttempt.Operation.CANCEL_INTENT,
-                intent.id,
-                {"cancellation_reason": "duplicate"},
-            )
+        for short in short_transactions():
+            with short:
+                locked = lock_payment(attempt.order_payment_id)
+                if locked.intent(intent.id) is not None:
+                    return
+                cancel = save_attempt(
+                    locked,
+                    StripeAttempt.Operation.CANCEL_INTENT,
+                    intent.id,
+                    {"cancellation_reason": "duplicate"},
+                )
     except IntegrityError:
         return  # another write of this order's is on its way; the next sweep sees the orphan again
     send_attempt(cancel, origin=sweep.origin)

@@ -1,0 +1,236 @@
+"""What the database undoes is run again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection, connections
+
+from shop_payments.models import Order, OrderPayment, WebhookEvent
+from shop_payments.services.transactions import short_transactions
+from tests.factories import OrderFactory
+from tests.support import pay
+from tests.threads import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgresql = pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="PostgreSQL has row locks and isolation levels"
+)
+
+
+def test_one_run_is_enough_where_nothing_is_undone(order):
+    runs = 0
+    for short in short_transactions():
+        with short:
+            runs += 1
+            Order.objects.update(email="new@example.com")
+
+    order.refresh_from_db()
+    assert (runs, order.email) == (1, "new@example.com")
+    assert not connection.in_atomic_block
+
+
+def test_what_the_block_raises_is_raised_and_undone(order):
+    def work() -> None:
+        for short in short_transactions():
+            with short:
+                Order.objects.update(email="new@example.com")
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        work()
+
+    order.refresh_from_db()
+    assert order.email != "new@example.com"
+    assert not connection.in_atomic_block
+
+
+def test_what_will_not_pass_is_not_run_again(order):
+    runs: list[int] = []
+
+    def work() -> None:
+        for short in short_transactions():
+            with short:
+                runs.append(1)
+                OrderFactory.create(number=order.number, customer=order.customer)
+
+    with pytest.raises(IntegrityError):
+        work()
+
+    assert len(runs) == 1
+
+
+def test_a_block_may_return(order):
+    def work() -> str:
+        for short in short_transactions():
+            with short:
+                Order.objects.update(email="new@example.com")
+                return "done"
+        raise AssertionError
+
+    assert work() == "done"
+    order.refresh_from_db()
+    assert order.email == "new@example.com"
+
+
+@on_postgresql
+def test_a_deadlock_is_run_again(order):
+    """Two that lock the same two rows, each beginning with the other's second one."""
+    rows = [order.pk, OrderFactory.create(customer=order.customer).pk]
+    both_hold_one = threading.Barrier(2)
+    runs = [0, 0]
+
+    def work(number: int) -> None:
+        for short in short_transactions():
+            with short:
+                runs[number] += 1
+                first, second = rows if number else rows[::-1]
+                Order.objects.filter(pk=first).update(email=f"{number}@example.com")
+                if runs[number] == 1:
+                    both_hold_one.wait(10)
+                Order.objects.filter(pk=second).update(email=f"{number}@example.com")
+
+    results = at_once(lambda: work(0), lambda: work(1))
+
+    assert results == [None, None]
+    assert max(runs) > 1, "there was no deadlock"
+
+
+@on_postgresql
+def test_a_serialization_failure_is_run_again(order):
+    runs = 0
+
+    def change_it() -> None:
+        Order.objects.update(email="somebody@example.com")
+
+    for short in short_transactions():
+        with short:
+            runs += 1
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            Order.objects.get()
+            if runs == 1:
+                assert at_once(change_it) == [None]
+            Order.objects.update(email="me@example.com")
+
+    assert runs == 2
+
+
+@on_postgresql
+def test_it_is_not_run_again_for_ever(order):
+    runs: list[int] = []
+
+    def change_it() -> None:
+        Order.objects.update(email=f"{len(runs)}@example.com")
+
+    def work() -> None:
+        for short in short_transactions():
+            with short:
+                runs.append(1)
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                Order.objects.get()
+                at_once(change_it)
+                Order.objects.update(email="me@example.com")
+
+    with pytest.raises(OperationalError):
+        work()
+
+    assert len(runs) == 5
+    assert not connection.in_atomic_block
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="SQLite locks all of the database")
+def test_a_locked_database_is_waited_for(order, monkeypatch):
+    """The other one lets go when it is seen that the first try has failed."""
+    held, let_go = threading.Event(), threading.Event()
+    runs = 0
+
+    def hold() -> None:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            held.set()
+            let_go.wait(30)
+            cursor.execute("ROLLBACK")
+        connections.close_all()
+
+    other = threading.Thread(target=hold)
+
+    def sleep(seconds: float) -> None:
+        let_go.set()
+        other.join()
+
+    monkeypatch.setattr("time.sleep", sleep)
+    other.start()
+    held.wait(30)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 1")
+    for short in short_transactions():
+        with short:
+            runs += 1
+            Order.objects.update(email="me@example.com")
+    connection.close()
+
+    order.refresh_from_db()
+    assert (runs, order.email) == (1, "me@example.com")
+
+
+# --- a database that is away --------------------------------------------------------------------
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """Take the database away and bring it back."""
+
+    class Database:
+        def goes_away(self) -> None:
+            connection.close()
+            lost: dict[str, Any] = {"HOST": "127.0.0.1", "PORT": "1"}
+            if connection.vendor == "sqlite":
+                lost = {"NAME": "/nowhere/at/all.sqlite3"}
+            for name, value in lost.items():
+                monkeypatch.setitem(connection.settings_dict, name, value)
+
+        def comes_back(self) -> None:
+            monkeypatch.undo()
+
+    database = Database()
+    yield database
+    database.comes_back()
+
+
+@pytest.mark.parametrize("call", ["payment_intent", "payment"])
+def test_a_database_that_is_away_is_said_and_heals(
+    storefront, payment_system, order, stripe, database, call, caplog
+):
+    caller = storefront if call == "payment_intent" else payment_system
+    database.goes_away()
+    response = getattr(caller, call)(order)
+    database.comes_back()
+
+    assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+    assert response.headers["Retry-After"] == "10"
+    assert "The database is away" in caplog.text
+    assert stripe.requests == []
+    assert storefront.payment_intent(order).status_code == 200
+
+
+def test_a_webhook_of_a_database_that_is_away_comes_again(
+    storefront, order, stripe, webhooks, database, paid_signals
+):
+    intent = storefront.payment_intent(order).json()["data"]
+    webhooks()
+    pay(stripe, intent["id"])
+    database.goes_away()
+    webhooks()
+    database.comes_back()
+    assert not WebhookEvent.objects.filter(type="payment_intent.succeeded").exists()
+
+    stripe.advance_clock(3600)
+    webhooks()
+
+    assert OrderPayment.objects.get().status == "paid"
+    assert len(paid_signals) == 1
