@@ -90,7 +90,10 @@ def start(
     match kind:
         case "captured":
             charge.update(captured=True, amount_captured=charge["amount"])
-            _credit(books, charge)
+            if intent["capture_method"] == "automatic_async":
+                books.clock.after(0, lambda: _credit_later(books, charge))
+            else:
+                _credit(books, charge)
         case "authorized":
             # A test may force this on a debit, which Stripe never authorizes.
             if isinstance(instrument, Card):
@@ -141,6 +144,15 @@ def expire(books: Books, charge: Object, cause: Cause) -> None:
     See: https://docs.stripe.com/changelog/basil (checked 2026-11)
     """
     events.emit(books, "charge.expired", charge, cause)
+
+
+def _credit_later(books: Books, charge: Object) -> None:
+    """Book the money of an asynchronous capture once the answer is out, and tell.
+
+    See: https://docs.stripe.com/payments/payment-intents/asynchronous-capture (checked 2026-11)
+    """
+    _credit(books, charge)
+    events.emit(books, "charge.updated", charge, Cause(), previous={"balance_transaction": None})
 
 
 def _credit(books: Books, charge: Object) -> None:

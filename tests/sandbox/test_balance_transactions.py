@@ -41,6 +41,39 @@ def test_a_charge_comes_in_less_its_fee(api: Api) -> None:
     assert (row["currency"], row["exchange_rate"]) == ("usd", None)
 
 
+def test_money_is_booked_once_the_answer_is_out(api: Api, sandbox: Sandbox) -> None:
+    intent = api.create(
+        payment_method="pm_card_visa", confirm="true", **{"expand[]": "latest_charge"}
+    )
+
+    charge = api.get(f"{CHARGES}/{intent['latest_charge']['id']}")
+
+    assert intent["latest_charge"]["balance_transaction"] is None
+    assert charge["balance_transaction"].startswith("txn_")
+    assert api.told_after(1) == ["charge.succeeded", "payment_intent.succeeded", "charge.updated"]
+    succeeded, updated = sandbox.events[1], sandbox.events[3]
+    assert succeeded["data"]["object"]["balance_transaction"] is None
+    assert updated["data"] == {
+        "object": charge.json,
+        "previous_attributes": {"balance_transaction": None},
+    }
+
+
+@pytest.mark.parametrize("capture_method", ["automatic", "manual"])
+def test_who_asks_for_it_waits_until_it_is_booked(api: Api, capture_method: str) -> None:
+    intent = api.create(
+        payment_method="pm_card_visa", confirm="true", capture_method=capture_method
+    )
+    if capture_method == "manual":
+        api.post(f"{INTENTS}/{intent['id']}/capture")
+
+    succeeded = "charge.captured" if capture_method == "manual" else "charge.succeeded"
+    told = [event for event in api.sandbox.events if event["type"] == succeeded]
+
+    assert told[0]["data"]["object"]["balance_transaction"].startswith("txn_")
+    assert "charge.updated" not in api.told_after(0)
+
+
 def test_money_that_came_in_is_available_two_days_later(api: Api, sandbox: Sandbox) -> None:
     charge = api.pay()
     row = money_of(api, charge)

@@ -100,7 +100,7 @@ def test_an_event_keeps_the_object_as_it_was(api: Api, sandbox: Sandbox) -> None
 
     api.confirm(created["id"], "pm_card_visa")
 
-    first, _, last = sandbox.events
+    first, _, last, _ = sandbox.events
     assert first["data"]["object"] == created.json
     assert last["data"]["object"]["status"] == "succeeded"
 
@@ -130,6 +130,7 @@ def test_an_unknown_event_is_404(api: Api) -> None:
 
 
 TOLD = [
+    "charge.updated",
     "payment_intent.succeeded",
     "charge.succeeded",
     "payment_intent.payment_failed",
@@ -143,8 +144,8 @@ TOLD = [
     [
         ({}, [*TOLD, "payment_intent.created"]),
         ({"type": "payment_intent.succeeded"}, ["payment_intent.succeeded"]),
-        ({"type": "payment_intent.*"}, [*TOLD[::2], "payment_intent.created"]),
-        ({"type": "charge.*"}, TOLD[1::2]),
+        ({"type": "payment_intent.*"}, [*TOLD[1::2], "payment_intent.created"]),
+        ({"type": "charge.*"}, TOLD[::2]),
         ({"type": "charge.refunded"}, []),
         ({"type": "*.created"}, ["payment_intent.created"]),
         ({"type": "payment_intent.[a-z]*"}, []),
@@ -154,7 +155,7 @@ TOLD = [
             {"types[0]": "payment_intent.created", "types[1]": "payment_intent.succeeded"},
             ["payment_intent.succeeded", "payment_intent.created"],
         ),
-        ({"created[gt]": "4000000000"}, TOLD[:2]),
+        ({"created[gt]": "4000000000"}, TOLD[:3]),
     ],
 )
 def test_events_are_listed(
@@ -201,7 +202,11 @@ def test_events_are_listed_by_the_success_of_their_delivery(api: Api, sandbox: S
     delivered = api.get("/v1/events", {"delivery_success": "true"})
     not_delivered = api.get("/v1/events", {"delivery_success": "false"})
 
-    assert [event["type"] for event in delivered["data"]] == [*TOLD[1:], "payment_intent.created"]
+    assert [event["type"] for event in delivered["data"]] == [
+        TOLD[0],
+        *TOLD[2:],
+        "payment_intent.created",
+    ]
     assert [event["type"] for event in not_delivered["data"]] == ["payment_intent.succeeded"]
 
 

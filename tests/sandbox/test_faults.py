@@ -237,10 +237,10 @@ def test_a_webhook_may_be_lost(
 
     sandbox.deliver_due()
 
-    assert receiver.types == ["created", "charge.succeeded"]
+    assert receiver.types == ["created", "charge.succeeded", "charge.updated"]
     (lost,) = sandbox.lost_deliveries
-    assert (lost.event_id, lost.attempts) == (sandbox.events[-1]["id"], 0)
-    assert [event["pending_webhooks"] for event in sandbox.events] == [0, 0, 1]
+    assert (lost.event_id, lost.attempts) == (sandbox.events[2]["id"], 0)
+    assert [event["pending_webhooks"] for event in sandbox.events] == [0, 0, 1, 0]
     missed = api.get("/v1/events", {"delivery_success": "false"})
     assert [event["type"] for event in missed["data"]] == ["payment_intent.succeeded"]
 
@@ -274,12 +274,12 @@ def test_a_webhook_may_be_late(
     sandbox.inject(Fault("webhook_delayed", type="payment_intent.created", seconds=60))
     api.confirm(api.create()["id"], "pm_card_visa")
     sandbox.deliver_due()
-    assert receiver.types == ["charge.succeeded", "succeeded"]
+    assert receiver.types == ["charge.succeeded", "succeeded", "charge.updated"]
 
     clock.advance(60)
     sandbox.deliver_due()
 
-    assert receiver.types == ["charge.succeeded", "succeeded", "created"]
+    assert receiver.types[3:] == ["created"]
 
 
 def orders_of_arrival(seed: int) -> list[str]:

@@ -146,6 +146,7 @@ def test_a_server_confirms_again_after_the_authentication(api: Api, sandbox: San
         "payment_intent.requires_action",
         "charge.succeeded",
         "payment_intent.succeeded",
+        "charge.updated",
     ]
 
 

@@ -55,6 +55,7 @@ def test_an_intent_makes_no_other_move(books: Books, old: str, new: str) -> None
     intent = {
         "id": "pi_1",
         "amount": 1000,
+        "capture_method": "automatic",
         "currency": "usd",
         "description": None,
         "latest_charge": None,
