@@ -72,6 +72,7 @@ class TestStripePython:
             "payment_intent.payment_failed",
             "charge.succeeded",
             "payment_intent.succeeded",
+            "charge.updated",
         ]
 
     def test_cancel(self, client):
@@ -130,7 +131,7 @@ class TestStripePythonAsync:
         paid = self.run(server, pay)
 
         assert (paid.status, paid.amount_received) == ("succeeded", 2000)
-        assert event_types(sandbox)[-1] == "payment_intent.succeeded"
+        assert event_types(sandbox)[-2:] == ["payment_intent.succeeded", "charge.updated"]
 
     def test_cancel_and_lists(self, server):
         async def cancel(v1):
@@ -222,6 +223,7 @@ class TestStripeCLI:
             "payment_intent.created",
             "charge.succeeded",
             "payment_intent.succeeded",
+            "charge.updated",
         ]
 
     def test_cancel_and_list(self, answer):
@@ -232,6 +234,20 @@ class TestStripeCLI:
 
         assert canceled["cancellation_reason"] == "abandoned"
         assert page["data"] == [canceled]
+
+    def test_money_given_back(self, answer, sandbox):
+        pay = ["--payment-method", "pm_card_visa", "-d", "confirm=true", "--amount", "1000"]
+        types = ["--currency", "usd", "-d", "allowed_payment_method_types[]=card"]
+        intent = answer("payment_intents", "create", *pay, *types)
+        refund = answer("refunds", "create", "--payment-intent", intent["id"], "--amount", "400")
+        shown = answer("charges", "retrieve", intent["latest_charge"], "--expand", "refunds")
+        moved = answer("balance_transactions", "retrieve", refund["balance_transaction"])
+        dispute = sandbox.open_dispute(intent["latest_charge"])
+        lost = answer("disputes", "close", dispute["id"], "--confirm")
+
+        assert shown["refunds"]["data"] == [refund]
+        assert (shown["amount_refunded"], moved["net"]) == (400, -400)
+        assert (lost["status"], lost["amount"]) == ("lost", 600)
 
     def test_its_idempotency_keys(self, answer, sandbox):
         arguments = ["--amount", "1000", "--currency", "eur", "--idempotency", "one"]

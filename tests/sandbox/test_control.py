@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shop_payments.sandbox import Fault, Sandbox, SandboxServer
-from tests.sandbox.support import INTENTS, ORDER, Answer, Api, Receiver
+from tests.sandbox.support import DISPUTES, INTENTS, ORDER, REFUNDS, Answer, Api, Receiver
 
 CONTROL = "/_sandbox"
 JSON = {"Content-Type": "application/json"}
@@ -114,6 +114,65 @@ def test_it_moves_an_intent(api: Api, control: Control) -> None:
     )
 
     assert (answer["status"], answer["amount_received"]) == ("succeeded", 1)
+
+
+def test_it_moves_a_refund(api: Api, control: Control) -> None:
+    refund = api.refund(api.pay())
+    fields = {"status": "failed", "failure_reason": "declined"}
+
+    answer = control.call("POST", f"/refunds/{refund['id']}", fields)
+
+    assert (answer.status, answer["status"], answer["failure_reason"]) == (
+        200,
+        "failed",
+        "declined",
+    )
+    assert api.get(f"{REFUNDS}/{refund['id']}").json == answer.json
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "reason"),
+    [
+        (None, "needs_response", "fraudulent"),
+        ({"reason": "duplicate"}, "needs_response", "duplicate"),
+        ({"inquiry": True}, "warning_needs_response", "fraudulent"),
+    ],
+)
+def test_it_disputes_a_charge(
+    api: Api, control: Control, fields: Any, status: str, reason: str
+) -> None:
+    charge = api.pay()
+
+    answer = control.call("POST", f"/charges/{charge['id']}/dispute", fields)
+
+    assert (answer.status, answer["status"], answer["reason"]) == (200, status, reason)
+    assert api.get(f"{DISPUTES}/{answer['id']}").json == answer.json
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "message"),
+    [
+        ("/refunds/re_x", {"status": "failed"}, 404, "No such refund: 're_x'"),
+        ("/refunds/LAST", {"status": "pending"}, 400, "from succeeded to pending"),
+        ("/refunds/LAST", {}, 400, "The field 'status' is missing."),
+        ("/charges/ch_x/dispute", {}, 404, "No such charge: 'ch_x'"),
+        ("/charges/CHARGE/dispute", {}, 400, "has been refunded"),
+        ("/charges/CHARGE/dispute", {"amount": 1}, 400, "There is no field 'amount'"),
+    ],
+)
+def test_what_the_levers_of_money_do_not_take(
+    api: Api, control: Control, path: str, fields: Any, status: int, message: str
+) -> None:
+    charge = api.pay()
+    refund = api.refund(charge)
+    before = api.sandbox.events
+
+    answer = control.call(
+        "POST", path.replace("LAST", refund["id"]).replace("CHARGE", charge["id"]), fields
+    )
+
+    assert (answer.status, message in answer.error["message"]) == (status, True)
+    assert api.sandbox.events == before
 
 
 def test_it_rolls_a_secret(sandbox: Sandbox, control: Control) -> None:
