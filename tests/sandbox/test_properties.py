@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shop_payments.lifecycle import TRANSITIONS, can_step
-from shop_payments.sandbox import Delivery, Fault, Sandbox, SandboxConnectionDropped
+from shop_payments.sandbox import (
+    Delivery,
+    Fault,
+    Sandbox,
+    SandboxConnectionDropped,
+    refund_moves,
+)
 from tests.sandbox.sdk_types import answer_problems
 from tests.sandbox.support import CARD, INTENTS, KEY, Answer, Clock
 
@@ -152,7 +158,33 @@ class SandboxMachine(RuleBasedStateMachine):
         part = {"amount": amount} if amount else {}
         self.write("/v1/refunds", {"payment_intent": intent_id, **part})
 
-    @rule(at=intents, evidence=st.sampled_from(["winning_evidence", "losing_evidence", ""]))
+    @rule(at=intents, status=st.sampled_from(sorted(refund_moves.LEGAL_MOVES)))
+    def move_refund(self, at: int, status: str) -> None:
+        refunds = self.all("/v1/refunds")
+        if refunds and (refund := refunds[at % len(refunds)]):
+            if status in refund_moves.LEGAL_MOVES[refund["status"]]:
+                self.sandbox.advance_refund(refund["id"], status)
+            else:
+                self.write(f"/v1/refunds/{refund['id']}/cancel", {})
+
+    @rule(at=intents, inquiry=st.booleans())
+    def dispute(self, at: int, inquiry: bool) -> None:
+        disputed = {each["charge"] for each in self.all("/v1/disputes")}
+        fit = [
+            each["id"]
+            for each in self.all("/v1/charges")
+            if each["paid"] and each["captured"] and not each["refunded"]
+            if each["id"] not in disputed and each["payment_method_details"]["type"] == "card"
+        ]
+        if fit:
+            self.sandbox.open_dispute(fit[at % len(fit)], inquiry=inquiry)
+
+    @rule(
+        at=intents,
+        evidence=st.sampled_from(
+            ["winning_evidence", "losing_evidence", "escalate_inquiry_evidence", "words", ""]
+        ),
+    )
     def answer_dispute(self, at: int, evidence: str) -> None:
         disputes = self.all("/v1/disputes")
         if not disputes:
@@ -192,7 +224,7 @@ class SandboxMachine(RuleBasedStateMachine):
         self.doubled = self.doubled or fault.kind == "webhook_doubled"
 
     @rule(
-        seconds=st.sampled_from([1, 60, DAY, 5 * DAY]),
+        seconds=st.sampled_from([1, 60, DAY, 5 * DAY, 130 * DAY]),
         up=st.fixed_dictionaries({url: st.booleans() for url in URLS}),
         keys_forgotten=st.booleans(),
     )
@@ -291,14 +323,37 @@ class SandboxMachine(RuleBasedStateMachine):
             kept = sum(each["amount"] for each in back if each["status"] not in UNDONE)
             assert charge["amount_refunded"] == kept <= charge["amount_captured"]
             assert charge["refunded"] == (0 < kept == charge["amount_captured"])
-            taken = charge["amount_captured"] if charge["paid"] else 0
-            assert moved[charge["id"]] == taken
+            booked = charge["paid"] and charge["balance_transaction"] is not None
+            assert moved[charge["id"]] == (charge["amount_captured"] if booked else 0)
+            gone = [each for each in disputes if each["charge"] == charge["id"]]
+            lost = sum(each["amount"] for each in gone if not is_with_us(each))
+            assert kept + lost <= charge["amount_captured"]
         for refund in refunds:
             undone = refund["status"] in UNDONE
             assert moved[refund["id"]] == (0 if undone else -refund["amount"])
         for dispute in disputes:
-            asked = dispute["status"] == "won" or dispute["status"].startswith("warning_")
-            assert moved[dispute["id"]] == (0 if asked else -dispute["amount"])
+            assert moved[dispute["id"]] == (0 if is_with_us(dispute) else -dispute["amount"])
+            assert [row["source"] for row in dispute["balance_transactions"]] == [
+                dispute["id"] for _ in dispute["balance_transactions"]
+            ]
+        self.the_balance_adds_up(refunds, disputes)
+
+    def the_balance_adds_up(self, refunds: list[Json], disputes: list[Json]) -> None:
+        """What is there is what came in, less what went out, less the fees."""
+        movements = self.all("/v1/balance_transactions")
+        came = sum(
+            each["amount_captured"]
+            for each in self.all("/v1/charges")
+            if each["paid"] and each["balance_transaction"] is not None
+        )
+        refunded = sum(each["amount"] for each in refunds if each["status"] not in UNDONE)
+        lost = sum(each["amount"] for each in disputes if not is_with_us(each))
+        fees = sum(each["fee"] for each in movements)
+        assert sum(each["net"] for each in movements) == came - refunded - lost - fees
+        for each in movements:
+            assert each["fee"] == sum(detail["amount"] for detail in each["fee_details"])
+            waits = each["available_on"] > self.sandbox.now
+            assert each["status"] == ("pending" if waits else "available")
 
     def every_event_is_delivered_waits_or_is_lost(self, events: list[Json]) -> None:
         pending, lost = self.sandbox.pending_deliveries, self.sandbox.lost_deliveries
@@ -361,6 +416,11 @@ class SandboxMachine(RuleBasedStateMachine):
         headers = {"Authorization": f"Bearer {KEY}", "Idempotency-Key": key}
         response = self.sandbox.handle("POST", path, headers, form)
         return Answer(response, json.loads(response.body))
+
+
+def is_with_us(dispute: Json) -> bool:
+    """Tell whether the disputed money is on the account."""
+    return dispute["status"] == "won" or dispute["status"].startswith("warning_")
 
 
 def places(deliveries: list[Delivery]) -> Counter[tuple[str, str]]:
