@@ -420,7 +420,8 @@ class SandboxMachine(RuleBasedStateMachine):
 
 def is_with_us(dispute: Json) -> bool:
     """Tell whether the disputed money is on the account."""
-    return dispute["status"] == "won" or dispute["status"].startswith("warning_")
+    status: str = dispute["status"]
+    return status == "won" or status.startswith("warning_")
 
 
 def places(deliveries: list[Delivery]) -> Counter[tuple[str, str]]:
