@@ -87,7 +87,13 @@ def _write(
     Any status may follow any other here: there are appeals, and Stripe adds statuses.
     """
     if row is None:
-        row = Dispute(order_payment=locked.payment, payment_intent=intent, stripe_id=result.id)
+        row = Dispute(
+            order_payment=locked.payment,
+            payment_intent=intent,
+            stripe_id=result.id,
+            amount=result.amount,
+            currency=result.currency,
+        )
         locked.disputes.append(row)
     before = _visible_state(row)
     was = row.state if row.status else None

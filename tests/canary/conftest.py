@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shop_payments.sandbox import Sandbox, SandboxServer
+from shop_payments.sandbox import SandboxServer
 from shop_payments.testing import StripeSandbox
 from tests.canary.detector import NEW_KEY, Canary
 from tests.canary.scene import Scene, reachable
 
 
 @pytest.fixture
-def stripe() -> Sandbox:
+def stripe() -> StripeSandbox:
     return StripeSandbox()
 
 
 @pytest.fixture
-def canary(stripe: Sandbox) -> Iterator[Canary]:
+def canary(stripe: StripeSandbox) -> Iterator[Canary]:
     canary = Canary(stripe)
     with canary.trap.listening():
         yield canary
@@ -27,7 +27,7 @@ def canary(stripe: Sandbox) -> Iterator[Canary]:
 
 @pytest.fixture
 def scene(
-    db: None, canary: Canary, stripe: Sandbox, configure: Callable[..., None]
+    db: None, canary: Canary, stripe: StripeSandbox, configure: Callable[..., None]
 ) -> Iterator[Scene]:
     """The app talks to Stripe over a socket."""
     with SandboxServer(stripe) as server:

@@ -9,11 +9,14 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import stripe as stripe_sdk
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.test import override_settings
 from django.views.debug import ExceptionReporter
 
@@ -23,6 +26,21 @@ from tests.canary.detector import Canary
 
 HOST_AUTHENTICATION = "authenticate_credentials"
 """REST framework's own function, which looks the customer's token up for the host."""
+
+
+def run(canary: Canary, *arguments: str) -> str:
+    """Run a command; show the canary what it says and raises; return its standard output."""
+    out, err = StringIO(), StringIO()
+    try:
+        call_command(*arguments, stdout=out, stderr=err, traceback=True)
+    except CommandError as error:
+        # No frames: Django's own show the arguments, and print no variables.
+        canary.look_at(f"how {arguments[:2]} fails", "".join(traceback.format_exception(error)))
+    except OperationalError as error:
+        with logging_off():
+            report(canary, (type(error), error, error.__traceback__))
+    canary.look_at(f"what {arguments[:2]} says", err.getvalue())
+    return out.getvalue()
 
 
 def reports_of(canary: Canary) -> None:
@@ -126,6 +144,8 @@ class FrameAudit:
             sys.setprofile(None)
             try:
                 self._look(caller, frame)
+            except Exception as error:  # Python would go on without the audit
+                self.found.add(f"{caller.f_code.co_qualname} cannot be shown: {error!r}")
             finally:
                 sys.setprofile(self._profile)
 

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.urls import reverse
+from django.utils import timezone
 
-from shop_payments.models import APIKeyScope, Order, OrderPayment, ReviewItem
-from shop_payments.sandbox import Sandbox
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.models import (
+    APIKeyScope,
+    Order,
+    OrderPayment,
+    PaymentIntent,
+    ReviewItem,
+    Source,
+)
+from shop_payments.orders import BundledOrderAdapter
+from shop_payments.services.capture import capture_payment
+from shop_payments.services.history import Origin
+from shop_payments.testing import StripeSandbox
 from tests.admin.support import add, change, changelist
+from tests.after_paid.support import AccountingOffice, answer_dispute
 from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS, Canary, Witness
+from tests.canary.reports import run
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
 from tests.support import Caller, pay, post_webhook, sign
@@ -22,10 +38,20 @@ from tests.support import Caller, pay, post_webhook, sign
 KEY_FORM = {"label": "Mobile app", "scopes": ["storefront"], "expires_at_0": "", "expires_at_1": ""}
 
 
+RESERVED = "RESERVED-"
+
+
+class SomeReserved(BundledOrderAdapter):
+    """Of some orders the money is reserved, and taken later."""
+
+    def capture_method(self, order: Order) -> str:
+        return "manual" if order.number.startswith(RESERVED) else super().capture_method(order)
+
+
 class Scene:
     """A shop whose secrets are all known, and everybody who calls it."""
 
-    def __init__(self, canary: Canary, stripe: Sandbox) -> None:
+    def __init__(self, canary: Canary, stripe: StripeSandbox) -> None:
         self.canary, self.stripe = canary, stripe
         self.order: Order = OrderFactory.create()
         token = TokenFactory.create(user=self.order.customer).key
@@ -34,13 +60,16 @@ class Scene:
         canary.learn("the customer's token", token)
         canary.learn("the storefront's key", storefront_key.split("_", 2)[2])
         canary.learn("the payment system's key", payments_key.split("_", 2)[2])
+        refunds_key = issue_key(APIKeyScope.REFUNDS)
+        canary.learn("the accounting office's key", refunds_key.split("_", 2)[2])
         self.storefront = Caller(token=token, key=storefront_key, client=Witness(canary))
         self.payment_system = Caller(key=payments_key, client=Witness(canary))
+        self.office = AccountingOffice(key=refunds_key, client=Witness(canary))
         self.staff = Witness(canary)
         self.staff.force_login(User.objects.create_superuser("root"))
 
-    def new_order(self) -> None:
-        self.order = OrderFactory.create(customer=self.order.customer)
+    def new_order(self, **values: str) -> None:
+        self.order = OrderFactory.create(customer=self.order.customer, **values)
 
     def ask(self, quantity: int | None = None) -> Any:
         if quantity is not None:
@@ -50,14 +79,17 @@ class Scene:
     def settle(self) -> Any:
         return self.payment_system.payment(self.order)
 
+    def refund(self, key: str = "a", amount: str = "12.50") -> Any:
+        return self.office.refund(self.order, {"amount": amount}, key=key)
+
     def pay(self, payment_method: str = "pm_card_visa") -> None:
         for intent in list(self.stripe._books.payment_intents.values()):
             if intent["metadata"].get("order_id") == str(self.order.pk):
                 pay(self.stripe, intent["id"], payment_method)
 
-    def deliver(self) -> list[int]:
+    def deliver(self, *, since: int = 0) -> list[int]:
         """Send all of Stripe's events, which hold client secrets, signed by each secret in turn."""
-        bodies = [json.dumps(event).encode() for event in self.stripe.events]
+        bodies = [json.dumps(event).encode() for event in self.stripe.events[since:]]
         return [
             self.send(body, secret=WEBHOOK_SECRETS[number % 2]).status_code
             for number, body in enumerate(bodies)
@@ -69,10 +101,10 @@ class Scene:
     def walk_the_api(self) -> None:
         """Get all that can be got, as JSON and as pages."""
         for accept in ("application/json", "text/html"):
-            for caller in (self.storefront, self.payment_system):
+            for caller in (self.storefront, self.payment_system, self.office):
                 for path in ("", "orders", f"orders/{self.order.pk}"):
                     caller.get(path, Accept=accept)
-                for path in ("payment-intent", "payment"):
+                for path in ("payment-intent", "payment", "refunds"):
                     caller.get(f"orders/{self.order.pk}/{path}", Accept=accept)
 
     def act_as_staff(self) -> list[int]:
@@ -114,6 +146,7 @@ def reachable(url: str) -> dict[str, Any]:
         "STRIPE_API_BASE": url,
         "STRIPE_TRANSPORT": None,
         "INTENT_WAIT_SECONDS": 0.05,
+        "ORDER_ADAPTER": f"{__name__}.SomeReserved",
     }
 
 
@@ -156,4 +189,70 @@ def run_the_flow(scene: Scene, before_each: Callable[[], object] = lambda: None)
     before_each()
     statuses += [scene.settle().status_code, *scene.deliver(), scene.settle().status_code]
     scene.walk_the_api()
+    return statuses
+
+
+COMMANDS_AFTER_PAID: tuple[tuple[str, ...], ...] = (
+    ("shop_payments_fees", "--until", "2099-12-31"),
+    ("shop_payments_cancel_abandoned", "--older-than", "1"),
+    ("shop_payments_reconcile",),
+    ("shop_payments_events", "list"),
+    ("shop_payments_events", "replay", "--failed"),
+)
+
+
+def run_what_comes_after(
+    scene: Scene, before_each: Callable[[], object] = lambda: None
+) -> list[int]:
+    """Refunds, a dispute, a capture, a cancellation and the commands; twice, as in the flow."""
+    statuses, delivered = [], 0
+
+    def twice(step: Callable[[], Any]) -> None:
+        before_each()
+        statuses.extend([step().status_code, step().status_code])
+
+    def deliver() -> None:
+        nonlocal delivered
+        before_each()
+        statuses.extend(scene.deliver(since=delivered))
+        delivered = len(scene.stripe.events)
+
+    def pay_another(card: str, **values: str) -> None:
+        scene.stripe.clear_faults()  # what was meant for the call before, and met nothing
+        scene.new_order(**values)
+        scene.ask()
+        scene.pay(card)
+        statuses.append(scene.settle().status_code)
+
+    pay_another("pm_card_visa")
+    twice(scene.refund)
+    twice(lambda: scene.refund(key="b", amount="112.00"))
+    deliver()
+    pay_another("pm_card_refundFail")
+    twice(scene.refund)
+    scene.stripe.advance_clock(60 * 60)
+    deliver()
+
+    pay_another("pm_card_createDispute")
+    twice(scene.refund)
+    deliver()
+    scene.stripe.clear_faults()
+    answer_dispute(scene.stripe, "losing_evidence")
+    scene.stripe.advance_clock(60 * 60)
+    deliver()
+
+    pay_another("pm_card_visa", number=f"{RESERVED}1")
+    for _time in range(2):
+        before_each()
+        with suppress(ShopPaymentsError):
+            capture_payment(order_id=scene.order.pk, origin=Origin(source=Source.ADMIN))
+
+    scene.new_order()
+    scene.ask()
+    PaymentIntent.objects.update(updated_at=timezone.now() - timedelta(days=9))
+    for arguments in COMMANDS_AFTER_PAID:
+        before_each()
+        for _time in range(2):
+            text = run(scene.canary, *arguments)
+            scene.canary.look_at(f"what {arguments} writes", text)
     return statuses

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
-from io import StringIO
-
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.db import connection
 
 from shop_payments.models import APIKey
 from shop_payments.sandbox import Fault
 from tests.admin.support import add
-from tests.canary.reports import logging_off, report, reports_of
+from tests.canary.reports import reports_of, run
 from tests.canary.scene import KEY_FORM, DatabaseGone
 
 
@@ -23,21 +19,6 @@ def test_a_key_is_shown_once(scene, canary, new_secret):
 
     assert new_secret in page
     canary.assert_silent()
-
-
-def run(canary, *arguments: str) -> str:
-    """Run a command; show the canary what it says and raises; return its standard output."""
-    out, err = StringIO(), StringIO()
-    try:
-        call_command(*arguments, stdout=out, stderr=err, traceback=True)
-    except CommandError as error:
-        # No frames: Django's own show the arguments, and print no variables.
-        canary.look_at(f"how {arguments[:2]} fails", "".join(traceback.format_exception(error)))
-    except OperationalError as error:
-        with logging_off():
-            report(canary, (type(error), error, error.__traceback__))
-    canary.look_at(f"what {arguments[:2]} says", err.getvalue())
-    return out.getvalue()
 
 
 CREATE = ("shop_payments_api_key", "create", "--label", "Mobile app", "--scope", "storefront")
