@@ -464,6 +464,23 @@ def test_an_abandoned_intent_is_closed(intent, stripe):
     assert_converged(stripe, after=timedelta(days=31))
 
 
+def test_an_authorization_that_nobody_told_us_of_and_that_is_about_to_lapse(
+    storefront, order, stripe, configure
+):
+    configure(CAPTURE_METHOD="manual")
+    storefront.payment_intent(order)
+    pay(stripe, PaymentIntent.objects.get().stripe_id)
+
+    first = sweep()
+    row = PaymentIntent.objects.get()
+    second = sweep(after=timedelta(days=6, hours=12))
+
+    assert row.status == "requires_capture"
+    assert row.capture_before is not None, "a page says as much as a fetch"
+    assert (first.reviews_opened, second.reviews_opened) == (0, 1)
+    assert ReviewItem.objects.get().reason == "authorization_expires"
+
+
 # --- signals ------------------------------------------------------------------------------------
 
 

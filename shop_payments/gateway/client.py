@@ -223,7 +223,9 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page = self._intents.list(cast("Any", _after(since, after)))
+        # With the charge, as one that is fetched: it knows when an authorization lapses.
+        params = {**_after(since, after), "expand": ["data.latest_charge"]}
+        page = self._intents.list(cast("Any", params))
         return page_of_answer(page, intent_of_answer)
 
     @_stripe_call

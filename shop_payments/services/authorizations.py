@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
@@ -18,16 +19,21 @@ from shop_payments.services.ledger import lock_payment, record
 _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 
 
+def expiring_authorizations(*, within: timedelta = timedelta(hours=24)) -> QuerySet[PaymentIntent]:
+    """Return the intents whose money is reserved for no longer than that, and nobody was asked."""
+    return PaymentIntent.objects.filter(
+        status__in=CAPTURABLE_STATUSES, capture_before__lte=timezone.now() + within
+    ).exclude(review_items__reason=_EXPIRES)
+
+
 def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), origin: Origin) -> int:
     """Ask a person, once each, what shall become of money that is reserved for no longer than that.
 
     Return how many were asked for. The items close by themselves when the money is taken or let
     go. Stripe is not called: when an authorization lapses is known since it was seen.
     """
-    rows = PaymentIntent.objects.filter(
-        status__in=CAPTURABLE_STATUSES, capture_before__lte=timezone.now() + within
-    ).exclude(review_items__reason=_EXPIRES)
-    due = rows.order_by("capture_before").values_list("order_payment_id", "stripe_id")
+    rows = expiring_authorizations(within=within).order_by("capture_before")
+    due = rows.values_list("order_payment_id", "stripe_id")
     return sum(_flag(payment_pk, stripe_id, origin=origin) for payment_pk, stripe_id in due)
 
 

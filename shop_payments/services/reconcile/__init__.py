@@ -31,6 +31,7 @@ from shop_payments.services.reconcile.inbox import retry_events, send_facts
 from shop_payments.services.reconcile.intents import mirror_intents
 from shop_payments.services.reconcile.sweep import Report, Sweep
 from shop_payments.services.reconcile.unfinished import (
+    ask_about_authorizations,
     close_abandoned,
     finish_attempts,
     finish_cancellations,
@@ -46,6 +47,7 @@ _PARTS: dict[str, Callable[[Sweep], None]] = {
     "events": retry_events,
     "cancellations": finish_cancellations,
     "abandoned intents": close_abandoned,
+    "authorizations": ask_about_authorizations,
     "signals": send_facts,
 }
 

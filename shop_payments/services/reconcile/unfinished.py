@@ -10,6 +10,10 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import GatewayError, PaymentError
 from shop_payments.models import Refund, StripeAttempt
 from shop_payments.services.attempts import send_attempt
+from shop_payments.services.authorizations import (
+    expiring_authorizations,
+    flag_expiring_authorizations,
+)
 from shop_payments.services.cancellation import (
     abandoned_intents,
     cancel_abandoned_intents,
@@ -86,3 +90,11 @@ def close_abandoned(sweep: Sweep) -> None:
         if sweep.dry_run
         else cancel_abandoned_intents(older_than=older_than, origin=sweep.origin)
     )
+
+
+def ask_about_authorizations(sweep: Sweep) -> None:
+    """Ask a person what shall become of reserved money that is about to lapse."""
+    if not sweep.dry_run:
+        flag_expiring_authorizations(origin=sweep.origin)
+    elif due := expiring_authorizations().count():
+        sweep.tell(f"{due} authorizations lapse soon")
