@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import OrderPayment
 from shop_payments.money import Money, to_minor_units
 from shop_payments.orders import LineItem, OrderAdapter
@@ -46,5 +47,14 @@ class HostOrderAdapter(OrderAdapter):
     def is_payable(self, order: Order) -> bool:
         return not order.withdrawn
 
+    def capture_method(self, order: Order) -> str:
+        return "manual" if order.total >= 1000 else "automatic"
+
     def on_paid(self, order: Order, *, order_payment: OrderPayment, fact_id: Any) -> None:
         order.shipments.get_or_create(fact_id=fact_id)
+
+    def on_refunded(
+        self, order: Order, *, order_payment: OrderPayment, fact_id: Any, amount: int
+    ) -> None:
+        if order_payment.status == PaymentStatus.REFUNDED:
+            order.shipments.all().delete()

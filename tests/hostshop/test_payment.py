@@ -7,7 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from shop_payments.models import OrderPayment, ReviewItem
+from shop_payments.models import APIKeyScope, OrderPayment, ReviewItem, Source
+from shop_payments.services.capture import capture_payment
+from shop_payments.services.history import Origin
+from tests.after_paid.support import AccountingOffice, assert_books_agree, refunds_at_stripe
+from tests.conftest import issue_key
 from tests.hostshop.factories import CustomerFactory, HostOrderFactory, customer_of
 from tests.hostshop.models import Order
 from tests.support import Caller, answer, call_stripe, pay
@@ -57,6 +61,53 @@ def test_post_payment_pays_once(storefront, order, stripe, payment_system):
     assert first.status_code == 200
     assert first.content == second.content
     assert first.json()["data"]["status"] == "succeeded"
+    assert order.shipments.count() == 1
+
+
+@pytest.fixture
+def office(db) -> AccountingOffice:
+    return AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+
+
+def test_the_route_refunds_an_order_by_its_uuid(storefront, order, stripe, payment_system, office):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    payment_system.payment(order)
+
+    response = office.refund(order, {"amount": "12.50"}, key="a")
+
+    (made,) = refunds_at_stripe(stripe)
+    assert response.json()["data"]["stripe_id"] == made["id"]
+    assert made["metadata"]["order_id"] == str(order.pk)
+    assert [each["amount"] for each in office.refunds(order)] == ["12.50"]
+    assert order.shipments.count() == 1, "a part of the money back changes nothing"
+    assert_books_agree(stripe)
+
+
+def test_the_adapter_hears_of_a_full_refund(storefront, order, stripe, payment_system, office):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    payment_system.payment(order)
+
+    office.refund(order)
+
+    assert OrderPayment.objects.get(order=order).status == "refunded"
+    assert order.shipments.count() == 0
+
+
+@pytest.mark.parametrize("order_id", ["not-a-uuid", "9", str(uuid4())])
+def test_what_is_no_order_is_not_refunded(office, order_id):
+    assert answer(office.refund(order_id)) == (404, "order_not_found")
+
+
+def test_the_adapter_says_that_money_is_only_reserved(stripe, payment_system):
+    order = HostOrderFactory.create(total=Decimal("1000.000"))
+    pay(stripe, customer_of(order).payment_intent(order).json()["data"]["id"])
+    assert answer(payment_system.payment(order)) == (409, "payment_not_completed")
+    assert OrderPayment.objects.get(order=order).status == "authorized"
+    assert order.shipments.count() == 0
+
+    capture_payment(order_id=order.pk, origin=Origin(source=Source.ADMIN))
+
+    assert OrderPayment.objects.get(order=order).status == "paid"
     assert order.shipments.count() == 1
 
 
