@@ -34,7 +34,7 @@ SUITES = {
 }
 
 
-def main(arguments: list[str]) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("--suite", choices=SUITES, help="one of them; all without it")
     parser.add_argument("--runs", type=int, help="a sample of this size instead of the full one")
@@ -43,16 +43,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--point", type=int, help="kill: this place only")
     parser.add_argument("--way", choices=["retry", "events", "sweep"], help="kill: this recovery")
     parser.add_argument("--again", type=int, help="kill: the place of a second death")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def plan(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the files to run and the environment variables that size them."""
+    options = _parser().parse_args(arguments)
     suites = [SUITES[options.suite]] if options.suite else [*SUITES.values()]
-    os.environ["FIGURES"] = "full"
+    environ = {"FIGURES": "full"}
     if options.runs is not None:
-        os.environ |= {name: str(options.runs) for suite in suites for name in suite.runs}
+        environ |= {name: str(options.runs) for suite in suites for name in suite.runs}
     for name in ("seed", "operation", "point", "way", "again"):
         value = getattr(options, name)
         if value is not None:
-            os.environ[f"RELIABILITY_{name.upper()}"] = str(value)
-    files = [str(HERE / suite.file) for suite in suites]
+            environ[f"RELIABILITY_{name.upper()}"] = str(value)
+    return [str(HERE / suite.file) for suite in suites], environ
+
+
+def main(arguments: list[str]) -> int:
+    files, environ = plan(arguments)
+    os.environ.update(environ)
     return int(pytest.main([*files, "-q", "-rN", "--no-header", "-p", "no:cacheprovider"]))
 
 

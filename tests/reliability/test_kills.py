@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +26,10 @@ from shop_payments.sandbox import SandboxServer
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import assert_books_agree, hear_everything
 from tests.conftest import issue_key
-from tests.reliability.kills import OPERATIONS, Case, Outcome, Shop, Victim, enumerate_places, run
+from tests.reliability.__main__ import plan
+from tests.reliability.kills import Case, Outcome, enumerate_places, run
+from tests.reliability.scenes import OPERATIONS, Shop
+from tests.reliability.victims import Victim
 from tests.support import Caller, sized
 
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
@@ -34,6 +38,10 @@ SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 SAMPLE = sized("RELIABILITY_KILLS", sample=4, full=0)
 """Deaths for each operation; 0 for all."""
 WAYS = ("retry", "events", "sweep")
+WAYS_OF = {
+    "late_money": ("sweep",),  # nobody asked for this refund, so nobody repeats it
+    "sweep": ("retry", "events"),  # to recover by sweeping is the same once more
+}
 
 
 @pytest.fixture
@@ -74,8 +82,7 @@ def cases_of(operation: str, places: list[str]) -> list[Case]:
         second = int(again) if again else None
         return [Case(operation=operation, point=int(point), way=way, again=second)]
     draw = random.Random(f"{SEED} {operation}")
-    # A sweep is repeated in any case: to recover by sweeping is the same once more.
-    ways = [way for way in WAYS if way != operation]
+    ways = WAYS_OF.get(operation, WAYS)
     rounds = [draw.sample(ways, len(ways)) for _place in places]
     cases = [
         Case(
@@ -90,13 +97,17 @@ def cases_of(operation: str, places: list[str]) -> list[Case]:
     return cases[:SAMPLE] if SAMPLE else cases
 
 
-def describe(case: Case, outcome: Outcome) -> str:
+def replay(case: Case) -> str:
     again = f" --again {case.again}" if case.again else ""
     return (
-        f"{case.operation}, point {case.point} ({outcome.died_at}), seed {SEED}: {outcome.damage}\n"
-        f"  python -m tests.reliability --suite kill --seed {SEED} --operation {case.operation}"
+        f"python -m tests.reliability --suite kill --seed {SEED} --operation {case.operation}"
         f" --point {case.point} --way {case.way}{again}"
     )
+
+
+def describe(case: Case, outcome: Outcome) -> str:
+    where = f"{case.operation}, point {case.point} ({outcome.died_at}), seed {SEED}"
+    return f"{where}: {outcome.damage}\n  {replay(case)}"
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -147,3 +158,16 @@ def test_the_damage_would_be_found(shop, without, operation, dies, kind, figure)
         f"kill -9 during {operation} without the {without}: {outcomes[0].damage}"
         f" ({connection.vendor})"
     )
+
+
+def test_what_a_failure_prints_replays_it(monkeypatch):
+    case = Case(operation="refund", point=17, way="sweep", again=4)
+
+    files, environ = plan(shlex.split(replay(case))[3:])
+
+    assert files == [__file__]
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert environ["RELIABILITY_OPERATION"] == case.operation
+    assert environ["RELIABILITY_SEED"] == str(SEED)
+    assert cases_of("refund", places=[]) == [case]

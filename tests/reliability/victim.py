@@ -20,9 +20,11 @@ from typing import Any
 from uuid import uuid4
 
 import time_machine
-from django.core.management import call_command
+from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connection, connections, transaction
+from django.test import override_settings
 
 from tests.reliability.boundaries import Boundaries
 from tests.reliability.worker import serve
@@ -56,7 +58,13 @@ def cancel_order(order_id: int) -> None:
 
 
 def sweep(order_id: int) -> None:
-    call_command("shop_payments_reconcile", stdout=sys.stderr)
+    """What runs by itself; that it finds work for a person is no failure."""
+    try:
+        call_command("shop_payments_reconcile", stdout=sys.stderr)
+    except CommandError as error:
+        _title, *problems = str(error).splitlines()
+        if not problems or any(not line.endswith("new review items") for line in problems):
+            raise
 
 
 SERVICES: dict[str, Callable[[int], None]] = {
@@ -125,7 +133,11 @@ def do(job: dict[str, Any], boundaries: Boundaries, application: Any, record: st
     boundaries.watch_http()
     tell_a_file(record, boundaries)
     sabotage(job["without"])
-    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=job["later"]), tick=True):
+    now = datetime.now(UTC)
+    with (
+        override_settings(SHOP_PAYMENTS={**settings.SHOP_PAYMENTS, **job["settings"]}),
+        time_machine.travel(now + timedelta(seconds=job["later"]), tick=True),
+    ):
         if job["service"]:
             SERVICES[job["service"]](job["order"])
             return {"status": 200, "body": ""}

@@ -1,0 +1,181 @@
+"""Orders on their way, and what is about to be done with them when a process dies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from shop_payments.models import APIKey, Order
+from shop_payments.testing import StripeSandbox
+from tests.factories import OrderFactory
+from tests.reliability.crew import Call
+from tests.reliability.victims import Job, Victim
+from tests.support import Caller, call_stripe, pay
+
+REFUND = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """An order, and what is about to be done with it."""
+
+    order: Order
+    job: Job
+    wants: dict[str, Any]
+    """Of :meth:`Books.summary`, what is there when all is done."""
+
+    is_late: bool = False
+    """Whether the money is for nothing, so that it pays no order."""
+
+    done_before: frozenset[str] = frozenset()
+    """What a repetition raises where the first time had its effect after all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """Who does what with the orders."""
+
+    stripe: StripeSandbox
+    victim: Victim
+    customer: Any
+    storefront: Caller
+    payment_system: Caller
+    office: Caller
+    configure: Callable[..., None]
+
+    # Orders on their way
+
+    def order(self) -> Order:
+        order: Order = OrderFactory.create(customer=self.customer)
+        return order
+
+    def with_intent(self) -> tuple[Order, str]:
+        order = self.order()
+        answer = self.storefront.payment_intent(order)
+        assert answer.status_code == 200, answer.content
+        return order, answer.json()["data"]["id"]
+
+    def with_money(self) -> tuple[Order, str]:
+        """Paid at Stripe, and nobody has said so here."""
+        order, intent_id = self.with_intent()
+        pay(self.stripe, intent_id)
+        return order, intent_id
+
+    def paid(self) -> tuple[Order, str]:
+        order, intent_id = self.with_money()
+        assert self.payment_system.payment(order).status_code == 200
+        return order, intent_id
+
+    def events_of(self, intent_id: str) -> list[bytes]:
+        """What Stripe has to say of an intent and its refunds, oldest first."""
+
+        def is_about(subject: dict[str, Any]) -> bool:
+            return intent_id in (subject["id"], subject.get("payment_intent"))
+
+        events = [each for each in self.stripe.events if is_about(each["data"]["object"])]
+        return [json.dumps(each).encode() for each in events]
+
+    def event(self, intent_id: str, kind: str, **settings: Any) -> Job:
+        (body,) = [each for each in self.events_of(intent_id) if json.loads(each)["type"] == kind]
+        return Job.call(Call.webhook(body), **settings)
+
+    # What is about to be done
+
+    def set(self, operation: str) -> Scene:
+        """Set the scene of an operation; what is done there passes the same places each time."""
+        scene: Scene = getattr(self, operation)()
+        APIKey.objects.update(last_used_at=None)  # written down once a minute: here, each time
+        return scene
+
+    def create(self) -> Scene:
+        order = self.order()
+        job = Job.call(Call.payment_intent(order, self.storefront))
+        return Scene(order=order, job=job, wants={"open": [11200]})
+
+    def update(self) -> Scene:
+        order, _ = self.with_intent()
+        order.lines.update(quantity=3)
+        job = Job.call(Call.payment_intent(order, self.storefront))
+        return Scene(order=order, job=job, wants={"open": [16800]})
+
+    def settle(self) -> Scene:
+        order, _ = self.with_money()
+        job = Job.call(Call.payment(order, self.payment_system))
+        return Scene(order=order, job=job, wants={"received": [11200]})
+
+    def webhook(self) -> Scene:
+        order, intent_id = self.with_money()
+        job = self.event(intent_id, "payment_intent.succeeded")
+        return Scene(order=order, job=job, wants={"received": [11200]})
+
+    def refund(self) -> Scene:
+        order, _ = self.paid()
+        job = Job.call(Call.refund(order, self.office, "50.00", f"refund-{order.pk}"))
+        return Scene(order=order, job=job, wants={"received": [11200], "refunded": [REFUND]})
+
+    def webhook_of_a_refund(self) -> Scene:
+        """Somebody gave money back in Stripe's dashboard."""
+        order, intent_id = self.paid()
+        amount = str(REFUND)
+        call_stripe(self.stripe, "POST", "refunds", payment_intent=intent_id, amount=amount)
+        job = self.event(intent_id, "refund.created")
+        return Scene(order=order, job=job, wants={"received": [11200], "refunded": [REFUND]})
+
+    def webhook_of_a_dispute(self) -> Scene:
+        order, intent_id = self.with_intent()
+        pay(self.stripe, intent_id, "pm_card_createDispute")
+        assert self.payment_system.payment(order).status_code == 200
+        job = self.event(intent_id, "charge.dispute.created")
+        return Scene(order=order, job=job, wants={"received": [11200], "disputed": [11200]})
+
+    def late_money(self) -> Scene:
+        """Money comes for an order that was cancelled, and goes back by itself."""
+        order, intent_id = self.with_money()
+        Order.objects.filter(pk=order.pk).update(status=Order.Status.CANCELLED)
+        job = self.event(intent_id, "payment_intent.succeeded", AUTO_REFUND_LATE_MONEY=True)
+        wants = {"received": [11200], "refunded": [11200]}
+        return Scene(order=order, job=job, wants=wants, is_late=True)
+
+    def capture(self) -> Scene:
+        self.configure(STRIPE_TRANSPORT=self.stripe.handle, CAPTURE_METHOD="manual")
+        order, intent_id = self.with_intent()
+        pay(self.stripe, intent_id)
+        self.payment_system.payment(order)  # not paid; it is seen to be authorized
+        return Scene(
+            order=order,
+            job=Job.service("capture", order),
+            wants={"received": [11200]},
+            done_before=frozenset({"OrderAlreadyPaid"}),
+        )
+
+    def cancel(self) -> Scene:
+        order, _ = self.with_intent()
+        return Scene(order=order, job=Job.service("cancel", order), wants={"canceled": 1})
+
+    def cancel_order(self) -> Scene:
+        order, _ = self.with_intent()
+        return Scene(order=order, job=Job.service("cancel_order", order), wants={"canceled": 1})
+
+    def sweep(self) -> Scene:
+        """No message of the money ever arrived."""
+        order, _ = self.with_money()
+        return Scene(order=order, job=Job.service("sweep", order), wants={"received": [11200]})
+
+
+OPERATIONS = (
+    "create",
+    "update",
+    "settle",
+    "webhook",
+    "refund",
+    "webhook_of_a_refund",
+    "webhook_of_a_dispute",
+    "late_money",
+    "capture",
+    "cancel",
+    "cancel_order",
+    "sweep",
+)
+"""The methods of :class:`Shop` that set a scene."""
