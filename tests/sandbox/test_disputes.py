@@ -431,6 +431,18 @@ def test_giving_all_back_closes_an_inquiry(api: Api, sandbox: Sandbox) -> None:
     assert api.told_after(number) == ["refund.created", "charge.refunded", "charge.dispute.closed"]
 
 
+def test_what_is_closed_meanwhile_is_not_decided(api: Api, sandbox: Sandbox) -> None:
+    dispute = disputed(api, "pm_card_createDisputeInquiry")
+    answer(api, dispute, "escalate_inquiry_evidence")
+    api.refund(charge_of(api, dispute))
+    number = len(sandbox.events)
+
+    sandbox.advance_clock(5)
+
+    assert again(api, dispute)["status"] == "warning_closed"
+    assert api.told_after(number) == []
+
+
 def test_an_inquiry_that_is_closed_by_the_api_moves_no_money(api: Api) -> None:
     dispute = disputed(api, "pm_card_createDisputeInquiry")
 

@@ -372,6 +372,18 @@ def test_the_customers_bank_gives_it_a_number(api: Api, sandbox: Sandbox) -> Non
     assert api.told_after(number) == UPDATED
 
 
+def test_a_refund_that_failed_gets_no_number(api: Api, sandbox: Sandbox) -> None:
+    refund = api.refund(api.pay())
+    sandbox.advance_refund(refund["id"], "failed")
+    number = len(sandbox.events)
+
+    sandbox.advance_clock(3 * DAY)
+
+    card = again(api, refund)["destination_details"]["card"]
+    assert card["reference_status"] == "pending"
+    assert api.told_after(number) == []
+
+
 # --- the lever ------------------------------------------------------------------------------------
 
 
