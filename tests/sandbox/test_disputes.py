@@ -431,6 +431,21 @@ def test_giving_all_back_closes_an_inquiry(api: Api, sandbox: Sandbox) -> None:
     assert api.told_after(number) == ["refund.created", "charge.refunded", "charge.dispute.closed"]
 
 
+def test_a_chargeback_has_a_deadline_of_its_own(api: Api, sandbox: Sandbox) -> None:
+    inquiry = disputed(api, "pm_card_createDisputeInquiry")
+    sandbox.advance_clock(5 * DAY)
+    answer(api, inquiry, "escalate_inquiry_evidence")
+    sandbox.advance_clock(5)
+
+    sandbox.advance_clock(4 * DAY)
+    before = again(api, inquiry)
+    sandbox.advance_clock(5 * DAY)
+
+    due_by = inquiry["evidence_details"]["due_by"]
+    assert before["evidence_details"]["due_by"] == due_by + 5 * DAY
+    assert (before["status"], again(api, inquiry)["status"]) == ("needs_response", "lost")
+
+
 def test_what_is_closed_meanwhile_is_not_decided(api: Api, sandbox: Sandbox) -> None:
     dispute = disputed(api, "pm_card_createDisputeInquiry")
     answer(api, dispute, "escalate_inquiry_evidence")
