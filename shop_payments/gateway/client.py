@@ -34,6 +34,9 @@ from shop_payments.secrecy import sealed
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
+PAGE_SIZE = 100
+"""As many objects as Stripe puts into one page of a list."""
+
 
 def _stripe_call(
     method: Callable[Concatenate[Gateway, _P], _R],
@@ -98,7 +101,8 @@ class Gateway:
                 intent_id,
                 cast("Any", dict(params)),
                 {"idempotency_key": _required(idempotency_key)},
-            )
+            ),
+            intent_id=intent_id,
         )
 
     @_stripe_call
@@ -110,7 +114,7 @@ class Gateway:
             GatewayError: see the tree in ``exceptions``.
         """
         with_charge = self._intents.retrieve(intent_id, {"expand": ["latest_charge"]})
-        return intent_of_answer(with_charge)
+        return intent_of_answer(with_charge, intent_id=intent_id)
 
     @_stripe_call
     def confirm_payment_intent(
@@ -130,7 +134,8 @@ class Gateway:
                 intent_id,
                 {"payment_method": payment_method},
                 {"idempotency_key": _required(idempotency_key)},
-            )
+            ),
+            intent_id=intent_id,
         )
 
     @_stripe_call
@@ -148,7 +153,8 @@ class Gateway:
                 intent_id,
                 cast("Any", dict(params)),
                 {"idempotency_key": _required(idempotency_key)},
-            )
+            ),
+            intent_id=intent_id,
         )
 
     @_stripe_call
@@ -166,7 +172,8 @@ class Gateway:
                 intent_id,
                 cast("Any", dict(params)),
                 {"idempotency_key": _required(idempotency_key)},
-            )
+            ),
+            intent_id=intent_id,
         )
 
     @_stripe_call
@@ -179,7 +186,7 @@ class Gateway:
         refund: Any = self._refunds.create(
             cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
         )
-        return refund_of_answer(refund)
+        return refund_of_answer(refund, intent_id=params["payment_intent"])
 
     @_stripe_call
     def list_refunds(self, intent_id: str) -> list[RefundResult]:
@@ -188,8 +195,8 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page: Any = self._refunds.list({"payment_intent": intent_id, "limit": 100})
-        return [refund_of_answer(item) for item in all_pages(page)]
+        page: Any = self._refunds.list({"payment_intent": intent_id, "limit": PAGE_SIZE})
+        return [refund_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
 
     @_stripe_call
     def list_disputes(self, intent_id: str) -> list[DisputeResult]:
@@ -198,21 +205,21 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page: Any = self._disputes.list({"payment_intent": intent_id, "limit": 100})
-        return [dispute_of_answer(item) for item in all_pages(page)]
+        page: Any = self._disputes.list({"payment_intent": intent_id, "limit": PAGE_SIZE})
+        return [dispute_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
 
     @_stripe_call
-    def list_balance_transactions(
-        self, *, since: datetime, until: datetime | None = None
-    ) -> list[BalanceTransactionResult]:
-        """Return the movements on the balance in a span of time, newest first.
+    def page_of_balance_transactions(
+        self, *, since: datetime, until: datetime | None = None, after: str = ""
+    ) -> Page[BalanceTransactionResult]:
+        """Return one page of the movements on the balance in a span of time.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params = {"created": _created(since, until), "limit": 100}
-        page: Any = self._balance_transactions.list(cast("Any", params))
-        return [balance_transaction_of_answer(item) for item in all_pages(page)]
+        params = _after(since, after, until=until)
+        page = self._balance_transactions.list(cast("Any", params))
+        return page_of_answer(page, balance_transaction_of_answer)
 
     @_stripe_call
     def page_of_payment_intents(
@@ -261,7 +268,7 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params = {"created": _created(since, until), "limit": 100}
+        params = {"created": _created(since, until), "limit": PAGE_SIZE}
         page: Any = self._intents.list(cast("Any", params))
         intents = (intent_of_answer(item) for item in all_pages(page))
         return next(
@@ -277,8 +284,8 @@ def _created(since: datetime, until: datetime | None) -> dict[str, int]:
     return span
 
 
-def _after(since: datetime, after: str) -> dict[str, Any]:
-    params: dict[str, Any] = {"created": _created(since, None), "limit": 100}
+def _after(since: datetime, after: str, *, until: datetime | None = None) -> dict[str, Any]:
+    params: dict[str, Any] = {"created": _created(since, until), "limit": PAGE_SIZE}
     return {**params, "starting_after": after} if after else params
 
 

@@ -40,6 +40,10 @@ _STATUS_LENGTH = 64
 """The column's; a status that nobody knows yet is kept, at least its beginning."""
 
 
+_NO_STATUS = "unknown"
+"""Of a refund whose status is null, which Stripe's types allow: it counts as not finished."""
+
+
 class MalformedObject(Exception):
     """What Stripe sent is not the object that was asked for, or not all of it.
 
@@ -56,14 +60,17 @@ def _reading(kind: str) -> Iterator[None]:
         raise MalformedObject(f"not a {kind}: {error!r}") from None
 
 
-def intent_of_answer(intent: Any) -> PaymentIntentResult:
+def intent_of_answer(intent: Any, *, intent_id: str = "") -> PaymentIntentResult:
     """Read an intent that Stripe has answered with.
 
     Raises:
-        MalformedObject: it is something else.
+        MalformedObject: it is something else, or not the intent that was asked for.
     """
     values, request_id, replayed = _answer(intent, "payment_intent")
-    return intent_from_values(values, request_id=request_id, replayed=replayed)
+    result = intent_from_values(values, request_id=request_id, replayed=replayed)
+    if intent_id and result.id != intent_id:
+        raise MalformedObject("another payment intent")
+    return result
 
 
 def intent_from_values(
@@ -108,18 +115,19 @@ def _capture_before(charge: object) -> datetime | None:
     return moment_of(found) if found else None
 
 
-def refund_of_answer(refund: Any) -> RefundResult:
+def refund_of_answer(refund: Any, *, intent_id: str = "") -> RefundResult:
     """Read a refund that Stripe has answered with.
 
     Raises:
-        MalformedObject: it is something else.
+        MalformedObject: it is something else, or of another intent.
     """
     values, request_id, replayed = _answer(refund, "refund")
     with _reading("refund"):
+        _check_intent(values, intent_id)
         return RefundResult(
             id=own_id(values["id"]),
-            status=storable(text_of(values["status"]))[:_STATUS_LENGTH],
-            amount=integer_of(values["amount"]),
+            status=storable(text_of(values["status"] or _NO_STATUS))[:_STATUS_LENGTH],
+            amount=_positive(values["amount"]),
             currency=normalize_currency(values["currency"]),
             payment_intent=id_of(values.get("payment_intent")),
             metadata=metadata_of(values),
@@ -131,15 +139,16 @@ def refund_of_answer(refund: Any) -> RefundResult:
         )
 
 
-def dispute_of_answer(dispute: Any) -> DisputeResult:
+def dispute_of_answer(dispute: Any, *, intent_id: str = "") -> DisputeResult:
     """Read a dispute that Stripe has answered with.
 
     Raises:
-        MalformedObject: it is something else.
+        MalformedObject: it is something else, or of another intent.
     """
     values, _request_id, _replayed = _answer(dispute, "dispute")
-    due_by = (values.get("evidence_details") or {}).get("due_by")
     with _reading("dispute"):
+        _check_intent(values, intent_id)
+        due_by = (values.get("evidence_details") or {}).get("due_by")
         return DisputeResult(
             id=own_id(values["id"]),
             status=storable(text_of(values["status"]))[:_STATUS_LENGTH],
@@ -151,6 +160,18 @@ def dispute_of_answer(dispute: Any) -> DisputeResult:
             reason=storable(str(values.get("reason") or "")),
             evidence_due_at=moment_of(due_by) if due_by else None,
         )
+
+
+def _check_intent(values: Mapping[str, Any], intent_id: str) -> None:
+    if intent_id and id_of(values.get("payment_intent")) != intent_id:
+        raise ValueError("of another payment intent")
+
+
+def _positive(value: object) -> int:
+    amount = integer_of(value)
+    if amount == 0:
+        raise ValueError("an amount was expected")
+    return amount
 
 
 def balance_transaction_of_answer(transaction: Any) -> BalanceTransactionResult:

@@ -284,7 +284,9 @@ class PaymentIntent(models.Model):
             verdict=self.verdict,
             amount_received=self.amount_received,
             refunds=tuple(row.facts for row in refunds if row.payment_intent_id == self.pk),
-            disputes=tuple(row.facts for row in disputes if row.payment_intent_id == self.pk),
+            disputes=tuple(
+                row.facts_of(self) for row in disputes if row.payment_intent_id == self.pk
+            ),
         )
 
     @property

@@ -196,10 +196,15 @@ class Dispute(models.Model):
     def __str__(self) -> str:
         return f"{self.stripe_id}: {self.amount_display} {self.status}"
 
-    @property
-    def facts(self) -> DisputeFacts:
-        """What the payment status is derived from."""
-        return DisputeFacts(status=self.status, amount=self.amount)
+    def facts_of(self, intent: PaymentIntent) -> DisputeFacts:
+        """Return what the payment status is derived from; ``intent`` is the disputed one.
+
+        A bank may dispute in a currency of its own. What that is in the intent's is not known, so
+        it counts as all that was received.
+        """
+        is_comparable = self.currency == intent.currency
+        amount = self.amount if is_comparable else intent.amount_received
+        return DisputeFacts(status=self.status, amount=amount)
 
     @property
     def state(self) -> DisputeState:

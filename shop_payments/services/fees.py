@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shop_payments.gateway import assert_no_transaction, get_gateway
@@ -18,8 +18,6 @@ from shop_payments.models import BalanceTransaction, Dispute, PaymentIntent, Ref
 
 if TYPE_CHECKING:
     from shop_payments.gateway import BalanceTransactionResult
-
-_BATCH = 100
 
 
 def fetch_fees(*, since: datetime, until: datetime | None = None) -> int:
@@ -33,23 +31,27 @@ def fetch_fees(*, since: datetime, until: datetime | None = None) -> int:
         GatewayError: Stripe could not be asked; what was fetched before stays.
     """
     assert_no_transaction()
-    listed = iter(get_gateway().list_balance_transactions(since=since, until=until))
-    added = 0
-    while batch := list(islice(listed, _BATCH)):
-        rows = list(_rows_of(batch))
-        known = set(
-            BalanceTransaction.objects.filter(
-                stripe_id__in=[row.stripe_id for row in rows]
-            ).values_list("stripe_id", flat=True)
-        )
-        new = [row for row in rows if row.stripe_id not in known]
-        BalanceTransaction.objects.bulk_create(new, ignore_conflicts=True)
-        added += len(new)
+    pages = partial(get_gateway().page_of_balance_transactions, since=since, until=until)
+    page = pages()
+    added = _save(page.items)
+    while page.after:
+        page = pages(after=page.after)
+        added += _save(page.items)
     return added
 
 
-def _rows_of(batch: Sequence[BalanceTransactionResult]) -> Iterator[BalanceTransaction]:
-    sources = {result.source for result in batch if result.source}
+def _save(page: Sequence[BalanceTransactionResult]) -> int:
+    """Insert what is new of a page; return how many were."""
+    rows = list(_rows_of(page))
+    found = BalanceTransaction.objects.filter(stripe_id__in=[row.stripe_id for row in rows])
+    known = set(found.values_list("stripe_id", flat=True))
+    new = [row for row in rows if row.stripe_id not in known]
+    BalanceTransaction.objects.bulk_create(new, ignore_conflicts=True)
+    return len(new)
+
+
+def _rows_of(page: Sequence[BalanceTransactionResult]) -> Iterator[BalanceTransaction]:
+    sources = {result.source for result in page if result.source}
     intents: dict[str, PaymentIntent] = {
         row.latest_charge: row for row in PaymentIntent.objects.filter(latest_charge__in=sources)
     }
@@ -58,7 +60,7 @@ def _rows_of(batch: Sequence[BalanceTransactionResult]) -> Iterator[BalanceTrans
             "payment_intent"
         ):
             intents[row.stripe_id] = row.payment_intent
-    for result in batch:
+    for result in page:
         intent = intents.get(result.source)
         if intent is not None:
             yield BalanceTransaction(

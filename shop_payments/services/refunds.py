@@ -116,8 +116,8 @@ def list_refunds(*, order_id: object) -> list[Refund]:
     """
     adapter = get_order_adapter()
     pk = adapter.parse_id(order_id)
-    rows = Refund.objects.filter(order_payment__order_id=pk) if pk is not None else ()
-    found = list(rows.select_related("payment_intent").order_by("created_at", "pk") if rows else ())
+    rows = Refund.objects.select_related("payment_intent").order_by("created_at", "pk")
+    found = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
     if not found and (pk is None or adapter.find(pk) is None):
         raise OrderNotFound("Order not found.")
     return found
@@ -487,14 +487,14 @@ def write_refund(
     moves = row.status != result.status
     if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
         return
-    before = _visible_state(row)
+    before, known_as = _visible_state(row), row.stripe_id
     row.status, row.stripe_id = result.status, result.id
     row.amount, row.currency = result.amount, result.currency
     row.reason = result.reason[:64]
     row.failure_reason = result.failure_reason[:255]
     row.stripe_created_at = result.created_at
-    if row.attempt is not None:
-        _finish_attempt(row.attempt, result)
+    if row.attempt_id is not None and known_as != result.id:
+        _finish_attempt(row, result)
     if _visible_state(row) == before:
         return
     row.version += 1
@@ -517,15 +517,15 @@ def refund_agrees(row: Refund, result: RefundResult) -> bool:
     return _visible_state(row) == seen
 
 
-def _finish_attempt(attempt: StripeAttempt, result: RefundResult) -> None:
-    if attempt.stripe_object_id != result.id:
-        attempt.finish(
-            StripeAttempt.Outcome.SUCCEEDED,
-            if_pending=False,
-            stripe_object_id=result.id,
-            request_id=result.request_id[:255],
-            http_status=200,
-        )
+def _finish_attempt(row: Refund, result: RefundResult) -> None:
+    assert row.attempt is not None
+    row.attempt.finish(
+        StripeAttempt.Outcome.SUCCEEDED,
+        if_pending=False,
+        stripe_object_id=result.id,
+        request_id=result.request_id[:255],
+        http_status=200,
+    )
 
 
 def _conclude(intent: PaymentIntent, row: Refund) -> list[Fact]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import BalanceTransaction, OrderPayment
 from shop_payments.services.fees import fetch_fees
 from tests.after_paid.support import answer_dispute, assert_books_agree
@@ -87,3 +88,22 @@ def test_a_hundred_movements_are_one_call(storefront, order, stripe, webhooks):
 
     assert len(stripe.requests) - before == 1
     assert OrderPayment.objects.count() == 3
+
+
+def test_what_was_fetched_before_trouble_stays(office, order, paid, stripe, configure, monkeypatch):
+    """All pages were fetched before the first was written, so that the last one lost them all."""
+    monkeypatch.setattr("shop_payments.gateway.client.PAGE_SIZE", 1)
+    office.refund(order, {"amount": "1.00"})
+
+    def first_page_only(method, url, headers, body):
+        if "starting_after" in url:
+            raise TimeoutError
+        return stripe.handle(method, url, headers, body)
+
+    configure(STRIPE_TRANSPORT=first_page_only)
+    with pytest.raises(GatewayUnavailable):
+        fetch()
+    kept = BalanceTransaction.objects.count()
+
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    assert (kept, fetch()) == (1, 1)
