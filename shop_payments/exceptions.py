@@ -25,6 +25,7 @@
     │   ├── PaymentDisputed
     │   ├── RefundExceedsBalance
     │   ├── RefundInProgress
+    │   ├── RefundRefused
     │   └── IdempotencyKeyReused
     ├── WebhookError
     │   ├── InvalidSignature
@@ -151,6 +152,10 @@ class RefundInProgress(PaymentError):
     """The same refund is being sent by another request and was not finished in time."""
 
     retry_after = 1
+
+
+class RefundRefused(PaymentError):
+    """The refund was tried and did not happen; nothing went back."""
 
 
 class IdempotencyKeyReused(PaymentError):

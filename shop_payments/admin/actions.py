@@ -49,7 +49,7 @@ from shop_payments.services.cancellation import REASONS, cancel_payment
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
 from shop_payments.services.options import IntentOptions, options_of
-from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.services.refunds import RefundRequest, RefusedRefund, refund_payment
 from shop_payments.services.words import describe_status
 
 TEMPLATE = "admin/shop_payments/action.html"
@@ -269,6 +269,8 @@ class RefundAction(IntentAction):
         )
         try:
             refund = refund_payment(order_id=task.order_id, request=request, origin=task.origin)
+        except RefusedRefund as error:
+            refund = error.refund
         except RefundExceedsBalance as error:
             raise Refused(str(error), field="amount") from error
         except IdempotencyKeyReused as error:

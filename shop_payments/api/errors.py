@@ -18,7 +18,8 @@ from rest_framework.response import Response
 
 from shop_payments import exceptions as own
 from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, InsufficientScope
-from shop_payments.api.serializers import PaymentIntentStateSerializer
+from shop_payments.api.serializers import PaymentIntentStateSerializer, RefundSerializer
+from shop_payments.services.refunds import RefusedRefund
 from shop_payments.services.settlement import UnprovenPayment
 from shop_payments.services.webhooks import EventFailed
 
@@ -149,6 +150,12 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         409,
         "refund_in_progress",
         "another request is sending this refund; `Retry-After`",
+    ),
+    ErrorRow(
+        own.RefundRefused,
+        409,
+        "refund_refused",
+        "this refund was tried before and nothing went back; see `data`, and ask with another key",
     ),
     ErrorRow(
         own.IdempotencyKeyReused,
@@ -308,6 +315,8 @@ def _details(error: Exception) -> dict[str, Any]:
         return {"data": PaymentIntentStateSerializer(error.view).data}
     if isinstance(error, own.RefundExceedsBalance):
         return {"data": {"refundable": error.refundable, "currency": error.currency}}
+    if isinstance(error, RefusedRefund):
+        return {"data": RefundSerializer(error.refund).data}
     if isinstance(error, own.GatewayError) and error.request_id:
         return {"data": {"stripe_request_id": error.request_id}}
     return {}

@@ -200,8 +200,9 @@ CREATE_REFUND = Operation(
     message="Refund created successfully",
     data=RefundSerializer,
     errors=f"{_ALWAYS} {_PROGRAMS} {_BODIES} order_not_found order_not_refundable "
-    "refund_exceeds_balance payment_disputed refund_in_progress idempotency_key_reused "
-    "amount_not_representable gateway_error gateway_unavailable not_configured",
+    "refund_exceeds_balance payment_disputed refund_in_progress refund_refused "
+    "idempotency_key_reused amount_not_representable gateway_error gateway_unavailable "
+    "not_configured",
     security=_PAYMENT_SYSTEM,
     body=RefundRequestSerializer,
     optional_headers={
@@ -246,6 +247,12 @@ _RETRY_AFTER = frozenset(
 )
 
 
+_STATES: dict[str, Any] = {
+    "payment_not_completed": PaymentIntentStateSerializer,
+    "refund_refused": RefundSerializer,
+}
+
+
 def _by_status(operation: Operation) -> dict[int, list[str]]:
     statuses: dict[int, list[str]] = {}
     for code in operation.errors.split():
@@ -258,12 +265,13 @@ def _meanings(codes: list[str]) -> str:
     return "\n".join(f"- `{row.code}`: {row.meaning}" for row in rows)
 
 
-def _error_schema(codes: list[str], intent_state: Any) -> dict[str, Any]:
+def _error_schema(codes: list[str], states: dict[str, Any]) -> dict[str, Any]:
     """Describe the body of an error with one of ``codes``."""
     extras: dict[str, tuple[str, Any]] = {
         "invalid_request": ("errors", _LISTS_OF_STRINGS),
-        "payment_not_completed": ("data", intent_state),
+        "payment_not_completed": ("data", states.get("payment_not_completed")),
         "refund_exceeds_balance": ("data", _WHAT_IS_LEFT),
+        "refund_refused": ("data", states.get("refund_refused")),
     }
     shapes = [_error_shape([code], required=extras[code]) for code in codes if code in extras]
     if from_stripe := [code for code in codes if code in _FROM_STRIPE]:
@@ -369,7 +377,8 @@ if HAS_SPECTACULAR:
                 parameters.append(_parameter(name, "header", meaning))
             for name, meaning in (self.operation.optional_headers or {}).items():
                 parameters.append(_parameter(name, "header", meaning, required=False))
-                parameters.append(_parameter(name, "header", "The refund's.", response=[200]))
+                every = [200, *_by_status(self.operation)]
+                parameters.append(_parameter(name, "header", "The refund's.", response=every))
             return [*parameters, *self._response_headers()]
 
         def _response_headers(self) -> list[Any]:
@@ -390,14 +399,17 @@ if HAS_SPECTACULAR:
             answer = _closed_object({"message": message, "data": data})
             responses = {"200": OpenApiResponse(answer, description=self.operation.message)}
             for status, codes in _by_status(self.operation).items():
-                schema = _error_schema(codes, self._intent_state(codes))
+                schema = _error_schema(codes, self._states(codes))
                 responses[str(status)] = OpenApiResponse(schema, description=_meanings(codes))
             return responses
 
-        def _intent_state(self, codes: list[str]) -> Any:
-            if "payment_not_completed" not in codes:
-                return None
-            return self.resolve_serializer(PaymentIntentStateSerializer, "response").ref
+        def _states(self, codes: list[str]) -> dict[str, Any]:
+            """What the answer describes beside its error, by code."""
+            return {
+                code: self.resolve_serializer(serializer, "response").ref
+                for code, serializer in _STATES.items()
+                if code in codes
+            }
 
         def _is_list_view(self, serializer: Any = None) -> bool:
             return False  # lists stand inside of `data`

@@ -222,11 +222,16 @@ class RefundViewSet(PaymentViewSet):
     serializer_class = RefundRequestSerializer
     idempotency_key = ""
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if self.action == "create":
+            self.idempotency_key = _given_key(request) or str(uuid4())
+        super().initial(request, *args, **kwargs)
+
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
         # Also on failure: whoever sent none needs it to ask again.
-        if self.idempotency_key:
+        if _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
             response[IDEMPOTENCY_KEY_HEADER] = self.idempotency_key
         return super().finalize_response(request, response, *args, **kwargs)
 
@@ -239,7 +244,9 @@ class RefundViewSet(PaymentViewSet):
     @documented(CREATE_REFUND)
     def create(self, request: Request, order_id: str) -> Response:
         """Give money of a paid order back, in full or in part."""
-        self.idempotency_key = _idempotency_key(request)
+        if not _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
+            words = "Send at most 255 visible ASCII characters."
+            raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
         body = RefundRequestSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         refund = refund_payment(
@@ -259,14 +266,8 @@ class RefundViewSet(PaymentViewSet):
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
-def _idempotency_key(request: Request) -> str:
-    """Return the caller's key, or a new one."""
+def _given_key(request: Request) -> str:
     key: str = request.META.get("HTTP_IDEMPOTENCY_KEY", "")
-    if not key:
-        return str(uuid4())
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
-        words = "Send at most 255 visible ASCII characters."
-        raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
     return key
 
 

@@ -111,6 +111,21 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResu
     return intent if written and not intent.replayed else None
 
 
+def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:
+    """Send what another request began (the caller has claimed it), and record the outcome.
+
+    If Stripe refuses it, that is an answer to the other request, and not to the caller's.
+
+    Raises:
+        GatewayError: the outcome is not known; the attempt stays pending.
+    """
+    try:
+        send_attempt(attempt, origin=origin)
+    except GatewayError as error:
+        if error.retryable or isinstance(error, GatewayAuthenticationError):
+            raise
+
+
 def _call_stripe(attempt: StripeAttempt) -> PaymentIntentResult:
     gateway = get_gateway()
     key = str(attempt.pk)

@@ -22,24 +22,29 @@ from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
-    OrderNotFound,
+    GatewayAuthenticationError,
+    GatewayBusy,
+    GatewayError,
+    GatewayUnavailable,
+    PaymentError,
     PaymentNotCancelable,
     ShopPaymentsError,
     UnexpectedState,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.lifecycle import CANCELABLE_STATUSES
+from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, record
+from shop_payments.services.mirror import mark_missing, refresh_intent
+from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.writes import save_write, write_until_done
 
 logger = logging.getLogger("shop_payments")
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 """Why, in Stripe's words."""
-
 
 _ON_REQUEST = "requested_by_customer"
 
@@ -53,17 +58,24 @@ def cancel_payment(*, order_id: object, reason: str = _ON_REQUEST, origin: Origi
         OrderNotFound: no such order, or nothing was ever tried for it.
         PaymentNotCancelable: the money has come or is on its way.
         PaymentIntentInProgress: another request is at this payment.
+        PaymentIntentMissing: the intent is of live mode, and not at Stripe.
         GatewayError: Stripe could not be reached; asking again is safe.
     """
     _cancel(order_id, reason, origin)
 
 
 def _cancel(
-    order_id: object, reason: str, origin: Origin, *, wanted_since: datetime | None = None
+    order_id: object,
+    reason: str,
+    origin: Origin,
+    *,
+    statuses: frozenset[str] = CANCELABLE_STATUSES,
+    wanted_since: datetime | None = None,
 ) -> None:
     """Close the intent that is open now, and none that is opened meanwhile.
 
-    Where ``wanted_since`` is given, it is closed only for as long as that wish stands.
+    It must be in one of ``statuses``. Where ``wanted_since`` is given, it is closed only for as
+    long as that wish stands.
     """
     assert_no_transaction()
     get_gateway()
@@ -81,7 +93,10 @@ def _cancel(
         if target not in {"", row.stripe_id}:
             return None  # what was to be closed is closed, and the customer has begun anew
         target = row.stripe_id
-        if row.status not in CANCELABLE_STATUSES:
+        if belongs_to_other_mode(row.livemode):
+            mark_missing(locked, row, origin=origin)  # a test payment, left behind by a live key
+            return None
+        if row.status not in statuses:
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
         return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
@@ -116,15 +131,20 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
 
 
 def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
-    """Close the intent of a payment whose cancellation is wanted; tell whether that is done."""
+    """Close the intent of a payment whose cancellation is wanted; tell whether that is done.
+
+    It is not while money is on its way: that may fail to come, and leave the intent open.
+    """
     payment = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at__isnull=False).first()
     if payment is None:
         return True
     try:
         _cancel(payment.order_id, _ON_REQUEST, origin, wanted_since=payment.cancel_requested_at)
     except PaymentNotCancelable as error:
-        # The money is here or on its way: when it comes, it is judged, and goes to review.
+        # When the money comes, it is judged, and goes to review.
         logger.warning("The payment of order %s stays: %s", payment.order_id, error)
+        if payment.payment_intents.open().exists():
+            return False
     except ShopPaymentsError:
         logger.exception("The payment of order %s is not cancelled yet", payment.order_id)
         return False
@@ -142,30 +162,44 @@ def wanted_cancellations() -> list[int]:
     return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
 
 
+_ABANDONED = CANCELABLE_STATUSES - {IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE}
+
+
 def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
     """Return the open, unpaid intents of the key's mode that nobody has touched since then."""
     return PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
         updated_at__lt=older_than,
-        status__in=sorted(CANCELABLE_STATUSES - {"processing", "requires_capture"}),
+        status__in=sorted(_ABANDONED),
     )
 
 
 def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
     """Close the open intents that nobody has touched since ``older_than``; return how many.
 
-    Intents with money on its way (processing, authorized) are left alone.
+    Intents with money on its way (processing, authorized) are left alone. Each is looked at before
+    it is closed: that the money is on its way may have been lost. What cannot be closed, for
+    whatever reason of its own, keeps no other from being closed.
 
     Raises:
         GatewayError: Stripe could not be reached; what was closed before stays closed.
+        ConfigurationError: the secret key is missing.
     """
-    closed = 0
-    rows = abandoned_intents(older_than=older_than).order_by("pk")
-    for order_id in rows.values_list("order_payment__order_id", flat=True):
-        try:
-            cancel_payment(order_id=order_id, reason="abandoned", origin=origin)
-        except (OrderNotFound, PaymentNotCancelable) as error:
-            logger.info("The payment of order %s stays: %s", order_id, error)
-        else:
-            closed += 1
-    return closed
+    assert_no_transaction()
+    get_gateway()
+    rows = abandoned_intents(older_than=older_than).select_related("order_payment")
+    return sum(_close_abandoned(row, origin) for row in rows.order_by("pk"))
+
+
+def _close_abandoned(row: PaymentIntent, origin: Origin) -> bool:
+    order_id = row.order_payment.order_id
+    try:
+        refresh_intent(row, origin=origin)
+        _cancel(order_id, "abandoned", origin, statuses=_ABANDONED)
+    except (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError):
+        raise
+    except (PaymentError, GatewayError) as error:
+        logger.info("The payment of order %s stays: %s", order_id, error)
+        return False
+    row.refresh_from_db()
+    return row.cancellation_reason == "abandoned"

@@ -38,8 +38,8 @@ def capture_payment(
         TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order, or nothing was ever tried for it.
         OrderAlreadyPaid: the money was taken before.
-        PaymentNotCapturable: nothing is authorized, or not so much; or the order has changed since
-            and no amount is given.
+        PaymentNotCapturable: nothing is authorized, or not so much; the shop does not want the
+            order's money any more; or the order has changed since and no amount is given.
         AmountNotRepresentable: the currency has no such amount.
         PaymentMismatch: the money was taken and does not fit the order; it is in review.
         PaymentIntentInProgress: another request is at this payment.
@@ -85,9 +85,9 @@ def _decide(locked: LockedPayment, amount_decimal: Decimal | None) -> StripeAtte
 
 
 def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:
+    due = _amount_due(row)
     if amount_decimal is None:
-        due = _amount_due(row)
-        if due is None or (due.amount, due.currency) != (row.amount_capturable, row.currency):
+        if (due.amount, due.currency) != (row.amount_capturable, row.currency):
             raise PaymentNotCapturable(
                 f"The order has changed since {row.amount_display} were authorized; "
                 "say how much to take, or cancel the payment."
@@ -100,7 +100,11 @@ def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:
     return amount
 
 
-def _amount_due(row: PaymentIntent) -> Money | None:
+def _amount_due(row: PaymentIntent) -> Money:
+    """Ask the shop: what it does not want would be judged so, and go to review, once taken."""
     adapter = get_order_adapter()
     order = adapter.find(row.order_payment.order_id)
-    return None if order is None else take_snapshot(adapter, order).amount_due
+    snapshot = None if order is None else take_snapshot(adapter, order)
+    if snapshot is None or not snapshot.payable:
+        raise PaymentNotCapturable("The order is cancelled, empty or free; cancel the payment.")
+    return snapshot.amount_due

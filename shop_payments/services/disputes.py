@@ -131,12 +131,13 @@ def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
     asked = f"{row.amount_display} asked back by the customer's bank"
     why = f"{asked} ({row.reason}), {row.stripe_id}" if row.reason else f"{asked}, {row.stripe_id}"
     figures = _figures(row)
+    opened: Fact = (FactKind.DISPUTE_OPENED, {"detail": why, **figures})
     if row.state not in _UNDECIDED:
-        facts = [(FactKind.DISPUTE_CLOSED, {"detail": f"{row.status}: {why}", **figures})]
-        opened: list[Fact] = [(FactKind.DISPUTE_OPENED, {"detail": why, **figures})]
-        return [*opened, *facts] if was is None else facts
-    if was in _UNDECIDED:
-        return [(FactKind.DISPUTE_CHANGED, {"detail": f"{row.status}: {why}", **figures})]
+        closed: Fact = (FactKind.DISPUTE_CLOSED, {"detail": f"{row.status}: {why}", **figures})
+        return [opened, closed] if was is None else [closed]
+    changed: Fact = (FactKind.DISPUTE_CHANGED, {"detail": f"{row.status}: {why}", **figures})
+    if was == row.state:
+        return [changed]
     due = f"; answer until {row.evidence_due_at:%Y-%m-%d}" if row.evidence_due_at else ""
     review = {
         "detail": f"{why}{due}",
@@ -144,10 +145,7 @@ def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
         "subject": row.stripe_id,
         **figures,
     }
-    return [
-        (FactKind.DISPUTE_OPENED, {"detail": why, **figures}),
-        (FactKind.REVIEW_NEEDED, review),
-    ]
+    return [changed if was in _UNDECIDED else opened, (FactKind.REVIEW_NEEDED, review)]
 
 
 def _figures(row: Dispute) -> dict[str, Any]:

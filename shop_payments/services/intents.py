@@ -20,8 +20,9 @@ from uuid import uuid4
 from django.db import IntegrityError
 from django.utils import timezone
 
-from shop_payments.conf import get_config
+from shop_payments.conf import CAPTURE_METHODS, get_config
 from shop_payments.exceptions import (
+    ConfigurationError,
     GatewayInvalidRequest,
     OrderAlreadyPaid,
     OrderNotFound,
@@ -48,11 +49,16 @@ from shop_payments.orders import (
     get_order_adapter,
     take_snapshot,
 )
-from shop_payments.services.attempts import fingerprint_of, send_attempt
+from shop_payments.services.attempts import fingerprint_of, finish_for_others, send_attempt
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import Refreshed, mark_missing, refresh_intent
-from shop_payments.services.sending import Patience, belongs_to_other_mode, claim
+from shop_payments.services.sending import (
+    Patience,
+    belongs_to_other_mode,
+    claim,
+    pending_write,
+)
 from shop_payments.services.transactions import short_transactions
 
 METADATA_VALUE_LIMIT = 500
@@ -195,11 +201,9 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait:
         # The shop has taken the order up again. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
         locked.payment.save(update_fields=["cancel_requested_at", "updated_at"])
-    pending = locked.payment.attempts.intent_writes().pending().first()
-    if pending is not None and not belongs_to_other_mode(pending.livemode):
-        return _take_over(pending, snapshot, patience)
+    pending = pending_write(locked)
     if pending is not None:
-        pending.finish(StripeAttempt.Outcome.ABANDONED)
+        return _take_over(pending, snapshot, patience)
     return _plan_for(locked, snapshot, request.origin)
 
 
@@ -252,6 +256,11 @@ def _plan_create(locked: LockedPayment, snapshot: OrderSnapshot) -> StripeAttemp
         params["automatic_payment_methods"] = {"enabled": True}
     else:
         params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
+    if snapshot.capture_method not in CAPTURE_METHODS:
+        raise ConfigurationError(
+            f"OrderAdapter.capture_method returned {snapshot.capture_method!r}; "
+            f"it has to be one of {', '.join(CAPTURE_METHODS)}"
+        )
     if snapshot.capture_method == "manual":
         params["capture_method"] = "manual"
     return _save_attempt(
@@ -354,8 +363,11 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
     if isinstance(plan.step, PaymentIntent):
         refreshed = _refresh(plan.step, origin=origin)
         return None if refreshed is None else _payable(refreshed.intent, plan.snapshot)
+    if plan.taken_over:
+        finish_for_others(plan.step, origin=origin)
+        return None
     intent = send_attempt(plan.step, origin=origin)
-    return None if plan.taken_over or intent is None else _payable(intent, plan.snapshot)
+    return None if intent is None else _payable(intent, plan.snapshot)
 
 
 def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:

@@ -125,21 +125,27 @@ def lock_payment(pk: int) -> LockedPayment:
 
 
 def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]) -> bool:
-    """Ask a person, once for each object and reason; tell whether this is the first time."""
+    """Ask a person, once for each object and reason; tell whether this asks anew.
+
+    A dispute is asked about again when it has become one again: what a person or the bank had
+    decided before is not what has to be decided now.
+    """
     reason = ReviewItem.Reason(data["reason"])
-    _item, created = ReviewItem.objects.get_or_create(
-        payment_intent=row,
-        reason=reason,
-        subject=data.get("subject", ""),
-        defaults={
-            "order_payment": locked.payment,
-            "detail": data["detail"][:500],
-            "suggested_action": SUGGESTIONS[reason],
-            "data": data,
-        },
-    )
-    locked.payment.needs_review = locked.payment.needs_review or created
-    return created
+    about = {"payment_intent": row, "reason": reason, "subject": data.get("subject", "")}
+    question = {
+        "order_payment": locked.payment,
+        "detail": data["detail"][:500],
+        "suggested_action": SUGGESTIONS[reason],
+        "data": data,
+    }
+    if reason == ReviewItem.Reason.DISPUTED:
+        undecided = {"resolved_at": None, "resolved_by": None, "resolution": ""}
+        ReviewItem.objects.update_or_create(**about, defaults={**question, **undecided})
+        is_asked = True
+    else:
+        _item, is_asked = ReviewItem.objects.get_or_create(**about, defaults=question)
+    locked.payment.needs_review = locked.payment.needs_review or is_asked
+    return is_asked
 
 
 def close_review(

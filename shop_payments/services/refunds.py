@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from shop_payments.conf import get_config
@@ -35,13 +35,14 @@ from shop_payments.exceptions import (
     PaymentDisputed,
     RefundExceedsBalance,
     RefundInProgress,
+    RefundRefused,
     ShopPaymentsError,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import DisputeState, RefundStatus, Verdict, can_observe_refund
 from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
 from shop_payments.money import format_amount, to_minor_units
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import get_order_adapter, take_snapshot
 from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import (
@@ -61,6 +62,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop_payments")
 
 _MAX_ROUNDS = 4
+_IN_PROGRESS = "This refund is being sent by another request. Try again in a moment."
+
+
+class RefusedRefund(RefundRefused):
+    """Nothing went back; ``refund`` says what was tried, and why not."""
+
+    def __init__(self, message: str, refund: Refund) -> None:
+        super().__init__(message)
+        self.refund = refund
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +105,7 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         RefundExceedsBalance: more than is left; nothing was sent.
         IdempotencyKeyReused: the key belongs to another refund.
         RefundInProgress: another request is sending this refund for too long.
+        RefusedRefund: Stripe would not do it, or never heard of it in time: nothing went back.
         GatewayError: Stripe refused (the refund says so and reserves nothing), or its answer is not
             known: the refund stays requested, and the same key may be tried again.
     """
@@ -105,6 +116,8 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         refund = _wait_or_claim(refund)
     if refund.status == RefundStatus.REQUESTED:
         refund = send_refund(refund, origin=origin)
+    if refund.status == RefundStatus.REFUSED:
+        raise RefusedRefund(f"Nothing was given back: {refund.failure_reason}", refund)
     return refund
 
 
@@ -233,7 +246,7 @@ def _wait_or_claim(refund: Refund) -> Refund:
     """Wait while another request sends this refund; take it over where none does."""
     patience = Patience(
         get_config().INTENT_WAIT_SECONDS,
-        RefundInProgress("This refund is being sent by another request. Try again in a moment."),
+        RefundInProgress(_IN_PROGRESS),
     )
     while refund.status == RefundStatus.REQUESTED and refund.attempt is not None:
         if claim(refund.attempt, within=patience.claim_time):
@@ -243,24 +256,40 @@ def _wait_or_claim(refund: Refund) -> Refund:
     return refund
 
 
-_LATE = frozenset({Verdict.ORDER_NOT_PAYABLE, Verdict.PAID_TWICE})
-
-
 def refund_late_money(locked: LockedPayment, intent: PaymentIntent, *, origin: Origin) -> None:
     """Give back what came for a cancelled order or a second time, where the shop wants that.
 
     To be called under the lock, in the transaction that has judged the intent: the refund is saved
     with the judgement and sent after the commit. If that fails, the review stays open.
     """
-    is_late = intent.verdict in _LATE and intent.amount_received > 0
-    if not is_late or not get_config().AUTO_REFUND_LATE_MONEY:
+    if not (intent.amount_received and get_config().AUTO_REFUND_LATE_MONEY):
         return
+    is_late = intent.verdict == Verdict.PAID_TWICE or (
+        intent.verdict == Verdict.ORDER_NOT_PAYABLE and _is_unwanted(locked.payment.order_id)
+    )
     key = f"late money of {intent.stripe_id}"
-    if any(refund.request_key == key for refund in locked.refunds):
+    if not is_late or any(refund.request_key == key for refund in locked.refunds):
         return
     request = RefundRequest(key=key)
     refund = _insert(locked, intent, intent.amount_received, request, origin)
     transaction.on_commit(partial(_send_quietly, refund, origin), robust=True)
+
+
+def _is_unwanted(order_id: object) -> bool:
+    """Whether the shop itself says that it wants no money for the order.
+
+    Where the order cannot be read (the adapter raises, or hides it), a person decides: a fault in
+    the shop's code must not give every payment back.
+    """
+    adapter = get_order_adapter()
+    try:
+        order = adapter.find(order_id)
+        return order is not None and not take_snapshot(adapter, order).payable
+    except DatabaseError:
+        raise  # passing trouble; the judgement is rolled back with it and made again
+    except Exception:
+        logger.exception("Order %s cannot be read; its money stays for a person", order_id)
+        return False
 
 
 def _send_quietly(refund: Refund, origin: Origin) -> None:
@@ -279,6 +308,7 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
     Raises:
         RefundExceedsBalance, PaymentDisputed: Stripe knows of something that we did not; the
             rows have been brought up to date.
+        RefundInProgress: another request waits for Stripe's answer to it.
         GatewayError: see :func:`refund_payment`.
     """
     attempt = refund.attempt
@@ -292,6 +322,8 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
     except GatewayError as error:
         if must_look_up(error):
             return _find_out(refund, origin=origin)
+        if isinstance(error, IdempotencyKeyInUse):
+            raise RefundInProgress(_IN_PROGRESS) from None
         _record_error(refund, error, origin=origin)
         _explain(refund, error, origin=origin)
         raise
@@ -332,8 +364,7 @@ def _record_error(refund: Refund, error: GatewayError, *, origin: Origin) -> Non
     attempt = refund.attempt
     assert attempt is not None
     if error.retryable or isinstance(error, GatewayAuthenticationError):
-        if not isinstance(error, IdempotencyKeyInUse):
-            attempt.release(**figures)
+        attempt.release(**figures)
         return
     _give_up(refund, str(error), StripeAttempt.Outcome.FAILED, figures, origin=origin)
 

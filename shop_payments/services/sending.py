@@ -15,6 +15,7 @@ from shop_payments.exceptions import (
     PaymentError,
 )
 from shop_payments.models import StripeAttempt
+from shop_payments.services.ledger import LockedPayment
 
 
 class Patience:
@@ -50,6 +51,21 @@ def claim(attempt: StripeAttempt, *, within: timedelta) -> bool:
     now = timezone.now()
     busy = attempt.is_claimed(within=within, now=now)
     return not busy and StripeAttempt.objects.all().claim(attempt, now=now)
+
+
+def pending_write(locked: LockedPayment) -> StripeAttempt | None:
+    """Return what was begun with the payment's intent and is not known to be finished.
+
+    What was begun with a test key is left behind by a live one: it must never be sent with that.
+
+    Raises:
+        ConfigurationError: begun in live mode, and the key in use is a test key.
+    """
+    pending = locked.payment.attempts.intent_writes().pending().first()
+    if pending is None or not belongs_to_other_mode(pending.livemode):
+        return pending
+    pending.finish(StripeAttempt.Outcome.ABANDONED)
+    return None
 
 
 def must_look_up(error: GatewayError) -> bool:

@@ -237,6 +237,14 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     raise EventFailed(f"{hint.id} keeps changing")
 
 
+def _bring_up_to_date(row: PaymentIntent, *, origin: Origin) -> None:
+    for _round in range(_MAX_ROUNDS):
+        if row.is_final or refresh_intent(row, origin=origin) is not None:
+            return
+        row.refresh_from_db()
+    raise EventFailed(f"{row} keeps changing")
+
+
 _SYNC_BY_TYPE: dict[tuple[str, ...], Callable[..., None]] = {
     ("refund.", "charge.refund"): sync_refunds,
     ("charge.dispute.",): sync_disputes,
@@ -255,5 +263,10 @@ def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
         return _NOT_OURS
     if event.livemode != get_config().livemode:
         return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
-    sync(row, origin=Origin(source=Source.WEBHOOK, actor=event.event_id))
+    origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
+    if not row.is_final:
+        # It has succeeded, or there would be nothing to give back: judged first, so that the host
+        # hears of a paid order's refund.
+        _bring_up_to_date(row, origin=origin)
+    sync(row, origin=origin)
     return WebhookEvent.Status.PROCESSED, f"those of {row.stripe_id} were looked up"

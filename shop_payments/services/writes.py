@@ -16,10 +16,15 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import OrderNotFound, PaymentIntentInProgress, PaymentIntentMissing
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.attempts import send_attempt
-from shop_payments.services.history import Origin
+from shop_payments.services.attempts import finish_for_others, send_attempt
+from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
-from shop_payments.services.sending import Patience, belongs_to_other_mode, claim
+from shop_payments.services.sending import (
+    Patience,
+    belongs_to_other_mode,
+    claim,
+    pending_write,
+)
 from shop_payments.services.transactions import short_transactions
 
 _MAX_ROUNDS = 8
@@ -79,6 +84,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
     Raises:
         OrderNotFound: no such order, or nothing was ever tried for it.
         PaymentIntentInProgress: others are at it for more than ``INTENT_WAIT_SECONDS``.
+        PaymentIntentMissing: the intent is of live mode, and not at Stripe.
         GatewayError: Stripe refused, or could not be reached.
     """
     pk = get_order_adapter().parse_id(order_id)
@@ -91,16 +97,20 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
             for short in short_transactions():
                 with short:
                     locked = _lock(pk)
-                    pending = locked.payment.attempts.intent_writes().pending().first()
-                    step = pending or decide(locked)
+                    pending = pending_write(locked)
+                    step = None if pending is not None else decide(locked)
         except IntegrityError:
             continue  # another request saved its write first: now it can be seen
-        if step is None:
+        if step is not None:
+            send_attempt(step, origin=origin)
+            _check_target(step)
+        elif pending is None:
+            dispatch(locked.facts)
             return locked
-        if pending is not None and not claim(pending, within=patience.claim_time):
+        elif claim(pending, within=patience.claim_time):
+            finish_for_others(pending, origin=origin)
+        else:
             patience.wait_for(pending)
-            continue
-        send_attempt(step, origin=origin)
     raise PaymentIntentInProgress("The payment keeps changing. Try again in a moment.")
 
 
@@ -109,3 +119,10 @@ def _lock(pk: object) -> LockedPayment:
     if locked is None:
         raise OrderNotFound("No payment of this order was found.")
     return locked
+
+
+def _check_target(attempt: StripeAttempt) -> None:
+    """In live mode an intent that is not at Stripe stays open: asking again would not help."""
+    is_missing = attempt.outcome == StripeAttempt.Outcome.FAILED and attempt.http_status == 404
+    if is_missing and attempt.livemode:
+        raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
