@@ -456,6 +456,25 @@ def test_an_intent_that_names_a_refund_of_ours_is_not_ours(paid, stripe):
 # --- wanted, abandoned --------------------------------------------------------------------------
 
 
+def test_many_cancellations_of_a_stripe_that_is_away_are_left_for_later(storefront, order, stripe):
+    orders = [order, *(OrderFactory.create(customer=order.customer) for _ in range(4))]
+    for each in orders:
+        storefront.payment_intent(each)
+    stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel", times=None))
+    for each in orders:
+        cancel_payment_on_commit(order_id=each.pk, origin=API)
+    # What is claimed is finished first; here it is about wishes.
+    StripeAttempt.objects.pending().update(outcome="abandoned", finished_at=timezone.now())
+
+    first = sweep()
+    stripe.clear_faults()
+    sweep()
+
+    assert len(first.problems) == 4
+    assert set(statuses(stripe)) == {"canceled"}
+    assert_converged(stripe)
+
+
 def test_an_abandoned_intent_is_closed(intent, stripe):
     report = sweep(after=timedelta(days=31))
 

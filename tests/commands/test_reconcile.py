@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 import time_machine
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
 from shop_payments.models import OrderPayment, PaymentIntent
@@ -87,6 +88,16 @@ def test_a_key_that_stripe_refuses_is_an_error(intent, stripe, configure):
 
     with pytest.raises(CommandError, match="payment intents: "):
         run()
+
+
+def test_a_database_that_is_away_is_an_error(stripe, monkeypatch):
+    connection.close()
+    lost = {"NAME": "/nowhere/at/all.sqlite3"} if connection.vendor == "sqlite" else {"PORT": "1"}
+    with monkeypatch.context() as away:
+        for name, value in lost.items():
+            away.setitem(connection.settings_dict, name, value)
+        with pytest.raises(CommandError, match="The database is away"):
+            run()
 
 
 def test_without_a_key_it_says_which_setting(db, configure):

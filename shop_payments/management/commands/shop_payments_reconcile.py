@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import hours_ago, moment
@@ -49,6 +50,8 @@ class Command(BaseCommand):
             )
         except ShopPaymentsError as error:
             raise CommandError(str(error)) from error
+        except OperationalError as error:
+            raise CommandError(f"The database is away: {error}") from error
         except KeyboardInterrupt:
             raise CommandError(
                 "Interrupted. What was done stays done; run it again for the rest.", returncode=130

@@ -17,7 +17,7 @@ logger = logging.getLogger("shop_payments")
 
 _ORIGIN = Origin(source=Source.RECONCILE, actor="shop_payments_reconcile")
 
-_PATIENCE = 3
+PATIENCE = 3
 """After so many calls without an answer, the rest of a part is left to the next sweep."""
 
 
@@ -91,7 +91,7 @@ class Sweep:
         except GatewayUnavailable as error:
             self.problem(f"{what}: {error}")
             self._unanswered += 1
-            if self._unanswered == _PATIENCE:
+            if self._unanswered == PATIENCE:
                 self._unanswered = 0
                 raise GatewayUnavailable("Stripe does not answer; the rest is left") from None
             return False

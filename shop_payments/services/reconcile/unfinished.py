@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import GatewayError, PaymentError
+from shop_payments.exceptions import GatewayError, GatewayUnavailable, PaymentError
 from shop_payments.models import Refund, StripeAttempt
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.authorizations import (
@@ -20,7 +20,7 @@ from shop_payments.services.cancellation import (
     finish_cancellation,
     wanted_cancellations,
 )
-from shop_payments.services.reconcile.sweep import Sweep
+from shop_payments.services.reconcile.sweep import PATIENCE, Sweep
 from shop_payments.services.refunds import send_refund
 from shop_payments.services.sending import claim
 
@@ -71,11 +71,16 @@ def finish_cancellations(sweep: Sweep) -> None:
     Raises:
         GatewayUnavailable: Stripe does not answer.
     """
+    in_a_row = 0
     for pk in wanted_cancellations():
         if sweep.dry_run or finish_cancellation(pk, origin=sweep.origin):
             sweep.report.cancellations += 1
-        else:
-            sweep.problem(f"order payment {pk} is not cancelled yet, see the log")
+            in_a_row = 0
+            continue
+        sweep.problem(f"order payment {pk} is not cancelled yet, see the log")
+        in_a_row += 1
+        if in_a_row == PATIENCE:
+            raise GatewayUnavailable("Stripe does not answer; the rest is left")
 
 
 def close_abandoned(sweep: Sweep) -> None:
