@@ -14,6 +14,7 @@ from django.test import Client, override_settings
 from shop_payments.conf import STRIPE_API_BASE, TEST_KEY_PREFIXES
 from shop_payments.exceptions import GatewayError
 from shop_payments.sandbox import Sandbox, WebhookEndpoint
+from shop_payments.sandbox.dispute_moves import DECISION_SECONDS, LOSING, WINNING
 
 from .events import SignedEvent, webhook_url
 from .guards import get_test_config
@@ -148,6 +149,74 @@ class StripeSandbox(Sandbox):
 
         return self._call("GET", _path_of(find_intent_id(payable)))
 
+    # The money afterwards
+
+    def refund(
+        self, payable: Any, amount: int | None = None, *, deliver: bool = True
+    ) -> dict[str, Any]:
+        """Give money back as staff do in Stripe's dashboard, and let the webhooks arrive.
+
+        ``amount`` is in minor units; all that is left without it. Returns the refund. Pay with
+        ``pm_card_pendingRefund`` or ``pm_card_refundFail`` for one that takes its time or fails:
+        then ``advance_clock`` and :meth:`deliver_webhooks`.
+
+        Raises:
+            PaymentIntentMissing: the order has no intent.
+            GatewayError: Stripe refused: not paid, or not so much.
+            AssertionError: the project did not accept a webhook.
+            TypeError: ``payable`` is something else.
+        """
+        params = {"payment_intent": self.payment_intent(payable)["id"]}
+        if amount is not None:
+            params["amount"] = str(amount)
+        refund = self._call("POST", "/v1/refunds", params)
+        return self._afterwards(refund, deliver=deliver)
+
+    def dispute(
+        self,
+        payable: Any,
+        reason: str = "fraudulent",
+        *,
+        inquiry: bool = False,
+        deliver: bool = True,
+    ) -> dict[str, Any]:
+        """Let the customer's bank ask a payment back, and let the webhooks arrive.
+
+        ``inquiry``: it only asks. Returns the dispute; ``decide_dispute`` ends it.
+
+        Raises:
+            PaymentIntentMissing: the order has no intent.
+            ValueError: it has not been paid, or is disputed already; or no such reason.
+            AssertionError: the project did not accept a webhook.
+            TypeError: ``payable`` is something else.
+        """
+        charge = self.payment_intent(payable)["latest_charge"]
+        if charge is None:
+            raise ValueError("Nothing has been paid that a bank could ask back.")
+        return self._afterwards(self.open_dispute(charge, reason, inquiry=inquiry), deliver=deliver)
+
+    def decide_dispute(self, payable: Any, *, won: bool, deliver: bool = True) -> dict[str, Any]:
+        """Let staff answer the bank in Stripe's dashboard, and the bank decide in their favour.
+
+        Or not, unless ``won``. Returns the dispute.
+
+        Raises:
+            PaymentIntentMissing: the order has no intent.
+            ValueError: the bank waits for no answer.
+            AssertionError: the project did not accept a webhook.
+            TypeError: ``payable`` is something else.
+        """
+        wanted = urlencode({"payment_intent": self.payment_intent(payable)["id"]})
+        listed = self._call("GET", f"/v1/disputes?{wanted}")["data"]
+        waiting = [each for each in listed if each["status"].endswith("needs_response")]
+        if not waiting:
+            raise ValueError("No dispute of this payment waits for an answer.")
+        path = f"/v1/disputes/{waiting[0]['id']}"
+        evidence = WINNING if won else LOSING
+        self._call("POST", path, {"evidence[uncategorized_text]": evidence, "submit": "true"})
+        self.advance_clock(DECISION_SECONDS)
+        return self._afterwards(self._call("GET", path), deliver=deliver)
+
     # Webhooks
 
     def deliver_webhooks(self) -> int:
@@ -175,15 +244,15 @@ class StripeSandbox(Sandbox):
             self._refused.append(f"{json.loads(body)['type']}: {status} {told}")
         return status
 
-    def _afterwards(self, intent: dict[str, Any], *, deliver: bool) -> dict[str, Any]:
+    def _afterwards(self, result: dict[str, Any], *, deliver: bool) -> dict[str, Any]:
         if deliver:
             self.deliver_webhooks()
-        return intent
+        return result
 
     def _call(
         self, method: str, path: str, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """Do something at Stripe; return the intent, also where its card was declined."""
+        """Do something at Stripe; return the object, also the intent whose card was declined."""
         headers = {"Authorization": f"Bearer {_SECRET_KEY}"}
         response = self.handle(method, path, headers, urlencode(params) if params else None)
         values: dict[str, Any] = json.loads(response.body)

@@ -1,6 +1,7 @@
 import pytest
 from django.contrib.auth.models import User
 
+from shop_payments.models import OrderPayment
 from shop_payments.testing import build_event, sign_event
 from tests.hostshop.models import Customer, Order
 
@@ -51,3 +52,25 @@ def test_an_event_that_comes_twice_ships_once(order, stripe_sandbox):
 
     assert response.status_code == 200
     assert order.shipments.count() == 1
+
+
+def test_a_full_refund_calls_the_shipment_off(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+
+    stripe_sandbox.refund(order, 1250)
+    assert order.shipments.count() == 1
+
+    stripe_sandbox.refund(order)
+    assert order.shipments.count() == 0
+
+
+def test_staff_hear_of_a_dispute(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+    stripe_sandbox.dispute(order)
+
+    payment = OrderPayment.objects.get()
+    assert (payment.dispute_state, payment.needs_review) == ("open", True)
+
+    stripe_sandbox.decide_dispute(order, won=True)
+    payment.refresh_from_db()
+    assert (payment.dispute_state, payment.needs_review) == ("won", False)

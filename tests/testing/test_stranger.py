@@ -95,7 +95,7 @@ def test_the_examples_pass_under_pytest(project):
     done = run(project, "-W", "error", "-m", "pytest", "--ds=settings", "-p", "no:cacheprovider")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 passed" in done.stdout
+    assert "9 passed" in done.stdout
 
 
 @pytest.mark.slow

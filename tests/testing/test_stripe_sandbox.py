@@ -148,6 +148,75 @@ def test_an_injected_fault_is_met(order, storefront, stripe_sandbox):
     assert failure.value.http_status == 500
 
 
+# The money afterwards
+
+
+def test_money_is_given_back_in_the_dashboard(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+
+    part = stripe_sandbox.refund(order, 1250)
+    after_a_part = status_of(order)
+    rest = stripe_sandbox.refund(order)
+
+    assert (part["amount"], rest["amount"], rest["status"]) == (1250, 9950, "succeeded")
+    assert (after_a_part, status_of(order)) == ("partially_refunded", "refunded")
+
+
+def test_a_refund_that_fails_in_a_while(order, stripe_sandbox):
+    stripe_sandbox.pay(order, "pm_card_refundFail")
+    stripe_sandbox.refund(order)
+    at_first = status_of(order)
+
+    stripe_sandbox.advance_clock(24 * 60 * 60)
+    stripe_sandbox.deliver_webhooks()
+
+    assert (at_first, status_of(order)) == ("refunded", "paid")
+    assert OrderPayment.objects.get().needs_review
+
+
+@pytest.mark.parametrize(("won", "ends"), [(True, "won"), (False, "lost")])
+def test_a_dispute_is_won_or_lost(order, stripe_sandbox, won, ends):
+    stripe_sandbox.pay(order)
+    opened = stripe_sandbox.dispute(order, "product_not_received")
+    open_state = OrderPayment.objects.get().dispute_state
+
+    decided = stripe_sandbox.decide_dispute(order, won=won)
+
+    assert (opened["status"], opened["reason"]) == ("needs_response", "product_not_received")
+    assert decided["status"] == ends
+    assert (open_state, OrderPayment.objects.get().dispute_state) == ("open", ends)
+
+
+def test_an_inquiry_comes_to_nothing(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+    stripe_sandbox.dispute(order, inquiry=True)
+    state = OrderPayment.objects.get().dispute_state
+
+    assert stripe_sandbox.decide_dispute(order, won=True)["status"] == "warning_closed"
+
+    assert (state, OrderPayment.objects.get().dispute_state) == ("inquiry", "")
+
+
+def test_what_was_not_paid_is_neither_given_back_nor_asked_back(order, stripe_sandbox):
+    with pytest.raises(PaymentIntentMissing):
+        stripe_sandbox.refund(order)
+    stripe_sandbox.decline(order)
+
+    with pytest.raises(GatewayError, match="successful charge"):
+        stripe_sandbox.refund(order)
+    with pytest.raises(ValueError, match="No money was taken"):
+        stripe_sandbox.dispute(order)
+    with pytest.raises(ValueError, match="No dispute"):
+        stripe_sandbox.decide_dispute(order, won=True)
+
+
+def test_more_than_was_paid_is_not_given_back(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+
+    with pytest.raises(GatewayError, match="greater than unrefunded"):
+        stripe_sandbox.refund(order, 11201)
+
+
 # Webhooks
 
 
