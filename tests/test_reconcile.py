@@ -606,6 +606,25 @@ def test_signals_are_sent_once_by_two_sweeps_at_once(paid, paid_signals):
     assert len(paid_signals) == 1
 
 
+def test_what_one_sweep_is_telling_another_one_does_not_tell(paid, paid_signals):
+    """The other one runs in the middle of the receiver."""
+    PaymentHistory.objects.update_dispatched_at(None)
+    paid_signals.clear()
+    others: list[Report] = []
+
+    def receiver(**kwargs: Any) -> None:
+        others.append(reconcile(since=timezone.now() - timedelta(hours=72)))
+
+    signals.order_paid.connect(receiver)
+    try:
+        report = sweep()
+    finally:
+        signals.order_paid.disconnect(receiver)
+
+    assert [other.facts for other in others] == [0]
+    assert (report.facts, len(paid_signals)) == (1, 1)
+
+
 def test_a_dry_run_writes_nothing_and_says_what_it_would_do(
     orphan, storefront, order, stripe, paid_signals
 ):
