@@ -96,14 +96,7 @@ class Gateway:
             ObjectMissing: Stripe does not know it.
             GatewayError: see the tree in ``exceptions``.
         """
-        return intent_of_answer(
-            self._intents.update(
-                intent_id,
-                cast("Any", dict(params)),
-                {"idempotency_key": _required(idempotency_key)},
-            ),
-            intent_id=intent_id,
-        )
+        return _change(self._intents.update, intent_id, params, idempotency_key)
 
     @_stripe_call
     def retrieve_payment_intent(self, intent_id: str) -> PaymentIntentResult:
@@ -129,14 +122,8 @@ class Gateway:
         """
         if self.livemode:
             raise ConfigurationError("Test payments need a test key (sk_test_… or rk_test_…)")
-        return intent_of_answer(
-            self._intents.confirm(
-                intent_id,
-                {"payment_method": payment_method},
-                {"idempotency_key": _required(idempotency_key)},
-            ),
-            intent_id=intent_id,
-        )
+        params = {"payment_method": payment_method}
+        return _change(self._intents.confirm, intent_id, params, idempotency_key)
 
     @_stripe_call
     def capture_payment_intent(
@@ -148,14 +135,7 @@ class Gateway:
             UnexpectedState: its status forbids it.
             GatewayError: see the tree in ``exceptions``.
         """
-        return intent_of_answer(
-            self._intents.capture(
-                intent_id,
-                cast("Any", dict(params)),
-                {"idempotency_key": _required(idempotency_key)},
-            ),
-            intent_id=intent_id,
-        )
+        return _change(self._intents.capture, intent_id, params, idempotency_key)
 
     @_stripe_call
     def cancel_payment_intent(
@@ -167,14 +147,7 @@ class Gateway:
             UnexpectedState: its status forbids it.
             GatewayError: see the tree in ``exceptions``.
         """
-        return intent_of_answer(
-            self._intents.cancel(
-                intent_id,
-                cast("Any", dict(params)),
-                {"idempotency_key": _required(idempotency_key)},
-            ),
-            intent_id=intent_id,
-        )
+        return _change(self._intents.cancel, intent_id, params, idempotency_key)
 
     @_stripe_call
     def create_refund(self, params: Mapping[str, Any], *, idempotency_key: str) -> RefundResult:
@@ -274,6 +247,16 @@ class Gateway:
         return next(
             (intent for intent in intents if intent.metadata.get("attempt_id") == attempt_id), None
         )
+
+
+def _change(
+    write: Callable[[str, Any, Any], stripe.PaymentIntent],
+    intent_id: str,
+    params: Mapping[str, Any],
+    idempotency_key: str,
+) -> PaymentIntentResult:
+    options = {"idempotency_key": _required(idempotency_key)}
+    return intent_of_answer(write(intent_id, dict(params), options), intent_id=intent_id)
 
 
 def _created(since: datetime, until: datetime | None) -> dict[str, int]:
