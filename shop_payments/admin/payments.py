@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -66,12 +67,25 @@ class StripeAttemptInline(ReadOnlyInline):
 class OrderPaymentAdmin(PaymentRecordAdmin):
     order_path = "order"
     list_select_related = ("order",)
-    list_display = ["order_number", "amount", "status", "dispute", "review", "paid_at"]
+    list_display = ["order_number", "amount", "status_words", "review", "paid_at"]
     list_filter = ["needs_review", "status", "dispute_state", "paid_at"]
     search_fields = ["payment_intents__stripe_id"]
     search_help_text = _("Search by order number or id, or by payment intent.")
     fieldsets = [
-        (None, {"fields": ["order_link", "amount_due", "amount", "status", "review"]}),
+        (
+            None,
+            {
+                "fields": [
+                    "order_link",
+                    "amount_due",
+                    "amount_words",
+                    "status",
+                    "dispute_words",
+                    "expires",
+                    "review",
+                ]
+            },
+        ),
         (_("Money"), {"fields": ["captured", "refunded", "lost", "refundable", "fees"]}),
         (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
     ]
@@ -93,20 +107,22 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out what says nothing of this payment."""
-        unneeded = {"refunded", "lost", "cancel_requested_at"} if obj else set()
-        unneeded = {name for name in unneeded if not _says_something(obj, name)}
-        (_title, first), *rest = super().get_fieldsets(request, obj)
-        if obj and obj.dispute_state:
-            first = {"fields": [*first["fields"], "dispute_words"]}
-        if obj and _reserved_intent(obj) is not None:
-            first = {"fields": [*first["fields"], "expires"]}
-        return [
-            (None, first),
-            *(
-                (title, {"fields": [name for name in options["fields"] if name not in unneeded]})
-                for title, options in rest
-            ),
-        ]
+        shown = []
+        sections: Any = super().get_fieldsets(request, obj)
+        for title, options in sections:
+            fields = [name for name in options["fields"] if _says_something(obj, name)]
+            shown += [(title, {**options, "fields": fields})] if fields else []
+        return shown
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave out refunds, disputes and fees where there are none."""
+
+        def has_rows(inline: Any) -> bool:
+            return bool(inline.model._default_manager.filter(order_payment=obj).exists())
+
+        money = (RefundInline, DisputeInline, BalanceTransactionInline)
+        inlines: Any = super().get_inlines(request, obj)
+        return [each for each in inlines if each not in money or has_rows(each)]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -132,9 +148,15 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def amount_due(self, payment: OrderPayment) -> str:
         return amount_due_text(payment)
 
-    @admin.display(description=_("dispute"), ordering="dispute_state")
-    def dispute(self, payment: OrderPayment) -> str:
-        return payment.dispute_state or NOTHING
+    @admin.display(description=_("payment status"), ordering="status")
+    def status_words(self, payment: OrderPayment) -> str:
+        status = str(payment.get_status_display())
+        if not payment.dispute_state:
+            return status
+        return gettext("%(status)s, dispute %(state)s") % {
+            "status": status,
+            "state": payment.dispute_state,
+        }
 
     @admin.display(description=_("dispute"))
     def dispute_words(self, payment: OrderPayment) -> str:
@@ -174,7 +196,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def fees(self, payment: OrderPayment) -> str:
         sums = payment.balance_transactions.totals()
         texts = [
-            gettext("%(fee)s; the shop keeps %(net)s")
+            gettext("%(fee)s (net for the shop: %(net)s)")
             % {"fee": amount_text(of["fee"], currency), "net": amount_text(of["net"], currency)}
             for currency, of in sums.items()
         ]
@@ -192,19 +214,40 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         if intent.amount_received:
             received = amount_text(intent.amount_received, intent.currency)
             return gettext("%(amount)s received") % {"amount": received}
+        if intent.status in CAPTURABLE_STATUSES:
+            reserved = amount_text(intent.amount_capturable, intent.currency)
+            return gettext("%(amount)s reserved") % {"amount": reserved}
         return gettext("%(amount)s asked for") % {"amount": intent.amount_display}
 
-
-_OWN_COLUMNS = {"refunded": "amount_refunded", "lost": "amount_lost"}
-
-
-def _says_something(payment: OrderPayment, field: str) -> bool:
-    return bool(getattr(payment, _OWN_COLUMNS.get(field, field)))
+    @admin.display(description=_("payment"))
+    def amount_words(self, payment: OrderPayment) -> str:
+        intent = leading_intent(list(payment.payment_intents.all()))
+        text = self.amount(payment)
+        if intent is None or not intent.amount_received or intent.has_paid:
+            return text
+        return gettext("%(amount)s, which do not pay the order") % {"amount": text}
 
 
 def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
     intents = payment.payment_intents.all()
     return next((each for each in intents if each.status in CAPTURABLE_STATUSES), None)
+
+
+_TELLING: dict[str, Callable[[OrderPayment], Any]] = {
+    "dispute_words": lambda payment: payment.dispute_state,
+    "expires": _reserved_intent,
+    "captured": lambda payment: payment.amount_captured,
+    "refunded": lambda payment: payment.amount_refunded,
+    "lost": lambda payment: payment.amount_lost,
+    "refundable": lambda payment: payment.amount_captured,
+    "fees": lambda payment: payment.amount_captured or payment.balance_transactions.exists(),
+    "cancel_requested_at": lambda payment: payment.cancel_requested_at,
+}
+"""Fields that are shown only where they say something."""
+
+
+def _says_something(payment: OrderPayment | None, field: str) -> bool:
+    return payment is None or field not in _TELLING or bool(_TELLING[field](payment))
 
 
 def expiry_text(intent: PaymentIntent | None) -> str:

@@ -14,13 +14,20 @@ from shop_payments.admin.base import (
     ReadOnlyInline,
     amount_text,
     dashboard_link,
+    moment_text,
     page_link,
 )
 from shop_payments.models import BalanceTransaction, Dispute, Refund
 from shop_payments.services.words import describe_dispute
 
 
-class _Columns:
+class _When:
+    @admin.display(description=_("when"), ordering="stripe_created_at")
+    def when(self, row: Any) -> str:
+        return moment_text(row.stripe_created_at)
+
+
+class _Columns(_When):
     @admin.display(description=_("amount"), ordering="amount")
     def amount_text(self, row: Any) -> str:
         return amount_text(row.amount, row.currency)
@@ -46,8 +53,6 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
         "amount_text",
         "status_words",
         "reason_words",
-        "stripe_id",
-        "mode",
     ]
     list_filter = ["status", "reason", "livemode", "currency", "created_at"]
     search_fields = ["stripe_id", "payment_intent__stripe_id", "request_key"]
@@ -100,13 +105,12 @@ class RefundInline(_Columns, ReadOnlyInline):
 @admin.register(Dispute)
 class DisputeAdmin(_Columns, PaymentRecordAdmin):
     list_display = [
-        "stripe_created_at",
+        "when",
         "order_number",
         "amount_text",
         "status_words",
         "reason_words",
         "evidence_due_at",
-        "mode",
     ]
     list_filter = ["status", "reason", "livemode", "evidence_due_at", "stripe_created_at"]
     search_fields = ["stripe_id", "payment_intent__stripe_id"]
@@ -155,7 +159,7 @@ class DisputeInline(_Columns, ReadOnlyInline):
 # --- fees ---------------------------------------------------------------------------------------
 
 
-class _FeeColumns:
+class _FeeColumns(_When):
     @admin.display(description=_("what moved"), ordering="reporting_category")
     def category(self, row: BalanceTransaction) -> str:
         return row.reporting_category.replace("_", " ")
@@ -176,7 +180,7 @@ class _FeeColumns:
 @admin.register(BalanceTransaction)
 class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
     list_display = [
-        "stripe_created_at",
+        "when",
         "order_number",
         "category",
         "amount_text",
@@ -204,5 +208,5 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
 
 class BalanceTransactionInline(_FeeColumns, ReadOnlyInline):
     model = BalanceTransaction
-    fields = ["stripe_created_at", "category", "amount_text", "fee_text", "net_text"]
+    fields = ["when", "category", "amount_text", "fee_text", "net_text"]
     verbose_name_plural = _("Stripe's fees")

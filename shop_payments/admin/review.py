@@ -83,6 +83,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         item = context["original"]
+        context["subtitle"] = number_of(item.order_payment)
         if item.resolved_at is None:
             context["action_links"] = action_links(request, item.order_payment)
             if self.has_decide_permission(request):

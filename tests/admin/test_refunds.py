@@ -53,8 +53,20 @@ def test_a_payment_says_where_the_money_is(paid, staff, stripe, webhooks):
 def test_a_payment_before_the_money_says_nothing_of_refunds(open_payment, staff):
     money = money_of(staff, open_payment)
 
-    assert (money["Received"], money["May be refunded"]) == ("–", "–")
-    assert not {"Refunded", "Lost in disputes", "Dispute", "Authorization expires"} & money.keys()
+    assert money["Payment"] == "112.00 USD asked for"
+    unsaid = {"Received", "Refunded", "May be refunded", "Stripe's fees", "Dispute"}
+    assert not unsaid & money.keys()
+
+
+def test_money_that_does_not_pay_the_order_is_called_that(late, staff):
+    money = money_of(staff, late)
+
+    assert money["Payment"] == "112.00 USD received, which do not pay the order"
+
+
+def test_reserved_money_is_not_received(authorized, staff):
+    assert money_of(staff, authorized)["Payment"] == "112.00 USD reserved"
+    assert "112.00 USD reserved" in text_of(staff.get(changelist(type(authorized))))
 
 
 def test_a_refund_that_is_on_its_way_is_not_promised_twice(paid, staff, stripe):
@@ -118,7 +130,7 @@ def test_fees_are_added_up(paid, staff, stripe):
 
     fetch_fees(since=timezone.now() - timedelta(days=1))
 
-    assert money_of(staff, paid)["Stripe's fees"] == "3.55 USD; the shop keeps 108.45 USD"
+    assert money_of(staff, paid)["Stripe's fees"] == "3.55 USD (net for the shop: 108.45 USD)"
 
 
 def test_a_refund_says_what_came_of_it_and_where_to_look(paid, staff, stripe, webhooks):
@@ -151,6 +163,7 @@ def test_payments_are_filtered_by_dispute(disputed, staff):
     found = listed(staff.get(changelist(type(disputed)), {"dispute_state__exact": "open"}))
 
     assert found == {disputed}
+    assert "paid, dispute open" in text_of(staff.get(changelist(type(disputed))))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth import get_user_model
 
-from shop_payments.models import APIKey, OrderPayment
+from shop_payments.models import APIKey, OrderPayment, Refund
 from shop_payments.secrecy import Secret
 from tests.support import BASE, WEBHOOK_SECRET, call_stripe, pay
 
@@ -44,8 +44,34 @@ def test_staff_walk_from_the_root_to_a_paid_order(staff_page, live_server, strip
     page.get_by_role("heading", name=order.number).wait_for()
     shown = page.locator("#content").inner_text()
     assert "112.00 USD" in shown
-    assert f"order paid: 112.00 USD by {intent['id']}" in shown
+    assert f"order paid: 112.00 USD received with {intent['id']}" in shown
     assert OrderPayment.objects.get().is_paid
+
+
+def test_staff_refund_a_part_of_a_paid_order(staff_page, live_server, storefront, stripe, order):
+    page = staff_page
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    stripe.deliver_due()
+
+    page.goto(f"{live_server.url}/admin/shop_payments/order/{order.pk}/change/")
+    page.get_by_role("link", name="Refund", exact=True).click()
+    assert page.get_by_label("Amount").input_value() == "112.00"
+    page.get_by_label("Amount").fill("112.01")
+    page.get_by_label("Yes, give this money back").check()
+    page.get_by_role("button", name="Refund").click()
+    page.get_by_text("Only 112.00 USD of this payment is left.").wait_for()
+    page.get_by_label("Amount").fill("12.50")
+    page.get_by_label("Reason").select_option("requested by customer")
+    page.get_by_role("button", name="Refund").dblclick()
+
+    page.get_by_text("12.50 USD go back to the customer.").first.wait_for()
+    page.reload()
+    shown = page.locator("#content").inner_text()
+    assert "partially refunded" in shown
+    assert "99.50 USD" in shown
+    assert [refund.amount for refund in Refund.objects.all()] == [1250]
+    assert [each["amount"] for each in call_stripe(stripe, "GET", "refunds")["data"]] == [1250]
 
 
 def test_a_new_key_is_shown_once(staff_page, live_server):
