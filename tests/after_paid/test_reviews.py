@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from shop_payments.models import OrderPayment, PaymentHistory, ReviewItem, Source
 from shop_payments.services.history import Origin
 from shop_payments.services.reviews import resolve_review
+from tests.after_paid.support import answer_dispute
 from tests.support import answer, pay
 
 pytestmark = pytest.mark.django_db
@@ -96,3 +97,20 @@ def test_the_customer_can_pay_again_after_the_decision(
     pay(stripe, again.json()["data"]["id"])
     webhooks()
     assert OrderPayment.objects.get().is_paid
+
+
+def test_what_was_decided_is_asked_about_again_when_the_bank_takes_the_money(
+    storefront, order, clerk, stripe, webhooks
+):
+    intent = storefront.payment_intent(order).json()["data"]
+    pay(stripe, intent["id"], "pm_card_createDisputeInquiry")
+    webhooks()
+    resolve(ReviewItem.objects.get(), clerk, "Nothing to answer.")
+
+    answer_dispute(stripe, "escalate_inquiry_evidence")
+    stripe.advance_clock(3600)
+    webhooks()
+
+    item, payment = ReviewItem.objects.get(), OrderPayment.objects.get()
+    assert (item.resolved_at, item.resolved_by, item.resolution) == (None, None, "")
+    assert (payment.needs_review, payment.dispute_state) == (True, "open")

@@ -34,6 +34,7 @@ INVITATION = """\
 {headline}
 Admin:          {shop}{admin}
                 user {staff}, password {password}
+                order {paid.pk} is paid: refund a part of it on its page
 Browsable API:  {shop}{api}
                 sign in at the admin first
 {docs}
@@ -129,6 +130,7 @@ def _invitation(stage: Stage) -> str:
         api=reverse("shop_payments:root"),
         docs=_docs_line(stage.shop),
         order=order,
+        paid=stage.data.order,
         create=create_payment_intent_call(stage, order),
         read=read_order_call(stage, order),
         manage=_manage_line(stage.sandbox),
