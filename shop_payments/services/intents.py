@@ -374,8 +374,8 @@ def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
     try:
         return refresh_intent(row, origin=origin)
     except PaymentIntentMissing:
-        if not row.livemode:
-            return None  # closed: the order gets another one
+        if not PaymentIntent.objects.open().filter(pk=row.pk).exists():
+            return None  # the order gets another one
         raise PaymentInReview("The order's payment intent is not at Stripe.") from None
 
 

@@ -246,15 +246,17 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
 
     In test mode the row is closed, so that another intent can take its place: test data may be
     deleted at any time, and there is no money in it. In live mode the intent may exist in another
-    account and still take money, so the row stays open and a person is asked. A row in a final
-    status keeps it: what happened has happened.
+    account and still take money, so the row stays open and a person is asked; once they have
+    decided, and Stripe still does not know it, it is closed as well. A row in a final status keeps
+    it: what happened has happened.
     """
     if row.is_final:
         return
     was = row.status
     detail = f"Stripe does not know {row.stripe_id} under the key in use"
-    if row.livemode:
-        reason = str(ReviewItem.Reason.INTENT_MISSING)
+    reason = str(ReviewItem.Reason.INTENT_MISSING)
+    decided = row.review_items.filter(reason=reason, resolved_at__isnull=False)
+    if row.livemode and not decided.exists():
         facts: list[Fact] = [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": reason})]
     else:
         row.status = IntentStatus.MISSING

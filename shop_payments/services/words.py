@@ -26,7 +26,8 @@ SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.PAID_TWICE: "Refund this payment; the order keeps the first one.",
     ReviewItem.Reason.ORDER_NOT_PAYABLE: "Refund the payment, or take the order up again.",
     ReviewItem.Reason.INTENT_MISSING: (
-        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment."
+        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Decide only if"
+        " it does, or if that account takes no money any more: the order then gets a new payment."
     ),
     ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
     ReviewItem.Reason.REFUND_FAILED: (
