@@ -106,7 +106,9 @@ class Books:
             PaymentStatus.REFUNDED,
         )
         facts = self._count(FactKind.ORDER_PAID)
-        if received and not (is_paid and facts):
+        # What was paid while the order changed may not fit; then a person is asked.
+        in_review = bool(self.payment and self.payment.needs_review and self._scene.meanwhile)
+        if received and not (is_paid and facts) and not in_review:
             damage.lost.append(f"{received} came, and the order is {status} ({facts} facts)")
         if is_paid and not received:
             damage.other.append("paid with nothing")

@@ -54,6 +54,8 @@ def run(shop: Shop, case: Case, *, without: str = "") -> Outcome:
     scene = shop.set(case.operation)
     killed = shop.victim.do(scene.job, kill_at=case.point, without=without)
     assert killed.signal == 9, f"{case} was not killed: {killed}\n{shop.victim.log_tail()}"
+    if scene.meanwhile:
+        scene.meanwhile()
     finished, told = _dispatched(scene.order), shop.victim.told()
     recovery = _Recovery(shop, scene, without)
     damage = recovery.run(case)
@@ -92,7 +94,12 @@ class _Recovery:
         results = []
         for _try in range(_TRIES):
             result = self._do(self._scene.job)
-            if result.is_done or result.error in self._scene.done_before:
+            nothing_to_do = {result.error, str(result.status)} & self._scene.done_before
+            if nothing_to_do:
+                # Who is refused finishes nothing: what the dead left is the sweep's to finish.
+                for job in self._jobs("sweep"):
+                    self._do(job)
+            if result.is_done or nothing_to_do:
                 return self._look(finished=True)
             results.append(str(result))
         return Damage(lost=[f"never done: {results}; {self._look(finished=True)}"])

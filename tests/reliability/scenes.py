@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shop_payments.models import APIKey, Order
@@ -29,8 +30,11 @@ class Scene:
     is_late: bool = False
     """Whether the money is for nothing, so that it pays no order."""
 
+    meanwhile: Callable[[], Any] | None = None
+    """What somebody else does before anybody recovers."""
+
     done_before: frozenset[str] = frozenset()
-    """What a repetition raises where the first time had its effect after all."""
+    """What a repetition raises, or the status that it answers, where there is nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,10 @@ class Shop:
         assert self.payment_system.payment(order).status_code == 200
         return order, intent_id
 
+    def try_to_pay(self, intent_id: str) -> None:
+        path = f"payment_intents/{intent_id}/confirm"
+        call_stripe(self.stripe, "POST", path, payment_method="pm_card_visa")
+
     def events_of(self, intent_id: str) -> list[bytes]:
         """What Stripe has to say of an intent and its refunds, oldest first."""
 
@@ -99,6 +107,18 @@ class Shop:
         order.lines.update(quantity=3)
         job = Job.call(Call.payment_intent(order, self.storefront))
         return Scene(order=order, job=job, wants={"open": [16800]})
+
+    def update_and_pay(self) -> Scene:
+        """The customer pays what they see, the old sum or the new one, before anybody recovers."""
+        order, intent_id = self.with_intent()
+        order.lines.update(quantity=3)
+        return Scene(
+            order=order,
+            job=Job.call(Call.payment_intent(order, self.storefront)),
+            wants={},
+            meanwhile=partial(self.try_to_pay, intent_id),
+            done_before=frozenset({"409"}),
+        )
 
     def settle(self) -> Scene:
         order, _ = self.with_money()
@@ -154,6 +174,17 @@ class Shop:
         order, _ = self.with_intent()
         return Scene(order=order, job=Job.service("cancel", order), wants={"canceled": 1})
 
+    def cancel_and_pay(self) -> Scene:
+        """The customer pays, if that is still possible, before anybody recovers."""
+        order, intent_id = self.with_intent()
+        return Scene(
+            order=order,
+            job=Job.service("cancel", order),
+            wants={},
+            meanwhile=partial(self.try_to_pay, intent_id),
+            done_before=frozenset({"PaymentNotCancelable"}),
+        )
+
     def cancel_order(self) -> Scene:
         order, _ = self.with_intent()
         return Scene(order=order, job=Job.service("cancel_order", order), wants={"canceled": 1})
@@ -167,6 +198,7 @@ class Shop:
 OPERATIONS = (
     "create",
     "update",
+    "update_and_pay",
     "settle",
     "webhook",
     "refund",
@@ -175,6 +207,7 @@ OPERATIONS = (
     "late_money",
     "capture",
     "cancel",
+    "cancel_and_pay",
     "cancel_order",
     "sweep",
 )
