@@ -360,21 +360,23 @@ class Balance:
         return max(0, self.captured - self.refunded - self.refund_pending - self.lost)
 
 
-def balance_of(intent: IntentFacts) -> Balance:
-    """Add up what became of an intent's money."""
+def balance_of(*intents: IntentFacts) -> Balance:
+    """Add up what became of the money of these intents, which are in one currency."""
+    refunds = [refund for intent in intents for refund in intent.refunds]
+    disputes = [dispute for intent in intents for dispute in intent.disputes]
     return Balance(
-        captured=intent.amount_received,
+        captured=sum(intent.amount_received for intent in intents),
         refunded=sum(
-            refund.amount for refund in intent.refunds if refund.status == RefundStatus.SUCCEEDED
+            refund.amount for refund in refunds if refund.status == RefundStatus.SUCCEEDED
         ),
         refund_pending=sum(
             refund.amount
-            for refund in intent.refunds
+            for refund in refunds
             if refund.status not in RETURNED_REFUND_STATUSES | {RefundStatus.SUCCEEDED}
         ),
         lost=sum(
             dispute.amount
-            for dispute in intent.disputes
+            for dispute in disputes
             if dispute_state(dispute.status) == DisputeState.LOST
         ),
     )
@@ -406,15 +408,7 @@ def derive_payment_state(intents: Iterable[IntentFacts]) -> PaymentState:
     paying = [intent for intent in facts if intent.verdict == Verdict.ACCEPTED]
     if not paying:
         return PaymentState(status=_status_before_payment(facts))
-    balance = balance_of(
-        IntentFacts(
-            status=IntentStatus.SUCCEEDED,
-            verdict=Verdict.ACCEPTED,
-            amount_received=sum(intent.amount_received for intent in paying),
-            refunds=tuple(refund for intent in paying for refund in intent.refunds),
-            disputes=tuple(dispute for intent in paying for dispute in intent.disputes),
-        )
-    )
+    balance = balance_of(*paying)
     return PaymentState(
         status=_status_after_payment(balance),
         dispute=gravest_dispute(dispute for intent in paying for dispute in intent.disputes),

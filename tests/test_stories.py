@@ -229,7 +229,7 @@ def test_a_currency_that_does_not_fit(
     assert told(order, storefront, admin_client).reviews == [
         (
             f"the currency differs from the order's: {misfit}",
-            "Refund the payment in Stripe and let the customer retry.",
+            "Refund the payment and let the customer pay again.",
         )
     ]
 
@@ -263,7 +263,7 @@ def test_money_that_comes_after_the_order_was_cancelled(
         reviews=[
             (
                 f"money came for an order that was not payable: {misfit}",
-                "Refund the payment in Stripe, or take the order up again.",
+                "Refund the payment, or take the order up again.",
             )
         ],
         status="unpaid, needs review",
@@ -312,7 +312,7 @@ def test_money_that_comes_for_an_order_that_is_paid(
         reviews=[
             (
                 f"the order was paid twice: {misfit}",
-                "Refund this payment in Stripe; the order keeps the first one.",
+                "Refund this payment; the order keeps the first one.",
             )
         ],
         status="paid, needs review",
