@@ -129,7 +129,9 @@ class Books:
 
     def _compare_disputes(self, damage: Damage) -> None:
         ours = (
-            set(self.payment.disputes.values_list("stripe_id", flat=True)) if self.payment else {}
+            set(self.payment.disputes.values_list("stripe_id", flat=True))
+            if self.payment
+            else set()
         )
         theirs = {each["id"] for each in self.disputes}
         facts = self._count(FactKind.DISPUTE_OPENED)
