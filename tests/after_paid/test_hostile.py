@@ -352,10 +352,9 @@ def test_what_another_request_had_refused_is_not_the_callers_answer(
 
 def test_a_savepoint_that_is_rolled_back_takes_its_wish_along(order, storefront, stripe):
     storefront.payment_intent(order)
-    with transaction.atomic():
-        savepoint = transaction.savepoint()
+    with transaction.atomic(), transaction.atomic():
         cancel_payment_on_commit(order_id=order.pk, origin=SHOP)
-        transaction.savepoint_rollback(savepoint)
+        transaction.set_rollback(True)
 
     assert PaymentIntent.objects.get().is_open
     assert wanted_cancellations() == []
