@@ -267,6 +267,7 @@ class TestStripeCLI:
 
     TRIGGERS = [
         "charge.captured",
+        "charge.dispute.closed",
         "charge.dispute.created",
         "charge.dispute.updated",
         "charge.failed",
@@ -282,7 +283,6 @@ class TestStripeCLI:
         "payment_intent.succeeded",
     ]
     NOT_COVERED = {
-        "charge.dispute.closed": "closing an inquiry",
         "payment_intent.partially_funded": "POST /v1/customers",
     }
 
