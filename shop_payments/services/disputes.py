@@ -8,29 +8,18 @@ See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import (
-    Fact,
-    LockedPayment,
-    close_review,
-    lock_payment,
-    record,
-)
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import Fact, LockedPayment, close_review, record
+from shop_payments.services.listed import Listed
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult
 
-logger = logging.getLogger("shop_payments")
-
-_MAX_ROUNDS = 4
 _UNDECIDED = (DisputeState.OPEN, DisputeState.INQUIRY)
 
 
@@ -40,38 +29,7 @@ def sync_disputes(intent: PaymentIntent, *, origin: Origin) -> None:
     Raises:
         GatewayError: Stripe could not be asked.
     """
-    for _round in range(_MAX_ROUNDS):
-        known = {row.stripe_id: row.version for row in intent.disputes.all()}
-        results = get_gateway().list_disputes(intent.stripe_id)
-        if write_listed_disputes(intent, known, results, origin=origin):
-            return
-    logger.warning("The disputes of %s keep changing", intent)
-
-
-def write_listed_disputes(
-    intent: PaymentIntent,
-    known: Mapping[str, int],
-    results: Sequence[DisputeResult],
-    *,
-    origin: Origin,
-) -> bool:
-    """Write what was listed, newest first; False where a row has changed since before the listing.
-
-    ``known`` are the rows' versions by Stripe's id, read before Stripe was asked.
-    """
-    complete = True
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(intent.order_payment_id)
-            current = locked.intent(intent.stripe_id)
-            for result in reversed(results) if current is not None else ():
-                row = locked.dispute(result.id)
-                if row is not None and row.version != known.get(result.id):
-                    complete = False
-                elif current is not None:
-                    _write(locked, current, row, result, origin=origin)
-    dispatch(locked.facts)
-    return complete
+    DISPUTES.sync(intent, origin=origin)
 
 
 def _write(
@@ -118,8 +76,7 @@ def _visible_state(row: Dispute) -> tuple[Any, ...]:
     return row.status, row.amount, row.reason, row.evidence_due_at
 
 
-def dispute_agrees(row: Dispute, result: DisputeResult) -> bool:
-    """Tell whether there is nothing to write down."""
+def _agrees(row: Dispute, result: DisputeResult) -> bool:
     seen = (result.status, result.amount, result.reason[:64], result.evidence_due_at)
     return _visible_state(row) == seen
 
@@ -158,3 +115,13 @@ def _figures(row: Dispute) -> dict[str, Any]:
         "dispute_reason": row.reason,
         "evidence_due_at": due_at.isoformat() if due_at else None,
     }
+
+
+DISPUTES: Listed[Dispute, DisputeResult] = Listed(
+    ask=lambda intent_id: get_gateway().list_disputes(intent_id),
+    rows=lambda intent: intent.disputes.all(),
+    find=lambda locked, result: locked.dispute(result.id),
+    write=_write,
+    agrees=_agrees,
+)
+"""How the disputes of an intent are mirrored."""

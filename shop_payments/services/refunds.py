@@ -13,12 +13,11 @@ See: https://docs.stripe.com/refunds (checked 2026-11)
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -53,6 +52,7 @@ from shop_payments.services.ledger import (
     lock_payment,
     record,
 )
+from shop_payments.services.listed import Listed
 from shop_payments.services.sending import Patience, belongs_to_other_mode, claim, must_look_up
 from shop_payments.services.transactions import short_transactions
 
@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop_payments")
 
-_MAX_ROUNDS = 4
 _IN_PROGRESS = "This refund is being sent by another request. Try again in a moment."
 
 
@@ -337,7 +336,7 @@ def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refun
             row = next(each for each in locked.refunds if each.pk == refund.pk)
             intent = _intent_of(locked, row)
             if row.status == RefundStatus.REQUESTED or not result.replayed:
-                write_refund(locked, intent, row, result, origin=origin)
+                _write(locked, intent, row, result, origin=origin)
     dispatch(locked.facts)
     return row
 
@@ -452,38 +451,7 @@ def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> None:
     Raises:
         GatewayError: Stripe could not be asked.
     """
-    for _round in range(_MAX_ROUNDS):
-        known = {row.pk: row.version for row in intent.refunds.all()}
-        results = get_gateway().list_refunds(intent.stripe_id)
-        if write_listed_refunds(intent, known, results, origin=origin):
-            return
-    logger.warning("The refunds of %s keep changing", intent)
-
-
-def write_listed_refunds(
-    intent: PaymentIntent,
-    known: Mapping[UUID, int],
-    results: Sequence[RefundResult],
-    *,
-    origin: Origin,
-) -> bool:
-    """Write what was listed, newest first; False where a row has changed since before the listing.
-
-    ``known`` are the rows' versions by primary key, read before Stripe was asked.
-    """
-    complete = True
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(intent.order_payment_id)
-            current = locked.intent(intent.stripe_id)
-            for result in reversed(results) if current is not None else ():
-                row = _row_of(locked, result)
-                if row is not None and row.version != known.get(row.pk):
-                    complete = False
-                elif current is not None:
-                    write_refund(locked, current, row, result, origin=origin)
-    dispatch(locked.facts)
-    return complete
+    REFUNDS.sync(intent, origin=origin)
 
 
 def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
@@ -494,7 +462,7 @@ def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
     )
 
 
-def write_refund(
+def _write(
     locked: LockedPayment,
     intent: PaymentIntent,
     row: Refund | None,
@@ -542,8 +510,7 @@ def _visible_state(row: Refund) -> tuple[str, ...]:
     return row.status, row.stripe_id, row.reason, row.failure_reason
 
 
-def refund_agrees(row: Refund, result: RefundResult) -> bool:
-    """Tell whether there is nothing to write down."""
+def _agrees(row: Refund, result: RefundResult) -> bool:
     seen = (result.status, result.id, result.reason[:64], result.failure_reason[:255])
     return _visible_state(row) == seen
 
@@ -587,3 +554,13 @@ def _figures(row: Refund, detail: str) -> dict[str, Any]:
         "status": row.status,
         "refund_reason": row.reason,
     }
+
+
+REFUNDS: Listed[Refund, RefundResult] = Listed(
+    ask=lambda intent_id: get_gateway().list_refunds(intent_id),
+    rows=lambda intent: intent.refunds.all(),
+    find=_row_of,
+    write=_write,
+    agrees=_agrees,
+)
+"""How the refunds of an intent are mirrored."""

@@ -15,13 +15,11 @@ from shop_payments.lifecycle import (
     RefundStatus,
 )
 from shop_payments.models import Dispute, PaymentIntent, Refund
-from shop_payments.services.disputes import dispute_agrees, sync_disputes, write_listed_disputes
+from shop_payments.services.disputes import DISPUTES
+from shop_payments.services.listed import Listed
 from shop_payments.services.reconcile.pages import pages, span
 from shop_payments.services.reconcile.sweep import Sweep
-from shop_payments.services.refunds import refund_agrees, sync_refunds, write_listed_refunds
-
-_Write = Callable[[PaymentIntent, Sequence[Any], Sequence[Any]], None]
-"""Of an intent, with the rows as they were before Stripe was asked: write these results."""
+from shop_payments.services.refunds import REFUNDS
 
 
 def mirror_refunds(sweep: Sweep) -> None:
@@ -31,22 +29,14 @@ def mirror_refunds(sweep: Sweep) -> None:
         GatewayError: Stripe could not be asked.
     """
     ours = Refund.objects.filter(livemode=get_config().livemode)
-    # One whose answer was lost has no Stripe id yet; it is known by its attempt.
-    unsent = list(ours.requested())
-
-    def write(intent: PaymentIntent, before: Sequence[Refund], results: Sequence[Any]) -> None:
-        known = {row.pk: row.version for row in [*before, *unsent]}
-        if not write_listed_refunds(intent, known, results, origin=sweep.origin):
-            sync_refunds(intent, origin=sweep.origin)
-
     sweep.report.refunds += _mirror(
         sweep,
+        REFUNDS,
         ask=get_gateway().page_of_refunds,
-        ask_of_intent=get_gateway().list_refunds,
         rows=ours.exclude(stripe_id=""),
         unsettled=ours.exclude(status__in=[*SETTLED_REFUND_STATUSES, RefundStatus.REQUESTED]),
-        agrees=refund_agrees,
-        write=write,
+        # One whose answer was lost has no Stripe id yet; it is known by its attempt.
+        unsent=list(ours.requested()),
     )
 
 
@@ -57,32 +47,23 @@ def mirror_disputes(sweep: Sweep) -> None:
         GatewayError: Stripe could not be asked.
     """
     ours = Dispute.objects.filter(livemode=get_config().livemode)
-
-    def write(intent: PaymentIntent, before: Sequence[Dispute], results: Sequence[Any]) -> None:
-        known = {row.stripe_id: row.version for row in before}
-        if not write_listed_disputes(intent, known, results, origin=sweep.origin):
-            sync_disputes(intent, origin=sweep.origin)
-
     sweep.report.disputes += _mirror(
         sweep,
+        DISPUTES,
         ask=get_gateway().page_of_disputes,
-        ask_of_intent=get_gateway().list_disputes,
         rows=ours,
         unsettled=ours.exclude(status__in=DECIDED_DISPUTE_STATUSES),
-        agrees=dispute_agrees,
-        write=write,
     )
 
 
 def _mirror(
     sweep: Sweep,
+    listed: Listed[Any, Any],
     *,
     ask: Callable[..., Page[Any]],
-    ask_of_intent: Callable[[str], list[Any]],
     rows: Any,
     unsettled: Any,
-    agrees: Callable[[Any, Any], bool],
-    write: _Write,
+    unsent: Sequence[Any] = (),
 ) -> int:
     """Write what is new or has moved; return how many that were."""
     moved = 0
@@ -91,15 +72,22 @@ def _mirror(
         nonlocal moved
         known = {row.stripe_id: row for row in before}
         news = [
-            each for each in results if each.id not in known or not agrees(known[each.id], each)
+            each
+            for each in results
+            if each.id not in known or not listed.agrees(known[each.id], each)
         ]
         if news and not sweep.dry_run:
             write(intent, before, news)
         moved += len(news)
 
+    def write(intent: PaymentIntent, before: Sequence[Any], news: Sequence[Any]) -> None:
+        versions = {row.pk: row.version for row in [*before, *unsent]}
+        if not listed.write_listed(intent, versions, news, origin=sweep.origin):
+            listed.sync(intent, origin=sweep.origin)
+
     def look_at(intent: PaymentIntent) -> None:
         before = list(rows.filter(payment_intent=intent))
-        compare(before, intent, ask_of_intent(intent.stripe_id))
+        compare(before, intent, listed.ask(intent.stripe_id))
 
     since, old = span(sweep.since, unsettled.select_related("payment_intent"))
     for before, found in pages(sweep, ask, rows, since):

@@ -1,0 +1,80 @@
+"""Mirror what hangs on an intent, its refunds or disputes, from Stripe's lists of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from shop_payments.models import Dispute, PaymentIntent, Refund
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import LockedPayment, lock_payment
+from shop_payments.services.transactions import short_transactions
+
+logger = logging.getLogger("shop_payments")
+
+_MAX_ROUNDS = 4
+
+_Row = TypeVar("_Row", Refund, Dispute)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed(Generic[_Row, _Result]):
+    """One kind of object that Stripe lists by its intent, and how its rows are written."""
+
+    ask: Callable[[str], Sequence[_Result]]
+    """List those of an intent, given Stripe's id of it, newest first."""
+
+    rows: Callable[[PaymentIntent], Any]
+    """The rows of an intent, as a query set."""
+
+    find: Callable[[LockedPayment, _Result], _Row | None]
+    """Find the row of a result."""
+
+    write: Callable[..., None]
+    """Of the locked payment, the intent, its row or None, the result, and ``origin``: bring the row
+    to what Stripe says, or insert it, with history and review."""
+
+    agrees: Callable[[_Row, _Result], bool]
+    """Tell whether there is nothing to write."""
+
+    def sync(self, intent: PaymentIntent, *, origin: Origin) -> None:
+        """List those of an intent at Stripe and write down what has changed.
+
+        Raises:
+            GatewayError: Stripe could not be asked.
+        """
+        for _round in range(_MAX_ROUNDS):
+            known = dict(self.rows(intent).values_list("pk", "version"))
+            results = self.ask(intent.stripe_id)
+            if self.write_listed(intent, known, results, origin=origin):
+                return
+        logger.warning("The refunds or disputes of %s keep changing", intent)
+
+    def write_listed(
+        self,
+        intent: PaymentIntent,
+        known: Mapping[Any, int],
+        results: Sequence[_Result],
+        *,
+        origin: Origin,
+    ) -> bool:
+        """Write what was listed, newest first; False where a row has changed since before that.
+
+        ``known`` are the rows' versions by primary key, read before Stripe was asked.
+        """
+        for short in short_transactions():
+            with short:
+                complete = True
+                locked = lock_payment(intent.order_payment_id)
+                current = locked.intent(intent.stripe_id)
+                for result in reversed(results) if current is not None else ():
+                    row = self.find(locked, result)
+                    if row is not None and row.version != known.get(row.pk):
+                        complete = False
+                    elif current is not None:
+                        self.write(locked, current, row, result, origin=origin)
+        dispatch(locked.facts)
+        return complete
