@@ -131,6 +131,15 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{from_minor_units(amount, currency):f}"
 
 
+def display_amount(amount: int, currency: str) -> str:
+    """Write minor units as people do, with their currency.
+
+    >>> display_amount(11200, "usd")
+    '112.00 USD'
+    """
+    return f"{format_amount(amount, currency)} {currency.upper()}"
+
+
 @dataclass(frozen=True)
 class Money:
     """An amount in minor units and its currency; the only shape in which money travels."""
@@ -156,7 +165,7 @@ class Money:
         return cls(to_minor_units(amount_decimal, currency), currency)
 
     def __str__(self) -> str:
-        return f"{format_amount(self.amount, self.currency)} {self.currency.upper()}"
+        return display_amount(self.amount, self.currency)
 
 
 def _check_integer(amount: object) -> None:

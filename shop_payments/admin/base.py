@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
 from shop_payments.exceptions import MoneyError
 from shop_payments.models import OrderPayment
-from shop_payments.money import format_amount
+from shop_payments.money import display_amount
 from shop_payments.orders import get_order_adapter
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def order_is_bundled() -> bool:
 def amount_text(amount: int, currency: str) -> str:
     """Write minor units as people do: ``112.00 USD``."""
     try:
-        return f"{format_amount(amount, currency)} {currency.upper()}"
+        return display_amount(amount, currency)
     except MoneyError:
         return NOTHING  # the order's currency is not one; its own page says so
 

@@ -23,7 +23,7 @@ from shop_payments.lifecycle import (
     derive_payment_state,
     is_open,
 )
-from shop_payments.money import format_amount
+from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -292,7 +292,7 @@ class PaymentIntent(models.Model):
     @property
     def amount_display(self) -> str:
         """The amount as a person writes it, with its currency."""
-        return f"{format_amount(self.amount, self.currency)} {self.currency.upper()}"
+        return display_amount(self.amount, self.currency)
 
 
 class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):

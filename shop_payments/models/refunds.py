@@ -23,7 +23,7 @@ from shop_payments.models.payments import (
     PaymentIntent,
     StripeAttempt,
 )
-from shop_payments.money import format_amount
+from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,7 +145,7 @@ class Refund(models.Model):
     @property
     def amount_display(self) -> str:
         """The amount as a person writes it, with its currency."""
-        return f"{format_amount(self.amount, self.currency)} {self.currency.upper()}"
+        return display_amount(self.amount, self.currency)
 
 
 class DisputeQuerySet(models.QuerySet["Dispute"]):
@@ -214,4 +214,4 @@ class Dispute(models.Model):
     @property
     def amount_display(self) -> str:
         """The amount as a person writes it, with its currency."""
-        return f"{format_amount(self.amount, self.currency)} {self.currency.upper()}"
+        return display_amount(self.amount, self.currency)

@@ -19,7 +19,7 @@ from shop_payments.exceptions import (
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.money import Money, format_amount, to_minor_units
+from shop_payments.money import Money, display_amount, to_minor_units
 from shop_payments.orders import get_order_adapter, take_snapshot
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, leading_intent
@@ -95,8 +95,8 @@ def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:
         return row.amount_capturable
     amount = to_minor_units(amount_decimal, row.currency)
     if not 0 < amount <= row.amount_capturable:
-        left = format_amount(row.amount_capturable, row.currency)
-        raise PaymentNotCapturable(f"Only {left} {row.currency.upper()} can be taken.")
+        left = display_amount(row.amount_capturable, row.currency)
+        raise PaymentNotCapturable(f"Only {left} can be taken.")
     return amount
 
 

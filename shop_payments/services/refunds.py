@@ -40,7 +40,7 @@ from shop_payments.exceptions import (
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import DisputeState, RefundStatus, Verdict, can_observe_refund
 from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
-from shop_payments.money import format_amount, to_minor_units
+from shop_payments.money import display_amount, format_amount, to_minor_units
 from shop_payments.orders import get_order_adapter, take_snapshot
 from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin, dispatch
@@ -190,13 +190,16 @@ def _amount(locked: LockedPayment, intent: PaymentIntent, request: RefundRequest
     asked = request.amount_decimal
     amount = refundable if asked is None else to_minor_units(asked, intent.currency)
     if amount > refundable or refundable == 0:
-        left = format_amount(refundable, intent.currency)
-        raise RefundExceedsBalance(
-            f"Only {left} {intent.currency.upper()} of this payment is left.",
-            refundable=left,
-            currency=intent.currency,
-        )
+        raise _exceeds_balance(refundable, intent.currency)
     return amount
+
+
+def _exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:
+    return RefundExceedsBalance(
+        f"Only {display_amount(left, currency)} of this payment is left.",
+        refundable=format_amount(left, currency),
+        currency=currency,
+    )
 
 
 def _insert(
@@ -421,12 +424,7 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
         raise PaymentDisputed("The customer's bank holds this payment.") from None
     left = locked.balance_of(current).refundable
     if left < refund.amount:
-        raise RefundExceedsBalance(
-            f"Only {format_amount(left, current.currency)} {current.currency.upper()} of this"
-            " payment is left.",
-            refundable=format_amount(left, current.currency),
-            currency=current.currency,
-        ) from None
+        raise _exceeds_balance(left, current.currency) from None
 
 
 def _find_out(refund: Refund, *, origin: Origin) -> Refund:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shop_payments.lifecycle import Claim, DisputeState, IntentStatus, Verdict
 from shop_payments.models import PaymentIntent, ReviewItem
-from shop_payments.money import format_amount
+from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
     from shop_payments.gateway import LastPaymentError
@@ -85,8 +85,8 @@ def describe_failure(error: LastPaymentError) -> str:
 
 def describe_received(intent: PaymentIntent) -> str:
     """Say how much has come, and with which payment intent."""
-    received = format_amount(intent.amount_received, intent.currency)
-    return f"{received} {intent.currency.upper()} received with {intent.stripe_id}"
+    received = display_amount(intent.amount_received, intent.currency)
+    return f"{received} received with {intent.stripe_id}"
 
 
 def describe_misfit(intent: PaymentIntent, claim: Claim, *, paid_by: PaymentIntent | None) -> str:
