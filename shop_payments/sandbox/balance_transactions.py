@@ -15,7 +15,7 @@ from .books import Books, Object
 from .currencies import is_two_decimal
 from .errors import ResourceMissing
 from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .protocol import Call, paginate, routes
+from .protocol import Call, matching, paginate, routes
 from .resources import Resource
 
 DAY = 24 * 60 * 60
@@ -51,14 +51,8 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/balance_transactions."""
-    wanted = [
-        transaction
-        for transaction in call.books.balance_transactions.values()
-        if all(
-            transaction[name] == call.params.get(name, transaction[name])
-            for name in ("currency", "source", "type")
-        )
-    ]
+    booked = call.books.balance_transactions.values()
+    wanted = matching(booked, call.params, "currency", "source", "type")
     return paginate(wanted, call.params, url="/v1/balance_transactions", kind="balance transaction")
 
 

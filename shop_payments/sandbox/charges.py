@@ -16,7 +16,7 @@ from .books import Books, Object
 from .errors import ResourceMissing
 from .instruments import BankAccount, Card, Decline
 from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .protocol import Call, Cause, paginate, routes
+from .protocol import Call, Cause, matching, paginate, routes
 from .resources import Listing, Resource
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
@@ -50,11 +50,7 @@ def list_all(call: Call) -> Object:
     intent_id = call.params.get("payment_intent")
     if intent_id is not None and intent_id not in call.books.payment_intents:
         raise ResourceMissing("payment_intent", intent_id, param="payment_intent")
-    wanted = [
-        charge
-        for charge in call.books.charges.values()
-        if intent_id is None or charge["payment_intent"] == intent_id
-    ]
+    wanted = matching(call.books.charges.values(), call.params, "payment_intent")
     return paginate(wanted, call.params, url="/v1/charges", kind="charge")
 
 

@@ -30,7 +30,7 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, paginate, routes
+from .protocol import Call, matching, paginate, routes
 from .resources import Resource
 
 EVIDENCE_LENGTH = 150_000
@@ -46,14 +46,7 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/disputes."""
-    wanted = [
-        dispute
-        for dispute in call.books.disputes.values()
-        if all(
-            dispute[name] == call.params.get(name, dispute[name])
-            for name in ("charge", "payment_intent")
-        )
-    ]
+    wanted = matching(call.books.disputes.values(), call.params, "charge", "payment_intent")
     return paginate(wanted, call.params, url="/v1/disputes", kind="dispute")
 
 

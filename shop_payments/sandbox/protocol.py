@@ -318,6 +318,12 @@ def _index(node: dict[str, Any], part: str) -> str:
 # Lists
 
 
+def matching(objects: Iterable[Object], params: Mapping[str, Any], *names: str) -> list[Object]:
+    """Keep the objects with the values that the parameters of these names ask for, if sent."""
+    wanted = {name: params[name] for name in names if name in params}
+    return [each for each in objects if all(each[name] == wanted[name] for name in wanted)]
+
+
 def paginate(
     objects: Iterable[Object], params: Mapping[str, Any], *, url: str, kind: str
 ) -> Object:

@@ -26,7 +26,7 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, Route, paginate, routes
+from .protocol import Call, Route, matching, paginate, routes
 from .refund_moves import find
 from .resources import Resource
 
@@ -78,14 +78,7 @@ def cancel(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/refunds."""
-    wanted = [
-        refund
-        for refund in call.books.refunds.values()
-        if all(
-            refund[name] == call.params.get(name, refund[name])
-            for name in ("charge", "payment_intent")
-        )
-    ]
+    wanted = matching(call.books.refunds.values(), call.params, "charge", "payment_intent")
     return paginate(wanted, call.params, url="/v1/refunds", kind="refund")
 
 
@@ -99,7 +92,7 @@ def list_of_charge(call: Call) -> Object:
 
 def page_of_charge(books: Books, charge: Object, params: Mapping[str, Any] | None = None) -> Object:
     """Return a page of the refunds of a charge, as its key `refunds` shows it when expanded."""
-    wanted = [refund for refund in books.refunds.values() if refund["charge"] == charge["id"]]
+    wanted = matching(books.refunds.values(), {"charge": charge["id"]}, "charge")
     url = f"/v1/charges/{charge['id']}/refunds"
     return paginate(wanted, params or {}, url=url, kind="refund")
 
