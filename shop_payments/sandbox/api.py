@@ -31,6 +31,9 @@ from .protocol import (
 from .routes import RESOURCES, find_route
 from .versions import DEFAULT_VERSION
 
+LOG_LENGTH = 10_000
+"""Requests that are remembered, the newest: a server may run for weeks."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRequest:
@@ -213,6 +216,7 @@ class StripeApi:
                 request_id=exchange.request_id,
             )
         )
+        del self.log[:-LOG_LENGTH]
 
 
 def _response(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import Clock
 from .faults import Faults
+from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .authentications import Authentication
@@ -70,7 +71,7 @@ class Books:
     """What one number looks like in every payment method that has it."""
     events: dict[str, Object] = field(default_factory=dict)
     webhook_endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
-    deliveries: list[Delivery] = field(default_factory=list)
+    deliveries: Outbox = field(default_factory=Outbox)
     """Those still to come; a delivery that arrived is forgotten."""
     lost_deliveries: list[Delivery] = field(default_factory=list)
 

@@ -81,7 +81,6 @@ class Delivery:
     attempts: int = 0
     last_status: int | None = None
     """None if the last attempt got no answer."""
-    in_flight: bool = False
     doubled: bool = False
     """It comes besides the delivery that the event's `pending_webhooks` counts."""
 
@@ -123,17 +122,17 @@ def _line_up(
     books: Books, event: Object, endpoint: WebhookEndpoint, delays: Sequence[float]
 ) -> None:
     now = books.clock()
-    deliveries = [
-        Delivery(
-            event_id=event["id"],
-            endpoint=endpoint,
-            due_at=now + delay,
-            give_up_at=now + GIVE_UP_AFTER_SECONDS,
-            doubled=number > 0,
+    line_up = books.deliveries.add if delays else books.lost_deliveries.append
+    for number, delay in enumerate(delays or [0.0]):
+        line_up(
+            Delivery(
+                event_id=event["id"],
+                endpoint=endpoint,
+                due_at=now + delay,
+                give_up_at=now + GIVE_UP_AFTER_SECONDS,
+                doubled=number > 0,
+            )
         )
-        for number, delay in enumerate(delays or [0.0])
-    ]
-    (books.deliveries if delays else books.lost_deliveries).extend(deliveries)
 
 
 def remove(books: Books, endpoint: WebhookEndpoint) -> None:
@@ -159,19 +158,13 @@ def deliver_due(books: Books) -> int:
 
 
 def _take_due(books: Books) -> Delivery | None:
-    """Return the delivery that has been due for longest, and mark it as being on its way."""
+    """Return the delivery that has been due for longest; it is on its way then."""
     with books.lock:
-        while due := [each for each in books.deliveries if _is_due(each, books.clock())]:
-            delivery = min(due, key=lambda each: each.due_at)
+        while (delivery := books.deliveries.take(books.clock())) is not None:
             if delivery.endpoint.enabled:
-                delivery.in_flight = True
                 return delivery
             _give_up(books, delivery)  # disabled when its time came: Stripe tries no more
     return None
-
-
-def _is_due(delivery: Delivery, now: float) -> bool:
-    return delivery.due_at <= now and not delivery.in_flight
 
 
 def _give_up(books: Books, delivery: Delivery) -> None:
@@ -199,7 +192,6 @@ def _attempt(books: Books, delivery: Delivery) -> None:
 def _record(books: Books, delivery: Delivery, status: int | None) -> None:
     if delivery not in books.deliveries:  # its endpoint was removed meanwhile
         return
-    delivery.in_flight = False
     delivery.attempts += 1
     delivery.last_status = status
     delivery.due_at = books.clock() + _delay(delivery.attempts)
@@ -207,6 +199,8 @@ def _record(books: Books, delivery: Delivery, status: int | None) -> None:
         _settle(books, delivery)
     elif delivery.due_at > delivery.give_up_at:
         _give_up(books, delivery)
+    else:
+        books.deliveries.put_back(delivery)
 
 
 def _delay(attempts: int) -> float:

@@ -31,8 +31,11 @@ class Clock:
 
     def __init__(self, now: float = 4_000_000_000.0) -> None:
         self.now = now
+        self.looks = 0
+        """How often it was looked at."""
 
     def __call__(self) -> float:
+        self.looks += 1
         return self.now
 
     def advance(self, seconds: float) -> None:

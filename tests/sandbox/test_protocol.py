@@ -215,3 +215,11 @@ def test_the_log_counts_requests_and_holds_no_secrets(sandbox: Sandbox, api: Api
     assert second.status == 404
     assert KEY not in repr(sandbox.requests)
     assert secret not in repr(sandbox.requests)
+
+
+def test_the_log_does_not_grow_without_end(sandbox: Sandbox) -> None:
+    for number in range(10_003):
+        sandbox.handle("GET", f"/v1/{number}", {})
+
+    assert len(sandbox.requests) == 10_000
+    assert (sandbox.requests[0].path, sandbox.requests[-1].path) == ("/v1/3", "/v1/10002")

@@ -159,6 +159,22 @@ def test_after_three_days_a_delivery_is_lost(
     assert sandbox.events[0]["pending_webhooks"] == 1
 
 
+def test_a_backlog_costs_each_delivery_its_own_share() -> None:
+    """What one costs is counted in looks at the clock, and not measured with it."""
+
+    def looks(backlog: int) -> int:
+        clock = Clock()
+        sandbox = Sandbox(clock=clock, seed=1)
+        sandbox.add_webhook(URL, SECRET, deliver=Receiver())
+        for _ in range(backlog):
+            Api(sandbox).create()
+        before = clock.looks
+        assert sandbox.deliver_due() == backlog
+        return clock.looks - before
+
+    assert looks(40) <= 4 * looks(10)
+
+
 def test_each_endpoint_gets_its_own_delivery(api: Api, sandbox: Sandbox) -> None:
     good, bad = Receiver(), Receiver(answer=500)
     sandbox.add_webhook(URL, SECRET, deliver=good)
