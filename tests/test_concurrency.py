@@ -17,9 +17,10 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault
+from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.support import Caller, answer, call_stripe, event_body, pay, post_webhook, sign
-from tests.threads import PATIENCE, HeldLine, at_once
+from tests.threads import HeldLine, Hold, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,19 +74,17 @@ def test_a_second_tab_waits_for_a_slow_stripe(storefront, order, stripe):
     assert [request.method for request in stripe.requests].count("POST") == 1
 
 
-def test_a_second_tab_does_not_wait_for_ever(storefront, order, stripe, configure):
+def test_a_second_tab_does_not_wait_for_ever(storefront, order, configure):
     """It asks Stripe itself in the end, which is at it still, and says so."""
-    line = HeldLine(stripe)
-    line.let_go.set()
-    configure(INTENT_WAIT_SECONDS=0.2, STRIPE_TRANSPORT=line)
-    stripe.inject(Fault("latency", method="POST", seconds=3))
+    pause = Hold()
+    stripe = StripeSandbox(sleep=pause.hold)
+    stripe.inject(Fault("latency", method="POST", seconds=1))
+    configure(INTENT_WAIT_SECONDS=0.2, STRIPE_TRANSPORT=stripe.handle)
     first, second = copies(storefront, 2)
 
-    def once_the_first_is_at_stripe() -> Any:
-        assert line.is_reached.wait(PATIENCE)
-        return second.payment_intent(order)
-
-    slow, impatient = at_once(lambda: first.payment_intent(order), once_the_first_is_at_stripe)
+    slow, impatient = pause.meanwhile(
+        lambda: first.payment_intent(order), lambda: second.payment_intent(order)
+    )
 
     assert slow.status_code == 200
     assert answer(impatient) == (409, "payment_intent_in_progress")

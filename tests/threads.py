@@ -42,31 +42,13 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 When = Literal["before", "after"]
 
 
-class HeldLine:
-    """A line to Stripe on which the first request of a kind is held until it is let go.
+class Hold:
+    """A place at which whoever comes is held until they are let go."""
 
-    ``before`` Stripe hears of it, or ``after`` Stripe has acted, with the answer on its way.
-    """
-
-    def __init__(
-        self, stripe: Any, path: str = "*", *, method: str = "POST", when: When = "before"
-    ) -> None:
-        self._stripe, self._path, self._method, self._when = stripe, path, method, when
+    def __init__(self) -> None:
         self.is_reached, self.let_go = threading.Event(), threading.Event()
 
-    def __call__(self, method: str, url: str, *rest: Any) -> Any:
-        is_of_the_kind = method.upper() == self._method and fnmatchcase(
-            urlsplit(url).path, self._path
-        )
-        is_held = is_of_the_kind and not self.is_reached.is_set()
-        if is_held and self._when == "before":
-            self._hold()
-        answer = self._stripe.handle(method, url, *rest)
-        if is_held and self._when == "after":
-            self._hold()
-        return answer
-
-    def _hold(self) -> None:
+    def hold(self, *_anything: object) -> None:
         self.is_reached.set()
         assert self.let_go.wait(PATIENCE)
 
@@ -82,3 +64,28 @@ class HeldLine:
 
         first, second = at_once(held, once_it_is_held)
         return first, second
+
+
+class HeldLine(Hold):
+    """A line to Stripe on which the first request of a kind is held until it is let go.
+
+    ``before`` Stripe hears of it, or ``after`` Stripe has acted, with the answer on its way.
+    """
+
+    def __init__(
+        self, stripe: Any, path: str = "*", *, method: str = "POST", when: When = "before"
+    ) -> None:
+        super().__init__()
+        self._stripe, self._path, self._method, self._when = stripe, path, method, when
+
+    def __call__(self, method: str, url: str, *rest: Any) -> Any:
+        is_of_the_kind = method.upper() == self._method and fnmatchcase(
+            urlsplit(url).path, self._path
+        )
+        is_held = is_of_the_kind and not self.is_reached.is_set()
+        if is_held and self._when == "before":
+            self.hold()
+        answer = self._stripe.handle(method, url, *rest)
+        if is_held and self._when == "after":
+            self.hold()
+        return answer

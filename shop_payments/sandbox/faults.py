@@ -157,8 +157,9 @@ class Fault:
 class Faults:
     """The faults that wait."""
 
-    def __init__(self, random: random.Random) -> None:
+    def __init__(self, random: random.Random, sleep: Callable[[float], None] = time.sleep) -> None:
         self._random = random
+        self._sleep = sleep
         self._lock = threading.Lock()
         self._waiting: list[Fault] = []
 
@@ -181,7 +182,8 @@ class Faults:
     def for_request(self, method: str, path: str) -> Trouble:
         """Return what befalls this request, and count it."""
         with self._lock:
-            return Trouble(self._take(lambda fault: fault.meets_request(method, path)))
+            taken = self._take(lambda fault: fault.meets_request(method, path))
+            return Trouble(taken, self._sleep)
 
     def for_webhook(self, event_type: str) -> list[float]:
         """Return after how many seconds a webhook is delivered, each time that it is."""
@@ -220,8 +222,9 @@ class Faults:
 class Trouble:
     """What befalls one request, in the order of its way through Stripe."""
 
-    def __init__(self, faults: Mapping[str, Fault]) -> None:
+    def __init__(self, faults: Mapping[str, Fault], sleep: Callable[[float], None]) -> None:
         self._faults = faults
+        self._sleep = sleep
 
     @property
     def forgets_keys(self) -> bool:
@@ -237,7 +240,7 @@ class Trouble:
     def before_effect(self) -> None:
         """Wait, or fail inside the operation: no effect, and the failure is the saved answer."""
         if "latency" in self._faults:
-            time.sleep(self._faults["latency"].seconds)
+            self._sleep(self._faults["latency"].seconds)
         self._raise_error(saved=True)
 
     def before_answer(self) -> None:

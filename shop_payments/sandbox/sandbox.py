@@ -38,7 +38,8 @@ class Sandbox:
 
     `secret_keys` of None takes any `sk_test_…` or `rk_test_…` key (all see the same account), a
     collection only those; `publishable_keys` likewise for `pk_test_…`. `clock` gives Unix time in
-    seconds; `seed` makes ids repeatable, and what a fault with a rate befalls.
+    seconds; `seed` makes ids repeatable, and what a fault with a rate befalls. `sleep` is how a
+    request waits for so many seconds where a fault gives it a latency.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class Sandbox:
         publishable_keys: Collection[str] | None = None,
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         accepted = AcceptedKeys(secret=secret_keys, publishable=publishable_keys)
         self._books = Books(
             clock=Clock(clock),
             random=random.Random(seed),  # noqa: S311 - no secrets
-            faults=Faults(random.Random(seed)),  # noqa: S311 - ids do not depend on faults
+            faults=Faults(random.Random(seed), sleep),  # noqa: S311 - ids do not depend on faults
         )
         self._keys = IdempotencyKeys(self._books.clock)
         self._api = StripeApi(
@@ -91,7 +93,7 @@ class Sandbox:
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """The requests so far, in the order of their answers."""
+        """The requests so far, in the order of their answers; of more than 10,000 the last ones."""
         return self._api.log
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -29,14 +29,21 @@ class StripeSandbox(Sandbox):
     Within ``with StripeSandbox() as stripe_sandbox:`` the project talks to it, whatever its
     settings are, and its events reach the project's own webhook route. The levers of
     :class:`~shop_payments.sandbox.Sandbox` (faults, ``advance``, ``requests``) are there as well.
-    ``clock`` gives Unix time in seconds; ``seed`` makes ids repeatable.
+    ``clock`` gives Unix time in seconds; ``seed`` makes ids repeatable; ``sleep`` is how a request
+    waits where a fault gives it a latency.
 
     Where a method takes ``payable``, it is an order, a payment intent's id, or the intent itself:
     the row, or a dict with its ``id`` such as the ``data`` of ``POST …/payment-intent``.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, seed: int | None = None) -> None:
-        super().__init__(clock=clock, seed=seed)
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        seed: int | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(clock=clock, seed=seed, sleep=sleep)
         self._overrides: list[override_settings] = []
         self._endpoint: WebhookEndpoint | None = None
         self._refused: list[str] = []

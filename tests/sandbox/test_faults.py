@@ -51,6 +51,16 @@ def test_latency_waits(api: Api, sandbox: Sandbox) -> None:
     assert time.monotonic() - started >= 0.2
 
 
+def test_latency_waits_as_it_is_told_to() -> None:
+    waited: list[float] = []
+    sandbox = Sandbox(sleep=waited.append)
+    sandbox.inject(Fault("latency", seconds=7))
+
+    Api(sandbox).create()
+
+    assert waited == [7]
+
+
 @pytest.mark.parametrize(
     ("status", "error_type", "code"),
     [

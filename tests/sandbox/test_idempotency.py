@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shop_payments.sandbox import Fault, Sandbox
-from tests.sandbox.support import INTENTS, ORDER, Api, Clock
+from tests.sandbox.support import INTENTS, ORDER, Answer, Api, Clock
+from tests.threads import Hold
 
 DAY = 24 * 60 * 60
 
@@ -126,18 +126,28 @@ def test_keys_can_be_pruned(api: Api, sandbox: Sandbox) -> None:
     assert api.post(INTENTS, ORDER, Idempotency_Key="k")["id"] != first["id"]
 
 
-def test_a_key_in_use_is_not_pruned(api: Api, sandbox: Sandbox) -> None:
-    sandbox.inject(Fault("latency", seconds=0.3))
-    first = threading.Thread(
-        target=api.post, args=(INTENTS, ORDER), kwargs={"Idempotency_Key": "k"}
-    )
-    first.start()
-    time.sleep(0.1)
+@pytest.fixture
+def pause() -> Hold:
+    """Where the slow request waits."""
+    return Hold()
 
-    assert sandbox.forget_idempotency_keys() == 0
 
-    assert api.post(INTENTS, ORDER, Idempotency_Key="k").status == 409
-    first.join()
+@pytest.fixture
+def slow_api(clock: Clock, pause: Hold) -> Api:
+    """Its first request is slow."""
+    sandbox = Sandbox(clock=clock, seed=1, sleep=pause.hold)
+    sandbox.inject(Fault("latency", seconds=1))
+    return Api(sandbox)
+
+
+def test_a_key_in_use_is_not_pruned(slow_api: Api, pause: Hold) -> None:
+    def post() -> int:
+        return slow_api.post(INTENTS, ORDER, Idempotency_Key="k").status
+
+    def prune_and_post() -> tuple[int, int]:
+        return slow_api.sandbox.forget_idempotency_keys(), post()
+
+    assert pause.meanwhile(post, prune_and_post) == (200, (0, 409))
 
 
 @pytest.mark.parametrize(("length", "status"), [(255, 200), (256, 400)])
@@ -152,35 +162,26 @@ def test_a_key_on_get_means_nothing(api: Api) -> None:
     assert api.post(INTENTS, ORDER, Idempotency_Key="k").status == 200
 
 
-def test_a_request_meets_the_first_one_in_progress(api: Api, sandbox: Sandbox) -> None:
-    sandbox.inject(Fault("latency", seconds=0.3))
-    first = threading.Thread(
-        target=api.post, args=(INTENTS, ORDER), kwargs={"Idempotency_Key": "k"}
-    )
-    first.start()
-    time.sleep(0.1)
+def test_a_request_meets_the_first_one_in_progress(slow_api: Api, pause: Hold) -> None:
+    def post() -> Answer:
+        return slow_api.post(INTENTS, ORDER, Idempotency_Key="k")
 
-    second = api.post(INTENTS, ORDER, Idempotency_Key="k")
+    first, second = pause.meanwhile(post, post)
 
-    first.join()
+    assert first.status == 200
     assert (second.status, second.error["type"]) == (409, "idempotency_error")
     assert second.error["code"] == "idempotency_key_in_use"
-    assert api.post(INTENTS, ORDER, Idempotency_Key="k").status == 200
-    assert len(sandbox.events) == 1
+    assert post().response.body == first.response.body
+    assert len(slow_api.sandbox.events) == 1
 
 
-def test_one_slow_request_stalls_no_other(api: Api, sandbox: Sandbox) -> None:
-    sandbox.inject(Fault("latency", seconds=1.0))
-    slow = threading.Thread(target=api.post, args=(INTENTS, ORDER), kwargs={"Idempotency_Key": "k"})
-    slow.start()
-    time.sleep(0.1)
+def test_one_slow_request_stalls_no_other(slow_api: Api, pause: Hold) -> None:
+    """The slow one is let go once the other has its answer."""
+    slow, quick = pause.meanwhile(
+        lambda: slow_api.post(INTENTS, ORDER, Idempotency_Key="k"), slow_api.create
+    )
 
-    started = time.monotonic()
-    api.create()
-    elapsed = time.monotonic() - started
-
-    slow.join()
-    assert elapsed < 0.5
+    assert (slow.status, quick.status) == (200, 200)
 
 
 def test_32_threads_with_one_key_have_one_effect(api: Api, sandbox: Sandbox) -> None:
