@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from django.apps import apps
 from django.core import serializers
-from django.db import connection, models, transaction
+from django.db import OperationalError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from shop_payments.models import (
@@ -608,6 +608,23 @@ def plan_of(sql: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"{connection.ops.explain_query_prefix()} {sql}")
         return str(cursor.fetchall())
+
+
+def test_a_batch_that_the_database_undoes_is_run_again(paid, later):
+    undone: list[str] = []
+
+    def undo_the_first(execute, sql, *rest):
+        if not undone and sql.startswith("UPDATE"):
+            undone.append(sql)
+            raise OperationalError("database is locked")
+        return execute(sql, *rest)
+
+    later()
+    with connection.execute_wrapper(undo_the_first):
+        report = purge_personal_data()
+
+    assert len(undone) == 1
+    assert (report.attempts, report.kept_attempts) == (2, 0)
 
 
 # --- what is refused ----------------------------------------------------------------------------

@@ -19,7 +19,8 @@ attempt's is what makes an intent ours.
 
 Note [Purging beside a running shop]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-Each batch is one short transaction and is done for good when it commits, so a purge may be killed
+Each batch is one short transaction, run again where the database undoes it, and is done for good
+when it commits, so a purge may be killed
 at any time and started again. Rows that somebody else has locked are passed over: a request that
 is at work on a payment is not waited for, and two purges share the rows between them. What was
 passed over is found by the next run.
@@ -34,7 +35,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -54,6 +54,7 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
+from shop_payments.services.transactions import short_transactions
 
 BATCH_SIZE = 500
 LARGEST_BATCH = 5_000
@@ -142,10 +143,11 @@ class _Purge:
     ) -> Iterator[int]:
         last: _Row | None = None
         while True:
-            with transaction.atomic(durable=True):
-                page = page_of(rows, age, after=last).values_list("pk", age, owner)
-                batch = [_Row(*values) for values in page[: self.batch_size]]
-                count = purge(batch) if batch else 0
+            for short in short_transactions():
+                with short:
+                    page = page_of(rows, age, after=last).values_list("pk", age, owner)
+                    batch = [_Row(*values) for values in page[: self.batch_size]]
+                    count = purge(batch) if batch else 0
             if not batch:
                 return
             last = batch[-1]
