@@ -167,6 +167,7 @@ class StripeApi:
             return self._execute(request).response
         return self._keys.run(
             request.exchange.idempotency_key,
+            publishable=request.publishable,
             path=request.exchange.path,
             params=copy.deepcopy(request.raw),
             request_id=request.exchange.request_id,

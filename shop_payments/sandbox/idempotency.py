@@ -3,7 +3,8 @@
 The answer is saved from the moment an operation begins to run, whatever it is (402 and 500 too);
 nothing is saved when parameters fail validation or requests conflict. A request that comes while
 the first one runs gets 409. The first request runs under the claim of its own key and no other
-lock, so one slow operation stalls nobody else.
+lock, so one slow operation stalls nobody else. What a server was answered is not for browsers to
+see, so the two have keys of their own (?: Stripe does not say).
 
 See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
 """
@@ -30,6 +31,10 @@ class Outcome:
     saved: bool
 
 
+_Name = tuple[bool, str]
+"""Whether a browser asks, and its key."""
+
+
 @dataclass
 class _Claim:
     path: str
@@ -46,12 +51,13 @@ class IdempotencyKeys:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._claims: dict[str, _Claim] = {}
+        self._claims: dict[_Name, _Claim] = {}
 
     def run(
         self,
         key: str,
         *,
+        publishable: bool,
         path: str,
         params: Mapping[str, Any],
         request_id: str,
@@ -69,28 +75,29 @@ class IdempotencyKeys:
                 f" one that is {len(key)} characters."
             )
         claim = _Claim(path, params, request_id, self._clock())
-        earlier = self._claim(key, claim)
+        name = publishable, key
+        earlier = self._claim(name, claim)
         if earlier is not None:
             return _replay(key, earlier, claim)
-        return self._run_first(key, claim, execute)
+        return self._run_first(name, claim, execute)
 
     def forget_all(self) -> int:
         """Forget the keys whose first request is done; return how many there were."""
         with self._lock:
-            done = [key for key, claim in self._claims.items() if claim.response is not None]
-            for key in done:
-                del self._claims[key]
+            done = [name for name, claim in self._claims.items() if claim.response is not None]
+            for name in done:
+                del self._claims[name]
         return len(done)
 
-    def _claim(self, key: str, claim: _Claim) -> _Claim | None:
+    def _claim(self, name: _Name, claim: _Claim) -> _Claim | None:
         """Take the key, or return who took it before (a copy, so it no longer changes)."""
         with self._lock:
             self._forget_old(claim.claimed_at)
-            earlier = self._claims.setdefault(key, claim)
+            earlier = self._claims.setdefault(name, claim)
             return None if earlier is claim else replace(earlier)
 
     def _run_first(
-        self, key: str, claim: _Claim, execute: Callable[[], Outcome]
+        self, name: _Name, claim: _Claim, execute: Callable[[], Outcome]
     ) -> SandboxResponse:
         outcome = None
         try:
@@ -98,20 +105,21 @@ class IdempotencyKeys:
         finally:
             with self._lock:
                 if outcome is not None and outcome.saved:
+                    outcome = replace(outcome, response=_final(outcome.response))
                     claim.response = outcome.response
                 else:
-                    self._claims.pop(key, None)
-        return _with_headers(outcome.response, key, claim.request_id)
+                    self._claims.pop(name, None)
+        return _with_headers(outcome.response, name[1], claim.request_id)
 
     def _forget_old(self, now: float) -> None:
         old = []
-        for key, claim in self._claims.items():  # the oldest first
+        for name, claim in self._claims.items():  # the oldest first
             if now - claim.claimed_at < KEPT_SECONDS:
                 break
             if claim.response is not None:
-                old.append(key)
-        for key in old:
-            del self._claims[key]
+                old.append(name)
+        for name in old:
+            del self._claims[name]
 
 
 def _replay(key: str, earlier: _Claim, claim: _Claim) -> SandboxResponse:
@@ -138,6 +146,11 @@ def _replay(key: str, earlier: _Claim, claim: _Claim) -> SandboxResponse:
         )
     response = _with_headers(earlier.response, key, earlier.request_id)
     return replace(response, headers={**response.headers, "idempotent-replayed": "true"})
+
+
+def _final(response: SandboxResponse) -> SandboxResponse:
+    """Say that a retry would get the same answer."""
+    return replace(response, headers={"stripe-should-retry": "false", **response.headers})
 
 
 def _with_headers(response: SandboxResponse, key: str, original: str) -> SandboxResponse:

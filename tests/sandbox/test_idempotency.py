@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shop_payments.sandbox import Fault, Sandbox
-from tests.sandbox.support import INTENTS, ORDER, Answer, Api, Clock
+from tests.sandbox.support import INTENTS, ORDER, PUBLISHABLE_KEY, Answer, Api, Clock
 from tests.threads import Hold
 
 DAY = 24 * 60 * 60
@@ -65,6 +65,43 @@ def test_a_decline_is_saved(api: Api) -> None:
 
     assert (again.status, again.response.body) == (402, first.response.body)
     assert again.headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize("card", ["pm_card_visa", "pm_card_chargeDeclined"])
+def test_a_saved_answer_says_that_a_retry_is_no_use(api: Api, card: str) -> None:
+    path = f"{INTENTS}/{api.create()['id']}/confirm"
+
+    first = api.post(path, {"payment_method": card}, Idempotency_Key="k")
+    again = api.post(path, {"payment_method": card}, Idempotency_Key="k")
+
+    assert first.headers["stripe-should-retry"] == "false"
+    assert again.headers["stripe-should-retry"] == "false"
+
+
+def test_what_is_not_saved_says_nothing_of_retries(api: Api) -> None:
+    wrong = api.post(INTENTS, {**ORDER, "amount": "x"}, Idempotency_Key="k")
+
+    for answer in (wrong, api.get(INTENTS), api.post(INTENTS, ORDER)):
+        assert "stripe-should-retry" not in answer.headers
+
+
+def test_a_browser_does_not_get_a_servers_saved_answer(api: Api, sandbox: Sandbox) -> None:
+    intent = api.create(**{"metadata[cost]": "40.00"})
+    path, card = f"{INTENTS}/{intent['id']}/confirm", {"payment_method": "pm_card_visa"}
+    api.post(path, card, Idempotency_Key="k")
+
+    without = api.call("POST", path, card, key=PUBLISHABLE_KEY, Idempotency_Key="k")
+    with_it = api.call(
+        "POST",
+        path,
+        {**card, "client_secret": intent["client_secret"]},
+        key=PUBLISHABLE_KEY,
+        Idempotency_Key="k",
+    )
+
+    assert (without.status, without.error["param"]) == (400, "client_secret")
+    assert with_it.error["code"] == "payment_intent_unexpected_state"
+    assert "metadata" not in with_it.error["payment_intent"]
 
 
 def test_a_refused_state_is_saved(api: Api, sandbox: Sandbox) -> None:
