@@ -68,7 +68,7 @@ class Exchange:
         parts = urlsplit(url)
         return cls(
             method=method.upper(),
-            path=unquote(parts.path),
+            path=_decoded(parts.path),
             query=parts.query,
             headers={name.lower(): value for name, value in headers.items()},
             body=body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b"",
@@ -79,6 +79,11 @@ class Exchange:
     def idempotency_key(self) -> str | None:
         """Return the key, which only counts on POST."""
         return (self.headers.get("idempotency-key") or None) if self.method == "POST" else None
+
+
+def _decoded(path: str) -> str:
+    """Decode each part of a path; an encoded slash stays, so that an id leads nowhere else."""
+    return "/".join(unquote(part).replace("/", "%2F") for part in path.split("/"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,8 +140,15 @@ class AcceptedKeys:
         ):
             if isinstance(keys, str):
                 raise TypeError("Keys are a collection, not one key.")
-            if any(not key.startswith(prefixes) for key in keys or ()):
+            if not all(_is_key(key, prefixes) for key in keys or ()):
                 raise ValueError(f"The sandbox takes test keys only: {' or '.join(prefixes)}.")
+
+
+def _is_key(
+    key: str, prefixes: tuple[str, ...] = (*SECRET_KEY_PREFIXES, PUBLISHABLE_KEY_PREFIX)
+) -> bool:
+    """Tell a key from a prefix alone, and from what stands for one in documentation."""
+    return key.startswith(prefixes) and bool(re.fullmatch(r"[a-z]{2}_test_[A-Za-z0-9_]+", key))
 
 
 def authenticate(headers: Mapping[str, str], *, accepted: AcceptedKeys) -> bool:
@@ -165,7 +172,7 @@ def authenticate(headers: Mapping[str, str], *, accepted: AcceptedKeys) -> bool:
             f" {' or '.join(SECRET_KEY_PREFIXES)}."
         )
     keys = accepted.publishable if publishable else accepted.secret
-    if keys is not None and key not in keys:
+    if not _is_key(key) or (keys is not None and key not in keys):
         raise AuthenticationFailed(f"Invalid API Key provided: {mask(key)}")
     return publishable
 

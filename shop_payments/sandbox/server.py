@@ -44,6 +44,15 @@ class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
+    def get_environ(self) -> dict[str, Any]:
+        """Keep the path as it was sent, and no header that would pass for another one.
+
+        In an environ `Idempotency_Key` is `Idempotency-Key`; Stripe does not know the former.
+        """
+        for name in {name for name in self.headers if "_" in name}:
+            del self.headers[name]
+        return {**super().get_environ(), "RAW_URI": self.path}
+
 
 class SandboxServer:
     """A threaded HTTP server for a sandbox, with a thread that delivers its webhooks.

@@ -33,6 +33,8 @@ def serve(
 
 
 def _url(environ: WSGIEnvironment) -> str:
+    if "RAW_URI" in environ:  # as it was sent: PATH_INFO no longer tells %2F from a slash
+        return str(environ["RAW_URI"])
     path = quote(environ.get("PATH_INFO", "").encode("latin-1"))
     return f"{path}?{environ.get('QUERY_STRING', '')}"
 
@@ -48,11 +50,13 @@ def _headers(environ: WSGIEnvironment) -> dict[str, str]:
 
 
 def _body(environ: WSGIEnvironment) -> bytes | SandboxResponse:
-    """Return the body, or the answer to a request that does not say how long it is."""
+    """Return the body, or the answer to a request that is not as long as it says."""
     if "HTTP_TRANSFER_ENCODING" in environ:  # wsgiref would leave the body unread
         return SandboxResponse(411, {"content-type": "text/plain"}, b"Send a Content-Length.\n")
     length = environ.get("CONTENT_LENGTH") or "0"
     if not length.isascii() or not length.isdigit():
         return SandboxResponse(400, {"content-type": "text/plain"}, b"Bad Content-Length.\n")
     body: bytes = environ["wsgi.input"].read(int(length))
+    if len(body) < int(length):  # whoever sent it has gone; half of a form is another form
+        return SandboxResponse(400, {"content-type": "text/plain"}, b"The body is cut short.\n")
     return body

@@ -128,6 +128,63 @@ def test_a_body_of_no_known_length_is_refused(
     assert capfd.readouterr().err == ""
 
 
+def send(server: SandboxServer, request: bytes) -> bytes:
+    """Send bytes as they are, hang up, and return what comes back."""
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return connection.makefile("rb").read()
+
+
+def post(path: str, form: str, *lines: str, length: int | None = None) -> bytes:
+    """Return a request, with more header lines, whose length may be a lie."""
+    head = [
+        f"POST {path} HTTP/1.1",
+        f"Authorization: Bearer {KEY}",
+        "Content-Type: application/x-www-form-urlencoded",
+        f"Content-Length: {len(form) if length is None else length}",
+        *lines,
+    ]
+    return ("\r\n".join(head) + "\r\n\r\n" + form).encode()
+
+
+def test_a_form_that_is_cut_short_has_no_effect(server: SandboxServer) -> None:
+    form = "amount=11200&currency=usd"
+
+    answer = send(server, post(INTENTS, form, length=len(form) + 1))
+
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert server.sandbox.events == []
+
+
+def test_an_id_leads_to_no_other_operation(server: SandboxServer) -> None:
+    intent_id = create(client(server)).id
+
+    answer = send(server, post(f"{INTENTS}/{intent_id}%2Fcancel", ""))
+
+    assert answer.startswith(b"HTTP/1.0 404 ")
+    assert f"No such payment_intent: '{intent_id}%2Fcancel'".encode() in answer
+    assert client(server).v1.payment_intents.retrieve(intent_id).status != "canceled"
+
+
+def test_stripe_python_sends_an_id_with_a_slash_to_no_other_operation(
+    server: SandboxServer,
+) -> None:
+    intent_id = create(client(server)).id
+
+    with pytest.raises(stripe.InvalidRequestError, match="No such payment_intent"):
+        client(server).v1.payment_intents.update(f"{intent_id}/cancel", {})
+
+
+def test_a_header_with_an_underscore_is_another_header(server: SandboxServer) -> None:
+    for _ in range(2):
+        send(server, post(INTENTS, "amount=11200&currency=usd", "Idempotency_Key: k"))
+
+    assert [request.idempotency_key for request in server.sandbox.requests] == [None, None]
+    assert len(server.sandbox.events) == 2
+
+
 def test_a_browser_may_ask_before_it_calls(server: SandboxServer) -> None:
     request = urllib.request.Request(
         server.url + INTENTS,

@@ -16,6 +16,9 @@ def keys() -> Iterator[Refusal]:
         "a live restricted key": "rk_live_0123456789abcdef",
         "a live publishable key": "pk_live_0123456789abcdef",
         "another word": "hello",
+        "the beginning of a secret key": "sk_test_",
+        "the beginning of a publishable key": "pk_test_",
+        "what stands for a key in documentation": "sk_test_...",
     }.items():
         yield create(f"key, {name}", key=key, status=401)
     yield create("a publishable key", key=PUBLISHABLE_KEY, status=403, code="secret_key_required")
@@ -30,6 +33,13 @@ def bodies() -> Iterator[Refusal]:
     yield create("no version", headers={"Stripe_Version": "latest"})
     yield Refusal(name="an unknown address", path="/v1/payments", status=404)
     yield Refusal(name="an unknown method", method="DELETE", status=404)
+    yield Refusal(
+        name="an id that leads to another operation",
+        path=f"{INTENT}%2Fcancel",
+        status=404,
+        code="resource_missing",
+        param="intent",
+    )
     yield Refusal(name="a slash too many", method="GET", path=f"{INTENTS}/", status=404)
 
 
