@@ -187,8 +187,8 @@ def _forget_idempotency_keys(sandbox: Sandbox, _: str, fields: Mapping[str, Any]
 
 def _advance(sandbox: Sandbox, intent_id: str, fields: Mapping[str, Any]) -> Any:
     overridden = fields.get("fields", {})
-    if "status" in overridden or "intent_id" in overridden:
-        raise ControlError("'fields' are those besides the id and the status.")
+    if "status" in overridden:
+        raise ControlError("'fields' are those besides the status.")
     return sandbox.advance(intent_id, fields["status"], **overridden)
 
 

@@ -221,11 +221,19 @@ def email(raw: Any, name: str) -> str:
 def url(raw: Any, name: str) -> str:
     """Take an address; apps have schemes of their own."""
     value: str = text()(raw, name)
+    if not value.isascii():
+        raise InvalidRequest(
+            "Invalid URL: Non-ASCII characters in URLs must be percent-encoded in order for the URL"
+            " to be valid.",
+            code="url_invalid",
+            param=name,
+        )
     try:
         parts = urlsplit(value)
-    except ValueError:  # what stands in brackets is no IPv6 address
-        parts = urlsplit("")
-    if not parts.scheme or not (parts.netloc or parts.path):
+        sound = parts.scheme and (parts.netloc or parts.path) and parts.port != 0
+    except ValueError:  # what stands in brackets is no IPv6 address, or the port no number
+        sound = False
+    if not sound or re.search(r"[\x00-\x20\x7f]", value):
         raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
     return value
 

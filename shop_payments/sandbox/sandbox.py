@@ -156,7 +156,7 @@ class Sandbox:
                 )
             )
 
-    def advance(self, intent_id: str, status: str, **fields: Any) -> Object:
+    def advance(self, intent_id: str, status: str, /, **fields: Any) -> Object:
         """Force the intent into a status, with the matching event; return a copy of it.
 
         The fields that usually go with the status are set; `fields` override them (for example
@@ -226,10 +226,15 @@ class Sandbox:
         posted over HTTP, to this machine only.
 
         Raises:
-            ValueError: for an address elsewhere.
+            ValueError: for an address elsewhere, an empty secret, or types of events that Stripe
+                does not have.
+            TypeError: for one type of events instead of a collection.
         """
         if deliver is None:
             check_loopback(url)
+        if not secret:
+            raise ValueError("A webhook endpoint has a secret, whsec_….")
+        webhook_endpoints.check_event_types(enabled_events)
         with self._books.lock:
             return webhook_endpoints.add(
                 self._books,

@@ -5,7 +5,7 @@ See: https://docs.stripe.com/api/webhook_endpoints (checked 2026-11)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -122,6 +122,15 @@ def add(
     return endpoint
 
 
+def check_event_types(names: Collection[str]) -> None:
+    """Raise ValueError for types of events that Stripe does not have, or for none at all."""
+    if isinstance(names, str):
+        raise TypeError("The types of events are a collection, not one type.")
+    strange = sorted(set(names) - EVENT_TYPES - {"*"})
+    if strange or not names:
+        raise ValueError(f"There is no event of the type {', '.join(strange) or 'given'}.")
+
+
 def roll_secret(books: Books, endpoint_id: str, secret: str | None, *, expires_in: float) -> str:
     """Put a new secret before those that still sign; return it. Stripe's dashboard does this.
 
@@ -153,6 +162,8 @@ def _url(raw: Any, name: str) -> str:
         raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
     if not is_loopback(parts.hostname):
         raise NotCovered("webhooks to other machines than this one", param=name)
+    if parts.username is not None:
+        raise NotCovered("webhook addresses with a password in them", param=name)
     return value
 
 

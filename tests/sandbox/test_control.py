@@ -211,8 +211,16 @@ def test_it_rolls_a_secret(sandbox: Sandbox, control: Control) -> None:
             "/payment_intents/{id}",
             {"status": "succeeded", "fields": {"status": "x"}},
             400,
-            "besides the id and the status",
+            "besides the status",
         ),
+        (
+            "POST",
+            "/payment_intents/{id}",
+            {"status": "succeeded", "fields": {"self": 1}},
+            400,
+            "A payment intent has no self",
+        ),
+        ("POST", "/faults", {"kind": "drop_after", "times": -1}, 400, "times is 1 or more"),
         ("POST", "/payment_intents/pi_x", {"status": "succeeded"}, 404, "No such payment_intent"),
         (
             "POST",

@@ -258,6 +258,37 @@ def test_it_delivers_to_this_machine_only(sandbox: Sandbox, url: str) -> None:
         sandbox.add_webhook(url, SECRET)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:http/",
+        "http://127.0.0.1:65536/",
+        "http://127.0.0.1:0/",
+        "http://127.0.0.1/stripe hooks",
+        "http://127.0.0.1/webh\u00f6\u00f6ks",
+        "http://u:p@127.0.0.1/",
+    ],
+)
+def test_an_address_that_nothing_can_be_posted_to_is_refused(sandbox: Sandbox, url: str) -> None:
+    with pytest.raises(ValueError, match=r"Port|address"):
+        sandbox.add_webhook(url, SECRET)
+
+
+@pytest.mark.parametrize(
+    "types", ["payment_intent.succeeded", [], ["payment_intent.suceeded"], ["payment_intent.*"]]
+)
+def test_an_endpoint_that_would_never_get_an_event_is_refused(
+    sandbox: Sandbox, types: str | list[str]
+) -> None:
+    with pytest.raises((TypeError, ValueError), match="type"):
+        sandbox.add_webhook(URL, SECRET, enabled_events=types)
+
+
+def test_an_endpoint_without_a_secret_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(ValueError, match="secret"):
+        sandbox.add_webhook(URL, "")
+
+
 def test_an_endpoint_does_not_show_its_secret(sandbox: Sandbox) -> None:
     assert SECRET not in repr(sandbox.add_webhook(URL, SECRET))
 

@@ -89,7 +89,7 @@ def _add_webhooks(sandbox: Sandbox, urls: list[str], secrets: list[str]) -> None
         try:
             sandbox.add_webhook(url, secret)
         except ValueError as error:
-            raise CommandError(f"--webhook-url: {error}") from error
+            raise CommandError(f"--webhook-url, --webhook-secret: {error}") from error
 
 
 def _inject(sandbox: Sandbox, faults: list[str]) -> None:

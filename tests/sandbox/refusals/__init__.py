@@ -28,6 +28,7 @@ REFUSALS = [
     *intents.creates(),
     *intents.declines(),
     *intents.states(),
+    *intents.ways_back(),
     *intents.updates(),
     *intents.captures(),
     *others.webhook_endpoints(),

@@ -174,6 +174,24 @@ def states() -> Iterator[Refusal]:
         )
 
 
+def ways_back() -> Iterator[Refusal]:
+    for name, address in [
+        ("no address", "done"),
+        ("a name with an umlaut", "https://müsli.example/"),
+        ("a path with a snowman", "https://shop.example/\u2603"),
+        ("a space", "https://shop.example/my order"),
+        ("a line break", "https://shop.example/\r\nX: y"),
+        ("a port that is no number", "https://shop.example:http/"),
+    ]:
+        yield Refusal(
+            name=f"confirm: a return_url with {name}",
+            path=CONFIRM,
+            sent={"payment_method": "pm_card_visa", "return_url": address},
+            code="url_invalid",
+            param="return_url",
+        )
+
+
 def updates() -> Iterator[Refusal]:
     for name, sent, code, param in [
         ("too small", {"amount": "49"}, "amount_too_small", "amount"),
