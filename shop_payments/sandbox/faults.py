@@ -9,6 +9,7 @@ decides.
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 from .errors import IdempotencyConflict, ServerError, StripeError
+from .event_types import EVENT_TYPES
 
 RequestFaultKind = Literal[
     "latency", "drop_before", "drop_after", "error", "forget_idempotency_keys"
@@ -29,9 +31,10 @@ FaultKind = RequestFaultKind | WebhookFaultKind
 REQUEST_FAULTS: tuple[str, ...] = get_args(RequestFaultKind)
 WEBHOOK_FAULTS: tuple[str, ...] = get_args(WebhookFaultKind)
 _TIMED = ("latency", "webhook_delayed", "webhook_reordered")
+_METHODS = ("GET", "POST", "DELETE")
 _LONGEST_SECONDS = 3 * 24 * 60 * 60
 """After as long Stripe has given up on a webhook."""
-_AS_USUAL = -1
+_AS_USUAL = -sys.maxsize
 
 
 def _rate_limit() -> StripeError:
@@ -116,16 +119,24 @@ class Fault:
     def __post_init__(self) -> None:
         if self.times == _AS_USUAL:
             object.__setattr__(self, "times", 1 if self.rate is None else None)
-        for wrong in self._wrongs():
+        for wrong in (*self._wrong_targets(), *self._wrongs()):
             raise ValueError(f"Fault {self.kind!r}: {wrong}.")
 
-    def _wrongs(self) -> Iterable[str]:
+    def _wrong_targets(self) -> Iterable[str]:
         if self.kind not in REQUEST_FAULTS + WEBHOOK_FAULTS:
             yield f"the kinds are {', '.join(REQUEST_FAULTS + WEBHOOK_FAULTS)}"
         if self.kind in WEBHOOK_FAULTS and (self.method or self.path):
             yield "method and path are for requests; a webhook has a type"
         if self.kind in REQUEST_FAULTS and self.type:
             yield "type is for webhooks; a request has a method and a path"
+        if self.method is not None and self.method.upper() not in _METHODS:
+            yield f"the methods are {', '.join(_METHODS)}, not {self.method!r}"
+        if self.path is not None and not self.path.startswith(("/", "*")):
+            yield f"path begins with /, not {self.path!r}"
+        if self.type is not None and not any(fnmatchcase(each, self.type) for each in EVENT_TYPES):
+            yield f"there is no event of the type {self.type!r}"
+
+    def _wrongs(self) -> Iterable[str]:
         if self.kind == "error" and (self.status, self.code) not in _ERRORS:
             yield "it takes status 409, 429 (code rate_limit or lock_timeout), 500 or 503"
         if self.kind != "error" and (self.status is not None or self.code is not None):

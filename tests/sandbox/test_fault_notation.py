@@ -52,6 +52,8 @@ def test_words_may_be_quoted() -> None:
         ("drop_after rate=1 rate=1", "'rate=1' is not one rate="),
         ("drop_after kind=drop_before", "'kind=drop_before' is not one kind="),
         ("drop_after rate=10%", "rate=10%: '10%' is not a number"),
+        ("drop_after times=-1", "times is 1 or more, or without end, not -1"),
+        ("webhook_lost type=paid", "there is no event of the type 'paid'"),
         ("drop_after times=twice", "times=twice: 'twice' is not a number"),
         ("drop_after rate=2", "rate is above 0 and at most 1, not 2.0"),
         ("error status=200", "it takes status 409"),
