@@ -64,9 +64,9 @@ class Books:
     """Those that paid, or tried to: without a customer they do so once."""
     authentications: dict[str, Authentication] = field(default_factory=dict)
     """3D Secure challenges, by the secret in their links."""
-    authenticated: dict[str, tuple[str, int]] = field(default_factory=dict)
+    authenticated: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     """What the customer has authenticated of an intent that its server confirms once more: the
-    payment method and the amount."""
+    payment method, the amount and the currency."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """What one number looks like in every payment method that has it."""
     events: dict[str, Object] = field(default_factory=dict)

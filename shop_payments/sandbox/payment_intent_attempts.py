@@ -67,7 +67,7 @@ def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> O
         raise ValueError(f"{intent_id} is {intent['status']}, it waits for no authentication.")
     step = Step(books=books, intent=intent, cause=Cause())
     if succeed and intent["confirmation_method"] == "manual":
-        books.authenticated[intent_id] = (intent["payment_method"], intent["amount"])
+        books.authenticated[intent_id] = _what_is_charged(intent)
         step.ask_confirmation(books.payment_methods[intent["payment_method"]])
     elif succeed:
         with contextlib.suppress(CardDeclined):  # the customer is told, and no request waits
@@ -79,8 +79,11 @@ def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> O
 
 def _is_authenticated(books: Books, intent: Object) -> bool:
     """Tell, once, whether the customer has authenticated what is about to be charged."""
-    passed = books.authenticated.pop(intent["id"], None)
-    return passed == (intent["payment_method"], intent["amount"])
+    return books.authenticated.pop(intent["id"], None) == _what_is_charged(intent)
+
+
+def _what_is_charged(intent: Object) -> tuple[str, int, str]:
+    return intent["payment_method"], intent["amount"], intent["currency"]
 
 
 def _asks_authentication(instrument: Card | BankAccount, *, off_session: bool) -> bool:

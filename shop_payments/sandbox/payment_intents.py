@@ -81,7 +81,7 @@ def update(call: Call) -> Object:
         payment_intent_checks.check_updatable(intent, name)
     changes = _checked_changes(intent, params)
     payment_method = _find_payment_method(books, {**intent, **changes}, params)
-    if changes.get("amount", intent["amount"]) != intent["amount"]:
+    if any(changes.get(name, intent[name]) != intent[name] for name in ("amount", "currency")):
         _ask_confirmation_again(intent)
     intent.update(changes, last_payment_error=None)  # any update clears it, Stripe says
     _attach(books, intent, payment_method, call.cause)
@@ -171,7 +171,7 @@ def _attach(books: Books, intent: Object, payment_method: Object | None, cause: 
 
 
 def _ask_confirmation_again(intent: Object) -> None:
-    """Void an authentication that was given for another amount (?): not documented by Stripe."""
+    """Void an authentication that was given for other money (?): not documented by Stripe."""
     if intent["status"] == "requires_action":
         intent.update(status="requires_confirmation", next_action=None)
 

@@ -158,7 +158,12 @@ def test_a_server_is_told_that_the_authentication_failed(api: Api, sandbox: Sand
 
 
 @pytest.mark.parametrize(
-    "change", [{"amount": "5000"}, {"payment_method": "pm_card_threeDSecure2Required"}]
+    "change",
+    [
+        {"amount": "5000"},
+        {"currency": "eur"},
+        {"payment_method": "pm_card_threeDSecure2Required"},
+    ],
 )
 def test_an_authentication_is_for_what_it_was_given(
     api: Api, sandbox: Sandbox, change: dict[str, str]

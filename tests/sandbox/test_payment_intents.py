@@ -360,11 +360,12 @@ def test_a_payment_method_asks_for_confirmation(api: Api) -> None:
     assert same["payment_method"] == second["payment_method"]
 
 
-def test_a_new_amount_voids_an_authentication(api: Api) -> None:
+@pytest.mark.parametrize("change", [{"amount": "20000"}, {"currency": "eur"}])
+def test_other_money_voids_an_authentication(api: Api, change: dict[str, str]) -> None:
     intent_id = api.create()["id"]
     api.confirm(intent_id, "pm_card_authenticationRequired")
 
-    updated = api.post(f"{INTENTS}/{intent_id}", {"amount": "20000"})
+    updated = api.post(f"{INTENTS}/{intent_id}", change)
 
     assert (updated["status"], updated["next_action"]) == ("requires_confirmation", None)
 
