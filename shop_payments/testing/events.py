@@ -96,12 +96,17 @@ def sign_event(
     """
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signature: str = WebhookSignature.generate_signature_header(
-        body.decode(), secret or _configured_secret(), timestamp
+        body.decode(), secret or configured_secret(), timestamp
     )
     return SignedEvent(body=body, signature=signature)
 
 
-def _configured_secret() -> str:
+def configured_secret() -> str:
+    """Return what the project's webhooks are signed with.
+
+    Raises:
+        ConfigurationError: there is no secret, or the project's secret key is a live one.
+    """
     secrets = get_test_config().STRIPE_WEBHOOK_SECRETS
     if not secrets:
         raise ConfigurationError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -11,16 +12,20 @@ from urllib.parse import quote, urlencode
 from django.conf import settings
 from django.test import Client, override_settings
 
-from shop_payments.conf import STRIPE_API_BASE, TEST_KEY_PREFIXES
+from shop_payments.conf import STRIPE_API_BASE
 from shop_payments.exceptions import GatewayError
 from shop_payments.sandbox import Sandbox, WebhookEndpoint
 from shop_payments.sandbox.dispute_moves import DECISION_SECONDS, LOSING, WINNING
 
-from .events import SignedEvent, webhook_url
+from .events import SignedEvent, configured_secret, webhook_url
 from .guards import get_test_config
 
 _SECRET_KEY = "sk_test_of_the_sandbox"  # noqa: S105 - nobody's
 _WEBHOOK_SECRET = "whsec_of_the_sandbox"  # noqa: S105 - nobody's
+
+
+_FROM_A_BROWSER = {"return_url": "https://testserver/", "use_stripe_sdk": "true"}
+"""What Stripe.js sends besides; an intent with automatic payment methods wants a way back."""
 
 
 class StripeSandbox(Sandbox):
@@ -64,18 +69,21 @@ class StripeSandbox(Sandbox):
             "MAX_NETWORK_RETRIES": 0,  # a fault that was injected is for the first try
             "THROTTLE_RATES": None,  # the tests before this one have counted in the same cache
         }
-        if not config.STRIPE_SECRET_KEY.startswith(TEST_KEY_PREFIXES):
+        if not re.fullmatch(r"[rs]k_test_[A-Za-z0-9_]+", config.STRIPE_SECRET_KEY.reveal()):
             values["STRIPE_SECRET_KEY"] = _SECRET_KEY
         if not config.STRIPE_WEBHOOK_SECRETS:
             values["STRIPE_WEBHOOK_SECRETS"] = [_WEBHOOK_SECRET]
         return values
 
     def connect_webhooks(self) -> None:
-        """Send the events from now on to the project's webhook route, signed with its secret."""
+        """Send the events from now on to the project's webhook route, signed with its secret.
+
+        Raises:
+            ConfigurationError: no secret is configured, or the project's secret key is a live one.
+        """
         self.disconnect_webhooks()
-        secret = get_test_config().STRIPE_WEBHOOK_SECRETS[0].reveal()
         url = "https://testserver/the-webhook-route"  # where that is, `post` looks up
-        self._endpoint = self.add_webhook(url, secret, deliver=self._deliver)
+        self._endpoint = self.add_webhook(url, configured_secret(), deliver=self._deliver)
 
     def disconnect_webhooks(self) -> None:
         """Send the project no event from now on, as if it could not be reached."""
@@ -119,7 +127,7 @@ class StripeSandbox(Sandbox):
         from .orders import find_or_create_intent_id
 
         path = _path_of(find_or_create_intent_id(payable)) + "/confirm"
-        intent = self._call("POST", path, {"payment_method": payment_method})
+        intent = self._call("POST", path, {"payment_method": payment_method, **_FROM_A_BROWSER})
         return self._afterwards(intent, deliver=deliver)
 
     def decline(self, payable: Any, *, deliver: bool = True) -> dict[str, Any]:

@@ -104,6 +104,20 @@ def test_an_order_that_cannot_be_paid_says_so(stripe_sandbox):
         stripe_sandbox.pay(OrderFactory.create(lines=[]))
 
 
+@pytest.mark.parametrize(
+    ("card", "status"),
+    [("pm_card_visa", "succeeded"), ("pm_card_authenticationRequired", "requires_action")],
+)
+def test_an_order_is_paid_where_the_dashboard_says_how(
+    order, stripe_sandbox, configure, card, status
+):
+    configure(AUTOMATIC_PAYMENT_METHODS=True)
+
+    intent = stripe_sandbox.pay(order, card)
+
+    assert (intent["status"], intent["automatic_payment_methods"]["enabled"]) == (status, True)
+
+
 def test_a_card_that_is_none_is_refused(order, stripe_sandbox):
     with pytest.raises(GatewayError, match="pm_card_nobodys") as refusal:
         stripe_sandbox.pay(order, "pm_card_nobodys")
@@ -289,7 +303,17 @@ def test_a_sandbox_that_was_not_entered_sends_nothing_to_stripe(order, configure
     assert not OrderPayment.objects.exists()
 
 
-@pytest.mark.parametrize("theirs", [{}, {"STRIPE_SECRET_KEY": "no key", "PAGE_SIZE": 7}])
+def test_webhooks_want_a_secret_to_be_signed_with(configure):
+    configure(STRIPE_WEBHOOK_SECRETS=[])
+
+    with pytest.raises(ConfigurationError, match="STRIPE_WEBHOOK_SECRETS"):
+        StripeSandbox().connect_webhooks()
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [{}, {"STRIPE_SECRET_KEY": "no key", "PAGE_SIZE": 7}, {"STRIPE_SECRET_KEY": "sk_test_..."}],
+)
 def test_it_works_whatever_the_settings_are_and_leaves_them_behind(order, settings, theirs):
     settings.SHOP_PAYMENTS = theirs
 
