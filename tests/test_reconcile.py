@@ -12,7 +12,6 @@ from django.utils import timezone
 from shop_payments import signals
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import (
-    Dispute,
     OrderPayment,
     PaymentHistory,
     PaymentIntent,
@@ -20,7 +19,6 @@ from shop_payments.models import (
     ReviewItem,
     Source,
     StripeAttempt,
-    WebhookEvent,
 )
 from shop_payments.sandbox import Fault
 from shop_payments.services import mirror
@@ -30,7 +28,7 @@ from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.services.settlement import settle_payment
-from tests.after_paid.support import assert_books_agree, refund_in_dashboard
+from tests.after_paid.support import assert_books_agree, everything, refund_in_dashboard
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, pay, sized, writes
 from tests.threads import at_once
@@ -47,13 +45,6 @@ def sweep(*, after: timedelta = LATER, hours: int = 72, dry_run: bool = False) -
     with time_machine.travel(datetime.now(UTC) + after):
         since = timezone.now() - timedelta(hours=hours)
         return reconcile(since=since, dry_run=dry_run)
-
-
-def everything() -> list[list[dict[str, Any]]]:
-    """All rows that a sweep could touch, to compare."""
-    models = (OrderPayment, PaymentIntent, Refund, Dispute, StripeAttempt, WebhookEvent)
-    rows = [list(model._default_manager.order_by("pk").values()) for model in models]
-    return [*rows, list(PaymentHistory.objects.order_by("pk").values())]
 
 
 def assert_converged(stripe, *, after: timedelta = LATER) -> None:

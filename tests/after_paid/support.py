@@ -12,10 +12,13 @@ from shop_payments.lifecycle import DisputeState, balance_of
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
+    OrderPayment,
+    PaymentHistory,
     PaymentIntent,
     Refund,
     Source,
     StripeAttempt,
+    WebhookEvent,
 )
 from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
 from shop_payments.services.fees import fetch_fees
@@ -46,7 +49,7 @@ class AccountingOffice(Caller):
 
 def refunds_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
     """All refunds at Stripe, oldest first."""
-    return _listed(stripe, "refunds")[::-1]
+    return listed_at_stripe(stripe, "refunds")[::-1]
 
 
 def refund_in_dashboard(stripe: StripeSandbox, **params: str) -> dict[str, Any]:
@@ -55,7 +58,8 @@ def refund_in_dashboard(stripe: StripeSandbox, **params: str) -> dict[str, Any]:
     return call_stripe(stripe, "POST", "refunds", payment_intent=intent.stripe_id, **params)
 
 
-def _listed(stripe: StripeSandbox, path: str) -> list[dict[str, Any]]:
+def listed_at_stripe(stripe: StripeSandbox, path: str) -> list[dict[str, Any]]:
+    """All objects of a list at Stripe, newest first."""
     found: list[dict[str, Any]] = []
     while True:
         after = {"starting_after": found[-1]["id"]} if found else {}
@@ -72,8 +76,10 @@ def _movements_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
     )
     sources = {*charges}
     for kind in ("refunds", "disputes"):
-        sources |= {each["id"] for each in _listed(stripe, kind) if each["charge"] in sources}
-    return [each for each in _listed(stripe, "balance_transactions") if each["source"] in sources]
+        found = listed_at_stripe(stripe, kind)
+        sources |= {each["id"] for each in found if each["charge"] in sources}
+    movements = listed_at_stripe(stripe, "balance_transactions")
+    return [each for each in movements if each["source"] in sources]
 
 
 def assert_books_agree(stripe: StripeSandbox) -> None:
@@ -118,12 +124,12 @@ def _books_at_stripe(stripe: StripeSandbox) -> set[tuple[Any, ...]]:
     attempts = {str(pk) for pk in StripeAttempt.objects.values_list("pk", flat=True)}
     intents = [
         each
-        for each in _listed(stripe, "payment_intents")
+        for each in listed_at_stripe(stripe, "payment_intents")
         if each["metadata"].get("attempt_id") in attempts
     ]
     ids = {each["id"] for each in intents}
     received = {("intent", each["id"], each["status"], each["amount_received"]) for each in intents}
-    mirrors = [*_listed(stripe, "refunds"), *_listed(stripe, "disputes")]
+    mirrors = [*listed_at_stripe(stripe, "refunds"), *listed_at_stripe(stripe, "disputes")]
     return received | {
         (each["object"], each["id"], each["status"], each["amount"], each["currency"])
         for each in mirrors
@@ -141,6 +147,13 @@ def _money_that_stayed(currency: str) -> int:
         total += balance.captured - balance.refunded - balance.refund_pending
         total -= balance.lost + held
     return total
+
+
+def everything() -> list[list[dict[str, Any]]]:
+    """All rows that a sweep could touch, to compare."""
+    models = (OrderPayment, PaymentIntent, Refund, Dispute, StripeAttempt, WebhookEvent)
+    rows = [list(model._default_manager.order_by("pk").values()) for model in models]
+    return [*rows, list(PaymentHistory.objects.order_by("pk").values())]
 
 
 def hear_everything(stripe: StripeSandbox) -> None:

@@ -30,7 +30,9 @@ SUITES = {
     "processes": Suite(
         "test_many_processes.py", ("RELIABILITY_CROWD_ROUNDS", "RELIABILITY_PAID_ROUNDS")
     ),
+    "faults": Suite("test_faults.py", ("RELIABILITY_FAULT_ROUNDS",)),
     "refunds": Suite("test_refunds_at_once.py", ("RELIABILITY_REFUND_ROUNDS",)),
+    "switches": Suite("test_switches.py", ()),
 }
 
 

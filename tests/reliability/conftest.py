@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Protocol
 
 import pytest
 from django.db import connection
@@ -22,13 +24,43 @@ def stripe() -> StripeSandbox:
 
 @pytest.fixture(scope="module")
 def crew(
-    django_db_setup: None, stripe: StripeSandbox, tmp_path_factory: pytest.TempPathFactory
+    django_db_setup: None,
+    django_db_blocker: Any,
+    stripe: StripeSandbox,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Crew]:
     """Four processes with 16 threads each on PostgreSQL; on SQLite, one with 16 threads."""
     processes = PROCESSES.get(connection.vendor, 1)
     folder = tmp_path_factory.mktemp("crew")
     with (
+        django_db_blocker.unblock(),
         SandboxServer(stripe) as server,
         Crew(processes=processes, threads=THREADS, stripe_url=server.url, folder=folder) as crew,
     ):
         yield crew
+
+
+class StartCrew(Protocol):
+    """Start a crew for this test, of half as many processes, that lacks what ``without`` names."""
+
+    def __call__(self, stripe: StripeSandbox, without: str) -> Crew: ...
+
+
+@pytest.fixture
+def start_crew(db: None, tmp_path: Any) -> Iterator[StartCrew]:
+    with ExitStack() as held:
+
+        def start(stripe: StripeSandbox, without: str) -> Crew:
+            server = held.enter_context(SandboxServer(stripe))
+            processes = PROCESSES.get(connection.vendor, 2) // 2
+            return held.enter_context(
+                Crew(
+                    processes=processes,
+                    threads=THREADS,
+                    stripe_url=server.url,
+                    folder=tmp_path,
+                    without=without,
+                )
+            )
+
+        yield start

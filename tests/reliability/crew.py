@@ -8,9 +8,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 
+from tests.reliability.switches import dropped_constraints
 from tests.support import BASE, sign
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,6 +66,7 @@ class Answer:
     """What came back, from which process and thread, and when."""
 
     status: int
+    headers: dict[str, str]
     body: str
     worker: tuple[int, int]
     started_at: float
@@ -91,7 +93,10 @@ class Answer:
 class _Process:
     """One worker, and the answers that it still owes."""
 
-    def __init__(self, threads: int, stripe_url: str, folder: Path, number: int) -> None:
+    def __init__(
+        self, threads: int, stripe_url: str, folder: Path, number: int, without: str
+    ) -> None:
+        self._telling = threading.Lock()
         self.ready: Future[dict[str, Any]] = Future()
         self._owed = {"ready": self.ready}
         self.log = folder / f"worker-{number}.log"
@@ -104,7 +109,7 @@ class _Process:
         command = [sys.executable, "-m", "tests.reliability.worker"]
         with self.log.open("wb") as log:
             self._popen = subprocess.Popen(
-                [*command, str(threads), str(folder / "order_paid")],
+                [*command, str(threads), str(folder / "order_paid"), without],
                 cwd=ROOT,
                 env=environ,
                 stdin=subprocess.PIPE,
@@ -127,8 +132,9 @@ class _Process:
 
     def tell(self, order: dict[str, Any]) -> None:
         assert self._popen.stdin is not None
-        self._popen.stdin.write(json.dumps(order) + "\n")
-        self._popen.stdin.flush()
+        with self._telling:
+            self._popen.stdin.write(json.dumps(order) + "\n")
+            self._popen.stdin.flush()
 
     def let_go(self) -> None:
         """The end of its input is the end of a worker."""
@@ -158,21 +164,42 @@ class _Process:
         return self.log.read_text(errors="replace")[-4000:]
 
 
-class Crew:
-    """``processes`` × ``threads`` web workers, as a context manager."""
+@contextmanager
+def room_for_connections() -> Iterator[None]:
+    """Wait for the turn of this crew: a PostgreSQL as it comes has no room for two."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    server = connection.copy()
+    server.settings_dict["NAME"] = "postgres"  # advisory locks are each database's own
+    try:
+        with server.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(hashtext('shop_payments: a crew'))")
+            yield
+    finally:
+        server.close()
 
-    def __init__(self, *, processes: int, threads: int, stripe_url: str, folder: Path) -> None:
+
+class Crew:
+    """``processes`` × ``threads`` web workers, as a context manager.
+
+    ``without`` names switches, see ``switches.py``: what the workers, or the database, lack.
+    """
+
+    def __init__(
+        self, *, processes: int, threads: int, stripe_url: str, folder: Path, without: str = ""
+    ) -> None:
         self.processes, self.threads = processes, threads
-        self._stripe_url, self._folder = stripe_url, folder
+        self._stripe_url, self._folder, self._without = stripe_url, folder, without
         self._members: list[_Process] = []
         self._ids = count()
+        self._held = ExitStack()
 
     def __enter__(self) -> Crew:
-        numbers = range(self.processes)
-        self._members = [
-            _Process(self.threads, self._stripe_url, self._folder, number) for number in numbers
-        ]
+        self._held.enter_context(room_for_connections())
         try:
+            self._held.enter_context(dropped_constraints(self._without))
+            self._members = [self._start(number) for number in range(self.processes)]
             for member in self._members:
                 member.ready.result(PATIENCE)
         except BaseException:
@@ -180,23 +207,30 @@ class Crew:
             raise
         return self
 
+    def _start(self, number: int) -> _Process:
+        return _Process(self.threads, self._stripe_url, self._folder, number, self._without)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for member in self._members:
-            member.let_go()
-        for member in self._members:
-            member.stop()
+        with self._held:
+            for member in self._members:
+                member.let_go()
+            for member in self._members:
+                member.stop()
 
     def send(self, *calls: Call) -> list[Future[Answer]]:
         """Deal the calls out, one process after the other, each to begin when it arrives."""
         return [self._deal(index, call, gate="")[1] for index, call in enumerate(calls)]
 
-    def at_once(self, *calls: Call) -> list[Answer]:
-        """Deal the calls out, to begin at the same moment; wait for all answers."""
+    def at_once(self, *calls: Call, meanwhile: Callable[[], Any] | None = None) -> list[Answer]:
+        """Deal the calls out, to begin at the same moment; wait for all answers.
+
+        ``meanwhile`` is done here while they are at it.
+        """
         assert len(calls) <= self.processes * self.threads
         gate = f"gate {next(self._ids)}"
         dealt = [self._deal(index, call, gate=gate) for index, call in enumerate(calls)]
@@ -205,6 +239,8 @@ class Crew:
         moment = time.time() + 0.01
         for member in self._members:
             member.tell({"open": gate, "moment": moment})
+        if meanwhile is not None:
+            meanwhile()
         return [answer.result(PATIENCE) for _at_gate, answer in dealt]
 
     def paid(self) -> list[str]:
@@ -222,7 +258,7 @@ class Crew:
                 values = raw.result()
                 if "error" in values:
                     raise RuntimeError(f"{call}: {values['error']}\n{member.log_tail()}")
-                names = ("status", "body", "started_at", "ended_at")
+                names = ("status", "headers", "body", "started_at", "ended_at")
                 worker = (values["worker"][0], values["worker"][1])
                 answer.set_result(Answer(worker=worker, **{name: values[name] for name in names}))
             except Exception as error:

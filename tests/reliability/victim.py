@@ -4,8 +4,7 @@
 lines of JSON and answers each with one. A job is done by a forked child, with a connection of its
 own, so that a death costs milliseconds. Receivers of the host's signals append to FILE.
 
-What is taken away from the app by ``without`` (see :func:`sabotage`) shows that the tests would
-find the damage.
+A job's ``without`` names what is taken away from the app (see ``switches.py``).
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import time_machine
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.test import override_settings
 
+from tests.reliability import switches
 from tests.reliability.boundaries import Boundaries
 from tests.reliability.worker import serve
 
@@ -72,48 +71,6 @@ SERVICES: dict[str, Callable[[int], None]] = {
 }
 
 
-def sabotage(what: str) -> None:
-    """Take ``what`` away from the app, in this process.
-
-    ``attempt``: a create's attempt is written down when Stripe has answered, and not before.
-    ``key``: each sending has an idempotency key of its own.
-    ``transaction``: every statement is committed by itself.
-    """
-    from shop_payments.gateway import Gateway
-    from shop_payments.models import StripeAttempt
-    from shop_payments.services import attempts
-
-    if what == "attempt":
-        call_stripe = attempts._call_stripe
-
-        def write_down_afterwards(attempt: StripeAttempt) -> Any:
-            StripeAttempt.objects.filter(pk=attempt.pk).delete()
-            answer = call_stripe(attempt)
-            attempt.save(force_insert=True)
-            return answer
-
-        attempts._call_stripe = write_down_afterwards
-    elif what == "key":
-        for name in ("create_payment_intent", "create_refund"):
-            method = getattr(Gateway, name)
-
-            def with_a_new_key(*args: Any, method: Any = method, **kwargs: Any) -> Any:
-                return method(*args, **{**kwargs, "idempotency_key": str(uuid4())})
-
-            setattr(Gateway, name, with_a_new_key)
-    elif what == "transaction":
-
-        def commit_each(run: Any, *args: Any) -> Any:
-            result = run(*args)
-            if connection.in_atomic_block and not connection.savepoint_ids:
-                connection.connection.commit()
-            return result
-
-        connection.execute_wrappers.append(commit_each)
-    elif what:
-        raise ValueError(f"without attempt, key or transaction, not {what!r}")
-
-
 def tell_a_file(path: str, boundaries: Boundaries) -> None:
     """Append a line for every signal; one small write to a file so opened is never torn."""
     from shop_payments.services.history import SIGNALS
@@ -132,7 +89,7 @@ def do(job: dict[str, Any], boundaries: Boundaries, application: Any, record: st
     boundaries.watch_database()
     boundaries.watch_http()
     tell_a_file(record, boundaries)
-    sabotage(job["without"])
+    switches.throw(job["without"])
     now = datetime.now(UTC)
     with (
         override_settings(SHOP_PAYMENTS={**settings.SHOP_PAYMENTS, **job["settings"]}),

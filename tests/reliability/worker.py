@@ -1,12 +1,9 @@
 """One web process: takes calls as lines of JSON, and answers each from a thread of its own.
 
-``python -m tests.reliability.worker THREADS FILE`` with ``tests.reliability.settings``. What is
-called is the project's WSGI application; a receiver of ``order_paid`` appends to FILE. A call that
-names a gate gets its thread, says so, and waits for the line that opens the gate, with the moment
-at which all of them begin.
-
-``RELIABILITY_WITHOUT=lock`` or ``=cap`` takes away what keeps refunds from racing each other, so
-that one can see the tests of refunds find the damage.
+``python -m tests.reliability.worker THREADS FILE WITHOUT`` with ``tests.reliability.settings``.
+What is called is the project's WSGI application; a receiver of ``order_paid`` appends to FILE. A
+call that names a gate gets its thread, says so, and waits for the line that opens the gate, with
+the moment at which all of them begin. WITHOUT names switches (see ``switches.py``), or is empty.
 """
 
 from __future__ import annotations
@@ -24,6 +21,8 @@ from wsgiref.util import setup_testing_defaults
 
 from django.core.wsgi import get_wsgi_application
 from django.db import connection
+
+from tests.reliability import switches
 
 
 def serve(application: Any, call: dict[str, Any]) -> dict[str, Any]:
@@ -45,14 +44,15 @@ def serve(application: Any, call: dict[str, Any]) -> dict[str, Any]:
     }
     begun: list[Any] = []
     started_at = time.time()
-    chunks = application(environ, lambda status, headers: begun.append(status))
+    chunks = application(environ, lambda *head: begun.append(head))
     try:
         content = b"".join(chunks)
     finally:
         chunks.close()
     return {
         "id": call["id"],
-        "status": int(begun[0].split()[0]),
+        "status": int(begun[0][0].split()[0]),
+        "headers": dict(begun[0][1]),
         "body": content.decode(),
         "worker": [os.getpid(), threading.get_ident()],
         "started_at": started_at,
@@ -86,24 +86,11 @@ def keep_a_record(path: str) -> None:
     order_paid.connect(receiver, weak=False)
 
 
-def sabotage(what: str) -> None:
-    """Take ``what`` away from the app."""
-    from shop_payments.lifecycle import Balance
-    from shop_payments.models.payments import OrderPaymentQuerySet
-
-    if what == "lock":
-        OrderPaymentQuerySet.locked = OrderPaymentQuerySet.all  # type: ignore[method-assign]
-    elif what == "cap":
-        Balance.refundable = 10**9  # type: ignore[assignment,method-assign]
-    elif what:
-        raise ValueError(f"RELIABILITY_WITHOUT is lock or cap, not {what!r}")
-
-
-def main(threads: int, record: str) -> None:
+def main(threads: int, record: str, without: str) -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what anything else prints is no answer
     speaking = threading.Lock()
     application = get_wsgi_application()
-    sabotage(os.environ.get("RELIABILITY_WITHOUT", ""))
+    switches.throw(without)
     keep_a_record(record)
 
     def say(answer: dict[str, Any]) -> None:
@@ -147,4 +134,4 @@ def main(threads: int, record: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -1,0 +1,132 @@
+"""One round of refunds that everybody asks for at once, and what came of it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from shop_payments.models import Order, OrderPayment, PaymentHistory, Refund
+from shop_payments.money import format_amount
+from shop_payments.sandbox import Fault
+from shop_payments.testing import StripeSandbox
+from tests.after_paid.support import refunds_at_stripe
+from tests.factories import OrderFactory
+from tests.reliability.crew import PATIENCE, Answer, Call, Crew
+from tests.support import Caller, pay
+
+CAPTURED = 11200
+
+
+def paid_order(
+    crew: Crew, stripe: StripeSandbox, storefront: Caller, payment_system: Caller, customer: Any
+) -> Order:
+    """One more order of 112.00 usd, paid."""
+    order: Order = OrderFactory.create(customer=customer)
+    (asked,) = crew.send(Call.payment_intent(order, storefront))
+    pay(stripe, asked.result(PATIENCE).json()["data"]["id"])
+    (settled,) = crew.send(Call.payment(order, payment_system))
+    assert settled.result(PATIENCE).status == 200
+    return order
+
+
+def wishes(draw: random.Random, count: int) -> list[tuple[str, int]]:
+    """Keys with their amounts: two thirds are new, the rest repeats; the sum is far too much."""
+    keys = {f"k{number}": draw.randint(1, 2 * CAPTURED // 5) for number in range(count * 2 // 3)}
+    keys["k0"] = CAPTURED  # all of it, too
+    repeated = draw.choices([*keys], k=count - len(keys))
+    drawn = [(key, keys[key]) for key in [*keys, *repeated]]
+    draw.shuffle(drawn)
+    assert sum(keys.values()) > 2 * CAPTURED
+    return drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What came of it."""
+
+    answers: list[Answer]
+    lost: int
+    """Answers that were lost, and asked for again."""
+
+    keys: int
+    refunds: int
+    """How many there are at Stripe."""
+
+    outcome: dict[str, Any]
+    due: dict[str, Any]
+    """What the outcome has to be."""
+
+
+def refund_at_once(
+    crew: Crew,
+    stripe: StripeSandbox,
+    paid: Order,
+    office: Caller,
+    drawn: list[tuple[str, int]],
+    *,
+    lose: float = 0.0,
+) -> Round:
+    """Ask for all of it at once, and again for what is lost (a share of ``lose``)."""
+    calls = [Call.refund(paid, office, format_amount(amount, "usd"), key) for key, amount in drawn]
+    heard, already = len(stripe.requests), len(refunds_at_stripe(stripe))
+    if lose:
+        stripe.inject(Fault("drop_after", path="/v1/refunds", method="POST", rate=lose))
+
+    answers = crew.at_once(*calls)
+
+    stripe.clear_faults()
+    lost = [index for index, answer in enumerate(answers) if answer.status == 503]
+    repeated = crew.send(*[calls[index] for index in lost])
+    last = {index: answer.result(PATIENCE) for index, answer in zip(lost, repeated, strict=True)}
+    final: list[Answer] = [last.get(index, answer) for index, answer in enumerate(answers)]
+
+    by_key: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    for (key, _amount), answer in zip(drawn, final, strict=True):
+        by_key[key].add((answer.status, answer.id))
+    accepted = {key: ids for key, ids in by_key.items() if any(code == 200 for code, _ in ids)}
+    at_stripe = refunds_at_stripe(stripe)[already:]
+    amounts = dict(drawn)
+    payment = OrderPayment.objects.get(order=paid)
+    return Round(
+        answers=answers,
+        lost=len(lost),
+        keys=len(by_key),
+        refunds=len(at_stripe),
+        outcome={
+            "first answers": {(answer.status, answer.code or "") for answer in answers}
+            - {(200, ""), (409, "refund_exceeds_balance"), (503, "gateway_unavailable")},
+            "still lost": [answer.status for answer in final if answer.status == 503],
+            "keys with two outcomes": [key for key, found in by_key.items() if len(found) != 1],
+            "more than came": max(0, sum(each["amount"] for each in at_stripe) - CAPTURED),
+            "at Stripe": Counter(
+                (each["metadata"]["attempt_id"], each["amount"]) for each in at_stripe
+            ),
+            "refused by Stripe": [
+                call.status
+                for call in stripe.requests[heard:]
+                if call.method == "POST" and call.status not in {200, None}
+            ],
+            "refunded here": payment.amount_refunded,
+            "told": PaymentHistory.objects.filter(
+                order_payment=payment, kind="order_refunded", dispatched_at__isnull=False
+            ).count(),
+            "rows": Refund.objects.filter(order_payment=payment).count(),
+            "some refused": len(accepted) < len(by_key),
+        },
+        due={
+            "first answers": set(),
+            "still lost": [],
+            "keys with two outcomes": [],
+            "more than came": 0,
+            "at Stripe": Counter(
+                (found_id, amounts[key]) for key, ids in accepted.items() for _, found_id in ids
+            ),
+            "refused by Stripe": [],
+            "refunded here": sum(amounts[key] for key in accepted),
+            "told": len(accepted),
+            "rows": len(accepted),
+            "some refused": True,
+        },
+    )
