@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, connections
 
-from shop_payments.models import Order, OrderPayment, WebhookEvent
+from shop_payments.models import APIKeyScope, Order, OrderPayment, WebhookEvent
 from shop_payments.services.transactions import short_transactions
+from tests.after_paid.support import AccountingOffice
+from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.support import pay
 from tests.threads import at_once
@@ -141,6 +144,40 @@ def test_it_is_not_run_again_for_ever(order):
 
     assert len(runs) == 5
     assert not connection.in_atomic_block
+
+
+@pytest.fixture
+def strict_host(monkeypatch):
+    """A host that has its connections see what was there when a transaction began."""
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+    options = {**connection.settings_dict["OPTIONS"]}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    options["isolation_level"] = IsolationLevel.REPEATABLE_READ
+    connection.close()
+    yield
+    connection.close()
+
+
+@on_postgresql
+@pytest.mark.usefixtures("strict_host")
+def test_a_strict_isolation_does_not_hide_what_was_reserved_before_the_lock(
+    storefront, payment_system, order, stripe
+):
+    """A refund that waits for the lock must see the one that it has waited for."""
+    office = AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    assert payment_system.payment(order).status_code == 200
+    assert office.refund(order, {"amount": "12.00"}, key="first").status_code == 200
+
+    def refund(number: int) -> Any:
+        return office.refund(order, {"amount": "100.00"}, key=str(number)).status_code
+
+    results = at_once(*(partial(refund, number) for number in range(8)))
+
+    assert sorted(results) == [200] + 7 * [409]
+    sent = [each.status for each in stripe.requests if each.path == "/v1/refunds"]
+    assert sent == [200, 200]
 
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="SQLite locks all of the database")

@@ -8,6 +8,10 @@ PostgreSQL undoes one for a deadlock (40P01; there is none among ours, see Note 
 ``services/ledger.py``, but the host's code may hold locks, too) or because the host has chosen a
 stricter isolation (40001). SQLite says that it is locked.
 
+Who has waited for a lock must see what its last holder has written. REPEATABLE READ shows what was
+there before the wait, and undoes nothing for that: where the host has chosen it, ours are READ
+COMMITTED all the same. SERIALIZABLE undoes one of the two, and may stay.
+
 Only what opens its own transaction may run again. Inside the host's transaction it is the host's
 to do so.
 """
@@ -19,7 +23,7 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 
 _TRIES = 5
 _SECONDS = 5.0
@@ -65,6 +69,18 @@ def short_transactions() -> Iterator[ShortTransaction]:
         time.sleep(random.uniform(0, _FIRST_PAUSE * 2**number))  # noqa: S311 - no secret
 
 
+def _see_what_is_committed() -> None:
+    """Take REPEATABLE READ back for the transaction that has just begun."""
+    if connection.vendor != "postgresql" or len(connection.atomic_blocks) > 1:
+        return
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+    level = getattr(connection, "isolation_level", None)  # only PostgreSQL's class has it
+    if level == IsolationLevel.REPEATABLE_READ:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
 class ShortTransaction:
     """One run of a block."""
 
@@ -81,6 +97,11 @@ class ShortTransaction:
             if not (self._may_fail and is_passing(error)):
                 raise
             return False
+        try:
+            _see_what_is_committed()
+        except BaseException as error:
+            self._atomic.__exit__(type(error), error, error.__traceback__)
+            raise
         return True
 
     def __enter__(self) -> None:
