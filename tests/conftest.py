@@ -77,6 +77,16 @@ def payment_system(db: None) -> Caller:
 
 
 @pytest.fixture
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request of this test has to wait for another one."""
+
+    def wait_for(*args: Any) -> None:
+        raise AssertionError("a request waits for another one")
+
+    monkeypatch.setattr("shop_payments.services.sending.Patience.wait_for", wait_for)
+
+
+@pytest.fixture
 def paid_signals() -> Iterator[list[dict[str, Any]]]:
     """Every ``order_paid`` that is sent, with its arguments."""
     received: list[dict[str, Any]] = []

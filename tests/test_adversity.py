@@ -84,6 +84,19 @@ class TestTheOrderChangedAfterTheIntentHadMoved:
         assert data["amount"] == "168.00"
 
 
+def test_a_look_up_that_is_lost_leaves_the_create_to_the_next_caller(
+    storefront, order, stripe, nobody_waits
+):
+    """The answer to the key is a 500 for ever, and the list that would tell more does not come."""
+    intents = "/v1/payment_intents"
+    stripe.inject(Fault("error", status=500, method="POST", path=intents))
+    stripe.inject(Fault("drop_before", method="GET", path=intents))
+    first, second = storefront.payment_intent(order), storefront.payment_intent(order)
+    assert [answer(first), answer(second)] == 2 * [(503, "gateway_unavailable")]
+
+    assert storefront.payment_intent(order).status_code == 200
+
+
 class TestTheIntentAsksForAnotherSum:
     """The customer is never handed an intent that does not ask for what is due."""
 

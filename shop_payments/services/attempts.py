@@ -36,7 +36,7 @@ from shop_payments.services.mirror import (
     refresh_intent,
     write_intent,
 )
-from shop_payments.services.sending import must_look_up
+from shop_payments.services.sending import free_if_lost, must_look_up
 from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
@@ -255,14 +255,14 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
     not matter, for the row forgets what was last sent, and whoever wants the change decides anew.
 
     Raises:
-        GatewayError: Stripe could not be asked; the attempt stays pending.
+        GatewayError: Stripe could not be asked; the attempt stays pending, free to be claimed.
     """
     found = None
     if attempt.operation == _Operation.CREATE_INTENT:
         last_sent = attempt.last_sent_at or attempt.created_at
-        found = get_gateway().find_created_intent(
-            str(attempt.pk), since=attempt.created_at - _CLOCK_SKEW, until=last_sent + _CLOCK_SKEW
-        )
+        since, until = attempt.created_at - _CLOCK_SKEW, last_sent + _CLOCK_SKEW
+        with free_if_lost(attempt):
+            found = get_gateway().find_created_intent(str(attempt.pk), since=since, until=until)
     if found is not None:
         _record_success(attempt, found, origin=origin)
         return

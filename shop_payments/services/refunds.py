@@ -53,7 +53,13 @@ from shop_payments.services.ledger import (
     record,
 )
 from shop_payments.services.listed import Listed
-from shop_payments.services.sending import Patience, belongs_to_other_mode, claim, must_look_up
+from shop_payments.services.sending import (
+    Patience,
+    belongs_to_other_mode,
+    claim,
+    free_if_lost,
+    must_look_up,
+)
 from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
@@ -431,9 +437,14 @@ def _find_out(refund: Refund, *, origin: Origin) -> Refund:
     """Look among the intent's refunds for one whose answer can never be had again.
 
     Raises:
-        GatewayError: Stripe could not be asked; the refund stays requested.
+        GatewayError: Stripe could not be asked; the refund stays requested, and the next caller may
+            try it at once.
     """
-    for result in get_gateway().list_refunds(refund.payment_intent.stripe_id):
+    attempt = refund.attempt
+    assert attempt is not None
+    with free_if_lost(attempt):
+        listed = get_gateway().list_refunds(refund.payment_intent.stripe_id)
+    for result in listed:
         if result.metadata.get("attempt_id") == str(refund.pk):
             return _write_one(refund, result, origin=origin)
     why = "Stripe has never heard of it"

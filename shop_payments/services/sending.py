@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from django.utils import timezone
@@ -66,6 +68,20 @@ def pending_write(locked: LockedPayment) -> StripeAttempt | None:
         return pending
     pending.finish(StripeAttempt.Outcome.ABANDONED)
     return None
+
+
+@contextmanager
+def free_if_lost(attempt: StripeAttempt) -> Iterator[None]:
+    """Leave ``attempt`` to the next caller at once where Stripe could not be asked about it.
+
+    Raises:
+        GatewayError: as the block.
+    """
+    try:
+        yield
+    except GatewayError:
+        attempt.release()
+        raise
 
 
 def must_look_up(error: GatewayError) -> bool:

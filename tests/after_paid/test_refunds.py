@@ -300,6 +300,18 @@ def test_a_saved_500_is_looked_up(office, order, paid, stripe):
     assert office.refund(order, key="b").json()["data"]["amount"] == "112.00"
 
 
+def test_a_look_up_that_is_lost_leaves_the_refund_to_the_next_caller(
+    office, order, paid, stripe, nobody_waits
+):
+    """The answer to the key is a 500 for ever, and the list that would tell more does not come."""
+    stripe.inject(Fault("error", status=500, method="POST", path="/v1/refunds"))
+    stripe.inject(Fault("drop_before", method="GET", path="/v1/refunds"))
+    tries = [office.refund(order, {"amount": "1.00"}, key="a") for _try in range(2)]
+    assert [answer(each) for each in tries] == 2 * [(503, "gateway_unavailable")]
+
+    assert answer(office.refund(order, {"amount": "1.00"}, key="a")) == (409, "refund_refused")
+
+
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
 def test_an_old_key_is_not_sent_again(office, order, paid, stripe, fault):
     stripe.inject(Fault(fault, path="/v1/refunds"))
