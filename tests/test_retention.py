@@ -239,6 +239,27 @@ def test_an_event_that_is_not_done_keeps_its_payload(paid, later):
     assert report.kept_events == 3
 
 
+def test_an_event_that_is_replayed_meanwhile_keeps_its_payload(clock, later):
+    """Found: the purge met a constraint and stopped, with everything behind that event undone."""
+    many(3, 0)
+    later()
+    replayed = WebhookEvent.objects.earliest("pk")
+
+    def replay(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        """Somebody's commit between the purge's first look and its locks."""
+        result = execute(sql, params, many, context)
+        if 'FROM "shop_payments_paymentintent"' in sql:
+            WebhookEvent.objects.filter(pk=replayed.pk).update(status="received")
+        return result
+
+    with connection.execute_wrapper(replay):
+        report = purge_personal_data()
+
+    assert report == PurgeReport(events=2, kept_events=1)
+    replayed.refresh_from_db()
+    assert (replayed.payload != {}, replayed.purged_at) == (True, None)
+
+
 def test_an_attempt_whose_outcome_is_not_known_keeps_what_it_sends(
     clock, storefront, order, stripe, later
 ):

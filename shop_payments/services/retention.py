@@ -130,8 +130,10 @@ class _Purge:
 
     def events(self) -> Iterator[int]:
         """Purge events batch by batch; yield how many each batch had."""
-        rows = old_events(self.cutoff).filter(status__in=WebhookEvent.SUCCESSES)
-        return self._batches(rows, "received_at", "intent_id", self._purge_events)
+        return self._batches(self._done_events(), "received_at", "intent_id", self._purge_events)
+
+    def _done_events(self) -> QuerySet[WebhookEvent]:
+        return old_events(self.cutoff).filter(status__in=WebhookEvent.SUCCESSES)
 
     def attempts(self) -> Iterator[int]:
         """Purge attempts batch by batch; yield how many each batch had."""
@@ -164,7 +166,8 @@ class _Purge:
         pks = [row.pk for row in batch if intents.get(row.owner) not in needed]
         if self.dry_run:
             return len(pks)
-        events = WebhookEvent.objects.filter(pk__in=_locked(old_events(self.cutoff), pks))
+        # Asked under the locks: somebody may be replaying one of them by now.
+        events = WebhookEvent.objects.filter(pk__in=_locked(self._done_events(), pks))
         return events.update(payload={}, purged_at=timezone.now())
 
     def _purge_attempts(self, batch: list[_Row]) -> int:
