@@ -14,7 +14,7 @@ import functools
 import re
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from shop_payments.exceptions import ShopPaymentsError
 
@@ -23,7 +23,7 @@ _R = TypeVar("_R")
 
 
 class Secret:
-    """A text that does not show itself in a repr, a log or a traceback."""
+    """A text that does not show itself in a repr, a log or a traceback, and is not pickled."""
 
     __slots__ = ("_value",)
 
@@ -51,6 +51,15 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not to be pickled: a cache or a queue would hold it in clear")
 
 
 _SECRETS = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 import traceback
 from collections.abc import Callable
 from pprint import pformat
@@ -44,7 +45,14 @@ def test_a_secret_is_true_where_there_is_one():
 
 
 def test_a_copy_of_a_secret_is_one():
-    assert copy.deepcopy(Secret("a")) == Secret("a")
+    assert copy.copy(Secret("a")) == copy.deepcopy(Secret("a")) == Secret("a")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_secret_gets_into_no_cache_and_no_queue(protocol):
+    """Found: a shop that cached what a service returned would have stored the client secret."""
+    with pytest.raises(TypeError, match="not to be pickled"):
+        pickle.dumps({"intent": [Secret(HIDDEN)]}, protocol)
 
 
 def test_a_config_that_is_taken_apart_shows_nothing():

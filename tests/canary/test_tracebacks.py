@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import traceback
 from collections.abc import Callable
 from pprint import pformat
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 
 from shop_payments.conf import get_config, parse_config
@@ -41,8 +43,11 @@ def test_nothing_shows_itself(scene, canary):
             canary.look_at(f"the repr of a {type(each).__name__}", text)
     for shown in (vars(result), dataclasses.asdict(result), vars(event), vars(get_gateway())):
         canary.look_at("the fields of a result", repr(shown))
+    for store in (json.dumps, pickle.dumps):
+        with pytest.raises(TypeError):
+            store(result.client_secret)
     with pytest.raises(TypeError):
-        json.dumps(result.client_secret)
+        cache.set("returned", result)
 
     canary.assert_silent()
 
