@@ -47,6 +47,22 @@ def test_while_staff_are_at_work(scene, audit, new_secret):
     assert {"/admin/api_keys.py", "/models/api_keys.py"} <= audit.seen
 
 
+def test_while_staff_decide_about_money(scene, audit):
+    scene.ask()
+    scene.pay("pm_card_createDispute")
+    scene.new_order()
+    scene.ask()
+    scene.pay()
+    scene.order.lines.update(quantity=7)
+    scene.deliver()
+
+    with audit.watching():
+        statuses = scene.act_as_staff()
+
+    assert statuses == [302, 302]  # a refund, and a decision on the dispute
+    assert {"/admin/actions.py", "/admin/review.py", "/services/refunds.py"} <= audit.seen
+
+
 def test_while_commands_run(scene, audit, new_secret):
     scene.ask()
     prefix = scene.storefront.headers["X-API-Key"].split("_")[1]
