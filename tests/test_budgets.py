@@ -115,7 +115,7 @@ def test_an_unchanged_payment_intent(storefront, order, stripe, intent, figure):
         response = storefront.payment_intent(order)
 
     assert response.json()["data"] == intent
-    bill.assert_within(statements=7, stripe_calls=1)
+    bill.assert_within(statements=8, stripe_calls=1)
     figure(f"payment-intent, repeated unchanged: {bill.total}")
 
 
@@ -126,7 +126,7 @@ def test_a_payment_intent_of_a_changed_order(storefront, order, stripe, intent, 
         response = storefront.payment_intent(order)
 
     assert response.json()["data"]["amount"] == "168.00"
-    bill.assert_within(statements=13, stripe_calls=1)
+    bill.assert_within(statements=14, stripe_calls=1)
     figure(f"payment-intent, order changed: {bill.total}")
 
 

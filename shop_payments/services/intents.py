@@ -182,9 +182,12 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait:
     """Decide under the payment's lock what to do, and save the attempt if there is one."""
     adapter = get_order_adapter()
     pk = adapter.parse_id(request.order_id)
-    locked = None if pk is None else find_and_lock_payment(order_id=pk)
-    # Read under the lock: what was read before may be older than what its last holder saw.
     order = None if pk is None else request.find_order(adapter, pk)
+    # Whoever may not have the order locks nothing of it, and learns nothing from a wait.
+    locked = None if order is None else find_and_lock_payment(order_id=pk)
+    if locked is not None:
+        # Again, under the lock: what was read before may be older than what its last holder saw.
+        order = request.find_order(adapter, pk)
     if order is None:
         raise OrderNotFound("Order not found.")
     if locked is not None:

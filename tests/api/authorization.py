@@ -128,6 +128,7 @@ class Session(Enum):
     STAFF_CHANGE = "staff who may change order payments"
     STAFF_BOTH = "staff who may view and change order payments"
     STAFF_REFUND = "staff who may also refund"
+    STAFF_REFUND_ONLY = "staff who may refund and no more"
     STAFF_INACTIVE = "staff who were locked out"
 
 
@@ -351,6 +352,10 @@ ROWS = (
     Row(
         *(_having(session=Session.STAFF_REFUND, csrf=False), OK, OK, OK, NO_CSRF, NO_CSRF),
         *(OK, NO_CSRF),
+    ),
+    Row(
+        _having(session=Session.STAFF_REFUND_ONLY),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_KEY, NO_KEY, OK, OK),
     ),
     Row(
         _having(session=Session.STAFF_CHANGE),

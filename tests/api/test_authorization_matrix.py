@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from shop_payments.api.errors import ERROR_TABLE
@@ -28,6 +31,7 @@ from tests.api.authorization import (
     CELLS,
     METHODS,
     NO_CSRF,
+    NOT_FOUND,
     ROUTES,
     ROWS,
     ByHost,
@@ -159,6 +163,7 @@ class Scene:
             Session.STAFF_CHANGE: ["change_orderpayment"],
             Session.STAFF_BOTH: ["view_orderpayment", "change_orderpayment"],
             Session.STAFF_REFUND: ["view_orderpayment", "change_orderpayment", "add_refund"],
+            Session.STAFF_REFUND_ONLY: ["add_refund"],
         }.get(kind, [])
         user: User = UserFactory.create(is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
@@ -241,7 +246,8 @@ def test_cell(scene, host_takes_sessions, row: Row, route: Route):
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.caller))
 def test_a_missing_order_is_answered_in_the_same_bytes(scene, host_takes_sessions, row: Row):
-    """Nobody who may not have an order learns whether there is one."""
+    """Nobody who may not have an order learns whether there is one, paid or not."""
+    scene.settle()
     client = scene.client_of(row.caller)
     for route in ROUTES:
         expected = row.answer(route, host_takes_sessions=host_takes_sessions)
@@ -254,6 +260,40 @@ def test_a_missing_order_is_answered_in_the_same_bytes(scene, host_takes_session
         assert foreign.status_code == missing.status_code == expected.status
         assert foreign.content == missing.content
         assert foreign.headers == missing.headers
+
+
+FOREIGN = [
+    (row, route)
+    for row, route in CELLS
+    if any(row.answer(route, host_takes_sessions=each) == NOT_FOUND for each in (True, False))
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "route"), [pytest.param(*cell, id=f"{cell[0].caller} - {cell[1]}") for cell in FOREIGN]
+)
+def test_a_missing_order_costs_the_same_and_is_the_same_page(
+    scene, host_takes_sessions, row: Row, route: Route
+):
+    """Found: the payment of a foreign order was locked and read before it was refused."""
+    scene.settle()
+    client = scene.client_of(row.caller)
+    client.defaults["HTTP_ACCEPT"] = "text/html"
+    scene.request(client, route)  # notes when the key was used last
+
+    pages, statements = [], []
+    for order_id in (scene.order.pk, MISSING_ORDER):
+        with CaptureQueriesContext(connection) as queries:
+            response = scene.request(client, route, order_id=order_id)
+        text = response.content.decode().replace(f"orders/{order_id}", "orders/")
+        pages.append(re.sub(r"\b\w{64}\b", "a CSRF token", text))
+        statements.append([re.sub(r"\d+", "…", query["sql"]) for query in queries])
+
+    expected = row.answer(route, host_takes_sessions=host_takes_sessions)
+    assert response.status_code == expected.status
+    assert pages[0] == pages[1]
+    assert statements[0] == statements[1]
+    assert not [sql for sql in statements[0] if "shop_payments_orderpayment" in sql]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.caller))
