@@ -55,9 +55,15 @@ def acts_as_staff(request: Request) -> bool:
     return isinstance(request.auth, StaffSession)
 
 
+def live_key_of(request: Request) -> APIKey | None:
+    """Return the live API key that the caller has shown."""
+    key = getattr(request, "api_key", None)
+    return key if isinstance(key, APIKey) else None  # a host may have an attribute of that name
+
+
 def actor_of(request: Request) -> str:
     """Name the caller for the history."""
-    key = getattr(request, "api_key", None)
+    key = live_key_of(request)
     who = [f"key {key.prefix}"] if key is not None else []
     if request.user is not None and request.user.is_authenticated:
         who.append(f"{'staff' if acts_as_staff(request) else 'user'} {request.user.pk}")

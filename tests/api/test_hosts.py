@@ -22,9 +22,9 @@ from rest_framework.versioning import AcceptHeaderVersioning, NamespaceVersionin
 from rest_framework.views import APIView
 
 from shop_payments.api.views import OrderViewSet
-from shop_payments.models import APIKey, OrderPayment, PaymentIntent
+from shop_payments.models import APIKey, OrderPayment, PaymentHistory, PaymentIntent
 from shop_payments.models.orders import draw_order_number
-from tests.support import BASE, answer, call_stripe, pay, send_event
+from tests.support import BASE, Caller, answer, call_stripe, pay, send_event
 from tests.test_recovery import DyingLine, die
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +136,25 @@ def test_a_hosts_authentication_fails_in_our_envelope(
 
     assert response.status_code == status
     assert response.json() == {"message": message, "code": code}
+
+
+def keep_keys_of_its_own(get_response: Any) -> Any:
+    """A middleware of the host's that notes something of its own on requests."""
+
+    def middleware(request: Any) -> Any:
+        request.api_key = "the host's own"
+        return get_response(request)
+
+    return middleware
+
+
+def test_what_a_host_notes_on_requests_is_no_key(storefront, order, stripe, admin_client, settings):
+    """Found: staff in their session got a 500, for the history was to name that key."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.keep_keys_of_its_own"]
+
+    assert answer(Caller(client=admin_client).payment_intent(order)) == (200, None)
+    assert answer(storefront.payment_intent(order)) == (200, None)
+    assert not PaymentHistory.objects.filter(actor__contains="host").exists()
 
 
 class BareUser:
