@@ -4,10 +4,11 @@ What is counted, for whom, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``
 
 ``failed_authentication``
     Requests of nobody known, per address, over all routes but the webhook. It is looked at before a
-    key or a token is looked up. Whoever has a live key and a wrong token is charged to the key
-    instead: a storefront's server cannot know that its customer's token has expired, and must not
-    lose its other customers for it. The secrets cannot be guessed at any rate; 300 a minute keep
-    guesses from being work for the database.
+    key or a token is looked up. Whoever has a live key and a wrong token is counted apart, per key
+    and address, and refused only after the token was found to be wrong: a storefront's server
+    cannot know that its customer's token has expired, and must not lose its other customers for
+    it; and a key that a browser carries is known to everybody. The secrets cannot be guessed at any
+    rate; 300 a minute keep guesses from being work for the database.
 ``payment_intent_user``
     Card testers want many attempts from few accounts. A customer on a bad line asks a few times a
     minute and for a few minutes, which 60 an hour leave room for.
@@ -44,7 +45,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from django.core.cache import caches
@@ -52,11 +53,12 @@ from django.core.exceptions import PermissionDenied
 from rest_framework.exceptions import APIException, NotAcceptable, Throttled
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
+from shop_payments.api.authentication import live_key_of
 from shop_payments.conf import get_config
-from shop_payments.models import APIKey
 
 logger = logging.getLogger("shop_payments")
 
@@ -164,7 +166,7 @@ class KeyThrottle(ScopeThrottle):
     """Counts per live API key."""
 
     def subject(self, request: Request, view: APIView) -> str:
-        key = _live_key(request)
+        key = live_key_of(request)
         return f"key {key.prefix}" if key else ""
 
 
@@ -172,7 +174,7 @@ class OrderThrottle(UserThrottle):
     """Counts per caller and order."""
 
     def subject(self, request: Request, view: APIView) -> str:
-        key = _live_key(request)
+        key = live_key_of(request)
         caller = super().subject(request, view) or (f"key {key.prefix}" if key else "")
         return caller and f"{caller}, order {view.kwargs['order_id']}"
 
@@ -183,18 +185,26 @@ class AddressThrottle(ScopeThrottle):
     def subject(self, request: Request, view: APIView) -> str:
         ident = self.get_ident(request)
         # Behind a Unix socket there is no address; everybody would be the same caller.
-        return f"address {_line(ident)}" if ident else ""
+        subject = f"address {_line(ident)}" if ident else ""
+        if api_settings.NUM_PROXIES is None and request.META.get("HTTP_X_FORWARDED_FOR"):
+            # Written by whoever calls. Where they call from is not, and keeps them from using up
+            # what another address may do.
+            return f"{subject} by way of {request.META.get('REMOTE_ADDR', '')}"
+        return subject
 
 
-def _live_key(request: Request) -> APIKey | None:
-    key = getattr(request, "api_key", None)
-    return key if isinstance(key, APIKey) else None  # a host may have an attribute of that name
+class FailureThrottle(AddressThrottle):
+    """Counts per address; beside a live key, per key and address."""
+
+    def subject(self, request: Request, view: APIView) -> str:
+        key = live_key_of(request)
+        subject = super().subject(request, view)
+        return f"key {key.prefix}, {subject}" if key else subject
 
 
 def _line(ident: str) -> str:
-    try:
-        address = ip_address(ident)
-    except ValueError:
+    address = _address(ident) or _address(_without_port(ident))
+    if address is None:
         return ident
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
@@ -203,8 +213,20 @@ def _line(ident: str) -> str:
     return str(address)
 
 
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _without_port(text: str) -> str:
+    """Some gateways write it behind the address; each of a caller's connections has another."""
+    return text.rpartition(":")[0].strip("[]")
+
+
 SCOPES: Mapping[str, type[ScopeThrottle]] = {
-    "failed_authentication": AddressThrottle,
+    "failed_authentication": FailureThrottle,
     "payment_intent_user": UserThrottle,
     "payment_intent_order": OrderThrottle,
     "payment_intent_key": KeyThrottle,
@@ -242,8 +264,8 @@ class ScopedThrottling(APIView):
         except (APIException, PermissionDenied) as error:
             # It is no failure of the caller's if the host cannot tell who calls.
             is_callers = getattr(error, "status_code", 403) < 500
-            if is_callers and (payer := self._key_throttle(request) or guesser):
-                self._charge_failure(payer, request)
+            if is_callers and guesser:
+                self._charge_failure(guesser, request)
             raise
 
     def _refuse_guesser(self, guesser: ScopeThrottle, request: Request) -> None:
@@ -253,15 +275,11 @@ class ScopedThrottling(APIView):
             request.accepted_media_type = JSONRenderer.media_type
             self.throttled(request, guesser.wait())
 
-    def _key_throttle(self, request: Request) -> ScopeThrottle | None:
-        if _live_key(request) is None:
-            return None
-        return next((each for each in self._throttles if isinstance(each, KeyThrottle)), None)
-
-    def _charge_failure(self, payer: ScopeThrottle, request: Request) -> None:
-        if not payer.allow_request(request, self):
-            self.throttled(request, payer.wait())
-        payer.charge()
+    def _charge_failure(self, guesser: ScopeThrottle, request: Request) -> None:
+        # Asked again: by now a key may be known, and then it is not the same count.
+        if not guesser.allow_request(request, self):
+            self.throttled(request, guesser.wait())
+        guesser.charge()
 
     def get_throttles(self) -> list[BaseThrottle]:
         return [*self._throttles, *super().get_throttles()]

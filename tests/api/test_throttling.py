@@ -84,7 +84,8 @@ def other_order(db: None) -> Any:
 def test_every_scope_has_a_rate_and_a_throttle():
     assert list(SCOPES) == list(DEFAULT_THROTTLE_RATES)
     assert None not in DEFAULT_THROTTLE_RATES.values()
-    assert {scope for scope, each in SCOPES.items() if each is AddressThrottle} == ADDRESS_SCOPES
+    by_address = {scope for scope, each in SCOPES.items() if issubclass(each, AddressThrottle)}
+    assert by_address == ADDRESS_SCOPES
 
 
 def test_a_user_is_limited_over_all_orders(storefront, order, other_order, limit):
@@ -299,16 +300,35 @@ def test_a_revoked_key_is_a_failure(storefront, order, limit):
 
 
 @pytest.mark.parametrize("token", [{}, {"Authorization": "Bearer expired"}])
-def test_a_wrong_token_with_a_live_key_is_charged_to_the_key(storefront, order, limit, token):
-    """A storefront's server does not lose its address, and so its customers, for one of them."""
-    limit(failed_authentication="1/min", payment_intent_key="3/min")
-    key = storefront.headers["X-API-Key"]
-    guest = stranger(**{"X-API-Key": key}, **token)
+def test_a_wrong_token_with_a_live_key_costs_no_customer_anything(storefront, order, limit, token):
+    """Found: strangers with a key that a browser carries used it up for all of its customers.
 
-    assert [guest.payment_intent(order).status_code for _ in range(2)] == [401, 401]
-    assert answer(storefront.payment_intent(order)) == PASSED
-    assert answer(guest.payment_intent(order)) == THROTTLED
+    Nor does a storefront's server lose its address, and so its customers, for one of them.
+    """
+    limit(failed_authentication="2/min", payment_intent_key="2/min", payment_intent_address="2/min")
+    guest = stranger(**{"X-API-Key": storefront.headers["X-API-Key"]}, **token)
+
+    assert [guest.payment_intent(order).status_code for _ in range(4)] == [401, 401, 429, 429]
+    assert [answer(storefront.payment_intent(order)) for _ in range(3)] == [
+        PASSED,
+        PASSED,
+        THROTTLED,
+    ]
     assert answer(storefront.get("orders")) == PASSED
+
+
+def test_wrong_tokens_with_a_live_key_count_per_key_and_address(storefront, order, limit):
+    limit(failed_authentication="1/min")
+    key = storefront.headers["X-API-Key"]
+    guest = stranger(**{"X-API-Key": key})
+    assert [guest.payment_intent(order).status_code for _ in range(2)] == [401, 429]
+
+    elsewhere = stranger(address="127.0.0.2", **{"X-API-Key": key})
+    with_another_key = stranger(**{"X-API-Key": issue_key(APIKeyScope.STOREFRONT)})
+
+    assert elsewhere.payment_intent(order).status_code == 401
+    assert with_another_key.payment_intent(order).status_code == 401
+    assert answer(guest.payment_intent(order)) == THROTTLED
 
 
 class ServiceAway(APIException):
@@ -668,6 +688,20 @@ def test_a_forged_address_counts_for_what_is_known_of_proxies(
     assert answers == [PASSED, THROTTLED if is_limited else PASSED]
 
 
+@pytest.mark.parametrize("proxies", [None, 0])
+@pytest.mark.parametrize("victim", [{}, {"X-Forwarded-For": "192.0.2.1"}])
+def test_nobody_uses_up_what_another_address_may_do(order, limit, settings, proxies, victim):
+    """Found: whoever wrote another's address into X-Forwarded-For had it refused everywhere."""
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": proxies}
+    limit(failed_authentication="1/min", payment_intent_address="1/min")
+    attacker = stranger(address="192.0.2.66", **{"X-Forwarded-For": "192.0.2.1"})
+    caller = customer(order, address="192.0.2.1" if not victim else "127.0.0.1", **victim)
+
+    assert [attacker.get("orders").status_code for _ in range(2)] == [401, 429]
+    assert answer(caller.get("orders")) == PASSED
+    assert answer(caller.payment_intent(order)) == PASSED
+
+
 @pytest.mark.parametrize(
     ("first", "second", "is_limited"),
     [
@@ -676,6 +710,10 @@ def test_a_forged_address_counts_for_what_is_known_of_proxies(
         ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
         ("192.0.2.1", "192.0.2.2", False),
+        # Found: each of a caller's connections was another address.
+        ("192.0.2.1:50001", "192.0.2.1:50002", True),
+        ("[2001:db8:1:2::1]:50001", "2001:db8:1:2::9", True),
+        ("192.0.2.1:50001", "192.0.2.2:50001", False),
         # A server behind a Unix socket knows no addresses.
         ("", "", False),
     ],
