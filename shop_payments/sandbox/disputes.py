@@ -21,10 +21,10 @@ from .errors import InvalidRequest, ResourceMissing
 from .params import (
     EXPAND,
     PAGINATION,
+    Hash,
     Param,
     Schema,
     boolean,
-    hash_of,
     merge_metadata,
     metadata,
     text,
@@ -115,13 +115,13 @@ def _find(books: Books, dispute_id: str) -> Object:
 # Parameters
 
 _EVIDENCE: Schema = {
-    **{name: Param(parse=text(max_length=20000), unsettable=True) for name in TEXTS},
+    **{name: Param(parse=text(max_length=20000)) for name in TEXTS},
     **uncovered("appeal", "enhanced_evidence", *FILES),
 }
 
 UPDATE: Schema = {
     **EXPAND,
-    "evidence": Param(parse=hash_of(_EVIDENCE)),
+    "evidence": Param(parse=Hash(_EVIDENCE)),
     "metadata": Param(parse=metadata, unsettable=True),
     "submit": Param(parse=boolean),
     **uncovered("intended_submission_method"),

@@ -40,6 +40,11 @@ class Param:
     """An empty string is an order to clear the field; it is parsed to None."""
     removed: Removed | None = None
 
+    @property
+    def covered(self) -> bool:
+        """Tell whether the sandbox has it, and not only Stripe."""
+        return self.parse is not _not_covered
+
 
 Schema = Mapping[str, Param]
 
@@ -197,15 +202,17 @@ def with_lists(node: Any) -> Any:
     return items
 
 
-def hash_of(schema: Schema) -> Parser:
-    """Take `name[key]=value` by a schema of its own."""
+@dataclass(frozen=True)
+class Hash:
+    """Takes `name[key]=value` by a schema of its own."""
 
-    def parse_hash(raw: Any, name: str) -> dict[str, Any]:
+    schema: Schema
+
+    def __call__(self, raw: Any, name: str) -> dict[str, Any]:
+        """Return the values by key."""
         if not isinstance(raw, dict):
             raise InvalidRequest("Invalid hash", param=name)
-        return parse(schema, raw, within=name)
-
-    return parse_hash
+        return parse(self.schema, raw, within=name)
 
 
 def email(raw: Any, name: str) -> str:
@@ -297,13 +304,13 @@ def _invalid_integer(message: str, name: str) -> InvalidRequest:
 
 EXPAND: Schema = {"expand": Param(parse=list_of(text()))}
 
-CREATED_FILTER = hash_of({bound: Param(parse=integer()) for bound in ("gt", "gte", "lt", "lte")})
+CREATED_FILTER = Hash({bound: Param(parse=integer()) for bound in ("gt", "gte", "lt", "lte")})
 
 
 def created_filter(raw: Any, name: str) -> dict[str, int]:
     """Take `created=123` or `created[gte]=123`."""
     if isinstance(raw, dict):
-        return dict(CREATED_FILTER(raw, name))
+        return CREATED_FILTER(raw, name)
     return {"eq": integer()(raw, name)}
 
 

@@ -13,12 +13,12 @@ from .errors import InvalidRequest, NotCovered
 from .params import (
     EXPAND,
     PAGINATION,
+    Hash,
     Param,
     Removed,
     Schema,
     boolean,
     email,
-    hash_of,
     integer,
     list_of,
     metadata,
@@ -60,7 +60,7 @@ def final_capture(raw: Any, name: str) -> bool:
 
 _TYPES = list_of(among(ALLOWABLE))
 
-_SHIPPING = hash_of(
+_SHIPPING = Hash(
     {
         "address": Param(parse=ADDRESS, required=True),
         "name": Param(parse=text(), required=True),
@@ -70,24 +70,20 @@ _SHIPPING = hash_of(
     }
 )
 
-_ACCEPTANCE = hash_of(
-    {
+
+def _mandate(online: Schema) -> Param:
+    """Declare how the customer has agreed to be debited; `online` is what proves it from afar."""
+    acceptance = {
         "type": Param(parse=one_of("offline", "online"), required=True),
         "accepted_at": Param(parse=integer()),
-        "offline": Param(parse=hash_of({})),
-        "online": Param(
-            parse=hash_of(
-                {
-                    "ip_address": Param(parse=text()),
-                    "user_agent": Param(parse=text()),
-                    "infer_from_client": Param(parse=boolean),
-                }
-            )
-        ),
+        "offline": Param(parse=Hash({})),
+        "online": Param(parse=Hash(online)),
     }
-)
+    customer_acceptance = Param(parse=Hash(acceptance), required=True)
+    return Param(parse=Hash({"customer_acceptance": customer_acceptance}), unsettable=True)
 
-_COMMON: Schema = {
+
+_COMMON: dict[str, Param] = {
     **EXPAND,
     "allowed_payment_method_types": Param(parse=_TYPES),
     "payment_method_types": Param(
@@ -104,7 +100,7 @@ _COMMON: Schema = {
     ),
     "excluded_payment_method_types": Param(parse=list_of(among(EXCLUDABLE)), unsettable=True),
     "payment_method": Param(parse=text()),
-    "payment_method_data": Param(parse=hash_of(DATA)),
+    "payment_method_data": Param(parse=Hash(DATA)),
     "capture_method": Param(parse=one_of("automatic", "automatic_async", "manual")),
     "setup_future_usage": Param(parse=one_of("off_session", "on_session"), unsettable=True),
     "shipping": Param(parse=_SHIPPING, unsettable=True),
@@ -112,10 +108,10 @@ _COMMON: Schema = {
 }
 """What create, update and confirm have in common."""
 
-_DESCRIBING: Schema = {
+_DESCRIBING: dict[str, Param] = {
     "amount": Param(parse=integer(at_least=1)),
     "currency": Param(parse=text()),
-    "description": Param(parse=text(max_length=1000), unsettable=True),
+    "description": Param(parse=text(max_length=1000)),
     "metadata": Param(parse=metadata, unsettable=True),
     "receipt_email": Param(parse=email, unsettable=True),
     "statement_descriptor_suffix": Param(parse=descriptor_suffix),
@@ -133,9 +129,12 @@ _DESCRIBING: Schema = {
 
 CONFIRM_ONLY: Schema = {
     "error_on_requires_action": Param(parse=boolean),
-    "mandate_data": Param(
-        parse=hash_of({"customer_acceptance": Param(parse=_ACCEPTANCE, required=True)}),
-        unsettable=True,
+    "mandate_data": _mandate(
+        {
+            "ip_address": Param(parse=text()),
+            "user_agent": Param(parse=text()),
+            "infer_from_client": Param(parse=boolean),
+        }
     ),
     "off_session": Param(parse=off_session),
     "return_url": Param(parse=url),
@@ -150,13 +149,18 @@ _CONFIRMING: Schema = {
 """What create and confirm have in common besides."""
 
 CREATE: Schema = {
-    **{name: replace(param, unsettable=False) for name, param in _COMMON.items()},
-    **_DESCRIBING,
+    **{name: replace(param, unsettable=False) for name, param in (_COMMON | _DESCRIBING).items()},
     **_CONFIRMING,
     "amount": Param(parse=integer(at_least=1), required=True),
     "currency": Param(parse=text(), required=True),
+    "mandate_data": _mandate(
+        {
+            "ip_address": Param(parse=text(), required=True),
+            "user_agent": Param(parse=text(), required=True),
+        }
+    ),
     "automatic_payment_methods": Param(
-        parse=hash_of(
+        parse=Hash(
             {
                 "enabled": Param(parse=boolean, required=True),
                 "allow_redirects": Param(parse=one_of("always", "never")),

@@ -27,10 +27,10 @@ from .instruments import (
 )
 from .params import (
     EXPAND,
+    Hash,
     Param,
     Schema,
     email,
-    hash_of,
     integer,
     merge_metadata,
     metadata,
@@ -251,7 +251,7 @@ def _account_details(books: Books, account: BankAccount) -> Object:
 
 # Parameters
 
-ADDRESS = hash_of({key: Param(parse=text(), unsettable=True) for key in ADDRESS_KEYS})
+ADDRESS = Hash({key: Param(parse=text()) for key in ADDRESS_KEYS})
 
 _CARD: Schema = {
     "cvc": Param(parse=text()),
@@ -265,7 +265,7 @@ _CARD: Schema = {
 DATA: Schema = {
     "allow_redisplay": Param(parse=one_of("always", "limited", "unspecified")),
     "billing_details": Param(
-        parse=hash_of(
+        parse=Hash(
             {
                 "address": Param(parse=ADDRESS, unsettable=True),
                 "email": Param(parse=email, unsettable=True),
@@ -275,9 +275,9 @@ DATA: Schema = {
             }
         )
     ),
-    "card": Param(parse=hash_of(_CARD)),
+    "card": Param(parse=Hash(_CARD)),
     "metadata": Param(parse=metadata),
-    "sepa_debit": Param(parse=hash_of({"iban": Param(parse=text(), required=True)})),
+    "sepa_debit": Param(parse=Hash({"iban": Param(parse=text(), required=True)})),
     "type": Param(
         parse=among(CREATABLE, covered=("card", "sepa_debit")),
         required=True,

@@ -1,7 +1,8 @@
 """Holds requests and answers against the types that stripe-python ships.
 
 `request_problems` validates parameters against the SDK's TypedDicts, with extra keys refused.
-`answer_problems` walks an answer along the annotations of the SDK's classes. Both know nothing of
+`declared_parameters` says what those TypedDicts declare.
+`answer_problems` walks an answer along the annotations of the SDK's classes. They know nothing of
 the sandbox: what they say comes from the SDK that is installed, so they speak up when it moves on.
 
 The SDK writes `Optional[...]` both for what may be null and for what may be missing. Stripe's
@@ -19,7 +20,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
-from typing import Any, Literal, Union
+from typing import Any, Literal, NamedTuple, Union
 
 import stripe
 import typing_extensions
@@ -141,6 +142,35 @@ def _adapter(typed_dict: type) -> TypeAdapter[Any]:
     adapter: TypeAdapter[Any] = TypeAdapter(typed_dict)
     adapter.rebuild(force=True, _types_namespace=names)
     return adapter
+
+
+class Parameter(NamedTuple):
+    """What the SDK says of one parameter."""
+
+    required: bool
+    unsettable: bool
+    """An empty string clears it."""
+    hashes: list[type]
+    """The TypedDicts of its own parameters, if it has some."""
+
+
+def declared_parameters(typed_dict: type) -> dict[str, Parameter]:
+    """Return the parameters of a TypedDict of the SDK's by name, without its client's options."""
+    names = {**_names(RequestOptions.__module__), **_names(typed_dict.__module__)}
+    hints = typing.get_type_hints(typed_dict, globalns=names, include_extras=True)
+    return {
+        name: _parameter(hint)
+        for name, hint in hints.items()
+        if name not in RequestOptions.__annotations__
+    }
+
+
+def _parameter(hint: Any) -> Parameter:
+    required = typing.get_origin(hint) is not typing_extensions.NotRequired
+    choices = list(_leaves(hint if required else typing.get_args(hint)[0]))
+    literals = [typing.get_args(each) for each in choices if typing.get_origin(each) is Literal]
+    hashes = [each for each in choices if typing_extensions.is_typeddict(each)]
+    return Parameter(required, any("" in words for words in literals), hashes)
 
 
 # Answers

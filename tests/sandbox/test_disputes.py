@@ -239,16 +239,6 @@ def test_evidence_may_be_staged_first(api: Api) -> None:
     )
 
 
-def test_evidence_may_be_taken_back_before(api: Api) -> None:
-    dispute = disputed(api)
-    answer(api, dispute, "It was delivered.", submit="false")
-
-    empty = answer(api, dispute, "", submit="false")
-
-    assert empty["evidence"]["uncategorized_text"] is None
-    assert empty["evidence_details"]["has_evidence"] is False
-
-
 def test_evidence_is_submitted_once(api: Api) -> None:
     dispute = disputed(api)
     sent = answer(api, dispute, "It was delivered.")

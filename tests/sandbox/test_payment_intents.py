@@ -332,11 +332,11 @@ def test_metadata_is_limited_to_fifty_keys_over_all_updates(api: Api) -> None:
 
 
 def test_an_empty_string_unsets(api: Api) -> None:
-    intent_id = api.create(description="d", receipt_email="a@example.com")["id"]
+    intent_id = api.create(receipt_email="a@example.com", **{"metadata[a]": "b"})["id"]
 
-    updated = api.post(f"{INTENTS}/{intent_id}", {"description": "", "receipt_email": ""})
+    updated = api.post(f"{INTENTS}/{intent_id}", {"receipt_email": "", "metadata": ""})
 
-    assert (updated["description"], updated["receipt_email"]) == (None, None)
+    assert (updated["receipt_email"], updated["metadata"]) == (None, {})
 
 
 def test_a_new_currency_must_fit_the_old_amount(api: Api) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from stripe import params
 
 from shop_payments.sandbox import Sandbox
 from tests.sandbox.support import INTENTS, METHODS, PUBLISHABLE_KEY, Api
@@ -222,21 +221,3 @@ def test_a_charge_checks_the_cvc(api: Api, sandbox: Sandbox, name: str, check: s
 
     after = api.get(f"{METHODS}/{attached['payment_method']}")["card"]["checks"]
     assert (before["cvc_check"], after["cvc_check"]) == ("unchecked", check)
-
-
-@pytest.mark.parametrize(
-    ("within", "typed_dict"),
-    [
-        ("card", params.PaymentMethodCreateParamsCard),
-        ("billing_details", params.PaymentMethodCreateParamsBillingDetails),
-        ("billing_details[address]", params.PaymentMethodCreateParamsBillingDetailsAddress),
-        ("sepa_debit", params.PaymentMethodCreateParamsSepaDebit),
-    ],
-)
-def test_every_nested_parameter_of_stripes_is_known(
-    api: Api, within: str, typed_dict: type
-) -> None:
-    for name in typed_dict.__annotations__:
-        answer = api.post(METHODS, {"type": "card", f"{within}[{name}]": "x"})
-        assert answer.status == 400
-        assert answer.error.get("code") != "parameter_unknown", answer.error["param"]

@@ -14,39 +14,18 @@ import pytest
 import stripe
 from stripe import RequestOptions
 from stripe.params import (
-    _charge_list_params,
-    _event_list_params,
-    _payment_intent_cancel_params,
-    _payment_intent_capture_params,
-    _payment_intent_confirm_params,
-    _payment_intent_create_params,
-    _payment_intent_list_params,
-    _payment_intent_retrieve_params,
-    _payment_intent_update_params,
-    _payment_method_create_params,
     _webhook_endpoint_create_params,
-    _webhook_endpoint_list_params,
-    _webhook_endpoint_update_params,
 )
 
 from shop_payments import sandbox as sandbox_package
 from shop_payments.sandbox import (
     Fault,
     Sandbox,
-    charges,
-    events,
-    payment_intent_params,
-    payment_methods,
-    webhook_endpoints,
 )
 from shop_payments.sandbox.event_types import EVENT_TYPES
-from shop_payments.sandbox.params import Schema
 from shop_payments.sandbox.routes import RESOURCES, ROUTES, UNCOVERED_RESOURCES
 from shop_payments.sandbox.versions import DEFAULT_VERSION, VERSIONS
 from tests.sandbox.support import KEY, PUBLISHABLE_KEY, InProcessHTTPClient
-
-EVENT_LIST = next(route.schema for route in events.ROUTES if route.path == "/v1/events")
-NO_LONGER_IN_THE_SDK = {"payment_method_types"}
 
 
 @pytest.fixture
@@ -190,41 +169,6 @@ def literals(module: ModuleType, pattern: str) -> set[str]:
     tree = ast.parse(Path(inspect.getfile(module)).read_text())
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     return {text for text in strings if isinstance(text, str) and re.fullmatch(pattern, text)}
-
-
-@pytest.mark.parametrize(
-    ("schema", "module"),
-    [
-        (payment_intent_params.CREATE, _payment_intent_create_params),
-        (payment_intent_params.UPDATE, _payment_intent_update_params),
-        (payment_intent_params.CONFIRM, _payment_intent_confirm_params),
-        (payment_intent_params.CAPTURE, _payment_intent_capture_params),
-        (payment_intent_params.CANCEL, _payment_intent_cancel_params),
-        (payment_intent_params.RETRIEVE, _payment_intent_retrieve_params),
-        (payment_intent_params.LIST, _payment_intent_list_params),
-        (payment_methods.CREATE, _payment_method_create_params),
-        (charges.LIST, _charge_list_params),
-        (EVENT_LIST, _event_list_params),
-        (webhook_endpoints.CREATE, _webhook_endpoint_create_params),
-        (webhook_endpoints.UPDATE, _webhook_endpoint_update_params),
-        (webhook_endpoints.LIST, _webhook_endpoint_list_params),
-    ],
-)
-def test_every_parameter_of_stripes_is_known_and_no_other(
-    schema: Schema, module: ModuleType
-) -> None:
-    assert set(schema) - NO_LONGER_IN_THE_SDK == parameters(module)
-
-
-def parameters(module: ModuleType) -> set[str]:
-    """Return the names that the first class of a parameter module declares."""
-    tree = ast.parse(Path(inspect.getfile(module)).read_text())
-    first = next(node for node in tree.body if isinstance(node, ast.ClassDef))
-    return {
-        node.target.id
-        for node in first.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
 
 
 @pytest.mark.parametrize("kind", RESOURCES)

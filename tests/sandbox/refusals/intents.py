@@ -20,6 +20,8 @@ from tests.sandbox.refusals.row import (
 )
 from tests.sandbox.support import ORDER
 
+MANDATE = "mandate_data[customer_acceptance]"
+
 
 def create(name: str, **given: Any) -> Refusal:
     """A create that is right but for `changes`."""
@@ -112,7 +114,16 @@ def creates() -> Iterator[Refusal]:
         ("an address that is none", {"receipt_email": "jenny"}, "email_invalid", "receipt_email"),
         ("confirm without a payment method", {"confirm": "true"}, UNEXPECTED, None),
         ("a return_url and no confirm", {"return_url": "https://a.b"}, None, "return_url"),
-        ("an empty word", {"payment_method": ""}, "parameter_invalid_empty", "payment_method"),
+        *(
+            (f"an empty {name}", {name: ""}, "parameter_invalid_empty", name)
+            for name in ("payment_method", "description", "receipt_email", "metadata")
+        ),
+        (
+            "half of what proves a mandate",
+            {f"{MANDATE}[type]": "online", f"{MANDATE}[online][ip_address]": "127.0.0.1"},
+            "parameter_missing",
+            f"{MANDATE}[online][user_agent]",
+        ),
         ("a long description", {"description": "d" * 1001}, None, "description"),
     ]:
         param = "payment_method_types" if code == types else param
@@ -202,6 +213,7 @@ def updates() -> Iterator[Refusal]:
         ("a client_secret", {"client_secret": "x"}, "parameter_unknown", "client_secret"),
         ("an unknown card", {"payment_method": "pm_x"}, "resource_missing", "payment_method"),
         ("an empty amount", {"amount": ""}, "parameter_invalid_empty", "amount"),
+        ("an empty description", {"description": ""}, "parameter_invalid_empty", "description"),
     ]:
         code = "parameter_invalid_integer" if name.startswith("a currency") else code
         yield Refusal(name=f"update: {name}", path=INTENT, sent=sent, code=code, param=param)

@@ -138,6 +138,7 @@ def disputes() -> Iterator[Refusal]:
         ("no hash", {"evidence": "all"}, None, "evidence"),
         ("an unknown key", {"evidence[x]": "y"}, "parameter_unknown", "evidence[x]"),
         ("a long text", {words: "w" * 20001}, None, words),
+        ("an empty text", {words: ""}, "parameter_invalid_empty", words),
         ("a file", {"evidence[receipt]": "file_1"}, uncovered, "evidence[receipt]"),
         ("no boolean", {"submit": "now"}, None, "submit"),
         ("an amount", {"amount": "1"}, "parameter_unknown", "amount"),
