@@ -19,6 +19,7 @@ class Decline:
     code: str
     message: str
     decline_code: str | None = None
+    """Only beside `card_declined` and what became of an authentication."""
     param: str | None = None
     advice_code: str | None = None
     network_decline_code: str | None = None
@@ -26,6 +27,15 @@ class Decline:
     """What the charge says of it, where that is not one of Stripe's error codes."""
     blocked: bool = False
     """Stripe's own Radar refused; the bank was not asked."""
+
+    @property
+    def is_of_card(self) -> bool:
+        """Tell whether the card is to blame, and so the error is a `card_error`."""
+        return self.decline_code is not None or self.code in _CARD_ERRORS
+
+
+_CARD_ERRORS = ("expired_card", "incorrect_cvc", "processing_error")
+"""Codes that say all there is: Stripe gives no decline code beside them."""
 
 
 RefundBehaviour = Literal["succeeds", "pending", "fails"]
@@ -98,7 +108,7 @@ def _card_declined(decline_code: str, message: str, advice: str | None) -> Decli
 
 
 def _wrong(code: str, message: str, *, param: str | None, advice: str) -> Decline:
-    return Decline(code=code, decline_code=code, message=message, param=param, advice_code=advice)
+    return Decline(code=code, message=message, param=param, advice_code=advice)
 
 
 _DECLINED = "Your card was declined."

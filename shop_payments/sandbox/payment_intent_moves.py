@@ -226,7 +226,7 @@ class Step:
             "payment_method": copy.deepcopy(payment_method),
             "payment_method_type": payment_method and payment_method["type"],
             # A card was refused by its issuer; what a bank says days later is no card_error (?).
-            "type": "card_error" if decline.decline_code and not is_debit else _INVALID,
+            "type": "card_error" if decline.is_of_card and not is_debit else _INVALID,
         }
         return {key: value for key, value in error.items() if value is not None}
 
