@@ -93,6 +93,21 @@ def pay(stripe: Sandbox, intent_id: str, payment_method: str = "pm_card_visa") -
     return stripe.pay(intent_id, payment_method, deliver=False)
 
 
+def debit(stripe: Sandbox, intent_id: str, account: str) -> dict[str, Any]:
+    """Confirm an intent with a bank account, as a customer's browser would; the webhooks wait."""
+    return call_stripe(
+        stripe,
+        "POST",
+        f"payment_intents/{intent_id}/confirm",
+        **{
+            "payment_method": account,
+            "mandate_data[customer_acceptance][type]": "online",
+            "mandate_data[customer_acceptance][online][ip_address]": "203.0.113.7",
+            "mandate_data[customer_acceptance][online][user_agent]": "a browser",
+        },
+    )
+
+
 def writes(stripe: Sandbox) -> list[str]:
     """The paths of the writes that Stripe was sent, in order."""
     return [request.path for request in stripe.requests if request.method == "POST"]

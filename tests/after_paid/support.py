@@ -104,12 +104,13 @@ def assert_books_agree(stripe: StripeSandbox) -> None:
 
 def assert_mirrors_agree(stripe: StripeSandbox) -> None:
     """Each intent, refund and dispute is as at Stripe, and each payment what they make of it."""
-    ours, theirs = _our_books(), _books_at_stripe(stripe)
+    ours, theirs = our_books(), books_at_stripe(stripe)
     assert ours == theirs
     assert_state_follows_from_rows()
 
 
-def _our_books() -> set[tuple[Any, ...]]:
+def our_books() -> set[tuple[Any, ...]]:
+    """What our rows say of the intents, refunds and disputes at Stripe."""
     intents = PaymentIntent.objects.all()
     received = {("intent", row.stripe_id, row.status, row.amount_received) for row in intents}
     mirrors = [*Refund.objects.exclude(stripe_id=""), *Dispute.objects.all()]
@@ -119,7 +120,7 @@ def _our_books() -> set[tuple[Any, ...]]:
     }
 
 
-def _books_at_stripe(stripe: StripeSandbox) -> set[tuple[Any, ...]]:
+def books_at_stripe(stripe: StripeSandbox) -> set[tuple[Any, ...]]:
     """The same of Stripe's, without what other systems do on the account."""
     attempts = {str(pk) for pk in StripeAttempt.objects.values_list("pk", flat=True)}
     intents = [

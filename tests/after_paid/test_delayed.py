@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent
-from tests.support import answer, call_stripe
+from tests.support import answer
+from tests.support import debit as debit_at_stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,14 +21,7 @@ def debit(configure, stripe, storefront, order, webhooks):
 
     def pay(payment_method: str) -> str:
         intent_id: str = storefront.payment_intent(order).json()["data"]["id"]
-        params = {
-            "payment_method": payment_method,
-            "mandate_data[customer_acceptance][type]": "online",
-            "mandate_data[customer_acceptance][online][ip_address]": "203.0.113.7",
-            "mandate_data[customer_acceptance][online][user_agent]": "a browser",
-        }
-        confirmed = call_stripe(stripe, "POST", f"payment_intents/{intent_id}/confirm", **params)
-        assert confirmed["status"] == "processing"
+        assert debit_at_stripe(stripe, intent_id, payment_method)["status"] == "processing"
         webhooks()
         return intent_id
 

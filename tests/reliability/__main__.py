@@ -1,7 +1,8 @@
 """Run the full suites: ``python -m tests.reliability [--suite NAME] [--runs N] [--seed S]``.
 
 Prints one line for each figure. ``--operation``, ``--point``, ``--way`` and ``--again`` replay one
-death of the suite ``kill``: what a failure prints can be copied.
+death of the suite ``kill``, ``--history`` and ``--order`` one order of the suite ``arrival``: what
+a failure prints can be copied.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Suite:
 
 
 SUITES = {
+    "arrival": Suite("test_order_of_arrival.py", ("RELIABILITY_ORDERS",)),
     "kill": Suite("test_kills.py", ("RELIABILITY_KILLS",)),
     "processes": Suite(
         "test_many_processes.py", ("RELIABILITY_CROWD_ROUNDS", "RELIABILITY_PAID_ROUNDS")
@@ -45,27 +47,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--point", type=int, help="kill: this place only")
     parser.add_argument("--way", choices=["retry", "events", "sweep"], help="kill: this recovery")
     parser.add_argument("--again", type=int, help="kill: the place of a second death")
+    parser.add_argument("-n", type=int, help="so many processes, each with a database of its own")
+    parser.add_argument("--history", help="arrival: this history only")
+    parser.add_argument("--order", help="arrival: the numbers of the events, each @ its moment")
     return parser
 
 
 def plan(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the files to run and the environment variables that size them."""
+    """Return pytest's arguments, files first, and the environment variables that size them."""
     options = _parser().parse_args(arguments)
     suites = [SUITES[options.suite]] if options.suite else [*SUITES.values()]
     environ = {"FIGURES": "full"}
     if options.runs is not None:
         environ |= {name: str(options.runs) for suite in suites for name in suite.runs}
-    for name in ("seed", "operation", "point", "way", "again"):
+    for name in ("seed", "operation", "point", "way", "again", "history", "order"):
         value = getattr(options, name)
         if value is not None:
             environ[f"RELIABILITY_{name.upper()}"] = str(value)
-    return [str(HERE / suite.file) for suite in suites], environ
+    processes = [f"-n{options.n}"] if options.n else []
+    return [*(str(HERE / suite.file) for suite in suites), *processes], environ
 
 
 def main(arguments: list[str]) -> int:
-    files, environ = plan(arguments)
+    asked_for, environ = plan(arguments)
     os.environ.update(environ)
-    return int(pytest.main([*files, "-q", "-rN", "--no-header", "-p", "no:cacheprovider"]))
+    return int(pytest.main([*asked_for, "-q", "-rN", "--no-header", "-p", "no:cacheprovider"]))
 
 
 if __name__ == "__main__":
