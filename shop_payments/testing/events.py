@@ -40,8 +40,16 @@ def build_event(event_type: str, subject: Mapping[str, Any], **changes: Any) -> 
     ``changes`` replace keys of the event: ``build_event("payment_intent.succeeded", intent,
     id="evt_1")``. Without one, each event has an id of its own.
 
+    Raises:
+        TypeError: ``subject`` is a row, or something else that is no JSON object.
+
     See: https://docs.stripe.com/api/events/object (checked 2026-11)
     """
+    if not isinstance(subject, Mapping):
+        raise TypeError(
+            "An event is about an object as Stripe's JSON has it, such as "
+            f"`stripe_sandbox.payment_intent(order)` returns, not {type(subject).__name__}."
+        )
     return {
         "id": f"evt_{uuid4().hex}",
         "object": "event",
@@ -93,7 +101,10 @@ def sign_event(
 
     Raises:
         ConfigurationError: no secret is configured, or the project's secret key is a live one.
+        TypeError: ``event`` is neither.
     """
+    if not isinstance(event, Mapping | bytes):
+        raise TypeError(f"An event is a dict, or a body in bytes, not {type(event).__name__}.")
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signature: str = WebhookSignature.generate_signature_header(
         body.decode(), secret or configured_secret(), timestamp

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from django.test import Client
 
 from shop_payments.exceptions import ConfigurationError, InvalidSignature
 from shop_payments.gateway import read_event
-from shop_payments.models import WebhookEvent
+from shop_payments.models import PaymentIntent, WebhookEvent
 from shop_payments.testing import build_event, sign_event, webhook_url
 
 CHARGE = {"id": "ch_1", "object": "charge", "livemode": False}
@@ -45,6 +46,20 @@ def test_a_body_is_signed_as_it_is():
     signed = sign_event(b"no event at all")
 
     assert signed.body == b"no event at all"
+
+
+def test_a_text_is_no_event():
+    text: Any = json.dumps(build_event("charge.succeeded", CHARGE))
+
+    with pytest.raises(TypeError, match="not str"):
+        sign_event(text)
+
+
+def test_a_row_is_no_object_of_stripes():
+    row: Any = PaymentIntent()
+
+    with pytest.raises(TypeError, match="not PaymentIntent"):
+        build_event("payment_intent.succeeded", row)
 
 
 def test_the_first_secret_signs(configure):
