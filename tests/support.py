@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from django.conf import settings
+from django.db import connection
 from django.test import Client, override_settings
 
 from shop_payments.models import OrderPayment
@@ -111,6 +112,13 @@ def debit(stripe: Sandbox, intent_id: str, account: str) -> dict[str, Any]:
 def writes(stripe: Sandbox) -> list[str]:
     """The paths of the writes that Stripe was sent, in order."""
     return [request.path for request in stripe.requests if request.method == "POST"]
+
+
+def plan_of(sql: str) -> str:
+    """How the database would find what a captured query asks for."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{connection.ops.explain_query_prefix()} {sql}")
+        return str(cursor.fetchall())
 
 
 def assert_state_follows_from_rows() -> None:

@@ -31,6 +31,7 @@ from tests.support import (
     call_stripe,
     event_body,
     pay,
+    plan_of,
     post_webhook,
     send_event,
     sign,
@@ -623,12 +624,6 @@ def test_the_oldest_rows_are_found_by_an_index(a_shop_of_some_years):
         assert "_unpurged" in plan, page
         assert "Seq Scan" not in plan
         assert "SCAN shop" not in plan
-
-
-def plan_of(sql: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(f"{connection.ops.explain_query_prefix()} {sql}")
-        return str(cursor.fetchall())
 
 
 def test_a_batch_that_the_database_undoes_is_run_again(paid, later):

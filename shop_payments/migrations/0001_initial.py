@@ -1169,6 +1169,10 @@ class Migration(migrations.Migration):
                 name="shop_payments_refund_mirrored_has_stripe_id",
             ),
         ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(fields=["latest_charge"], name="shop_payments_intent_by_charge"),
+        ),
         migrations.AddConstraint(
             model_name="paymentintent",
             constraint=models.UniqueConstraint(

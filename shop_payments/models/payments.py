@@ -253,6 +253,10 @@ class PaymentIntent(models.Model):
                 name="shop_payments_intent_judged_only_when_succeeded",
             ),
         ]
+        indexes: ClassVar[list[models.Index]] = [
+            # What a refund's or a dispute's event, and a fee, may be known by alone.
+            models.Index(fields=["latest_charge"], name="shop_payments_intent_by_charge"),
+        ]
 
     def __str__(self) -> str:
         return self.stripe_id

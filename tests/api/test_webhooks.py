@@ -7,7 +7,10 @@ import time
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from shop_payments.models import (
     OrderPayment,
@@ -23,6 +26,7 @@ from tests.support import (
     call_stripe,
     event_body,
     pay,
+    plan_of,
     post_webhook,
     send_event,
     sign,
@@ -418,3 +422,57 @@ handed_over: list[int] = []
 
 def hand_over(event_pk):
     handed_over.append(event_pk)
+
+
+# --- which intent an event is about -------------------------------------------------------------
+
+
+@pytest.fixture
+def many_intents(intent) -> None:
+    """So many that the database thinks twice how to find one."""
+    payment = OrderPayment.objects.get()
+    attempts = [
+        StripeAttempt(
+            order_payment=payment,
+            operation="create_intent",
+            params={},
+            livemode=False,
+            outcome="succeeded",
+            finished_at=timezone.now(),
+        )
+        for _number in range(3000)
+    ]
+    intents = [
+        PaymentIntent(
+            order_payment=payment,
+            stripe_id=f"pi_{number}",
+            attempt=attempt,
+            status="canceled",
+            amount=11200,
+            currency="usd",
+            livemode=False,
+            latest_charge=f"ch_{number}",
+            stripe_created_at=timezone.now(),
+        )
+        for number, attempt in enumerate(attempts)
+    ]
+    StripeAttempt.objects.bulk_create(attempts, batch_size=500)
+    PaymentIntent.objects.bulk_create(intents, batch_size=500)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def test_an_event_that_names_only_a_charge_finds_its_intent_by_an_index(
+    stripe, payment_system, order, intent, many_intents
+):
+    payment_system.payment(order)
+    stripe.open_dispute(intent["latest_charge"])
+    (dispute,) = call_stripe(stripe, "GET", "disputes")["data"]
+
+    with CaptureQueriesContext(connection) as queries:
+        body = event_body({**dispute, "payment_intent": None}, type="charge.dispute.created")
+        assert post_webhook(body, sign(body)).status_code == 200
+
+    assert OrderPayment.objects.get().dispute_state == "open"
+    (by_charge,) = [each["sql"] for each in queries if '"latest_charge" = ' in each["sql"]]
+    assert "shop_payments_intent_by_charge" in plan_of(by_charge)
