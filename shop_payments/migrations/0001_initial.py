@@ -834,6 +834,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "requested_amount",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="In minor units. Empty where all that was left was asked for.",
+                        null=True,
+                        verbose_name="amount of the request",
+                    ),
+                ),
+                (
                     "stripe_id",
                     models.CharField(blank=True, max_length=255, verbose_name="Stripe id"),
                 ),

@@ -89,6 +89,13 @@ class Refund(models.Model):
     request_key = models.CharField(
         _("idempotency key of the request"), max_length=255, blank=True, editable=False
     )
+    requested_amount = models.PositiveBigIntegerField(
+        _("amount of the request"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("In minor units. Empty where all that was left was asked for."),
+    )
     stripe_id = models.CharField(_("Stripe id"), max_length=255, blank=True)
     status = models.CharField(_("status"), max_length=STATUS_LENGTH, default=RefundStatus.REQUESTED)
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))

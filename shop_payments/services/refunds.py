@@ -89,7 +89,7 @@ class RefundRequest:
     """One of :class:`Refund.Reason`, or empty."""
 
     key: str
-    """The caller's idempotency key: a repetition with it gives back nothing more."""
+    """The caller's idempotency key: the same request with it again gives back nothing more."""
 
     intent_id: str = ""
     """Stripe's id of the intent, for money that did not pay the order (it came late, or twice);
@@ -108,7 +108,8 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         PaymentDisputed: the customer's bank holds the money.
         AmountNotRepresentable: the currency has no such amount, or it is not more than nothing.
         RefundExceedsBalance: more than is left; nothing was sent.
-        IdempotencyKeyReused: the key belongs to another refund.
+        IdempotencyKeyReused: the key belongs to another request: of another amount (all that is
+            left is one, too), reason or intent.
         RefundInProgress: another request is sending this refund for too long.
         RefusedRefund: Stripe would not do it, or never heard of it in time: nothing went back.
         GatewayError: Stripe refused (the refund says so and reserves nothing), or its answer is not
@@ -181,8 +182,7 @@ def _intent_to_refund(locked: LockedPayment, request: RefundRequest) -> PaymentI
 
 
 def _check_same(known: Refund, intent: PaymentIntent, request: RefundRequest) -> None:
-    asked = request.amount_decimal
-    same_amount = asked is None or to_minor_units(asked, intent.currency) == known.amount
+    same_amount = _requested_amount(request, intent) == known.requested_amount
     same_intent = known.payment_intent_id == intent.pk
     if not (same_amount and same_intent and known.reason == request.reason):
         raise IdempotencyKeyReused("This idempotency key was used for another refund.")
@@ -193,11 +193,17 @@ def _amount(locked: LockedPayment, intent: PaymentIntent, request: RefundRequest
     if locked.dispute_state_of(intent) == DisputeState.OPEN:
         raise PaymentDisputed("The customer's bank holds this payment; wait for its decision.")
     refundable = locked.balance_of(intent).refundable
-    asked = request.amount_decimal
-    amount = refundable if asked is None else to_minor_units(asked, intent.currency)
+    asked = _requested_amount(request, intent)
+    amount = refundable if asked is None else asked
     if amount > refundable or refundable == 0:
         raise _exceeds_balance(refundable, intent.currency)
     return amount
+
+
+def _requested_amount(request: RefundRequest, intent: PaymentIntent) -> int | None:
+    """Return what was asked for, in minor units; None for all that is left."""
+    asked = request.amount_decimal
+    return None if asked is None else to_minor_units(asked, intent.currency)
 
 
 def _exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:
@@ -239,6 +245,7 @@ def _insert(
         payment_intent=intent,
         attempt=attempt,
         request_key=request.key,
+        requested_amount=_requested_amount(request, intent),
         amount=amount,
         currency=intent.currency,
         reason=request.reason,

@@ -20,6 +20,7 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
+from shop_payments.money import from_minor_units
 from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
 from shop_payments.services.fees import fetch_fees
 from shop_payments.services.history import Origin
@@ -162,7 +163,13 @@ def hear_everything(stripe: StripeSandbox) -> None:
     stripe.clear_faults()
     for refund in Refund.objects.requested():
         intent_id = refund.payment_intent.stripe_id
-        request = RefundRequest(key=refund.request_key, intent_id=intent_id, reason=refund.reason)
+        asked = refund.requested_amount
+        request = RefundRequest(
+            amount_decimal=None if asked is None else from_minor_units(asked, refund.currency),
+            key=refund.request_key,
+            intent_id=intent_id,
+            reason=refund.reason,
+        )
         with suppress(PaymentError):  # as it was refused before
             refund_payment(
                 order_id=refund.order_payment.order_id,

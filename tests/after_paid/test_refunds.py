@@ -215,11 +215,26 @@ def test_without_a_key_one_is_made_and_returned(office, order, paid, stripe):
     assert len(refunds_at_stripe(stripe)) == 1
 
 
-@pytest.mark.parametrize("other", [{"amount": "12.51"}, {"amount": "12.50", "reason": "duplicate"}])
-def test_a_key_is_for_one_refund(office, order, paid, stripe, other):
-    office.refund(order, {"amount": "12.50"}, key="a")
+ALL_THAT_IS_LEFT: dict[str, str] = {}
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ({"amount": "12.50"}, {"amount": "12.51"}),
+        ({"amount": "12.50"}, {"amount": "12.50", "reason": "duplicate"}),
+        ({"amount": "12.50", "reason": "duplicate"}, {"amount": "12.50"}),
+        ({"amount": "12.50"}, ALL_THAT_IS_LEFT),
+        ({"amount": "112.00"}, ALL_THAT_IS_LEFT),
+        (ALL_THAT_IS_LEFT, {"amount": "112.00"}),
+        (ALL_THAT_IS_LEFT, {"reason": "duplicate"}),
+    ],
+)
+def test_a_key_is_for_one_request(office, order, paid, stripe, first, other):
+    made = office.refund(order, first, key="a")
 
     assert answer(office.refund(order, other, key="a")) == (409, "idempotency_key_reused")
+    assert office.refund(order, first, key="a").json() == made.json()
     assert len(refunds_at_stripe(stripe)) == 1
 
 
