@@ -106,7 +106,7 @@ def test_a_first_payment_intent(storefront, order, stripe, figure):
 
     assert response.status_code == 200
     assert any('UPDATE "shop_payments_apikey"' in sql for sql in bill.statements)
-    bill.assert_within(statements=12, stripe_calls=1)
+    bill.assert_within(statements=13, stripe_calls=1)
     figure(f"payment-intent, first: {bill.total}")
 
 

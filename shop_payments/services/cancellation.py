@@ -7,6 +7,11 @@ wish is written down in that transaction, on the payment's row; Stripe is told a
 If the process dies in between, or Stripe is away, the wish stands, and the next look finds it. If
 the shop rolls back, there never was a wish.
 
+An order of which there is no payment yet has no row for the wish, but its first request may have
+begun one that it has not committed. So who begins one inserts its row first and reads the order
+after that (``intents.py``), and who cancels looks again after the commit, in a way that waits for
+such a row. Whichever came first, the other one sees it.
+
 See: https://docs.stripe.com/refunds#cancel-payment (checked 2026-11)
 """
 
@@ -15,6 +20,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -39,6 +45,7 @@ from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, record
 from shop_payments.services.mirror import mark_missing, refresh_intent
 from shop_payments.services.sending import belongs_to_other_mode
+from shop_payments.services.transactions import short_transactions
 from shop_payments.services.writes import save_write, write_until_done
 
 logger = logging.getLogger("shop_payments")
@@ -116,9 +123,14 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
     again need do nothing: the next payment intent that is asked for ends the wish.
     """
     pk = get_order_adapter().parse_id(order_id)
+    if pk is None:
+        return
     with transaction.atomic():
-        locked = None if pk is None else find_and_lock_payment(order_id=pk)
-        if locked is None or locked.accepted_intent is not None:
+        locked = find_and_lock_payment(order_id=pk)
+        if locked is None:
+            transaction.on_commit(partial(_cancel_what_was_just_begun, pk, origin=origin))
+            return
+        if locked.accepted_intent is not None:
             return
         payment = locked.payment
         if payment.cancel_requested_at is None:
@@ -128,6 +140,20 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
                 fact = (FactKind.CANCEL_REQUESTED, {"detail": str(locked.open_intent)})
                 record(locked, locked.open_intent, [fact], origin=origin)
         transaction.on_commit(partial(finish_cancellation, payment.pk, origin=origin))
+
+
+def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
+    """Look once more for a payment of an order that had none, and wait for one that is begun.
+
+    See Note [Cancelling with the order].
+    """
+    for short in short_transactions():
+        with short:
+            _payment, is_none = OrderPayment.objects.get_or_create(order_id=order_pk)
+            if is_none:
+                transaction.set_rollback(True)
+    if not is_none:
+        cancel_payment_on_commit(order_id=order_pk, origin=origin)
 
 
 def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:

@@ -190,15 +190,20 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait:
         order = request.find_order(adapter, pk)
     if order is None:
         raise OrderNotFound("Order not found.")
-    if locked is not None:
-        _refuse_by_status(locked)
+    is_first = locked is None
+    if locked is None:
+        locked = LockedPayment(OrderPayment.objects.create(order_id=order.pk), [])
+        # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
+        order = request.find_order(adapter, pk)
+        if order is None:
+            raise OrderNotFound("Order not found.")
+    _refuse_by_status(locked)
     snapshot = take_snapshot(adapter, order)
     if not request.with_receipt:
         snapshot = replace(snapshot, receipt_email="")
     if not snapshot.payable:
         raise OrderNotPayable("The order is empty, free or cancelled.")
-    if locked is None:
-        locked = LockedPayment(OrderPayment.objects.create(order_id=order.pk), [])
+    if is_first:
         return _Plan(snapshot=snapshot, step=_plan_create(locked, snapshot))
     if locked.payment.cancel_requested_at is not None:
         # The shop has taken the order up again. See Note [Cancelling with the order].

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from typing import Any, ClassVar
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from shop_payments.exceptions import (
     OrderAlreadyPaid,
@@ -20,6 +21,7 @@ from shop_payments.exceptions import (
 )
 from shop_payments.models import (
     Dispute,
+    Order,
     OrderPayment,
     PaymentHistory,
     PaymentIntent,
@@ -27,6 +29,7 @@ from shop_payments.models import (
     ReviewItem,
     Source,
 )
+from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
 from shop_payments.services.cancellation import (
     cancel_payment,
@@ -38,7 +41,7 @@ from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
 from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
 from tests.support import answer, call_stripe
-from tests.threads import HeldLine, at_once
+from tests.threads import HeldLine, Hold, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -176,6 +179,52 @@ def test_an_order_that_is_cancelled_while_its_intent_is_created(
     assert answer(created) in {(409, "order_not_payable"), (200, None)}
     assert [each["status"] for each in at_stripe] == ["canceled"]
     assert not PaymentIntent.objects.open().exists()
+
+
+class SlowAdapter(BundledOrderAdapter):
+    """The shop's code, which takes its time at one place of the transaction that begins."""
+
+    place: ClassVar[str]
+    pause: ClassVar[Hold]
+
+    def find_for_user(self, order_id: object, user: Any) -> Order | None:
+        order = super().find_for_user(order_id, user)
+        self.wait_at("read")
+        return order
+
+    def number(self, order: Order) -> str:
+        self.wait_at("judged")
+        return super().number(order)
+
+    def wait_at(self, place: str) -> None:
+        if place == self.place:
+            self.pause.hold()
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.parametrize("place", ["read", "judged"])
+def test_an_order_that_is_cancelled_while_its_very_first_intent_is_begun(
+    order, storefront, configure, stripe, monkeypatch, place
+):
+    """Found: nobody could see yet what was begun, and the intent stayed open."""
+    pause = Hold()
+    monkeypatch.setattr(SlowAdapter, "place", place, raising=False)
+    monkeypatch.setattr(SlowAdapter, "pause", pause, raising=False)
+    configure(ORDER_ADAPTER=f"{SlowAdapter.__module__}.SlowAdapter")
+
+    def cancel_and_let_go() -> None:
+        with transaction.atomic():
+            transaction.on_commit(pause.let_go.set)
+            cancel_order(order)
+
+    begun, cancelled = pause.meanwhile(lambda: storefront.payment_intent(order), cancel_and_let_go)
+
+    assert cancelled is None
+    assert answer(begun) in {(409, "order_not_payable"), (200, None)}
+    at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
+    assert {each["status"] for each in at_stripe} <= {"canceled"}
+    assert not PaymentIntent.objects.open().exists()
+    assert wanted_cancellations() == []
 
 
 @BOTH
