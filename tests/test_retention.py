@@ -275,6 +275,21 @@ def test_an_attempt_whose_outcome_is_not_known_keeps_what_it_sends(
     assert len(call_stripe(stripe, "GET", "payment_intents")["data"]) == 1
 
 
+def test_an_attempt_whose_outcome_is_not_known_keeps_what_was_sent_before(
+    clock, storefront, order, stripe, webhooks, later
+):
+    storefront.payment_intent(order)
+    webhooks()
+    order.lines.update(quantity=3)
+    stripe.inject(Fault("drop_before", method="POST"))
+    assert storefront.payment_intent(order).status_code == 503
+    later()
+
+    report = purge_personal_data()
+
+    assert (report.events, report.attempts, report.kept_attempts) == (0, 0, 2)
+
+
 @pytest.mark.by_hand
 def test_a_payment_in_review_keeps_everything(paid, later):
     OrderPayment.objects.update(needs_review=True)
