@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -79,7 +80,15 @@ def answer(response: Any) -> tuple[int, str | None]:
     return response.status_code, response.json().get("code")
 
 
-def call_stripe(stripe: Sandbox, method: str, path: str, **params: str) -> dict[str, Any]:
+class AnyStripe(Protocol):
+    """A Stripe that can be asked: a sandbox, in this process or in another one."""
+
+    def handle(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | str | None = None
+    ) -> SandboxResponse: ...
+
+
+def call_stripe(stripe: AnyStripe, method: str, path: str, **params: str) -> dict[str, Any]:
     """Do at Stripe what somebody else does there: a customer's browser, or staff."""
     response = stripe.handle(
         method, f"/v1/{path}", {"Authorization": "Bearer sk_test_of_the_tests"}, urlencode(params)

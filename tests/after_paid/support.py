@@ -27,6 +27,7 @@ from shop_payments.services.history import Origin
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.testing import StripeSandbox
 from tests.support import (
+    AnyStripe,
     Caller,
     assert_state_follows_from_rows,
     call_stripe,
@@ -48,7 +49,7 @@ class AccountingOffice(Caller):
         return results
 
 
-def refunds_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
+def refunds_at_stripe(stripe: AnyStripe) -> list[dict[str, Any]]:
     """All refunds at Stripe, oldest first."""
     return listed_at_stripe(stripe, "refunds")[::-1]
 
@@ -59,7 +60,7 @@ def refund_in_dashboard(stripe: StripeSandbox, **params: str) -> dict[str, Any]:
     return call_stripe(stripe, "POST", "refunds", payment_intent=intent.stripe_id, **params)
 
 
-def listed_at_stripe(stripe: StripeSandbox, path: str) -> list[dict[str, Any]]:
+def listed_at_stripe(stripe: AnyStripe, path: str) -> list[dict[str, Any]]:
     """All objects of a list at Stripe, newest first."""
     found: list[dict[str, Any]] = []
     while True:
@@ -70,7 +71,7 @@ def listed_at_stripe(stripe: StripeSandbox, path: str) -> list[dict[str, Any]]:
             return found
 
 
-def _movements_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
+def _movements_at_stripe(stripe: AnyStripe) -> list[dict[str, Any]]:
     """The balance transactions of our payments, refunds and disputes."""
     charges = PaymentIntent.objects.exclude(latest_charge="").values_list(
         "latest_charge", flat=True
@@ -83,7 +84,7 @@ def _movements_at_stripe(stripe: StripeSandbox) -> list[dict[str, Any]]:
     return [each for each in movements if each["source"] in sources]
 
 
-def assert_books_agree(stripe: StripeSandbox) -> None:
+def assert_books_agree(stripe: AnyStripe) -> None:
     """What Stripe's books say is what our rows say: object by object, and in the sums.
 
     For a shop that has heard of everything. Fees are fetched for it.
@@ -103,7 +104,7 @@ def assert_books_agree(stripe: StripeSandbox) -> None:
         assert moved == _money_that_stayed(currency)
 
 
-def assert_mirrors_agree(stripe: StripeSandbox) -> None:
+def assert_mirrors_agree(stripe: AnyStripe) -> None:
     """Each intent, refund and dispute is as at Stripe, and each payment what they make of it."""
     ours, theirs = our_books(), books_at_stripe(stripe)
     assert ours == theirs
@@ -121,7 +122,7 @@ def our_books() -> set[tuple[Any, ...]]:
     }
 
 
-def books_at_stripe(stripe: StripeSandbox) -> set[tuple[Any, ...]]:
+def books_at_stripe(stripe: AnyStripe) -> set[tuple[Any, ...]]:
     """The same of Stripe's, without what other systems do on the account."""
     attempts = {str(pk) for pk in StripeAttempt.objects.values_list("pk", flat=True)}
     intents = [

@@ -34,6 +34,7 @@ SUITES = {
     ),
     "faults": Suite("test_faults.py", ("RELIABILITY_FAULT_ROUNDS",)),
     "refunds": Suite("test_refunds_at_once.py", ("RELIABILITY_REFUND_ROUNDS",)),
+    "servers": Suite("test_servers.py", ("RELIABILITY_SERVER_ROUNDS",)),
     "switches": Suite("test_switches.py", ()),
 }
 

@@ -19,11 +19,10 @@ REFUND = 5000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
-    """An order, and what is about to be done with it."""
+class Ending:
+    """An order, and what its books say in the end."""
 
     order: Order
-    job: Job
     wants: dict[str, Any]
     """Of :meth:`Books.summary`, what is there when all is done."""
 
@@ -33,6 +32,12 @@ class Scene:
     meanwhile: Callable[[], Any] | None = None
     """What somebody else does before anybody recovers."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Scene(Ending):
+    """An order, and what is about to be done with it."""
+
+    job: Job
     done_before: frozenset[str] = frozenset()
     """What a repetition raises, or the status that it answers, where there is nothing to do."""
 

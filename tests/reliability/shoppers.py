@@ -1,0 +1,206 @@
+"""Customers and programs that use the shop while its servers and its database come and go.
+
+They do what people and apps do: what breaks, or is out of order for a moment, is done once more,
+with the same idempotency key, at whichever server is next.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from shop_payments.models import Order
+from shop_payments.money import format_amount
+from tests.reliability.crew import Call
+from tests.reliability.servers import Reply, TwoServers, send
+from tests.support import BASE, Caller, call_stripe
+
+CLIENTS = 16
+AMOUNT = 11200
+GIVES_UP_AFTER = 120
+"""Seconds; whatever was out of order was so for a tenth of that."""
+
+_LONGEST_PAUSE = 1.0
+"""Seconds. ``Retry-After`` asks for more; whoever is impatient must do no harm."""
+
+BROKEN = "broken connection"
+_PASSING = {
+    "503 database_unavailable",
+    "503 gateway_unavailable",
+    "409 payment_intent_in_progress",
+    "409 refund_in_progress",
+}
+_FINAL = {"200", "409 order_already_paid", "409 refund_exceeds_balance"}
+
+
+@dataclass
+class Tally:
+    """All answers, by status and code, and those that no caller should get."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    defects: list[str] = field(default_factory=list)
+    finished: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, call: Call, reply: Reply | None) -> str:
+        """Count an answer, and return what it is counted as."""
+        kind = _kind_of(reply)
+        with self._lock:
+            self.answers[kind] += 1
+            if kind not in {BROKEN, *_PASSING, *_FINAL}:
+                self._find(f"{call.method} {call.path}: {kind} {reply and reply.body[:300]!r}")
+            elif kind in _PASSING and reply is not None and not reply.retry_after:
+                self._find(f"{call.method} {call.path}: {kind} without Retry-After")
+        return kind
+
+    def finish(self) -> None:
+        with self._lock:
+            self.finished += 1
+
+    def defect(self, words: str) -> None:
+        with self._lock:
+            self._find(words)
+
+    def _find(self, words: str) -> None:
+        self.defects.append(words)
+
+
+def _kind_of(reply: Reply | None) -> str:
+    if reply is None:
+        return BROKEN
+    if reply.content_type != "application/json":
+        return f"{reply.status} {reply.content_type}"
+    return f"{reply.status} {reply.code}".strip()
+
+
+@dataclass
+class Journey:
+    """One order: what is going to be done with it, and what came of that."""
+
+    order: Order
+    customer: Caller
+    declined_first: bool
+    second_tab: bool
+    by_webhook_alone: bool
+    wishes: dict[str, int] = field(default_factory=dict)
+    """Amounts that are to go back, by idempotency key."""
+
+    refunds: dict[str, set[str]] = field(default_factory=dict)
+    """Stripe's ids, or the codes, that were answered for each key."""
+
+    @classmethod
+    def draw(cls, draw: random.Random, order: Order, customer: Caller) -> Journey:
+        by_webhook_alone = draw.random() < 0.25
+        journey = cls(
+            order=order,
+            customer=customer,
+            declined_first=draw.random() < 0.2,
+            second_tab=draw.random() < 0.5,
+            by_webhook_alone=by_webhook_alone,
+        )
+        if not by_webhook_alone and draw.random() < 0.6:
+            # All of it and a part of it: one of them is too much.
+            first = draw.choice([AMOUNT, draw.randint(1, AMOUNT // 2)])
+            journey.wishes = {f"a-{order.pk}": first, f"b-{order.pk}": AMOUNT // 2}
+        return journey
+
+    @property
+    def refunded(self) -> list[int]:
+        """The amounts of the refunds that were accepted, in minor units."""
+        accepted = [key for key, ids in self.refunds.items() if any(map(_is_refund, ids))]
+        return sorted(self.wishes[key] for key in accepted)
+
+
+def _is_refund(outcome: str) -> bool:
+    return outcome.startswith("re_")
+
+
+class Mall:
+    """Everybody who uses the shop."""
+
+    def __init__(
+        self, shop: TwoServers, tally: Tally, *, payment_system: Caller, office: Caller
+    ) -> None:
+        self._shop, self._tally = shop, tally
+        self._payment_system, self._office = payment_system, office
+        # Who waits for one of these waits in another one.
+        self._clients = ThreadPoolExecutor(CLIENTS)
+        self._hands = ThreadPoolExecutor(2 * CLIENTS)
+        self._lines = ThreadPoolExecutor(4 * CLIENTS)
+
+    def serve(self, journeys: Iterable[Journey]) -> list[Future[None]]:
+        """Have ``CLIENTS`` of them at a time go their ways; return the ends of all."""
+        return [self._clients.submit(self._go, journey) for journey in journeys]
+
+    def close(self) -> None:
+        """Let nobody else in, and wait for those who are there."""
+        for pool in (self._clients, self._hands, self._lines):
+            pool.shutdown(cancel_futures=pool is self._clients)
+
+    def _go(self, journey: Journey) -> None:
+        try:
+            self._buy(journey)
+            self._give_back(journey)
+            self._read(journey)
+        finally:
+            self._tally.finish()
+
+    def _buy(self, journey: Journey) -> None:
+        ask = Call.payment_intent(journey.order, journey.customer)
+        ids = {str(reply.data.get("id")) for reply in self._everywhere(ask)}
+        if len(ids) > 1:
+            self._tally.defect(f"order {journey.order.pk} has the intents {ids}")
+        intent_id = min(ids)
+        if journey.declined_first:
+            self._confirm(intent_id, "pm_card_chargeDeclined")
+        another = self._hands.submit(self._everywhere, ask) if journey.second_tab else None
+        self._confirm(intent_id, "pm_card_visa")
+        if not journey.by_webhook_alone:
+            hint = Call.payment(journey.order, self._payment_system)
+            for reply in self._everywhere(hint):
+                if reply.data.get("status") != "succeeded":
+                    self._tally.defect(f"{hint.path} says {reply.body!r}")
+        if another is not None:
+            another.result()
+
+    def _give_back(self, journey: Journey) -> None:
+        calls = {
+            key: Call.refund(journey.order, self._office, format_amount(amount, "usd"), key)
+            for key, amount in journey.wishes.items()
+        }
+        asked = {key: self._hands.submit(self._everywhere, call) for key, call in calls.items()}
+        for key, answers in asked.items():
+            replies = answers.result()
+            journey.refunds[key] = {reply.data.get("stripe_id") or reply.code for reply in replies}
+
+    def _read(self, journey: Journey) -> None:
+        path = f"{BASE}/orders/{journey.order.pk}"
+        self._until_done(Call(method="GET", path=path, headers=journey.customer.headers), 0)
+
+    def _confirm(self, intent_id: str, payment_method: str) -> None:
+        path = f"payment_intents/{intent_id}/confirm"
+        call_stripe(self._shop.stripe, "POST", path, payment_method=payment_method)
+
+    def _everywhere(self, call: Call) -> list[Reply]:
+        """Send it to both servers at once, each until it is done."""
+        numbers = range(len(self._shop.servers))
+        sent = [self._lines.submit(self._until_done, call, number) for number in numbers]
+        return [each.result() for each in sent]
+
+    def _until_done(self, call: Call, number: int) -> Reply:
+        deadline = time.monotonic() + GIVES_UP_AFTER
+        while True:
+            reply = send(self._shop.servers[number].url, call)
+            kind = self._tally.note(call, reply)
+            if reply is not None and kind not in _PASSING:
+                return reply
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{call.method} {call.path} is never done: {kind}")
+            wished = float(reply.retry_after or 0) if reply is not None else _LONGEST_PAUSE
+            time.sleep(random.uniform(0.1, min(wished, _LONGEST_PAUSE)))
+            number = random.randrange(len(self._shop.servers))
