@@ -55,12 +55,16 @@ def main() -> None:
     sys.stdout.write(f"{command.pid}\n")
     sys.stdout.flush()
 
+    let_go = threading.Event()
+
     def follow() -> None:
         command.wait()
-        os._exit(0)
+        if not let_go.is_set():
+            os._exit(0)
 
     threading.Thread(target=follow, daemon=True).start()
     sys.stdin.read()
+    let_go.set()
     _end(command)
     if options.remove:
         shutil.rmtree(options.remove, ignore_errors=True)

@@ -65,6 +65,13 @@ class Leashed:
                 raise RuntimeError(f"{self.name} is not ready; its log:\n{self.log_tail()}")
             time.sleep(0.05)
 
+    def is_alive(self) -> bool:
+        try:
+            os.kill(self._pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def signal(self, number: signal.Signals) -> None:
         """Send the program a signal, and return when it has ended."""
         os.kill(self._pid, number)

@@ -20,6 +20,7 @@ from django.db import connection
 
 from tests.after_paid.support import assert_books_agree
 from tests.reliability.clusters import Cluster, find_binaries, looking_at
+from tests.reliability.processes import Leashed
 from tests.reliability.rounds import Outages, Round
 from tests.reliability.servers import TwoServers, migrated_database
 from tests.reliability.shoppers import BROKEN
@@ -118,3 +119,16 @@ def test_the_damage_would_be_found(new_shop, figure):
 
     assert damage.doubled, damage
     figure(f"two servers without the attempt: {len(damage.doubled)} doubled in 16 orders")
+
+
+def test_nothing_is_left_of_a_run_that_was_killed(tmp_path):
+    """Whatever a test starts ends with it, and takes its folder along."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    leashed = Leashed("sleep", "600", log=tmp_path / "log", remove=str(folder))
+    assert leashed.is_alive()
+
+    leashed.stop()  # closes the pipe, as the end of this process would
+
+    assert not leashed.is_alive()
+    assert not folder.exists()
