@@ -14,7 +14,7 @@ from shop_payments.services.transactions import short_transactions
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
-from tests.support import pay
+from tests.support import BASE, answer, pay
 from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -253,6 +253,18 @@ def test_a_database_that_is_away_is_said_and_heals(
     assert "The database is away" in caplog.text
     assert stripe.requests == []
     assert storefront.payment_intent(order).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_browser_is_told_as_well(storefront, order, stripe, database, method):
+    """The page would ask the database once more, for the user, and break."""
+    headers = {**storefront.headers, "Accept": "text/html"}
+    database.goes_away()
+    response = getattr(storefront.client, method)(f"{BASE}/orders/{order.pk}", headers=headers)
+    database.comes_back()
+
+    assert answer(response) == (503, "database_unavailable")
+    assert response.headers["Retry-After"] == "10"
 
 
 def test_a_webhook_of_a_database_that_is_away_comes_again(

@@ -14,6 +14,8 @@ from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions as drf
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from shop_payments import exceptions as own
@@ -267,9 +269,16 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     if isinstance(error, (OperationalError, InterfaceError)):
         # Django logs what becomes a 500; this is answered, and must be seen all the same.
         logger.error("The database is away", exc_info=error)
+        answer_in_json(context["request"])
     body: dict[str, Any] = {"message": row.message or _message(error), "code": row.code}
     body.update(_details(error))
     return Response(body, status=row.status, headers=_headers(error, row))
+
+
+def answer_in_json(request: Request) -> None:
+    """Give up the page that a browser would get: it asks the database who the user is."""
+    request.accepted_renderer = JSONRenderer()
+    request.accepted_media_type = JSONRenderer.media_type
 
 
 def _row_of_host(error: Exception) -> ErrorRow | None:

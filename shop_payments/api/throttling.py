@@ -51,13 +51,13 @@ from typing import Any
 from django.core.cache import caches
 from django.core.exceptions import PermissionDenied
 from rest_framework.exceptions import APIException, NotAcceptable, Throttled
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from shop_payments.api.authentication import live_key_of
+from shop_payments.api.errors import answer_in_json
 from shop_payments.conf import get_config
 
 logger = logging.getLogger("shop_payments")
@@ -270,9 +270,7 @@ class ScopedThrottling(APIView):
 
     def _refuse_guesser(self, guesser: ScopeThrottle, request: Request) -> None:
         if not guesser.allow_request(request, self):
-            # The browsable API would ask who the user is, and so look up what was not to be.
-            request.accepted_renderer = JSONRenderer()
-            request.accepted_media_type = JSONRenderer.media_type
+            answer_in_json(request)  # nothing is to be looked up for a guesser
             self.throttled(request, guesser.wait())
 
     def _charge_failure(self, guesser: ScopeThrottle, request: Request) -> None:

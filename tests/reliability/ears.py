@@ -1,7 +1,7 @@
 """An app of the project that hears what the host is told, and writes it down.
 
-``RELIABILITY_RECORD`` names the file; what ``RELIABILITY_WITHOUT`` names (see ``switches.py``) is taken
-away from the app, so that one can see the tests find the damage.
+``RELIABILITY_RECORD`` names the file. ``RELIABILITY_WITHOUT`` names what is taken away from the
+app (see ``switches.py``), so that one can see the tests find the damage.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Reply:
 
     status: int
     body: bytes
-    content_type: str
+    media_type: str
     retry_after: str
 
     def json(self) -> Any:
@@ -65,7 +65,7 @@ def send(base: str, call: Call) -> Reply | None:
         return Reply(
             status=response.status,
             body=response.read(),
-            content_type=response.getheader("Content-Type") or "",
+            media_type=response.headers.get_content_type(),
             retry_after=response.getheader("Retry-After") or "",
         )
     except (OSError, HTTPException):

@@ -35,7 +35,7 @@ _PASSING = {
     "409 payment_intent_in_progress",
     "409 refund_in_progress",
 }
-_FINAL = {"200", "409 order_already_paid", "409 refund_exceeds_balance"}
+_FINAL = {"200", "200 text/html", "409 order_already_paid", "409 refund_exceeds_balance"}
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Tally:
 def _kind_of(reply: Reply | None) -> str:
     if reply is None:
         return BROKEN
-    if reply.content_type != "application/json":
-        return f"{reply.status} {reply.content_type}"
+    if reply.media_type != "application/json":
+        return f"{reply.status} {reply.media_type}"
     return f"{reply.status} {reply.code}".strip()
 
 
@@ -179,8 +179,11 @@ class Mall:
             journey.refunds[key] = {reply.data.get("stripe_id") or reply.code for reply in replies}
 
     def _read(self, journey: Journey) -> None:
+        """Look at the order with an app, and with a browser."""
         path = f"{BASE}/orders/{journey.order.pk}"
-        self._until_done(Call(method="GET", path=path, headers=journey.customer.headers), 0)
+        for accepted in ("application/json", "text/html"):
+            headers = {**journey.customer.headers, "Accept": accepted}
+            self._everywhere(Call(method="GET", path=path, headers=headers))
 
     def _confirm(self, intent_id: str, payment_method: str) -> None:
         path = f"payment_intents/{intent_id}/confirm"
