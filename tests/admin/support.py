@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -64,6 +65,29 @@ def text_of(response: Any) -> str:
     assert response.status_code == 200
     content: str = response.content.decode()
     return content
+
+
+def form_of(response: Any) -> dict[str, str]:
+    """What a browser would send back, as it stands on the page."""
+    forms = [response.context["adminform"].form]
+    for formset in response.context["inline_admin_formsets"]:
+        forms += [formset.formset.management_form, *formset.formset.forms]
+    values = {bound.html_name: bound.value() for form in forms for bound in form}
+    return {name: "" if value is None else str(value) for name, value in values.items()}
+
+
+def save(client: Any, page: str, **changes: str) -> Any:
+    """Fill in some fields (``lines_0_name`` for ``lines-0-name``) and save."""
+    fields = {re.sub(r"^lines_(\d+)_", r"lines-\1-", name): changes[name] for name in changes}
+    return client.post(page, {**form_of(client.get(page)), **fields})
+
+
+def fill_in(client: Any, page: str, **changes: str) -> dict[str, str]:
+    """What a browser sends after somebody has changed some fields and ticked the box."""
+    context = client.get(page).context
+    form = context["form"]
+    values = {bound.html_name: str(bound.value() or "") for bound in form}
+    return {**values, "key": str(context["key"]), "sure": "on", **changes}
 
 
 def make_records(order: Order | None = None) -> PaymentIntent:

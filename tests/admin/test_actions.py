@@ -14,7 +14,7 @@ from django.urls import reverse
 from shop_payments.admin.actions import ACTIONS
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund
 from shop_payments.sandbox import Fault, SandboxResponse
-from tests.admin.support import change, changelist, text_of
+from tests.admin.support import change, changelist, fill_in, text_of
 from tests.support import call_stripe, writes
 from tests.threads import at_once
 
@@ -26,14 +26,6 @@ def page_of(action, payment=None) -> str:
     return reverse(
         f"admin:shop_payments_orderpayment_{action}", args=[intent.order_payment_id, intent.pk]
     )
-
-
-def fill_in(client, page, **changes) -> dict[str, str]:
-    """What a browser sends after somebody has changed some fields and ticked the box."""
-    context = client.get(page).context
-    form = context["form"]
-    values = {bound.html_name: str(bound.value() or "") for bound in form}
-    return {**values, "key": str(context["key"]), "sure": "on", **changes}
 
 
 def act(client, action, **changes):

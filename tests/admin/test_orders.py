@@ -14,26 +14,21 @@ from shop_payments.admin.orders import why_closed
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentHistory, ReviewItem
 from shop_payments.sandbox import Fault
-from tests.admin.support import add, change, changelist, delete, listed, make_records, text_of
+from tests.admin.support import (
+    add,
+    change,
+    changelist,
+    delete,
+    form_of,
+    listed,
+    make_records,
+    save,
+    text_of,
+)
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, pay
 
 pytestmark = pytest.mark.django_db
-
-
-def form_of(response):
-    """What a browser would send back, as it stands on the page."""
-    forms = [response.context["adminform"].form]
-    for formset in response.context["inline_admin_formsets"]:
-        forms += [formset.formset.management_form, *formset.formset.forms]
-    values = {bound.html_name: bound.value() for form in forms for bound in form}
-    return {name: "" if value is None else str(value) for name, value in values.items()}
-
-
-def save(client, page, **changes):
-    """Fill in some fields (``lines_0_name`` for ``lines-0-name``) and save."""
-    fields = {re.sub(r"^lines_(\d+)_", r"lines-\1-", name): changes[name] for name in changes}
-    return client.post(page, {**form_of(client.get(page)), **fields})
 
 
 def errors_of(response):

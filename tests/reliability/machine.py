@@ -1,0 +1,621 @@
+"""Customers, staff, faults and clocks, in any order: a Hypothesis state machine over the shop.
+
+Each step is something that somebody does, or that goes wrong. They all act from outside: over the
+API, the admin, the commands, a browser at Stripe, Stripe's dashboard. ``audit.py`` says what has to
+hold after each, and at the end.
+
+What is not here: two things at the very same moment (``test_many_processes.py``), and a death at
+each single statement (``test_kills.py``). Idempotency keys are pruned when Stripe does it, after a
+day: the clock goes on by that.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.urls import reverse
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from shop_payments.lifecycle import (
+    CANCELABLE_STATUSES,
+    UPDATABLE_STATUSES,
+    IntentStatus,
+    RefundStatus,
+    is_open,
+)
+from shop_payments.models import (
+    Order,
+    OrderPayment,
+    PaymentIntent,
+    Refund,
+    ReviewItem,
+    Source,
+    WebhookEvent,
+)
+from shop_payments.money import format_amount
+from shop_payments.sandbox import Fault
+from shop_payments.sandbox.refund_moves import LEGAL_MOVES
+from shop_payments.services.cancellation import cancel_payment_on_commit
+from shop_payments.services.history import Origin
+from shop_payments.services.options import options_of
+from tests.admin.support import change, fill_in, save
+from tests.reliability.audit import Audit, read_rows
+from tests.reliability.world import MANDATE, UNIT_AMOUNTS, Json, People, World
+from tests.support import call_stripe, writes
+
+MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
+
+CARDS = (
+    "pm_card_visa",
+    "pm_card_visa",
+    "pm_card_chargeDeclined",
+    "pm_card_authenticationRequired",
+    "pm_card_threeDSecureRequiredChargeDeclined",
+    "pm_card_createDispute",
+    "pm_card_createDisputeInquiry",
+    "pm_card_refundFail",
+    "pm_card_pendingRefund",
+    "pm_usBankAccount_success",
+    "pm_usBankAccount_insufficientFunds",
+)
+PARTS = ("all", "half", "little", "too much")
+FAULTS = (
+    *(Fault(kind, method="POST") for kind in ("drop_before", "drop_after")),
+    *(Fault("error", status=status, method="POST") for status in (409, 429, 500, 503)),
+    Fault("drop_before", method="GET"),
+    Fault("error", status=429, method="GET"),
+    Fault("drop_after", times=2),
+    Fault("error", status=500, times=2),
+)
+WEBHOOK_FAULTS = (
+    Fault("webhook_lost", times=4),
+    Fault("webhook_doubled", times=2),
+    Fault("webhook_delayed", seconds=HOUR, times=2),
+    Fault("webhook_reordered", seconds=10 * MINUTE, times=6),
+)
+
+some = st.integers(min_value=0, max_value=7)
+"""Which of those that there are."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One step: which, and with what."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.name}({given})"
+
+
+MOVES: dict[str, st.SearchStrategy[Move]] = {}
+WEIGHTS: dict[str, int] = {}
+POSSIBLE: dict[str, Callable[[ShopMachine], Any]] = {}
+
+
+def step(
+    weight: int = 1, /, where: Callable[[ShopMachine], Any] | None = None, **arguments: Any
+) -> Callable[[Callable[..., None]], Any]:
+    """Let a method be a step, drawn as often as its weight says, where it is possible.
+
+    The steps are one rule to Hypothesis, because they want weights: of its own rules it would
+    leave out half in each run, and long stories, such as a refund that fails while the bank holds
+    the rest, would hardly ever be told.
+    """
+
+    def decorate(function: Callable[..., None]) -> Any:
+        name = function.__name__
+        MOVES[name] = st.builds(Move, st.just(name), st.fixed_dictionaries(arguments))
+        WEIGHTS[name] = weight
+        POSSIBLE[name] = where or (lambda machine: True)
+        return function
+
+    return decorate
+
+
+class ShopMachine(RuleBasedStateMachine):
+    people: ClassVar[People]
+    counts: ClassVar[Counter[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world: World | Any = None
+        self.is_between_steps = True
+
+    @initialize(
+        debits=st.booleans(),
+        refund_late_money=st.booleans(),
+        webhooks_heal=st.booleans(),
+        patience=st.sampled_from([5 * MINUTE, 13 * HOUR, 25 * HOUR]),
+        currency=some,
+        held=st.booleans(),
+    )
+    def open_the_shop(
+        self,
+        debits: bool,
+        refund_late_money: bool,
+        webhooks_heal: bool,
+        patience: int,
+        currency: int,
+        held: bool,
+    ) -> None:
+        """``webhooks_heal``: in the end, all of them arrive; else only the sweep heals."""
+        self.counts["open_the_shop"] += 1
+        self.is_between_steps = False
+        types = ["card", "us_bank_account"] if debits else ["card"]
+        self.world = World(
+            self.people,
+            ALLOWED_PAYMENT_METHOD_TYPES=types,
+            AUTO_REFUND_LATE_MONEY=refund_late_money,
+        )
+        self.audit = Audit(self.world)
+        self.takes_debits = debits
+        self.webhooks_heal, self.patience = webhooks_heal, patience
+        self.refunds_by_key: dict[tuple[Any, str], str] = {}
+        self._take_order(currency, held)
+
+    def teardown(self) -> None:
+        if self.world is None:
+            return
+        try:
+            if self.is_between_steps:  # else it has failed, and the end would say something else
+                self._end()
+        finally:
+            self.world.leave()
+
+    def possible_moves(self) -> st.SearchStrategy[Move]:
+        names = [name for name in MOVES if POSSIBLE[name](self) for _ in range(WEIGHTS[name])]
+        return st.sampled_from(names).flatmap(MOVES.__getitem__)
+
+    @rule(move=st.runner().flatmap(lambda machine: machine.possible_moves()))
+    def then(self, move: Move) -> None:
+        self.counts[move.name] += 1
+        self.is_between_steps = False
+        getattr(self, move.name)(**move.arguments)
+
+    @invariant()
+    def the_books_agree(self) -> None:
+        if self.world is not None:
+            self.audit.check()
+            self.is_between_steps = True
+            self.world.clock.shift(1)
+
+    # Customers
+
+    @step(
+        4,
+        where=lambda self: len(self.world.orders) < 8,
+        currency=some,
+        held=st.booleans(),
+        begins_to_pay=st.sampled_from([True, True, False]),
+    )
+    def a_customer_orders(self, currency: int, held: bool, begins_to_pay: bool) -> None:
+        self._take_order(currency, held)
+        if begins_to_pay:
+            self._ask_for_an_intent(self.world.orders[-1])
+
+    def _take_order(self, currency: int, held: bool) -> None:
+        # What Stripe cannot take by debit is not offered by a shop that takes debits.
+        currencies = ["usd"] if self.takes_debits else list(UNIT_AMOUNTS)
+        self.world.order(
+            currencies[currency % len(currencies)], held=held and not self.takes_debits
+        )
+
+    @step(4, at=some)
+    def the_storefront_asks_for_an_intent(self, at: int) -> None:
+        self._ask_for_an_intent(self._order(at))
+
+    def _ask_for_an_intent(self, order: Order) -> None:
+        answer = self.world.call(lambda: self.people.storefront.payment_intent(order))
+        payment = OrderPayment.objects.filter(order=order).first()
+        if answer is None:
+            return
+        code = answer.json().get("code")
+        if answer.status_code == 200:
+            data = answer.json()["data"]
+            self.world.secrets[order.pk].append(data)
+            there = call_stripe(self.world.stripe, "GET", f"payment_intents/{data['id']}")
+            order = Order.objects.get(pk=order.pk)
+            assert (there["amount"], there["currency"]) == (order.amount, order.currency)
+            assert data["amount"] == format_amount(order.amount, order.currency)
+            assert data["status"] == there["status"]
+            assert there["status"] in UPDATABLE_STATUSES
+            assert order.status == Order.Status.OPEN
+            assert payment is not None
+            assert (payment.status, payment.needs_review) == ("unpaid", False)
+        elif code == "order_already_paid":
+            assert payment is not None
+            assert payment.paid_at is not None
+        elif code == "payment_in_review":
+            assert payment is not None
+            assert payment.needs_review
+
+    @step(at=some, quantity=st.integers(min_value=1, max_value=3))
+    def the_order_changes(self, at: int, quantity: int) -> None:
+        self._order(at).lines.update(quantity=quantity)
+
+    @step(
+        6,
+        where=lambda self: self._tabs(),
+        at=some,
+        card=st.sampled_from(CARDS),
+        in_old_tab=st.sampled_from([False, False, False, True]),
+    )
+    def a_customer_pays(self, at: int, card: str, in_old_tab: bool) -> None:
+        """Mostly what can still be paid; an old tab may show what cannot."""
+        shown = _pick(self._tabs(is_open=not in_old_tab) or self._tabs(), at)
+        is_debit = card.startswith("pm_us")
+        if is_debit and not self.takes_debits:
+            return
+        path, secret = f"payment_intents/{shown['id']}/confirm", shown["client_secret"]
+        mandate = MANDATE if is_debit else {}
+        self.world.browse(path, client_secret=secret, payment_method=card, **mandate)
+
+    def _tabs(self, *, is_open: bool = False) -> list[Json]:
+        """What browsers were given, and with ``is_open`` can still be paid."""
+        payable = {each["id"] for each in self.audit.ours() if each["status"] in UPDATABLE_STATUSES}
+        tabs = [tab for tabs in self.world.secrets.values() for tab in tabs]
+        return [tab for tab in tabs if not is_open or tab["id"] in payable]
+
+    @step(
+        4,
+        where=lambda self: self._intents(IntentStatus.REQUIRES_ACTION),
+        at=some,
+        succeed=st.booleans(),
+    )
+    def a_customer_authenticates(self, at: int, succeed: bool) -> None:
+        waiting = self._intents(IntentStatus.REQUIRES_ACTION)
+        self.world.stripe.complete_authentication(_pick(waiting, at)["id"], succeed)
+
+    @step(at=some, by_staff=st.booleans())
+    def the_order_is_cancelled(self, at: int, by_staff: bool) -> None:
+        order = self._order(at)
+        if by_staff:
+            self.world.visit(lambda: self.world.staff.get(change(order)))
+            payment = OrderPayment.objects.filter(order=order).first()
+            if payment is None or (payment.status == "unpaid" and not payment.needs_review):
+                self.world.visit(lambda: save(self.world.staff, change(order), status="cancelled"))
+            return
+
+        def cancel() -> Any:
+            with transaction.atomic():
+                Order.objects.filter(pk=order.pk).update(status=Order.Status.CANCELLED)
+                cancel_payment_on_commit(order_id=order.pk, origin=Origin(source=Source.API))
+
+        self.world.survive(cancel)
+
+    @step(at=some)
+    def the_order_is_taken_up_again(self, at: int) -> None:
+        Order.objects.filter(pk=self._order(at).pk).update(status=Order.Status.OPEN)
+
+    # The payment system
+
+    @step(3, at=some)
+    def the_payment_system_says_it_is_paid(self, at: int) -> None:
+        order = self._order(at)
+        answer = self.world.call(lambda: self.people.payment_system.payment(order))
+        if answer is not None and answer.status_code == 200:
+            payment = OrderPayment.objects.get(order=order)
+            assert payment.paid_at is not None
+            assert answer.json()["data"]["status"] == IntentStatus.SUCCEEDED
+
+    # Staff
+
+    @step(
+        4,
+        where=lambda self: self._intents(IntentStatus.SUCCEEDED),
+        at=some,
+        part=st.sampled_from(PARTS),
+        key=st.sampled_from("abc"),
+    )
+    def the_office_refunds(self, at: int, part: str, key: str) -> None:
+        each = _pick(self._intents(IntentStatus.SUCCEEDED), at)
+        order, amount = each["metadata"]["order_id"], _decimal(each, part)
+        body = {} if part == "all" else {"amount": amount}
+        answer = self.world.call(lambda: self.people.office.refund(order, body, key=key))
+        if answer is not None and answer.status_code == 200:
+            refund = answer.json()["data"]
+            assert self.refunds_by_key.setdefault((order, key), refund["id"]) == refund["id"]
+            assert Refund.objects.get(pk=refund["id"]).stripe_id in self.world.look().refunds
+
+    @step(
+        2,
+        where=lambda self: self._rows("succeeded"),
+        at=some,
+        part=st.sampled_from(PARTS),
+        twice=st.booleans(),
+    )
+    def staff_refund(self, at: int, part: str, twice: bool) -> None:
+        self._act("refund", at, twice, part)
+
+    @step(
+        4,
+        where=lambda self: self._rows("requires_capture"),
+        at=some,
+        part=st.sampled_from(PARTS),
+        twice=st.booleans(),
+    )
+    def staff_capture(self, at: int, part: str, twice: bool) -> None:
+        self._act("capture", at, twice, part)
+
+    @step(where=lambda self: self._rows(*CANCELABLE_STATUSES), at=some, twice=st.booleans())
+    def staff_cancel(self, at: int, twice: bool) -> None:
+        self._act("cancel", at, twice)
+
+    @step(2, where=lambda self: self._undecided(), at=some)
+    def staff_decide(self, at: int) -> None:
+        page = reverse("admin:shop_payments_reviewitem_decide", args=[_pick(self._undecided(), at)])
+        form = {"resolution": "looked at"}
+        self.world.visit(lambda: self.world.staff.post(page, form))
+
+    @step(at=some)
+    def somebody_looks(self, at: int) -> None:
+        order = self._order(at)
+        answer = self.world.call(lambda: self.people.storefront.get(f"orders/{order.pk}"))
+        assert answer is not None
+        payment = OrderPayment.objects.filter(order=order).first()
+        shown = answer.json()["data"]["payment_status"]
+        assert shown == (payment.status if payment else "unpaid")
+        for row in [order, payment] if payment else [order]:
+            self.world.visit(lambda row=row: self.world.staff.get(change(row)))
+
+    # Stripe's dashboard, and the banks
+
+    @step(
+        2,
+        where=lambda self: self._intents(IntentStatus.SUCCEEDED),
+        at=some,
+        part=st.sampled_from(PARTS),
+    )
+    def the_dashboard_refunds(self, at: int, part: str) -> None:
+        each = _pick(self._intents(IntentStatus.SUCCEEDED), at)
+        amount = {} if part == "all" else {"amount": str(_part(each, part))}
+        self.world.dashboard("refunds", payment_intent=each["id"], **amount)
+
+    @step(where=lambda self: self._open(), at=some)
+    def the_dashboard_cancels(self, at: int) -> None:
+        self.world.dashboard(f"payment_intents/{_pick(self._open(), at)['id']}/cancel")
+
+    @step(
+        where=lambda self: self._intents(IntentStatus.REQUIRES_CAPTURE),
+        at=some,
+        part=st.sampled_from(PARTS),
+    )
+    def the_dashboard_captures(self, at: int, part: str) -> None:
+        each = _pick(self._intents(IntentStatus.REQUIRES_CAPTURE), at)
+        amount = {} if part == "all" else {"amount_to_capture": str(_part(each, part))}
+        self.world.dashboard(f"payment_intents/{each['id']}/capture", **amount)
+
+    @step(
+        2, where=lambda self: self._intents(IntentStatus.SUCCEEDED), at=some, inquiry=st.booleans()
+    )
+    def a_bank_disputes(self, at: int, inquiry: bool) -> None:
+        if charges := self._disputable():
+            self.world.stripe.open_dispute(_pick(charges, at), inquiry=inquiry)
+
+    @step(
+        2,
+        where=lambda self: self.audit.seen.disputes,
+        at=some,
+        evidence=st.sampled_from(
+            ["winning_evidence", "losing_evidence", "escalate_inquiry_evidence", ""]
+        ),
+    )
+    def the_dashboard_answers_a_dispute(self, at: int, evidence: str) -> None:
+        path = f"disputes/{_pick([*self.audit.seen.disputes], at)}"
+        if evidence:
+            self.world.dashboard(path, **{"evidence[uncategorized_text]": evidence})
+        else:
+            self.world.dashboard(f"{path}/close")
+
+    @step(
+        2,
+        where=lambda self: self.audit.seen.refunds,
+        at=some,
+        status=st.sampled_from([RefundStatus.FAILED, RefundStatus.SUCCEEDED]),
+    )
+    def a_bank_decides_on_a_refund(self, at: int, status: str) -> None:
+        refund = _pick([*self.audit.seen.refunds.values()], at)
+        if status in LEGAL_MOVES[refund["status"]]:
+            self.world.stripe.advance_refund(refund["id"], status)
+
+    @step(where=lambda self: len(self.world.strangers) < 2, at=some)
+    def another_system_takes_money(self, at: int) -> None:
+        """It has an order of the same number, and uses the same account."""
+        made = self.world.dashboard(
+            "payment_intents",
+            amount="11200",
+            currency="usd",
+            confirm="true",
+            payment_method="pm_card_visa",
+            **{
+                "metadata[order_id]": str(self._order(at).pk),
+                "allowed_payment_method_types[0]": "card",
+            },
+        )
+        self.world.strangers[made["id"]] = call_stripe(
+            self.world.stripe, "GET", f"payment_intents/{made['id']}"
+        )
+
+    # What goes wrong
+
+    @step(4, fault=st.sampled_from(FAULTS))
+    def stripe_is_in_trouble(self, fault: Fault) -> None:
+        self.world.troubles.append(fault)
+
+    @step(2, where=lambda self: not self.world.deaths, moment=st.sampled_from(["before", "after"]))
+    def the_process_will_die(self, moment: str) -> None:
+        self.world.deaths.append(moment)
+
+    @step(2, fault=st.sampled_from(WEBHOOK_FAULTS))
+    def webhooks_are_in_trouble(self, fault: Fault) -> None:
+        self.world.stripe.inject(fault)
+
+    @step(where=lambda self: not self.world.receivers_break)
+    def a_receiver_breaks(self) -> None:
+        self.world.receivers_break = 1
+
+    @step(5)
+    def webhooks_arrive(self) -> None:
+        self.world.stripe.deliver_due()
+
+    @step(2, where=lambda self: self.audit.seen.intents, at=st.integers(min_value=0, max_value=200))
+    def an_old_webhook_arrives(self, at: int) -> None:
+        self.world.receive(_pick(self.world.stripe.events, at))
+
+    # Time
+
+    @step(
+        3,
+        seconds=st.sampled_from(
+            [
+                *[10, 4 * MINUTE, HOUR, 23 * HOUR + 30 * MINUTE, 25 * HOUR] * 3,
+                5 * DAY,
+                8 * DAY,
+                40 * DAY,
+            ]
+        ),
+    )
+    def time_passes(self, seconds: int) -> None:
+        self.world.clock.shift(seconds)
+
+    # Operators
+
+    @step(3, hours=st.sampled_from([72, 72, 2000]))
+    def a_sweep(self, hours: int) -> None:
+        self.world.run("shop_payments_reconcile", f"--since={hours}")
+
+    @step()
+    def a_dry_sweep_changes_nothing(self) -> None:
+        rows, sent = read_rows(), writes(self.world.stripe)
+        self.world.run("shop_payments_reconcile", "--dry-run")
+        assert (read_rows(), writes(self.world.stripe)) == (rows, sent)
+
+    @step(
+        where=lambda self: WebhookEvent.objects.filter(purged_at=None).exists(),
+        at=some,
+        failed=st.booleans(),
+    )
+    def events_are_replayed(self, at: int, failed: bool) -> None:
+        found = WebhookEvent.objects.filter(purged_at=None).order_by("pk")
+        which = "--failed" if failed else _pick(list(found), at).event_id
+        self.world.run("shop_payments_events", "replay", which)
+
+    @step()
+    def personal_data_is_purged(self) -> None:
+        self.world.run("shop_payments_purge")
+
+    @step()
+    def abandoned_intents_are_closed(self) -> None:
+        self.world.run("shop_payments_cancel_abandoned")
+
+    # The end
+
+    def _end(self) -> None:
+        """Nothing goes wrong any more; whatever did must be healed by a few sweeps."""
+        self.world.calm_down()
+        if self.webhooks_heal:
+            events = self.world.stripe.events
+            random.Random(1).shuffle(events)
+            for event in events:
+                assert self.world.receive(event) == 200
+            self.audit.check()
+        for _round in range(5):
+            self.world.clock.shift(self.patience)
+            before, sent = read_rows(), writes(self.world.stripe)
+            self._sweep()
+            self.audit.check()
+            if (read_rows(), writes(self.world.stripe)) == (before, sent):
+                break
+            self.patience = 13 * HOUR  # the longest pause between two tries of an event
+        self.audit.close(self._sweep)
+
+    def _sweep(self) -> str:
+        said: str = self.world.run("shop_payments_reconcile", "--since=2026-11-20")
+        return said
+
+    # How
+
+    def _order(self, at: int) -> Order:
+        order: Order = _pick(self.world.orders, at)
+        return order
+
+    def _intents(self, status: str) -> list[Json]:
+        return [each for each in self.audit.ours() if each["status"] == status]
+
+    def _open(self) -> list[Json]:
+        return [each for each in self.audit.ours() if is_open(each["status"])]
+
+    def _undecided(self) -> list[int]:
+        rows = self.audit.rows[ReviewItem].values()
+        return [row["pk"] for row in rows if row["resolved_at"] is None]
+
+    def _disputable(self) -> list[str]:
+        disputed = {each["payment_intent"] for each in self.audit.seen.disputes.values()}
+        return [
+            each["latest_charge"]
+            for each in self._intents(IntentStatus.SUCCEEDED)
+            if each["id"] not in disputed and _is_card(self.world, each)
+        ]
+
+    def _offered(self, action: str) -> list[PaymentIntent]:
+        """The intents whose pages have this button."""
+        offers = {
+            "refund": "refundable",
+            "capture": "can_be_captured",
+            "cancel": "can_be_cancelled",
+        }
+        return [
+            options.intent
+            for payment in OrderPayment.objects.order_by("pk")
+            for options in options_of(payment)
+            if getattr(options, offers[action])
+        ]
+
+    def _rows(self, *statuses: str) -> list[Json]:
+        rows = self.audit.rows[PaymentIntent].values()
+        return [row for row in rows if row["status"] in statuses]
+
+    def _act(self, action: str, at: int, twice: bool, part: str = "") -> None:
+        """Fill in the form of an intent that has this button, and send it."""
+        offered = self._offered(action)
+        if not offered:
+            return
+        intent = _pick(offered, at)
+        page = reverse(
+            f"admin:shop_payments_orderpayment_{action}",
+            args=[intent.order_payment_id, intent.pk],
+        )
+        shown = {"amount": intent.amount, "currency": intent.currency}
+        changes = {"amount": _decimal(shown, part)} if part else {}
+        form = fill_in(self.world.staff, page, **changes)
+        for _time in range(2 if twice else 1):
+            self.world.visit(lambda: self.world.staff.post(page, form))
+
+
+def _pick(found: list[Any], at: int) -> Any:
+    return found[at % len(found)]
+
+
+def _is_card(world: World, intent: Json) -> bool:
+    charge = call_stripe(world.stripe, "GET", f"charges/{intent['latest_charge']}")
+    return bool(charge["payment_method_details"]["type"] == "card" and not charge["refunded"])
+
+
+def _part(each: Json, part: str) -> int:
+    """A part of an intent's money in minor units; the last digit of three is a 0."""
+    amount: int = each["amount"]
+    parts = {"all": amount, "half": amount // 20 * 10, "little": 10, "too much": amount + 10}
+    return parts[part]
+
+
+def _decimal(each: Json, part: str) -> str:
+    return format_amount(_part(each, part), each["currency"])

@@ -1,0 +1,341 @@
+"""A shop, its Stripe, and everybody who acts on them: in one process and under one clock."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import time_machine
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.test import Client, override_settings
+
+from shop_payments.api.errors import ERROR_TABLE
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.models import APIKey, APIKeyScope, Order
+from shop_payments.orders import BundledOrderAdapter
+from shop_payments.sandbox import Fault, SandboxResponse
+from shop_payments.sandbox.faults import REQUEST_FAULTS
+from shop_payments.services.history import SIGNALS
+from shop_payments.testing import SignedEvent, StripeSandbox, sign_event
+from tests.after_paid.support import AccountingOffice
+from tests.conftest import issue_key
+from tests.factories import OrderFactory, TokenFactory
+from tests.support import WEBHOOK_SECRET, Caller, call_stripe
+
+BEGIN = datetime(2026, 11, 24, 10, tzinfo=UTC)
+TEN_YEARS = 10 * 365 * 24 * 60 * 60
+HELD = "HOLD"
+"""How the numbers of orders begin whose money is only reserved at first."""
+
+UNIT_AMOUNTS = {"usd": 5600, "jpy": 500, "kwd": 5120}
+MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
+
+Json = dict[str, Any]
+
+
+class Died(BaseException):
+    """The process was killed; nothing that it would have done next is done."""
+
+
+class ReceiverBroke(Exception):
+    """The host's own code raised."""
+
+
+class Adapter(BundledOrderAdapter):
+    """A shop that reserves the money of some orders, and takes it of others."""
+
+    def capture_method(self, order: Order) -> str:
+        return "manual" if order.number.startswith(HELD) else "automatic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """Who there is, whatever happens to the orders."""
+
+    customer: User
+    storefront: Caller
+    payment_system: Caller
+    office: AccountingOffice
+    superuser: User
+
+    @classmethod
+    def arrive(cls) -> People:
+        order = OrderFactory.create()
+        token = TokenFactory.create(user=order.customer)
+        return cls(
+            customer=order.customer,
+            storefront=Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT)),
+            payment_system=Caller(key=issue_key(APIKeyScope.PAYMENTS)),
+            office=AccountingOffice(key=issue_key(APIKeyScope.REFUNDS)),
+            superuser=User.objects.create_superuser("root", "root@example.com", "secret"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Stripe's objects by id, oldest first."""
+
+    intents: dict[str, Json]
+    refunds: dict[str, Json]
+    disputes: dict[str, Json]
+
+
+class World:
+    """One shop with an empty database and a Stripe account of its own, until it is left."""
+
+    def __init__(self, people: People, **config: Any) -> None:
+        self.people = people
+        self.orders: list[Order] = []
+        self.strangers: dict[str, Json] = {}
+        """Intents of other systems on the account, as they were made."""
+        self.secrets: dict[Any, list[Json]] = defaultdict(list)
+        """By order: what its customer's browser was given, oldest first."""
+        self.bugs: list[BaseException] = []
+        """What was raised where somebody caught it, and nobody should have had to."""
+        self.troubles: list[Fault] = []
+        """What befalls the app's next requests to Stripe; nobody else's."""
+        self.deaths: list[str] = []
+        """Whether the next writes to Stripe kill the process, "before" or "after" the effect."""
+        self.receivers_break = 0
+        self.told: Counter[Any] = Counter()
+        """How often the host has been told of each fact, without raising."""
+        self.answered: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        """By id: what Stripe has answered to the app since this was last cleared."""
+        self.sent: dict[str, tuple[str, Any]] = {}
+        """By idempotency key: path and body."""
+        with ExitStack() as stack:
+            self.clock = stack.enter_context(time_machine.travel(BEGIN, tick=False))
+            _empty_tables()
+            self.stripe = StripeSandbox(seed=1)
+            values = {**self.stripe.shop_payments(), "STRIPE_TRANSPORT": self._answer}
+            values |= {
+                "ORDER_ADAPTER": "tests.reliability.world.Adapter",
+                "INTENT_WAIT_SECONDS": 0.02,  # nobody else is there to be waited for
+                "ABANDONED_AFTER_DAYS": 3,
+                "RETENTION_DAYS": 31,
+            }
+            values |= config
+            sessions = {"SESSION_COOKIE_AGE": TEN_YEARS}
+            stack.enter_context(override_settings(SHOP_PAYMENTS=values, **sessions))
+            url = "https://testserver/the-webhook-route"
+            self.stripe.add_webhook(url, WEBHOOK_SECRET, deliver=self._receive)
+            stack.enter_context(self._host_is_told())
+            stack.enter_context(self._log_is_read())
+            self.staff = Client()
+            self.staff.force_login(people.superuser)
+            self._stack = stack.pop_all()
+
+    def leave(self) -> None:
+        self._stack.close()
+
+    # What everybody does
+
+    def order(self, currency: str, *, held: bool) -> Order:
+        prefix, number = HELD if held else "TAKE", len(self.orders)
+        order: Order = OrderFactory.create(
+            customer=self.people.customer,
+            number=f"{prefix}-{number}",
+            currency=currency,
+            lines=[{"unit_amount": UNIT_AMOUNTS[currency], "quantity": 2}],
+        )
+        self.orders.append(order)
+        return order
+
+    def survive(self, work: Callable[[], Any]) -> Any | None:
+        """Do something in a process of its own; None where that has died."""
+        try:
+            return work()
+        except Died:
+            return None
+
+    def call(self, send: Callable[[], Any]) -> Any | None:
+        """Call the API, and look at the answer; None where the process died."""
+        answer = self.survive(send)
+        if answer is not None:
+            _check(answer)
+        return answer
+
+    def visit(self, send: Callable[[], Any]) -> None:
+        """Open or send a page of the admin."""
+        answer = self.survive(send)
+        if answer is not None:
+            assert answer.status_code in (200, 302), answer.content
+            assert "/login/" not in getattr(answer, "url", "")
+
+    def run(self, *arguments: str) -> str:
+        """Run a command as cron does; that it asks for a person may be right."""
+        out = StringIO()
+        try:
+            call_command(*arguments, stdout=out, stderr=out)
+        except Died:
+            return ""
+        except CommandError as error:
+            out.write(str(error))
+        return out.getvalue()
+
+    def browse(self, path: str, **params: str) -> Json:
+        """Call Stripe as the page of a shop does, with the publishable key."""
+        headers = {"Authorization": "Bearer pk_test_of_the_tests"}
+        answer = self.stripe.handle("POST", f"/v1/{path}", headers, urlencode(params))
+        values: Json = json.loads(answer.body)
+        return values
+
+    def dashboard(self, path: str, **params: str) -> Json:
+        """Do something in Stripe's dashboard; what it refuses is refused."""
+        return call_stripe(self.stripe, "POST", path, **params)
+
+    def receive(self, event: Json) -> int:
+        """Post an event to the webhook, signed by Stripe now; return the status."""
+        try:
+            answer = sign_event(event, secret=WEBHOOK_SECRET).post(Client())
+        except Died:
+            return 500
+        _check(answer)
+        return int(answer.status_code)
+
+    def look(self) -> Seen:
+        """Look at Stripe's books."""
+
+        def listed(kind: str) -> dict[str, Json]:
+            page = call_stripe(self.stripe, "GET", kind, limit="100")
+            assert not page["has_more"]
+            return {each["id"]: each for each in reversed(page["data"])}
+
+        return Seen(
+            intents=listed("payment_intents"),
+            refunds=listed("refunds"),
+            disputes=listed("disputes"),
+        )
+
+    def calm_down(self) -> None:
+        """Let nothing more go wrong."""
+        self.troubles.clear()
+        self.deaths.clear()
+        self.receivers_break = 0
+        self.stripe.clear_faults()
+
+    # What stands between the app and the others
+
+    def _answer(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
+        assert not connection.in_atomic_block, "Stripe is called in a transaction"
+        is_write = method.upper() == "POST"
+        if is_write:
+            request = (urlsplit(url).path, body)
+            key = {name.lower(): value for name, value in headers.items()}["idempotency-key"]
+            assert self.sent.setdefault(key, request) == request, "a key was used for two things"
+        death = self.deaths.pop(0) if is_write and self.deaths else ""
+        if death == "before":
+            raise Died
+        with self._troubled():
+            response = self.stripe.handle(method, url, headers, body)
+        if death == "after":
+            raise Died
+        self._note(response)
+        return response
+
+    @contextmanager
+    def _troubled(self) -> Iterator[None]:
+        """Let what goes wrong go wrong with this request; webhooks have troubles of their own."""
+        for fault in self.troubles:
+            self.stripe.inject(fault)
+        try:
+            yield
+        finally:
+            left = self.stripe.faults
+            self.troubles = [fault for fault in left if fault.kind in REQUEST_FAULTS]
+            self.stripe.clear_faults()
+            for fault in left:
+                if fault.kind not in REQUEST_FAULTS:
+                    self.stripe.inject(fault)
+
+    def _note(self, response: SandboxResponse) -> None:
+        if response.status != 200 or "idempotent-replayed" in response.headers:
+            return
+        answer = json.loads(response.body)
+        for each in answer.get("data", [answer]):
+            self.answered[each["id"]].add(status_of(each))
+
+    def _receive(self, url: str, body: bytes, headers: dict[str, str]) -> int:
+        event = SignedEvent(body=body, signature=headers["Stripe-Signature"])
+        try:
+            answer = event.post(Client())
+            _check(answer)
+        except Died:
+            return 500
+        except Exception as error:
+            self.bugs.append(error)
+            raise
+        return int(answer.status_code)
+
+    @contextmanager
+    def _host_is_told(self) -> Iterator[None]:
+        def receiver(*, fact_id: Any, **kwargs: Any) -> None:
+            if self.receivers_break:
+                self.receivers_break -= 1
+                raise ReceiverBroke
+            self.told[fact_id] += 1
+
+        signals = [*SIGNALS.values()]
+        for signal in signals:
+            signal.connect(receiver, weak=False)
+        try:
+            yield
+        finally:
+            for signal in signals:
+                signal.disconnect(receiver)
+
+    @contextmanager
+    def _log_is_read(self) -> Iterator[None]:
+        """Take what is logged with an exception that nobody raises on purpose for a bug."""
+        bugs = self.bugs
+
+        class Reader(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                error = record.exc_info[1] if record.exc_info else None
+                if error and not isinstance(error, (ShopPaymentsError, ReceiverBroke)):
+                    bugs.append(error)
+
+        logger, reader = logging.getLogger("shop_payments"), Reader(logging.WARNING)
+        logger.addHandler(reader)
+        try:
+            yield
+        finally:
+            logger.removeHandler(reader)
+
+
+def status_of(each: Json) -> tuple[str, int]:
+    """What of an object of Stripe's moves: status, and the money that has come."""
+    return each.get("status", ""), each.get("amount_received", 0)
+
+
+_RETRY_AFTER = {(row.status, row.code): bool(row.retry_after) for row in ERROR_TABLE}
+
+
+def _check(answer: Any) -> None:
+    """A success, or one of the contract's errors; a 502 would be the app's own mistake."""
+    if answer.status_code == 200:
+        return
+    kind = (answer.status_code, answer.json()["code"])
+    assert kind in _RETRY_AFTER, kind
+    assert answer.status_code < 500 or answer.status_code == 503, answer.json()
+    assert not _RETRY_AFTER[kind] or "Retry-After" in answer.headers
+
+
+def _empty_tables() -> None:
+    """Forget all orders and payments, also what can only be added to."""
+    kept = (APIKey,)
+    with transaction.atomic(), connection.cursor() as cursor:
+        for model in apps.get_app_config("shop_payments").get_models():
+            if model not in kept:
+                cursor.execute(f"DELETE FROM {connection.ops.quote_name(model._meta.db_table)}")
