@@ -36,6 +36,7 @@ SUITES = {
     "refunds": Suite("test_refunds_at_once.py", ("RELIABILITY_REFUND_ROUNDS",)),
     "servers": Suite("test_servers.py", ("RELIABILITY_SERVER_ROUNDS",)),
     "switches": Suite("test_switches.py", ()),
+    "machine": Suite("test_machine.py", ("RELIABILITY_MACHINE_RUNS",)),
 }
 
 

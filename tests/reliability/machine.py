@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from django.db import transaction
@@ -364,8 +365,8 @@ class ShopMachine(RuleBasedStateMachine):
         payment = OrderPayment.objects.filter(order=order).first()
         shown = answer.json()["data"]["payment_status"]
         assert shown == (payment.status if payment else "unpaid")
-        for row in [order, payment] if payment else [order]:
-            self.world.visit(lambda row=row: self.world.staff.get(change(row)))
+        for page in [change(row) for row in (order, payment) if row is not None]:
+            self.world.visit(partial(self.world.staff.get, page))
 
     # Stripe's dashboard, and the banks
 

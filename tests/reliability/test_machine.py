@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from copy import copy
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from shop_payments.lifecycle import Balance, IntentStatus, Verdict
+from shop_payments.models import StripeAttempt
+from shop_payments.models.history import PaymentHistoryQuerySet
+from shop_payments.services import arrivals, attempts, mirror, reconcile, webhooks
 from tests.reliability.machine import ShopMachine
 from tests.reliability.world import People
 from tests.support import sized
@@ -35,9 +41,10 @@ def people(db: None) -> People:
     return People.arrive()
 
 
-def run(people: People, *, runs: int, first_seed: int, shrink: bool = True) -> Counter[str]:
-    """Take ``runs`` × 50 steps; return how often each was taken."""
-    counts: Counter[str] = Counter()
+def run(
+    people: People, *, runs: int, first_seed: int, counts: Counter[str], shrink: bool = True
+) -> None:
+    """Take ``runs`` × 50 steps, and count how often each was taken."""
     number = first_seed
     while counts.total() < runs * STEPS:
         machine: Any = type("ShopMachine", (ShopMachine,), {"people": people, "counts": counts})
@@ -55,12 +62,12 @@ def run(people: People, *, runs: int, first_seed: int, shrink: bool = True) -> C
             ),
         )
         number += 1
-    return counts
 
 
 def test_whatever_happens_in_whatever_order_nothing_is_lost_or_doubled(people, figure):
+    counts: Counter[str] = Counter()
     try:
-        counts = run(people, runs=RUNS, first_seed=SEED)
+        run(people, runs=RUNS, first_seed=SEED, counts=counts)
     except BaseException as error:
         replay = f"python -m tests.reliability --suite machine --seed {SEED} --runs {RUNS}"
         error.add_note(f"Find it again with: {replay}")
@@ -70,3 +77,72 @@ def test_whatever_happens_in_whatever_order_nothing_is_lost_or_doubled(people, f
         f"machine: {counts.total()} steps in {RUNS} runs, seed {SEED}, the invariants held after"
         f" each, 0 lost, 0 doubled ({connection.vendor}): {taken}"
     )
+
+
+# --- the machine itself ---------------------------------------------------------------------------
+
+
+def believe_any_amount(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "judge", lambda proof, claim: Verdict.ACCEPTED)
+
+
+def refund_without_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Balance, "refundable", 10**9)
+
+
+def believe_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "FINAL_STATUSES", frozenset(IntentStatus))
+
+
+def send_another_key_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = attempts._call_stripe
+
+    def call_with_new_key(attempt: StripeAttempt) -> Any:
+        again = copy(attempt)
+        again.pk = uuid4()
+        return call(again)
+
+    monkeypatch.setattr(attempts, "_call_stripe", call_with_new_key)
+
+
+def tell_and_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = lambda self, fact: None  # noqa: E731
+    monkeypatch.setattr(PaymentHistoryQuerySet, "mark_dispatched", nothing)
+
+
+def take_in_what_others_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours is what names one of our orders."""
+
+    def by_order(intent: Any) -> StripeAttempt | None:
+        return StripeAttempt.objects.filter(
+            operation=StripeAttempt.Operation.CREATE_INTENT,
+            order_payment__order_id=intent.metadata.get("order_id", 0),
+        ).first()
+
+    monkeypatch.setattr(arrivals, "find_attempt_of", by_order)
+
+
+def sweep_without_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(reconcile._PARTS, "refunds", lambda sweep: None)
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        believe_any_amount,
+        refund_without_a_cap,
+        believe_every_event,
+        send_another_key_each_time,
+        tell_and_forget,
+        take_in_what_others_made,
+        sweep_without_refunds,
+    ],
+)
+def test_the_machine_finds_what_is_broken(people, monkeypatch, figure, sabotage):
+    sabotage(monkeypatch)
+    counts: Counter[str] = Counter()
+
+    with pytest.raises(AssertionError):
+        run(people, runs=100, first_seed=SEED, counts=counts, shrink=False)
+
+    figure(f"machine: finds the damage of {sabotage.__name__} within {counts.total()} steps")

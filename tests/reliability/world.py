@@ -71,10 +71,9 @@ class People:
 
     @classmethod
     def arrive(cls) -> People:
-        order = OrderFactory.create()
-        token = TokenFactory.create(user=order.customer)
+        token = TokenFactory.create()
         return cls(
-            customer=order.customer,
+            customer=token.user,
             storefront=Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT)),
             payment_system=Caller(key=issue_key(APIKeyScope.PAYMENTS)),
             office=AccountingOffice(key=issue_key(APIKeyScope.REFUNDS)),
