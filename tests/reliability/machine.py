@@ -269,7 +269,7 @@ class ShopMachine(RuleBasedStateMachine):
             assert payment is not None
             assert payment.needs_review
 
-    @step(at=SOME, quantity=(1, 2, 3))
+    @step(3, at=SOME, quantity=(1, 2, 3))
     def the_order_changes(self, at: int, quantity: int) -> None:
         self._order(at).lines.update(quantity=quantity)
 
