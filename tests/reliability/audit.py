@@ -34,7 +34,7 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
-from tests.after_paid.support import assert_mirrors_agree
+from tests.after_paid.support import assert_books_agree
 from tests.reliability.world import Json, World, status_of
 from tests.support import assert_state_follows_from_rows, writes
 
@@ -277,7 +277,7 @@ class Audit:
     def close(self, sweep: Any) -> None:
         """Raise AssertionError for what is lost, doubled or left over; ``sweep`` sweeps once."""
         self.check()
-        assert_mirrors_agree(self.world.stripe)
+        assert_books_agree(self.world.stripe)
         self._nothing_is_left_over()
         self._all_money_is_judged()
         self._all_facts_are_there()
