@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
 from django.db import connection
 
+from shop_payments.models import Order
 from shop_payments.sandbox import SandboxServer
 from shop_payments.testing import StripeSandbox
 from tests.reliability.crew import Crew
+from tests.reliability.faults import Day, WatchedStripe
+from tests.support import Caller
 
 PROCESSES = {"postgresql": 4}
 THREADS = 16
@@ -38,6 +42,20 @@ def crew(
         Crew(processes=processes, threads=THREADS, stripe_url=server.url, folder=folder) as crew,
     ):
         yield crew
+
+
+@pytest.fixture
+def begin_day(
+    stripe: WatchedStripe, storefront: Caller, payment_system: Caller, order: Order
+) -> partial[Day]:
+    """A day of this test's customer; to be given its ``crew``, ``seed`` and ``rate``."""
+    return partial(
+        Day,
+        stripe=stripe,
+        storefront=storefront,
+        payment_system=payment_system,
+        customer=order.customer,
+    )
 
 
 class StartCrew(Protocol):

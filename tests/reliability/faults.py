@@ -18,7 +18,7 @@ from django.db.models import Count
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
 from shop_payments.money import format_amount
-from shop_payments.sandbox import Fault, SandboxConnectionDropped
+from shop_payments.sandbox import Fault, SandboxConnectionDropped, SandboxResponse
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import listed_at_stripe
 from tests.factories import OrderFactory
@@ -56,6 +56,29 @@ def troubles(rate: float) -> list[Fault]:
     ]
 
 
+class WatchedStripe(StripeSandbox):
+    """Counts what it is asked; the log of all requests is too short for a day."""
+
+    def __init__(self, *, seed: int) -> None:
+        super().__init__(seed=seed)
+        self.writes = 0
+        self.answered: Counter[str] = Counter()
+        """By status, or ``dropped``."""
+
+        self._counting = threading.Lock()
+
+    def handle(self, method: str, *args: Any, **kwargs: Any) -> SandboxResponse:
+        what = "dropped"
+        try:
+            answer = super().handle(method, *args, **kwargs)
+            what = str(answer.status)
+        finally:
+            with self._counting:
+                self.answered[what] += 1
+                self.writes += method == "POST"
+        return answer
+
+
 @dataclass(eq=False)
 class Placed:
     """An order on its way."""
@@ -89,7 +112,7 @@ class Day:
         self,
         *,
         crew: Crew,
-        stripe: StripeSandbox,
+        stripe: WatchedStripe,
         storefront: Caller,
         payment_system: Caller,
         customer: Any,
@@ -102,6 +125,9 @@ class Day:
         self.placed: list[Placed] = []
         self.answers: Counter[tuple[str, int, str]] = Counter()
         """By what was asked for (``payment-intent``, ``payment``, ``webhook``), status, code."""
+
+        self.requests: Counter[str] = Counter()
+        """To Stripe in the rounds, by status or ``dropped``; a saved 500 counts each time."""
 
         self._wrong: list[str] = []
         self._noting = threading.Lock()
@@ -124,13 +150,16 @@ class Day:
             self._withdraw(each)
         new = [self._place() for _ in range(2)]
         asked = [*new, *changed, *withdrawn, *paying]
-        self._trouble()
         calls = self._calls([*asked, *others[:2]], paying)
+        heard = Counter(self._stripe.answered)
+        for fault in troubles(self._rate):
+            self._stripe.inject(fault)
         answers = self._crew.at_once(
             *(call for _placed, _route, call in calls),
             meanwhile=partial(self._customers_pay, paying),
         )
         self._stripe.clear_faults()
+        self.requests += self._stripe.answered - heard
         for (placed, route, _call), answer in zip(calls, answers, strict=True):
             self._note(placed, route, answer)
         return answers
@@ -180,10 +209,6 @@ class Day:
             return False
         intent = answer.get("error", {}).get("payment_intent", answer)
         return bool(intent.get("status") == IntentStatus.SUCCEEDED)
-
-    def _trouble(self) -> None:
-        for fault in troubles(self._rate):
-            self._stripe.inject(fault)
 
     # Webhooks
 
@@ -245,7 +270,7 @@ class Day:
             if len(there) > 1:
                 found.append(f"order {order} has {len(there)} open or paid at Stripe: {there}")
             if not placed.shown <= set(there):
-                found.append(f"order {order} was shown {placed.shown}, and {there} are at Stripe")
+                found.append(f"order {order} was shown {placed.shown}, and there are {there}")
         here = PaymentIntent.objects.open().values("order_payment__order")
         for row in here.annotate(count=Count("pk")).filter(count__gt=1):
             found.append(f"order {row['order_payment__order']} has {row['count']} open here")

@@ -22,10 +22,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from shop_payments.models import WebhookEvent
-from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import assert_mirrors_agree, everything
-from tests.reliability.faults import TRY_AGAIN, Day, troubles
-from tests.support import sized, writes
+from tests.reliability.faults import TRY_AGAIN, WatchedStripe, troubles
+from tests.support import sized
 
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 
@@ -35,8 +34,8 @@ AGAIN = f"python -m tests.reliability --suite faults --seed {SEED} --runs {ROUND
 
 
 @pytest.fixture(scope="module")
-def stripe() -> StripeSandbox:
-    return StripeSandbox(seed=SEED)
+def stripe() -> WatchedStripe:
+    return WatchedStripe(seed=SEED)
 
 
 def sweep(*, later: timedelta) -> str:
@@ -47,12 +46,6 @@ def sweep(*, later: timedelta) -> str:
         except CommandError as error:
             return str(error)
     return ""
-
-
-def went_wrong(stripe: Any) -> Counter[str]:
-    """What befell the requests to Stripe, but for delays."""
-    statuses = Counter(str(request.status or "dropped") for request in stripe.requests)
-    return Counter({what: count for what, count in statuses.items() if what != "200"})
 
 
 def in_words(counts: Counter[Any]) -> str:
@@ -71,24 +64,14 @@ def in_words(counts: Counter[Any]) -> str:
     ],
 )
 def test_bad_answers_are_told_clearly_and_one_sweep_heals(
-    crew, stripe, storefront, payment_system, order, configure, paid_signals, figure, rate, later
+    crew, stripe, begin_day, configure, paid_signals, figure, rate, later
 ):
-    started, heard, told_before = time.monotonic(), len(stripe.requests), Counter(crew.paid())
-    before = went_wrong(stripe)
-    day = Day(
-        crew=crew,
-        stripe=stripe,
-        storefront=storefront,
-        payment_system=payment_system,
-        customer=order.customer,
-        seed=SEED,
-        rate=rate,
-    )
+    started, told_before = time.monotonic(), Counter(crew.paid())
+    day = begin_day(crew=crew, seed=SEED, rate=rate)
     for number in range(ROUNDS):
         answers = day.round()
         damage = day.damage()
         assert not damage, crew.report(answers, round=number, again=AGAIN, damage=damage)
-    requests, befell = len(stripe.requests) - heard, went_wrong(stripe) - before
     day.end()
     configure(STRIPE_TRANSPORT=stripe.handle)
 
@@ -98,10 +81,10 @@ def test_bad_answers_are_told_clearly_and_one_sweep_heals(
     stripe.clear_faults()
     assert sweep(later=later) == "", AGAIN
 
-    swept, sent = everything(), writes(stripe)
+    swept, sent = everything(), stripe.writes
     assert sweep(later=later) == "", AGAIN
     assert everything() == swept, AGAIN
-    assert writes(stripe) == sent, AGAIN
+    assert stripe.writes == sent, AGAIN
     told = Counter(crew.paid()) - told_before
     told += Counter(str(each["order"].pk) for each in paid_signals)
     loose_ends = day.loose_ends(told)
@@ -114,12 +97,14 @@ def test_bad_answers_are_told_clearly_and_one_sweep_heals(
 
     failed = Counter({key: n for key, n in day.answers.items() if key[1:] in TRY_AGAIN})
     assert failed
-    assert any(each.is_paid for each in day.placed)
+    paid = sum(each.is_paid for each in day.placed)
+    assert paid
     figure(
-        f"faults: {ROUNDS} rounds of {crew.processes} × {crew.threads} calls, {len(day.placed)}"
-        f" orders, {sum(each.is_paid for each in day.placed)} paid, {requests} requests to Stripe,"
-        f" {rate:.0%} of them hit ({in_words(befell)}, the rest delayed). Failed calls:"
-        f" {in_words(failed)}, all of them retryable. One open intent each; a sweep among faults"
-        f" {'left some to' if complaint else 'did the work of'} the next one, after that nothing is"
-        f" left. Seed {SEED}, {time.monotonic() - started:.0f} s ({connection.vendor})"
+        f"faults, {rate:.0%} of Stripe's answers: {ROUNDS} rounds of {crew.processes} ×"
+        f" {crew.threads} calls, {len(day.placed)} orders, {paid} paid. {day.requests.total()}"
+        f" requests to Stripe ({in_words(day.requests)}, some of them"
+        f" late). {failed.total()} calls failed ({in_words(failed)}), each to be repeated. One open"
+        f" intent an order at any time, 0 lost; a sweep among faults"
+        f" {'left some to the next' if complaint else 'was enough'}, another one changed nothing."
+        f" Seed {SEED}, {time.monotonic() - started:.0f} s ({connection.vendor})"
     )

@@ -20,12 +20,13 @@ from urllib.parse import unquote_plus
 import pytest
 from django.db import connection
 
-from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
+from shop_payments.models import Order, OrderPayment, PaymentHistory
 from shop_payments.sandbox import SandboxResponse
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.reliability.crew import PATIENCE, Answer, Call, Crew
-from tests.support import Caller, call_stripe, event_body, pay, sized
+from tests.reliability.crowd import ask_at_once, withdraw_intent
+from tests.support import Caller, event_body, pay, sized
 
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 
@@ -57,40 +58,24 @@ def stripe() -> Stripe:
     return Stripe()
 
 
-def intents_of(stripe: Stripe, order: Order) -> list[dict[str, Any]]:
-    """The order's intents at Stripe, among the newest hundred."""
-    listed = call_stripe(stripe, "GET", "payment_intents?limit=100")["data"]
-    return [intent for intent in listed if intent["metadata"]["order_id"] == str(order.pk)]
-
-
+@pytest.mark.parametrize("state", ["new", "withdrawn at Stripe"])
 def test_an_order_that_everybody_asks_for_at_once_gets_one_intent(
-    crew, stripe, storefront, order, figure
+    crew, stripe, storefront, payment_system, order, figure, state
 ):
-    everybody = crew.processes * crew.threads
     for number in range(CROWD_ROUNDS):
         wanted = OrderFactory.create(customer=order.customer)
+        if state != "new":
+            withdraw_intent(crew, stripe, wanted, storefront, payment_system)
 
-        answers = crew.at_once(*[Call.payment_intent(wanted, storefront)] * everybody)
+        rush = ask_at_once(crew, stripe, wanted, storefront)
 
-        outcome = {
-            "answers": Counter(answer.status for answer in answers),
-            "distinct answers": len({answer.body for answer in answers}),
-            "open intents at Stripe": [intent["status"] for intent in intents_of(stripe, wanted)],
-            "intents here": PaymentIntent.objects.filter(order_payment__order=wanted).count(),
-            "attempts": StripeAttempt.objects.filter(order_payment__order=wanted).count(),
-            "workers": len({answer.worker for answer in answers}),
-        }
-        assert outcome == {
-            "answers": {200: everybody},
-            "distinct answers": 1,
-            "open intents at Stripe": ["requires_payment_method"],
-            "intents here": 1,
-            "attempts": 1,
-            "workers": everybody,
-        }, crew.report(answers, round=number, order=wanted.pk, outcome=outcome)
+        assert rush.outcome == rush.due, crew.report(
+            rush.answers, round=number, order=wanted.pk, outcome=rush.outcome
+        )
     figure(
-        f"{crew.processes} processes × {crew.threads} threads asked for one order, {CROWD_ROUNDS} "
-        f"rounds: 1 open intent, 1 distinct answer, 0 answers but 200 ({connection.vendor})"
+        f"{crew.processes} processes × {crew.threads} threads asked for one order ({state}),"
+        f" {CROWD_ROUNDS} rounds: 1 open intent, 1 distinct answer, 0 answers but 200"
+        f" ({connection.vendor})"
     )
 
 
