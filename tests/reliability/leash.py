@@ -30,8 +30,8 @@ def run_as(user: str) -> dict[str, Any]:
 
 
 def _end(command: subprocess.Popen[bytes]) -> None:
-    # PostgreSQL tidies up its shared memory at SIGQUIT; gunicorn and Python end as well.
-    for number in (signal.SIGQUIT, signal.SIGKILL):
+    # At SIGINT PostgreSQL drops its clients and tidies up, and gunicorn and Python end.
+    for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(command.pid, number)
         with suppress(subprocess.TimeoutExpired):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,8 +25,15 @@ def clean_environ(**values: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port that stays free while its server is away.
+
+    It is none of those that outgoing connections get: one of these could take it, or be connected
+    to itself.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Leashed:
@@ -58,10 +66,11 @@ class Leashed:
         self._pid = int(first_line)
 
     def wait_until(self, is_ready: Callable[[], bool]) -> None:
-        """Return when it is ready; raise where it ends or is not ready in time."""
+        """Return when it is ready; stop it and raise where it ends or is not ready in time."""
         deadline = time.monotonic() + PATIENCE
         while not is_ready():
             if self._leash.poll() is not None or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError(f"{self.name} is not ready; its log:\n{self.log_tail()}")
             time.sleep(0.05)
 

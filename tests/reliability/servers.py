@@ -115,6 +115,13 @@ class SandboxProcess:
         assert reply is not None, f"the sandbox is gone; its log:\n{self._process.log_tail()}"
         return SandboxResponse(reply.status, {}, reply.body)
 
+    def slow_down(self, path: str, seconds: float) -> None:
+        """From now on, have each write to ``path`` answered so much later."""
+        fault = {"kind": "latency", "method": "POST", "path": path, "seconds": seconds, "rate": 1}
+        reply = send(self.url, Call(path="/_sandbox/faults", body=json.dumps(fault)))
+        assert reply is not None
+        assert reply.status == 200, reply
+
     def deliver_everything(self) -> None:
         """Let time pass for it until each event has been taken by everybody."""
         deadline = time.monotonic() + 2 * PATIENCE

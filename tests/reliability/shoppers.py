@@ -132,13 +132,15 @@ class Mall:
         self._clients = ThreadPoolExecutor(CLIENTS)
         self._hands = ThreadPoolExecutor(2 * CLIENTS)
         self._lines = ThreadPoolExecutor(4 * CLIENTS)
+        self._is_closed = threading.Event()
 
     def serve(self, journeys: Iterable[Journey]) -> list[Future[None]]:
         """Have ``CLIENTS`` of them at a time go their ways; return the ends of all."""
         return [self._clients.submit(self._go, journey) for journey in journeys]
 
     def close(self) -> None:
-        """Let nobody else in, and wait for those who are there."""
+        """Let nobody else in; those who are there ask for nothing once more."""
+        self._is_closed.set()
         for pool in (self._clients, self._hands, self._lines):
             pool.shutdown(cancel_futures=pool is self._clients)
 
@@ -202,7 +204,7 @@ class Mall:
             kind = self._tally.note(call, reply)
             if reply is not None and kind not in _PASSING:
                 return reply
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._is_closed.is_set():
                 raise TimeoutError(f"{call.method} {call.path} is never done: {kind}")
             wished = float(reply.retry_after or 0) if reply is not None else _LONGEST_PAUSE
             time.sleep(random.uniform(0.1, min(wished, _LONGEST_PAUSE)))
