@@ -87,3 +87,9 @@ def test_keys_and_webhooks_live_by_the_same_clock(api: Api, sandbox: Sandbox) ->
     assert sandbox.now == 4_000_086_400
     sandbox.add_webhook("http://127.0.0.1:9/", "whsec_x", deliver=lambda *_: 200)
     assert sandbox.pending_deliveries[0].due_at <= sandbox.now
+
+
+def test_what_is_made_bears_the_second_that_has_begun(api: Api, clock: Clock) -> None:
+    clock.advance(0.9)
+
+    assert api.create()["created"] == 4_000_000_000

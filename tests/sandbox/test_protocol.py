@@ -51,7 +51,9 @@ def test_it_refuses_other_keys(
     assert answer.status == status
     assert answer.error["message"].startswith(message)
     assert answer.error["type"] == "invalid_request_error"
+    assert "request_log_url" not in answer.error  # whose log would it be
     assert answer.headers["request-id"].startswith("req_")
+    assert answer.headers["www-authenticate"] == 'Basic realm="Stripe"'
 
 
 def test_it_takes_only_the_keys_it_was_given() -> None:
@@ -199,8 +201,9 @@ def test_what_only_stripe_has_is_said_not_to_be_covered(api: Api, method: str, p
     assert answer.headers["stripe-should-retry"] == "false"
 
 
-def test_it_does_not_cover_connected_accounts(api: Api) -> None:
-    answer = api.get(INTENTS, Stripe_Account="acct_1")
+@pytest.mark.parametrize("header", ["Stripe_Account", "Stripe_Context"])
+def test_it_does_not_cover_connected_accounts(api: Api, header: str) -> None:
+    answer = api.get(INTENTS, **{header: "acct_1"})
 
     assert (answer.status, answer.error["code"]) == (400, "sandbox_not_covered")
 

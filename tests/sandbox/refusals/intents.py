@@ -20,6 +20,7 @@ from tests.sandbox.refusals.row import (
 )
 from tests.sandbox.support import ORDER
 
+LONG_EMAIL = f"{'j' * 789}@example.com"
 MANDATE = "mandate_data[customer_acceptance]"
 
 
@@ -51,6 +52,18 @@ def amounts() -> Iterator[Refusal]:
             ("399", "hkd"),
             ("17499", "huf"),
             ("999", "mxn"),
+            ("199", "aed"),
+            ("49", "aud"),
+            ("49", "brl"),
+            ("49", "cad"),
+            ("1499", "czk"),
+            ("49", "inr"),
+            ("199", "myr"),
+            ("299", "nok"),
+            ("49", "nzd"),
+            ("199", "ron"),
+            ("49", "sgd"),
+            ("999", "thb"),
         ]
     )
     yield from (
@@ -112,6 +125,7 @@ def creates() -> Iterator[Refusal]:
         ("a capture method that is none", {"capture_method": "later"}, None, "capture_method"),
         ("an unknown card", {"payment_method": "pm_card_gold"}, no_such, "payment_method"),
         ("an address that is none", {"receipt_email": "jenny"}, "email_invalid", "receipt_email"),
+        ("a long address", {"receipt_email": LONG_EMAIL}, "email_invalid", "receipt_email"),
         ("confirm without a payment method", {"confirm": "true"}, UNEXPECTED, None),
         ("a return_url and no confirm", {"return_url": "https://a.b"}, None, "return_url"),
         *(
