@@ -11,6 +11,7 @@ from django.test import TestCase
 from shop_payments.exceptions import (
     ConfigurationError,
     GatewayError,
+    GatewayUnavailable,
     OrderAlreadyPaid,
     OrderNotPayable,
     PaymentIntentMissing,
@@ -323,6 +324,24 @@ def test_it_works_whatever_the_settings_are_and_leaves_them_behind(order, settin
 
     assert status_of(order) == "paid"
     assert theirs == django_settings.SHOP_PAYMENTS
+
+
+def test_a_fault_is_met_however_often_the_project_retries(order, configure):
+    configure(MAX_NETWORK_RETRIES=2)
+
+    with StripeSandbox() as stripe_sandbox:
+        stripe_sandbox.inject(Fault("drop_before"))
+        with pytest.raises(GatewayUnavailable):
+            stripe_sandbox.pay(order)
+
+
+def test_nobody_is_throttled(order, storefront, configure):
+    configure(THROTTLE_RATES={"payment_intent_user": "1/min"})
+
+    with StripeSandbox():
+        answers = [storefront.payment_intent(order) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200] * 3
 
 
 def test_it_works_without_the_setting(order, settings):

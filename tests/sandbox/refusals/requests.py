@@ -104,6 +104,7 @@ def expansions() -> Iterator[Refusal]:
         ("a word", INTENT, "amount"),
         ("what is not there", INTENT, "charges"),
         ("five levels", INTENT, "a.b.c.d.e"),
+        ("the data of a list by itself", INTENT, "latest_charge.refunds.data"),
         ("a list without data", INTENTS, "payment_method"),
     ]:
         yield Refusal(name=f"expand: {name}", method="GET", path=path, sent={"expand[]": value})
