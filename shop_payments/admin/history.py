@@ -2,19 +2,66 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import NOTHING, PaymentRecordAdmin, ReadOnlyInline, moment_text
+from shop_payments.admin.base import (
+    NOTHING,
+    InlineFormSet,
+    PaymentRecordAdmin,
+    ReadOnlyInline,
+    moment_text,
+)
 from shop_payments.models import PaymentHistory
+
+_STAFF = re.compile(r"\bstaff (\S+)$")
+"""How an actor names a member of staff, by the user's key: see ``actions.origin_of``."""
+
+
+def name_staff(facts: Iterable[Any]) -> None:
+    """Look up, in one query, the names of the staff that these facts know by their keys alone.
+
+    A name is personal data, so the history, which is never purged, does not hold it. It is shown
+    for as long as there is such a user.
+    """
+    unnamed = [fact for fact in facts if not hasattr(fact, "staff_name")]
+    keys = {fact: _staff_key(fact.actor) for fact in unnamed}
+    wanted = {key for key in keys.values() if key is not None}
+    users = get_user_model()._default_manager.in_bulk(wanted) if wanted else {}
+    for fact, key in keys.items():
+        fact.staff_name = users[key].get_username() if key in users else ""
+
+
+def _staff_key(actor: str) -> Any:
+    found = _STAFF.search(actor)
+    try:
+        return get_user_model()._meta.pk.to_python(found[1]) if found else None
+    except ValidationError:
+        return None
+
+
+class _FactFormSet(InlineFormSet):
+    def get_queryset(self) -> QuerySet[Any]:
+        facts = super().get_queryset()
+        name_staff(facts)
+        return facts
 
 
 class _FactColumns:
+    @admin.display(description=_("by"), ordering="actor")
+    def who(self, fact: Any) -> str:
+        name_staff([fact])
+        return f"{fact.actor} ({fact.staff_name})" if fact.staff_name else fact.actor or NOTHING
+
     @admin.display(description=_("what happened"))
     def what_happened(self, fact: PaymentHistory) -> str:
         return fact.sentence
@@ -44,7 +91,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(PaymentHistory)
 class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
-    list_display = ["created_at", "order_number", "what_happened", "actor"]
+    list_display = ["created_at", "order_number", "what_happened", "who"]
     list_filter = ["kind", "source", WaitingFilter, "created_at"]
     search_fields = ["payment_intent__stripe_id", "actor", "request_id"]
     search_help_text = _(
@@ -57,13 +104,19 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
         "what_happened",
         "kind",
         "source",
-        "actor",
+        "who",
         "request_id",
         "told",
         "fact_id",
     ]
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        name_staff(page.result_list)
+        return page
+
 
 class PaymentHistoryInline(_FactColumns, ReadOnlyInline):
     model = PaymentHistory
-    fields = ["created_at", "what_happened", "actor", "told"]
+    formset = _FactFormSet
+    fields = ["created_at", "what_happened", "who", "told"]
