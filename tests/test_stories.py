@@ -89,6 +89,11 @@ STILL_OPEN = (
     "payment; if they pay what they see now, the payment needs review."
 )
 IN_REVIEW = "The payment of this order needs review, so it cannot be changed until that is decided."
+NOT_BEFORE_A_PERSON_HAS_LOOKED = [
+    (409, "payment_mismatch", "Money arrived that does not fit the order; it is in review."),
+    (409, "payment_in_review", "A payment of this order is being reviewed by the shop."),
+]
+"""The answers to the payment system and to the customer."""
 
 
 def test_a_declined_card(
@@ -188,14 +193,7 @@ def test_an_amount_that_does_not_fit(
 
     answers = [payment_system.payment(order), storefront.payment_intent(order)]
 
-    assert [said(response) for response in answers] == [
-        (
-            409,
-            "payment_mismatch",
-            "Money arrived that does not fit the order; it is in review.",
-        ),
-        (409, "payment_in_review", "A payment of this order is being reviewed by the shop."),
-    ]
+    assert [said(response) for response in answers] == NOT_BEFORE_A_PERSON_HAS_LOOKED
     misfit = f"112.00 USD received with {intent_id}, but 120.00 USD was due"
     assert told(order, storefront, admin_client) == Told(
         history=[
@@ -244,14 +242,7 @@ def test_money_that_comes_after_the_order_was_cancelled(
 
     answers = [payment_system.payment(order), storefront.payment_intent(order)]
 
-    assert [said(response) for response in answers] == [
-        (
-            409,
-            "payment_mismatch",
-            "Money arrived that does not fit the order; it is in review.",
-        ),
-        (409, "payment_in_review", "A payment of this order is being reviewed by the shop."),
-    ]
+    assert [said(response) for response in answers] == NOT_BEFORE_A_PERSON_HAS_LOOKED
     misfit = (
         f"112.00 USD received with {intent_id}, but the order was cancelled, empty or free by then"
     )

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -26,6 +26,28 @@ from tests.canary.detector import Canary
 
 HOST_AUTHENTICATION = "authenticate_credentials"
 """REST framework's own function, which looks the customer's token up for the host."""
+
+
+def look_at_errors(canary: Canary, calls: Iterable[Callable[[], object]]) -> list[Exception]:
+    """Let each call fail; show the canary its error, in words and with the frames of the app."""
+    errors: list[Exception] = []
+    for call in calls:
+        try:
+            call()
+        except Exception as error:
+            errors.append(error)
+        else:
+            raise AssertionError("nothing went wrong")
+        failure = errors[-1]
+        text = "".join(traceback.format_exception(failure))
+        canary.look_at(f"{type(failure).__name__}", f"{failure!r} {vars(failure)!r} {text}")
+        frames = failure.__traceback__
+        for _frame_of_a_test in range(2):
+            assert frames is not None
+            frames = frames.tb_next
+        with logging_off():  # without the frames of the test
+            report(canary, (type(failure), failure, frames))
+    return errors
 
 
 def run(canary: Canary, *arguments: str) -> str:

@@ -150,6 +150,11 @@ def reachable(url: str) -> dict[str, Any]:
     }
 
 
+def reachable_through(transport: Any) -> dict[str, Any]:
+    """Stripe at the other end of ``transport``, and not of a socket."""
+    return {**reachable("http://127.0.0.1"), "STRIPE_TRANSPORT": transport}
+
+
 class DatabaseGone:
     """The database goes away at the n-th statement."""
 

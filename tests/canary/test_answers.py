@@ -9,16 +9,14 @@ import pytest
 from tests.canary.detector import Witness
 from tests.canary.mangled import MANGLED, Mangler, spill
 from tests.canary.reports import reports_of
-from tests.canary.scene import reachable, run_the_flow
+from tests.canary.scene import reachable_through, run_the_flow
 from tests.support import event_body, post_webhook
 
 
 @pytest.mark.parametrize("name", MANGLED)
 def test_no_answer_of_stripes_does(scene, canary, stripe, configure, name):
     mangler = Mangler(stripe, MANGLED[name])
-    configure(
-        **{**reachable(""), "STRIPE_API_BASE": "http://127.0.0.1", "STRIPE_TRANSPORT": mangler}
-    )
+    configure(**reachable_through(mangler))
 
     statuses = run_the_flow(scene, mangler.arm)
 

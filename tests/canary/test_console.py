@@ -7,7 +7,7 @@ import stripe as stripe_sdk
 
 from shop_payments.gateway.building import _build_gateway
 from tests.canary.mangled import MANGLED, Mangler
-from tests.canary.scene import reachable, run_the_flow
+from tests.canary.scene import reachable_through, run_the_flow
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
@@ -38,9 +38,7 @@ def test_stripes_console_log_does_not_quote_stripe(
 ):
     monkeypatch.setattr(stripe_sdk, "log", "info")
     mangler = Mangler(stripe, MANGLED["a bad request"])
-    configure(
-        **{**reachable(""), "STRIPE_API_BASE": "http://127.0.0.1", "STRIPE_TRANSPORT": mangler}
-    )
+    configure(**reachable_through(mangler))
 
     run_the_flow(scene, mangler.arm)
 
