@@ -163,7 +163,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.IdempotencyKeyReused,
         409,
         "idempotency_key_reused",
-        "the `Idempotency-Key` was used for another refund",
+        "the `Idempotency-Key` was used with another amount or reason",
     ),
     ErrorRow(
         own.WebhookPayloadTooLarge, 413, "payload_too_large", "webhook: the body is too large"
