@@ -129,6 +129,9 @@ class Day:
         self.requests: Counter[str] = Counter()
         """To Stripe in the rounds, by status or ``dropped``; a saved 500 counts each time."""
 
+        self.unheard = 0
+        """Customers of whose payment nobody has told us."""
+
         self._wrong: list[str] = []
         self._noting = threading.Lock()
         self._endpoint = stripe.add_webhook(
@@ -225,9 +228,11 @@ class Day:
         return came.status
 
     def end(self) -> None:
-        """Whatever is still under way to us is lost."""
-        self._stripe.clear_faults()
+        """Whatever is still under way to us is lost, and half of those pay who may."""
         self._stripe.remove_webhook(self._endpoint)
+        paying = [each for each in self.placed if each.may_be_paid][::2]
+        self._customers_pay(paying)
+        self.unheard = len(paying)
 
     # What came of it
 

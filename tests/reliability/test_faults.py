@@ -101,9 +101,9 @@ def test_bad_answers_are_told_clearly_and_one_sweep_heals(
     assert paid
     figure(
         f"faults, {rate:.0%} of Stripe's answers: {ROUNDS} rounds of {crew.processes} ×"
-        f" {crew.threads} calls, {len(day.placed)} orders, {paid} paid. {day.requests.total()}"
-        f" requests to Stripe ({in_words(day.requests)}, some of them"
-        f" late). {failed.total()} calls failed ({in_words(failed)}), each to be repeated. One open"
+        f" {crew.threads} calls, {len(day.placed)} orders, {paid} paid,"
+        f" {day.unheard} of them unheard. {day.requests.total()} requests to Stripe"
+        f" ({in_words(day.requests)}, some of them late). {failed.total()} calls failed ({in_words(failed)}), each to be repeated. One open"
         f" intent an order at any time, 0 lost; a sweep among faults"
         f" {'left some to the next' if complaint else 'was enough'}, another one changed nothing."
         f" Seed {SEED}, {time.monotonic() - started:.0f} s ({connection.vendor})"
