@@ -188,6 +188,12 @@ def list_of(parse_item: Parser, *, at_most: int = 100) -> Parser:
     return parse_list
 
 
+class Appended(str):
+    """The index of what `a[]=x` has appended; only that tells a list from a hash with numbers."""
+
+    __slots__ = ()
+
+
 def with_lists(node: Any) -> Any:
     """Return the tree with every dictionary that counts "0", "1", "2", … turned into a list.
 
@@ -260,6 +266,8 @@ def metadata(raw: Any, name: str) -> dict[str, str]:
         raise InvalidRequest("Invalid hash", param=name)
     values = {}
     for key, item in raw.items():
+        if isinstance(key, Appended):
+            raise InvalidRequest("Invalid hash", param=name)
         value = _string(item, f"{name}[{key}]")
         _check_metadata_length("key", key, METADATA_KEY_LENGTH, name)
         _check_metadata_length("value", value, METADATA_VALUE_LENGTH, f"{name}[{key}]")

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 from .books import Books, Object
 from .errors import AuthenticationFailed, InvalidRequest, NotCovered, ResourceMissing
-from .params import Schema
+from .params import Appended, Schema
 from .versions import DEFAULT_VERSION, VERSIONS
 
 SECRET_KEY_PREFIXES = ("sk_test_", "rk_test_")
@@ -319,7 +319,7 @@ def _insert(root: dict[str, Any], parts: list[str], value: str, name: str) -> No
 
 
 def _index(node: dict[str, Any], part: str) -> str:
-    return part or str(len(node))  # `a[]` appends
+    return part or Appended(len(node))  # `a[]` appends
 
 
 # Lists

@@ -104,6 +104,7 @@ def metadata() -> Iterator[Refusal]:
         ("a value of 501 characters", {"metadata[key]": "v" * 501}, "metadata[key]"),
         ("a value that is a hash", {"metadata[key][inner]": "v"}, "metadata[key]"),
         ("no hash", {"metadata": "v"}, "metadata"),
+        ("a list", {"metadata[]": "v"}, "metadata"),
     ]:
         yield create(f"metadata, {name}", changes=sent, param=param)
         yield Refusal(name=f"update: metadata, {name}", path=INTENT, sent=sent, param=param)
