@@ -166,7 +166,7 @@ def _escalate(books: Books, dispute: Object, cause: Cause) -> None:
 
 def tell_update(books: Books, old: Object, dispute: Object, cause: Cause) -> None:
     """Tell how the dispute differs from its old state."""
-    changed = {key: old[key] for key in dispute if old[key] != dispute[key]}
+    changed = events.differences(old, dispute)
     events.emit(books, "charge.dispute.updated", dispute, cause, previous=changed)
 
 

@@ -32,7 +32,7 @@ def emit(
 ) -> None:
     """Record an event with a snapshot of `subject` and line it up for every webhook endpoint.
 
-    `previous` holds what changed as it was before; `*.updated` events tell it.
+    `previous` holds what changed as it was before; `*.updated` events tell it, and refunds.
     """
     data = {"object": copy.deepcopy(subject)}
     if previous is not None:
@@ -50,6 +50,12 @@ def emit(
     }
     books.events[event["id"]] = event
     webhooks.enqueue(books, event)
+
+
+def differences(old: Object, new: Object) -> Object:
+    """Return what has changed between two states of an object, as it was before."""
+    keys = (*new, *(key for key in old if key not in new))
+    return {key: old.get(key) for key in keys if old.get(key) != new.get(key)}
 
 
 def retrieve(call: Call) -> Object:

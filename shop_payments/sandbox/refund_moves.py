@@ -123,11 +123,7 @@ def fail_pending(books: Books, charge: Object) -> None:
 
 def tell_update(books: Books, old: Object, refund: Object, cause: Cause) -> None:
     """Tell how the refund differs from its old state."""
-    changed = {
-        key: old.get(key)
-        for key in (*refund, *(key for key in old if key not in refund))
-        if old.get(key) != refund.get(key)
-    }
+    changed = events.differences(old, refund)
     for event_type in ("refund.updated", "charge.refund.updated"):
         events.emit(books, event_type, refund, cause, previous=changed)
 

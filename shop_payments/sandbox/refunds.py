@@ -39,13 +39,15 @@ def create(call: Call) -> Object:
     charge = _charge_of(books, params)
     _check_refundable(books, charge)
     amount = _check_amount(charge, params.get("amount"))
+    old = copy.deepcopy(charge)
     refund = _new_refund(books, charge, amount, params)
     books.refunds[refund["id"]] = refund
     refund_moves.take(books, refund)
     if refund["reason"] == "fraudulent":
         charge["fraud_details"] = {"user_report": "fraudulent"}
     events.emit(books, "refund.created", refund, call.cause)
-    events.emit(books, "charge.refunded", charge, call.cause)
+    changed = events.differences(old, charge)
+    events.emit(books, "charge.refunded", charge, call.cause, previous=changed)
     if charge["refunded"]:
         dispute_moves.close_inquiry(books, charge, call.cause)
     refund_moves.schedule(books, refund)

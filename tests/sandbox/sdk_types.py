@@ -68,7 +68,7 @@ LEFT_OUT: Mapping[str, str] = {
     "Event.account": "events of connected accounts",
     "Event.context": "events of connected accounts",
     # One kind of event.
-    "Event.Data.previous_attributes": "*.updated events",
+    "Event.Data.previous_attributes": "*.updated events, and refunds",
     # What only those see who use it.
     "PaymentIntent.hooks": "intents with a linked tax calculation",
     "PaymentIntent.payment_details": "industry data that the intent was given",

@@ -94,6 +94,18 @@ def test_it_is_told_by_two_events(api: Api, sandbox: Sandbox) -> None:
     assert refunded["amount_refunded"] == 400
 
 
+def test_the_charges_event_tells_what_there_was_before(api: Api, sandbox: Sandbox) -> None:
+    charge = api.pay()
+    for amount in ("400", "10800"):
+        api.refund(charge, amount=amount)
+
+    told = [event["data"] for event in sandbox.events if event["type"] == "charge.refunded"]
+    assert [data["previous_attributes"] for data in told] == [
+        {"amount_refunded": 0},
+        {"amount_refunded": 400, "refunded": False},
+    ]
+
+
 def test_fraud_is_noted_at_the_charge(api: Api) -> None:
     charge = api.pay()
 
