@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.urls import reverse
 from django.utils import timezone
 
@@ -156,10 +156,10 @@ def reachable_through(transport: Any) -> dict[str, Any]:
 
 
 class DatabaseGone:
-    """The database goes away at the n-th statement."""
+    """The database goes away at the n-th statement, or fails in another way."""
 
-    def __init__(self, at: int) -> None:
-        self._left = at
+    def __init__(self, at: int, *, how: type[DatabaseError] = OperationalError) -> None:
+        self._left, self._how = at, how
         self.happened = False
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
@@ -169,7 +169,7 @@ class DatabaseGone:
         if self._left != 0:
             return execute(sql, params, many, context)
         self.happened = True
-        raise OperationalError("the database is gone")
+        raise self._how("the database is gone")
 
 
 def run_the_flow(scene: Scene, before_each: Callable[[], object] = lambda: None) -> list[int]:

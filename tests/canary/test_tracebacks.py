@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import connection
+from django.db import DataError, OperationalError, connection
 
 from shop_payments.conf import get_config, parse_config
 from shop_payments.exceptions import (
@@ -74,7 +74,8 @@ def test_no_exception_of_the_tree_does(scene, canary):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("call", ["first", "again", "changed", "settle", "webhook", "form"])
-def test_no_database_that_goes_away_does(scene, canary, call):
+@pytest.mark.parametrize("how", [OperationalError, DataError])  # the latter is answered with a 500
+def test_no_database_that_goes_away_does(scene, canary, call, how):
     statements = 0
     for at in range(1, 60):
         scene.new_order()
@@ -86,7 +87,7 @@ def test_no_database_that_goes_away_does(scene, canary, call):
             scene.order.lines.update(quantity=3)
         told = [each for each in scene.stripe.events if each["type"] == "payment_intent.succeeded"]
         event = json.dumps(told[-1]).encode() if told else b""
-        gone = DatabaseGone(at)
+        gone = DatabaseGone(at, how=how)
         with connection.execute_wrapper(gone):
             if call == "settle":
                 scene.settle()
@@ -101,7 +102,9 @@ def test_no_database_that_goes_away_does(scene, canary, call):
         statements = at
 
     assert 3 < statements < 59
-    assert any(record.exc_info for record in canary.trap.records)
+    failures = [record for record in canary.trap.records if record.exc_info]
+    assert failures
+    assert any(hasattr(record, "request") for record in failures) is (how is DataError)
     reports_of(canary)
     canary.assert_silent()
 
