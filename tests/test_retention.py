@@ -11,7 +11,7 @@ import pytest
 import time_machine
 from django.apps import apps
 from django.core import serializers
-from django.db import OperationalError, connection, models, transaction
+from django.db import IntegrityError, OperationalError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
 from shop_payments.models import (
@@ -216,6 +216,23 @@ def test_stripes_words_about_a_failure_are_kept_without_addresses_and_numbers(
 
     fact = PaymentHistory.objects.get(kind="payment_failed")
     assert fact.data["detail"] == f'"{kept}" (declined)'
+
+
+def test_what_a_database_says_of_a_row_is_not_kept_with_the_event(clock, storefront, order, stripe):
+    """An event's outcome stays for ever."""
+    intent = pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+
+    def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("INSERT") and "shop_payments_paymenthistory" in sql:
+            raise IntegrityError(f"Key (email)=({order.email}) already exists.")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(refuse):
+        response = send_event(intent)
+
+    event = WebhookEvent.objects.get()
+    assert answer(response) == (503, "event_failed")
+    assert (event.status, event.outcome) == ("failed", "IntegrityError")
 
 
 # --- what is still needed -----------------------------------------------------------------------
