@@ -41,6 +41,9 @@ pytestmark = [
 
 ROUNDS = sized("RELIABILITY_SERVER_ROUNDS", sample=1, full=6)
 ORDERS = sized("RELIABILITY_SERVER_ORDERS", sample=64, full=320)
+GUARDS = ("attempt",) if ROUNDS == 1 else ("attempt", "transaction")
+"""What is taken away, by its name in ``switches.py``, to see that the damage is found."""
+
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 
 NewShop = Callable[..., AbstractContextManager[TwoServers]]
@@ -108,10 +111,11 @@ def in_words(counts: Counter[str]) -> str:
     return ", ".join(f"{count} × {name}" for name, count in counts.most_common())
 
 
-def test_the_damage_would_be_found(new_shop, figure):
-    """The harness itself: two servers that do not write down what they are about to do."""
-    with new_shop("without_attempts", without="attempt") as shop:
-        shop.stripe.slow_down("/v1/payment_intents", 0.3)  # time enough to ask the other server
+@pytest.mark.parametrize("without", GUARDS)
+def test_the_damage_would_be_found(new_shop, without, figure):
+    """The harness itself: with a guard taken away, two servers get in each other's way."""
+    with new_shop(f"without_{without}", without=without) as shop:
+        shop.stripe.slow_down("/v1/", 1.0)  # time enough to ask the other server
         played = Round(shop, orders=16, seed=str(SEED))
         played.run()
         shop.stripe.deliver_everything()
@@ -119,7 +123,7 @@ def test_the_damage_would_be_found(new_shop, figure):
         damage = played.damage()
 
     assert damage.doubled, damage
-    figure(f"two servers without the attempt: {len(damage.doubled)} doubled in 16 orders")
+    figure(f"two servers without the {without}: {len(damage.doubled)} doubled in 16 orders")
 
 
 def test_nothing_is_left_of_a_run_that_was_killed(tmp_path):
