@@ -33,8 +33,9 @@ def serve(
 
 
 def _url(environ: WSGIEnvironment) -> str:
-    if "RAW_URI" in environ:  # as it was sent: PATH_INFO no longer tells %2F from a slash
-        return str(environ["RAW_URI"])
+    raw = str(environ.get("RAW_URI", ""))
+    if raw.startswith("/"):  # as it was sent: PATH_INFO no longer tells %2F from a slash
+        return raw
     path = quote(environ.get("PATH_INFO", "").encode("latin-1"))
     return f"{path}?{environ.get('QUERY_STRING', '')}"
 

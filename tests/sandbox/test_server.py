@@ -169,6 +169,16 @@ def test_an_id_leads_to_no_other_operation(server: SandboxServer) -> None:
     assert client(server).v1.payment_intents.retrieve(intent_id).status != "canceled"
 
 
+@pytest.mark.parametrize("target", ["http://[", "http://api.stripe.com/v1/payment_intents", "*"])
+def test_an_address_that_is_no_path_is_404(
+    server: SandboxServer, capfd: pytest.CaptureFixture[str], target: str
+) -> None:
+    answer = send(server, post(target, ""))
+
+    assert answer.startswith(b"HTTP/1.0 404 ")
+    assert capfd.readouterr().err == ""
+
+
 def test_stripe_python_sends_an_id_with_a_slash_to_no_other_operation(
     server: SandboxServer,
 ) -> None:
