@@ -6,7 +6,7 @@ lag behind Stripe; they never run ahead of it, never go back, and never say what
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from django.db.models import Model
@@ -104,6 +104,7 @@ class Audit:
         self._no_secret_is_stored(before)
         assert_state_follows_from_rows()
         self.world.answered.clear()
+        self.world.is_disturbed = False
 
     # Rows and objects
 
@@ -220,13 +221,15 @@ class Audit:
                 and refund["status"] not in RETURNED_REFUND_STATUSES
             ]
             assert sum(back) <= each["amount_received"]
+        new = defaultdict(list)
         for row, was in self._news(Refund, before):
             if was is None and row["attempt_id"] is not None:
-                self._was_left(row, before)
+                new[row["payment_intent_id"]].append(row)
+        for intent_pk, refunds in new.items():
+            self._was_left(self.rows[PaymentIntent][intent_pk], refunds, before)
 
-    def _was_left(self, new: Json, before: Rows) -> None:
+    def _was_left(self, intent: Json, new: list[Json], before: Rows) -> None:
         """What is asked back was neither back, nor on its way, nor with the bank."""
-        intent = self.rows[PaymentIntent][new["payment_intent_id"]]
 
         def of_intent(model: type[Model]) -> list[Json]:
             found = before[model].values()
@@ -236,11 +239,11 @@ class Audit:
         assert DisputeState.OPEN not in dict(states), "money that a bank holds was asked for"
         taken = sum(amount for state, amount in states if state == DisputeState.LOST) + sum(
             row["amount"]
-            for row in of_intent(Refund)
+            for row in [*of_intent(Refund), *new]
             if row["status"] not in RETURNED_REFUND_STATUSES
         )
-        assert new["amount"] + taken <= intent["amount_received"], (new, taken, intent)
-        assert new["currency"] == intent["currency"]
+        assert taken <= intent["amount_received"], (new, taken, intent)
+        assert {row["currency"] for row in new} == {intent["currency"]}
 
     def _history_only_grows(self, before: Rows) -> None:
         for pk, was in before[PaymentHistory].items():

@@ -133,6 +133,26 @@ NUMBERS = st.tuples(*[st.integers(min_value=0, max_value=839)] * 4)
 """What a move is made of: always as many, so that it stays itself where others are left out."""
 
 
+DISTURBANCES: dict[str, Callable[[ShopMachine], None]] = {
+    "a_customer_pays": lambda machine: machine.a_customer_pays(0, "pm_card_visa", False),
+    "the_storefront_asks_for_an_intent": lambda machine: machine.the_storefront_asks_for_an_intent(
+        0
+    ),
+    "the_payment_system_says_it_is_paid": lambda machine: (
+        machine.the_payment_system_says_it_is_paid(0)
+    ),
+    "webhooks_arrive": lambda machine: machine.webhooks_arrive(),
+    "a_sweep": lambda machine: machine.a_sweep(72),
+    "the_office_refunds": lambda machine: machine.the_office_refunds(0, "half", "z"),
+    "the_dashboard_refunds": lambda machine: machine.the_dashboard_refunds(0, "half"),
+    "the_dashboard_cancels": lambda machine: machine.the_dashboard_cancels(0),
+    "the_dashboard_captures": lambda machine: machine.the_dashboard_captures(0, "half"),
+    "the_order_is_cancelled": lambda machine: machine.the_order_is_cancelled(0, False),
+    "staff_cancel": lambda machine: machine.staff_cancel(0, False),
+}
+"""What may happen meanwhile: the same steps, with the order in focus."""
+
+
 class ShopMachine(RuleBasedStateMachine):
     people: ClassVar[People]
     counts: ClassVar[Counter[str]]
@@ -173,6 +193,8 @@ class ShopMachine(RuleBasedStateMachine):
         self.audit = Audit(self.world)
         self.takes_debits = debits
         self.webhooks_heal, self.patience = webhooks_heal, patience
+        self.focus: Any = None
+        """The order that somebody acts on meanwhile; any order without it."""
         self.refunds_by_key: dict[tuple[Any, str], str] = {}
         self.counts["open_the_shop"] += 1
         self._take_order(customers, held=False)
@@ -251,8 +273,11 @@ class ShopMachine(RuleBasedStateMachine):
             return
         code = answer.json().get("code")
         if answer.status_code == 200:
+            self.world.secrets[order.pk].append(answer.json()["data"])
+        if self.world.is_disturbed:
+            return  # what was answered may be over by now
+        if answer.status_code == 200:
             data = answer.json()["data"]
-            self.world.secrets[order.pk].append(data)
             there = call_stripe(self.world.stripe, "GET", f"payment_intents/{data['id']}")
             order = Order.objects.get(pk=order.pk)
             assert (there["amount"], there["currency"]) == (order.amount, order.currency)
@@ -282,17 +307,18 @@ class ShopMachine(RuleBasedStateMachine):
     )
     def a_customer_pays(self, at: int, card: str, in_old_tab: bool) -> None:
         """Mostly what can still be paid; an old tab may show what cannot."""
-        shown = _pick(self._tabs(is_open=not in_old_tab) or self._tabs(), at)
+        tabs = self._tabs(is_open=not in_old_tab) or self._tabs()
         is_debit = card.startswith("pm_us")
-        if is_debit and not self.takes_debits:
+        if not tabs or (is_debit and not self.takes_debits):
             return
+        shown = _pick(tabs, at)
         path, secret = f"payment_intents/{shown['id']}/confirm", shown["client_secret"]
         mandate = MANDATE if is_debit else {}
         self.world.browse(path, client_secret=secret, payment_method=card, **mandate)
 
     def _tabs(self, *, is_open: bool = False) -> list[Json]:
         """What browsers were given, and with ``is_open`` can still be paid."""
-        payable = {each["id"] for each in self.audit.ours() if each["status"] in UPDATABLE_STATUSES}
+        payable = {each["id"] for each in self._ours() if each["status"] in UPDATABLE_STATUSES}
         tabs = [tab for tabs in self.world.secrets.values() for tab in tabs]
         return [tab for tab in tabs if not is_open or tab["id"] in payable]
 
@@ -348,7 +374,10 @@ class ShopMachine(RuleBasedStateMachine):
         key="abc",
     )
     def the_office_refunds(self, at: int, part: str, key: str) -> None:
-        each = _pick(self._intents(IntentStatus.SUCCEEDED), at)
+        succeeded = self._intents(IntentStatus.SUCCEEDED)
+        if not succeeded:
+            return
+        each = _pick(succeeded, at)
         order, amount = each["metadata"]["order_id"], _decimal(each, part)
         body = {} if part == "all" else {"amount": amount}
         answer = self.world.call(lambda: self.people.office.refund(order, body, key=key))
@@ -407,13 +436,17 @@ class ShopMachine(RuleBasedStateMachine):
         part=PARTS,
     )
     def the_dashboard_refunds(self, at: int, part: str) -> None:
-        each = _pick(self._intents(IntentStatus.SUCCEEDED), at)
+        succeeded = self._intents(IntentStatus.SUCCEEDED)
+        if not succeeded:
+            return
+        each = _pick(succeeded, at)
         amount = {} if part == "all" else {"amount": str(_part(each, part))}
         self.world.dashboard("refunds", payment_intent=each["id"], **amount)
 
     @step(where=lambda self: self._open(), at=SOME)
     def the_dashboard_cancels(self, at: int) -> None:
-        self.world.dashboard(f"payment_intents/{_pick(self._open(), at)['id']}/cancel")
+        if found := self._open():
+            self.world.dashboard(f"payment_intents/{_pick(found, at)['id']}/cancel")
 
     @step(
         where=lambda self: self._intents(IntentStatus.REQUIRES_CAPTURE),
@@ -421,7 +454,10 @@ class ShopMachine(RuleBasedStateMachine):
         part=PARTS,
     )
     def the_dashboard_captures(self, at: int, part: str) -> None:
-        each = _pick(self._intents(IntentStatus.REQUIRES_CAPTURE), at)
+        held = self._intents(IntentStatus.REQUIRES_CAPTURE)
+        if not held:
+            return
+        each = _pick(held, at)
         amount = {} if part == "all" else {"amount_to_capture": str(_part(each, part))}
         self.world.dashboard(f"payment_intents/{each['id']}/capture", **amount)
 
@@ -482,6 +518,26 @@ class ShopMachine(RuleBasedStateMachine):
     def the_process_will_die(self, moment: str) -> None:
         self.world.deaths.append(moment)
 
+    @step(
+        6,
+        where=lambda self: not self.world.meanwhile,
+        what=("a_customer_pays", *DISTURBANCES),
+        moment=("before", "after"),
+        times=(1, 2),
+    )
+    def somebody_else_will_act_meanwhile(self, what: str, moment: str, times: int) -> None:
+        """While the app waits for Stripe, and with the same order."""
+
+        def act(order_id: Any) -> None:
+            self.focus = order_id
+            self.audit.seen = self.world.look()
+            try:
+                DISTURBANCES[what](self)
+            finally:
+                self.focus = None
+
+        self.world.meanwhile += [(moment, act)] * times
+
     @step(2, fault=WEBHOOK_FAULTS)
     def webhooks_are_in_trouble(self, fault: Fault) -> None:
         self.world.stripe.inject(fault)
@@ -520,6 +576,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     @step()
     def a_dry_sweep_changes_nothing(self) -> None:
+        self.world.meanwhile.clear()
         rows, sent = read_rows(), writes(self.world.stripe)
         self.world.run("shop_payments_reconcile", "--dry-run")
         assert (read_rows(), writes(self.world.stripe)) == (rows, sent)
@@ -570,14 +627,20 @@ class ShopMachine(RuleBasedStateMachine):
     # How
 
     def _order(self, at: int) -> Order:
-        order: Order = _pick(self.world.orders, at)
+        focused = [order for order in self.world.orders if order.pk == self.focus]
+        order: Order = _pick(focused or self.world.orders, at)
         return order
 
+    def _ours(self) -> list[Json]:
+        """Our intents at Stripe, of the order in focus."""
+        focus = self.focus and str(self.focus)
+        return [e for e in self.audit.ours() if focus in (None, e["metadata"]["order_id"])]
+
     def _intents(self, status: str) -> list[Json]:
-        return [each for each in self.audit.ours() if each["status"] == status]
+        return [each for each in self._ours() if each["status"] == status]
 
     def _open(self) -> list[Json]:
-        return [each for each in self.audit.ours() if is_open(each["status"])]
+        return [each for each in self._ours() if is_open(each["status"])]
 
     def _undecided(self) -> list[int]:
         rows = self.audit.rows[ReviewItem].values()
@@ -601,6 +664,7 @@ class ShopMachine(RuleBasedStateMachine):
         return [
             options.intent
             for payment in OrderPayment.objects.order_by("pk")
+            if self.focus in (None, payment.order_id)
             for options in options_of(payment)
             if getattr(options, offers[action])
         ]

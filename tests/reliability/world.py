@@ -22,7 +22,7 @@ from django.test import Client, override_settings
 
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.exceptions import ShopPaymentsError
-from shop_payments.models import APIKey, APIKeyScope, Order
+from shop_payments.models import APIKey, APIKeyScope, Order, OrderPayment
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.sandbox.faults import REQUEST_FAULTS
@@ -106,6 +106,11 @@ class World:
         """What befalls the app's next requests to Stripe; nobody else's."""
         self.deaths: list[str] = []
         """Whether the next writes to Stripe kill the process, "before" or "after" the effect."""
+        self.meanwhile: list[tuple[str, Callable[[Any], Any]]] = []
+        """What somebody else does "before" or "after" Stripe's next answers to the app are made,
+        while the app waits for them. It gets the primary key of the order that they are about."""
+        self.is_disturbed = False
+        """Whether somebody has, since this was last reset."""
         self.receivers_break = 0
         self.told: Counter[Any] = Counter()
         """How often the host has been told of each fact, without raising."""
@@ -221,6 +226,7 @@ class World:
         """Let nothing more go wrong."""
         self.troubles.clear()
         self.deaths.clear()
+        self.meanwhile.clear()
         self.receivers_break = 0
         self.stripe.clear_faults()
 
@@ -229,6 +235,9 @@ class World:
     def _answer(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
         assert not connection.in_atomic_block, "Stripe is called in a transaction"
         is_write = method.upper() == "POST"
+        moment, interrupt = self.meanwhile.pop(0) if self.meanwhile else ("", None)
+        if interrupt is not None and moment == "before":
+            self._interrupt(interrupt, url, body)
         if is_write:
             # PostgreSQL keeps the parameters in an order of its own, which Stripe does not mind.
             request = (urlsplit(url).path, sorted(parse_qsl(body)))
@@ -239,10 +248,16 @@ class World:
             raise Died
         with self._troubled():
             response = self.stripe.handle(method, url, headers, body)
+        if interrupt is not None and moment == "after":
+            self._interrupt(interrupt, url, body)
         if death == "after":
             raise Died
         self._note(response)
         return response
+
+    def _interrupt(self, interrupt: Callable[[Any], Any], url: str, body: Any) -> None:
+        self.is_disturbed = True
+        interrupt(_order_of(url, body))
 
     @contextmanager
     def _troubled(self) -> Iterator[None]:
@@ -312,6 +327,19 @@ class World:
             yield
         finally:
             logger.removeHandler(reader)
+
+
+def _order_of(url: str, body: Any) -> Any:
+    """The primary key of the order that a request to Stripe is about; None where it is a list."""
+    split = urlsplit(url)
+    values = dict(parse_qsl(body or split.query))
+    if order_id := values.get("metadata[order_id]"):
+        return int(order_id)
+    intent_id = values.get("payment_intent") or next(
+        (part for part in split.path.split("/") if part.startswith("pi_")), ""
+    )
+    found = OrderPayment.objects.filter(payment_intents__stripe_id=intent_id)
+    return found.values_list("order_id", flat=True).first()
 
 
 def status_of(each: Json) -> tuple[str, int]:
