@@ -139,10 +139,10 @@ def sweep_without_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("sabotage", "first_seed"),
     [
-        (believe_any_amount, 3),
-        (refund_without_a_cap, 0),
-        (believe_every_event, 0),
-        (send_another_key_each_time, 0),
+        (believe_any_amount, 13),
+        (refund_without_a_cap, 1),
+        (believe_every_event, 2),
+        (send_another_key_each_time, 3),
         (tell_and_forget, 0),
         (take_in_what_others_made, 0),
         (sweep_without_refunds, 15),
