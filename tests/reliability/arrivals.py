@@ -5,7 +5,7 @@ Note [Orders of arrival]
 An event arrives at some moment after it was made, and one of the seven arrives twice. Which one,
 where, and at which moments is drawn from the seed and from what has arrived so far. So orders that
 begin alike share what happens first, and the database is taken back to where two of them part: the
-5,040 orders of seven events are some 15,700 deliveries instead of 40,320.
+5,040 orders of seven events are about 15,000 deliveries instead of 40,320.
 """
 
 from __future__ import annotations
