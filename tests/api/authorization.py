@@ -130,6 +130,7 @@ class Session(Enum):
     STAFF_REFUND = "staff who may also refund"
     STAFF_REFUND_ONLY = "staff who may refund and no more"
     STAFF_INACTIVE = "staff who were locked out"
+    PERMITTED = "somebody with all permissions who is no staff"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,7 +398,22 @@ ROWS = (
         NO_KEY,
         NO_KEY,
     ),
+    Row(
+        _having(session=Session.PERMITTED),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
+    ),
     # Who brings a key or a token does not act as staff, whatever the session says.
+    Row(
+        _having(Token.ANOTHER, session=Session.STAFF_REFUND),
+        *(OK, NOT_LISTED, NOT_FOUND, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
+    ),
+    Row(
+        _having(Token.WRONG, session=Session.STAFF_REFUND),
+        ByHost(BAD_TOKEN, OK),
+        ByHost(BAD_TOKEN, NOT_LISTED),
+        ByHost(BAD_TOKEN, NOT_FOUND),
+        *(NO_KEY, NO_KEY, NO_KEY, NO_KEY),
+    ),
     Row(
         _having(key=Key.STOREFRONT, session=Session.STAFF_BOTH),
         *(OK, _OTHER_USER_LIST, _OTHER_USER, _OTHER_USER, NO_SCOPE, NO_SCOPE, NO_SCOPE),

@@ -158,14 +158,16 @@ class Scene:
         if kind is Session.CUSTOMER:
             assert self.order.customer is not None
             return User.objects.get(pk=self.order.customer.pk)
+        everything = ["view_orderpayment", "change_orderpayment", "add_refund"]
         codenames = {
             Session.STAFF_VIEW: ["view_orderpayment"],
             Session.STAFF_CHANGE: ["change_orderpayment"],
             Session.STAFF_BOTH: ["view_orderpayment", "change_orderpayment"],
-            Session.STAFF_REFUND: ["view_orderpayment", "change_orderpayment", "add_refund"],
+            Session.STAFF_REFUND: everything,
             Session.STAFF_REFUND_ONLY: ["add_refund"],
+            Session.PERMITTED: everything,
         }.get(kind, [])
-        user: User = UserFactory.create(is_staff=True)
+        user: User = UserFactory.create(is_staff=kind is not Session.PERMITTED)
         user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
         return user
 
