@@ -81,6 +81,16 @@ WEBHOOK_FAULTS = (
     Fault("webhook_reordered", seconds=10 * MINUTE, times=6),
 )
 
+WHY_NOT = (
+    None,
+    "order_already_paid",
+    "order_not_payable",
+    "payment_authorized",
+    "payment_in_review",
+    "payment_processing",
+)
+"""What a customer may be told when nothing goes wrong."""
+
 YES_OR_NO = (False, True)
 SOME = tuple(range(8))
 """Which of those that there are."""
@@ -147,6 +157,13 @@ DISTURBANCES: dict[str, tuple[Any, ...]] = {
     "staff_cancel": (0, False),
 }
 """Steps that may be taken meanwhile, with the order in focus, and with what."""
+
+
+@st.composite
+def moves(draw: Callable[[Any], Any]) -> Move:
+    """Any step that is possible now."""
+    machine: ShopMachine = draw(st.runner())
+    return machine.choose(draw(NUMBERS))
 
 
 class ShopMachine(RuleBasedStateMachine):
@@ -220,7 +237,7 @@ class ShopMachine(RuleBasedStateMachine):
         values = {each: _pick(options[each], at) for each, at in zip(options, rest, strict=False)}
         return Move(name, values)
 
-    @rule(move=st.runner().flatmap(lambda machine: NUMBERS.map(machine.choose)))
+    @rule(move=moves())
     def then(self, move: Move) -> None:
         self.is_between_steps = False
         getattr(self, move.name)(**move.arguments)
@@ -615,6 +632,19 @@ class ShopMachine(RuleBasedStateMachine):
                 break
             self.patience = 13 * HOUR  # the longest pause between two tries of an event
         self.audit.close(self._sweep)
+        self._customers_can_go_on()
+
+    def _customers_can_go_on(self) -> None:
+        """Whoever has not paid gets an intent; the others are told why not."""
+        for order in self.world.orders:
+            answer = self.world.call(partial(self.people.storefront.payment_intent, order))
+            code = answer and answer.json().get("code")
+            assert code in WHY_NOT, code
+            order.refresh_from_db()
+            payment = OrderPayment.objects.filter(order=order).first()
+            is_free = payment and (payment.status, payment.needs_review) == ("unpaid", False)
+            wanted = order.status == Order.Status.OPEN
+            assert (code is None) == bool(is_free and wanted), (code, payment)
 
     def _sweep(self) -> str:
         said: str = self.world.run("shop_payments_reconcile", "--since=2026-11-20")
