@@ -121,6 +121,20 @@ def test_a_create_whose_key_is_too_old_is_looked_up(storefront, order, stripe):
     assert_converged(stripe, after=timedelta(hours=24))
 
 
+def test_a_refund_that_is_listed_while_intents_cannot_be_is_told(intent, stripe):
+    """The list of refunds comes through, and the order is not known to be paid yet."""
+    pay(stripe, intent.stripe_id)
+    refund_in_dashboard(stripe)
+    stripe.inject(Fault("error", status=429, method="GET", path="/v1/payment_intents"))
+
+    sweep()
+    sweep(after=2 * LATER)
+
+    told = list(PaymentHistory.objects.filter(needs_dispatch=True).order_by("pk"))
+    assert [fact.kind for fact in told] == ["order_paid", "order_refunded"]
+    assert OrderPayment.objects.get().status == "refunded"
+
+
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
 def test_an_update_without_an_answer(storefront, order, stripe, intent, fault):
     order.lines.update(quantity=3)
