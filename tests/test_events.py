@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from shop_payments.models import OrderPayment, PaymentIntent, WebhookEvent
+from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund, WebhookEvent
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import reconcile
-from tests.support import call_stripe, pay, send_event
-from tests.threads import at_once
+from tests.after_paid.support import refund_in_dashboard
+from tests.support import call_stripe, pay, post_webhook, send_event, sign
+from tests.threads import RestlessLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,6 +98,39 @@ def test_a_failure_that_is_not_the_last_is_no_case_for_a_person(failed, intent, 
     failed.refresh_from_db()
     assert (failed.status, failed.attempts) == (Status.FAILED, 2)
     assert not report.events_set_aside
+
+
+def test_an_intent_that_keeps_changing_is_looked_at_again_later(intent, stripe, configure):
+    at_stripe = pay(stripe, intent.stripe_id, "pm_card_authenticationRequired")
+    line = RestlessLine(stripe, intent)
+    configure(STRIPE_TRANSPORT=line)
+
+    assert send_event(at_stripe).status_code == 503
+
+    event = WebhookEvent.objects.get()
+    words = f"PaymentIntentInProgress: {intent.stripe_id} keeps changing."
+    assert (event.status, event.outcome, line.looks) == (Status.FAILED, words, 4)
+
+
+def test_a_refund_waits_for_an_intent_that_keeps_changing(intent, stripe, configure):
+    """Written before its order is known to be paid, it would never be told."""
+    pay(stripe, intent.stripe_id)
+    refund_in_dashboard(stripe)
+    (event,) = (each for each in stripe.events if each["type"] == "refund.created")
+    body = json.dumps(event).encode()
+    configure(STRIPE_TRANSPORT=RestlessLine(stripe, intent))
+
+    assert post_webhook(body, sign(body)).status_code == 503
+    assert not Refund.objects.exists()
+
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    assert post_webhook(body, sign(body)).status_code == 200
+    assert told() == ["order_paid", "order_refunded"]
+
+
+def told() -> list[str]:
+    facts = PaymentHistory.objects.filter(needs_dispatch=True).order_by("pk")
+    return list(facts.values_list("kind", flat=True))
 
 
 queue: list[int] = []

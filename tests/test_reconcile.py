@@ -31,7 +31,7 @@ from shop_payments.services.settlement import settle_payment
 from tests.after_paid.support import assert_books_agree, everything, refund_in_dashboard
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, pay, sized, writes
-from tests.threads import at_once
+from tests.threads import RestlessLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -133,6 +133,24 @@ def test_a_refund_that_is_listed_while_intents_cannot_be_is_told(intent, stripe)
     told = list(PaymentHistory.objects.filter(needs_dispatch=True).order_by("pk"))
     assert [fact.kind for fact in told] == ["order_paid", "order_refunded"]
     assert OrderPayment.objects.get().status == "refunded"
+
+
+def test_a_refund_is_left_where_its_intent_keeps_changing(intent, stripe, configure):
+    """The list of intents does not come through, and every look at the intent is out of date."""
+    pay(stripe, intent.stripe_id)
+    refund_in_dashboard(stripe)
+    stripe.inject(Fault("error", status=429, method="GET", path="/v1/payment_intents"))
+    configure(STRIPE_TRANSPORT=RestlessLine(stripe, intent))
+
+    report = sweep()
+
+    assert f"{intent.stripe_id}: {intent.stripe_id} keeps changing." in report.problems
+    assert not Refund.objects.exists()
+
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    sweep(after=2 * LATER)
+    assert OrderPayment.objects.get().status == "refunded"
+    assert_converged(stripe, after=2 * LATER)
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])

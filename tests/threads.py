@@ -9,6 +9,9 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from django.db import connections
+from django.db.models import F
+
+from shop_payments.models import PaymentIntent
 
 PATIENCE = 30
 """Seconds; a thread that has not answered by then never will."""
@@ -89,3 +92,18 @@ class HeldLine(Hold):
         if is_held and self._when == "after":
             self.hold()
         return answer
+
+
+class RestlessLine:
+    """A line to Stripe on which somebody changes an intent's row during every look at it."""
+
+    def __init__(self, stripe: Any, intent: PaymentIntent) -> None:
+        self.looks = 0
+        self._stripe, self._intent = stripe, intent
+
+    def __call__(self, method: str, url: str, *rest: Any) -> Any:
+        if method.upper() == "GET" and urlsplit(url).path.endswith(self._intent.stripe_id):
+            self.looks += 1
+            rows = PaymentIntent.objects.filter(pk=self._intent.pk)
+            rows.update(version=F("version") + 1)
+        return self._stripe.handle(method, url, *rest)

@@ -26,6 +26,7 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     MoneyError,
     ObjectMissing,
+    PaymentIntentInProgress,
     PaymentIntentMissing,
 )
 from shop_payments.gateway import get_gateway
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 logger = logging.getLogger("shop_payments")
+
+_MAX_ROUNDS = 4
 
 
 def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
@@ -208,6 +211,21 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
     if intent is None:
         raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
     return Refreshed(intent=intent, row=current)
+
+
+def bring_up_to_date(row: PaymentIntent, *, origin: Origin) -> None:
+    """Look at an intent until what was seen is written down; without a call where it is final.
+
+    Raises:
+        PaymentIntentMissing: Stripe does not know the intent.
+        PaymentIntentInProgress: others keep changing the row.
+        ConfigurationError, GatewayError: see :func:`refresh_intent`.
+    """
+    for _round in range(_MAX_ROUNDS):
+        if row.is_final or refresh_intent(row, origin=origin) is not None:
+            return
+        row.refresh_from_db()
+    raise PaymentIntentInProgress(f"{row} keeps changing.")
 
 
 def write_seen(

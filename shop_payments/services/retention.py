@@ -20,10 +20,9 @@ attempt's is what makes an intent ours.
 Note [Purging beside a running shop]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 Each batch is one short transaction, run again where the database undoes it, and is done for good
-when it commits, so a purge may be killed
-at any time and started again. Rows that somebody else has locked are passed over: a request that
-is at work on a payment is not waited for, and two purges share the rows between them. What was
-passed over is found by the next run.
+when it commits, so a purge may be killed at any time and started again. Rows that somebody else has
+locked are passed over: a request that is at work on a payment is not waited for, and two purges
+share the rows between them. What was passed over is found by the next run.
 
 See docs/retention.md for the data, field by field.
 """

@@ -38,12 +38,10 @@ from shop_payments.models import PaymentIntent, Source, WebhookEvent
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin
-from shop_payments.services.mirror import find_attempt_of, refresh_intent
+from shop_payments.services.mirror import bring_up_to_date, find_attempt_of
 from shop_payments.services.refunds import sync_refunds
 
 logger = logging.getLogger("shop_payments")
-
-_MAX_ROUNDS = 4
 
 
 class EventFailed(ShopPaymentsError):
@@ -198,6 +196,7 @@ def _public_message(error: Exception) -> str:
 
 _Outcome = tuple[WebhookEvent.Status, str]
 _NOT_OURS: _Outcome = (WebhookEvent.Status.IGNORED, "not one of this shop's payment intents")
+_OF_OTHER_MODE: _Outcome = (WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)")
 
 
 def _act_on(event: WebhookEvent) -> _Outcome:
@@ -218,31 +217,21 @@ def _act_on(event: WebhookEvent) -> _Outcome:
 
 def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     """Look at the intent itself: an event about a status that may pass is only a hint."""
-    for _round in range(_MAX_ROUNDS):
-        row = PaymentIntent.objects.filter(stripe_id=hint.id).first()
-        if row is None and find_attempt_of(hint) is None:
+    row = PaymentIntent.objects.filter(stripe_id=hint.id).first()
+    if row is None and find_attempt_of(hint) is None:
+        return _NOT_OURS
+    if hint.livemode != get_config().livemode:
+        return _OF_OTHER_MODE
+    if row is None:
+        fetched = get_gateway().retrieve_payment_intent(hint.id)
+        if not adopt_unknown(fetched, named_by=hint, origin=origin):
             return _NOT_OURS
-        if hint.livemode != get_config().livemode:
-            return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
-        if row is None:
-            fetched = get_gateway().retrieve_payment_intent(hint.id)
-            if not adopt_unknown(fetched, named_by=hint, origin=origin):
-                return _NOT_OURS
-            return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
+    else:
         try:
-            if row.is_final or refresh_intent(row, origin=origin) is not None:
-                return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
+            bring_up_to_date(row, origin=origin)
         except PaymentIntentMissing:
             return WebhookEvent.Status.IGNORED, f"{hint.id} is not at Stripe any more"
-    raise EventFailed(f"{hint.id} keeps changing")
-
-
-def _bring_up_to_date(row: PaymentIntent, *, origin: Origin) -> None:
-    for _round in range(_MAX_ROUNDS):
-        if row.is_final or refresh_intent(row, origin=origin) is not None:
-            return
-        row.refresh_from_db()
-    raise EventFailed(f"{row} keeps changing")
+    return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
 
 
 _SYNC_BY_TYPE: dict[tuple[str, ...], Callable[..., None]] = {
@@ -262,11 +251,10 @@ def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
     if row is None:
         return _NOT_OURS
     if event.livemode != get_config().livemode:
-        return WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)"
+        return _OF_OTHER_MODE
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
-    if not row.is_final:
-        # It has succeeded, or there would be nothing to give back: judged first, so that the host
-        # hears of a paid order's refund.
-        _bring_up_to_date(row, origin=origin)
+    # It has succeeded, or there would be nothing to give back. A refund that is written before its
+    # order is known to be paid would never be told as the order's.
+    bring_up_to_date(row, origin=origin)
     sync(row, origin=origin)
     return WebhookEvent.Status.PROCESSED, f"those of {row.stripe_id} were looked up"

@@ -17,7 +17,7 @@ from shop_payments.lifecycle import (
 from shop_payments.models import Dispute, PaymentIntent, Refund
 from shop_payments.services.disputes import DISPUTES
 from shop_payments.services.listed import Listed
-from shop_payments.services.mirror import refresh_intent
+from shop_payments.services.mirror import bring_up_to_date
 from shop_payments.services.reconcile.pages import pages, span
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.refunds import REFUNDS
@@ -78,7 +78,9 @@ def _mirror(
             if each.id not in known or not listed.agrees(known[each.id], each)
         ]
         if news and not sweep.dry_run:
-            _judge(sweep, intent)
+            # A refund that is written before its order is known to be paid would never be told as
+            # the order's; and the part of the sweep that lists intents may have failed.
+            bring_up_to_date(intent, origin=sweep.origin)
             write(intent, before, news)
         moved += len(news)
 
@@ -98,20 +100,6 @@ def _mirror(
     for intent in {row.payment_intent for row in old}:
         sweep.try_to(intent.stripe_id, partial(look_at, intent))
     return moved
-
-
-def _judge(sweep: Sweep, intent: PaymentIntent) -> None:
-    """See that an intent has succeeded, or there would be nothing to give back.
-
-    The part of the sweep that lists intents may have failed. A refund that is seen before its
-    order is known to be paid would never be told as the order's.
-
-    Raises:
-        PaymentIntentMissing: Stripe does not know the intent.
-        GatewayError: Stripe could not be asked.
-    """
-    if not intent.is_final:
-        refresh_intent(intent, origin=sweep.origin)
 
 
 def _by_intent(found: Iterable[Any]) -> list[tuple[PaymentIntent, list[Any]]]:
