@@ -11,6 +11,24 @@ from django.utils import timezone
 _MOST_HOURS = 24 * 366 * 10
 
 
+def day(text: str) -> date:
+    """Read a day.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError("a day like 2026-11-24 is wanted") from None
+
+
+def midnight(on: date) -> datetime:
+    """Return when a day begins, in the project's time zone."""
+    begins = datetime.combine(on, time.min)
+    return timezone.make_aware(begins) if settings.USE_TZ else begins
+
+
 def moment(text: str) -> datetime:
     """Read a day (its beginning, in the project's time zone) or a number of hours (ago).
 
@@ -23,13 +41,11 @@ def moment(text: str) -> datetime:
             raise ArgumentTypeError(f"a number of hours from 1 to {_MOST_HOURS} is wanted")
         return hours_ago(hours)
     try:
-        day = date.fromisoformat(text)
-    except ValueError:
+        begins = midnight(day(text))
+    except ArgumentTypeError:
         raise ArgumentTypeError("a day like 2026-11-24 or a number of hours is wanted") from None
-    begins = datetime.combine(day, time.min)
-    begins = timezone.make_aware(begins) if settings.USE_TZ else begins
     if begins > timezone.now():
-        raise ArgumentTypeError(f"{day} has not begun yet")
+        raise ArgumentTypeError(f"{text} has not begun yet")
     return begins
 
 

@@ -42,8 +42,8 @@ def test_it_says_what_it_dropped_and_what_it_kept(old_payment):
     out, err = purge()
 
     assert out == (
-        f"Dropped the payloads of {events - 1} events and the parameters of 1 attempts. "
-        "Kept because they are still needed: 1 events, 0 attempts.\n"
+        f"Dropped the payloads of {events - 1} events and the parameters of 1 attempt. "
+        "Kept because they are still needed: 1 event, 0 attempts.\n"
     )
     assert err.startswith("… events: ")
     assert StripeAttempt.objects.get().purged_at is not None

@@ -37,7 +37,7 @@ def test_it_says_what_it_did_and_shows_progress(intent, stripe):
 
     out, err = run()
 
-    assert out == "Brought up to date: 1 payment intents. Listed 3 pages at Stripe.\n"
+    assert out == "Brought up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
     assert err.splitlines()[:2] == ["attempts …", "payment intents …"]
     assert OrderPayment.objects.get().status == "paid"
 
@@ -59,7 +59,7 @@ def test_a_dry_run_says_what_it_would_do(intent, stripe):
 
     out, _err = run("--dry-run")
 
-    assert out == "Would bring up to date: 1 payment intents. Listed 3 pages at Stripe.\n"
+    assert out == "Would bring up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
     assert OrderPayment.objects.get().status == "unpaid"
     assert writes(stripe) == sent
 
@@ -68,7 +68,7 @@ def test_a_new_review_item_is_an_error_once(intent, stripe, order):
     order.lines.update(quantity=3)
     pay(stripe, intent.stripe_id)
 
-    with pytest.raises(CommandError, match="1 new review items"):
+    with pytest.raises(CommandError, match=r"1 new review item$"):
         run()
 
     assert run()[0] == NOTHING
@@ -126,7 +126,7 @@ def test_since_takes_a_day(intent, stripe):
 
     out, _err = run("--since", str(timezone.localdate()))
 
-    assert "1 payment intents" in out
+    assert "1 payment intent." in out
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_it_serves_until_told_to_stop(
             "Port could not be cast",
         ),
         (["--webhook-url", "http://127.0.0.1/", "--webhook-secret", ""], "has a secret"),
-        (["--port", "99999"], "--port"),
+        (["--port", "99999"], "port must be 0-65535. Choose another one with --port."),
         (["--fault", "drop_after path=v1/refunds"], "path begins with /"),
         (["--fault", "webhook_lost type=paid"], "no event of the type 'paid'"),
         (["--fault", "gremlin"], "--fault: Fault 'gremlin': the kinds are latency, "),

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.management.words import counted
 from shop_payments.models import Source
 from shop_payments.services.authorizations import flag_expiring_authorizations
 from shop_payments.services.cancellation import (
@@ -24,8 +25,8 @@ _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 
 class Command(BaseCommand):
     help = (
-        "Cancels at Stripe the payment intents that are unpaid and untouched for "
-        "ABANDONED_AFTER_DAYS, finishes cancellations that Stripe did not answer, and puts "
+        "Cancel at Stripe the payment intents that are unpaid and untouched for "
+        "ABANDONED_AFTER_DAYS, finish cancellations that Stripe did not answer, and put "
         "authorizations that lapse within 24 hours into review. "
         "Safe to run at any time, and twice."
     )
@@ -51,11 +52,15 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{error} What was closed before stays closed; run it again."
             ) from None
-        self.stdout.write(f"Closed {closed} payment intents abandoned for {days} days.")
+        intents = counted(closed, "payment intent")
+        self.stdout.write(f"Closed {intents} abandoned for {counted(days, 'day')}.")
         if expiring:
-            self.stdout.write(f"Put {expiring} authorizations that lapse soon into review.")
+            lapsing = counted(
+                expiring, "authorization that lapses soon", "authorizations that lapse soon"
+            )
+            self.stdout.write(f"Put {lapsing} into review.")
         if unfinished:
             raise CommandError(
-                f"{len(unfinished)} cancellations are still not done; the log says why. "
+                f"Not done yet: {counted(len(unfinished), 'cancellation')}; the log says why. "
                 "Run it again."
             )

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import moment
+from shop_payments.management.words import counted
 from shop_payments.models import OrderPayment, WebhookEvent
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.webhooks import replay_event
@@ -19,7 +20,7 @@ _Status = WebhookEvent.Status
 
 class Command(BaseCommand):
     help = (
-        "Lists Stripe's events and what came of them, shows one with all it said, or processes "
+        "List Stripe's events and what came of them, show one with all it said, or process "
         "events again: those that were set aside for a person, say, once the cause is gone."
     )
 
@@ -59,7 +60,9 @@ class Command(BaseCommand):
         if event is None:
             raise CommandError(f"There is no event {options['event']}.")
         self.stdout.write(_line(event))
-        self.stdout.write(f"Tried {event.attempts} times, last at {event.processed_at or '–'}.")
+        self.stdout.write(
+            f"Tried {counted(event.attempts, 'time')}, last at {event.processed_at or '–'}."
+        )
         self.stdout.write(_payment_of(event))
         if event.purged_at is not None:
             self.stdout.write(f"What it said was dropped at {event.purged_at:%Y-%m-%d %H:%M}.")
@@ -79,7 +82,7 @@ class Command(BaseCommand):
             failed += replayed.status not in WebhookEvent.SUCCESSES
             self.stdout.write(_line(replayed))
         if failed:
-            raise CommandError(f"{failed} events could not be processed; `show` says why.")
+            raise CommandError(f"Not processed: {counted(failed, 'event')}; `show` says why.")
 
 
 def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.management.arguments import day, midnight
+from shop_payments.management.words import counted
 from shop_payments.models import BalanceTransaction
 from shop_payments.money import format_amount
 from shop_payments.services.fees import fetch_fees
@@ -17,20 +19,22 @@ from shop_payments.services.fees import fetch_fees
 
 class Command(BaseCommand):
     help = (
-        "Fetches Stripe's fees for payments, refunds and disputes, a hundred movements a call, and "
-        "prints their sums by currency. Safe to run twice."
+        "Fetch Stripe's fees for payments, refunds and disputes, a hundred movements a call, and "
+        "print their sums by currency. Safe to run twice."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--since",
-            type=_day,
-            default=None,
+            type=day,
             metavar="YYYY-MM-DD",
             help="first day, in the project's time zone; without it: the last 30 days",
         )
         parser.add_argument(
-            "--until", type=_day, default=None, metavar="YYYY-MM-DD", help="last day; today"
+            "--until",
+            type=day,
+            metavar="YYYY-MM-DD",
+            help="last day; without it: today",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -39,12 +43,13 @@ class Command(BaseCommand):
         last = options["until"] or today
         if first > last:
             raise CommandError(f"--since {first} comes after --until {last}.")
-        since, until = _midnight(first), _midnight(last + timedelta(days=1))
+        since, until = midnight(first), midnight(last + timedelta(days=1))
         try:
             added = fetch_fees(since=since, until=until)
         except ShopPaymentsError as error:
             raise CommandError(f"{error} What was fetched before stays; run it again.") from None
-        self.stdout.write(f"Fetched {added} new movements from {first} to {last}.")
+        movements = counted(added, "new movement")
+        self.stdout.write(f"Fetched {movements} from {first} to {last}.")
         rows = BalanceTransaction.objects.filter(
             stripe_created_at__gte=since, stripe_created_at__lt=until
         )
@@ -54,12 +59,3 @@ class Command(BaseCommand):
                 for name, amount in totals.items()
             )
             self.stdout.write(f"{currency.upper()}: {figures}")
-
-
-def _day(text: str) -> date:
-    return date.fromisoformat(text)
-
-
-def _midnight(day: date) -> datetime:
-    moment = datetime.combine(day, time.min)
-    return timezone.make_aware(moment) if settings.USE_TZ else moment

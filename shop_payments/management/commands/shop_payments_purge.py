@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from shop_payments.conf import RETENTION_LIMITS, problem_of_retention
 from shop_payments.exceptions import ConfigurationError
+from shop_payments.management.words import counted
 from shop_payments.services.retention import (
     BATCH_SIZE,
     LARGEST_BATCH,
@@ -100,7 +101,8 @@ class Command(BaseCommand):
 
 def _summary(report: PurgeReport, *, dry_run: bool) -> str:
     return (
-        f"{'Would drop' if dry_run else 'Dropped'} the payloads of {report.events} events "
-        f"and the parameters of {report.attempts} attempts. Kept because they are still needed: "
-        f"{report.kept_events} events, {report.kept_attempts} attempts."
+        f"{'Would drop' if dry_run else 'Dropped'} the payloads of "
+        f"{counted(report.events, 'event')} and the parameters of "
+        f"{counted(report.attempts, 'attempt')}. Kept because they are still needed: "
+        f"{counted(report.kept_events, 'event')}, {counted(report.kept_attempts, 'attempt')}."
     )

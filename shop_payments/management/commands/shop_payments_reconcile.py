@@ -9,6 +9,7 @@ from django.db import OperationalError
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import hours_ago, moment
+from shop_payments.management.words import counted
 from shop_payments.services.reconcile import Report, reconcile
 
 _DEFAULT_HOURS = 72
@@ -19,7 +20,7 @@ _SHOWN_PROBLEMS = 20
 
 class Command(BaseCommand):
     help = (
-        "Compares with Stripe what happened lately and what is still open, and finishes what was "
+        "Compare with Stripe what happened lately and what is still open, and finish what was "
         "left unfinished: lost answers and webhooks, cancellations, failed events, signals. Safe "
         "to run at any time, twice, and on several machines. Ends with an error where a person "
         "should look."
@@ -62,29 +63,30 @@ class Command(BaseCommand):
 
 
 def _summary(report: Report, *, dry_run: bool) -> str:
-    counts = {
-        "calls of unknown outcome": report.attempts,
-        "payment intents": report.intents,
-        "refunds": report.refunds,
-        "disputes": report.disputes,
-        "orphaned intents cancelled": report.orphans,
-        "cancellations": report.cancellations,
-        "abandoned intents closed": report.abandoned,
-        "events": report.events,
-        "signals": report.facts,
+    counts: dict[tuple[str, ...], int] = {
+        ("call of unknown outcome", "calls of unknown outcome"): report.attempts,
+        ("payment intent",): report.intents,
+        ("refund",): report.refunds,
+        ("dispute",): report.disputes,
+        ("orphaned intent cancelled", "orphaned intents cancelled"): report.orphans,
+        ("cancellation",): report.cancellations,
+        ("abandoned intent closed", "abandoned intents closed"): report.abandoned,
+        ("event",): report.events,
+        ("signal",): report.facts,
     }
-    done = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    done = ", ".join(counted(number, *names) for names, number in counts.items() if number)
     words = "Would bring" if dry_run else "Brought"
-    return f"{words} up to date: {done or 'nothing'}. Listed {report.pages} pages at Stripe."
+    pages = counted(report.pages, "page")
+    return f"{words} up to date: {done or 'nothing'}. Listed {pages} at Stripe."
 
 
 def _needs(report: Report) -> str:
     lines = ["Somebody should look:"]
     if report.reviews_opened:
-        lines.append(f"{report.reviews_opened} new review items")
+        lines.append(counted(report.reviews_opened, "new review item"))
     if report.events_set_aside:
         lines.append(
-            f"{report.events_set_aside} events set aside "
+            f"{counted(report.events_set_aside, 'event')} set aside "
             "(manage.py shop_payments_events list --status set_aside)"
         )
     lines += report.problems[:_SHOWN_PROBLEMS]

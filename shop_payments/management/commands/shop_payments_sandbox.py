@@ -26,9 +26,9 @@ Try it:
 Stop with Ctrl-C."""
 
 FAULT_HELP = """\
-Let something go wrong, e.g. "drop_after path=/v1/payment_intents/*/confirm rate=0.1",
+let something go wrong, e.g. "drop_after path=/v1/payment_intents/*/confirm rate=0.1",
 "error status=429 times=2" or "webhook_lost type=payment_intent.succeeded"; may be given
-several times. docs/sandbox.md lists the kinds."""
+several times; docs/sandbox.md lists the kinds"""
 
 
 class Command(BaseCommand):
@@ -36,22 +36,26 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=DEFAULT_PORT)
+        parser.add_argument(
+            "--port",
+            type=int,
+            default=DEFAULT_PORT,
+            help=f"where to listen on this machine, 0 for any free one (default: {DEFAULT_PORT})",
+        )
         parser.add_argument(
             "--webhook-url",
             action="append",
             default=[],
             metavar="URL",
-            help="Deliver events here (this machine only); goes with --webhook-secret.",
+            help="deliver events here (this machine only); goes with --webhook-secret",
         )
         parser.add_argument(
             "--webhook-secret",
             action="append",
             default=[],
             metavar="WHSEC",
-            help="Sign the events of the --webhook-url in the same place of the line.",
+            help="sign the events of the --webhook-url in the same place of the line",
         )
-
         parser.add_argument(
             "--fault", action="append", default=[], metavar="FAULT", help=FAULT_HELP
         )
@@ -59,7 +63,7 @@ class Command(BaseCommand):
             "--seed",
             type=int,
             metavar="NUMBER",
-            help="Make ids, and what faults with a rate befall, the same in every run.",
+            help="make ids, and what faults with a rate befall, the same in every run",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -104,8 +108,9 @@ def _start(server: SandboxServer, port: int) -> None:
     try:
         server.start()
     except (OSError, OverflowError) as error:
+        reason = str(error).rstrip(".")
         raise CommandError(
-            f"Cannot listen on port {port}: {error}. Choose another one with --port."
+            f"Cannot listen on port {port}: {reason}. Choose another one with --port."
         ) from error
 
 

@@ -1,0 +1,8 @@
+"""Words that several commands print."""
+
+from __future__ import annotations
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Write a number and what it counts: ``1 event``, ``2 events``."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
