@@ -33,6 +33,7 @@ from shop_payments.exceptions import (
     GatewayError,
     GatewayUnavailable,
     PaymentError,
+    PaymentIntentMissing,
     PaymentNotCancelable,
     ShopPaymentsError,
     UnexpectedState,
@@ -76,13 +77,13 @@ def _cancel(
     reason: str,
     origin: Origin,
     *,
-    statuses: frozenset[str] = CANCELABLE_STATUSES,
     wanted_since: datetime | None = None,
+    as_seen: PaymentIntent | None = None,
 ) -> None:
     """Close the intent that is open now, and none that is opened meanwhile.
 
-    It must be in one of ``statuses``. Where ``wanted_since`` is given, it is closed only for as
-    long as that wish stands.
+    Where ``wanted_since`` is given, it is closed only for as long as that wish stands; where
+    ``as_seen`` is given, only that intent, and as long as nobody has touched it since.
     """
     assert_no_transaction()
     get_gateway()
@@ -92,18 +93,14 @@ def _cancel(
         nonlocal target
         if wanted_since is not None and locked.payment.cancel_requested_at != wanted_since:
             return None
-        row = locked.open_intent
-        if row is None:
-            if locked.accepted_intent is not None:
-                raise PaymentNotCancelable("The order has been paid; refund it instead.")
-            return None
-        if target not in {"", row.stripe_id}:
+        row = _open_intent(locked, as_seen)
+        if row is None or target not in {"", row.stripe_id}:
             return None  # what was to be closed is closed, and the customer has begun anew
         target = row.stripe_id
         if belongs_to_other_mode(row.livemode):
             mark_missing(locked, row, origin=origin)  # a test payment, left behind by a live key
             return None
-        if row.status not in statuses:
+        if row.status not in CANCELABLE_STATUSES or (wanted_since and _was_refused(row)):
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
         return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
@@ -112,6 +109,31 @@ def _cancel(
         write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
         raise PaymentNotCancelable(f"Stripe does not cancel this payment: {error}") from None
+
+
+def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> PaymentIntent | None:
+    """Return what is to be closed.
+
+    Raises:
+        PaymentNotCancelable: the order has been paid.
+    """
+    row = locked.open_intent
+    if row is None and locked.accepted_intent is not None:
+        raise PaymentNotCancelable("The order has been paid; refund it instead.")
+    if row is None or as_seen is None:
+        return row
+    return row if (row.pk, row.version) == (as_seen.pk, as_seen.version) else None
+
+
+def _was_refused(row: PaymentIntent) -> bool:
+    """Whether Stripe has refused to cancel the intent as it is: it would refuse again."""
+    return StripeAttempt.objects.filter(
+        order_payment=row.order_payment_id,
+        operation=StripeAttempt.Operation.CANCEL_INTENT,
+        outcome=StripeAttempt.Outcome.FAILED,
+        target=row.stripe_id,
+        target_version=row.version,
+    ).exists()
 
 
 def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
@@ -159,27 +181,48 @@ def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
 def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
     """Close the intent of a payment whose cancellation is wanted; tell whether that is done.
 
-    It is not while money is on its way: that may fail to come, and leave the intent open.
+    It never raises for Stripe's sake: what keeps it from being done is logged.
+    """
+    try:
+        close_as_wanted(payment_pk, origin=origin)
+    except PaymentNotCancelable as error:
+        logger.warning("The cancellation of payment %s has to wait: %s", payment_pk, error)
+        return False
+    except ShopPaymentsError:
+        logger.exception("Payment %s is not cancelled yet", payment_pk)
+        return False
+    return True
+
+
+def close_as_wanted(payment_pk: int, *, origin: Origin) -> None:
+    """Close the intent of a payment whose cancellation is wanted, and end the wish.
+
+    What Stripe has refused before is looked at, and asked for again once it has moved.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        PaymentNotCancelable: the money is on its way. When it comes, it is judged, and goes to
+            review; but it may fail to come, and leave the intent open, so the wish stands.
+        PaymentIntentMissing: the intent is of live mode, and not at Stripe; a person is asked.
+        PaymentIntentInProgress: others are at it for too long.
+        GatewayError: Stripe could not be reached; the wish stands.
     """
     payment = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at__isnull=False).first()
     if payment is None:
-        return True
+        return
+    wanted_since = payment.cancel_requested_at
+    still_open = payment.payment_intents.open()
     try:
-        _cancel(payment.order_id, _ON_REQUEST, origin, wanted_since=payment.cancel_requested_at)
-    except PaymentNotCancelable as error:
-        # When the money comes, it is judged, and goes to review.
-        logger.warning("The payment of order %s stays: %s", payment.order_id, error)
-        if payment.payment_intents.open().exists():
-            return False
-    except ShopPaymentsError:
-        logger.exception("The payment of order %s is not cancelled yet", payment.order_id)
-        return False
+        for row in still_open:
+            if _was_refused(row):
+                refresh_intent(row, origin=origin)
+        _cancel(payment.order_id, _ON_REQUEST, origin, wanted_since=wanted_since)
+    except (PaymentNotCancelable, PaymentIntentMissing):
+        if still_open.all().exists():
+            raise
     # Not a newer wish, of an order that was taken up again and cancelled again meanwhile.
-    same_wish = OrderPayment.objects.filter(
-        pk=payment_pk, cancel_requested_at=payment.cancel_requested_at
-    )
+    same_wish = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at=wanted_since)
     same_wish.update(cancel_requested_at=None)
-    return True
 
 
 def wanted_cancellations() -> list[int]:
@@ -192,7 +235,10 @@ _ABANDONED = CANCELABLE_STATUSES - {IntentStatus.PROCESSING, IntentStatus.REQUIR
 
 
 def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
-    """Return the open, unpaid intents of the key's mode that nobody has touched since then."""
+    """Return the open, unpaid intents of the key's mode that nobody has touched since then.
+
+    Intents with money on its way (processing, authorized) are left alone.
+    """
     return PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
         updated_at__lt=older_than,
@@ -203,9 +249,7 @@ def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
 def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
     """Close the open intents that nobody has touched since ``older_than``; return how many.
 
-    Intents with money on its way (processing, authorized) are left alone. Each is looked at before
-    it is closed: that the money is on its way may have been lost. What cannot be closed, for
-    whatever reason of its own, keeps no other from being closed.
+    What cannot be closed, for whatever reason of its own, keeps no other from being closed.
 
     Raises:
         GatewayError: Stripe could not be reached; what was closed before stays closed.
@@ -214,14 +258,24 @@ def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
     assert_no_transaction()
     get_gateway()
     rows = abandoned_intents(older_than=older_than).select_related("order_payment")
-    return sum(_close_abandoned(row, origin) for row in rows.order_by("pk"))
+    return sum(close_abandoned_intent(row, origin=origin) for row in rows.order_by("pk"))
 
 
-def _close_abandoned(row: PaymentIntent, origin: Origin) -> bool:
+def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
+    """Close an intent that nobody is going to pay; tell whether that was done.
+
+    It is looked at before: that somebody has paid it, or that the money is on its way, may not
+    have been heard of. Who touches it meanwhile keeps it.
+
+    Raises:
+        GatewayError: Stripe could not be reached.
+    """
     order_id = row.order_payment.order_id
     try:
-        refresh_intent(row, origin=origin)
-        _cancel(order_id, "abandoned", origin, statuses=_ABANDONED)
+        seen = refresh_intent(row, origin=origin)
+        if seen is None or seen.row.status not in _ABANDONED:
+            return False
+        _cancel(order_id, "abandoned", origin, as_seen=seen.row)
     except (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError):
         raise
     except (PaymentError, GatewayError) as error:

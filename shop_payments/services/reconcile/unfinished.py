@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import GatewayError, GatewayUnavailable, PaymentError
-from shop_payments.models import Refund, StripeAttempt
+from shop_payments.exceptions import (
+    GatewayError,
+    PaymentError,
+    PaymentIntentMissing,
+    PaymentNotCancelable,
+)
+from shop_payments.models import PaymentIntent, Refund, StripeAttempt
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.authorizations import (
     expiring_authorizations,
@@ -16,11 +22,11 @@ from shop_payments.services.authorizations import (
 )
 from shop_payments.services.cancellation import (
     abandoned_intents,
-    cancel_abandoned_intents,
-    finish_cancellation,
+    close_abandoned_intent,
+    close_as_wanted,
     wanted_cancellations,
 )
-from shop_payments.services.reconcile.sweep import PATIENCE, Sweep
+from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.refunds import send_refund
 from shop_payments.services.sending import claim
 
@@ -71,30 +77,43 @@ def finish_cancellations(sweep: Sweep) -> None:
     Raises:
         GatewayUnavailable: Stripe does not answer.
     """
-    in_a_row = 0
     for pk in wanted_cancellations():
-        if sweep.dry_run or finish_cancellation(pk, origin=sweep.origin):
+        if sweep.dry_run:
             sweep.report.cancellations += 1
-            in_a_row = 0
-            continue
-        sweep.problem(f"order payment {pk} is not cancelled yet, see the log")
-        in_a_row += 1
-        if in_a_row == PATIENCE:
-            raise GatewayUnavailable("Stripe does not answer; the rest is left")
+        else:
+            sweep.try_to(
+                f"cancellation of order payment {pk}", partial(_close_as_wanted, sweep, pk)
+            )
+
+
+def _close_as_wanted(sweep: Sweep, payment_pk: int) -> None:
+    try:
+        close_as_wanted(payment_pk, origin=sweep.origin)
+    except (PaymentNotCancelable, PaymentIntentMissing) as error:
+        # Nobody has to do anything now: money that comes, and a missing intent, go to review.
+        sweep.tell(f"order payment {payment_pk} is not cancelled yet: {error}")
+    else:
+        sweep.report.cancellations += 1
 
 
 def close_abandoned(sweep: Sweep) -> None:
     """Close what nobody is going to pay.
 
     Raises:
-        GatewayError: Stripe could not be reached; what was closed before stays closed.
+        GatewayUnavailable: Stripe does not answer.
     """
     older_than = timezone.now() - timedelta(days=get_config().ABANDONED_AFTER_DAYS)
-    sweep.report.abandoned += (
-        abandoned_intents(older_than=older_than).count()
-        if sweep.dry_run
-        else cancel_abandoned_intents(older_than=older_than, origin=sweep.origin)
-    )
+    rows = abandoned_intents(older_than=older_than).select_related("order_payment")
+    for row in rows.order_by("pk"):
+        if sweep.dry_run:
+            sweep.report.abandoned += 1
+        else:
+            sweep.try_to(row.stripe_id, partial(_close_abandoned, sweep, row))
+
+
+def _close_abandoned(sweep: Sweep, row: PaymentIntent) -> None:
+    if close_abandoned_intent(row, origin=sweep.origin):
+        sweep.report.abandoned += 1
 
 
 def ask_about_authorizations(sweep: Sweep) -> None:

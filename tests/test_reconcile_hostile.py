@@ -1,0 +1,199 @@
+"""What a sweep meets that nobody meant it to: each was a bug once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import time_machine
+from django.db import DataError
+from django.utils import timezone
+
+from shop_payments.models import (
+    Dispute,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+    WebhookEvent,
+)
+from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
+from shop_payments.services.cancellation import cancel_abandoned_intents, cancel_payment_on_commit
+from shop_payments.services.reconcile import reconcile
+from shop_payments.testing import StripeSandbox
+from tests.factories import OrderFactory
+from tests.support import call_stripe, debit, pay, send_event, writes
+from tests.test_reconcile import API, LATER, assert_converged, statuses, sweep
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def intent(storefront, order, stripe) -> PaymentIntent:
+    storefront.payment_intent(order)
+    return PaymentIntent.objects.get()
+
+
+@pytest.fixture
+def orphan(storefront, order, stripe) -> str:
+    """An intent of ours that another one has taken the place of before we heard of it."""
+    stripe.inject(Fault("drop_after", method="POST"))
+    storefront.payment_intent(order)
+    StripeAttempt.objects.get().finish("abandoned")  # a look-up that came too early
+    storefront.payment_intent(order)
+    both = call_stripe(stripe, "GET", "payment_intents")["data"]
+    return next(
+        str(each["id"])
+        for each in both
+        if not PaymentIntent.objects.filter(stripe_id=each["id"]).exists()
+    )
+
+
+class Meanwhile:
+    """A line to Stripe on which something happens once, just before a request or its answer."""
+
+    def __init__(self, stripe: Any, request: str, act: Callable[[], Any], *, answer: bool = False):
+        self._stripe, self._request, self._act, self._answer = stripe, request, act, answer
+        self._is_done = False
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any) -> Any:
+        is_now = not self._is_done and self._request in f"{method.upper()} {url}"
+        self._is_done = self._is_done or is_now
+        if is_now and not self._answer:
+            self._act()
+        answer = self._stripe.handle(method, url, headers, body)
+        if is_now and self._answer:
+            self._act()
+        return answer
+
+
+class NoWayBack:
+    """A Stripe that cancels nothing whose money is on its way, as with most payment methods."""
+
+    def __init__(self, stripe: Any) -> None:
+        self._stripe, self.refused = stripe, 0
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any) -> Any:
+        path = url.partition("/v1/")[2]
+        is_cancel = path.endswith("/cancel")
+        if is_cancel and self._status(path.removesuffix("/cancel")) == "processing":
+            self.refused += 1
+            words = {"type": "invalid_request_error", "code": "payment_intent_unexpected_state"}
+            return SandboxResponse(400, {}, json.dumps({"error": words}).encode())
+        return self._stripe.handle(method, url, headers, body)
+
+    def _status(self, path: str) -> str:
+        return str(call_stripe(self._stripe, "GET", path)["status"])
+
+
+class Refusing:
+    """A Stripe that refuses one path, as to a restricted key."""
+
+    def __init__(self, stripe: Any, path: str, *, status: int) -> None:
+        self._stripe, self._path, self._status = stripe, path, status
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any) -> Any:
+        if urlsplit(url).path == self._path:
+            error = {"type": "invalid_request_error", "message": "This key may not do that."}
+            return SandboxResponse(self._status, {}, json.dumps({"error": error}).encode())
+        return self._stripe.handle(method, url, headers, body)
+
+
+@pytest.fixture
+def no_way_back(configure, stripe) -> NoWayBack:
+    line = NoWayBack(stripe)
+    configure(STRIPE_TRANSPORT=line, ALLOWED_PAYMENT_METHOD_TYPES=["card", "us_bank_account"])
+    return line
+
+
+# --- cancellations ------------------------------------------------------------------------------
+
+
+def cancel_unheard(stripe: Any, *orders: Any) -> None:
+    """The shop cancels its orders while Stripe is away, and what was begun is given up."""
+    stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel", times=None))
+    for order in orders:
+        cancel_payment_on_commit(order_id=order.pk, origin=API)
+    stripe.clear_faults()
+    StripeAttempt.objects.pending().update(outcome="abandoned", finished_at=timezone.now())
+
+
+def test_debits_on_their_way_do_not_keep_other_cancellations_waiting(
+    no_way_back, storefront, order, stripe
+):
+    """Three in a row were taken for a Stripe that is away, in each sweep until they came."""
+    others = [OrderFactory.create(customer=order.customer) for _ in range(4)]
+    for each in (order, *others):
+        storefront.payment_intent(each)
+    for row in PaymentIntent.objects.order_by("pk")[:3]:
+        debit(stripe, row.stripe_id, "pm_usBankAccount_success")
+    cancel_unheard(stripe, order, *others)
+
+    report = sweep(after=timedelta(seconds=61))
+
+    assert statuses(stripe) == ["processing"] * 3 + ["canceled"] * 2
+    assert (report.cancellations, report.problems) == (2, [])
+
+
+def test_what_stripe_does_not_cancel_is_not_asked_for_in_each_sweep(
+    no_way_back, storefront, order, intent, stripe
+):
+    """Each sweep sent it again, and kept a row of that, for the days that a debit takes."""
+    debit(stripe, intent.stripe_id, "pm_usBankAccount_accountClosed")
+    cancel_unheard(stripe, order)
+    sweep(after=timedelta(seconds=61))
+    refused, attempts = no_way_back.refused, StripeAttempt.objects.count()
+
+    sweep(after=timedelta(seconds=62))
+
+    assert refused > 0
+    assert (no_way_back.refused, StripeAttempt.objects.count()) == (refused, attempts)
+    assert OrderPayment.objects.get().cancel_requested_at is not None
+
+    stripe.advance_clock(10 * 24 * 60 * 60)  # the debit has failed
+    sweep(after=timedelta(seconds=63))
+
+    assert statuses(stripe) == ["canceled"]
+    assert OrderPayment.objects.get().cancel_requested_at is None
+
+
+def test_an_intent_that_took_the_place_of_an_abandoned_one_is_kept(
+    storefront, order, intent, stripe, configure
+):
+    """The customer came back between the look and the cancellation, and lost their new intent."""
+
+    def come_back() -> None:
+        call_stripe(stripe, "POST", f"payment_intents/{intent.stripe_id}/cancel")
+        assert storefront.payment_intent(order).status_code == 200
+
+    old = timezone.now()
+    configure(
+        STRIPE_TRANSPORT=Meanwhile(
+            stripe,
+            f"GET https://api.stripe.com/v1/payment_intents/{intent.stripe_id}",
+            come_back,
+            answer=True,
+        )
+    )
+
+    assert cancel_abandoned_intents(older_than=old, origin=API) == 0
+
+    assert statuses(stripe) == ["canceled", "requires_payment_method"]
+
+
+def test_one_abandoned_intent_that_fails_at_stripe_does_not_keep_the_others(
+    storefront, order, intent, stripe
+):
+    """The first that failed ended the part, in each sweep, and nothing was counted."""
+    storefront.payment_intent(OrderFactory.create(customer=order.customer))
+    stripe.inject(Fault("error", status=500, path=f"/v1/payment_intents/{intent.stripe_id}/cancel"))
+
+    report = sweep(after=timedelta(days=31))
+
+    assert statuses(stripe) == ["requires_payment_method", "canceled"]
+    assert (report.abandoned, len(report.problems)) == (1, 1)
