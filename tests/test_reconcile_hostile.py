@@ -197,3 +197,46 @@ def test_one_abandoned_intent_that_fails_at_stripe_does_not_keep_the_others(
 
     assert statuses(stripe) == ["requires_payment_method", "canceled"]
     assert (report.abandoned, len(report.problems)) == (1, 1)
+
+
+# --- orphans ------------------------------------------------------------------------------------
+
+
+def test_an_orphan_that_is_paid_while_it_is_cancelled_is_money_and_not_cancelled(
+    orphan, stripe, configure
+):
+    """It was counted as cancelled, and nobody was asked about the money."""
+    configure(STRIPE_TRANSPORT=Meanwhile(stripe, "/cancel", lambda: pay(stripe, orphan)))
+
+    report = sweep()
+
+    assert (report.orphans, report.intents) == (0, 1)
+    assert PaymentIntent.objects.get(stripe_id=orphan).status == "succeeded"
+
+
+def test_an_orphan_whose_money_is_on_its_way_is_not_cancelled_in_each_sweep(
+    no_way_back, orphan, stripe
+):
+    debit(stripe, orphan, "pm_usBankAccount_success")
+
+    first = sweep(after=timedelta(seconds=1))
+    second = sweep(after=timedelta(seconds=2))
+
+    assert (first.orphans, second.orphans, no_way_back.refused) == (0, 0, 1)
+
+
+def test_a_missing_intent_that_comes_back_when_its_place_is_taken_is_cancelled(
+    storefront, order, intent, stripe, configure
+):
+    """With the right key again, it stayed open beside the order's other one, to be paid."""
+    configure(STRIPE_TRANSPORT=StripeSandbox().handle)
+    storefront.payment_intent(order)  # another account, where it is not known
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    storefront.payment_intent(order)
+    assert statuses(stripe) == ["requires_payment_method"] * 2
+
+    report = sweep()
+
+    assert statuses(stripe) == ["canceled", "requires_payment_method"]
+    assert (report.orphans, report.intents, report.problems) == (1, 0, [])
+    assert_converged(stripe)

@@ -15,7 +15,7 @@ from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentS
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
-from shop_payments.services.ledger import lock_payment
+from shop_payments.services.ledger import LockedPayment, lock_payment
 from shop_payments.services.mirror import agrees, named_attempt, refresh_intent, write_seen
 from shop_payments.services.reconcile.pages import pages, span
 from shop_payments.services.reconcile.sweep import Sweep
@@ -64,11 +64,20 @@ def _mirror(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> No
     def write() -> None:
         if intent.status in FINAL_STATUSES:
             believe_intent(intent, origin=sweep.origin)
-        elif write_seen(row, intent, origin=sweep.origin) is None:
-            _refresh(sweep, row.pk)
-
-    if sweep.dry_run or sweep.try_to(row.stripe_id, write):
+        else:
+            now = write_seen(row, intent, origin=sweep.origin)
+            if now is None:
+                _refresh(sweep, row.pk)
+            elif not now.is_open:
+                # It was missing and is back, and another one has taken its place.
+                _close_second(sweep, intent, row.attempt)
+                return
         sweep.report.intents += 1
+
+    if sweep.dry_run:
+        sweep.report.intents += 1
+    else:
+        sweep.try_to(row.stripe_id, write)
 
 
 def _look_at(sweep: Sweep, row: PaymentIntent) -> None:
@@ -126,7 +135,17 @@ def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) 
     take(intent, origin=sweep.origin)
     if PaymentIntent.objects.filter(stripe_id=intent.id).exists():
         sweep.report.intents += 1
-    elif intent.status in CANCELABLE_STATUSES:
+    else:
+        _close_second(sweep, intent, attempt)
+
+
+def _close_second(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
+    """Cancel an intent that has lost its place to another one.
+
+    Raises:
+        GatewayError: Stripe could not be reached.
+    """
+    if intent.status in CANCELABLE_STATUSES:
         _cancel_orphan(sweep, intent, attempt)
     elif intent.status != IntentStatus.CANCELED:
         sweep.problem(f"{intent.id} is a second intent of {attempt}, and {intent.status}")
@@ -137,7 +156,13 @@ def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtt
         for short in short_transactions():
             with short:
                 locked = lock_payment(attempt.order_payment_id)
-                if locked.intent(intent.id) is not None:
+                row = locked.intent(intent.id)
+                if row is not None and (
+                    row.status != IntentStatus.MISSING or not locked.open_intent
+                ):
+                    return  # it has a place
+                if _is_on_its_way(locked, intent):
+                    sweep.tell(f"{intent.id} cannot be cancelled while it is {intent.status}")
                     return
                 cancel = save_attempt(
                     locked,
@@ -148,4 +173,33 @@ def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtt
     except IntegrityError:
         return  # another write of this order's is on its way; the next sweep sees the orphan again
     send_attempt(cancel, origin=sweep.origin)
-    sweep.report.orphans += 1
+    if cancel.outcome == StripeAttempt.Outcome.SUCCEEDED:
+        sweep.report.orphans += 1
+    else:
+        _look_at_refused(sweep, intent.id)
+
+
+def _is_on_its_way(locked: LockedPayment, intent: PaymentIntentResult) -> bool:
+    """Whether the money of an orphan is on its way, and Stripe has refused to stop it."""
+    return (
+        intent.status == IntentStatus.PROCESSING
+        and locked.payment.attempts.filter(
+            operation=StripeAttempt.Operation.CANCEL_INTENT,
+            outcome=StripeAttempt.Outcome.FAILED,
+            target=intent.id,
+        ).exists()
+    )
+
+
+def _look_at_refused(sweep: Sweep, intent_id: str) -> None:
+    """See why Stripe did not cancel an orphan: most likely, somebody has just paid it.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    intent = get_gateway().retrieve_payment_intent(intent_id)
+    if intent.status in FINAL_STATUSES:
+        believe_intent(intent, origin=sweep.origin)
+        sweep.report.intents += 1
+    else:
+        sweep.tell(f"{intent_id} is not cancelled: it is {intent.status}")
