@@ -240,3 +240,84 @@ def test_a_missing_intent_that_comes_back_when_its_place_is_taken_is_cancelled(
     assert statuses(stripe) == ["canceled", "requires_payment_method"]
     assert (report.orphans, report.intents, report.problems) == (1, 0, [])
     assert_converged(stripe)
+
+
+# --- what a person is told ----------------------------------------------------------------------
+
+
+def test_a_dispute_that_is_open_again_is_reported(intent, stripe):
+    """Its item is an old one, asked about anew; the sweep ended as if nobody had to look."""
+    pay(stripe, intent.stripe_id, "pm_card_createDispute")
+    sweep()
+    Dispute.objects.update(status="won")  # as the bank had decided before the appeal
+    ReviewItem.objects.update(resolved_at=timezone.now(), resolution="won")
+    OrderPayment.objects.update(needs_review=False, dispute_state="won")
+
+    report = sweep(after=2 * LATER)
+
+    assert report.reviews_opened == 1
+    assert report.needs_person
+
+
+def test_a_part_that_breaks_does_not_keep_the_others_from_being_done(intent, stripe, monkeypatch):
+    """A fault in the shop's adapter ended the sweep with a traceback, and no signal was sent."""
+
+    def broken(self: Any, raw: object) -> object:
+        raise RuntimeError("the shop's own")
+
+    pay(stripe, intent.stripe_id)
+    sweep()
+    PaymentHistory.objects.update_dispatched_at(None)
+    OrderPayment.objects.update(cancel_requested_at=timezone.now())
+    monkeypatch.setattr("shop_payments.orders.BundledOrderAdapter.parse_id", broken)
+
+    report = sweep(after=2 * LATER)
+
+    assert report.facts == 1
+    assert [problem for problem in report.problems if "RuntimeError" in problem]
+
+
+def test_a_key_that_stripe_does_not_take_ends_a_part_early(storefront, order, stripe, configure):
+    """Each of a thousand calls was refused one by one."""
+    stripe.inject(Fault("drop_before", method="POST", times=None))
+    for each in (order, *(OrderFactory.create(customer=order.customer) for _ in range(5))):
+        storefront.payment_intent(each)
+    other = Sandbox(secret_keys=["sk_test_of_somebody_else"])
+    configure(STRIPE_TRANSPORT=other.handle)
+
+    report = sweep()
+
+    assert len(writes(other)) == 3
+    assert "attempts: Stripe does not take the key; the rest is left" in report.problems
+    assert StripeAttempt.objects.pending().count() == 6
+
+
+def test_an_event_that_fails_for_the_key_is_a_problem(intent, stripe, configure):
+    """It was said to have failed again, and nothing was wrong."""
+    send_event(call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}"))
+    WebhookEvent.objects.update(status="failed", attempts=1)
+    line = Refusing(stripe, f"/v1/payment_intents/{intent.stripe_id}", status=403)
+    configure(STRIPE_TRANSPORT=line)
+
+    report = sweep()
+
+    assert len(report.problems) == 1
+    assert "may not" in report.problems[0]
+
+
+def test_what_a_database_error_quotes_is_not_shown(intent, stripe, monkeypatch):
+    """The progress of a nightly run ends up in mails."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise DataError("value too long: jane@example.com")
+
+    send_event(call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}"))
+    WebhookEvent.objects.update(status="failed", attempts=1)
+    monkeypatch.setattr("shop_payments.services.mirror.refresh_intent", refuse)
+    lines: list[str] = []
+
+    with time_machine.travel(datetime.now(UTC) + 2 * LATER):
+        reconcile(since=timezone.now() - timedelta(hours=72), on_progress=lines.append)
+
+    failed = [line for line in lines if "failed again" in line]
+    assert [line.rpartition(": ")[2] for line in failed] == ["DataError"]

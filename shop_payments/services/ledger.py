@@ -140,7 +140,8 @@ def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]
     }
     if reason == ReviewItem.Reason.DISPUTED:
         undecided = {"resolved_at": None, "resolved_by": None, "resolution": ""}
-        ReviewItem.objects.update_or_create(**about, defaults={**question, **undecided})
+        anew = {**question, **undecided, "opened_at": timezone.now()}
+        ReviewItem.objects.update_or_create(**about, defaults=anew)
         is_asked = True
     else:
         _item, is_asked = ReviewItem.objects.get_or_create(**about, defaults=question)

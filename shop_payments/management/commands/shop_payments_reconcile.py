@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import hours_ago, moment
@@ -51,7 +51,7 @@ class Command(BaseCommand):
             )
         except ShopPaymentsError as error:
             raise CommandError(str(error)) from error
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             raise CommandError(f"The database is away: {error}") from error
         except KeyboardInterrupt:
             raise CommandError(

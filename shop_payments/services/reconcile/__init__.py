@@ -18,8 +18,12 @@ else by listing back to the oldest.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ShopPaymentsError
@@ -36,6 +40,8 @@ from shop_payments.services.reconcile.unfinished import (
     finish_attempts,
     finish_cancellations,
 )
+
+logger = logging.getLogger("shop_payments")
 
 __all__ = ["Report", "reconcile"]
 
@@ -64,18 +70,25 @@ def reconcile(
     Raises:
         TransactionOpenError: called inside a database transaction.
         ConfigurationError: no usable secret key.
-        OperationalError: the database is away.
+        OperationalError, InterfaceError: the database is away.
     """
     assert_no_transaction()
     get_gateway()
     sweep = Sweep(since=since, dry_run=dry_run, tell=on_progress or (lambda line: None))
-    newest = ReviewItem.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    started_at = timezone.now()
     with keeping(Pace(get_config().RECONCILE_REQUESTS_PER_SECOND)):
         for name, part in _PARTS.items():
             sweep.tell(f"{name} …")
             try:
                 part(sweep)
             except ShopPaymentsError as error:
-                sweep.report.problems.append(f"{name}: {error}")
-    sweep.report.reviews_opened = ReviewItem.objects.open().filter(pk__gt=newest).count()
+                sweep.problem(f"{name}: {error}")
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:
+                logger.exception("The %s could not be reconciled", name)
+                sweep.problem(f"{name}: {type(error).__name__}, see the log")
+    sweep.report.reviews_opened = (
+        ReviewItem.objects.open().filter(opened_at__gte=started_at).count()
+    )
     return sweep.report

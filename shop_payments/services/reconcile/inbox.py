@@ -6,7 +6,11 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from shop_payments.exceptions import GatewayUnavailable
+from shop_payments.exceptions import (
+    GatewayAuthenticationError,
+    GatewayUnavailable,
+    ShopPaymentsError,
+)
 from shop_payments.models import PaymentHistory, WebhookEvent
 from shop_payments.services.history import dispatch
 from shop_payments.services.reconcile.sweep import Sweep
@@ -41,9 +45,11 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
         try:
             event = process_event(event.pk)
         except EventFailed as error:
-            if isinstance(error.__cause__, GatewayUnavailable):
-                raise error.__cause__ from None
-            failure = str(error.__cause__ or error)
+            cause = error.__cause__ or error
+            if isinstance(cause, (GatewayUnavailable, GatewayAuthenticationError)):
+                raise cause from None
+            # Not the words of others: a database error quotes the row that it refused.
+            failure = str(cause) if isinstance(cause, ShopPaymentsError) else type(cause).__name__
 
     if not sweep.try_to(str(event), process):
         return

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
-from shop_payments.exceptions import GatewayUnavailable, ShopPaymentsError
+from shop_payments.exceptions import (
+    GatewayAuthenticationError,
+    GatewayUnavailable,
+    ShopPaymentsError,
+)
 from shop_payments.models import Source
 from shop_payments.services.history import Origin
 
@@ -18,7 +22,7 @@ logger = logging.getLogger("shop_payments")
 _ORIGIN = Origin(source=Source.RECONCILE, actor="shop_payments_reconcile")
 
 PATIENCE = 3
-"""After so many calls without an answer, the rest of a part is left to the next sweep."""
+"""After so many calls in vain, the rest of a part is left to the next sweep."""
 
 
 @dataclass
@@ -75,38 +79,50 @@ class Sweep:
     tell: Callable[[str], None]
     report: Report = field(default_factory=Report)
     origin: Origin = field(default=_ORIGIN)
-    _unanswered: int = 0
+    _in_vain: int = 0
 
     def try_to(self, what: str, work: Callable[[], object]) -> bool:
         """Do one thing; note what goes wrong instead of raising. False where it did.
 
         Raises:
             GatewayUnavailable: Stripe does not answer at all.
-            OperationalError: the database is away.
+            GatewayAuthenticationError: Stripe does not take the key at all.
+            OperationalError, InterfaceError: the database is away.
         """
         try:
             work()
-        except OperationalError:
+        except (OperationalError, InterfaceError):
             raise
-        except GatewayUnavailable as error:
-            self.problem(f"{what}: {error}")
-            self._unanswered += 1
-            if self._unanswered == PATIENCE:
-                self._unanswered = 0
-                raise GatewayUnavailable("Stripe does not answer; the rest is left") from None
-            return False
         except ShopPaymentsError as error:
             self.problem(f"{what}: {error}")
+            self._lose_patience(error)
+            return False
         except Exception as error:
             # One object that cannot be handled must not keep the others from being so.
             logger.exception("%s could not be reconciled", what)
             self.problem(f"{what}: {type(error).__name__}, see the log")
-        else:
-            self._unanswered = 0
-            return True
-        self._unanswered = 0
-        return False
+            self._in_vain = 0
+            return False
+        self._in_vain = 0
+        return True
+
+    def _lose_patience(self, error: ShopPaymentsError) -> None:
+        is_no_answer = isinstance(error, GatewayUnavailable)
+        if not (is_no_answer or _refuses_the_key(error)):
+            self._in_vain = 0
+            return
+        self._in_vain += 1
+        if self._in_vain == PATIENCE:
+            self._in_vain = 0
+            if is_no_answer:
+                raise GatewayUnavailable("Stripe does not answer; the rest is left")
+            raise GatewayAuthenticationError("Stripe does not take the key; the rest is left")
 
     def problem(self, words: str) -> None:
         """Note what could not be done."""
         self.report.problems.append(words)
+
+
+def _refuses_the_key(error: ShopPaymentsError) -> bool:
+    """Whether the key is refused, and not only what it asks for (403)."""
+    return isinstance(error, GatewayAuthenticationError) and error.http_status == 401
