@@ -8,6 +8,7 @@ import pytest
 
 from shop_payments.gateway import get_gateway
 from shop_payments.pacing import Pace, keeping
+from shop_payments.sandbox import Fault
 
 
 class Time:
@@ -60,3 +61,15 @@ def test_every_request_to_stripe_waits_for_its_turn(stripe, db):
 
     get_gateway().list_refunds("pi_x")
     assert time.slept == pytest.approx(2)
+
+
+def test_what_the_sdk_sends_again_waits_for_its_turn_too(stripe, db, configure):
+    """Only the first sending was counted."""
+    configure(MAX_NETWORK_RETRIES=1)
+    stripe.inject(Fault("drop_before"))
+    time = Time()
+
+    with keeping(pace_of(time, 1)):
+        get_gateway().list_refunds("pi_x")
+
+    assert time.slept == pytest.approx(1)

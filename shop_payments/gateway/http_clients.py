@@ -48,7 +48,6 @@ class _CheckedClient(stripe.HTTPClient):
     """
 
     def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
-        wait_for_turn()
         body, status, headers = super().request_with_retries(*args, **kwargs)
         values = _json_object(body)
         refused = not 200 <= status < 300
@@ -68,7 +67,11 @@ def _json_object(body: str | bytes) -> dict[str, Any] | None:
 
 
 class _RequestsClient(_CheckedClient, stripe.RequestsClient):
-    """stripe-python's own client."""
+    """stripe-python's own client; each of its repetitions waits for its turn."""
+
+    def request(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        wait_for_turn()
+        return super().request(*args, **kwargs)
 
 
 class _TransportClient(_CheckedClient):
@@ -83,6 +86,7 @@ class _TransportClient(_CheckedClient):
     def request(  # type: ignore[override]
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
+        wait_for_turn()
         try:
             answer = self._transport(method, url, headers or {}, post_data)
         except OSError as error:
