@@ -10,12 +10,19 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund, WebhookEvent
+from shop_payments.models import (
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    Refund,
+    StripeAttempt,
+    WebhookEvent,
+)
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import reconcile
-from tests.after_paid.support import refund_in_dashboard
-from tests.support import call_stripe, pay, post_webhook, send_event, sign
-from tests.threads import RestlessLine, at_once
+from tests.after_paid.support import assert_mirrors_agree, refund_in_dashboard
+from tests.support import answer, call_stripe, pay, post_webhook, send_event, sign
+from tests.threads import HeldLine, RestlessLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -220,19 +227,79 @@ def test_a_payment_before_the_answer_to_its_creation(
     assert len(paid_signals) == 1
 
 
-def test_a_dispute_of_an_intent_that_has_no_row_yet_is_found_by_the_sweep(
-    storefront, order, stripe, webhooks
+def deliver(stripe: Any, kind: str) -> int:
+    """Deliver the one event of this kind."""
+    (event,) = [each for each in stripe.events if each["type"] == kind]
+    body = json.dumps(event).encode()
+    status: int = post_webhook(body, sign(body)).status_code
+    return status
+
+
+@pytest.mark.parametrize("kind", ["refund.created", "charge.refunded", "charge.dispute.created"])
+def test_a_refund_or_a_dispute_before_the_answer_to_the_creation(
+    storefront, order, stripe, configure, paid_signals, kind
 ):
-    """Its event says nothing of an attempt, so it is left; the lists say it once more."""
-    stripe.inject(Fault("webhook_lost", type="payment_intent.*", times=None))
+    """Found: it was noted as nobody's, and that for ever. It names no attempt, but its intent does.
+
+    Somebody pays in Stripe's dashboard, say, and everything else that Stripe tells is lost.
+    """
+    line = HeldLine(stripe, "/v1/payment_intents", when="after")
+    configure(STRIPE_TRANSPORT=line)
+
+    def tell_of_it() -> int:
+        (created,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+        disputed = kind.startswith("charge.dispute")
+        pay(stripe, created["id"], "pm_card_createDispute" if disputed else "pm_card_visa")
+        if not disputed:
+            call_stripe(stripe, "POST", "refunds", payment_intent=created["id"], amount="1200")
+        return deliver(stripe, kind)
+
+    created, told = line.meanwhile(lambda: storefront.payment_intent(order), tell_of_it)
+
+    assert (told, answer(created)) == (200, (409, "order_already_paid"))
+    assert WebhookEvent.objects.get().status == Status.PROCESSED
+    assert_mirrors_agree(stripe)
+    assert len(paid_signals) == 1
+
+
+def test_a_dispute_of_an_intent_whose_creation_was_never_answered(storefront, order, stripe):
     stripe.inject(Fault("drop_after", method="POST"))
     storefront.payment_intent(order)
     lost = call_stripe(stripe, "GET", "payment_intents")["data"][0]
     pay(stripe, lost["id"], "pm_card_createDispute")
-    webhooks()
-    assert WebhookEvent.objects.get(type="charge.dispute.created").status == Status.IGNORED
 
-    sweep(after=timedelta(minutes=2))
+    assert deliver(stripe, "charge.dispute.created") == 200
 
     payment = OrderPayment.objects.get()
     assert (payment.status, payment.dispute_state) == ("paid", "open")
+    assert StripeAttempt.objects.get().outcome == "succeeded"
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_refund_of_another_system_is_left_and_costs_no_call_unless_it_may_be_ours(
+    storefront, order, stripe, answered
+):
+    if not answered:
+        stripe.inject(Fault("drop_after", method="POST"))
+    storefront.payment_intent(order)
+    theirs = call_stripe(stripe, "POST", "payment_intents", amount="500", currency="usd")["id"]
+    pay(stripe, theirs)
+    call_stripe(stripe, "POST", "refunds", payment_intent=theirs)
+    stripe.requests.clear()
+
+    assert deliver(stripe, "refund.created") == 200
+
+    assert WebhookEvent.objects.get().status == Status.IGNORED
+    assert not PaymentIntent.objects.filter(stripe_id=theirs).exists()
+    looks = [] if answered else [f"/v1/payment_intents/{theirs}"]
+    assert [request.path for request in stripe.requests] == looks
+
+
+def test_a_refund_of_an_account_that_our_key_cannot_see_is_left(storefront, order, stripe):
+    stripe.inject(Fault("drop_after", method="POST"))
+    storefront.payment_intent(order)
+    connected = {"object": "refund", "id": "re_theirs", "payment_intent": "pi_of_their_account"}
+
+    assert send_event(connected, type="refund.created", account="acct_theirs").status_code == 200
+
+    assert WebhookEvent.objects.get().status == Status.IGNORED

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -22,11 +23,13 @@ from django.utils.module_loading import import_string
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     InvalidWebhookPayload,
+    ObjectMissing,
     PaymentIntentMissing,
     ShopPaymentsError,
 )
 from shop_payments.gateway import (
     EventResult,
+    EventSubject,
     PaymentIntentResult,
     assert_no_transaction,
     get_gateway,
@@ -34,7 +37,7 @@ from shop_payments.gateway import (
     subject_of_event,
 )
 from shop_payments.lifecycle import FINAL_STATUSES
-from shop_payments.models import PaymentIntent, Source, WebhookEvent
+from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin
@@ -244,17 +247,38 @@ _SYNC_BY_TYPE: dict[tuple[str, ...], Callable[..., None]] = {
 def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
     """List what the event is about: it may be older than what is known, or not the latest."""
     about = subject_of_event(event.payload)
-    rows = PaymentIntent.objects.filter(stripe_id=about.payment_intent)
-    if not about.payment_intent:
-        rows = PaymentIntent.objects.filter(latest_charge=about.charge) if about.charge else rows
-    row = rows.first()
+    origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
+    row = _row_of(about)
+    if row is None and event.livemode == get_config().livemode:
+        _take_in(about.payment_intent, origin=origin)
+        row = _row_of(about)
     if row is None:
         return _NOT_OURS
     if event.livemode != get_config().livemode:
         return _OF_OTHER_MODE
-    origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
     # It has succeeded, or there would be nothing to give back. A refund that is written before its
     # order is known to be paid would never be told as the order's.
     bring_up_to_date(row, origin=origin)
     sync(row, origin=origin)
     return WebhookEvent.Status.PROCESSED, f"those of {row.stripe_id} were looked up"
+
+
+def _row_of(about: EventSubject) -> PaymentIntent | None:
+    rows = PaymentIntent.objects.filter(stripe_id=about.payment_intent)
+    if not about.payment_intent:
+        rows = PaymentIntent.objects.filter(latest_charge=about.charge) if about.charge else rows
+    return rows.first()
+
+
+def _take_in(intent_id: str, *, origin: Origin) -> None:
+    """Give an intent its row that has been created here and not been heard of yet.
+
+    A refund or a dispute names no attempt, so the intent is asked for the one that it names: only
+    while there is an attempt to be named, for those of other systems shall cost no call.
+    """
+    creating = StripeAttempt.objects.pending().filter(
+        operation=StripeAttempt.Operation.CREATE_INTENT, livemode=get_config().livemode
+    )
+    if intent_id and creating.exists():
+        with suppress(ObjectMissing):
+            adopt_unknown(get_gateway().retrieve_payment_intent(intent_id), origin=origin)
