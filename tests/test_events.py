@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.db import transaction
 from django.utils import timezone
 
+from shop_payments.exceptions import TransactionOpenError
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -20,6 +22,7 @@ from shop_payments.models import (
 )
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import reconcile
+from shop_payments.services.webhooks import process_event
 from tests.after_paid.support import assert_mirrors_agree, refund_in_dashboard
 from tests.support import answer, call_stripe, pay, post_webhook, send_event, sign
 from tests.threads import HeldLine, RestlessLine, at_once
@@ -160,6 +163,22 @@ def test_an_event_that_a_queue_has_lost_is_processed(intent, stripe, configure, 
     lost.refresh_from_db()
     assert lost.status == Status.PROCESSED
     assert OrderPayment.objects.get().status == "paid"
+
+
+def test_a_queue_that_processes_events_in_a_transaction_is_told_so(
+    intent, stripe, configure, webhooks
+):
+    """Found: the event was said to have failed, and set aside after twenty times."""
+    configure(EVENT_HANDLER="tests.test_events.enqueue")
+    pay(stripe, intent.stripe_id)
+    webhooks()
+    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
+
+    with transaction.atomic(), pytest.raises(TransactionOpenError):
+        process_event(event.pk)
+
+    event.refresh_from_db()
+    assert (event.status, event.attempts) == (Status.RECEIVED, 0)
 
 
 def test_two_sweeps_at_once_try_an_event_once(failed):

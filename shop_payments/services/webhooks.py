@@ -87,8 +87,11 @@ def process_event(event_pk: int) -> WebhookEvent:
     """Process a stored event (for a host's task queue); once it is done, do nothing.
 
     Raises:
+        TransactionOpenError: called inside a database transaction.
+        WebhookEvent.DoesNotExist: no such event.
         EventFailed: it should be tried again later.
     """
+    assert_no_transaction()
     event = WebhookEvent.objects.get(pk=event_pk)
     if not event.is_done:
         _process(event)
