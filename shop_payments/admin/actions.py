@@ -22,7 +22,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -30,7 +29,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ModelAdmin, amount_due_text, amount_text, number_of
+from shop_payments.admin.base import (
+    ModelAdmin,
+    amount_due_text,
+    amount_text,
+    number_of,
+    outside_of_transactions,
+)
 from shop_payments.exceptions import (
     AmountNotRepresentable,
     GatewayAuthenticationError,
@@ -62,10 +67,7 @@ def origin_of(request: HttpRequest) -> Origin:
 
 def staff_view(admin: ModelAdmin, view: Callable[..., HttpResponse]) -> Callable[..., Any]:
     """Wrap a view for staff who have logged in, with CSRF. See Note [Views of our own]."""
-    wrapped: Callable[..., Any] = admin.admin_site.admin_view(view)
-    for alias in connections:
-        wrapped = transaction.non_atomic_requests(using=alias)(wrapped)
-    return wrapped
+    return outside_of_transactions(admin.admin_site.admin_view(view))
 
 
 def explain(error: ShopPaymentsError) -> str:

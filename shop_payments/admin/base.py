@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import quote
+from django.db import connections, transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
@@ -36,6 +38,16 @@ else:
 
 NOTHING = "–"
 DASHBOARD = "https://dashboard.stripe.com"
+
+
+_View = TypeVar("_View", bound=Callable[..., Any])
+
+
+def outside_of_transactions(view: _View) -> _View:
+    """Keep a view out of ``ATOMIC_REQUESTS``, of whichever database: Stripe is called in it."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
 
 
 def order_is_bundled() -> bool:

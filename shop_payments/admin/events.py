@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ReadOnlyAdmin, stored_text
+from shop_payments.admin.base import ReadOnlyAdmin, outside_of_transactions, stored_text
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import WebhookEvent
 from shop_payments.services.webhooks import replay_event
@@ -37,6 +39,12 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     ]
 
     actions = ["replay"]
+
+    @outside_of_transactions
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, extra_context)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Whether this person may have events processed again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connections
 
 from shop_payments.models import WebhookEvent
 from tests.admin.support import change, changelist, listed, text_of
@@ -59,6 +60,17 @@ def test_an_event_that_was_set_aside_is_processed_again(paid, staff_with):
     event.refresh_from_db()
     assert (event.status, event.attempts) == ("processed", 1)
     assert f"{event.event_id}: processed, {event.outcome}" in page
+
+
+def test_an_event_is_processed_again_where_requests_are_transactions(paid, staff, monkeypatch):
+    """Found: under ATOMIC_REQUESTS the action could do nothing but say that it must not."""
+    event = set_aside()
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    replay(staff, event)
+
+    event.refresh_from_db()
+    assert event.status == "processed"
 
 
 def test_who_may_only_look_cannot_do_that(paid, staff_with):
