@@ -310,21 +310,6 @@ def test_a_pending_refund_is_looked_at_whatever_its_age(paid, stripe):
     assert Refund.objects.get().status == "succeeded"
 
 
-def test_many_old_ones_are_listed_and_not_fetched(intent, stripe, monkeypatch):
-    monkeypatch.setattr("shop_payments.services.reconcile.pages._FEW", 0)
-    pay(stripe, intent.stripe_id)
-    before = len(stripe.requests)
-
-    sweep(hours=1, after=timedelta(hours=2))
-
-    assert OrderPayment.objects.get().status == "paid"
-    assert {each.path for each in stripe.requests[before:]} == {
-        "/v1/payment_intents",
-        "/v1/refunds",
-        "/v1/disputes",
-    }
-
-
 def test_an_intent_that_stripe_does_not_know_any_more(intent, stripe):
     PaymentIntent.objects.update(
         stripe_id="pi_deleted", stripe_created_at=timezone.now() - timedelta(days=9)

@@ -196,36 +196,40 @@ class Gateway:
 
     @_stripe_call
     def page_of_payment_intents(
-        self, *, since: datetime, after: str = ""
+        self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[PaymentIntentResult]:
-        """Return one page of the account's intents that were created from ``since`` on.
+        """Return one page of the account's intents that were created in a span of time.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
         # With the charge, as one that is fetched: it knows when an authorization lapses.
-        params = {**_after(since, after), "expand": ["data.latest_charge"]}
+        params = {**_after(since, after, until=until), "expand": ["data.latest_charge"]}
         page = self._intents.list(cast("Any", params))
         return page_of_answer(page, intent_of_answer)
 
     @_stripe_call
-    def page_of_refunds(self, *, since: datetime, after: str = "") -> Page[RefundResult]:
-        """Return one page of the account's refunds that were created from ``since`` on.
+    def page_of_refunds(
+        self, *, since: datetime, until: datetime | None = None, after: str = ""
+    ) -> Page[RefundResult]:
+        """Return one page of the account's refunds that were created in a span of time.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page = self._refunds.list(cast("Any", _after(since, after)))
+        page = self._refunds.list(cast("Any", _after(since, after, until=until)))
         return page_of_answer(page, refund_of_answer)
 
     @_stripe_call
-    def page_of_disputes(self, *, since: datetime, after: str = "") -> Page[DisputeResult]:
-        """Return one page of the account's disputes that were created from ``since`` on.
+    def page_of_disputes(
+        self, *, since: datetime, until: datetime | None = None, after: str = ""
+    ) -> Page[DisputeResult]:
+        """Return one page of the account's disputes that were created in a span of time.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page = self._disputes.list(cast("Any", _after(since, after)))
+        page = self._disputes.list(cast("Any", _after(since, after, until=until)))
         return page_of_answer(page, dispute_of_answer)
 
     @_stripe_call

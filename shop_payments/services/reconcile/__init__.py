@@ -12,8 +12,7 @@ row by row; but that is courtesy to Stripe and to the host's receivers. That not
 rests on what it rests on everywhere: idempotency keys, constraints, and the rows' versions.
 
 What is listed at Stripe begins at ``since``, because lists go by the time of creation. What is
-older and still open here is looked at as well, whatever its age: one by one while there are few,
-else by listing back to the oldest.
+older and still open here is looked at as well, whatever its age: see ``pages.py``.
 """
 
 from __future__ import annotations

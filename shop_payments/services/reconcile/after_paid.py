@@ -18,7 +18,7 @@ from shop_payments.models import Dispute, PaymentIntent, Refund
 from shop_payments.services.disputes import DISPUTES
 from shop_payments.services.listed import Listed
 from shop_payments.services.mirror import bring_up_to_date
-from shop_payments.services.reconcile.pages import pages, span
+from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.refunds import REFUNDS
 
@@ -93,12 +93,12 @@ def _mirror(
         before = list(rows.filter(payment_intent=intent))
         compare(before, intent, listed.ask(intent.stripe_id))
 
-    since, old = span(sweep.since, unsettled.select_related("payment_intent"))
-    for before, found in pages(sweep, ask, rows, since):
-        for intent, results in _by_intent(found):
-            sweep.try_to(intent.stripe_id, partial(compare, before, intent, results))
-    for intent in {row.payment_intent for row in old}:
-        sweep.try_to(intent.stripe_id, partial(look_at, intent))
+    unsettled = unsettled.select_related("payment_intent")
+    for seen in pages(sweep, ask, rows=rows, unsettled=unsettled):
+        for intent, results in _by_intent(seen.found):
+            sweep.try_to(intent.stripe_id, partial(compare, seen.before, intent, results))
+        for intent in {row.payment_intent for row in seen.not_shown}:
+            sweep.try_to(intent.stripe_id, partial(look_at, intent))
     return moved
 
 

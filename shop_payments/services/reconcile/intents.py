@@ -17,7 +17,7 @@ from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.ledger import LockedPayment, lock_payment
 from shop_payments.services.mirror import agrees, named_attempt, refresh_intent, write_seen
-from shop_payments.services.reconcile.pages import pages, span
+from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.transactions import short_transactions
 from shop_payments.services.writes import save_attempt
@@ -33,11 +33,11 @@ def mirror_intents(sweep: Sweep) -> None:
         GatewayError: Stripe could not be asked.
     """
     ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
-    since, old = span(sweep.since, ours.open())
-    for before, found in pages(sweep, get_gateway().page_of_payment_intents, ours, since):
-        _mirror_page(sweep, {row.stripe_id: row for row in before}, found)
-    for row in old:
-        sweep.try_to(row.stripe_id, partial(_look_at, sweep, row))
+    ask = get_gateway().page_of_payment_intents
+    for seen in pages(sweep, ask, rows=ours, unsettled=ours.open()):
+        _mirror_page(sweep, {row.stripe_id: row for row in seen.before}, seen.found)
+        for row in seen.not_shown:
+            sweep.try_to(row.stripe_id, partial(_look_at, sweep, row))
 
 
 def _mirror_page(
