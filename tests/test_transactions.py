@@ -14,7 +14,7 @@ from shop_payments.services.transactions import short_transactions
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
-from tests.support import BASE, answer, pay
+from tests.support import BASE, answer, event_body, pay, post_webhook, sign
 from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -283,3 +283,38 @@ def test_a_webhook_of_a_database_that_is_away_comes_again(
 
     assert OrderPayment.objects.get().status == "paid"
     assert len(paid_signals) == 1
+
+
+@pytest.fixture
+def standby():
+    """A PostgreSQL that takes no writes, as after a failover, until the address has moved on."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    yield
+    connection.close()
+
+
+@on_postgresql
+@pytest.mark.parametrize("call", ["payment_intent", "payment"])
+def test_a_standby_is_no_500(storefront, payment_system, order, stripe, standby, call):
+    """Found: what it says is no OperationalError."""
+    caller = storefront if call == "payment_intent" else payment_system
+    response = getattr(caller, call)(order)
+    connection.close()
+
+    assert answer(response) == (503, "database_unavailable")
+    assert response.headers["Retry-After"] == "10"
+    assert stripe.requests == []
+    assert storefront.payment_intent(order).status_code == 200
+
+
+@on_postgresql
+def test_a_webhook_of_a_standby_comes_again(storefront, order, stripe, request):
+    body = event_body(pay(stripe, storefront.payment_intent(order).json()["data"]["id"]))
+    request.getfixturevalue("standby")
+    refused = post_webhook(body, sign(body))
+    connection.close()
+
+    assert answer(refused) == (503, "database_unavailable")
+    assert post_webhook(body, sign(body)).status_code == 200
+    assert OrderPayment.objects.get().status == "paid"

@@ -23,6 +23,7 @@ from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, Insuf
 from shop_payments.api.serializers import PaymentIntentStateSerializer, RefundSerializer
 from shop_payments.services.refunds import RefusedRefund
 from shop_payments.services.settlement import UnprovenPayment
+from shop_payments.services.transactions import is_of_a_standby
 from shop_payments.services.webhooks import EventFailed
 
 
@@ -263,10 +264,10 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
     for django_error, drf_error in _DJANGO_EXCEPTIONS.items():
         if isinstance(error, django_error):
             error = drf_error()
-    row = find_row(error) or _row_of_host(error)
+    row = find_row(error) or _row_of_host(error) or _row_of_standby(error)
     if row is None:
         return None
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if row.code == _BY_EXCEPTION[OperationalError].code:
         # Django logs what becomes a 500; this is answered, and must be seen all the same.
         logger.error("The database is away", exc_info=error)
         answer_in_json(context["request"])
@@ -286,6 +287,10 @@ def _row_of_host(error: Exception) -> ErrorRow | None:
     if not isinstance(error, drf.APIException):
         return None
     return ErrorRow(type(error), error.status_code, str(error.default_code), "the host's own")
+
+
+def _row_of_standby(error: Exception) -> ErrorRow | None:
+    return _BY_EXCEPTION[OperationalError] if is_of_a_standby(error) else None
 
 
 def _message(error: Exception) -> str:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from django.db import OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 
 _TRIES = 5
 _SECONDS = 5.0
@@ -31,13 +31,26 @@ _SECONDS = 5.0
 
 _FIRST_PAUSE = 0.02
 _PASSING_STATES = frozenset({"40001", "40P01"})
+_READ_ONLY_STATE = "25006"
 
 
 def is_passing(error: OperationalError) -> bool:
     """Tell whether the same transaction may succeed if it is run once more."""
+    return _state_of(error) in _PASSING_STATES or "database is locked" in str(error)
+
+
+def is_of_a_standby(error: Exception) -> bool:
+    """Tell whether the database takes no writes: a standby, while another one takes its place.
+
+    Of all that an outage may say, this alone comes as an ``InternalError``, as bugs do.
+    """
+    return isinstance(error, InternalError) and _state_of(error) == _READ_ONLY_STATE
+
+
+def _state_of(error: Exception) -> str | None:
+    """Return PostgreSQL's code for what went wrong."""
     cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state in _PASSING_STATES or "database is locked" in str(error)
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def short_transactions() -> Iterator[ShortTransaction]:
