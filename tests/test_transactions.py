@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, OperationalError, connection, connections
+from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
 from shop_payments.models import APIKeyScope, Order, OrderPayment, WebhookEvent
 from shop_payments.services.transactions import short_transactions
@@ -146,17 +147,70 @@ def test_it_is_not_run_again_for_ever(order):
     assert not connection.in_atomic_block
 
 
+def level_of_the_host() -> str:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_isolation")
+        (level,) = cursor.fetchone()
+    return str(level)
+
+
 @pytest.fixture
-def strict_host(monkeypatch):
-    """A host that has its connections see what was there when a transaction began."""
+def host_with(monkeypatch):
+    """A host that asks for more than PostgreSQL's default, in one of the ways to do so."""
+
+    def set_option(name: str, value: Any) -> None:
+        options = {**connection.settings_dict["OPTIONS"], name: value}
+        monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+        connection.close()
+
+    yield set_option
+    connection.close()
+
+
+def of_django(name: str) -> tuple[str, Any]:
     from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
-    options = {**connection.settings_dict["OPTIONS"]}
-    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
-    options["isolation_level"] = IsolationLevel.REPEATABLE_READ
-    connection.close()
-    yield
-    connection.close()
+    return "isolation_level", IsolationLevel[name]
+
+
+def of_the_server(name: str) -> tuple[str, Any]:
+    """So are the defaults that a database, a user or a server may have."""
+    return "options", f"-c default_transaction_isolation={name}"
+
+
+@pytest.fixture(params=["Django", "the server"])
+def strict_host(request, host_with):
+    """A host whose transactions see what was there when they began.
+
+    Found: where the server was told, and not Django, that went for ours, too.
+    """
+    is_django = request.param == "Django"
+    host_with(*(of_django("REPEATABLE_READ") if is_django else of_the_server("repeatable\\ read")))
+    assert level_of_the_host() == "repeatable read"
+
+
+@on_postgresql
+@pytest.mark.usefixtures("strict_host")
+def test_the_hosts_own_transactions_stay_as_strict_as_they_are(order):
+    for failure in (None, RuntimeError):
+        with suppress(RuntimeError):
+            for short in short_transactions():
+                with short:
+                    Order.objects.update(email="new@example.com")
+                    if failure is not None:
+                        raise failure
+
+        assert level_of_the_host() == "repeatable read"
+
+
+@on_postgresql
+def test_the_strictest_isolation_stays(order, host_with):
+    host_with(*of_django("SERIALIZABLE"))
+
+    for short in short_transactions():
+        with short, connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            assert cursor.fetchone() == ("serializable",)
 
 
 @on_postgresql

@@ -9,8 +9,10 @@ PostgreSQL undoes one for a deadlock (40P01; there is none among ours, see Note 
 stricter isolation (40001). SQLite says that it is locked.
 
 Who has waited for a lock must see what its last holder has written. REPEATABLE READ shows what was
-there before the wait, and undoes nothing for that: where the host has chosen it, ours are READ
-COMMITTED all the same. SERIALIZABLE undoes one of the two, and may stay.
+there before the wait, and undoes nothing for that. So ours are READ COMMITTED whatever is the
+default: the host's in ``DATABASES``, or the one of the database, of its user or of the session,
+which nobody but the server knows. Where ``DATABASES`` asks for SERIALIZABLE, it may stay: that
+undoes one of the two.
 
 Only what opens its own transaction may run again. Inside the host's transaction it is the host's
 to do so.
@@ -21,7 +23,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
+from typing import Any
 
 from django.db import InternalError, OperationalError, connection, transaction
 
@@ -82,16 +86,24 @@ def short_transactions() -> Iterator[ShortTransaction]:
         time.sleep(random.uniform(0, _FIRST_PAUSE * 2**number))  # noqa: S311 - no secret
 
 
-def _see_what_is_committed() -> None:
-    """Take REPEATABLE READ back for the transaction that has just begun."""
-    if connection.vendor != "postgresql" or len(connection.atomic_blocks) > 1:
+@contextmanager
+def _reading_what_is_committed() -> Iterator[None]:
+    """Have the transaction that the block begins and ends see it. See Note [Running again]."""
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        yield
         return
     from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
-    level = getattr(connection, "isolation_level", None)  # only PostgreSQL's class has it
-    if level == IsolationLevel.REPEATABLE_READ:
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    connection.ensure_connection()
+    driver: Any = connection.connection
+    level = driver.isolation_level
+    if level != IsolationLevel.SERIALIZABLE:
+        driver.isolation_level = IsolationLevel.READ_COMMITTED  # it is said with the BEGIN
+    try:
+        yield
+    finally:
+        if connection.connection is driver and not driver.closed:
+            driver.isolation_level = level
 
 
 class ShortTransaction:
@@ -100,21 +112,19 @@ class ShortTransaction:
     def __init__(self, *, may_fail: bool) -> None:
         self.is_committed = False
         self._may_fail = may_fail
-        self._atomic = transaction.atomic(durable=True)
+        self._begun = ExitStack()
 
     def begin(self) -> bool:
         """Begin; False where that has to be tried again."""
         try:
-            self._atomic.__enter__()
+            with ExitStack() as stack:
+                stack.enter_context(_reading_what_is_committed())
+                stack.enter_context(transaction.atomic(durable=True))
+                self._begun = stack.pop_all()
         except OperationalError as error:
             if not (self._may_fail and is_passing(error)):
                 raise
             return False
-        try:
-            _see_what_is_committed()
-        except BaseException as error:
-            self._atomic.__exit__(type(error), error, error.__traceback__)
-            raise
         return True
 
     def __enter__(self) -> None:
@@ -127,7 +137,7 @@ class ShortTransaction:
         traceback: TracebackType | None,
     ) -> bool:
         try:
-            self._atomic.__exit__(kind, error, traceback)
+            self._begun.__exit__(kind, error, traceback)
         except OperationalError as commit_error:
             if not (self._may_fail and is_passing(commit_error)):
                 raise
