@@ -36,6 +36,15 @@ def free_port() -> int:
             return port
 
 
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Leashed:
     """A program that ends with this process; see ``leash.py``. Its output goes to ``log``."""
 
@@ -58,12 +67,13 @@ class Leashed:
                 stdout=subprocess.PIPE,
                 stderr=output,
                 text=True,
+                start_new_session=True,  # Ctrl-C ends us, and that ends the leash
             )
         assert self._leash.stdout is not None
         first_line = self._leash.stdout.readline()
         if not first_line:
             raise RuntimeError(f"{self.name} did not start; its log:\n{self.log_tail()}")
-        self._pid = int(first_line)
+        self.pid = int(first_line)
 
     def wait_until(self, is_ready: Callable[[], bool]) -> None:
         """Return when it is ready; stop it and raise where it ends or is not ready in time."""
@@ -74,21 +84,14 @@ class Leashed:
                 raise RuntimeError(f"{self.name} is not ready; its log:\n{self.log_tail()}")
             time.sleep(0.05)
 
-    def is_alive(self) -> bool:
-        try:
-            os.kill(self._pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
     def signal(self, number: signal.Signals) -> None:
         """Send the program a signal, and return when it has ended."""
-        os.kill(self._pid, number)
+        os.kill(self.pid, number)
         self._ended()
 
     def kill(self) -> None:
         """SIGKILL to the program and all that it has started."""
-        os.killpg(self._pid, signal.SIGKILL)
+        os.killpg(self.pid, signal.SIGKILL)
         self._ended()
 
     def stop(self) -> None:

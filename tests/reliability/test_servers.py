@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,7 +24,8 @@ from django.db import connection
 
 from tests.after_paid.support import assert_books_agree
 from tests.reliability.clusters import Cluster, find_binaries, looking_at
-from tests.reliability.processes import Leashed
+from tests.reliability.crew import PATIENCE, ROOT
+from tests.reliability.processes import is_alive
 from tests.reliability.rounds import Outages, Round
 from tests.reliability.servers import TwoServers, migrated_database
 from tests.reliability.shoppers import BROKEN
@@ -126,14 +131,45 @@ def test_the_damage_would_be_found(new_shop, without, figure):
     figure(f"two servers without the {without}: {len(damage.doubled)} doubled in 16 orders")
 
 
-def test_nothing_is_left_of_a_run_that_was_killed(tmp_path):
+A_RUN = """
+import sys, time, django
+from pathlib import Path
+django.setup()
+from tests.reliability.processes import Leashed
+
+folder = Path(sys.argv[1])
+print(Leashed("sleep", "600", log=folder / "log", remove=str(folder / "data")).pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "number"),
+    [
+        pytest.param(os.kill, signal.SIGKILL, id="kill -9"),
+        # Of the whole foreground, so of whatever stands between a run and its programs as well.
+        pytest.param(os.killpg, signal.SIGINT, id="Ctrl-C"),
+    ],
+)
+def test_nothing_is_left_of_a_run_that_is_ended(tmp_path, end, number):
     """Whatever a test starts ends with it, and takes its folder along."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    leashed = Leashed("sleep", "600", log=tmp_path / "log", remove=str(folder))
-    assert leashed.is_alive()
+    (tmp_path / "data").mkdir()
+    run = subprocess.Popen(
+        [sys.executable, "-c", A_RUN, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with run:
+        assert run.stdout is not None
+        program = int(run.stdout.readline())
+        assert is_alive(program)
 
-    leashed.stop()  # closes the pipe, as the end of this process would
+        end(run.pid, number)
 
-    assert not leashed.is_alive()
-    assert not folder.exists()
+    deadline = time.monotonic() + PATIENCE
+    while (is_alive(program) or (tmp_path / "data").exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(program)
+    assert not (tmp_path / "data").exists()
