@@ -209,6 +209,13 @@ class GatewayError(ShopPaymentsError):
         self.http_status = http_status
         self.replayed = replayed
 
+    @property
+    def in_full(self) -> str:
+        """The message with what Stripe says of it, for logs and for whoever asks Stripe."""
+        status = f"status {self.http_status}" if self.http_status else ""
+        details = ", ".join(filter(None, [self.code, status, self.request_id]))
+        return f"{self} ({details})" if details else str(self)
+
 
 class GatewayUnavailable(GatewayError):
     """No answer, a broken connection or a 5xx: Stripe may or may not have acted."""

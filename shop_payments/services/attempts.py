@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,13 +35,12 @@ from shop_payments.services.mirror import (
     refresh_intent,
     write_intent,
 )
-from shop_payments.services.sending import free_if_lost, must_look_up
+from shop_payments.services.sending import free_if_lost, log_error, must_look_up
 from shop_payments.services.transactions import short_transactions
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
-logger = logging.getLogger("shop_payments")
 
 _Operation = StripeAttempt.Operation
 
@@ -219,23 +217,10 @@ def _is_newer(attempt: StripeAttempt, row: PaymentIntent, intent: PaymentIntentR
 
 def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> None:
     """Finish a refused attempt, or free one whose outcome is unknown for the next caller."""
-    logger.warning(
-        "Stripe %s for %s: %s (status %s, code %s, request %s)",
-        "unavailable" if error.retryable else "refused",
-        attempt,
-        error,
-        error.http_status,
-        error.code,
-        error.request_id,
-    )
+    figures = log_error(attempt, error)
     for short in short_transactions():
         with short:
             locked = lock_payment(attempt.order_payment_id)
-            figures: dict[str, Any] = {
-                "request_id": error.request_id[:255],
-                "error_code": error.code[:255],
-                "http_status": error.http_status,
-            }
             if not error.retryable and not isinstance(error, GatewayAuthenticationError):
                 first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
                 row = locked.intent(attempt.target)

@@ -58,6 +58,7 @@ from shop_payments.services.sending import (
     belongs_to_other_mode,
     claim,
     free_if_lost,
+    log_error,
     must_look_up,
 )
 from shop_payments.services.transactions import short_transactions
@@ -362,22 +363,9 @@ def _intent_of(locked: LockedPayment, refund: Refund) -> PaymentIntent:
 
 
 def _record_error(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
-    logger.warning(
-        "Stripe %s refund %s: %s (status %s, code %s, request %s)",
-        "did not answer for" if error.retryable else "refused",
-        refund.pk,
-        error,
-        error.http_status,
-        error.code,
-        error.request_id,
-    )
-    figures: dict[str, Any] = {
-        "request_id": error.request_id[:255],
-        "error_code": error.code[:255],
-        "http_status": error.http_status,
-    }
     attempt = refund.attempt
     assert attempt is not None
+    figures = log_error(attempt, error)
     if error.retryable or isinstance(error, GatewayAuthenticationError):
         attempt.release(**figures)
         return

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -18,6 +20,8 @@ from shop_payments.exceptions import (
 )
 from shop_payments.models import StripeAttempt
 from shop_payments.services.ledger import LockedPayment
+
+logger = logging.getLogger("shop_payments")
 
 
 class Patience:
@@ -82,6 +86,17 @@ def free_if_lost(attempt: StripeAttempt) -> Iterator[None]:
     except GatewayError:
         attempt.release()
         raise
+
+
+def log_error(attempt: StripeAttempt, error: GatewayError) -> dict[str, Any]:
+    """Log that a write has failed; return what the attempt's row keeps of it."""
+    happened = "did not carry out" if error.retryable else "refused"
+    logger.warning("Stripe %s %s: %s", happened, attempt, error.in_full)
+    return {
+        "request_id": error.request_id[:255],
+        "error_code": error.code[:255],
+        "http_status": error.http_status,
+    }
 
 
 def must_look_up(error: GatewayError) -> bool:

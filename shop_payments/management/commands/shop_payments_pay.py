@@ -113,8 +113,7 @@ def _reason(gateway: Gateway, intent_id: str, declined: CardDeclined) -> str:
 def _in_words(error: GatewayError) -> str:
     if error.retryable:
         return f"Stripe could not be reached or is busy: {error}"
-    details = [error.code, f"status {error.http_status}", error.request_id]
-    return f"Stripe refused: {error} ({', '.join(filter(None, details))})"
+    return f"Stripe refused: {error.in_full}"
 
 
 def _as_json(result: PaymentIntentResult) -> str:
