@@ -110,15 +110,15 @@ class _AmountForm(forms.Form):
 
     def clean_amount(self) -> Decimal:
         amount: Decimal = self.cleaned_data["amount"]
+        if amount <= 0:
+            raise forms.ValidationError(_("The amount must be more than 0."))
         try:
-            is_more = to_minor_units(amount, self.currency) > 0
+            to_minor_units(amount, self.currency)
         except AmountNotRepresentable as error:
             raise forms.ValidationError(
                 _("%(amount)s is not an amount that %(currency)s has."),
                 params={"amount": amount, "currency": self.currency.upper()},
             ) from error
-        if not is_more:
-            raise forms.ValidationError(_("The amount must be more than 0."))
         return amount
 
 
@@ -293,7 +293,7 @@ class RefundAction(IntentAction):
             values["why"] = refund.failure_reason or refund.status
             raise Refused(gettext("The refund of %(amount)s did not happen: %(why)s.") % values)
         if refund.status == RefundStatus.SUCCEEDED:
-            return Outcome(gettext("%(amount)s go back to the customer.") % values)
+            return Outcome(gettext("%(amount)s goes back to the customer.") % values)
         return Outcome(gettext("The refund of %(amount)s is on its way (%(status)s).") % values)
 
 
@@ -329,7 +329,7 @@ class CaptureAction(IntentAction):
         except PaymentMismatch as error:
             return Outcome(str(error), messages.WARNING)
         taken = amount_text(intent.amount_received, intent.currency)
-        return Outcome(gettext("%(amount)s were taken; the order is paid.") % {"amount": taken})
+        return Outcome(gettext("%(amount)s was taken; the order is paid.") % {"amount": taken})
 
 
 class CancelAction(IntentAction):

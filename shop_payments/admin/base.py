@@ -125,8 +125,18 @@ def dashboard_link(path: str, *, livemode: bool) -> SafeString:
     )
 
 
+class WordsFilter(admin.AllValuesFieldListFilter):
+    """A filter by Stripe's words, which are shown as words."""
+
+    def choices(self, changelist: Any) -> Any:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": str(choice["display"]).replace("_", " ")}
+
+
 class _LooksOnly:
     """Whoever may view may look; nobody adds, changes or deletes, superusers included."""
+
+    empty_value_display = NOTHING
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ReadOnlyAdmin, outside_of_transactions, stored_text
@@ -56,12 +57,16 @@ class WebhookEventAdmin(ReadOnlyAdmin):
             try:
                 replayed = replay_event(event)
             except ShopPaymentsError as error:
-                self.message_user(request, f"{event}: {error}", messages.ERROR)
+                self.message_user(request, self._about(event, str(error)), messages.ERROR)
             else:
                 is_done = replayed.status in WebhookEvent.SUCCESSES
                 level = messages.SUCCESS if is_done else messages.ERROR
-                words = f"{replayed}: {replayed.get_status_display()}, {replayed.outcome}"
-                self.message_user(request, words, level)
+                words = f"{replayed.get_status_display()}, {replayed.outcome}"
+                self.message_user(request, self._about(event, words), level)
+
+    @staticmethod
+    def _about(event: WebhookEvent, words: str) -> str:
+        return gettext("Event %(event)s: %(words)s") % {"event": event, "words": words}
 
     @admin.display(description=_("payload"))
     def payload_text(self, event: WebhookEvent) -> str:

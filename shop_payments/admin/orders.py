@@ -123,6 +123,7 @@ class OrderLineInline(TabularInline):
     formset = OrderLineFormSet
     fields = ["name", "description", "unit_price", "quantity", "line_total"]
     readonly_fields = ["line_total"]
+    empty_value_display = NOTHING
     extra = 1
     formfield_overrides = {
         CharField: {"widget": forms.TextInput(attrs={"size": 26})},
@@ -212,6 +213,7 @@ class OrderAdmin(ModelAdmin):
     list_filter = ["status", PaymentStatusFilter, "currency", "created_at"]
     list_select_related = ["customer"]
     list_per_page = 50
+    empty_value_display = NOTHING
     search_help_text = _("Search by order number or customer.")
     raw_id_fields = ["customer"]
     readonly_fields = ["number", "total", "payment_link", "created_at", "updated_at"]

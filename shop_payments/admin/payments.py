@@ -20,6 +20,7 @@ from shop_payments.admin.base import (
     NOTHING,
     PaymentRecordAdmin,
     ReadOnlyInline,
+    WordsFilter,
     amount_due_text,
     amount_text,
     dashboard_link,
@@ -33,7 +34,7 @@ from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
-from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.services.ledger import leading_intent
 from shop_payments.services.options import options_of
 from shop_payments.services.words import describe_dispute
@@ -48,6 +49,10 @@ class _IntentColumns:
     def received(self, intent: PaymentIntent) -> str:
         return amount_text(intent.amount_received, intent.currency)
 
+    @admin.display(description=_("status"), ordering="status")
+    def status_words(self, intent: PaymentIntent) -> str:
+        return intent.status.replace("_", " ")
+
     @admin.display(description=_("mode"), ordering="livemode")
     def mode(self, intent: PaymentIntent) -> str:
         return mode_text(intent.livemode)
@@ -55,7 +60,15 @@ class _IntentColumns:
 
 class PaymentIntentInline(_IntentColumns, ReadOnlyInline):
     model = PaymentIntent
-    fields = ["stripe_id", "status", "verdict", "amount_text", "received", "mode", "updated_at"]
+    fields = [
+        "stripe_id",
+        "status_words",
+        "verdict",
+        "amount_text",
+        "received",
+        "mode",
+        "updated_at",
+    ]
 
 
 class StripeAttemptInline(ReadOnlyInline):
@@ -187,7 +200,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         if not paid_by.balance.refund_pending:
             return text
         pending = self._money(payment, paid_by.balance.refund_pending)
-        return gettext("%(amount)s, and %(pending)s are on their way back") % {
+        return gettext("%(amount)s, and %(pending)s is on its way back") % {
             "amount": text,
             "pending": pending,
         }
@@ -225,7 +238,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         text = self.amount(payment)
         if intent is None or not intent.amount_received or intent.has_paid:
             return text
-        return gettext("%(amount)s, which do not pay the order") % {"amount": text}
+        return gettext("%(amount)s, which does not pay the order") % {"amount": text}
 
 
 def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
@@ -276,12 +289,15 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
         "mode",
         "created_at",
     ]
-    list_filter = ["status", "verdict", "livemode", "currency", "created_at"]
+    list_filter = [("status", WordsFilter), "verdict", "livemode", "currency", "created_at"]
     search_fields = ["stripe_id", "latest_charge", "payment_method"]
     search_help_text = _("Search by order number or id, or by Stripe's intent, charge or method.")
     list_select_related = ("order_payment__order", "attempt")
     fieldsets = [
-        (None, {"fields": ["stripe_id", "dashboard_link", "payment_link", "status", "verdict"]}),
+        (
+            None,
+            {"fields": ["stripe_id", "dashboard_link", "payment_link", "status_words", "verdict"]},
+        ),
         (_("Money"), {"fields": ["amount_text", "received", "capturable", "expires"]}),
         (
             _("How it was paid"),
@@ -309,10 +325,6 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
         ),
     ]
 
-    @admin.display(description=_("status"), ordering="status")
-    def status_words(self, intent: PaymentIntent) -> str:
-        return intent.status.replace("_", " ")
-
     @admin.display(description=_("at Stripe"))
     def dashboard_link(self, intent: PaymentIntent) -> str:
         return dashboard_link(f"payments/{quote(intent.stripe_id)}", livemode=intent.livemode)
@@ -336,6 +348,7 @@ class StripeAttemptAdmin(PaymentRecordAdmin):
     list_filter = ["outcome", "operation", "livemode", "created_at"]
     search_fields = ["stripe_object_id", "target", "request_id"]
     search_help_text = _("Search by order number or id, Stripe object or request id.")
+    list_select_related = ("order_payment__order", "refund")
     fieldsets = [
         (None, {"fields": ["payment_link", "operation", "amount", "target", "mode"]}),
         (
@@ -364,10 +377,13 @@ class StripeAttemptAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("amount"))
     def amount(self, attempt: StripeAttempt) -> str:
+        refund: Refund | None = getattr(attempt, "refund", None)
+        if refund is not None:
+            return refund.amount_display
         params = attempt.params
-        if not {"amount", "currency"} <= params.keys():
-            return NOTHING
-        return amount_text(params["amount"], params["currency"])
+        amount = params.get("amount", params.get("amount_to_capture"))
+        currency = params.get("currency", attempt.order_payment.currency)
+        return NOTHING if amount is None else amount_text(amount, currency)
 
     @admin.display(description=_("HTTP status"))
     def http_answer(self, attempt: StripeAttempt) -> str:

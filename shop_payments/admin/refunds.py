@@ -12,6 +12,7 @@ from shop_payments.admin.base import (
     NOTHING,
     PaymentRecordAdmin,
     ReadOnlyInline,
+    WordsFilter,
     amount_text,
     dashboard_link,
     moment_text,
@@ -54,7 +55,13 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
         "status_words",
         "reason_words",
     ]
-    list_filter = ["status", "reason", "livemode", "currency", "created_at"]
+    list_filter = [
+        ("status", WordsFilter),
+        ("reason", WordsFilter),
+        "livemode",
+        "currency",
+        "created_at",
+    ]
     search_fields = ["stripe_id", "payment_intent__stripe_id", "request_key"]
     search_help_text = _("Search by order number or id, or by Stripe's refund or payment intent.")
     list_select_related = ("order_payment__order", "payment_intent", "attempt")
@@ -62,7 +69,7 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
         (None, {"fields": ["payment_link", "intent_link", "stripe_id", "dashboard_link"]}),
         (
             _("Refund"),
-            {"fields": ["amount_text", "status_words", "reason_words", "failure_reason"]},
+            {"fields": ["amount_text", "status_words", "reason_words", "failure_words"]},
         ),
         (
             _("Record"),
@@ -78,6 +85,10 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
             },
         ),
     ]
+
+    @admin.display(description=_("failure reason"))
+    def failure_words(self, refund: Refund) -> str:
+        return refund.failure_reason.replace("_", " ") or NOTHING
 
     @admin.display(description=_("at Stripe"))
     def dashboard_link(self, refund: Refund) -> str:
@@ -112,7 +123,13 @@ class DisputeAdmin(_Columns, PaymentRecordAdmin):
         "reason_words",
         "evidence_due_at",
     ]
-    list_filter = ["status", "reason", "livemode", "evidence_due_at", "stripe_created_at"]
+    list_filter = [
+        ("status", WordsFilter),
+        ("reason", WordsFilter),
+        "livemode",
+        "evidence_due_at",
+        "stripe_created_at",
+    ]
     search_fields = ["stripe_id", "payment_intent__stripe_id"]
     search_help_text = _("Search by order number or id, or by Stripe's dispute or payment intent.")
     list_select_related = ("order_payment__order", "payment_intent")
@@ -187,7 +204,7 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
         "fee_text",
         "net_text",
     ]
-    list_filter = ["reporting_category", "currency", "stripe_created_at"]
+    list_filter = [("reporting_category", WordsFilter), "currency", "stripe_created_at"]
     search_fields = ["stripe_id", "source", "payment_intent__stripe_id"]
     search_help_text = _(
         "Search by order number or id, or by Stripe's balance transaction, charge, refund,"

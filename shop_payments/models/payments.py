@@ -123,7 +123,7 @@ class OrderPayment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"payment of order {self.order_id}: {self.status}"
+        return f"payment of order {self.order_id}: {self.get_status_display()}"
 
     @property
     def is_paid(self) -> bool:
@@ -425,7 +425,7 @@ class StripeAttempt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.operation} {self.id}"
+        return f"{self.get_operation_display()} {self.id}"
 
     @property
     def key_expired(self) -> bool:

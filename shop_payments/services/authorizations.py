@@ -44,7 +44,7 @@ def _flag(payment_pk: int, stripe_id: str, *, origin: Origin) -> bool:
         if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
             return False
         moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
-        detail = f"{row.amount_display} are reserved with {stripe_id} until {moment}"
+        detail = f"{row.amount_display} is reserved with {stripe_id} until {moment}"
         figures = {"detail": detail, "capture_before": row.capture_before.isoformat()}
         fact = (FactKind.REVIEW_NEEDED, {**figures, "reason": str(_EXPIRES)})
         record(locked, row, [fact], origin=origin)

@@ -89,7 +89,7 @@ def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:
     if amount_decimal is None:
         if (due.amount, due.currency) != (row.amount_capturable, row.currency):
             raise PaymentNotCapturable(
-                f"The order has changed since {row.amount_display} were authorized; "
+                f"The order has changed since {row.amount_display} was authorized; "
                 "say how much to take, or cancel the payment."
             )
         return row.amount_capturable

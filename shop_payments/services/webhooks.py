@@ -263,7 +263,8 @@ def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
     # order is known to be paid would never be told as the order's.
     bring_up_to_date(row, origin=origin)
     sync(row, origin=origin)
-    return WebhookEvent.Status.PROCESSED, f"those of {row.stripe_id} were looked up"
+    kind = "disputes" if sync is sync_disputes else "refunds"
+    return WebhookEvent.Status.PROCESSED, f"the {kind} of {row.stripe_id} were looked up"
 
 
 def _row_of(about: EventSubject) -> PaymentIntent | None:

@@ -61,7 +61,7 @@ def errors_of(response) -> list[str]:
 def test_staff_refund_all_that_is_left(paid, staff, superuser):
     response = act(staff, "refund", reason="requested_by_customer")
 
-    assert told(response) == ["112.00 USD go back to the customer."]
+    assert told(response) == ["112.00 USD goes back to the customer."]
     assert response.redirect_chain == [(change(paid), 302)]
     refund = Refund.objects.get()
     assert (refund.amount, refund.reason, refund.status) == (
@@ -89,7 +89,7 @@ def test_a_form_that_is_sent_twice_refunds_once(paid, staff, stripe):
 
     first, second = (staff.post(page, form, follow=True) for _try in range(2))
 
-    assert told(first) == told(second) == ["12.50 USD go back to the customer."]
+    assert told(first) == told(second) == ["12.50 USD goes back to the customer."]
     assert Refund.objects.count() == 1
     assert writes(stripe).count("/v1/refunds") == 1
 
@@ -130,7 +130,7 @@ def test_the_last_refund_sent_twice_says_twice_that_it_was_made(paid, staff):
 
     response = staff.post(page, form, follow=True)
 
-    assert set(told(response)) == {"112.00 USD go back to the customer."}
+    assert set(told(response)) == {"112.00 USD goes back to the customer."}
     assert Refund.objects.count() == 1
 
 
@@ -158,6 +158,13 @@ def test_an_amount_is_one_of_the_payments_currency():
     form = ACTIONS["refund"].form_class({"amount": "1.5", "sure": "on"}, currency="jpy")
 
     assert form.errors == {"amount": ["1.5 is not an amount that JPY has."]}
+
+
+@pytest.mark.parametrize("amount", ["0", "-1", "-0.005"])
+def test_an_amount_is_more_than_nothing(amount):
+    form = ACTIONS["refund"].form_class({"amount": amount, "sure": "on"}, currency="usd")
+
+    assert form.errors == {"amount": ["The amount must be more than 0."]}
 
 
 def test_nothing_is_refunded_without_the_tick(paid, staff):
@@ -189,7 +196,7 @@ def test_a_refund_whose_answer_is_lost_is_finished_by_sending_the_form_again(
     assert str(lost.context["key"]) == form["key"]
     again = staff.post(page, form, follow=True)
 
-    assert told(again) == ["12.50 USD go back to the customer."]
+    assert told(again) == ["12.50 USD goes back to the customer."]
     assert Refund.objects.get().status == "succeeded"
     assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
 
@@ -210,7 +217,7 @@ def test_a_refund_that_stripe_refuses_is_told_and_can_be_tried_anew(paid, staff,
 
     assert errors_of(staff.post(page, form))[0].startswith("The refund of 12.50 USD did not happen")
     again = staff.post(page, {**form, "key": new_key}, follow=True)
-    assert told(again) == ["12.50 USD go back to the customer."]
+    assert told(again) == ["12.50 USD goes back to the customer."]
 
 
 def test_another_amount_in_a_used_form_is_not_a_second_refund_by_accident(paid, staff):
@@ -268,7 +275,7 @@ def test_late_money_is_given_back_and_its_review_is_closed(late, staff):
 def test_staff_capture_all_of_it(authorized, staff, superuser):
     response = act(staff, "capture")
 
-    assert told(response) == ["112.00 USD were taken; the order is paid."]
+    assert told(response) == ["112.00 USD was taken; the order is paid."]
     assert OrderPayment.objects.get().is_paid
     fact = PaymentHistory.objects.get(kind="order_paid")
     assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")

@@ -59,7 +59,7 @@ def test_an_event_that_was_set_aside_is_processed_again(paid, staff_with):
 
     event.refresh_from_db()
     assert (event.status, event.attempts) == ("processed", 1)
-    assert f"{event.event_id}: processed, {event.outcome}" in page
+    assert f"Event {event}: processed, {event.outcome}" in page
 
 
 def test_an_event_is_processed_again_where_requests_are_transactions(paid, staff, monkeypatch):

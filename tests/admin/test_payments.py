@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
+from django.contrib import admin
 
-from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.admin.payments import StripeAttemptAdmin
+from shop_payments.models import OrderPayment, PaymentIntent, Source, StripeAttempt
+from shop_payments.services.capture import capture_payment
+from shop_payments.services.history import Origin
+from shop_payments.services.refunds import RefundRequest, refund_payment
 from tests.admin.support import RECORDS, change, changelist, listed, make_records, text_of
 from tests.factories import OrderFactory
 
@@ -147,6 +153,36 @@ def test_an_attempt_without_an_amount_is_shown(staff):
     StripeAttempt.objects.update(params={}, http_status=0)
 
     assert text_of(staff.get(change(StripeAttempt.objects.get())))
+
+
+def test_an_attempt_to_refund_or_capture_shows_its_amount(authorized, staff, stripe):
+    values = {"order_id": authorized.order_id, "origin": Origin(source=Source.API)}
+    capture_payment(amount_decimal=Decimal("100.00"), **values)
+    refund_payment(request=RefundRequest(amount_decimal=Decimal("12.50"), key="x"), **values)
+
+    rows = listed(staff.get(changelist(StripeAttempt)))
+
+    assert {row.operation: amount_of(row) for row in rows} == {
+        "create_intent": "112.00 USD",
+        "capture_intent": "100.00 USD",
+        "create_refund": "12.50 USD",
+    }
+
+
+def amount_of(attempt: StripeAttempt) -> str:
+    page = admin.site.get_model_admin(StripeAttempt)
+    assert isinstance(page, StripeAttemptAdmin)
+    return page.amount(attempt)
+
+
+def test_stripes_words_are_shown_as_words(open_payment, staff):
+    intent = open_payment.payment_intents.get()
+
+    pages = [change(open_payment), change(intent), changelist(PaymentIntent)]
+
+    for page in pages:
+        assert "requires payment method" in text_of(staff.get(page))
+        assert ">requires_payment_method<" not in text_of(staff.get(page))
 
 
 def test_attempts_are_filtered_by_outcome(open_payment, staff):

@@ -61,7 +61,7 @@ def test_a_payment_before_the_money_says_nothing_of_refunds(open_payment, staff)
 def test_money_that_does_not_pay_the_order_is_called_that(late, staff):
     money = money_of(staff, late)
 
-    assert money["Payment"] == "112.00 USD received, which do not pay the order"
+    assert money["Payment"] == "112.00 USD received, which does not pay the order"
 
 
 def test_reserved_money_is_not_received(authorized, staff):
@@ -77,7 +77,7 @@ def test_a_refund_that_is_on_its_way_is_not_promised_twice(paid, staff, stripe):
 
     money = money_of(staff, paid)
 
-    assert money["May be refunded"] == "100.00 USD, and 12.00 USD are on their way back"
+    assert money["May be refunded"] == "100.00 USD, and 12.00 USD is on its way back"
 
 
 def test_a_dispute_lies_over_the_payment(disputed, staff):

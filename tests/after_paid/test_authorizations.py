@@ -55,7 +55,7 @@ def test_what_lapses_soon_is_put_into_review_once(authorized, told):
 
     item = ReviewItem.objects.get()
     assert item.reason == "authorization_expires"
-    assert "112.00 USD are reserved" in item.detail
+    assert "112.00 USD is reserved" in item.detail
     assert item.suggested_action == "Capture the payment now, or cancel it."
     assert OrderPayment.objects.get().needs_review
     assert [name for name, _data in told] == ["review_needed"]

@@ -65,7 +65,7 @@ def test_staff_refund_a_part_of_a_paid_order(staff_page, live_server, storefront
     page.get_by_label("Reason").select_option("requested by customer")
     page.get_by_role("button", name="Refund").dblclick()
 
-    page.get_by_text("12.50 USD go back to the customer.").first.wait_for()
+    page.get_by_text("12.50 USD goes back to the customer.").first.wait_for()
     page.reload()
     shown = page.locator("#content").inner_text()
     assert "partially refunded" in shown
