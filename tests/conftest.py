@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection
 
 from shop_payments import signals
 from shop_payments.models import APIKey, APIKeyScope, Order
@@ -97,6 +98,32 @@ def paid_signals() -> Iterator[list[dict[str, Any]]]:
     signals.order_paid.connect(receiver)
     yield received
     signals.order_paid.disconnect(receiver)
+
+
+class Database:
+    """The database of the settings, which a test may take away."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def goes_away(self) -> None:
+        connection.close()
+        lost: dict[str, Any] = {"HOST": "127.0.0.1", "PORT": "1"}
+        if connection.vendor == "sqlite":
+            lost = {"NAME": "/nowhere/at/all.sqlite3"}
+        for name, value in lost.items():
+            self._monkeypatch.setitem(connection.settings_dict, name, value)
+
+    def comes_back(self) -> None:
+        self._monkeypatch.undo()
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Take the database away and bring it back."""
+    database = Database(monkeypatch)
+    yield database
+    database.comes_back()
 
 
 # --- figures ------------------------------------------------------------------------------------

@@ -272,27 +272,6 @@ def test_a_locked_database_is_waited_for(order, monkeypatch):
 # --- a database that is away --------------------------------------------------------------------
 
 
-@pytest.fixture
-def database(monkeypatch):
-    """Take the database away and bring it back."""
-
-    class Database:
-        def goes_away(self) -> None:
-            connection.close()
-            lost: dict[str, Any] = {"HOST": "127.0.0.1", "PORT": "1"}
-            if connection.vendor == "sqlite":
-                lost = {"NAME": "/nowhere/at/all.sqlite3"}
-            for name, value in lost.items():
-                monkeypatch.setitem(connection.settings_dict, name, value)
-
-        def comes_back(self) -> None:
-            monkeypatch.undo()
-
-    database = Database()
-    yield database
-    database.comes_back()
-
-
 @pytest.mark.parametrize("call", ["payment_intent", "payment"])
 def test_a_database_that_is_away_is_said_and_heals(
     storefront, payment_system, order, stripe, database, call, caplog

@@ -46,7 +46,7 @@ from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, record
 from shop_payments.services.mirror import mark_missing, refresh_intent
 from shop_payments.services.sending import belongs_to_other_mode
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.transactions import after_commit, short_transactions
 from shop_payments.services.writes import save_write, write_until_done
 
 logger = logging.getLogger("shop_payments")
@@ -139,9 +139,9 @@ def _was_refused(row: PaymentIntent) -> bool:
 def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
     """Have the order's open intent closed once the caller's transaction is committed.
 
-    To be called where the shop cancels its order, inside that transaction or outside of one. Never
-    raises for Stripe's sake: a failure is logged, and :func:`wanted_cancellations` keeps it for
-    another try. Money that comes all the same goes to review. A shop that takes the order up
+    To be called where the shop cancels its order, inside that transaction or outside of one. What
+    fails after the commit raises nothing: it is logged, and :func:`wanted_cancellations` keeps it
+    for another try. Money that comes all the same goes to review. A shop that takes the order up
     again need do nothing: the next payment intent that is asked for ends the wish.
     """
     pk = get_order_adapter().parse_id(order_id)
@@ -150,7 +150,8 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
     with transaction.atomic():
         locked = find_and_lock_payment(order_id=pk)
         if locked is None:
-            transaction.on_commit(partial(_cancel_what_was_just_begun, pk, origin=origin))
+            look_again = partial(_cancel_what_was_just_begun, pk, origin=origin)
+            after_commit(look_again, what=f"the cancellation of order {pk}")
             return
         if locked.accepted_intent is not None:
             return
@@ -161,7 +162,8 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
             if locked.open_intent is not None:
                 fact = (FactKind.CANCEL_REQUESTED, {"detail": str(locked.open_intent)})
                 record(locked, locked.open_intent, [fact], origin=origin)
-        transaction.on_commit(partial(finish_cancellation, payment.pk, origin=origin))
+        finish = partial(finish_cancellation, payment.pk, origin=origin)
+        after_commit(finish, what=f"the cancellation of order {pk}")
 
 
 def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:

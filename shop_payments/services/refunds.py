@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.utils import timezone
 
 from shop_payments.conf import get_config
@@ -35,7 +35,6 @@ from shop_payments.exceptions import (
     RefundExceedsBalance,
     RefundInProgress,
     RefundRefused,
-    ShopPaymentsError,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import DisputeState, RefundStatus, Verdict, can_observe_refund
@@ -61,7 +60,7 @@ from shop_payments.services.sending import (
     log_error,
     must_look_up,
 )
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.transactions import after_commit, short_transactions
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
@@ -288,7 +287,8 @@ def refund_late_money(locked: LockedPayment, intent: PaymentIntent, *, origin: O
         return
     request = RefundRequest(key=key)
     refund = _insert(locked, intent, intent.amount_received, request, origin)
-    transaction.on_commit(partial(_send_quietly, refund, origin), robust=True)
+    what = f"refund {refund.pk} of late money"
+    after_commit(partial(send_refund, refund, origin=origin), what=what)
 
 
 def _is_unwanted(order_id: object) -> bool:
@@ -306,13 +306,6 @@ def _is_unwanted(order_id: object) -> bool:
     except Exception:
         logger.exception("Order %s cannot be read; its money stays for a person", order_id)
         return False
-
-
-def _send_quietly(refund: Refund, origin: Origin) -> None:
-    try:
-        send_refund(refund, origin=origin)
-    except ShopPaymentsError:
-        logger.exception("Refund %s of late money is not sent yet", refund.pk)
 
 
 # --- sending ------------------------------------------------------------------------------------

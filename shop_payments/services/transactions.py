@@ -20,14 +20,17 @@ to do so.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
 from django.db import InternalError, OperationalError, connection, transaction
+
+logger = logging.getLogger("shop_payments")
 
 _TRIES = 5
 _SECONDS = 5.0
@@ -55,6 +58,24 @@ def _state_of(error: Exception) -> str | None:
     """Return PostgreSQL's code for what went wrong."""
     cause = error.__cause__
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+
+
+def after_commit(work: Callable[[], object], *, what: str) -> None:
+    """Do ``work`` when the caller's transaction is committed; ``what`` it is, for the log.
+
+    What it raises is logged and goes no further: the commit stands, whoever made it may be the
+    host, and others may be waiting for it, too. What is left undone has to stand in a row, for the
+    next call or the sweep.
+    """
+
+    def try_it() -> None:
+        try:
+            work()
+        except Exception:
+            logger.exception("%s: failed after the commit, and is left to the next sweep", what)
+
+    # Not robust=True: Django names what fails by an attribute that not every callable has.
+    transaction.on_commit(try_it)
 
 
 def short_transactions() -> Iterator[ShortTransaction]:

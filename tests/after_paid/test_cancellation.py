@@ -9,7 +9,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable, OrderNotFound, PaymentNotCancelable
-from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, ReviewItem, Source
+from shop_payments.models import (
+    Order,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    ReviewItem,
+    Source,
+)
 from shop_payments.sandbox import Fault
 from shop_payments.services.cancellation import (
     cancel_abandoned_intents,
@@ -89,6 +96,33 @@ def test_a_shop_that_takes_the_order_up_again_goes_on(order, intent, storefront,
     assert response.status_code == 200
     assert wanted_cancellations() == []
     assert PaymentIntent.objects.open().count() == 1
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["a payment", "no payment"])
+def test_a_database_that_goes_away_after_the_commit_is_not_the_hosts_trouble(
+    order, storefront, stripe, database, caplog, begun
+):
+    """Found: its error was raised into the host's request, which had committed already.
+
+    What the host itself wanted done after the commit was not done.
+    """
+    if begun:
+        storefront.payment_intent(order)
+    done_by_the_host = []
+    with transaction.atomic():
+        Order.objects.update(status="cancelled")
+        transaction.on_commit(database.goes_away)
+        cancel_payment_on_commit(order_id=order.pk, origin=SHOP)
+        transaction.on_commit(lambda: done_by_the_host.append("a mail"))
+    database.comes_back()
+
+    assert done_by_the_host == ["a mail"]
+    assert Order.objects.get().status == "cancelled"
+    assert f"the cancellation of order {order.pk}: failed after the commit" in caplog.text
+    assert [finish_cancellation(wanted, origin=SHOP) for wanted in wanted_cancellations()] == (
+        [True] if begun else []
+    )
+    assert not PaymentIntent.objects.open().exists()
 
 
 def test_an_order_without_a_payment_has_nothing_to_cancel(order, stripe):

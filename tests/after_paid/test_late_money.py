@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from shop_payments.models import OrderPayment, PaymentIntent, Refund, ReviewItem, Source
+from shop_payments.models import (
+    OrderPayment,
+    PaymentIntent,
+    Refund,
+    ReviewItem,
+    Source,
+    WebhookEvent,
+)
 from shop_payments.sandbox import Fault
 from shop_payments.services.history import Origin
 from shop_payments.services.refunds import RefundRequest, refund_payment
@@ -77,6 +84,32 @@ def test_a_refund_of_late_money_that_fails_leaves_it_to_a_person(
     assert payment.needs_review
     assert Refund.objects.get().status == "requested"
     assert not refunds_at_stripe(stripe)
+
+
+def test_a_refund_of_late_money_that_breaks_in_an_unknown_way_keeps_nothing_from_being_told(
+    configure, storefront, order, stripe, webhooks, told, caplog
+):
+    """Found: it broke the webhook's request as well, whose facts were then told by the sweep."""
+
+    def transport(method, url, headers, body):
+        if url.endswith("/v1/refunds"):
+            raise RuntimeError("nobody has thought of this")
+        return stripe.handle(method, url, headers, body)
+
+    wired = {**stripe.shop_payments(), "STRIPE_TRANSPORT": transport}
+    configure(**wired, AUTO_REFUND_LATE_MONEY=True)
+    intent = storefront.payment_intent(order).json()["data"]
+    order.status = "cancelled"
+    order.save()
+    stripe.pay(intent["id"], deliver=False)
+
+    webhooks()
+
+    assert [name for name, _data in told] == ["review_needed"]
+    assert WebhookEvent.objects.get(type="payment_intent.succeeded").status == "processed"
+    assert "left to the next sweep" in caplog.text
+    assert Refund.objects.get().status == "requested"
+    configure(**stripe.shop_payments())
 
 
 def test_money_that_does_not_fit_is_never_given_back_by_itself(
