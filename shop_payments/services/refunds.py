@@ -344,9 +344,9 @@ def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refun
         with short:
             locked = lock_payment(refund.order_payment_id)
             row = next(each for each in locked.refunds if each.pk == refund.pk)
-            intent = _intent_of(locked, row)
-            if row.status == RefundStatus.REQUESTED or not result.replayed:
-                _write(locked, intent, row, result, origin=origin)
+            # Else it was listed meanwhile: this is what it was when it was made, at best as new.
+            if not row.stripe_id:
+                _write(locked, _intent_of(locked, row), row, result, origin=origin)
     dispatch(locked.facts)
     return row
 

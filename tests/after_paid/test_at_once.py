@@ -341,6 +341,26 @@ def test_an_answer_that_grew_old_does_not_undo_what_came_of_the_refund(
     assert OrderPayment.objects.get().status == status
 
 
+def test_an_answer_that_grew_old_does_not_undo_a_status_that_may_pass(
+    order, pay_order, office, hold, stripe, webhooks
+):
+    """Found: `pending` may follow `requires_action`, and so the older one was written last."""
+    pay_order("pm_card_pendingRefund")
+    line = hold("/v1/refunds", "after")
+
+    def the_customer_has_to_act() -> None:
+        (refund,) = stripe._books.refunds.values()
+        refund["status"] = "requires_action"
+        webhooks()
+
+    response, _nothing = line.meanwhile(
+        lambda: office.refund(order, key="a"), the_customer_has_to_act
+    )
+
+    assert response.json()["data"]["status"] == "requires_action"
+    assert Refund.objects.get().status == "requires_action"
+
+
 @BOTH
 def test_a_refund_while_staff_refund_in_the_dashboard(
     order, paid, office, hold, stripe, webhooks, when
