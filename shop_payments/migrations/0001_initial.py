@@ -431,6 +431,7 @@ class Migration(migrations.Migration):
                             ("payment_processing", "payment processing"),
                             ("payment_authorized", "payment authorized"),
                             ("order_paid", "order paid"),
+                            ("capture_requested", "capture requested"),
                             ("cancel_requested", "cancellation requested"),
                             ("refund_requested", "refund requested"),
                             ("refund_changed", "refund changed"),

@@ -26,6 +26,7 @@ class FactKind(models.TextChoices):
     PAYMENT_PROCESSING = "payment_processing", _("payment processing")
     PAYMENT_AUTHORIZED = "payment_authorized", _("payment authorized")
     ORDER_PAID = "order_paid", _("order paid")
+    CAPTURE_REQUESTED = "capture_requested", _("capture requested")
     CANCEL_REQUESTED = "cancel_requested", _("cancellation requested")
     REFUND_REQUESTED = "refund_requested", _("refund requested")
     REFUND_CHANGED = "refund_changed", _("refund changed")

@@ -42,8 +42,8 @@ from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, record
+from shop_payments.services.history import Origin, add_fact
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import mark_missing, refresh_intent
 from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.transactions import after_commit, short_transactions
@@ -79,11 +79,13 @@ def _cancel(
     *,
     wanted_since: datetime | None = None,
     as_seen: PaymentIntent | None = None,
+    is_noted: bool = False,
 ) -> None:
     """Close the intent that is open now, and none that is opened meanwhile.
 
     Where ``wanted_since`` is given, it is closed only for as long as that wish stands; where
-    ``as_seen`` is given, only that intent, and as long as nobody has touched it since.
+    ``as_seen`` is given, only that intent, and as long as nobody has touched it since. ``is_noted``
+    where the history says already who has asked for it.
     """
     assert_no_transaction()
     get_gateway()
@@ -103,12 +105,33 @@ def _cancel(
         if row.status not in CANCELABLE_STATUSES or (wanted_since and _was_refused(row)):
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
-        return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
+        attempt = save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
+        if not is_noted:
+            _note_request(locked, row, origin)
+        return attempt
 
     try:
-        write_until_done(order_id=order_id, decide=decide, origin=origin)
+        locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
         raise PaymentNotCancelable(f"Stripe does not cancel this payment: {error}") from None
+    if target:
+        _refuse_if_paid(locked)
+
+
+def _refuse_if_paid(locked: LockedPayment) -> None:
+    if locked.accepted_intent is not None:
+        raise PaymentNotCancelable("The order has been paid; refund it instead.")
+
+
+def _note_request(locked: LockedPayment, row: PaymentIntent | None, origin: Origin) -> None:
+    """Note who wants it: that the intent is closed, a webhook may be the first to say."""
+    add_fact(
+        FactKind.CANCEL_REQUESTED,
+        order_payment=locked.payment,
+        payment_intent=row,
+        origin=origin,
+        detail=str(row or ""),
+    )
 
 
 def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> PaymentIntent | None:
@@ -118,8 +141,8 @@ def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> Paymen
         PaymentNotCancelable: the order has been paid.
     """
     row = locked.open_intent
-    if row is None and locked.accepted_intent is not None:
-        raise PaymentNotCancelable("The order has been paid; refund it instead.")
+    if row is None:
+        _refuse_if_paid(locked)
     if row is None or as_seen is None:
         return row
     return row if (row.pk, row.version) == (as_seen.pk, as_seen.version) else None
@@ -159,9 +182,7 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
         if payment.cancel_requested_at is None:
             payment.cancel_requested_at = timezone.now()
             payment.save(update_fields=["cancel_requested_at", "updated_at"])
-            if locked.open_intent is not None:
-                fact = (FactKind.CANCEL_REQUESTED, {"detail": str(locked.open_intent)})
-                record(locked, locked.open_intent, [fact], origin=origin)
+            _note_request(locked, locked.open_intent, origin)
         finish = partial(finish_cancellation, payment.pk, origin=origin)
         after_commit(finish, what=f"the cancellation of order {pk}")
 
@@ -218,7 +239,7 @@ def close_as_wanted(payment_pk: int, *, origin: Origin) -> None:
         for row in still_open:
             if _was_refused(row):
                 refresh_intent(row, origin=origin)
-        _cancel(payment.order_id, _ON_REQUEST, origin, wanted_since=wanted_since)
+        _cancel(payment.order_id, _ON_REQUEST, origin, wanted_since=wanted_since, is_noted=True)
     except (PaymentNotCancelable, PaymentIntentMissing):
         if still_open.all().exists():
             raise

@@ -18,10 +18,10 @@ from shop_payments.exceptions import (
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
-from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.models import FactKind, PaymentIntent, StripeAttempt
 from shop_payments.money import Money, display_amount, to_minor_units
 from shop_payments.orders import get_order_adapter, take_snapshot
-from shop_payments.services.history import Origin
+from shop_payments.services.history import Origin, add_fact
 from shop_payments.services.ledger import LockedPayment, leading_intent
 from shop_payments.services.writes import save_write, write_until_done
 
@@ -47,14 +47,9 @@ def capture_payment(
     """
     assert_no_transaction()
     get_gateway()
-    sent: list[StripeAttempt] = []
 
-    def decide(locked: LockedPayment) -> StripeAttempt | None:
-        if sent and locked.open_intent is None:
-            return None
-        attempt = _decide(locked, amount_decimal)
-        sent.append(attempt)
-        return attempt
+    def decide(locked: LockedPayment) -> StripeAttempt:
+        return _decide(locked, amount_decimal, origin)
 
     try:
         locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
@@ -73,7 +68,7 @@ def _proven(locked: LockedPayment) -> PaymentIntent:
     raise PaymentNotCapturable("The authorization has ended; nothing was taken.")
 
 
-def _decide(locked: LockedPayment, amount_decimal: Decimal | None) -> StripeAttempt:
+def _decide(locked: LockedPayment, amount_decimal: Decimal | None, origin: Origin) -> StripeAttempt:
     if locked.accepted_intent is not None:
         raise OrderAlreadyPaid("The order has been paid.")
     row = locked.open_intent
@@ -81,7 +76,18 @@ def _decide(locked: LockedPayment, amount_decimal: Decimal | None) -> StripeAtte
         raise PaymentNotCapturable("No money of this order is authorized.")
     amount = _amount(row, amount_decimal)
     params = {} if amount == row.amount_capturable else {"amount_to_capture": amount}
-    return save_write(locked, row, StripeAttempt.Operation.CAPTURE_INTENT, params)
+    attempt = save_write(locked, row, StripeAttempt.Operation.CAPTURE_INTENT, params)
+    # Who asked for it: that the money was taken, a webhook may be the first to say.
+    add_fact(
+        FactKind.CAPTURE_REQUESTED,
+        order_payment=locked.payment,
+        payment_intent=row,
+        origin=origin,
+        detail=f"{display_amount(amount, row.currency)} of {row.stripe_id}",
+        amount=amount,
+        currency=row.currency,
+    )
+    return attempt
 
 
 def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:

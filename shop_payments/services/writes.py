@@ -79,7 +79,8 @@ def save_attempt(
 def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> LockedPayment:
     """Send what ``decide`` asks for until it asks for nothing; return the payment as it is then.
 
-    What another request has begun with the intent is waited for, or finished, first.
+    What another request has begun with the intent is waited for, or finished, first. Once something
+    was sent and no intent is open any more, it is done: what others begin then is theirs.
 
     Raises:
         OrderNotFound: no such order, or nothing was ever tried for it.
@@ -92,16 +93,20 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         get_config().INTENT_WAIT_SECONDS,
         PaymentIntentInProgress("Another request is at this payment. Try again in a moment."),
     )
+    is_sent = False
     for _round in range(_MAX_ROUNDS):
         try:
             for short in short_transactions():
                 with short:
                     locked = _lock(pk)
+                    if is_sent and locked.open_intent is None:
+                        return locked
                     pending = pending_write(locked)
                     step = None if pending is not None else decide(locked)
         except IntegrityError:
             continue  # another request saved its write first: now it can be seen
         if step is not None:
+            is_sent = True
             send_attempt(step, origin=origin)
             _check_target(step)
         elif pending is None:

@@ -139,6 +139,51 @@ def test_a_capture_during_a_cancellation_comes_too_late(order, authorized, hold,
     assert not keys_sent(stripe, "/capture")
 
 
+@pytest.mark.parametrize(
+    ("path", "ask", "kind"),
+    [
+        ("*/capture", capture_payment, "capture_requested"),
+        ("*/cancel", cancel_payment, "cancel_requested"),
+    ],
+)
+def test_the_history_names_who_asked_although_the_webhook_is_quicker(
+    order, authorized, hold, stripe, webhooks, path, ask, kind
+):
+    """Found: the event was the first to say what had come of it, and nobody was named."""
+    line = hold(path, "after")
+
+    line.meanwhile(lambda: ask(order_id=order.pk, origin=STAFF), webhooks)
+
+    assert not PaymentIntent.objects.open().exists()
+    fact = PaymentHistory.objects.get(actor="staff 1")
+    assert (fact.kind, fact.source) == (kind, "admin")
+    assert PaymentIntent.objects.get().stripe_id in fact.data["detail"]
+
+
+@pytest.mark.parametrize("lost", ["drop_before", "drop_after"])
+def test_a_cancellation_does_not_wait_for_what_is_begun_after_it(
+    order, storefront, hold, stripe, lost
+):
+    """Found: closed at Stripe, it waited for the customer's next intent, and failed with that."""
+    storefront.payment_intent(order)
+    line = hold("*/cancel", "after")
+
+    def begin_anew() -> None:
+        creation = "/v1/payment_intent[s]"  # and not what is done with one
+        stripe.inject(Fault(lost, path=creation))
+        assert answer(storefront.payment_intent(order))[0] == 503
+        stripe.inject(Fault(lost, path=creation))
+
+    cancelled, _begun = line.meanwhile(
+        lambda: cancel_payment(order_id=order.pk, origin=STAFF), begin_anew
+    )
+
+    assert cancelled is None
+    assert len(keys_sent(stripe, "/cancel")) == 1
+    stripe.clear_faults()
+    assert storefront.payment_intent(order).status_code == 200
+
+
 @BOTH
 def test_a_customer_who_pays_during_the_cancellation(order, storefront, hold, stripe, when):
     intent = storefront.payment_intent(order).json()["data"]
