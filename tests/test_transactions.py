@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -10,13 +11,24 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
 
-from shop_payments.models import APIKeyScope, Order, OrderPayment, WebhookEvent
+from shop_payments.models import (
+    APIKeyScope,
+    FactKind,
+    Order,
+    OrderPayment,
+    ReviewItem,
+    Source,
+    WebhookEvent,
+)
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import lock_payment, record
+from shop_payments.services.reviews import resolve_review
 from shop_payments.services.transactions import short_transactions
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.support import BASE, answer, event_body, pay, post_webhook, sign
-from tests.threads import at_once
+from tests.threads import Hold, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -232,6 +244,47 @@ def test_a_strict_isolation_does_not_hide_what_was_reserved_before_the_lock(
     assert sorted(results) == [200] + 7 * [409]
     sent = [each.status for each in stripe.requests if each.path == "/v1/refunds"]
     assert sent == [200, 200]
+
+
+@on_postgresql
+@pytest.mark.usefixtures("strict_host")
+def test_a_decision_sees_what_was_asked_while_it_waited(storefront, payment_system, order, stripe):
+    """Found: the last item that it saw was closed, and a newer one waited unseen for ever."""
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    order.lines.update(quantity=5)
+    pay(stripe, intent_id)
+    assert payment_system.payment(order).status_code == 409
+    item, holds, origin = ReviewItem.objects.get(), Hold(), Origin(source=Source.ADMIN)
+
+    def ask_once_more() -> None:
+        for short in short_transactions():
+            with short:
+                locked = lock_payment(item.order_payment_id)
+                figures = {"reason": ReviewItem.Reason.DISPUTED, "detail": "", "subject": "dp_1"}
+                fact = (FactKind.REVIEW_NEEDED, figures)
+                record(locked, locked.intents[0], [fact], origin=origin)
+                holds.hold()
+
+    def decide() -> bool:
+        holds.is_reached.wait(30)
+        return resolve_review(item_pk=item.pk, words="good", user=None, origin=origin)
+
+    def let_go_when_somebody_waits() -> None:
+        deadline = time.monotonic() + 30
+        with connection.cursor() as cursor:
+            while not cursor.execute(WAITING).fetchone() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        holds.let_go.set()
+
+    assert at_once(ask_once_more, decide, let_go_when_somebody_waits) == [None, True, None]
+    assert ReviewItem.objects.open().get().reason == "disputed"
+    assert OrderPayment.objects.get().needs_review
+
+
+WAITING = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="SQLite locks all of the database")

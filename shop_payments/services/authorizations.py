@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from shop_payments.gateway import assert_no_transaction
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import FactKind, PaymentIntent, ReviewItem
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import lock_payment, record
+from shop_payments.services.transactions import short_transactions
 
 _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 
@@ -31,22 +32,28 @@ def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), ori
 
     Return how many were asked for. The items close by themselves when the money is taken or let
     go. Stripe is not called: when an authorization lapses is known since it was seen.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction: it may be rolled back, and what
+            the receivers were told would never have been.
     """
+    assert_no_transaction()
     rows = expiring_authorizations(within=within).order_by("capture_before")
     due = rows.values_list("order_payment_id", "stripe_id")
     return sum(_flag(payment_pk, stripe_id, origin=origin) for payment_pk, stripe_id in due)
 
 
 def _flag(payment_pk: int, stripe_id: str, *, origin: Origin) -> bool:
-    with transaction.atomic():
-        locked = lock_payment(payment_pk)
-        row = locked.intent(stripe_id)
-        if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
-            return False
-        moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
-        detail = f"{row.amount_display} is reserved with {stripe_id} until {moment}"
-        figures = {"detail": detail, "capture_before": row.capture_before.isoformat()}
-        fact = (FactKind.REVIEW_NEEDED, {**figures, "reason": str(_EXPIRES)})
-        record(locked, row, [fact], origin=origin)
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(payment_pk)
+            row = locked.intent(stripe_id)
+            if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
+                return False
+            moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
+            detail = f"{row.amount_display} is reserved with {stripe_id} until {moment}"
+            figures = {"detail": detail, "capture_before": row.capture_before.isoformat()}
+            fact = (FactKind.REVIEW_NEEDED, {**figures, "reason": str(_EXPIRES)})
+            record(locked, row, [fact], origin=origin)
     dispatch(locked.facts)
     return bool(locked.facts)

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.core.management import call_command
+from django.db import transaction
 from django.utils import timezone
 
+from shop_payments.exceptions import TransactionOpenError
 from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.services.authorizations import flag_expiring_authorizations
 from shop_payments.services.cancellation import cancel_payment
@@ -46,6 +48,15 @@ def test_one_call_tells_of_the_intent_and_of_its_charge(storefront, order, confi
 
     assert len(stripe.requests) == before + 1
     assert PaymentIntent.objects.get().capture_before is not None
+
+
+def test_nobody_is_told_of_what_a_host_may_roll_back(authorized, told):
+    """Found: within the host's transaction the receivers were told before the commit."""
+    with transaction.atomic(), pytest.raises(TransactionOpenError):
+        flag_after(days=6, hours=1)
+
+    assert told == []
+    assert flag_after(days=6, hours=1) == 1
 
 
 def test_what_lapses_soon_is_put_into_review_once(authorized, told):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 
+from shop_payments.exceptions import TransactionOpenError
 from shop_payments.models import OrderPayment, PaymentHistory, ReviewItem, Source
 from shop_payments.services.history import Origin
 from shop_payments.services.reviews import resolve_review
@@ -114,3 +116,11 @@ def test_what_was_decided_is_asked_about_again_when_the_bank_takes_the_money(
     item, payment = ReviewItem.objects.get(), OrderPayment.objects.get()
     assert (item.resolved_at, item.resolved_by, item.resolution) == (None, None, "")
     assert (payment.needs_review, payment.dispute_state) == (True, "open")
+
+
+def test_a_decision_is_none_of_the_hosts_transaction(item, clerk):
+    """Found: it took part in it, and was not run again where the database had undone it."""
+    with transaction.atomic(), pytest.raises(TransactionOpenError):
+        resolve(item, clerk)
+
+    assert OrderPayment.objects.get().needs_review
