@@ -53,6 +53,32 @@ def test_it_can_be_quiet(stripe):
     assert run("--verbosity", "0") == (NOTHING, "")
 
 
+class Hangup(StringIO):
+    """Where nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_whoever_stops_reading_the_progress_stops_nothing(intent, stripe):
+    """``2>&1 | head`` ended the sweep in its middle, and ``2>&-`` before its beginning."""
+    pay(stripe, intent.stripe_id)
+    out = StringIO()
+
+    call_command("shop_payments_reconcile", stdout=out, stderr=Hangup())
+
+    assert out.getvalue() == "Brought up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
+
+
+def test_without_a_stderr_the_work_is_done(intent, stripe, monkeypatch):
+    pay(stripe, intent.stripe_id)
+    monkeypatch.setattr("sys.stderr", None)
+
+    call_command("shop_payments_reconcile", stdout=StringIO())
+
+    assert OrderPayment.objects.get().status == "paid"
+
+
 def test_a_dry_run_says_what_it_would_do(intent, stripe):
     pay(stripe, intent.stripe_id)
     sent = writes(stripe)

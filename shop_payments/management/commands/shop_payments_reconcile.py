@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -47,7 +49,7 @@ class Command(BaseCommand):
             report = reconcile(
                 since=since,
                 dry_run=dry_run,
-                on_progress=self.stderr.write if options["verbosity"] else None,
+                on_progress=self._show if options["verbosity"] else None,
             )
         except ShopPaymentsError as error:
             raise CommandError(str(error)) from error
@@ -60,6 +62,12 @@ class Command(BaseCommand):
         self.stdout.write(_summary(report, dry_run=dry_run))
         if report.needs_person:
             raise CommandError(_needs(report))
+
+    def _show(self, line: str) -> None:
+        """Write to stderr, if it is there to be written to: the work is done all the same."""
+        if sys.stderr is not None:
+            with suppress(OSError):
+                self.stderr.write(line)
 
 
 def _summary(report: Report, *, dry_run: bool) -> str:
