@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import time_machine
-from django.db import DataError
+from django.db import DataError, connection, transaction
 from django.utils import timezone
 
 from shop_payments.models import (
@@ -24,11 +24,12 @@ from shop_payments.models import (
 )
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
 from shop_payments.services.cancellation import cancel_abandoned_intents, cancel_payment_on_commit
-from shop_payments.services.reconcile import reconcile
+from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.support import call_stripe, debit, pay, send_event, writes
 from tests.test_reconcile import API, LATER, assert_converged, statuses, sweep
+from tests.threads import Hold
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -321,3 +322,29 @@ def test_what_a_database_error_quotes_is_not_shown(intent, stripe, monkeypatch):
 
     failed = [line for line in lines if "failed again" in line]
     assert [line.rpartition(": ")[2] for line in failed] == ["DataError"]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
+def test_a_payment_that_somebody_has_locked_does_not_keep_the_others(
+    storefront, order, intent, stripe
+):
+    """With a ``lock_timeout``, the whole sweep ended there, as if the database were away."""
+    storefront.payment_intent(OrderFactory.create(customer=order.customer))
+    for each in PaymentIntent.objects.all():
+        pay(stripe, each.stripe_id)
+    hold = Hold()
+
+    def keep_it_locked() -> None:
+        with transaction.atomic():
+            OrderPayment.objects.locked().get(pk=intent.order_payment_id)
+            hold.hold()
+
+    def sweep_impatiently() -> Report:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+        return sweep()
+
+    _held, report = hold.meanwhile(keep_it_locked, sweep_impatiently)
+
+    assert report.problems == [f"{intent.stripe_id}: the database refused (LockNotAvailable)"]
+    assert sorted(OrderPayment.objects.values_list("status", flat=True)) == ["paid", "unpaid"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
@@ -91,8 +91,15 @@ class Sweep:
         """
         try:
             work()
-        except (OperationalError, InterfaceError):
-            raise
+        except (OperationalError, InterfaceError) as error:
+            if not connection.is_usable():
+                raise
+            # Somebody holds a lock for too long, say: that is about this one.
+            self.problem(
+                f"{what}: the database refused ({type(error.__cause__ or error).__name__})"
+            )
+            self._lose_patience(error)
+            return False
         except ShopPaymentsError as error:
             self.problem(f"{what}: {error}")
             self._lose_patience(error)
@@ -106,23 +113,22 @@ class Sweep:
         self._in_vain = 0
         return True
 
-    def _lose_patience(self, error: ShopPaymentsError) -> None:
-        is_no_answer = isinstance(error, GatewayUnavailable)
-        if not (is_no_answer or _refuses_the_key(error)):
+    def _lose_patience(self, error: Exception) -> None:
+        """Raise, where the next call would most likely be in vain as well."""
+        if isinstance(error, GatewayUnavailable):
+            leave: Exception = GatewayUnavailable("Stripe does not answer; the rest is left")
+        elif isinstance(error, GatewayAuthenticationError) and error.http_status == 401:  # not 403
+            leave = GatewayAuthenticationError("Stripe does not take the key; the rest is left")
+        elif isinstance(error, (OperationalError, InterfaceError)):
+            leave = error
+        else:
             self._in_vain = 0
             return
         self._in_vain += 1
         if self._in_vain == PATIENCE:
             self._in_vain = 0
-            if is_no_answer:
-                raise GatewayUnavailable("Stripe does not answer; the rest is left")
-            raise GatewayAuthenticationError("Stripe does not take the key; the rest is left")
+            raise leave
 
     def problem(self, words: str) -> None:
         """Note what could not be done."""
         self.report.problems.append(words)
-
-
-def _refuses_the_key(error: ShopPaymentsError) -> bool:
-    """Whether the key is refused, and not only what it asks for (403)."""
-    return isinstance(error, GatewayAuthenticationError) and error.http_status == 401
