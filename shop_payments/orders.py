@@ -7,6 +7,7 @@ reads an order.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.signals import setting_changed
+from django.db import DatabaseError
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shop_payments.models import OrderPayment
+
+logger = logging.getLogger("shop_payments")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +215,23 @@ def take_snapshot(adapter: OrderAdapter, order: Any) -> OrderSnapshot:
         capture_method=adapter.capture_method(order),
         payable=bool(line_items) and amount_due.amount > 0 and adapter.is_payable(order),
     )
+
+
+def is_unwanted(order_id: object) -> bool:
+    """Tell whether the shop itself says that it wants no money for the order.
+
+    Where the order cannot be read (the adapter raises, or hides it), it says nothing: a fault in
+    the shop's code must not give every payment back, nor close it.
+    """
+    adapter = get_order_adapter()
+    try:
+        order = adapter.find(order_id)
+        return order is not None and not take_snapshot(adapter, order).payable
+    except DatabaseError:
+        raise  # passing trouble; what depends on it is undone, and done again
+    except Exception:
+        logger.exception("Order %s cannot be read", order_id)
+        return False
 
 
 @cache

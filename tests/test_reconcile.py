@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import time_machine
@@ -12,6 +12,7 @@ from django.utils import timezone
 from shop_payments import signals
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import (
+    Order,
     OrderPayment,
     PaymentHistory,
     PaymentIntent,
@@ -20,6 +21,7 @@ from shop_payments.models import (
     Source,
     StripeAttempt,
 )
+from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
 from shop_payments.services import mirror
 from shop_payments.services.cancellation import cancel_payment_on_commit
@@ -196,6 +198,46 @@ def test_a_cancellation_without_an_answer(order, stripe, intent, fault):
     assert statuses(stripe) == ["canceled"]
     assert OrderPayment.objects.get().cancel_requested_at is None
     assert_converged(stripe)
+
+
+def test_a_cancellation_of_which_only_the_shops_word_is_left(order, stripe, intent):
+    Order.objects.update(status="cancelled")
+    rows = everything()
+    assert sweep(dry_run=True).cancellations == 1
+    assert (everything(), statuses(stripe)) == (rows, ["requires_payment_method"])
+
+    assert sweep().cancellations == 1
+
+    assert statuses(stripe) == ["canceled"]
+    fact = PaymentHistory.objects.get(kind="cancel_requested")
+    assert (fact.source, fact.payment_intent) == ("reconcile", intent)
+    assert_converged(stripe)
+
+
+class ShopWithFaults(BundledOrderAdapter):
+    def line_items(self, order):
+        raise KeyError("product")
+
+
+class Undecided(BundledOrderAdapter):
+    """A shop that takes the order up again while the sweep asks."""
+
+    asked: ClassVar[list[object]] = []
+
+    def is_payable(self, order):
+        self.asked.append(order)
+        return len(self.asked) > 1
+
+
+@pytest.mark.parametrize("adapter", [ShopWithFaults, Undecided])
+def test_an_order_that_the_shop_does_not_say_it_gave_up_stays_payable(
+    order, stripe, intent, configure, adapter
+):
+    configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": f"{__name__}.{adapter.__name__}"})
+
+    assert sweep().cancellations == 0
+
+    assert statuses(stripe) == ["requires_payment_method"]
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])

@@ -10,7 +10,8 @@ the shop rolls back, there never was a wish.
 An order of which there is no payment yet has no row for the wish, but its first request may have
 begun one that it has not committed. So who begins one inserts its row first and reads the order
 after that (``intents.py``), and who cancels looks again after the commit, in a way that waits for
-such a row. Whichever came first, the other one sees it.
+such a row. Whichever came first, the other one sees it. If the process dies just before that second
+look, the shop's word is all that is left of the wish, and the sweep asks for it.
 
 See: https://docs.stripe.com/refunds#cancel-payment (checked 2026-11)
 """
@@ -41,9 +42,9 @@ from shop_payments.exceptions import (
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import get_order_adapter, is_unwanted
 from shop_payments.services.history import Origin, add_fact
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
 from shop_payments.services.mirror import mark_missing, refresh_intent
 from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.transactions import after_commit, short_transactions
@@ -178,13 +179,17 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
             return
         if locked.accepted_intent is not None:
             return
-        payment = locked.payment
-        if payment.cancel_requested_at is None:
-            payment.cancel_requested_at = timezone.now()
-            payment.save(update_fields=["cancel_requested_at", "updated_at"])
-            _note_request(locked, locked.open_intent, origin)
-        finish = partial(finish_cancellation, payment.pk, origin=origin)
+        _wish(locked, origin)
+        finish = partial(finish_cancellation, locked.payment.pk, origin=origin)
         after_commit(finish, what=f"the cancellation of order {pk}")
+
+
+def _wish(locked: LockedPayment, origin: Origin) -> None:
+    payment = locked.payment
+    if payment.cancel_requested_at is None:
+        payment.cancel_requested_at = timezone.now()
+        payment.save(update_fields=["cancel_requested_at", "updated_at"])
+        _note_request(locked, locked.open_intent, origin)
 
 
 def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
@@ -252,6 +257,29 @@ def wanted_cancellations() -> list[int]:
     """Return the primary keys of payments whose cancellation is wanted and not done yet."""
     rows = OrderPayment.objects.filter(cancel_requested_at__isnull=False)
     return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
+
+
+def payments_without_a_wish(*, since: datetime) -> list[OrderPayment]:
+    """Return those with an open, unpaid intent that was first seen since then."""
+    rows = PaymentIntent.objects.open().filter(
+        livemode=get_config().livemode,
+        created_at__gte=since,
+        status__in=sorted(_ABANDONED),
+        order_payment__cancel_requested_at=None,
+    )
+    return [row.order_payment for row in rows.select_related("order_payment").order_by("pk")]
+
+
+def note_lost_wish(payment_pk: int, *, origin: Origin) -> None:
+    """Note that an open intent is to be closed, if the shop wants no money for its order.
+
+    The shop is asked under the lock: it may just have taken the order up again.
+    """
+    for short in short_transactions():
+        with short:
+            locked = lock_payment(payment_pk)
+            if locked.open_intent is not None and is_unwanted(locked.payment.order_id):
+                _wish(locked, origin)
 
 
 _ABANDONED = CANCELABLE_STATUSES - {IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE}

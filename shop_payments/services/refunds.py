@@ -19,7 +19,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db import DatabaseError
 from django.utils import timezone
 
 from shop_payments.conf import get_config
@@ -40,7 +39,7 @@ from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import DisputeState, RefundStatus, Verdict, can_observe_refund
 from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
 from shop_payments.money import display_amount, format_amount, to_minor_units
-from shop_payments.orders import get_order_adapter, take_snapshot
+from shop_payments.orders import get_order_adapter, is_unwanted
 from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import (
@@ -280,7 +279,7 @@ def refund_late_money(locked: LockedPayment, intent: PaymentIntent, *, origin: O
     if not (intent.amount_received and get_config().AUTO_REFUND_LATE_MONEY):
         return
     is_late = intent.verdict == Verdict.PAID_TWICE or (
-        intent.verdict == Verdict.ORDER_NOT_PAYABLE and _is_unwanted(locked.payment.order_id)
+        intent.verdict == Verdict.ORDER_NOT_PAYABLE and is_unwanted(locked.payment.order_id)
     )
     key = f"late money of {intent.stripe_id}"
     if not is_late or any(refund.request_key == key for refund in locked.refunds):
@@ -289,23 +288,6 @@ def refund_late_money(locked: LockedPayment, intent: PaymentIntent, *, origin: O
     refund = _insert(locked, intent, intent.amount_received, request, origin)
     what = f"refund {refund.pk} of late money"
     after_commit(partial(send_refund, refund, origin=origin), what=what)
-
-
-def _is_unwanted(order_id: object) -> bool:
-    """Whether the shop itself says that it wants no money for the order.
-
-    Where the order cannot be read (the adapter raises, or hides it), a person decides: a fault in
-    the shop's code must not give every payment back.
-    """
-    adapter = get_order_adapter()
-    try:
-        order = adapter.find(order_id)
-        return order is not None and not take_snapshot(adapter, order).payable
-    except DatabaseError:
-        raise  # passing trouble; the judgement is rolled back with it and made again
-    except Exception:
-        logger.exception("Order %s cannot be read; its money stays for a person", order_id)
-        return False
 
 
 # --- sending ------------------------------------------------------------------------------------

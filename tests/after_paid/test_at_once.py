@@ -8,11 +8,14 @@ books in the end.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from shop_payments.exceptions import (
     OrderAlreadyPaid,
@@ -39,6 +42,7 @@ from shop_payments.services.cancellation import (
 )
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
+from shop_payments.services.reconcile import reconcile
 from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
 from tests.support import answer, call_stripe
 from tests.threads import HeldLine, Hold, at_once
@@ -269,6 +273,40 @@ def test_an_order_that_is_cancelled_while_its_very_first_intent_is_begun(
     at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
     assert {each["status"] for each in at_stripe} <= {"canceled"}
     assert not PaymentIntent.objects.open().exists()
+    assert wanted_cancellations() == []
+
+
+class Death(BaseException):
+    """The end of a process, as far as what it was about to do is concerned."""
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+def test_a_process_that_dies_before_its_second_look_leaves_it_to_the_sweep(
+    order, storefront, configure, stripe, monkeypatch
+):
+    """Found: the very first intent of the cancelled order stayed open until it was abandoned."""
+    pause = Hold()
+    monkeypatch.setattr(SlowAdapter, "place", "judged", raising=False)
+    monkeypatch.setattr(SlowAdapter, "pause", pause, raising=False)
+    configure(ORDER_ADAPTER=f"{SlowAdapter.__module__}.SlowAdapter")
+
+    def die() -> None:
+        raise Death
+
+    def cancel_and_die() -> None:
+        with suppress(Death), transaction.atomic():
+            transaction.on_commit(die)
+            cancel_order(order)
+
+    begun, _died = pause.meanwhile(lambda: storefront.payment_intent(order), cancel_and_die)
+    assert begun.status_code == 200
+    assert Order.objects.get().status == "cancelled"
+    assert wanted_cancellations() == []
+
+    reconcile(since=timezone.now() - timedelta(hours=1))
+
+    at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
+    assert [each["status"] for each in at_stripe] == ["canceled"]
     assert wanted_cancellations() == []
 
 

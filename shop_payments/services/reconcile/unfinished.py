@@ -14,7 +14,8 @@ from shop_payments.exceptions import (
     PaymentIntentMissing,
     PaymentNotCancelable,
 )
-from shop_payments.models import PaymentIntent, Refund, StripeAttempt
+from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
+from shop_payments.orders import is_unwanted
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.authorizations import (
     expiring_authorizations,
@@ -24,6 +25,8 @@ from shop_payments.services.cancellation import (
     abandoned_intents,
     close_abandoned_intent,
     close_as_wanted,
+    note_lost_wish,
+    payments_without_a_wish,
     wanted_cancellations,
 )
 from shop_payments.services.reconcile.sweep import Sweep
@@ -77,6 +80,8 @@ def finish_cancellations(sweep: Sweep) -> None:
     Raises:
         GatewayUnavailable: Stripe does not answer.
     """
+    for payment in payments_without_a_wish(since=sweep.since):
+        sweep.try_to(str(payment), partial(_look_for_lost_wish, sweep, payment))
     for pk in wanted_cancellations():
         if sweep.dry_run:
             sweep.report.cancellations += 1
@@ -84,6 +89,16 @@ def finish_cancellations(sweep: Sweep) -> None:
             sweep.try_to(
                 f"cancellation of order payment {pk}", partial(_close_as_wanted, sweep, pk)
             )
+
+
+def _look_for_lost_wish(sweep: Sweep, payment: OrderPayment) -> None:
+    """See Note [Cancelling with the order] in ``services/cancellation.py``."""
+    if not is_unwanted(payment.order_id):
+        return
+    if sweep.dry_run:
+        sweep.report.cancellations += 1
+    else:
+        note_lost_wish(payment.pk, origin=sweep.origin)
 
 
 def _close_as_wanted(sweep: Sweep, payment_pk: int) -> None:
