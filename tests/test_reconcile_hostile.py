@@ -324,14 +324,16 @@ def test_what_a_database_error_quotes_is_not_shown(intent, stripe, monkeypatch):
     assert [line.rpartition(": ")[2] for line in failed] == ["DataError"]
 
 
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
-def test_a_payment_that_somebody_has_locked_does_not_keep_the_others(
-    storefront, order, intent, stripe
-):
-    """With a ``lock_timeout``, the whole sweep ended there, as if the database were away."""
-    storefront.payment_intent(OrderFactory.create(customer=order.customer))
-    for each in PaymentIntent.objects.all():
-        pay(stripe, each.stripe_id)
+@pytest.fixture
+def two(storefront, order, stripe):
+    """The intents of two orders."""
+    for each in (order, OrderFactory.create(customer=order.customer)):
+        assert storefront.payment_intent(each).status_code == 200
+    return list(PaymentIntent.objects.order_by("pk"))
+
+
+def sweep_while_locked(intent: PaymentIntent, **how: Any) -> Report:
+    """A sweep that soon gives up waiting, while the shop keeps the payment of ``intent`` locked."""
     hold = Hold()
 
     def keep_it_locked() -> None:
@@ -342,9 +344,40 @@ def test_a_payment_that_somebody_has_locked_does_not_keep_the_others(
     def sweep_impatiently() -> Report:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '100ms'")
-        return sweep()
+        return sweep(**how)
 
     _held, report = hold.meanwhile(keep_it_locked, sweep_impatiently)
+    assert isinstance(report, Report), report
+    return report
 
-    assert report.problems == [f"{intent.stripe_id}: the database refused (LockNotAvailable)"]
+
+on_postgresql = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
+
+
+@on_postgresql
+def test_a_payment_that_somebody_has_locked_does_not_keep_the_others(two, stripe):
+    """With a ``lock_timeout``, the whole sweep ended there, as if the database were away."""
+    for each in two:
+        pay(stripe, each.stripe_id)
+
+    report = sweep_while_locked(two[0])
+
+    assert report.problems == [f"{two[0].stripe_id}: the database refused (LockNotAvailable)"]
     assert sorted(OrderPayment.objects.values_list("status", flat=True)) == ["paid", "unpaid"]
+
+
+@on_postgresql
+def test_an_authorization_that_somebody_has_locked_does_not_keep_the_others(
+    configure, stripe, request, webhooks
+):
+    """Found: the sweep ended there, nobody was asked of the others, and no signal was sent."""
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
+    two = request.getfixturevalue("two")
+    for each in two:
+        pay(stripe, each.stripe_id)
+    webhooks()
+
+    report = sweep_while_locked(two[0], after=timedelta(days=6, hours=1))
+
+    assert report.problems == [f"{two[0].stripe_id}: the database refused (LockNotAvailable)"]
+    assert [each.payment_intent for each in ReviewItem.objects.all()] == [two[1]]

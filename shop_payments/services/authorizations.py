@@ -39,19 +39,19 @@ def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), ori
     """
     assert_no_transaction()
     rows = expiring_authorizations(within=within).order_by("capture_before")
-    due = rows.values_list("order_payment_id", "stripe_id")
-    return sum(_flag(payment_pk, stripe_id, origin=origin) for payment_pk, stripe_id in due)
+    return sum(flag_authorization(row, origin=origin) for row in rows)
 
 
-def _flag(payment_pk: int, stripe_id: str, *, origin: Origin) -> bool:
+def flag_authorization(seen: PaymentIntent, *, origin: Origin) -> bool:
+    """Ask a person about money that is reserved with this intent; tell whether this asks anew."""
     for short in short_transactions():
         with short:
-            locked = lock_payment(payment_pk)
-            row = locked.intent(stripe_id)
+            locked = lock_payment(seen.order_payment_id)
+            row = locked.intent(seen.stripe_id)
             if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
                 return False
             moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
-            detail = f"{row.amount_display} is reserved with {stripe_id} until {moment}"
+            detail = f"{row.amount_display} is reserved with {row.stripe_id} until {moment}"
             figures = {"detail": detail, "capture_before": row.capture_before.isoformat()}
             fact = (FactKind.REVIEW_NEEDED, {**figures, "reason": str(_EXPIRES)})
             record(locked, row, [fact], origin=origin)

@@ -19,7 +19,7 @@ from shop_payments.orders import is_unwanted
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.authorizations import (
     expiring_authorizations,
-    flag_expiring_authorizations,
+    flag_authorization,
 )
 from shop_payments.services.cancellation import (
     abandoned_intents,
@@ -133,7 +133,8 @@ def _close_abandoned(sweep: Sweep, row: PaymentIntent) -> None:
 
 def ask_about_authorizations(sweep: Sweep) -> None:
     """Ask a person what shall become of reserved money that is about to lapse."""
-    if not sweep.dry_run:
-        flag_expiring_authorizations(origin=sweep.origin)
-    elif due := expiring_authorizations().count():
-        sweep.tell(f"{due} authorizations lapse soon")
+    due = list(expiring_authorizations().order_by("capture_before"))
+    if due:
+        sweep.tell(f"{len(due)} authorizations lapse soon")
+    for row in () if sweep.dry_run else due:
+        sweep.try_to(row.stripe_id, partial(flag_authorization, row, origin=sweep.origin))
