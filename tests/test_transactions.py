@@ -16,10 +16,12 @@ from shop_payments.models import (
     FactKind,
     Order,
     OrderPayment,
+    PaymentIntent,
     ReviewItem,
     Source,
     WebhookEvent,
 )
+from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import lock_payment, record
 from shop_payments.services.reviews import resolve_review
@@ -269,16 +271,42 @@ def test_a_decision_sees_what_was_asked_while_it_waited(storefront, payment_syst
         holds.is_reached.wait(30)
         return resolve_review(item_pk=item.pk, words="good", user=None, origin=origin)
 
-    def let_go_when_somebody_waits() -> None:
-        deadline = time.monotonic() + 30
-        with connection.cursor() as cursor:
-            while not cursor.execute(WAITING).fetchone() and time.monotonic() < deadline:
-                time.sleep(0.02)
-        holds.let_go.set()
+    results = at_once(ask_once_more, decide, partial(let_go_when_somebody_waits, holds))
 
-    assert at_once(ask_once_more, decide, let_go_when_somebody_waits) == [None, True, None]
+    assert results == [None, True, None]
     assert ReviewItem.objects.open().get().reason == "disputed"
     assert OrderPayment.objects.get().needs_review
+
+
+@on_postgresql
+@pytest.mark.usefixtures("strict_host")
+def test_a_cancellation_outside_of_a_transaction_waits_and_is_done(storefront, order, stripe):
+    """Found: what had changed while it waited was raised at the shop."""
+    storefront.payment_intent(order)
+    payment, holds = OrderPayment.objects.get(), Hold()
+
+    def change_it() -> None:
+        for short in short_transactions():
+            with short:
+                lock_payment(payment.pk).payment.save()
+                holds.hold()
+
+    def cancel() -> None:
+        holds.is_reached.wait(30)
+        cancel_payment_on_commit(order_id=order.pk, origin=Origin(source=Source.ADMIN))
+
+    results = at_once(change_it, cancel, partial(let_go_when_somebody_waits, holds))
+
+    assert results == [None, None, None]
+    assert not PaymentIntent.objects.open().exists()
+
+
+def let_go_when_somebody_waits(holds: Hold) -> None:
+    deadline = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while not cursor.execute(WAITING).fetchone() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    holds.let_go.set()
 
 
 WAITING = """

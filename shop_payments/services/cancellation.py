@@ -23,7 +23,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -171,17 +171,24 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
     pk = get_order_adapter().parse_id(order_id)
     if pk is None:
         return
-    with transaction.atomic():
-        locked = find_and_lock_payment(order_id=pk)
-        if locked is None:
-            look_again = partial(_cancel_what_was_just_begun, pk, origin=origin)
-            after_commit(look_again, what=f"the cancellation of order {pk}")
-            return
-        if locked.accepted_intent is not None:
-            return
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            _have_cancelled(pk, origin)
+        return
+    for short in short_transactions():
+        with short:
+            _have_cancelled(pk, origin)
+
+
+def _have_cancelled(order_pk: Any, origin: Origin) -> None:
+    """Note the wish in the transaction that is open, and have it done after the commit."""
+    what = f"the cancellation of order {order_pk}"
+    locked = find_and_lock_payment(order_id=order_pk)
+    if locked is None:
+        after_commit(partial(_cancel_what_was_just_begun, order_pk, origin=origin), what=what)
+    elif locked.accepted_intent is None:
         _wish(locked, origin)
-        finish = partial(finish_cancellation, locked.payment.pk, origin=origin)
-        after_commit(finish, what=f"the cancellation of order {pk}")
+        after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
 
 def _wish(locked: LockedPayment, origin: Origin) -> None:
