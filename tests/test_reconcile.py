@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.services.settlement import settle_payment
 from tests.after_paid.support import assert_books_agree, everything, refund_in_dashboard
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, pay, sized, writes
+from tests.support import answer, call_stripe, pay, send_event, sized, writes
 from tests.threads import RestlessLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -238,6 +239,34 @@ def test_an_order_that_the_shop_does_not_say_it_gave_up_stays_payable(
     assert sweep().cancellations == 0
 
     assert statuses(stripe) == ["requires_payment_method"]
+
+
+class PaidMeanwhile(BundledOrderAdapter):
+    """A shop whose customer pays while the sweep asks it."""
+
+    pay: ClassVar[list[Callable[[], Any]]] = []
+
+    def is_payable(self, order):
+        while self.pay:
+            self.pay.pop()()
+        return super().is_payable(order)
+
+
+def test_money_that_is_reserved_while_the_sweep_asks_is_left_to_a_person(
+    order, stripe, storefront, configure
+):
+    """Found: what had been unpaid when the sweep began to ask was let go as well."""
+    adapter = f"{__name__}.PaidMeanwhile"
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual", "ORDER_ADAPTER": adapter})
+    storefront.payment_intent(order)
+    intent = PaymentIntent.objects.get()
+    Order.objects.update(status="cancelled")
+    PaidMeanwhile.pay.append(lambda: send_event(pay(stripe, intent.stripe_id)))
+
+    assert sweep().cancellations == 0
+
+    assert statuses(stripe) == ["requires_capture"]
+    assert_converged(stripe)
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])

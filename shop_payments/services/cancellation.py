@@ -278,14 +278,17 @@ def payments_without_a_wish(*, since: datetime) -> list[OrderPayment]:
 
 
 def note_lost_wish(payment_pk: int, *, origin: Origin) -> None:
-    """Note that an open intent is to be closed, if the shop wants no money for its order.
+    """Note that an open, unpaid intent is to be closed, if the shop wants no money for its order.
 
-    The shop is asked under the lock: it may just have taken the order up again.
+    All is looked at once more under the lock: the shop may just have taken the order up again, or
+    the customer's money be on its way.
     """
     for short in short_transactions():
         with short:
             locked = lock_payment(payment_pk)
-            if locked.open_intent is not None and is_unwanted(locked.payment.order_id):
+            row = locked.open_intent
+            is_unpaid = row is not None and row.status in _ABANDONED
+            if is_unpaid and is_unwanted(locked.payment.order_id):
                 _wish(locked, origin)
 
 
