@@ -266,24 +266,34 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_routers(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check that payments are in one database, whose transactions and locks hold them (E012)."""
+    """Check that payments and orders are in one database, whose locks hold them (E012)."""
     used = {
         alias: model._meta.label
         for model in apps.get_app_config("shop_payments").get_models()
         for alias in (router.db_for_read(model), router.db_for_write(model))
-        if alias != DEFAULT_DB_ALIAS
     }
+    used.setdefault(_alias_of_orders(), "orders")
     return [
         Error(
             f"DATABASE_ROUTERS send {label} to the database {alias!r}, but payments are written in "
             f"transactions of {DEFAULT_DB_ALIAS!r}.",
             hint="Have your router's db_for_read() and db_for_write() return 'default' for the "
-            "app_label 'shop_payments': a replica may lag behind, and another database's rows are "
-            "not locked.",
+            "app_label 'shop_payments' and for your order model (or have "
+            "OrderAdapter.get_queryset() end in .using('default')): a replica may lag behind, and "
+            "another database's rows are not locked.",
             id="shop_payments.E012",
         )
         for alias, label in used.items()
+        if alias != DEFAULT_DB_ALIAS
     ]
+
+
+def _alias_of_orders() -> str:
+    """Return the database that the adapter reads orders from."""
+    try:
+        return get_order_adapter().get_queryset().db
+    except (ConfigurationError, LookupError, TypeError, ValueError):
+        return DEFAULT_DB_ALIAS  # E001, E007 or E008 says so
 
 
 @register(Tags.database)

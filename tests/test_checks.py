@@ -16,6 +16,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.backends.sqlite3.features import DatabaseFeatures
 
 from shop_payments.conf import ADDRESS_SCOPES, DEFAULT_THROTTLE_RATES
+from shop_payments.models.orders import OrderQuerySet
 from shop_payments.orders import BundledOrderAdapter, OrderAdapter
 
 LIVE = {
@@ -393,6 +394,22 @@ def test_payments_that_are_read_or_written_elsewhere_are_an_error(settings, rout
     assert list(messages) == ["E012"]
     assert repr(alias) in messages["E012"].msg
     assert "'default' for the app_label 'shop_payments'" in str(messages["E012"].hint)
+
+
+class OrdersOfAReplica(BundledOrderAdapter):
+    def get_queryset(self) -> OrderQuerySet:
+        return super().get_queryset().using("replica")
+
+
+def test_orders_that_are_read_from_a_replica_are_an_error(configure):
+    """Found: who had sent payments to the right database was left to read old orders."""
+    configure(ORDER_ADAPTER=f"{HERE}.OrdersOfAReplica")
+
+    messages = found()
+
+    assert list(messages) == ["E012"]
+    assert "send orders to the database 'replica'" in messages["E012"].msg
+    assert ".using('default')" in str(messages["E012"].hint)
 
 
 def test_a_router_that_leaves_payments_in_the_default_database_is_fine(settings):
