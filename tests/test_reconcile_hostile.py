@@ -332,13 +332,13 @@ def two(storefront, order, stripe):
     return list(PaymentIntent.objects.order_by("pk"))
 
 
-def sweep_while_locked(intent: PaymentIntent, **how: Any) -> Report:
-    """A sweep that soon gives up waiting, while the shop keeps the payment of ``intent`` locked."""
+def sweep_while_locked(*intents: PaymentIntent, **how: Any) -> Report:
+    """A sweep that soon gives up waiting, while the shop keeps the intents' payments locked."""
     hold = Hold()
 
     def keep_it_locked() -> None:
         with transaction.atomic():
-            OrderPayment.objects.locked().get(pk=intent.order_payment_id)
+            list(OrderPayment.objects.locked().filter(payment_intents__in=intents))
             hold.hold()
 
     def sweep_impatiently() -> Report:
@@ -381,3 +381,26 @@ def test_an_authorization_that_somebody_has_locked_does_not_keep_the_others(
 
     assert report.problems == [f"{two[0].stripe_id}: the database refused (LockNotAvailable)"]
     assert [each.payment_intent for each in ReviewItem.objects.all()] == [two[1]]
+
+
+@on_postgresql
+def test_many_payments_that_somebody_has_locked_do_not_keep_what_was_not_told(
+    two, stripe, storefront, order, payment_system, paid_signals
+):
+    """Found: after three of them the sweep ended, as if the database were away."""
+    pay(stripe, two[0].stripe_id)
+    assert payment_system.payment(order).status_code == 200
+    PaymentHistory.objects.filter(kind="order_paid").update_dispatched_at(None)
+    for _ in range(3):
+        storefront.payment_intent(OrderFactory.create(customer=order.customer))
+    locked = PaymentIntent.objects.exclude(pk=two[0].pk)
+    for each in locked:
+        pay(stripe, each.stripe_id)
+
+    report = sweep_while_locked(*locked)
+
+    assert len(report.problems) == 4
+    assert report.problems[3] == (
+        "payment intents: the database refused (LockNotAvailable); the rest is left"
+    )
+    assert (report.facts, len(paid_signals)) == (1, 2)

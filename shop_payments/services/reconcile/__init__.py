@@ -21,7 +21,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from shop_payments.conf import get_config
@@ -32,7 +32,7 @@ from shop_payments.pacing import Pace, keeping
 from shop_payments.services.reconcile.after_paid import mirror_disputes, mirror_refunds
 from shop_payments.services.reconcile.inbox import retry_events, send_facts
 from shop_payments.services.reconcile.intents import mirror_intents
-from shop_payments.services.reconcile.sweep import Report, Sweep
+from shop_payments.services.reconcile.sweep import Report, Sweep, describe_refusal
 from shop_payments.services.reconcile.unfinished import (
     ask_about_authorizations,
     close_abandoned,
@@ -82,8 +82,10 @@ def reconcile(
                 part(sweep)
             except ShopPaymentsError as error:
                 sweep.problem(f"{name}: {error}")
-            except (OperationalError, InterfaceError):
-                raise
+            except (OperationalError, InterfaceError) as error:
+                if not connection.is_usable():
+                    raise
+                sweep.problem(f"{name}: {describe_refusal(error)}; the rest is left")
             except Exception as error:
                 logger.exception("The %s could not be reconciled", name)
                 sweep.problem(f"{name}: {type(error).__name__}, see the log")

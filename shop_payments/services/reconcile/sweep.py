@@ -87,7 +87,7 @@ class Sweep:
         Raises:
             GatewayUnavailable: Stripe does not answer at all.
             GatewayAuthenticationError: Stripe does not take the key at all.
-            OperationalError, InterfaceError: the database is away.
+            OperationalError, InterfaceError: the database is away, or refuses again and again.
         """
         try:
             work()
@@ -95,9 +95,7 @@ class Sweep:
             if not connection.is_usable():
                 raise
             # Somebody holds a lock for too long, say: that is about this one.
-            self.problem(
-                f"{what}: the database refused ({type(error.__cause__ or error).__name__})"
-            )
+            self.problem(f"{what}: {describe_refusal(error)}")
             self._lose_patience(error)
             return False
         except ShopPaymentsError as error:
@@ -132,3 +130,8 @@ class Sweep:
     def problem(self, words: str) -> None:
         """Note what could not be done."""
         self.report.problems.append(words)
+
+
+def describe_refusal(error: Exception) -> str:
+    """Say that the database did not do something: not in its words, which may quote a row."""
+    return f"the database refused ({type(error.__cause__ or error).__name__})"
