@@ -28,12 +28,18 @@ def table_under(headline: str) -> list[list[str]]:
 
 
 def test_the_error_table_is_that_of_the_api():
-    rows = sorted(ERROR_TABLE, key=lambda row: row.status)
+    rows = sorted((row for row in ERROR_TABLE if row.meaning), key=lambda row: row.status)
     expected = [[str(row.status), f"`{row.code}`", row.meaning] for row in rows]
 
     assert table_under("Errors") == expected, "\n".join(
         f"| {' | '.join(row)} |" for row in expected
     )
+
+
+def test_each_error_code_is_explained_once():
+    explained = [row.code for row in ERROR_TABLE if row.meaning]
+
+    assert sorted(explained) == sorted({row.code for row in ERROR_TABLE})
 
 
 def test_the_table_of_callers_is_that_of_the_authorization_matrix():

@@ -37,7 +37,7 @@ class ErrorRow:
     """Stable: clients may rely on it."""
 
     meaning: str
-    """For the README and the OpenAPI schema."""
+    """For the README and the OpenAPI schema; empty where another line says it of the same code."""
 
     message: str = ""
     """What the answer says, where the exception's own words are not for clients."""
@@ -119,7 +119,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentIntentInProgress,
         409,
         "payment_intent_in_progress",
-        "another request is at this order; `Retry-After`",
+        "another request is at this order, or still running at Stripe; `Retry-After`",
     ),
     ErrorRow(
         own.PaymentNotCompleted,
@@ -195,7 +195,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.GatewayUnavailable,
         503,
         "gateway_unavailable",
-        "Stripe did not answer; safe to repeat; `Retry-After`",
+        "Stripe did not answer, or is busy; safe to repeat; `Retry-After`",
         _UNAVAILABLE,
         5,
     ),
@@ -203,7 +203,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.GatewayBusy,
         503,
         "gateway_unavailable",
-        "Stripe asks to come back later; `Retry-After`",
+        "",
         _UNAVAILABLE,
         2,
     ),
@@ -211,7 +211,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.IdempotencyKeyInUse,
         409,
         "payment_intent_in_progress",
-        "the same call is still running at Stripe; `Retry-After`",
+        "",
         "Another request is creating this payment intent. Try again in a moment.",
         1,
     ),
@@ -235,7 +235,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         InterfaceError,
         503,
         "database_unavailable",
-        "the connection to the shop's database was closed; safe to repeat; `Retry-After`",
+        "",
         _AWAY,
         10,
     ),

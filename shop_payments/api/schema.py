@@ -261,7 +261,7 @@ def _by_status(operation: Operation) -> dict[int, list[str]]:
 
 
 def _meanings(codes: list[str]) -> str:
-    rows = [row for row in ERROR_TABLE if row.code in codes]
+    rows = [row for row in ERROR_TABLE if row.code in codes and row.meaning]
     return "\n".join(f"- `{row.code}`: {row.meaning}" for row in rows)
 
 
