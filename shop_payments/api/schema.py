@@ -369,6 +369,22 @@ if HAS_SPECTACULAR:
             # The host may have an Order of its own.
             return f"Shop{super().get_serializer_name(serializer, direction)}"
 
+        def _map_serializer_field(
+            self, field: Any, direction: Any, bypass_extensions: bool = False
+        ) -> Any:
+            schema = super()._map_serializer_field(  # type: ignore[no-untyped-call]
+                field, direction, bypass_extensions
+            )
+            if "enum" not in schema:
+                return schema
+            # drf-spectacular would name them after their field alone, as it does the host's own.
+            name = f"Shop{field.field_name.title().replace('_', '')}Enum"
+            component = ResolvedComponent(  # type: ignore[no-untyped-call]
+                name=name, type=ResolvedComponent.SCHEMA, object=name, schema=schema
+            )
+            self.registry.register_on_missing(component)
+            return component.ref
+
         def get_override_parameters(self) -> list[Any]:
             parameters: list[Any] = [self.operation.query] if self.operation.query else []
             if "{order_id}" in self.path:

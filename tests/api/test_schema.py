@@ -101,6 +101,13 @@ def documented_codes() -> dict[str, set[int]]:
     return codes
 
 
+def test_every_component_bears_the_apps_prefix():
+    """A host's own components, made into the same document, may have any other name."""
+    names = DOCUMENT["components"]["schemas"]
+
+    assert [name for name in names if not name.startswith("Shop")] == []
+
+
 def test_every_code_of_the_error_table_is_some_routes():
     # What is about no route at all: a path that does not exist, a method that a route lacks.
     expected = {row.code for row in ERROR_TABLE} - {"not_found", "method_not_allowed"}
