@@ -229,8 +229,18 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
     except ConfigurationError:
         return []  # E001 says so
     try:
+        model = apps.get_model(order_model_label())  # first: the adapter cannot do without it
+    except (LookupError, ValueError):
+        return [
+            Error(
+                f"SHOP_PAYMENTS_ORDER_MODEL = {order_model_label()!r} is not an installed model.",
+                hint="Write SHOP_PAYMENTS_ORDER_MODEL as 'app_label.Model' and add the app to "
+                "INSTALLED_APPS.",
+                id="shop_payments.E008",
+            )
+        ]
+    try:
         adapter = get_order_adapter()
-        model = adapter.model
     except (ConfigurationError, TypeError) as error:
         return [
             Error(
@@ -239,15 +249,6 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
                 "shop_payments.orders.OrderAdapter that defines all of its abstract methods "
                 "and is built without arguments; see docs/own-order-model.md.",
                 id="shop_payments.E007",
-            )
-        ]
-    except (LookupError, ValueError):
-        return [
-            Error(
-                f"SHOP_PAYMENTS_ORDER_MODEL = {order_model_label()!r} is not an installed model.",
-                hint="Write SHOP_PAYMENTS_ORDER_MODEL as 'app_label.Model' and add the app to "
-                "INSTALLED_APPS.",
-                id="shop_payments.E008",
             )
         ]
     expected = getattr(adapter, "serves_model", None)

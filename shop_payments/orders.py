@@ -244,7 +244,7 @@ def get_order_adapter() -> OrderAdapter:
     path = get_config().ORDER_ADAPTER
     try:
         adapter_class = import_string(path)
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the latter of a model that is not installed
         raise ConfigurationError(
             f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} cannot be imported: {error}"
         ) from error

@@ -267,6 +267,7 @@ def test_a_known_number_of_proxies_is_fine(configure, settings, proxies):
         ("", "cannot be imported"),
         ("nowhere.Adapter", "cannot be imported"),
         (f"{HERE}.Nobody", "cannot be imported"),
+        ("tests.hostshop.adapter.HostOrderAdapter", "isn't in an application in INSTALLED_APPS"),
         (f"{HERE}.handler", "is not a subclass of shop_payments.orders.OrderAdapter"),
         ("shop_payments.models.Order", "is not a subclass of shop_payments.orders.OrderAdapter"),
         (f"{HERE}.HalfAnAdapter", "does not define amount_due, line_items, list_for_user"),
@@ -291,6 +292,16 @@ def test_an_order_model_that_is_not_installed_is_an_error(settings, label):
 
     assert list(messages) == ["E008"]
     assert "INSTALLED_APPS" in str(messages["E008"].hint)
+
+
+def test_an_order_model_that_is_not_installed_is_an_error_whatever_its_adapter_imports(
+    configure, settings
+):
+    """Found: `check` ended in the RuntimeError of a model that is in no installed app."""
+    configure(ORDER_ADAPTER="tests.hostshop.adapter.HostOrderAdapter")
+    settings.SHOP_PAYMENTS_ORDER_MODEL = "hostshop.Order"
+
+    assert list(found()) == ["E008"]
 
 
 def test_an_adapter_of_another_model_is_an_error(settings):
