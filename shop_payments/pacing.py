@@ -8,12 +8,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 
 class Pace:
-    """At most ``per_second`` turns within any second; whoever is slower never waits."""
+    """At most ``per_second`` turns within any second; whoever is slower never waits.
+
+    The second begins with the end of a turn: some time within it, its request has reached Stripe.
+    From its beginning, requests that are slow on their way would arrive together with later ones.
+    """
 
     def __init__(
         self,
@@ -25,13 +29,17 @@ class Pace:
         self._turns: deque[float] = deque(maxlen=per_second)
         self._clock, self._sleep = clock, sleep
 
-    def wait(self) -> None:
-        """Return when it is the next call's turn."""
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Begin the block when it is the next call's turn."""
         if len(self._turns) == self._turns.maxlen:
             pause = self._turns[0] + 1 - self._clock()
             if pause > 0:
                 self._sleep(pause)
-        self._turns.append(self._clock())
+        try:
+            yield
+        finally:
+            self._turns.append(self._clock())
 
 
 _PACE: ContextVar[Pace | None] = ContextVar("shop_payments_pace", default=None)
@@ -47,8 +55,9 @@ def keeping(pace: Pace) -> Iterator[None]:
         _PACE.reset(token)
 
 
-def wait_for_turn() -> None:
-    """Return when the next request may be sent: at once, unless within :func:`keeping`."""
+@contextmanager
+def taking_turns() -> Iterator[None]:
+    """Begin the block, a request, when it may be sent: at once, unless within :func:`keeping`."""
     pace = _PACE.get()
-    if pace is not None:
-        pace.wait()
+    with pace.turn() if pace is not None else nullcontext():
+        yield

@@ -13,7 +13,7 @@ from shop_payments.conf import Config, Transport
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.gateway.sdk_logs import silence_console
 from shop_payments.gateway.values import without_client_secrets
-from shop_payments.pacing import wait_for_turn
+from shop_payments.pacing import taking_turns
 
 _POOL_SIZE = 32
 """Connections kept per process; more threads than this still work, on connections of their own."""
@@ -70,8 +70,8 @@ class _RequestsClient(_CheckedClient, stripe.RequestsClient):
     """stripe-python's own client; each of its repetitions waits for its turn."""
 
     def request(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
-        wait_for_turn()
-        return super().request(*args, **kwargs)
+        with taking_turns():
+            return super().request(*args, **kwargs)
 
 
 class _TransportClient(_CheckedClient):
@@ -86,9 +86,9 @@ class _TransportClient(_CheckedClient):
     def request(  # type: ignore[override]
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        wait_for_turn()
         try:
-            answer = self._transport(method, url, headers or {}, post_data)
+            with taking_turns():
+                answer = self._transport(method, url, headers or {}, post_data)
         except OSError as error:
             broken = stripe.APIConnectionError(str(error), should_retry=True)  # type: ignore[no-untyped-call]
             raise broken from error
