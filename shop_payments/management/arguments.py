@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 
 from django.conf import settings
 from django.utils import timezone
 
 _MOST_HOURS = 24 * 366 * 10
+
+_YEARS = range(2000, 2100)
+"""Stripe has nothing before them; and whoever writes 0001 or 9999 means no day."""
+
+
+def read_whole_number(text: str) -> int:
+    """Read a whole number; -1 where it is none."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        return -1
+    return int(text)
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return what reads a whole number from ``lowest`` to ``highest``."""
+
+    def read(text: str) -> int:
+        number = read_whole_number(text)
+        if not lowest <= number <= highest:
+            raise ArgumentTypeError(f"a whole number from {lowest} to {highest} is wanted")
+        return number
+
+    return read
 
 
 def day(text: str) -> date:
@@ -18,9 +41,12 @@ def day(text: str) -> date:
         ArgumentTypeError: it is none.
     """
     try:
-        return date.fromisoformat(text)
+        on = date.fromisoformat(text)
     except ValueError:
-        raise ArgumentTypeError("a day like 2026-11-24 is wanted") from None
+        on = date.min
+    if on.year not in _YEARS:
+        raise ArgumentTypeError("a day like 2026-11-24 is wanted")
+    return on
 
 
 def midnight(on: date) -> datetime:
@@ -36,7 +62,7 @@ def moment(text: str) -> datetime:
         ArgumentTypeError: it is neither, or a day to come.
     """
     if text.isascii() and text.isdigit():
-        hours = int(text) if len(text) < 9 else 0
+        hours = read_whole_number(text)
         if not 1 <= hours <= _MOST_HOURS:
             raise ArgumentTypeError(f"a number of hours from 1 to {_MOST_HOURS} is wanted")
         return hours_ago(hours)

@@ -61,8 +61,43 @@ def test_they_are_chosen_by_status_type_and_time(paid, event):
     assert len(run("list", "--limit", "1")) == 1
 
 
+def notes(*arguments: str) -> str:
+    """Return what the command says to people, beside its list."""
+    err = StringIO()
+    call_command("shop_payments_events", *arguments, stdout=StringIO(), stderr=err)
+    return err.getvalue()
+
+
+def test_it_says_that_there_are_more(paid):
+    count = str(WebhookEvent.objects.count())
+
+    assert notes("list", "--limit", "1") == "There are more; --limit says how many are shown.\n"
+    assert notes("list", "--limit", count) == ""
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--status", "x"], ["--since", "x"], ["--limit", "0"]], ids=" ".join
+    "arguments", [["list", "--status", "failed"], ["replay", "--set-aside"]], ids=" ".join
+)
+def test_it_says_that_there_are_none(paid, arguments):
+    """It said nothing, as if it had not run."""
+    assert run(*arguments) == []
+    assert notes(*arguments) == "There are no such events.\n"
+
+
+def test_times_are_those_of_the_project(paid, event, settings):
+    """They were those of UTC, beside a --since and an admin in the project's time zone."""
+    moment = datetime(2026, 11, 24, 22, 30, tzinfo=UTC)
+    WebhookEvent.objects.update(received_at=moment, processed_at=moment)
+    settings.TIME_ZONE = "Asia/Kolkata"
+
+    assert run("list")[0].startswith("2026-11-25 04:00:00  evt_")
+    assert "last at 2026-11-25 04:00:00." in "\n".join(run("show", event.event_id))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--status", "x"], ["--since", "x"], ["--limit", "0"], ["--limit", "9" * 20]],
+    ids=" ".join,
 )
 def test_a_senseless_choice_is_refused(db, arguments):
     with pytest.raises(CommandError):
@@ -90,7 +125,7 @@ def test_an_event_of_another_system(paid, event):
 def test_a_purged_event_says_so(paid, event):
     WebhookEvent.objects.update(payload={}, purged_at=datetime(2026, 11, 24, 12, tzinfo=UTC))
 
-    assert run("show", event.event_id)[-1] == "What it said was dropped at 2026-11-24 12:00."
+    assert run("show", event.event_id)[-1] == "What it said was dropped at 2026-11-24 12:00:00."
 
 
 def test_an_event_that_is_not_there(db):

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from shop_payments.models import OrderPayment, PaymentIntent
+from shop_payments.models import OrderPayment, PaymentIntent, WebhookEvent
 from shop_payments.sandbox import Fault, Sandbox
 from tests.support import pay, writes
 
@@ -51,6 +51,23 @@ def test_the_second_time_there_is_nothing_to_do(intent, stripe):
 
 def test_it_can_be_quiet(stripe):
     assert run("--verbosity", "0") == (NOTHING, "")
+
+
+def test_it_says_how_far_a_long_part_is(stripe):
+    """Ten thousand events were a minute and a half without a word."""
+    moment = timezone.now() - timedelta(hours=1)
+    event = {"type": "balance.available", "livemode": False, "payload": {}}
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(event_id=f"evt_{number}", stripe_created_at=moment, **event)
+        for number in range(201)
+    )
+    WebhookEvent.objects.update(received_at=moment)
+
+    out, err = run()
+
+    assert "201 events" in out
+    events = err[err.index("events …") : err.index("cancellations …")]
+    assert events.splitlines() == ["events …", "… 100 of 201", "… 200 of 201"]
 
 
 class Hangup(StringIO):
@@ -94,7 +111,7 @@ def test_a_new_review_item_is_an_error_once(intent, stripe, order):
     order.lines.update(quantity=3)
     pay(stripe, intent.stripe_id)
 
-    with pytest.raises(CommandError, match=r"1 new review item$"):
+    with pytest.raises(CommandError, match=r"1 new review item \(in the admin\)$"):
         run()
 
     assert run()[0] == NOTHING
@@ -103,8 +120,9 @@ def test_a_new_review_item_is_an_error_once(intent, stripe, order):
 def test_a_stripe_that_is_away_is_an_error(intent, stripe):
     stripe.inject(Fault("drop_before", path="/v1/refunds"))
 
-    with pytest.raises(CommandError, match=r"refunds: Stripe could not be reached"):
+    with pytest.raises(CommandError, match=r"refunds: Stripe could not be reached") as refusal:
         run()
+    assert str(refusal.value).endswith("tried again by the next run.")
 
     assert run()[0] == NOTHING
 
@@ -163,6 +181,7 @@ def test_since_takes_a_day(intent, stripe):
         ("-3", "a day like"),
         ("9" * 12, "hours"),
         ("²", "a day"),
+        ("0001-01-01", "a day like"),
     ],
 )
 def test_a_senseless_since_is_refused(db, since, words):

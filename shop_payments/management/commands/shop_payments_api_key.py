@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from shop_payments.management.arguments import whole_number
+from shop_payments.management.base import PaymentsCommand
 from shop_payments.models import APIKey, APIKeyScope
 
 _LONGEST_DAYS = 3650
 
 
-def _days(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _LONGEST_DAYS:
-        raise ArgumentTypeError(f"a whole number from 1 to {_LONGEST_DAYS} is wanted")
-    return int(text)
-
-
-class Command(BaseCommand):
+class Command(PaymentsCommand):
     help = "Create, list and revoke API keys. A new key's secret is printed once, to stdout alone."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,7 +32,10 @@ class Command(BaseCommand):
             help="what the key may do; give it again for several",
         )
         create.add_argument(
-            "--expires-in-days", type=_days, metavar="N", help="without it: never expires"
+            "--expires-in-days",
+            type=whole_number(1, _LONGEST_DAYS),
+            metavar="N",
+            help="without it: never expires",
         )
         actions.add_parser("list", help="show all keys, without their secrets")
         revoke = actions.add_parser("revoke", help="make a key useless from now on")

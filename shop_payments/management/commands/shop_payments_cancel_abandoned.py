@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ShopPaymentsError
-from shop_payments.management.words import counted
+from shop_payments.management.arguments import whole_number
+from shop_payments.management.base import PaymentsCommand
+from shop_payments.management.words import counted, sentence
 from shop_payments.models import Source
 from shop_payments.services.authorizations import flag_expiring_authorizations
 from shop_payments.services.cancellation import (
@@ -20,10 +22,12 @@ from shop_payments.services.cancellation import (
 )
 from shop_payments.services.history import Origin
 
+_LONGEST_DAYS = 36500
+
 _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 
 
-class Command(BaseCommand):
+class Command(PaymentsCommand):
     help = (
         "Cancel at Stripe the payment intents that are unpaid and untouched for "
         "ABANDONED_AFTER_DAYS, finish cancellations that Stripe did not answer, and put "
@@ -33,14 +37,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--older-than", type=int, metavar="DAYS", help="instead of ABANDONED_AFTER_DAYS"
+            "--older-than",
+            type=whole_number(1, _LONGEST_DAYS),
+            metavar="DAYS",
+            help="instead of ABANDONED_AFTER_DAYS",
         )
 
     def handle(self, *args: Any, older_than: int | None = None, **options: Any) -> None:
         try:
             days = get_config().ABANDONED_AFTER_DAYS if older_than is None else older_than
-            if days < 1:
-                raise CommandError("--older-than takes a number of days, 1 or more.")
             expiring = flag_expiring_authorizations(origin=_ORIGIN)
             unfinished = [
                 pk for pk in wanted_cancellations() if not finish_cancellation(pk, origin=_ORIGIN)
@@ -50,7 +55,7 @@ class Command(BaseCommand):
             )
         except ShopPaymentsError as error:
             raise CommandError(
-                f"{error} What was closed before stays closed; run it again."
+                f"{sentence(error)} What was closed before stays closed; run it again."
             ) from None
         intents = counted(closed, "payment intent")
         self.stdout.write(f"Closed {intents} abandoned for {counted(days, 'day')}.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
-from shop_payments.management.arguments import moment
+from shop_payments.management.arguments import moment, whole_number
+from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
 from shop_payments.models import OrderPayment, WebhookEvent
 from shop_payments.orders import get_order_adapter
@@ -17,8 +20,10 @@ from shop_payments.services.webhooks import replay_event
 
 _Status = WebhookEvent.Status
 
+_LONGEST_LIST = 1_000_000
 
-class Command(BaseCommand):
+
+class Command(PaymentsCommand):
     help = (
         "List Stripe's events and what came of them, show one with all it said, or process "
         "events again: those that were set aside for a person, say, once the cause is gone."
@@ -30,7 +35,13 @@ class Command(BaseCommand):
         listing.add_argument("--status", choices=_Status.values)
         listing.add_argument("--type", metavar="TYPE", help="such as payment_intent.succeeded")
         listing.add_argument("--since", type=moment, metavar="YYYY-MM-DD|HOURS")
-        listing.add_argument("--limit", type=int, default=50, metavar="N", help="default: 50")
+        listing.add_argument(
+            "--limit",
+            type=whole_number(1, _LONGEST_LIST),
+            default=50,
+            metavar="N",
+            help="default: 50",
+        )
         show = actions.add_parser("show", help="one event, and the payment that it is about")
         show.add_argument("event", metavar="EVENT", help="evt_…")
         replay = actions.add_parser("replay", help="process events again, whatever came of them")
@@ -42,8 +53,6 @@ class Command(BaseCommand):
         {"list": self._list, "show": self._show, "replay": self._replay}[action](options)
 
     def _list(self, options: dict[str, Any]) -> None:
-        if options["limit"] < 1:
-            raise CommandError("--limit takes a number, 1 or more.")
         wanted = {
             "status": options["status"],
             "type": options["type"],
@@ -52,8 +61,18 @@ class Command(BaseCommand):
         found = WebhookEvent.objects.filter(
             **{name: value for name, value in wanted.items() if value is not None}
         )
-        for event in found.defer("payload")[: options["limit"]]:
+        limit: int = options["limit"]
+        shown = list(found.defer("payload")[: limit + 1])
+        for event in shown[:limit]:
             self.stdout.write(_line(event))
+        if len(shown) > limit:
+            self._note("There are more; --limit says how many are shown.")
+        elif not shown:
+            self._note("There are no such events.")
+
+    def _note(self, text: str) -> None:
+        """Write for people, so that stdout holds nothing but the list."""
+        self.stderr.write(text, self.style.SUCCESS)
 
     def _show(self, options: dict[str, Any]) -> None:
         event = WebhookEvent.objects.filter(event_id=options["event"]).first()
@@ -61,18 +80,21 @@ class Command(BaseCommand):
             raise CommandError(f"There is no event {options['event']}.")
         self.stdout.write(_line(event))
         self.stdout.write(
-            f"Tried {counted(event.attempts, 'time')}, last at {event.processed_at or '–'}."
+            f"Tried {counted(event.attempts, 'time')}, last at {_moment(event.processed_at)}."
         )
         self.stdout.write(_payment_of(event))
         if event.purged_at is not None:
-            self.stdout.write(f"What it said was dropped at {event.purged_at:%Y-%m-%d %H:%M}.")
+            self.stdout.write(f"What it said was dropped at {_moment(event.purged_at)}.")
         else:
             self.stdout.write(json.dumps(event.payload, indent=2, ensure_ascii=False))
 
     def _replay(self, options: dict[str, Any]) -> None:
         wanted = _wanted(options)
         failed = 0
-        for event in wanted.defer("payload").order_by("pk"):
+        events = list(wanted.defer("payload").order_by("pk"))
+        if not events:
+            self._note("There are no such events.")
+        for event in events:
             try:
                 replayed = replay_event(event)
             except ShopPaymentsError as error:
@@ -109,8 +131,16 @@ def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
 
 
 def _line(event: WebhookEvent) -> str:
-    received = f"{event.received_at:%Y-%m-%d %H:%M:%S}"
+    received = _moment(event.received_at)
     return "  ".join([received, event.event_id, event.type, event.status, event.outcome]).rstrip()
+
+
+def _moment(moment: datetime | None) -> str:
+    """Write it in the project's time zone, as the admin does and as --since reads it."""
+    if moment is None:
+        return "–"
+    aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
+    return f"{timezone.localtime(moment) if aware else moment:%Y-%m-%d %H:%M:%S}"
 
 
 def _payment_of(event: WebhookEvent) -> str:

@@ -6,18 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import day, midnight
-from shop_payments.management.words import counted
+from shop_payments.management.base import PaymentsCommand
+from shop_payments.management.words import counted, sentence
 from shop_payments.models import BalanceTransaction
 from shop_payments.money import format_amount
 from shop_payments.services.fees import fetch_fees
 
 
-class Command(BaseCommand):
+class Command(PaymentsCommand):
     help = (
         "Fetch Stripe's fees for payments, refunds and disputes, a hundred movements a call, and "
         "print their sums by currency. Safe to run twice."
@@ -47,7 +48,9 @@ class Command(BaseCommand):
         try:
             added = fetch_fees(since=since, until=until)
         except ShopPaymentsError as error:
-            raise CommandError(f"{error} What was fetched before stays; run it again.") from None
+            raise CommandError(
+                f"{sentence(error)} What was fetched before stays; run it again."
+            ) from None
         movements = counted(added, "new movement")
         self.stdout.write(f"Fetched {movements} from {first} to {last}.")
         rows = BalanceTransaction.objects.filter(

@@ -7,16 +7,17 @@ from dataclasses import asdict, fields
 from typing import Any
 from uuid import uuid4
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
 from shop_payments.exceptions import CardDeclined, ConfigurationError, GatewayError
 from shop_payments.gateway import Gateway, PaymentIntentResult, get_gateway
+from shop_payments.management.base import PaymentsCommand
 from shop_payments.models import Order, OrderPayment, PaymentIntent
 from shop_payments.orders import OrderAdapter, get_order_adapter
 
 
-class Command(BaseCommand):
+class Command(PaymentsCommand):
     help = (
         "Attach a test card to an order's payment intent, and confirm it if you like. "
         "With test keys only. The order itself changes when Stripe's webhook arrives."

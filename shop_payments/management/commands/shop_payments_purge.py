@@ -7,10 +7,12 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from shop_payments.conf import RETENTION_LIMITS, problem_of_retention
 from shop_payments.exceptions import ConfigurationError
+from shop_payments.management.arguments import read_whole_number, whole_number
+from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
 from shop_payments.services.retention import (
     BATCH_SIZE,
@@ -23,27 +25,14 @@ _PAUSE = 1.0
 """Seconds between two lines of progress."""
 
 
-def _whole_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        return -1
-    return int(text)
-
-
 def _days(text: str) -> int:
-    days = _whole_number(text)
+    days = read_whole_number(text)
     if problem := problem_of_retention(days):
         raise ArgumentTypeError(f"a whole number {problem}")
     return days
 
 
-def _size(text: str) -> int:
-    size = _whole_number(text)
-    if not 1 <= size <= LARGEST_BATCH:
-        raise ArgumentTypeError(f"a whole number from 1 to {LARGEST_BATCH} is wanted")
-    return size
-
-
-class Command(BaseCommand):
+class Command(PaymentsCommand):
     help = (
         "Drop event payloads and other personal data older than SHOP_PAYMENTS['RETENTION_DAYS']. "
         "Amounts, statuses, ids and the history stay. Safe to interrupt and to run again."
@@ -62,7 +51,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--batch-size",
-            type=_size,
+            type=whole_number(1, LARGEST_BATCH),
             default=BATCH_SIZE,
             metavar="N",
             help=f"rows of one transaction, 1 to {LARGEST_BATCH} (default {BATCH_SIZE})",
@@ -79,11 +68,6 @@ class Command(BaseCommand):
             )
         except (ConfigurationError, ValueError) as error:
             raise CommandError(str(error)) from error
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. What was dropped stays dropped; run it again for the rest.",
-                returncode=130,
-            ) from None
         self.stdout.write(_summary(report, dry_run=dry_run))
 
     def _progress(self) -> Callable[[PurgeReport], None]:

@@ -6,11 +6,11 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import InterfaceError, OperationalError
+from django.core.management.base import CommandError, CommandParser
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import hours_ago, moment
+from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
 from shop_payments.services.reconcile import Report, reconcile
 
@@ -20,7 +20,7 @@ _DEFAULT_HOURS = 72
 _SHOWN_PROBLEMS = 20
 
 
-class Command(BaseCommand):
+class Command(PaymentsCommand):
     help = (
         "Compare with Stripe what happened lately and what is still open, and finish what was "
         "left unfinished: lost answers and webhooks, cancellations, failed events, signals. Safe "
@@ -53,12 +53,6 @@ class Command(BaseCommand):
             )
         except ShopPaymentsError as error:
             raise CommandError(str(error)) from error
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(f"The database is away: {error}") from error
-        except KeyboardInterrupt:
-            raise CommandError(
-                "Interrupted. What was done stays done; run it again for the rest.", returncode=130
-            ) from None
         self.stdout.write(_summary(report, dry_run=dry_run))
         if report.needs_person:
             raise CommandError(_needs(report))
@@ -91,7 +85,7 @@ def _summary(report: Report, *, dry_run: bool) -> str:
 def _needs(report: Report) -> str:
     lines = ["Somebody should look:"]
     if report.reviews_opened:
-        lines.append(counted(report.reviews_opened, "new review item"))
+        lines.append(f"{counted(report.reviews_opened, 'new review item')} (in the admin)")
     if report.events_set_aside:
         lines.append(
             f"{counted(report.events_set_aside, 'event')} set aside "
@@ -100,4 +94,6 @@ def _needs(report: Report) -> str:
     lines += report.problems[:_SHOWN_PROBLEMS]
     if (more := len(report.problems) - _SHOWN_PROBLEMS) > 0:
         lines.append(f"and {more} more")
+    if report.problems:
+        lines.append("What could not be done is tried again by the next run.")
     return "\n  ".join(lines)

@@ -39,6 +39,7 @@ from shop_payments.services.reconcile.unfinished import (
     finish_attempts,
     finish_cancellations,
 )
+from shop_payments.services.transactions import is_of_a_standby
 
 logger = logging.getLogger("shop_payments")
 
@@ -70,6 +71,7 @@ def reconcile(
         TransactionOpenError: called inside a database transaction.
         ConfigurationError: no usable secret key.
         OperationalError, InterfaceError: the database is away.
+        InternalError: it takes no writes.
     """
     assert_no_transaction()
     get_gateway()
@@ -87,6 +89,8 @@ def reconcile(
                     raise
                 sweep.problem(f"{name}: {describe_refusal(error)}; the rest is left")
             except Exception as error:
+                if is_of_a_standby(error):
+                    raise
                 logger.exception("The %s could not be reconciled", name)
                 sweep.problem(f"{name}: {type(error).__name__}, see the log")
     sweep.report.reviews_opened = (

@@ -30,7 +30,8 @@ def retry_events(sweep: Sweep) -> None:
     """
     now = timezone.now()
     waiting = WebhookEvent.objects.exclude(status__in=WebhookEvent.DONE).defer("payload")
-    for event in [each for each in waiting.order_by("pk") if each.is_due(now)]:
+    due = [each for each in waiting.order_by("pk") if each.is_due(now)]
+    for event in sweep.one_by_one(due):
         if sweep.dry_run:
             sweep.report.events += 1
         elif claim_event(event):
@@ -69,7 +70,7 @@ def send_facts(sweep: Sweep) -> None:
     facts = PaymentHistory.objects.undispatched().filter(
         created_at__lt=timezone.now() - _BEING_TOLD
     )
-    for fact in facts.select_related("order_payment", "payment_intent"):
+    for fact in sweep.one_by_one(list(facts.select_related("order_payment", "payment_intent"))):
         if sweep.dry_run:
             sweep.report.facts += 1
         elif PaymentHistory.objects.claim_dispatch(fact, lease=_LEASE):

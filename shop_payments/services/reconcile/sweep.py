@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
 
@@ -16,10 +17,16 @@ from shop_payments.exceptions import (
 )
 from shop_payments.models import Source
 from shop_payments.services.history import Origin
+from shop_payments.services.transactions import is_of_a_standby
 
 logger = logging.getLogger("shop_payments")
 
 _ORIGIN = Origin(source=Source.RECONCILE, actor="shop_payments_reconcile")
+
+_T = TypeVar("_T")
+
+_TOLD_AFTER = 100
+"""After so many the sweep tells how far it is: at Stripe's rate, every four seconds at least."""
 
 PATIENCE = 3
 """After so many calls in vain, the rest of a part is left to the next sweep."""
@@ -88,6 +95,7 @@ class Sweep:
             GatewayUnavailable: Stripe does not answer at all.
             GatewayAuthenticationError: Stripe does not take the key at all.
             OperationalError, InterfaceError: the database is away, or refuses again and again.
+            InternalError: it takes no writes.
         """
         try:
             work()
@@ -103,6 +111,8 @@ class Sweep:
             self._lose_patience(error)
             return False
         except Exception as error:
+            if is_of_a_standby(error):
+                raise
             # One object that cannot be handled must not keep the others from being so.
             logger.exception("%s could not be reconciled", what)
             self.problem(f"{what}: {type(error).__name__}, see the log")
@@ -126,6 +136,13 @@ class Sweep:
         if self._in_vain == PATIENCE:
             self._in_vain = 0
             raise leave
+
+    def one_by_one(self, items: Sequence[_T]) -> Iterator[_T]:
+        """Go through what has to be done, and tell now and then how far it is."""
+        for number, item in enumerate(items):
+            if number and number % _TOLD_AFTER == 0:
+                self.tell(f"… {number} of {len(items)}")
+            yield item
 
     def problem(self, words: str) -> None:
         """Note what could not be done."""

@@ -47,7 +47,7 @@ def finish_attempts(sweep: Sweep) -> None:
     if not livemode and (left := StripeAttempt.objects.pending().filter(livemode=True).count()):
         sweep.problem(f"{left} attempts of live mode: the key in use is a test key")
     pending = StripeAttempt.objects.pending().filter(livemode=livemode)
-    for attempt in pending.order_by("created_at"):
+    for attempt in sweep.one_by_one(list(pending.order_by("created_at"))):
         if attempt.is_claimed(within=_IN_FLIGHT, now=timezone.now()):
             continue
         if sweep.dry_run:
@@ -80,9 +80,9 @@ def finish_cancellations(sweep: Sweep) -> None:
     Raises:
         GatewayUnavailable: Stripe does not answer.
     """
-    for payment in payments_without_a_wish(since=sweep.since):
+    for payment in sweep.one_by_one(payments_without_a_wish(since=sweep.since)):
         sweep.try_to(str(payment), partial(_look_for_lost_wish, sweep, payment))
-    for pk in wanted_cancellations():
+    for pk in sweep.one_by_one(wanted_cancellations()):
         if sweep.dry_run:
             sweep.report.cancellations += 1
         else:
@@ -119,7 +119,7 @@ def close_abandoned(sweep: Sweep) -> None:
     """
     older_than = timezone.now() - timedelta(days=get_config().ABANDONED_AFTER_DAYS)
     rows = abandoned_intents(older_than=older_than).select_related("order_payment")
-    for row in rows.order_by("pk"):
+    for row in sweep.one_by_one(list(rows.order_by("pk"))):
         if sweep.dry_run:
             sweep.report.abandoned += 1
         else:

@@ -1,0 +1,180 @@
+"""How commands end where a database or a person keeps them from going on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from shop_payments.exceptions import GatewayUnavailable
+from shop_payments.management.base import PaymentsCommand
+from shop_payments.management.words import sentence
+from shop_payments.models import WebhookEvent
+from tests.support import pay
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="SQLite has neither a standby nor a lock timeout"
+)
+
+COMMANDS = {
+    "reconcile": [],
+    "events list": [],
+    "events show": ["evt_x"],
+    "events replay": ["--failed"],
+    "cancel_abandoned": [],
+    "purge": [],
+    "pay": ["1"],
+    "fees": [],
+    "api_key list": [],
+    "api_key create": ["--label", "x", "--scope", "storefront"],
+}
+WRITES = ("events replay", "reconcile", "api_key create")
+
+
+def run(name: str) -> str:
+    out = StringIO()
+    command, *action = name.split()
+    arguments = [*action, *COMMANDS[name]]
+    call_command(f"shop_payments_{command}", *arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+@pytest.fixture
+def failed(storefront, order, stripe, webhooks) -> WebhookEvent:
+    """An event that failed, of a payment that nobody has heard of."""
+    intent = storefront.payment_intent(order).json()["data"]["id"]
+    webhooks()
+    pay(stripe, intent)
+    WebhookEvent.objects.update(status="failed", attempts=1, processed_at=None)
+    WebhookEvent.objects.update(received_at="2026-11-01T12:00:00Z")
+    return WebhookEvent.objects.get()
+
+
+# --- the database -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_database_that_is_away_is_said_with_what_to_do(stripe, database, name):
+    """Only the sweep said so; the others showed eighty lines of a traceback."""
+    database.goes_away()
+    with pytest.raises(CommandError) as refusal:
+        run(name)
+    database.comes_back()
+
+    first, *_, last = str(refusal.value).splitlines()
+    assert first.startswith("The database is away: ")
+    assert last == "What was done stays done; run it again for the rest."
+    assert refusal.value.returncode == 1
+
+
+@pytest.fixture
+def standby() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    yield
+    connection.close()
+
+
+@on_postgresql
+@pytest.mark.parametrize("name", WRITES)
+def test_a_standby_is_said_once(failed, request, name, caplog):
+    """The sweep told of each object, with a traceback in the log, and went on to the next."""
+    request.getfixturevalue("standby")
+
+    with pytest.raises(CommandError, match=r"^The database refused: .*read-only"):
+        run(name)
+
+    assert "Traceback" not in caplog.text
+
+
+@on_postgresql
+def test_what_a_database_refuses_is_said(db):
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 50")
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            other.set_autocommit(False)
+            cursor.execute("LOCK TABLE shop_payments_webhookevent IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(CommandError, match=r"^The database refused: .*lock timeout"):
+            run("events list")
+    finally:
+        other.close()
+        connection.close()
+
+
+def test_a_bug_is_shown_in_full():
+    class Buggy(PaymentsCommand):
+        def handle(self, *args: object, **options: object) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        call_command(Buggy())
+
+
+# --- the person ---------------------------------------------------------------------------------
+
+
+class Terminal(StringIO):
+    """Whoever sits there has had enough when the first line comes."""
+
+    def write(self, text: str) -> int:
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_is_no_traceback(failed):
+    """Ctrl-C in a long replay was one, and did not say that the rest is to be run again."""
+    with pytest.raises(CommandError, match="run it again for the rest") as refusal:
+        call_command("shop_payments_events", "replay", "--failed", stdout=Terminal())
+
+    assert refusal.value.returncode == 130
+    failed.refresh_from_db()
+    assert failed.status == "processed"
+
+
+HANG_UP = """
+import sys
+sys.path.insert(0, {root!r})
+from shop_payments.management.base import PaymentsCommand
+
+class Command(PaymentsCommand):
+    requires_system_checks = []
+
+    def handle(self, *args, **options):
+        for _ in range({lines}):
+            self.stdout.write("x" * 1000)
+
+import django
+from django.conf import settings
+settings.configure()
+Command().run_from_argv(["manage.py", "x"])
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 1000])
+def test_whoever_stops_reading_gets_no_traceback(lines):
+    """``shop_payments_events list | head`` ended in one."""
+    script = HANG_UP.format(root=str(Path(__file__).resolve().parents[2]), lines=lines)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+
+    assert (process.wait(60), said) == (141, b"")
+
+
+@pytest.mark.parametrize("words", ["Stripe is away", "Stripe is away."])
+def test_an_error_in_front_of_a_sentence_is_one(words):
+    assert sentence(GatewayUnavailable(words)) == "Stripe is away."
