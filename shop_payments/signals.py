@@ -45,7 +45,7 @@ refund_failed = Signal()
 """A refund did not reach the customer; the money is back in the shop's Stripe balance."""
 
 dispute_opened = Signal()
-"""The customer's bank asks money back, or only asks (an inquiry); see ``data["status"]``."""
+"""The customer's bank claims money back, or only asks (an inquiry); see ``data["status"]``."""
 
 dispute_closed = Signal()
 """A dispute was won, lost or withdrawn; see ``data["status"]``."""

@@ -646,7 +646,7 @@ class Migration(migrations.Migration):
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
                             ("refund_failed", "a refund failed"),
-                            ("disputed", "the customer's bank asks the money back"),
+                            ("disputed", "the customer's bank claims the money back"),
                         ],
                         max_length=32,
                         verbose_name="reason",

@@ -34,7 +34,7 @@ class ReviewItem(models.Model):
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
         AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
         REFUND_FAILED = "refund_failed", _("a refund failed")
-        DISPUTED = "disputed", _("the customer's bank asks the money back")
+        DISPUTED = "disputed", _("the customer's bank claims the money back")
 
     order_payment = models.ForeignKey(
         OrderPayment,

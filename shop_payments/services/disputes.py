@@ -1,4 +1,4 @@
-"""Mirror the disputes of an intent: money that a customer's bank asks back.
+"""Mirror the disputes of an intent: money that a customer's bank claims back.
 
 A dispute is decided between the banks and in Stripe's dashboard. Here it is followed: it keeps
 refunds from being paid twice, asks a person to answer in time, and books what is lost.

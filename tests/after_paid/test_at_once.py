@@ -499,7 +499,7 @@ def test_a_list_that_grew_old_does_not_undo_a_newer_refund(
 
 @pytest.fixture
 def disputed(storefront, payment_system, order, stripe):
-    """A bank asks the money back, and Stripe has not told us yet."""
+    """A bank claims the money back, and Stripe has not told us yet."""
 
     def make(card: str) -> None:
         stripe.disconnect_webhooks()

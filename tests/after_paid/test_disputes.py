@@ -1,4 +1,4 @@
-"""A customer's bank asks the money back: followed, never decided here."""
+"""A customer's bank claims the money back: followed, never decided here."""
 
 from __future__ import annotations
 
