@@ -55,7 +55,7 @@ from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
 from shop_payments.services.options import IntentOptions, options_of
 from shop_payments.services.refunds import RefundRequest, RefusedRefund, refund_payment
-from shop_payments.services.words import describe_status
+from shop_payments.services.words import describe_status, speak
 
 TEMPLATE = "admin/shop_payments/action.html"
 
@@ -288,9 +288,9 @@ class RefundAction(IntentAction):
         return self._outcome(refund)
 
     def _outcome(self, refund: Refund) -> Outcome:
-        values = {"amount": refund.amount_display, "status": refund.status}
+        values = {"amount": refund.amount_display, "status": speak(refund.status)}
         if refund.is_returned:
-            values["why"] = refund.failure_reason or refund.status
+            values["why"] = speak(refund.failure_reason or refund.status)
             raise Refused(gettext("The refund of %(amount)s did not happen: %(why)s.") % values)
         if refund.status == RefundStatus.SUCCEEDED:
             return Outcome(gettext("%(amount)s goes back to the customer.") % values)

@@ -118,5 +118,6 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
 
 class PaymentHistoryInline(_FactColumns, ReadOnlyInline):
     model = PaymentHistory
+    verbose_name_plural = _("payment history")
     formset = _FactFormSet
     fields = ["created_at", "what_happened", "who", "told"]

@@ -502,8 +502,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "payment history",
-                "verbose_name_plural": "payment history",
+                "verbose_name": "payment history entry",
+                "verbose_name_plural": "payment history entries",
                 "ordering": ["-pk"],
                 "base_manager_name": "objects",
             },

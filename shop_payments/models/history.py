@@ -130,8 +130,8 @@ class PaymentHistory(models.Model):
     class Meta:
         # Related managers are built from this one; they must not change a fact either.
         base_manager_name = "objects"
-        verbose_name = _("payment history")
-        verbose_name_plural = _("payment history")
+        verbose_name = _("payment history entry")
+        verbose_name_plural = _("payment history entries")
         ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(

@@ -16,6 +16,7 @@ from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import Fact, LockedPayment, close_review, record
 from shop_payments.services.listed import Listed
+from shop_payments.services.words import speak
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult
@@ -67,9 +68,8 @@ def _write(
     row.save()
     record(locked, intent, _conclude(row, before[0], was), origin=origin)
     if row.state not in _UNDECIDED:
-        close_review(
-            locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, f"Stripe: {row.status}"
-        )
+        words = f"Stripe: {speak(row.status)}"
+        close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, words)
 
 
 def _visible_state(row: Dispute) -> tuple[Any, ...]:
@@ -85,14 +85,15 @@ def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
     """Return what there is to tell of a dispute that is new or has changed."""
     if row.status == old_status:
         return []
-    asked = f"{row.amount_display} asked back by the customer's bank"
-    why = f"{asked} ({row.reason}), {row.stripe_id}" if row.reason else f"{asked}, {row.stripe_id}"
+    because = f" ({speak(row.reason)})" if row.reason else ""
+    why = f"{row.amount_display} claimed back by the customer's bank{because}, {row.stripe_id}"
+    status = speak(row.status)
     figures = _figures(row)
     opened: Fact = (FactKind.DISPUTE_OPENED, {"detail": why, **figures})
     if row.state not in _UNDECIDED:
-        closed: Fact = (FactKind.DISPUTE_CLOSED, {"detail": f"{row.status}: {why}", **figures})
+        closed: Fact = (FactKind.DISPUTE_CLOSED, {"detail": f"{status}: {why}", **figures})
         return [opened, closed] if was is None else [closed]
-    changed: Fact = (FactKind.DISPUTE_CHANGED, {"detail": f"{row.status}: {why}", **figures})
+    changed: Fact = (FactKind.DISPUTE_CHANGED, {"detail": f"{status}: {why}", **figures})
     if was == row.state:
         return [changed]
     due = f"; answer until {row.evidence_due_at:%Y-%m-%d}" if row.evidence_due_at else ""

@@ -60,6 +60,7 @@ from shop_payments.services.sending import (
     must_look_up,
 )
 from shop_payments.services.transactions import after_commit, short_transactions
+from shop_payments.services.words import speak
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
@@ -510,7 +511,7 @@ def _conclude(intent: PaymentIntent, row: Refund) -> list[Fact]:
     if row.status == RefundStatus.FAILED:
         detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
         if row.failure_reason:
-            detail = f"{detail}: {row.failure_reason}"
+            detail = f"{detail}: {speak(row.failure_reason)}"
         review = {"reason": str(ReviewItem.Reason.REFUND_FAILED), "subject": row.stripe_id}
         return [
             (FactKind.REFUND_FAILED, _figures(row, detail)),
@@ -519,7 +520,7 @@ def _conclude(intent: PaymentIntent, row: Refund) -> list[Fact]:
     if row.status == RefundStatus.SUCCEEDED and intent.verdict == Verdict.ACCEPTED:
         detail = f"{row.amount_display} returned by {row.stripe_id}"
         return [(FactKind.ORDER_REFUNDED, _figures(row, detail))]
-    detail = f"{row.stripe_id} over {row.amount_display} is {row.status}"
+    detail = f"{row.stripe_id} over {row.amount_display} is {speak(row.status)}"
     return [(FactKind.REFUND_CHANGED, _figures(row, detail))]
 
 

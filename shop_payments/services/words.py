@@ -1,6 +1,7 @@
 """What staff read of a payment: the end of a history line, what does not fit, and what to do.
 
-A status of Stripe's keeps its name, so that it can be looked up, and says beside it what it means.
+A status of an intent keeps its name, so that it can be looked up, and says beside it what it means.
+Other codes of Stripe's speak for themselves, without their underscores.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ _STATUSES: dict[str, str] = {
     IntentStatus.REQUIRES_CAPTURE: "the money is reserved and waits for capture",
     IntentStatus.CANCELED: "no money will come of this payment intent",
 }
+
+
+def speak(code: str) -> str:
+    """Say a code of Stripe's as words."""
+    return code.replace("_", " ")
 
 
 def describe_status(status: str) -> str:

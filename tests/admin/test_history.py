@@ -22,6 +22,10 @@ def test_a_fact_says_what_happened_and_who_did_it(paid, staff):
     assert change(paid) in text
 
 
+def test_the_list_counts_entries(paid, staff):
+    assert "2 payment history entries" in text_of(staff.get(changelist(PaymentHistory)))
+
+
 def test_facts_are_filtered_and_found(paid, staff):
     fact = PaymentHistory.objects.get(kind="order_paid")
 
