@@ -195,14 +195,18 @@ def _status_text(payment: OrderPayment) -> str:
     return status
 
 
-def _lock_payment(object_id: str) -> OrderPayment | None:
-    """Hold the order's payment as it is until the transaction ends.
+def _lock_order(object_id: str) -> OrderPayment | None:
+    """Hold the order and its payment as they are until the transaction ends; return the payment.
 
     A payment that is being settled meanwhile is judged against the order as it was before this
-    change or as it is after it, and never while it is half written.
+    change or as it is after it, and never while it is half written. See Note [Lock order] in
+    ``services/ledger.py``.
     """
     pk = get_order_adapter().parse_id(unquote(object_id))
-    locked = None if pk is None else find_and_lock_payment(order_id=pk)
+    if pk is None:
+        return None
+    Order.objects.select_for_update(of=("self",), no_key=True).filter(pk=pk).first()
+    locked = find_and_lock_payment(order_id=pk)
     return None if locked is None else locked.payment
 
 
@@ -293,7 +297,7 @@ class OrderAdmin(ModelAdmin):
         if request.method != "POST" or not object_id or not self.has_change_permission(request):
             return super().changeform_view(request, object_id, form_url, extra_context)
         with transaction.atomic():
-            reason = why_closed(_lock_payment(object_id))
+            reason = why_closed(_lock_order(object_id))
             if not reason:
                 return super().changeform_view(request, object_id, form_url, extra_context)
         self.message_user(request, f"{reason} {gettext('Nothing was saved.')}", messages.ERROR)

@@ -44,8 +44,8 @@ class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
     def locked(self) -> OrderPaymentQuerySet:
         """Lock the rows until the transaction ends.
 
-        The payment's row is the first lock that anything in this app takes. SQLite has no row
-        locks; there IMMEDIATE transactions and the constraints do the work.
+        See Note [Lock order] in ``services/ledger.py``. SQLite has no row locks; there IMMEDIATE
+        transactions and the constraints do the work.
         """
         return self.select_for_update(of=("self",))
 

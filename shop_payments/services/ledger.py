@@ -2,9 +2,18 @@
 
 Note [Lock order]
 ~~~~~~~~~~~~~~~~~
-Whoever writes anything of a payment locks its ``OrderPayment`` row first, and reads the rows that
-belong to it afterwards: what is read under the lock is as new as the lock. No other row is ever
-locked before it, and no two payments are locked at once, so there is no circle to wait in.
+Rows are locked in this order, so there is no circle to wait in:
+
+1. The shop's order, in a transaction of the shop or of the admin that changes the order and
+   cancels its payment with it. No service of ours locks it.
+2. The ``OrderPayment``, one in a transaction.
+3. What belongs to that payment, in any order: the payment's lock keeps others out.
+
+Whoever writes anything of a payment locks its row first, and reads the rows that belong to it
+afterwards: what is read under the lock is as new as the lock. A statement that is its own
+transaction and writes one row (an attempt claimed, an event or a fact noted) has nothing in its
+hand while it waits. The purge locks many payments and events, but only those that are free
+(SKIP LOCKED), so it waits for none.
 """
 
 from __future__ import annotations
