@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -142,6 +143,26 @@ def create_intent(base: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, ""
+
+
+def test_the_intent_that_it_suggests_can_be_paid(running: subprocess.Popen[str]) -> None:
+    """Found: with what Stripe takes as automatic, confirming wants a return_url."""
+    banner = read_until(running, "Stop with Ctrl-C")
+    (line,) = re.findall(r"^ +curl (.*(?:\\\n.*)?)$", banner, re.M)
+    url, *options = shlex.split(line)
+    form = "&".join(word for flag, word in zip(options, options[1:], strict=False) if flag == "-d")
+
+    intent = post(url, form)
+    paid = post(f"{url}/{intent['id']}/confirm", "payment_method=pm_card_visa")
+
+    assert paid["status"] == "succeeded"
+
+
+def post(url: str, form: str) -> dict[str, str]:
+    request = urllib.request.Request(url, data=form.encode(), headers=HEADERS)
+    with urllib.request.urlopen(request) as answer:
+        found: dict[str, str] = json.load(answer)
+        return found
 
 
 def test_it_names_the_port_that_is_taken() -> None:

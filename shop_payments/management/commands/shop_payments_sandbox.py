@@ -20,7 +20,8 @@ Sandbox at {url} (in memory, test keys only). Point the shop at it:
 
 Try it:
 
-    curl {url}/v1/payment_intents -u sk_test_sandbox: -d amount=1000 -d currency=usd
+    curl {url}/v1/payment_intents -u sk_test_sandbox: \\
+        -d amount=1000 -d currency=usd -d "allowed_payment_method_types[]=card"
 
 {webhooks}{faults}
 Stop with Ctrl-C."""
