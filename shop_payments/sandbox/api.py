@@ -206,6 +206,7 @@ class StripeApi:
                 if paths:
                     body = expand(self._books, body, paths, RESOURCES)
                 response = _response(body, publishable=request.publishable)
+            request.trouble.after_effect()
         except StripeError as error:
             response = _error_response(error, exchange, publishable=request.publishable)
         return Outcome(response=response, saved=begun)

@@ -21,7 +21,7 @@ from .errors import IdempotencyConflict, ServerError, StripeError
 from .event_types import EVENT_TYPES
 
 RequestFaultKind = Literal[
-    "latency", "drop_before", "drop_after", "error", "forget_idempotency_keys"
+    "latency", "drop_before", "drop_after", "error", "error_after", "forget_idempotency_keys"
 ]
 WebhookFaultKind = Literal[
     "webhook_lost", "webhook_doubled", "webhook_delayed", "webhook_reordered"
@@ -253,6 +253,11 @@ class Trouble:
         if "latency" in self._faults:
             self._sleep(self._faults["latency"].seconds)
         self._raise_error(saved=True)
+
+    def after_effect(self) -> None:
+        """Fail when all is done: the failure is the saved answer, and nothing is undone."""
+        if "error_after" in self._faults:
+            raise _unknown()
 
     def before_answer(self) -> None:
         """Break after the effect."""

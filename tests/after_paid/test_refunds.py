@@ -315,6 +315,17 @@ def test_a_saved_500_is_looked_up(office, order, paid, stripe):
     assert office.refund(order, key="b").json()["data"]["amount"] == "112.00"
 
 
+def test_a_refund_under_a_saved_500_is_found(office, order, paid, stripe):
+    """Stripe fails when the money is on its way already."""
+    stripe.inject(Fault("error_after", path="/v1/refunds"))
+    assert answer(office.refund(order, {"amount": "1.00"}, key="a")) == (503, "gateway_unavailable")
+
+    again = office.refund(order, {"amount": "1.00"}, key="a")
+
+    assert (again.status_code, again.json()["data"]["status"]) == (200, "succeeded")
+    assert len(refunds_at_stripe(stripe)) == 1
+
+
 def test_a_look_up_that_is_lost_leaves_the_refund_to_the_next_caller(
     office, order, paid, stripe, nobody_waits
 ):

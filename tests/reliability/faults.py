@@ -46,6 +46,7 @@ def troubles(rate: float) -> list[Fault]:
         {"kind": "error", "status": 429, "code": "lock_timeout"},
         {"kind": "error", "status": 500},
         {"kind": "error", "status": 503},
+        {"kind": "error_after"},
     ]
     share = 1 - (1 - rate) ** (1 / len(kinds))
     return [

@@ -73,6 +73,7 @@ FAULTS = (
     Fault("error", status=429, method="GET"),
     Fault("drop_after", times=2),
     Fault("error", status=500, times=2),
+    Fault("error_after", method="POST"),
 )
 WEBHOOK_FAULTS = (
     Fault("webhook_lost", times=4),

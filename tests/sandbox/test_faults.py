@@ -82,6 +82,28 @@ def test_an_error_has_stripes_shape_and_no_effect(
     assert sandbox.events == []
 
 
+def test_an_error_after_its_effect_is_what_the_key_answers_for_ever(
+    api: Api, sandbox: Sandbox
+) -> None:
+    """Stripe says of its own 500s that they may have had any effect, or none."""
+    sandbox.inject(Fault("error_after"))
+
+    answers = [api.post(INTENTS, ORDER, Idempotency_Key="k") for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [500, 500]
+    assert [answer.error["type"] for answer in answers] == ["api_error", "api_error"]
+    assert [answer.headers.get("idempotent-replayed") for answer in answers] == [None, "true"]
+    assert len(sandbox.events) == 1
+
+
+def test_what_is_refused_has_no_effect_to_hide(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("error_after"))
+
+    answer = api.post(INTENTS, {**ORDER, "amount": "1"})
+
+    assert (answer.status, answer.error["code"]) == (400, "amount_too_small")
+
+
 @pytest.mark.parametrize(
     ("fault", "hit"),
     [
@@ -209,6 +231,7 @@ def test_faults_of_two_kinds_meet_in_one_request(api: Api, sandbox: Sandbox) -> 
         {"kind": "error", "status": 418},
         {"kind": "error", "status": 500, "code": "rate_limit"},
         {"kind": "latency", "status": 500},
+        {"kind": "error_after", "status": 503},
         {"kind": "latency"},
         {"kind": "latency", "seconds": -1},
         {"kind": "latency", "seconds": float("nan")},

@@ -81,6 +81,7 @@ options = st.sampled_from(
 faults = st.sampled_from(
     [
         *(Fault(kind, times=2, method="POST") for kind in ("drop_before", "drop_after")),
+        Fault("error_after", method="POST"),
         *(Fault("error", status=status, method="POST") for status in (409, 429, 500, 503)),
         Fault("webhook_lost"),
         Fault("webhook_doubled"),
