@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,14 +41,19 @@ def build_http_client(config: Config) -> stripe.HTTPClient:
 
 
 class _CheckedClient(stripe.HTTPClient):
-    """Takes what the SDK must not see out of its hands.
+    """Takes what the SDK must not see out of its hands, and remembers what it forgets.
 
     An answer that is not Stripe's (a proxy's page, say) it would quote in its message, or fail on
     it with an AttributeError or a UnicodeDecodeError. A refusal may carry the whole intent, and
-    the SDK prints what Stripe says.
+    the SDK prints what Stripe says. Of several sendings it tells the last one's answer alone.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._call = threading.local()
+
     def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        self._call.statuses = []
         body, status, headers = super().request_with_retries(*args, **kwargs)
         values = _json_object(body)
         refused = not 200 <= status < 300
@@ -55,7 +61,40 @@ class _CheckedClient(stripe.HTTPClient):
             message = f"The answer was not Stripe's (HTTP {status})"
             raise stripe.APIError(message, http_status=status, headers=dict(headers))
         silence_console()
-        return json.dumps(without_client_secrets(values)) if refused else body, status, headers
+        if not refused:
+            return body, status, headers
+        values = without_client_secrets(values)
+        if _says_not_now(status, values) and any(map(_is_unclear, self._call.statuses[:-1])):
+            # It is about the last sending. One before it may have had its effect.
+            raise stripe.APIConnectionError(
+                values["error"].get("message"),
+                http_status=status,
+                json_body=values,
+                headers=dict(headers),
+            )  # type: ignore[no-untyped-call]
+        return json.dumps(values), status, headers
+
+    def request(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        """Send once; each of the SDK's repetitions waits for its turn."""
+        self._call.statuses.append(_NO_ANSWER)
+        with taking_turns():
+            body, status, headers = super().request(*args, **kwargs)
+        self._call.statuses[-1] = status
+        return body, status, headers
+
+
+_NO_ANSWER = 0
+_CONFLICT, _RATE_LIMITED = 409, 429
+
+
+def _says_not_now(status: int, values: Mapping[str, Any]) -> bool:
+    """Whether Stripe has turned a sending away, and does not say that it knows of another one."""
+    code = values["error"].get("code")
+    return status == _RATE_LIMITED or (status == _CONFLICT and code != "idempotency_key_in_use")
+
+
+def _is_unclear(status: int) -> bool:
+    return status in {_NO_ANSWER, _CONFLICT} or status >= 500
 
 
 def _json_object(body: str | bytes) -> dict[str, Any] | None:
@@ -67,14 +106,10 @@ def _json_object(body: str | bytes) -> dict[str, Any] | None:
 
 
 class _RequestsClient(_CheckedClient, stripe.RequestsClient):
-    """stripe-python's own client; each of its repetitions waits for its turn."""
-
-    def request(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
-        with taking_turns():
-            return super().request(*args, **kwargs)
+    """stripe-python's own client."""
 
 
-class _TransportClient(_CheckedClient):
+class _Answerer(stripe.HTTPClient):
     """stripe-python's HTTP client hook, answered by a callable instead of a network."""
 
     name = "shop_payments.transport"
@@ -87,8 +122,7 @@ class _TransportClient(_CheckedClient):
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         try:
-            with taking_turns():
-                answer = self._transport(method, url, headers or {}, post_data)
+            answer = self._transport(method, url, headers or {}, post_data)
         except OSError as error:
             broken = stripe.APIConnectionError(str(error), should_retry=True)  # type: ignore[no-untyped-call]
             raise broken from error
@@ -96,3 +130,7 @@ class _TransportClient(_CheckedClient):
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class _TransportClient(_CheckedClient, _Answerer):
+    """The same checks without a network."""

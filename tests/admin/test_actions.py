@@ -201,6 +201,27 @@ def test_a_refund_whose_answer_is_lost_is_finished_by_sending_the_form_again(
     assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
 
 
+def test_staff_are_not_told_that_nothing_was_done_where_only_the_repetition_was_turned_away(
+    paid, staff, stripe
+):
+    """The first sending has had its effect."""
+    faults = iter([Fault("drop_after"), Fault("error", status=429)])
+
+    def handle(*request):
+        stripe.inject(next(faults))
+        return stripe.handle(*request)
+
+    bad_day = {**stripe.shop_payments(), "STRIPE_TRANSPORT": handle, "MAX_NETWORK_RETRIES": 1}
+    page = page_of("refund")
+    form = fill_in(staff, page, amount="12.50")
+
+    with override_settings(SHOP_PAYMENTS=bad_day):
+        [error] = errors_of(staff.post(page, form))
+    assert "it is not known yet whether it was done" in error
+    assert told(staff.post(page, form, follow=True)) == ["12.50 USD goes back to the customer."]
+    assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
+
+
 def test_a_refund_that_stripe_refuses_is_told_and_can_be_tried_anew(paid, staff, stripe):
     page = page_of("refund")
     form = fill_in(staff, page, amount="12.50")

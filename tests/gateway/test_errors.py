@@ -269,3 +269,45 @@ def test_a_retry_of_the_sdk_keeps_the_key(stripe, configure):
     assert intent.replayed
     assert len({request.idempotency_key for request in stripe.requests}) == 1
     assert len(stripe.requests) == 2
+
+
+NOT_NOW = [(429, None), (429, "lock_timeout"), (409, None)]
+
+
+@pytest.mark.parametrize(("status", "code"), NOT_NOW)
+@pytest.mark.parametrize("first", ["drop_before", "drop_after"])
+def test_a_repetition_that_is_turned_away_says_nothing_of_the_sending_before(
+    stripe, configure, first, status, code
+):
+    """It was said that Stripe had done nothing."""
+    then = Fault("error", status=status, code=code)
+    configure(STRIPE_TRANSPORT=BadDay(stripe, Fault(first), then), MAX_NETWORK_RETRIES=1)
+
+    error = refusal(GatewayUnavailable, create)
+
+    assert facts(error)[:3] == (True, True, status)
+    assert error.request_id == stripe.requests[-1].request_id
+    assert len(stripe.requests) == 2
+
+
+@pytest.mark.parametrize(("status", "code"), NOT_NOW)
+def test_what_is_turned_away_each_time_has_done_nothing(stripe, configure, status, code):
+    lock = Fault("error", status=429, code="lock_timeout")
+    then = Fault("error", status=status, code=code)
+    configure(STRIPE_TRANSPORT=BadDay(stripe, lock, then), MAX_NETWORK_RETRIES=1)
+
+    error = refusal(GatewayBusy, create)
+
+    assert facts(error)[:3] == (True, False, status)
+    assert len(stripe.requests) == 2
+
+
+class BadDay:
+    """Each request meets the next fault."""
+
+    def __init__(self, stripe, *faults):
+        self._stripe, self._faults = stripe, iter(faults)
+
+    def __call__(self, *request):
+        self._stripe.inject(next(self._faults))
+        return self._stripe.handle(*request)
