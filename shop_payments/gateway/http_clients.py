@@ -33,11 +33,22 @@ def build_http_client(config: Config) -> stripe.HTTPClient:
                 "SHOP_PAYMENTS['STRIPE_TRANSPORT'] is for tests; it must not meet a live key"
             )
         return _TransportClient(transport)
-    session = requests.Session()
+    session = _Session()
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL_SIZE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return _RequestsClient(timeout=(config.CONNECT_TIMEOUT, config.READ_TIMEOUT), session=session)
+
+
+class _Session(requests.Session):
+    """Follows no redirects.
+
+    Stripe sends none. Of anybody else's, each would be one more request that nobody counts, and
+    some would carry the customer's address elsewhere.
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Let a redirect be the answer."""
 
 
 class _CheckedClient(stripe.HTTPClient):

@@ -311,3 +311,20 @@ class BadDay:
     def __call__(self, *request):
         self._stripe.inject(next(self._faults))
         return self._stripe.handle(*request)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_leads_nowhere(over_http, status):
+    """The same request was sent up to 31 times, to wherever somebody said."""
+    asked = []
+
+    def elsewhere(method, path, headers, body):
+        asked.append(path)
+        return SandboxResponse(status, {"Location": "/v1/elsewhere"}, b"")
+
+    over_http(elsewhere)
+
+    error = refusal(GatewayUnavailable, create)
+
+    assert facts(error) == (True, True, status, "")
+    assert asked == ["/v1/payment_intents"]
