@@ -82,10 +82,10 @@ class Config:
     """Tests and the sandbox: a callable (or its dotted path) that answers instead of HTTP."""
 
     CONNECT_TIMEOUT: float = 5.0
-    """Seconds."""
+    """Seconds, for each of the addresses that Stripe's name has."""
 
     READ_TIMEOUT: float = 20.0
-    """Seconds."""
+    """Seconds for which Stripe may say nothing, before its answer and within it."""
 
     MAX_NETWORK_RETRIES: int = 1
     """How often stripe-python repeats a broken call, with the same idempotency key."""
