@@ -366,3 +366,42 @@ def test_an_answer_that_makes_no_sense_is_no_500(
     configure(STRIPE_TRANSPORT=lambda *request: SandboxResponse(status, {}, text.encode()))
 
     assert answer(storefront.payment_intent(order)) == expected
+
+
+def test_the_answer_to_another_customer_is_not_shown(storefront, order, stripe, configure):
+    """A proxy mixes two answers up. It was a 500, or the other one's intent was taken in."""
+    theirs = call_stripe(stripe, "POST", "payment_intents", amount="11200", currency="usd")
+
+    def crossed(method, url, headers, body):
+        stripe.handle(method, url, headers, body)
+        return stripe.handle("GET", f"/v1/payment_intents/{theirs['id']}", headers)
+
+    configure(STRIPE_TRANSPORT=crossed)
+    response = storefront.payment_intent(order)
+    assert answer(response) == (503, "gateway_unavailable")
+    assert theirs["id"] not in str(response.json())
+
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    ours = storefront.payment_intent(order).json()["data"]["id"]
+    assert ours != theirs["id"]
+    assert {each["id"] for each in intents_at_stripe(stripe)} == {ours, theirs["id"]}
+
+
+def test_half_a_list_does_not_say_that_nothing_was_created(storefront, order, stripe, configure):
+    """It did: the order got a second intent beside the one under a saved 500."""
+    stripe.inject(Fault("error_after", method="POST"))
+    assert answer(storefront.payment_intent(order)) == (503, "gateway_unavailable")
+
+    def cut(method, url, headers, body):
+        response = stripe.handle(method, url, headers, body)
+        page = json.loads(response.body)
+        if page.get("object") != "list":
+            return response
+        return replace(response, body=json.dumps({**page, "data": [], "has_more": True}).encode())
+
+    configure(STRIPE_TRANSPORT=cut)
+    assert answer(storefront.payment_intent(order)) == (503, "gateway_unavailable")
+
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    assert storefront.payment_intent(order).status_code == 200
+    assert len(intents_at_stripe(stripe)) == 1

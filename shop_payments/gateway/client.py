@@ -79,11 +79,10 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        return intent_of_answer(
-            self._intents.create(
-                cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
-            )
+        intent = self._intents.create(
+            cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
         )
+        return intent_of_answer(intent, attempt_id=_attempt_id(params))
 
     @_stripe_call
     def update_payment_intent(
@@ -159,7 +158,9 @@ class Gateway:
         refund: Any = self._refunds.create(
             cast("Any", dict(params)), {"idempotency_key": _required(idempotency_key)}
         )
-        return refund_of_answer(refund, intent_id=params["payment_intent"])
+        return refund_of_answer(
+            refund, intent_id=params["payment_intent"], attempt_id=_attempt_id(params)
+        )
 
     @_stripe_call
     def list_refunds(self, intent_id: str) -> list[RefundResult]:
@@ -261,6 +262,11 @@ def _change(
 ) -> PaymentIntentResult:
     options = {"idempotency_key": _required(idempotency_key)}
     return intent_of_answer(write(intent_id, dict(params), options), intent_id=intent_id)
+
+
+def _attempt_id(params: Mapping[str, Any]) -> str:
+    """What an object that these parameters make carries, and no other one does."""
+    return str(params.get("metadata", {}).get("attempt_id", ""))
 
 
 def _created(since: datetime, until: datetime | None) -> dict[str, int]:

@@ -60,7 +60,9 @@ def _reading(kind: str) -> Iterator[None]:
         raise MalformedObject(f"not a {kind}: {error!r}") from None
 
 
-def intent_of_answer(intent: Any, *, intent_id: str = "") -> PaymentIntentResult:
+def intent_of_answer(
+    intent: Any, *, intent_id: str = "", attempt_id: str = ""
+) -> PaymentIntentResult:
     """Read an intent that Stripe has answered with.
 
     Raises:
@@ -68,6 +70,7 @@ def intent_of_answer(intent: Any, *, intent_id: str = "") -> PaymentIntentResult
     """
     values, request_id, replayed = _answer(intent, "payment_intent")
     result = intent_from_values(values, request_id=request_id, replayed=replayed)
+    _check_attempt(result.metadata, attempt_id)
     if intent_id and result.id != intent_id:
         raise MalformedObject("another payment intent")
     return result
@@ -115,15 +118,16 @@ def _capture_before(charge: object) -> datetime | None:
     return moment_of(found) if found else None
 
 
-def refund_of_answer(refund: Any, *, intent_id: str = "") -> RefundResult:
+def refund_of_answer(refund: Any, *, intent_id: str = "", attempt_id: str = "") -> RefundResult:
     """Read a refund that Stripe has answered with.
 
     Raises:
-        MalformedObject: it is something else, or of another intent.
+        MalformedObject: it is something else, or not the refund that was asked for.
     """
     values, request_id, replayed = _answer(refund, "refund")
     with _reading("refund"):
         _check_intent(values, intent_id)
+        _check_attempt(metadata_of(values), attempt_id)
         return RefundResult(
             id=own_id(values["id"]),
             status=storable(text_of(values["status"] or _NO_STATUS))[:_STATUS_LENGTH],
@@ -165,6 +169,11 @@ def dispute_of_answer(dispute: Any, *, intent_id: str = "") -> DisputeResult:
 def _check_intent(values: Mapping[str, Any], intent_id: str) -> None:
     if intent_id and id_of(values.get("payment_intent")) != intent_id:
         raise ValueError("of another payment intent")
+
+
+def _check_attempt(metadata: Mapping[str, str], attempt_id: str) -> None:
+    if attempt_id and metadata.get("attempt_id") != attempt_id:
+        raise MalformedObject("what another attempt has made")
 
 
 def _positive(value: object) -> int:
@@ -221,20 +230,19 @@ def _answer(found: Any, kind: str) -> tuple[dict[str, Any], str, bool]:
 def all_pages(page: Any) -> Iterator[Any]:
     """Walk through a list, fetching its further pages.
 
+    The SDK takes what looks like no list, or like the end of one, for the end: who is told that
+    something is not at Stripe would then do it again.
+
     Raises:
-        MalformedObject: it is no list. The SDK trusts what a page holds.
+        MalformedObject: it is no list.
     """
-    if not isinstance(page, stripe.ListObject):
-        raise MalformedObject("not a list")
-    items = page.auto_paging_iter()
     while True:
-        try:
-            item = next(items)
-        except StopIteration:
+        found, after = _page(page)
+        yield from found
+        if not after:
             return
-        except (AttributeError, KeyError, TypeError) as error:
-            raise MalformedObject(f"not a list: {type(error).__name__}") from None
-        yield item
+        with _reading("list"):
+            page = page.next_page()
 
 
 def page_of_answer(page: Any, read: Callable[[Any], _T]) -> Page[_T]:
@@ -243,12 +251,21 @@ def page_of_answer(page: Any, read: Callable[[Any], _T]) -> Page[_T]:
     Raises:
         MalformedObject: it is no list.
     """
+    found, after = _page(page)
+    return Page(items=tuple(_readable(found, read)), after=after)
+
+
+def _page(page: Any) -> tuple[list[Any], str]:
+    """Return what is on a page, and the id after which the next one begins, if there is one."""
     if not isinstance(page, stripe.ListObject):
         raise MalformedObject("not a list")
     with _reading("list"):
         found: list[Any] = list(page.data)
-        after = found[-1].id if page.has_more and found else ""
-    return Page(items=tuple(_readable(found, read)), after=after)
+        if not page.has_more:
+            return found, ""
+        if not found:
+            raise ValueError("more, and nothing on this page")
+        return found, own_id(found[-1].id)
 
 
 def _readable(found: list[Any], read: Callable[[Any], _T]) -> Iterator[_T]:

@@ -13,6 +13,7 @@ from shop_payments.gateway import get_gateway
 from tests.gateway.support import create
 from tests.support import pay
 
+NOW = datetime.now(UTC)
 ASKS = ["page_of_payment_intents", "page_of_refunds", "page_of_disputes"]
 
 
@@ -82,11 +83,54 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_read(stripe, configur
         lambda page: {**page, "data": None},
         lambda page: {key: page[key] for key in page if key != "data"},
         lambda page: {key: page[key] for key in page if key != "has_more"},
+        lambda page: {**page, "has_more": True},
     ],
-    ids=["something else", "no data", "without data", "without an end"],
+    ids=["something else", "no data", "without data", "without an end", "more of nothing"],
 )
 def test_what_is_no_list_is_no_answer(stripe, configure, ask, change):
     configure(STRIPE_TRANSPORT=Line(stripe, change))
 
     with pytest.raises(GatewayUnavailable):
         getattr(get_gateway(), ask)(since=an_hour_ago())
+
+
+FOUND = [
+    ("find_created_intent", ["an-attempt"], {"since": NOW, "until": NOW}),
+    ("list_refunds", ["pi_1"], {}),
+    ("list_disputes", ["pi_1"], {}),
+]
+
+
+@pytest.mark.parametrize(("ask", "what", "when"), FOUND, ids=[name for name, *_ in FOUND])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda page: {key: page[key] for key in page if key != "data"},
+        lambda page: {**page, "has_more": True},
+        lambda page: {**page, "data": [{"id": ""}], "has_more": True},
+        lambda page: {**page, "data": [{"id": "pi_1"}], "has_more": True, "url": None},
+    ],
+    ids=["without data", "more of nothing", "without an id", "without an address"],
+)
+def test_what_cannot_be_walked_through_is_not_the_end(stripe, configure, ask, what, when, change):
+    """It was: then nothing was found. Or an IndexError or a ValueError came through."""
+    configure(STRIPE_TRANSPORT=Line(stripe, change))
+
+    with pytest.raises(GatewayUnavailable):
+        getattr(get_gateway(), ask)(*what, **when)
+
+
+def test_a_further_page_that_is_empty_is_not_the_end(stripe, configure):
+    for _ in range(101):
+        create()
+    asked = []
+
+    def empty_the_second(page):
+        asked.append(page)
+        return page if len(asked) == 1 else {**page, "data": [], "has_more": True}
+
+    configure(STRIPE_TRANSPORT=Line(stripe, empty_the_second))
+
+    with pytest.raises(GatewayUnavailable):
+        get_gateway().find_created_intent("another", since=an_hour_ago(), until=datetime.now(UTC))
+    assert len(asked) == 2

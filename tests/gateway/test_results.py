@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 
+from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.gateway import STRIPE_API_VERSION, get_gateway
 from shop_payments.gateway.reading import MalformedObject, intent_from_values
 from shop_payments.sandbox import Sandbox
@@ -15,6 +17,7 @@ from tests.gateway.support import (
     create,
     new_key,
     pairs,
+    refusal,
 )
 from tests.support import pay
 
@@ -184,3 +187,27 @@ def test_a_required_field_that_is_missing_is_named(name):
     values = {key: value for key, value in VALUES.items() if key != name}
     with pytest.raises(MalformedObject, match=name):
         intent_from_values(values)
+
+
+def test_what_another_attempt_has_made_is_no_answer(stripe, configure):
+    """It was taken for the intent, or the refund, that had been asked for."""
+    paid = create()
+    pay(stripe, paid.id)
+    params = {"payment_intent": paid.id, "amount": 100, "metadata": {"attempt_id": "an-attempt"}}
+    refunded = get_gateway().create_refund(params, idempotency_key=new_key())
+    answers = {
+        "/v1/payment_intents": f"/v1/payment_intents/{paid.id}",
+        "/v1/refunds": f"/v1/refunds/{refunded.id}",
+    }
+
+    def crossed(method, url, headers, body):
+        return stripe.handle("GET", answers[urlsplit(url).path], headers)
+
+    configure(STRIPE_TRANSPORT=crossed)
+    other = {"metadata": {"attempt_id": "another"}}
+    refusal(GatewayUnavailable, lambda: create(**other))
+    refusal(
+        GatewayUnavailable,
+        lambda: get_gateway().create_refund({**params, **other}, idempotency_key=new_key()),
+    )
+    assert create().id == paid.id
