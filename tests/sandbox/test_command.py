@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -148,9 +149,9 @@ def create_intent(base: str) -> tuple[int, str]:
 def test_the_intent_that_it_suggests_can_be_paid(running: subprocess.Popen[str]) -> None:
     """Found: with what Stripe takes as automatic, confirming wants a return_url."""
     banner = read_until(running, "Stop with Ctrl-C")
-    (line,) = re.findall(r"^ +curl (.*(?:\\\n.*)?)$", banner, re.M)
+    (line,) = re.findall(r"^ +curl ((?:.*\\\n)*.*)$", banner, re.M)
     url, *options = shlex.split(line)
-    form = "&".join(word for flag, word in zip(options, options[1:], strict=False) if flag == "-d")
+    form = "&".join(word for flag, word in pairwise(options) if flag == "-d")
 
     intent = post(url, form)
     paid = post(f"{url}/{intent['id']}/confirm", "payment_method=pm_card_visa")
