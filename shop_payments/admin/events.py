@@ -15,6 +15,8 @@ from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import WebhookEvent
 from shop_payments.services.webhooks import replay_event
 
+_MOST_REPLAYS = 100
+
 
 @admin.register(WebhookEvent)
 class WebhookEventAdmin(ReadOnlyAdmin):
@@ -26,7 +28,13 @@ class WebhookEventAdmin(ReadOnlyAdmin):
         (None, {"fields": ["event_id", "type", "object_id", "mode", "api_version"]}),
         (
             _("What came of it"),
-            {"fields": ["status", "outcome", "attempts", "received_at", "processed_at"]},
+            {
+                "description": _(
+                    "What has failed comes again by itself. To have an event processed now, tick"
+                    " it in the list and choose the action above it."
+                ),
+                "fields": ["status", "outcome", "attempts", "received_at", "processed_at"],
+            },
         ),
         (
             _("What Stripe sent"),
@@ -53,6 +61,14 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Process the selected events again"), permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+        if queryset.count() > _MOST_REPLAYS:
+            # A server ends a request that takes minutes, and each event has a message.
+            words = gettext(
+                "At most %(most)s events are processed again from here; nothing was done."
+                " manage.py shop_payments_events replay takes any number."
+            )
+            self.message_user(request, words % {"most": _MOST_REPLAYS}, messages.ERROR)
+            return
         for event in queryset.defer("payload").order_by("pk"):
             try:
                 replayed = replay_event(event)

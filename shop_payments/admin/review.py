@@ -61,7 +61,7 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(ReviewItem)
 class ReviewItemAdmin(PaymentRecordAdmin):
-    list_display = ["opened_at", "order_number", "reason", "detail", "state"]
+    list_display = ["opened_at", "state", "order_number", "reason", "detail"]
     list_filter = [StateFilter, "reason", "opened_at"]
     search_fields = ["payment_intent__stripe_id", "detail"]
     search_help_text = _("Search by order number or id, payment intent or detail.")

@@ -62,6 +62,33 @@ def test_an_event_that_was_set_aside_is_processed_again(paid, staff_with):
     assert f"Event {event}: processed, {event.outcome}" in page
 
 
+def test_no_more_are_processed_again_than_fit_a_request(paid, staff):
+    """All of ten thousand could be chosen: minutes, a message for each, and a killed worker."""
+    moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(
+            event_id=f"evt_{number}",
+            livemode=False,
+            payload={},
+            stripe_created_at=moment,
+            status="failed",
+        )
+        for number in range(101)
+    )
+    chosen = WebhookEvent.objects.filter(status="failed")
+    one = chosen.earliest("pk")
+    body = {"action": "replay", "select_across": "1", "_selected_action": [one.pk]}
+
+    page = staff.post(f"{changelist(WebhookEvent)}?status__exact=failed", body, follow=True)
+
+    assert "At most 100 events are processed again from here" in text_of(page)
+    assert chosen.count() == 101
+    one.delete()
+    body["_selected_action"] = [chosen.earliest("pk").pk]
+    staff.post(f"{changelist(WebhookEvent)}?status__exact=failed", body)
+    assert chosen.count() == 0
+
+
 def test_an_event_is_processed_again_where_requests_are_transactions(paid, staff, monkeypatch):
     """Found: under ATOMIC_REQUESTS the action could do nothing but say that it must not."""
     event = set_aside()

@@ -88,3 +88,22 @@ def test_a_new_key_is_shown_once(staff_page, live_server):
     page.get_by_role("link", name="Done").click()
     page.goto(f"{live_server.url}/admin/shop_payments/apikey/")
     assert secret not in page.content()
+
+
+@pytest.mark.parametrize("model", ["webhookevent", "reviewitem"])
+def test_what_waits_for_staff_fits_a_laptop(
+    staff_page, live_server, storefront, stripe, order, model
+):
+    """Found: with the filters beside it, a list's last column was out of sight."""
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    intent = storefront.payment_intent(order).json()["data"]
+    stripe.pay(intent["id"], "pm_card_createDispute")
+    page = staff_page
+    page.set_viewport_size({"width": 1280, "height": 800})
+
+    page.goto(f"{live_server.url}/admin/shop_payments/{model}/")
+
+    results = page.locator(".results")
+    assert page.locator("#result_list tbody tr").count() > 0
+    widths = results.evaluate("element => [element.scrollWidth, element.clientWidth]")
+    assert widths[0] == widths[1]
