@@ -195,7 +195,7 @@ class StripeSandbox(Sandbox):
         inquiry: bool = False,
         deliver: bool = True,
     ) -> dict[str, Any]:
-        """Let the customer's bank ask a payment back, and let the webhooks arrive.
+        """Let the customer's bank claim a payment back, and let the webhooks arrive.
 
         ``inquiry``: it only asks. Returns the dispute; ``decide_dispute`` ends it.
 
@@ -207,7 +207,7 @@ class StripeSandbox(Sandbox):
         """
         charge = self.payment_intent(payable)["latest_charge"]
         if charge is None:
-            raise ValueError("Nothing has been paid that a bank could ask back.")
+            raise ValueError("Nothing has been paid that a bank could claim back.")
         return self._afterwards(self.open_dispute(charge, reason, inquiry=inquiry), deliver=deliver)
 
     def decide_dispute(self, payable: Any, *, won: bool, deliver: bool = True) -> dict[str, Any]:
