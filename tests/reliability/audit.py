@@ -15,6 +15,7 @@ from shop_payments import exceptions
 from shop_payments.lifecycle import (
     FINAL_STATUSES,
     RETURNED_REFUND_STATUSES,
+    UPDATABLE_STATUSES,
     DisputeState,
     IntentStatus,
     RefundStatus,
@@ -282,6 +283,7 @@ class Audit:
         self.check()
         assert_books_agree(self.world.stripe)
         self._nothing_is_left_over()
+        self._nobody_pays_for_what_is_cancelled()
         self._all_money_is_judged()
         self._all_facts_are_there()
         sent, rows = writes(self.world.stripe), read_rows()
@@ -296,6 +298,12 @@ class Audit:
         assert not PaymentHistory.objects.undispatched().exists()
         assert not WebhookEvent.objects.exclude(status__in=WebhookEvent.SUCCESSES).exists()
         assert not OrderPayment.objects.filter(cancel_requested_at__isnull=False).exists()
+
+    def _nobody_pays_for_what_is_cancelled(self) -> None:
+        cancelled = Order.objects.filter(status=Order.Status.CANCELLED)
+        orders = {str(pk) for pk in cancelled.values_list("pk", flat=True)}
+        payable = [each for each in self.ours() if each["status"] in UPDATABLE_STATUSES]
+        assert not orders & {each["metadata"]["order_id"] for each in payable}
 
     def _all_money_is_judged(self) -> None:
         rows = {row["stripe_id"]: row for row in self.rows[PaymentIntent].values()}

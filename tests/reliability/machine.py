@@ -161,7 +161,7 @@ DISTURBANCES: dict[str, tuple[Any, ...]] = {
     "the_dashboard_refunds": (0, "half"),
     "the_dashboard_cancels": (0,),
     "the_dashboard_captures": (0, "half"),
-    "the_order_is_cancelled": (0, False),
+    "the_order_is_cancelled": (0, "the shop"),
     "staff_cancel": (0, False),
 }
 """Steps that may be taken meanwhile, with the order in focus, and with what."""
@@ -353,10 +353,13 @@ class ShopMachine(RuleBasedStateMachine):
         waiting = self._intents(IntentStatus.REQUIRES_ACTION)
         self.world.stripe.complete_authentication(_pick(waiting, at)["id"], succeed)
 
-    @step(at=SOME, by_staff=YES_OR_NO)
-    def the_order_is_cancelled(self, at: int, by_staff: bool) -> None:
+    @step(at=SOME, by=("the shop", "staff", "the shop, which tells nobody"))
+    def the_order_is_cancelled(self, at: int, by: str) -> None:
         order = self._order(at)
-        if by_staff:
+        if by == "the shop, which tells nobody":
+            Order.objects.filter(pk=order.pk).update(status=Order.Status.CANCELLED)
+            return
+        if by == "staff":
             self.world.visit(lambda: self.world.staff.get(change(order)))
             payment = OrderPayment.objects.filter(order=order).first()
             if payment is None or (payment.status == "unpaid" and not payment.needs_review):

@@ -26,6 +26,7 @@ from shop_payments.lifecycle import Balance, IntentStatus, Verdict
 from shop_payments.models import StripeAttempt
 from shop_payments.models.history import PaymentHistoryQuerySet
 from shop_payments.services import arrivals, attempts, mirror, reconcile, webhooks
+from shop_payments.services.reconcile import unfinished
 from tests.reliability.machine import NUMBERS, ShopMachine
 from tests.reliability.world import People
 from tests.support import sized
@@ -161,6 +162,10 @@ def sweep_without_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(reconcile._PARTS, "refunds", lambda sweep: None)
 
 
+def sweep_without_asking_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unfinished, "is_unwanted", lambda order_id: False)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "first_seed"),
     [
@@ -171,6 +176,7 @@ def sweep_without_refunds(monkeypatch: pytest.MonkeyPatch) -> None:
         (tell_and_forget, 0),
         (take_in_what_others_made, 7),
         (sweep_without_refunds, 20),
+        (sweep_without_asking_the_shop, 29),
     ],
 )
 def test_the_machine_finds_what_is_broken(people, monkeypatch, figure, sabotage, first_seed):
