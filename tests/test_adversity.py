@@ -405,3 +405,27 @@ def test_half_a_list_does_not_say_that_nothing_was_created(storefront, order, st
     configure(STRIPE_TRANSPORT=stripe.handle)
     assert storefront.payment_intent(order).status_code == 200
     assert len(intents_at_stripe(stripe)) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_saved_not_now_does_not_block_the_order_for_a_day(
+    storefront, order, stripe, configure, status
+):
+    """Nothing says that Stripe never saves one. The same answer was asked for again and again."""
+    saved: set[str] = set()
+
+    def saving(method, url, headers, body):
+        key = headers.get("Idempotency-Key")
+        if key is None or (saved and key not in saved):
+            return stripe.handle(method, url, headers, body)
+        replayed = {"Idempotent-Replayed": "true"} if key in saved else {}
+        saved.add(key)
+        error = {"type": "invalid_request_error", "code": "lock_timeout", "message": "Not now."}
+        return SandboxResponse(status, replayed, json.dumps({"error": error}).encode())
+
+    configure(STRIPE_TRANSPORT=saving)
+    assert answer(storefront.payment_intent(order)) == (503, "gateway_unavailable")
+
+    assert storefront.payment_intent(order).status_code == 200
+    assert len(saved) == 1
+    assert len(intents_at_stripe(stripe)) == 1

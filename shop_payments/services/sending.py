@@ -102,10 +102,10 @@ def log_error(attempt: StripeAttempt, error: GatewayError) -> dict[str, Any]:
 def must_look_up(error: GatewayError) -> bool:
     """Whether sending the same key again can never tell what happened.
 
-    Stripe repeats a saved 5xx for as long as it keeps the key, and an idempotency error says only
-    that the key has been used.
+    Stripe repeats a saved answer for as long as it keeps the key: a 5xx, and a "not now" as well,
+    if it should ever save one (?). An idempotency error says only that the key has been used.
     """
-    return isinstance(error, IdempotencyMismatch) or (error.effect_unknown and error.replayed)
+    return isinstance(error, IdempotencyMismatch) or (error.retryable and error.replayed)
 
 
 def belongs_to_other_mode(livemode: bool) -> bool:
