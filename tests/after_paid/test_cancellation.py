@@ -125,6 +125,24 @@ def test_a_database_that_goes_away_after_the_commit_is_not_the_hosts_trouble(
     assert not PaymentIntent.objects.open().exists()
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("begun", [True, False], ids=["a payment", "no payment"])
+def test_in_a_testcase_it_waits_for_the_hooks(
+    order, storefront, stripe, django_capture_on_commit_callbacks, begun
+):
+    """In a transaction that is never committed, as ``TestCase`` has it."""
+    if begun:
+        storefront.payment_intent(order)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        cancel_order(order)
+        assert PaymentIntent.objects.open().exists() == begun
+
+    assert not PaymentIntent.objects.open().exists()
+    assert wanted_cancellations() == []
+    assert OrderPayment.objects.exists() == begun
+
+
 def test_an_order_without_a_payment_has_nothing_to_cancel(order, stripe):
     cancel_order(order)
 

@@ -73,6 +73,19 @@ def test_late_money_goes_back_by_itself_where_the_shop_wants_that(
     assert_books_agree(stripe)
 
 
+@pytest.mark.django_db
+def test_in_a_testcase_late_money_waits_for_the_hooks(
+    configure, late, stripe, django_capture_on_commit_callbacks
+):
+    configure(**{**stripe.shop_payments(), "AUTO_REFUND_LATE_MONEY": True})
+
+    with django_capture_on_commit_callbacks(execute=True):
+        late()
+        assert not refunds_at_stripe(stripe)
+
+    assert [each["amount"] for each in refunds_at_stripe(stripe)] == [11200]
+
+
 def test_a_refund_of_late_money_that_fails_leaves_it_to_a_person(
     configure, late, order, stripe, webhooks
 ):
