@@ -22,7 +22,10 @@ CAPTURE_METHODS = ("automatic", "manual")
 STRIPE_API_BASE = "https://api.stripe.com"
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
-RETENTION_LIMITS = (31, 36_500)
+LONGEST_DAYS = 36_500
+"""A hundred years, for who means "never". A million days ago there was no date."""
+
+RETENTION_LIMITS = (31, LONGEST_DAYS)
 """Days. Stripe keeps idempotency keys for 24 hours, delivers an event again for 3 days, and lists
 it for 30: until then, what an event or a call looked like may matter.
 
@@ -228,6 +231,8 @@ def _problem_of_number(name: str, value: object, *, whole: bool) -> str:
         return f"a {'whole ' if whole else ''}number"
     if name == "RETENTION_DAYS":
         return problem_of_retention(value)
+    if name == "ABANDONED_AFTER_DAYS" and not 1 <= value <= LONGEST_DAYS:
+        return f"from 1 to {LONGEST_DAYS}"
     least = 0 if name in _MAY_BE_ZERO else 1e-9
     if not least <= value < math.inf:
         return "0 or more" if name in _MAY_BE_ZERO else "more than 0"

@@ -138,6 +138,8 @@ def test_a_setting_that_is_not_a_dict_is_one_error(settings, value):
         ("MAX_NETWORK_RETRIES", -1, "must be 0 or more"),
         ("WEBHOOK_TOLERANCE", 0, "must be more than 0"),
         ("PAGE_SIZE", None, "must be a whole number"),
+        ("ABANDONED_AFTER_DAYS", 0, "must be from 1 to 36500"),
+        ("ABANDONED_AFTER_DAYS", 1_000_000, "must be from 1 to 36500"),
         ("BROWSABLE_API", "false", "must be True or False"),
         ("EVENT_HANDLER", handler, "must be a string"),
         ("EVENT_HANDLER", f"{HERE}.NOT_CALLABLE", "is not callable"),

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from shop_payments.conf import get_config
+from shop_payments.conf import LONGEST_DAYS, get_config
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import whole_number
 from shop_payments.management.base import PaymentsCommand
@@ -21,8 +21,6 @@ from shop_payments.services.cancellation import (
     wanted_cancellations,
 )
 from shop_payments.services.history import Origin
-
-_LONGEST_DAYS = 36500
 
 _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 
@@ -38,7 +36,7 @@ class Command(PaymentsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--older-than",
-            type=whole_number(1, _LONGEST_DAYS),
+            type=whole_number(1, LONGEST_DAYS),
             metavar="DAYS",
             help="instead of ABANDONED_AFTER_DAYS",
         )
