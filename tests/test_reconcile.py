@@ -33,7 +33,7 @@ from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.services.settlement import settle_payment
 from tests.after_paid.support import assert_books_agree, everything, refund_in_dashboard
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, pay, send_event, sized, writes
+from tests.support import answer, call_stripe, debit, pay, send_event, sized, writes
 from tests.threads import RestlessLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -239,6 +239,31 @@ def test_an_order_that_the_shop_does_not_say_it_gave_up_stays_payable(
     assert sweep().cancellations == 0
 
     assert statuses(stripe) == ["requires_payment_method"]
+
+
+def test_a_cancelled_order_whose_money_is_on_its_way_keeps_its_intent(
+    order, stripe, storefront, configure
+):
+    configure(**stripe.shop_payments(), ALLOWED_PAYMENT_METHOD_TYPES=["card", "us_bank_account"])
+    storefront.payment_intent(order)
+    debit(stripe, PaymentIntent.objects.get().stripe_id, "pm_usBankAccount_success")
+    Order.objects.update(status="cancelled")
+
+    assert sweep().cancellations == 0
+
+    assert statuses(stripe) == ["processing"]
+    assert_converged(stripe)
+
+
+def test_a_cancelled_order_of_the_other_mode_is_left_to_its_key(order, stripe, intent):
+    PaymentIntent.objects.update(livemode=True)
+    Order.objects.update(status="cancelled")
+
+    report = sweep()
+
+    assert (report.cancellations, report.problems) == (0, [])
+    assert writes(stripe) == ["/v1/payment_intents"]
+    assert OrderPayment.objects.get().cancel_requested_at is None
 
 
 class PaidMeanwhile(BundledOrderAdapter):
