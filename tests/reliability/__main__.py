@@ -1,8 +1,8 @@
 """Run the full suites: ``python -m tests.reliability [--suite NAME] [--runs N] [--seed S]``.
 
-Prints one line for each figure. ``--operation``, ``--point``, ``--way`` and ``--again`` replay one
-death of the suite ``kill``, ``--history`` and ``--order`` one order of the suite ``arrival``: what
-a failure prints can be copied.
+Prints one line for each figure, and says why it skips what it skips. ``--operation``, ``--point``,
+``--way`` and ``--again`` replay one death of the suite ``kill``, ``--history`` and ``--order`` one
+order of the suite ``arrival``: what a failure prints can be copied.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 HERE = Path(__file__).parent
@@ -40,16 +41,38 @@ SUITES = {
 }
 
 
+ONLY_IN = {
+    "operation": "kill",
+    "point": "kill",
+    "way": "kill",
+    "again": "kill",
+    "history": "arrival",
+    "order": "arrival",
+}
+"""Options of one suite: any other would run as if they had not been given."""
+
+
+def _at_least_one(text: str) -> int:
+    """A number of which 0 would look at nothing, and find nothing wrong."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a number from 1 on, not {text}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("--suite", choices=SUITES, help="one of them; all without it")
-    parser.add_argument("--runs", type=int, help="a sample of this size instead of the full one")
+    parser.add_argument(
+        "--runs", type=_at_least_one, help="a sample of this size instead of the full one"
+    )
     parser.add_argument("--seed", type=int, help="draws other runs")
     parser.add_argument("--operation", help="kill: this operation only")
     parser.add_argument("--point", type=int, help="kill: this place only")
     parser.add_argument("--way", choices=["retry", "events", "sweep"], help="kill: this recovery")
     parser.add_argument("--again", type=int, help="kill: the place of a second death")
-    parser.add_argument("-n", type=int, help="so many processes, each with a database of its own")
+    parser.add_argument(
+        "-n", type=_at_least_one, help="so many processes, each with a database of its own"
+    )
     parser.add_argument("--history", help="arrival: this history only")
     parser.add_argument("--order", help="arrival: the numbers of the events, each @ its moment")
     return parser
@@ -57,12 +80,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def plan(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return pytest's arguments, files first, and the environment variables that size them."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     suites = [SUITES[options.suite]] if options.suite else [*SUITES.values()]
     environ = {"FIGURES": "full"}
+    for name, suite in ONLY_IN.items():
+        if getattr(options, name) is not None and options.suite != suite:
+            parser.error(f"--{name} is for --suite {suite}")
     if options.runs is not None:
+        if not any(each.runs for each in suites):
+            parser.error(f"--suite {options.suite} has one size")
         environ |= {name: str(options.runs) for suite in suites for name in suite.runs}
-    for name in ("seed", "operation", "point", "way", "again", "history", "order"):
+    for name in ("seed", *ONLY_IN):
         value = getattr(options, name)
         if value is not None:
             environ[f"RELIABILITY_{name.upper()}"] = str(value)
@@ -70,10 +99,30 @@ def plan(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     return [*(str(HERE / suite.file) for suite in suites), *processes], environ
 
 
+def replay(suite: str, *, seed: int, runs: int | None = None) -> str:
+    """Return the line that draws the same once more; to be printed with a failure."""
+    size = "" if runs is None else f" --runs {runs}"
+    return f"python -m tests.reliability --suite {suite} --seed {seed}{size}"
+
+
+def _look_for_database(url: str) -> None:
+    """Say in a line what each test would say in a page.
+
+    Raises:
+        SystemExit: nobody answers there.
+    """
+    if url.startswith("postgres"):
+        try:
+            psycopg.connect(url, dbname="postgres", connect_timeout=10).close()
+        except psycopg.OperationalError as error:
+            sys.exit(f"DATABASE_URL names a PostgreSQL that is not there: {error}")
+
+
 def main(arguments: list[str]) -> int:
     asked_for, environ = plan(arguments)
+    _look_for_database(os.environ.get("DATABASE_URL", ""))
     os.environ.update(environ)
-    return int(pytest.main([*asked_for, "-q", "-rN", "--no-header", "-p", "no:cacheprovider"]))
+    return int(pytest.main([*asked_for, "-q", "-rs", "--no-header", "-p", "no:cacheprovider"]))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol
@@ -15,10 +16,34 @@ from shop_payments.sandbox import SandboxServer
 from shop_payments.testing import StripeSandbox
 from tests.reliability.crew import Crew
 from tests.reliability.faults import Day, WatchedStripe
+from tests.reliability.histories import HISTORIES
+from tests.reliability.scenes import OPERATIONS
 from tests.support import Caller
 
 PROCESSES = {"postgresql": 4}
 THREADS = 16
+
+
+def pytest_collection_finish() -> None:
+    """Refuse a name that is not there: nothing would be run, and that would look like success."""
+    for variable, names in (("OPERATION", OPERATIONS), ("HISTORY", HISTORIES)):
+        asked_for = os.environ.get(f"RELIABILITY_{variable}")
+        if asked_for is not None and asked_for not in names:
+            kind = variable.lower()
+            raise pytest.UsageError(f"no {kind} {asked_for!r}, but {', '.join(names)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Print the line that draws the same again, whatever it was that failed."""
+    report = yield
+    again = getattr(getattr(item, "module", None), "AGAIN", "")
+    if report.failed and again:
+        database = "DATABASE_URL=… " if connection.vendor == "postgresql" else ""
+        report.sections.append(("the same again", f"{database}{again}"))
+    return report
 
 
 @pytest.fixture(scope="module")

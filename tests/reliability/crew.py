@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 
 from tests.reliability.switches import dropped_constraints
@@ -88,6 +87,12 @@ class Answer:
     def __str__(self) -> str:
         took = f"{self.started_at:.3f} to {self.ended_at:.3f}"
         return f"{self.status} from {self.worker}, {took}: {self.body[:300]}"
+
+
+def were_together(answers: Sequence[Answer]) -> bool:
+    """Whether most of the calls had begun when the first was answered: else nobody met anybody."""
+    first_end = min(answer.ended_at for answer in answers)
+    return sum(answer.started_at < first_end for answer in answers) > len(answers) / 2
 
 
 class _Process:
@@ -279,13 +284,11 @@ class Crew:
         return at_gate, answer
 
     def report(self, answers: Sequence[Answer], **facts: Any) -> str:
-        """Everything that helps to see what happened, and to have it happen again."""
+        """Everything that helps to see what happened."""
         lines = [
             f"{self.processes} processes × {self.threads} threads on {connection.vendor}",
             *(f"{name}: {value}" for name, value in facts.items()),
             *(str(answer) for answer in answers),
             *(f"--- log of worker {n}\n{m.log_tail()}" for n, m in enumerate(self._members)),
-            f"again: {'DATABASE_URL=… ' if connection.vendor != 'sqlite' else ''}"
-            f"pytest {Path(__file__).parent.relative_to(settings.BASE_DIR)} -m reliability",
         ]
         return "\n".join(lines)

@@ -23,7 +23,9 @@ from django.db import connection
 from shop_payments.models import Order, OrderPayment, PaymentHistory
 from shop_payments.sandbox import SandboxResponse
 from shop_payments.testing import StripeSandbox
+from tests.after_paid.support import assert_mirrors_agree
 from tests.factories import OrderFactory
+from tests.reliability.__main__ import replay
 from tests.reliability.crew import PATIENCE, Answer, Call, Crew
 from tests.reliability.crowd import ask_at_once, withdraw_intent
 from tests.support import Caller, event_body, pay, sized
@@ -33,6 +35,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 CROWD_ROUNDS = sized("RELIABILITY_CROWD_ROUNDS", sample=4, full=20)
 PAID_ROUNDS = sized("RELIABILITY_PAID_ROUNDS", sample=40, full=200)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
+AGAIN = replay("processes", seed=SEED)
 LATENCY = 5
 
 
@@ -72,6 +75,7 @@ def test_an_order_that_everybody_asks_for_at_once_gets_one_intent(
         assert rush.outcome == rush.due, crew.report(
             rush.answers, round=number, order=wanted.pk, outcome=rush.outcome
         )
+    assert_mirrors_agree(stripe)
     figure(
         f"{crew.processes} processes × {crew.threads} threads asked for one order ({state}),"
         f" {CROWD_ROUNDS} rounds: 1 open intent, 1 distinct answer, 0 answers but 200"
@@ -212,6 +216,7 @@ def test_an_order_is_paid_once_whoever_says_so_first(
     assert set(told.values()) == {1}
     assert len(told) == PAID_ROUNDS
     assert not PaymentHistory.objects.undispatched().exists()
+    assert_mirrors_agree(stripe)
     figure(
         f"webhook, payment and a second tab at once, {PAID_ROUNDS} rounds, seed {SEED}: "
         f"1 order_paid each ({connection.vendor})"

@@ -19,6 +19,7 @@ from django.db import connection
 from shop_payments.models import APIKeyScope
 from tests.after_paid.support import AccountingOffice, assert_books_agree
 from tests.conftest import issue_key
+from tests.reliability.__main__ import replay
 from tests.reliability.refunds_at_once import paid_order, refund_at_once, wishes
 from tests.support import sized
 
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 
 ROUNDS = sized("RELIABILITY_REFUND_ROUNDS", sample=4, full=25)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
+AGAIN = replay("refunds", seed=SEED, runs=ROUNDS)
 CALLS = {"postgresql": 32}
 LOST = "one answer in ten is lost"
 
