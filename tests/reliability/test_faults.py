@@ -23,6 +23,7 @@ from django.db import connection
 
 from shop_payments.models import WebhookEvent
 from tests.after_paid.support import assert_mirrors_agree, everything
+from tests.reliability.__main__ import replay
 from tests.reliability.faults import TRY_AGAIN, WatchedStripe, troubles
 from tests.support import sized
 
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 
 ROUNDS = sized("RELIABILITY_FAULT_ROUNDS", sample=4, full=100)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
-AGAIN = f"python -m tests.reliability --suite faults --seed {SEED} --runs {ROUNDS}"
+AGAIN = replay("faults", seed=SEED, runs=ROUNDS)
 
 
 @pytest.fixture(scope="module")
@@ -71,30 +72,34 @@ def test_bad_answers_are_told_clearly_and_one_sweep_heals(
     for number in range(ROUNDS):
         answers = day.round()
         damage = day.damage()
-        assert not damage, crew.report(answers, round=number, again=AGAIN, damage=damage)
+        assert not damage, crew.report(answers, round=number, damage=damage)
     day.end()
     configure(STRIPE_TRANSPORT=stripe.handle)
 
     for fault in troubles(rate):
         stripe.inject(fault)
-    complaint = sweep(later=timedelta(hours=1))
+    complaint = sweep(later=later)
     stripe.clear_faults()
-    assert sweep(later=later) == "", AGAIN
+    later += timedelta(hours=1)  # what was sent within the last minute is left to who sent it
+    assert sweep(later=later) == ""
 
     swept, sent = everything(), stripe.writes
-    assert sweep(later=later) == "", AGAIN
-    assert everything() == swept, AGAIN
-    assert stripe.writes == sent, AGAIN
+    assert sweep(later=later) == ""
+    assert everything() == swept
+    assert stripe.writes == sent
     told = Counter(crew.paid()) - told_before
     told += Counter(str(each["order"].pk) for each in paid_signals)
     loose_ends = day.loose_ends(told)
-    assert not loose_ends, crew.report([], again=AGAIN, loose_ends=loose_ends)
-    assert not WebhookEvent.objects.exclude(status__in=WebhookEvent.SUCCESSES).exists(), AGAIN
+    assert not loose_ends, crew.report([], loose_ends=loose_ends)
+    assert not WebhookEvent.objects.exclude(status__in=WebhookEvent.SUCCESSES).exists()
     assert_mirrors_agree(stripe)
     misfits = day.go_on()
-    assert not misfits, crew.report(misfits, again=AGAIN)
-    assert not day.damage(), AGAIN
+    assert not misfits, crew.report(misfits)
+    assert not day.damage()
 
+    # A sample is too small for each kind of trouble to come.
+    assert ROUNDS < 20 or {"dropped", "429", "500", "503"} <= {*day.requests}
+    assert ROUNDS < 20 or day.unfinished
     failed = Counter({key: n for key, n in day.answers.items() if key[1:] in TRY_AGAIN})
     assert failed
     paid = sum(each.is_paid for each in day.placed)
@@ -102,7 +107,8 @@ def test_bad_answers_are_told_clearly_and_one_sweep_heals(
     figure(
         f"faults, {rate:.0%} of Stripe's answers: {ROUNDS} rounds of {crew.processes} ×"
         f" {crew.threads} calls, {len(day.placed)} orders, {paid} paid,"
-        f" {day.unheard} of them unheard. {day.requests.total()} requests to Stripe"
+        f" {day.unheard} of them unheard, {day.unfinished} attempts left unfinished."
+        f" {day.requests.total()} requests to Stripe"
         f" ({in_words(day.requests)}, some of them late). {failed.total()} calls failed"
         f" ({in_words(failed)}), each to be repeated. One open"
         f" intent an order at any time, 0 lost; a sweep among faults"
