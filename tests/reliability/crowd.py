@@ -10,7 +10,7 @@ from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import Order, PaymentIntent, StripeAttempt
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import listed_at_stripe
-from tests.reliability.crew import PATIENCE, Answer, Call, Crew
+from tests.reliability.crew import PATIENCE, Answer, Call, Crew, were_together
 from tests.support import Caller, call_stripe
 
 
@@ -57,6 +57,7 @@ def ask_at_once(crew: Crew, stripe: StripeSandbox, order: Order, storefront: Cal
             "open here": PaymentIntent.objects.open().filter(order_payment__order=order).count(),
             "attempts": attempts.count() - before,
             "workers": len({answer.worker for answer in answers}),
+            "together": were_together(answers),
         },
         due={
             "answers": {200: everybody},
@@ -65,5 +66,6 @@ def ask_at_once(crew: Crew, stripe: StripeSandbox, order: Order, storefront: Cal
             "open here": 1,
             "attempts": 1,
             "workers": everybody,
+            "together": True,
         },
     )
