@@ -10,12 +10,31 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from shop_payments import signals
-from shop_payments.models import APIKey, APIKeyScope, Order
+from shop_payments.models import APIKey, APIKeyScope, Order, OrderPayment
+from shop_payments.services.history import SIGNALS
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory, TokenFactory
 from tests.support import Caller, assert_state_follows_from_rows
 
 pytest_plugins = ["shop_payments.testing.plugin"]
+
+
+@pytest.fixture(autouse=True)
+def told_after_the_commit() -> Iterator[None]:
+    """Whatever a test does: nobody is told what a rollback could still undo."""
+    too_early: list[str] = []
+
+    def receiver(*, order_payment: OrderPayment, data: dict[str, Any], **kwargs: Any) -> None:
+        blocks = connection.atomic_blocks
+        if not all(getattr(block, "_from_testcase", False) for block in blocks):
+            too_early.append(f"{order_payment}: {data}")
+
+    for signal in SIGNALS.values():
+        signal.connect(receiver)
+    yield
+    for signal in SIGNALS.values():
+        signal.disconnect(receiver)
+    assert not too_early
 
 
 @pytest.fixture
