@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, connections, transaction
+from django.urls import reverse
 
+from shop_payments.api.urls import urlpatterns
 from shop_payments.models import (
     APIKeyScope,
     FactKind,
@@ -367,6 +369,41 @@ def test_a_database_that_is_away_is_said_and_heals(
     assert "The database is away" in caplog.text
     assert stripe.requests == []
     assert storefront.payment_intent(order).status_code == 200
+
+
+ROUTES = [
+    (method, pattern.name)
+    for pattern in urlpatterns
+    for method in vars(pattern.callback)["actions"]
+    if (method, pattern.name) not in {("head", pattern.name), ("get", "root")}
+]
+"""All but the root, which says the same to everybody and asks for nothing."""
+
+
+@pytest.mark.parametrize(("method", "name"), ROUTES)
+def test_every_route_says_that_the_database_is_away(
+    storefront, order, stripe, database, method, name
+):
+    event = event_body(pay(stripe, storefront.payment_intent(order).json()["data"]["id"]))
+    every_key = {"X-API-Key": issue_key(*APIKeyScope), "Stripe-Signature": sign(event)}
+    arguments = [order.pk] if name not in {"orders", "stripe-webhook"} else []
+    url, sent = reverse(f"shop_payments:{name}", args=arguments), len(stripe.requests)
+    body = event if name == "stripe-webhook" else b""
+    ask = partial(
+        getattr(storefront.client, method),
+        url,
+        **({"data": body, "content_type": "application/json"} if method == "post" else {}),
+        headers={**storefront.headers, **every_key},
+    )
+
+    database.goes_away()
+    refused = ask()
+    database.comes_back()
+
+    assert answer(refused) == (503, "database_unavailable")
+    assert refused.headers["Retry-After"] == "10"
+    assert len(stripe.requests) == sent
+    assert ask().status_code != 503
 
 
 @pytest.mark.parametrize("method", ["get", "post"])

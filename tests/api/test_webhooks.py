@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from io import BytesIO
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import resolve
 from django.utils import timezone
 
 from shop_payments.models import (
@@ -22,6 +26,7 @@ from shop_payments.models import (
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory
 from tests.support import (
+    BASE,
     answer,
     call_stripe,
     event_body,
@@ -44,6 +49,19 @@ def intent(storefront, order, stripe):
 
 def is_paid():
     return OrderPayment.objects.get().status == "paid"
+
+
+def post_in_chunks(body: bytes) -> Any:
+    """Deliver a signed event through ASGI, without a Content-Length."""
+    path = f"{BASE}/webhooks/stripe"
+    headers = {b"content-type": b"application/json", b"stripe-signature": sign(body).encode()}
+    scope = {"type": "http", "method": "POST", "path": path, "headers": list(headers.items())}
+    match = resolve(path)
+    return match.func(ASGIRequest(scope, BytesIO(body)), *match.args, **match.kwargs).render()
+
+
+def answer_of(response: Any) -> tuple[int, str]:
+    return response.status_code, json.loads(response.content)["code"]
 
 
 def test_the_webhook_alone_pays(intent, order, paid_signals):
@@ -164,6 +182,22 @@ class TestRefused:
         body = event_body(intent)
 
         assert answer(post_webhook(body, sign(body))) == (413, "payload_too_large")
+        assert not WebhookEvent.objects.exists()
+
+    def test_a_huge_body_that_does_not_say_its_length(self, intent, configure):
+        """As servers of ASGI pass on what comes in chunks."""
+        body = event_body(intent)
+
+        assert post_in_chunks(body).status_code == 200
+        configure(WEBHOOK_MAX_BYTES=1000)
+        assert answer_of(post_in_chunks(body)) == (413, "payload_too_large")
+
+    def test_a_body_that_the_host_finds_too_large(self, intent, settings):
+        settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+        body = event_body(intent)
+
+        assert answer(post_webhook(body, sign(body))) == (413, "payload_too_large")
+        assert answer_of(post_in_chunks(body)) == (413, "payload_too_large")
         assert not WebhookEvent.objects.exists()
 
     def test_no_webhook_secret_is_configured(self, intent, configure):
