@@ -76,6 +76,9 @@ class Shown:
         self._payment = OrderPayment.objects.get()
         self._at_stripe = books_at_stripe(film.stripe)
         self._client = Client()
+        self._heard: Counter[Any] = Counter()
+        for signal in SIGNALS.values():
+            signal.connect(self._hear)  # for as long as there is somebody to hear
         told = film.events()
         useless = self._useless([event for event, _ in told])
         self._events = [(event, birth) for event, birth in told if event["id"] not in useless]
@@ -83,6 +86,9 @@ class Shown:
             if event["id"] in useless:
                 self._post(event)
         assert len(self._events) == EVENTS
+
+    def _hear(self, *, fact_id: Any, **kwargs: Any) -> None:
+        self._heard[fact_id] += 1
 
     def _useless(self, events: list[dict[str, Any]]) -> set[str]:
         """The ids of those that the app has no use for, by its own word."""
@@ -124,8 +130,9 @@ class Shown:
         assert state == self.history.ends_in
         assert our_books() == self._at_stripe
         rows = PaymentHistory.objects.filter(kind__in=SIGNALS)
-        told_of = [*rows.values_list("kind", "data", "dispatched_at")]
-        assert None not in [dispatched_at for _, _, dispatched_at in told_of]
+        told_of = [*rows.values_list("kind", "data", "fact_id")]
+        assert not rows.filter(dispatched_at=None).exists()
+        assert [self._heard[fact_id] for _, _, fact_id in told_of] == [1] * len(told_of)
         facts = Counter(
             (kind, data.get("stripe_refund_id"))
             for kind, data, _ in told_of
