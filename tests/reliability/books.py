@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from shop_payments.lifecycle import IntentStatus, PaymentStatus, RefundStatus
-from shop_payments.models import FactKind, OrderPayment, PaymentHistory, StripeAttempt
+from shop_payments.lifecycle import DisputeStatus, IntentStatus, PaymentStatus, RefundStatus
+from shop_payments.models import (
+    FactKind,
+    Order,
+    OrderPayment,
+    PaymentHistory,
+    ReviewItem,
+    StripeAttempt,
+)
 from tests.reliability.scenes import Ending
 from tests.support import AnyStripe, call_stripe
+
+ONCE = {
+    FactKind.ORDER_PAID: "order",
+    FactKind.INTENT_CREATED: "intent",
+    FactKind.PAYMENT_AUTHORIZED: "intent",
+    FactKind.REFUND_REQUESTED: "refund_id",
+    FactKind.ORDER_REFUNDED: "stripe_refund_id",
+    FactKind.REFUND_FAILED: "stripe_refund_id",
+    FactKind.DISPUTE_OPENED: "stripe_dispute_id",
+    FactKind.DISPUTE_CLOSED: "stripe_dispute_id",
+}
+"""Facts of which there is one at most for each of these."""
 
 
 @dataclass
@@ -89,6 +109,9 @@ class Books:
             self._compare_money(damage)
         self._compare_refunds(damage)
         self._compare_disputes(damage)
+        self._compare_facts(damage, finished=finished and done)
+        if finished:
+            self._compare_intents(damage)
         if self.payment is not None:
             self._check_rows(self.payment, damage, finished=finished)
         return damage
@@ -110,11 +133,15 @@ class Books:
         )
         facts = self._count(FactKind.ORDER_PAID)
         # What was paid while the order changed may not fit; then a person is asked.
-        in_review = bool(self.payment and self.payment.needs_review and self._scene.meanwhile)
+        fits = received == Order.objects.get(pk=self._scene.order.pk).amount
+        may_misfit = self._scene.meanwhile is not None and not fits
+        in_review = bool(self.payment and self.payment.needs_review and may_misfit)
         if received and not (is_paid and facts) and not in_review:
             damage.lost.append(f"{received} came, and the order is {status} ({facts} facts)")
         if is_paid and not received:
             damage.other.append("paid with nothing")
+        if is_paid and may_misfit:
+            damage.other.append(f"paid with {received}, which does not fit")
         if facts > 1:
             damage.doubled.append(f"{facts} facts that it is paid")
 
@@ -142,6 +169,10 @@ class Books:
             damage.lost.append(f"disputes {theirs} are {ours} here ({facts} facts)")
         elif facts > len(theirs):
             damage.doubled.append(f"{facts} facts of {len(theirs)} disputes")
+        lost = sum(e["amount"] for e in self.disputes if e["status"] == DisputeStatus.LOST)
+        known = self.payment.amount_lost if self.payment else 0
+        if known != lost:
+            damage.lost.append(f"the bank has {lost}, {known} by our books")
 
     def _compare_refunds(self, damage: Damage) -> None:
         rows = list(self.payment.refunds.all()) if self.payment else []
@@ -151,19 +182,43 @@ class Books:
             damage.lost.append(f"refunds {missing} are not here")
         elif theirs != ours:
             damage.other.append(f"refunds {ours} are {theirs} at Stripe")
-        returned = sum(each["amount"] for each in self.refunds)
+        done = [e["amount"] for e in self.refunds if e["status"] == RefundStatus.SUCCEEDED]
+        returned = sum(done)
         known = sum(row.amount for row in rows if row.status == RefundStatus.SUCCEEDED)
         if self.payment is not None and not self._scene.is_late:
             known = self.payment.amount_refunded
         if returned != known:
             damage.lost.append(f"{returned} went back, {known} by our books")
-        facts, due = self._count(FactKind.ORDER_REFUNDED), len(theirs)
+        facts, due = self._count(FactKind.ORDER_REFUNDED), len(done)
         if self._scene.is_late:
             due = 0  # the order was never paid: nothing of it is refunded
         if facts > due:
             damage.doubled.append(f"{facts} facts of {due} refunds")
         elif facts < due:
             damage.lost.append(f"{facts} facts of {due} refunds")
+
+    def _compare_intents(self, damage: Damage) -> None:
+        """Each has its row, and that says what Stripe says."""
+        rows = self.payment.payment_intents.all() if self.payment else []
+        ours = {row.stripe_id: (row.status, row.amount, row.amount_received) for row in rows}
+        theirs = {
+            each["id"]: (each["status"], each["amount"], each["amount_received"])
+            for each in self.intents
+        }
+        if theirs != ours:
+            damage.lost.append(f"intents {theirs} are {ours} here")
+
+    def _compare_facts(self, damage: Damage, *, finished: bool) -> None:
+        subjects = Counter(subject_of(vars(fact)) for fact in self.facts)
+        subjects.pop(None, None)
+        twice = [subject for subject, count in subjects.items() if count > 1]
+        damage.doubled += [f"two facts {subject}" for subject in twice]
+        for kind, wanted in self._scene.facts.items():
+            count = self._count(kind)
+            if count > wanted:
+                damage.doubled.append(f"{count} facts {kind}")
+            elif finished and count < wanted:
+                damage.lost.append(f"{count} facts {kind}")
 
     def _check_rows(self, payment: OrderPayment, damage: Damage, *, finished: bool) -> None:
         pending = StripeAttempt.objects.pending().filter(order_payment=payment)
@@ -177,3 +232,14 @@ class Books:
         rows = ("payment_intents", "refunds", "disputes")
         if payment.refresh_state(*(list(getattr(payment, name).all()) for name in rows)):
             damage.other.append("the payment is not what its rows amount to")
+
+
+def subject_of(fact: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Return what there may be one such fact of, given its columns; None where that is anything."""
+    kind, data = fact["kind"], fact["data"]
+    if kind == FactKind.REVIEW_NEEDED and data["reason"] != ReviewItem.Reason.DISPUTED:
+        return kind, fact["payment_intent_id"], data["reason"], data.get("subject")
+    if kind not in ONCE:
+        return None
+    named = {"order": fact["order_payment_id"], "intent": fact["payment_intent_id"], **data}
+    return kind, named[ONCE[kind]]

@@ -27,7 +27,8 @@ class Case:
     """``retry``: the same once more. ``events``: what Stripe sent, then the same once more.
     ``sweep``: ``shop_payments_reconcile``, then the same once more."""
     again: int | None = None
-    """The place at which the first try to recover is killed as well, if it gets there."""
+    """The place at which the first try to recover is killed as well, if it gets so far: counted
+    through all that belongs to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,11 @@ class Outcome:
 def enumerate_places(shop: Shop, operation: str, *, without: str = "") -> list[str]:
     """Do it once and return the places that it passed."""
     scene = shop.set(operation)
-    result = shop.victim.do(scene.job, without=without)
-    assert result.is_done, f"{operation}: {result}\n{shop.victim.log_tail()}"
+    sent = len(shop.stripe.requests)
+    result = shop.victim.do(scene.job, later=scene.later, without=without)
+    assert result.status == scene.answer, f"{operation}: {result}\n{shop.victim.log_tail()}"
+    seen = sum(place.startswith("before") and " /v1/" in place for place in result.passed)
+    assert seen == len(shop.stripe.requests) - sent, "not each request to Stripe is a place"
     damage = Books(shop.stripe, scene).damage(finished=True)
     assert not damage, f"{operation}, nobody killed: {damage}"
     return result.passed
@@ -52,37 +56,61 @@ def enumerate_places(shop: Shop, operation: str, *, without: str = "") -> list[s
 def run(shop: Shop, case: Case, *, without: str = "") -> Outcome:
     """Set the scene, kill, recover, and look."""
     scene = shop.set(case.operation)
-    killed = shop.victim.do(scene.job, kill_at=case.point, without=without)
+    hearing = _Hearing(shop, scene.order)
+    killed = shop.victim.do(scene.job, kill_at=case.point, later=scene.later, without=without)
     assert killed.signal == 9, f"{case} was not killed: {killed}\n{shop.victim.log_tail()}"
+    hearing.somebody_died()
     if scene.meanwhile:
         scene.meanwhile()
-    finished, told = _dispatched(scene.order), shop.victim.told()
-    recovery = _Recovery(shop, scene, without)
+    recovery = _Recovery(shop, scene, hearing, without)
     damage = recovery.run(case)
-    for fact_id in finished:
-        if shop.victim.told()[fact_id] != told[fact_id]:
-            damage.doubled.append(f"told of {fact_id} once more")
     return Outcome(died_at=killed.died_at, died_again=recovery.died, damage=damage)
 
 
-def _dispatched(order: Order) -> list[str]:
-    facts = PaymentHistory.objects.filter(
-        order_payment__order=order, dispatched_at__isnull=False, needs_dispatch=True
-    )
-    return [str(each) for each in facts.values_list("fact_id", flat=True)]
+class _Hearing:
+    """What the receivers have heard of an order, beside what is noted of that."""
+
+    def __init__(self, shop: Shop, order: Order) -> None:
+        self._shop, self._order = shop, order
+        # Of these, the receivers of this process have heard, who keep no record.
+        self._before = {fact.pk for fact in self._facts()}
+        self._may_be_heard: dict[int, int] = {}
+
+    def _facts(self) -> list[PaymentHistory]:
+        facts = PaymentHistory.objects.filter(order_payment__order=self._order, needs_dispatch=True)
+        return list(facts)
+
+    def somebody_died(self) -> None:
+        """Expect each fact that is not noted as told to be told once more than it was."""
+        told = self._shop.victim.told()
+        self._may_be_heard = {
+            fact.pk: told[str(fact.fact_id)] + (not fact.dispatched_at) for fact in self._facts()
+        }
+
+    def compare(self, damage: Damage, *, swept: bool) -> None:
+        """Whoever is noted as told was told, once where nobody died; after a sweep, everybody."""
+        told = self._shop.victim.told()
+        for fact in self._facts():
+            count = told[str(fact.fact_id)]
+            if fact.pk not in self._before and not count and (swept or fact.dispatched_at):
+                noted = "is noted as told" if fact.dispatched_at else "waits"
+                damage.lost.append(f"nobody was told: {fact}; it {noted}")
+            if swept and not fact.dispatched_at:
+                damage.lost.append(f"not noted as told: {fact}")
+            if count > self._may_be_heard.get(fact.pk, 1):
+                damage.doubled.append(f"told of {fact} once more")
 
 
 class _Recovery:
-    def __init__(self, shop: Shop, scene: Scene, without: str) -> None:
+    def __init__(self, shop: Shop, scene: Scene, hearing: _Hearing, without: str) -> None:
         self._shop, self._scene, self._without = shop, scene, without
-        self._later = 0.0
+        self._hearing, self._later = hearing, scene.later
         self.died = False
 
     def run(self, case: Case) -> Damage:
         """Recover in the case's way, then repeat the operation until it is done."""
         if case.again is not None:
-            first = [*self._jobs(case.way), self._scene.job][0]
-            self.died = self._do(first, kill_at=case.again).signal == 9
+            self._die_at(case.again, case.way)
         if case.way != "retry":
             for job in self._jobs(case.way):
                 result = self._do(job)
@@ -99,10 +127,21 @@ class _Recovery:
                 # Who is refused finishes nothing: what the dead left is the sweep's to finish.
                 for job in self._jobs("sweep"):
                     self._do(job)
-            if result.is_done or nothing_to_do:
+            if result.status == self._scene.answer or nothing_to_do:
                 return self._look(finished=True)
             results.append(str(result))
         return Damage(lost=[f"never done: {results}; {self._look(finished=True)}"])
+
+    def _die_at(self, place: int, way: str) -> None:
+        """Begin to recover, and die at this place of it, if there are so many."""
+        jobs = [] if way == "retry" else self._jobs(way)
+        for job in [*jobs, self._scene.job]:
+            result = self._do(job, kill_at=place)
+            if result.signal == 9:
+                self.died = True
+                self._hearing.somebody_died()
+                return
+            place -= len(result.passed)
 
     def _jobs(self, way: str) -> Sequence[Job]:
         if way == "sweep":
@@ -124,6 +163,5 @@ class _Recovery:
     def _look(self, *, finished: bool, swept: bool = False) -> Damage:
         books = Books(self._shop.stripe, self._scene)
         damage = books.damage(finished=finished or swept, done=not swept)
-        if swept:
-            damage.lost += [f"nobody was told: {fact}" for fact in books.untold()]
+        self._hearing.compare(damage, swept=swept)
         return damage

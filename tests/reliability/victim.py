@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import time_machine
@@ -35,6 +36,15 @@ def capture(order_id: int) -> None:
     from shop_payments.services.history import Origin
 
     capture_payment(order_id=order_id, origin=Origin(source=Source.ADMIN))
+
+
+def capture_a_part(order_id: int) -> None:
+    from shop_payments.models import Source
+    from shop_payments.services.capture import capture_payment
+    from shop_payments.services.history import Origin
+
+    origin = Origin(source=Source.ADMIN)
+    capture_payment(order_id=order_id, amount_decimal=Decimal("50.00"), origin=origin)
 
 
 def cancel(order_id: int) -> None:
@@ -67,7 +77,7 @@ def sweep(order_id: int) -> None:
 
 
 SERVICES: dict[str, Callable[[int], None]] = {
-    each.__name__: each for each in (capture, cancel, cancel_order, sweep)
+    each.__name__: each for each in (capture, capture_a_part, cancel, cancel_order, sweep)
 }
 
 
