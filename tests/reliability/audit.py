@@ -7,6 +7,7 @@ lag behind Stripe; they never run ahead of it, never go back, and never say what
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import Model
@@ -35,8 +36,9 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
-from tests.after_paid.support import assert_books_agree
-from tests.reliability.world import Json, World, status_of
+from tests.after_paid.support import assert_books_agree, assert_mirrors_agree
+from tests.reliability.books import subject_of
+from tests.reliability.world import Adapter, Json, World, status_of
 from tests.support import assert_state_follows_from_rows, writes
 
 MODELS: tuple[type[Model], ...] = (
@@ -51,17 +53,11 @@ MODELS: tuple[type[Model], ...] = (
 )
 Rows = dict[type[Model], dict[Any, Json]]
 
-ONCE = {
-    FactKind.ORDER_PAID: "order",
-    FactKind.INTENT_CREATED: "intent",
-    FactKind.PAYMENT_AUTHORIZED: "intent",
-    FactKind.REFUND_REQUESTED: "refund_id",
-    FactKind.ORDER_REFUNDED: "stripe_refund_id",
-    FactKind.REFUND_FAILED: "stripe_refund_id",
-    FactKind.DISPUTE_OPENED: "stripe_dispute_id",
-    FactKind.DISPUTE_CLOSED: "stripe_dispute_id",
+ENDS: dict[type[Model], dict[str, tuple[str, ...]]] = {
+    PaymentIntent: {"succeeded": (), "canceled": ()},
+    Refund: {"succeeded": ("failed",), "failed": (), "canceled": (), "refused": ()},
 }
-"""Facts of which there is one at most for each of these."""
+"""Stripe's final statuses, and where a row may go from there."""
 
 DISPATCH = ("dispatched_at", "dispatch_claimed_at")
 """What may change of a fact, once it is written."""
@@ -98,10 +94,12 @@ class Audit:
         self._what_is_not_ours_is_left_alone()
         self._paid_on_proof(before)
         self._rows_say_what_stripe_has_said(before)
+        self._no_row_leaves_its_end(before)
+        self._each_move_is_a_fact(before)
         self._no_more_goes_back_than_came(before)
         self._history_only_grows(before)
         self._facts_are_told_once()
-        self._events_fail_for_good_reasons()
+        self._events_are_kept()
         self._no_secret_is_stored(before)
         assert_state_follows_from_rows()
         self.world.answered.clear()
@@ -186,12 +184,18 @@ class Audit:
             if other["order_payment_id"] == payment["pk"] and other["pk"] != row["pk"]
         )
         due = (order.amount, order.currency)
-        in_part = (row["amount"], row["currency"]) == due and any(
-            attempt["params"].get("amount_to_capture") == row["amount_received"]
+        captures = [
+            attempt["outcome"]
             for attempt in self.rows[StripeAttempt].values()
-            if attempt["target"] == row["stripe_id"] and attempt["operation"] == "capture_intent"
-        )
-        fits = (row["amount_received"], row["currency"]) == due or in_part
+            if attempt["target"] == row["stripe_id"]
+            and attempt["operation"] == StripeAttempt.Operation.CAPTURE_INTENT
+            and attempt["params"].get("amount_to_capture") == row["amount_received"]
+        ]
+        if (row["amount"], row["currency"]) != due:
+            captures = []
+        if captures and {*captures} == {StripeAttempt.Outcome.FAILED}:
+            return  # the dashboard was quicker with as much; nobody knew while it was sent
+        fits = (row["amount_received"], row["currency"]) == due or bool(captures)
         wanted = order.status == Order.Status.OPEN
         accepted = row["verdict"] == Verdict.ACCEPTED
         assert accepted == (fits and wanted and not another), (row["verdict"], due, row, wanted)
@@ -203,7 +207,10 @@ class Audit:
                 stripe_id, status = row["stripe_id"], status_of(row)
                 if not stripe_id or (was and status_of(was) == status):
                     continue
-                if status in self.world.answered[stripe_id]:
+                said = self.world.answered[stripe_id]
+                if status in said:
+                    newest = max(said, key=lambda each: said[each])
+                    assert status == newest, f"{row} is older than {newest}"
                     continue
                 if model is PaymentIntent and status[0] in FINAL_STATUSES:
                     assert status == status_of(self.seen.intents[stripe_id])
@@ -212,6 +219,30 @@ class Audit:
                 is_new = was is None or not was["stripe_id"]
                 assert is_new, (model, was, row)
                 assert model is not Dispute, row
+
+    def _no_row_leaves_its_end(self, before: Rows) -> None:
+        for model, leads_to in ENDS.items():
+            for row, was in self._news(model, before):
+                if was is not None and was["status"] in leads_to:
+                    assert row["status"] in {was["status"], *leads_to[was["status"]]}, (was, row)
+
+    def _each_move_is_a_fact(self, before: Rows) -> None:
+        """Of its object, in this step."""
+        old = before[PaymentHistory]
+        facts = [row for pk, row in self.rows[PaymentHistory].items() if pk not in old]
+        named: dict[type[Model], Callable[[Json], tuple[Any, Any]]] = {
+            PaymentIntent: lambda row: (row["pk"], [fact["payment_intent_id"] for fact in facts]),
+            Refund: lambda row: (str(row["pk"]), [e["data"].get("refund_id") for e in facts]),
+            Dispute: lambda row: (
+                row["stripe_id"],
+                [fact["data"].get("stripe_dispute_id") for fact in facts],
+            ),
+        }
+        for model, find in named.items():
+            for row, was in self._news(model, before):
+                subject, told_of = find(row)
+                if was is None or was["status"] != row["status"]:
+                    assert subject in told_of, f"no fact says so: {was} -> {row}"
 
     def _no_more_goes_back_than_came(self, before: Rows) -> None:
         for each in self.ours():
@@ -258,10 +289,15 @@ class Audit:
             told = self.world.told[fact["fact_id"]]
             assert told == (1 if fact["dispatched_at"] else 0), (fact, told)
             assert fact["needs_dispatch"] or not told
-        found = Counter(key for fact in facts if (key := _once(fact)) is not None)
+            if fact["kind"] in (FactKind.ORDER_PAID, FactKind.ORDER_REFUNDED) and told:
+                assert Adapter.told[fact["fact_id"]], f"the adapter was not told: {fact}"
+        found = Counter(key for fact in facts if (key := subject_of(fact)) is not None)
         assert not [key for key, count in found.items() if count > 1], found
 
-    def _events_fail_for_good_reasons(self) -> None:
+    def _events_are_kept(self) -> None:
+        """All that were signed; and those that fail do so for a reason."""
+        kept = {event["event_id"] for event in self.rows[WebhookEvent].values()}
+        assert self.world.taken <= kept <= {event["id"] for event in self.world.stripe.events}
         for event in self.rows[WebhookEvent].values():
             if event["status"] == WebhookEvent.Status.FAILED:
                 name = event["outcome"].partition(":")[0]
@@ -277,6 +313,11 @@ class Audit:
             assert "_secret_" not in repr(event.payload)
 
     # What has to hold once everybody has heard of everything
+
+    def nothing_is_lost(self) -> None:
+        """One sweep is enough to see all money, and what has become of it."""
+        assert_mirrors_agree(self.world.stripe)
+        self._all_money_is_judged()
 
     def close(self, sweep: Any) -> None:
         """Raise AssertionError for what is lost, doubled or left over; ``sweep`` sweeps once."""
@@ -350,13 +391,3 @@ class Audit:
             event["type"] == "payment_intent.payment_failed" for event in self.world.stripe.events
         )
         assert found[FactKind.PAYMENT_FAILED] <= failed
-
-
-def _once(fact: Json) -> tuple[Any, ...] | None:
-    kind, data = fact["kind"], fact["data"]
-    if kind == FactKind.REVIEW_NEEDED and data["reason"] != ReviewItem.Reason.DISPUTED:
-        return kind, fact["payment_intent_id"], data["reason"], data.get("subject")
-    if kind not in ONCE:
-        return None
-    named = {"order": fact["order_payment_id"], "intent": fact["payment_intent_id"], **data}
-    return kind, named[ONCE[kind]]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
+from uuid import NAMESPACE_OID, uuid5
 
 from django.db import transaction
 from django.urls import reverse
@@ -315,9 +316,13 @@ class ShopMachine(RuleBasedStateMachine):
             assert payment is not None
             assert payment.needs_review
 
-    @step(3, at=SOME, quantity=(1, 2, 3))
-    def the_order_changes(self, at: int, quantity: int) -> None:
-        self._order(at).lines.update(quantity=quantity)
+    @step(3, at=SOME, quantity=(1, 2, 3), currency=(None, None, *UNIT_AMOUNTS))
+    def the_order_changes(self, at: int, quantity: int, currency: str | None) -> None:
+        """Perhaps the currency alone: as many yen as there were cents."""
+        order = self._order(at)
+        order.lines.update(quantity=quantity)
+        if currency and not self.takes_debits:
+            Order.objects.filter(pk=order.pk).update(currency=currency)
 
     @step(
         6,
@@ -514,20 +519,27 @@ class ShopMachine(RuleBasedStateMachine):
         if status in LEGAL_MOVES[refund["status"]]:
             self.world.stripe.advance_refund(refund["id"], status)
 
-    @step(where=lambda self: len(self.world.strangers) < 2, at=SOME)
-    def another_system_takes_money(self, at: int) -> None:
-        """It has an order of the same number, and uses the same account."""
-        made = self.world.dashboard(
-            "payment_intents",
-            amount="11200",
-            currency="usd",
-            confirm="true",
-            payment_method="pm_card_visa",
-            **{
-                "metadata[order_id]": str(self._order(at).pk),
-                "allowed_payment_method_types[0]": "card",
-            },
-        )
+    @step(
+        where=lambda self: len(self.world.strangers) < 3,
+        at=SOME,
+        is_paid=YES_OR_NO,
+        is_of_staging=YES_OR_NO,
+    )
+    def another_system_takes_money(self, at: int, is_paid: bool, is_of_staging: bool) -> None:
+        """It has an order of the same number, and uses the same account; it may be our own app."""
+        params = {
+            "amount": "11200",
+            "currency": "usd",
+            "metadata[order_id]": str(self._order(at).pk),
+            "allowed_payment_method_types[0]": "card",
+        }
+        if is_of_staging:
+            params["metadata[attempt_id]"] = str(uuid5(NAMESPACE_OID, str(at)))
+        if is_paid:
+            params |= {"confirm": "true", "payment_method": "pm_card_visa"}
+        made = self.world.dashboard("payment_intents", **params)
+        if is_paid:
+            self.world.dashboard("refunds", payment_intent=made["id"], amount="1200")
         self.world.strangers[made["id"]] = call_stripe(
             self.world.stripe, "GET", f"payment_intents/{made['id']}"
         )
@@ -639,6 +651,7 @@ class ShopMachine(RuleBasedStateMachine):
             before, sent = read_rows(), writes(self.world.stripe)
             self._sweep()
             self.audit.check()
+            self.audit.nothing_is_lost()
             if (read_rows(), writes(self.world.stripe)) == (before, sent):
                 break
             self.patience = 13 * HOUR  # the longest pause between two tries of an event

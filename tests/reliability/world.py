@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import time_machine
@@ -22,7 +22,14 @@ from django.test import Client, override_settings
 
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.exceptions import ShopPaymentsError
-from shop_payments.models import APIKey, APIKeyScope, Order, OrderPayment
+from shop_payments.models import (
+    APIKey,
+    APIKeyScope,
+    Order,
+    OrderPayment,
+    StripeAttempt,
+    WebhookEvent,
+)
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.sandbox.faults import REQUEST_FAULTS
@@ -54,6 +61,17 @@ class ReceiverBroke(Exception):
 
 class Adapter(BundledOrderAdapter):
     """A shop that reserves the money of some orders, and takes it of others."""
+
+    told: ClassVar[Counter[Any]] = Counter()
+    """How often it was told of each fact."""
+
+    def on_paid(self, order: Any, *, fact_id: Any, **values: Any) -> None:
+        self.told[fact_id] += 1
+        super().on_paid(order, fact_id=fact_id, **values)
+
+    def on_refunded(self, order: Any, *, fact_id: Any, **values: Any) -> None:
+        self.told[fact_id] += 1
+        super().on_refunded(order, fact_id=fact_id, **values)
 
     def capture_method(self, order: Order) -> str:
         return "manual" if order.number.startswith(HELD) else "automatic"
@@ -114,13 +132,18 @@ class World:
         self.receivers_break = 0
         self.told: Counter[Any] = Counter()
         """How often the host has been told of each fact, without raising."""
-        self.answered: dict[str, set[tuple[str, int]]] = defaultdict(set)
-        """By id: what Stripe has answered to the app since this was last cleared."""
+        self.answered: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
+        """By id: what Stripe has answered to the app since this was last cleared, and the number of
+        the last request that it has answered so."""
+        self._requests = 0
         self.sent: dict[str, tuple[str, Any]] = {}
         """By idempotency key: path and parameters."""
+        self.taken: set[str] = set()
+        """The ids of the events that the webhook has taken, or wants to be sent again."""
         with ExitStack() as stack:
             self.clock = stack.enter_context(time_machine.travel(BEGIN, tick=False))
             _empty_tables()
+            Adapter.told.clear()
             self.stripe = StripeSandbox(seed=1)
             values = {**self.stripe.shop_payments(), "STRIPE_TRANSPORT": self._answer}
             values |= {
@@ -202,10 +225,18 @@ class World:
     def receive(self, event: Json) -> int:
         """Post an event to the webhook, signed by Stripe now; return the status."""
         try:
-            answer = sign_event(event, secret=WEBHOOK_SECRET).post(Client())
+            return self._deliver(sign_event(event, secret=WEBHOOK_SECRET))
         except Died:
             return 500
+
+    def _deliver(self, signed: SignedEvent) -> int:
+        answer = signed.post(Client())
         _check(answer)
+        event_id = json.loads(signed.body)["id"]
+        if answer.status_code == 200:
+            done = WebhookEvent.objects.filter(status__in=WebhookEvent.DONE)
+            assert done.filter(event_id=event_id).exists(), "taken, and not dealt with"
+        self.taken.add(event_id)
         return int(answer.status_code)
 
     def look(self) -> Seen:
@@ -240,19 +271,22 @@ class World:
             self._interrupt(interrupt, url, body)
         if is_write:
             # PostgreSQL keeps the parameters in an order of its own, which Stripe does not mind.
-            request = (urlsplit(url).path, sorted(parse_qsl(body)))
+            request = (urlsplit(url).path, sorted(parse_qsl(body, keep_blank_values=True)))
             key = {name.lower(): value for name, value in headers.items()}["idempotency-key"]
             assert self.sent.setdefault(key, request) == request, "a key was used for two things"
+            assert _as_noted_down(key) == request, "what is sent is not what was noted down"
         death = self.deaths.pop(0) if is_write and self.deaths else ""
         if death == "before":
             raise Died
         with self._troubled():
             response = self.stripe.handle(method, url, headers, body)
+        self._requests += 1
+        number = self._requests
         if interrupt is not None and moment == "after":
             self._interrupt(interrupt, url, body)
         if death == "after":
             raise Died
-        self._note(response)
+        self._note(response, number)
         return response
 
     def _interrupt(self, interrupt: Callable[[Any], Any], url: str, body: Any) -> None:
@@ -274,24 +308,23 @@ class World:
                 if fault.kind not in REQUEST_FAULTS:
                     self.stripe.inject(fault)
 
-    def _note(self, response: SandboxResponse) -> None:
+    def _note(self, response: SandboxResponse, number: int) -> None:
         if response.status != 200 or "idempotent-replayed" in response.headers:
             return
         answer = json.loads(response.body)
         for each in answer.get("data", [answer]):
-            self.answered[each["id"]].add(status_of(each))
+            said = self.answered[each["id"]]
+            said[status_of(each)] = max(number, said.get(status_of(each), 0))
 
     def _receive(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         event = SignedEvent(body=body, signature=headers["Stripe-Signature"])
         try:
-            answer = event.post(Client())
-            _check(answer)
+            return self._deliver(event)
         except Died:
             return 500
         except Exception as error:
             self.bugs.append(error)
             raise
-        return int(answer.status_code)
 
     @contextmanager
     def _host_is_told(self) -> Iterator[None]:
@@ -327,6 +360,34 @@ class World:
             yield
         finally:
             logger.removeHandler(reader)
+
+
+_ROUTES = {
+    "create_intent": "payment_intents",
+    "update_intent": "payment_intents/{}",
+    "capture_intent": "payment_intents/{}/capture",
+    "cancel_intent": "payment_intents/{}/cancel",
+    "create_refund": "refunds",
+}
+
+
+def _as_noted_down(key: str) -> tuple[str, Any] | None:
+    """What the attempt with this key says that is sent: path and parameters."""
+    attempt = StripeAttempt.objects.filter(pk=key).first()
+    if attempt is None:
+        return None
+    path = _ROUTES[attempt.operation].format(attempt.target)
+    return f"/v1/{path}", sorted(_as_form(attempt.params))
+
+
+def _as_form(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Write values down as the form that Stripe takes."""
+    if not isinstance(value, (dict, list)):
+        yield name, {True: "true", False: "false"}.get(value, str(value))
+        return
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, each in inside:
+        yield from _as_form(each, f"{name}[{key}]" if name else str(key))
 
 
 def _order_of(url: str, body: Any) -> Any:
