@@ -68,7 +68,7 @@ class _CheckedClient(stripe.HTTPClient):
         body, status, headers = super().request_with_retries(*args, **kwargs)
         values = _json_object(body)
         refused = not 200 <= status < 300
-        if values is None or (refused and not isinstance(values.get("error"), dict)):
+        if values is None or (refused and not _is_stripes_error(values.get("error"))):
             message = f"The answer was not Stripe's (HTTP {status})"
             raise stripe.APIError(message, http_status=status, headers=dict(headers))
         silence_console()
@@ -92,6 +92,11 @@ class _CheckedClient(stripe.HTTPClient):
             body, status, headers = super().request(*args, **kwargs)
         self._call.statuses[-1] = status
         return body, status, headers
+
+
+def _is_stripes_error(error: object) -> bool:
+    """Whether this is what Stripe refuses with: others say ``{"error": {…}}``, too."""
+    return isinstance(error, dict) and isinstance(error.get("type"), str)
 
 
 _NO_ANSWER = 0

@@ -10,7 +10,7 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments.models import OrderPayment, PaymentHistory, Refund, ReviewItem, StripeAttempt
-from shop_payments.sandbox import Fault
+from shop_payments.sandbox import Fault, SandboxResponse
 from tests.after_paid.support import (
     assert_books_agree,
     refund_in_dashboard,
@@ -323,6 +323,22 @@ def test_a_refund_under_a_saved_500_is_found(office, order, paid, stripe):
     again = office.refund(order, {"amount": "1.00"}, key="a")
 
     assert (again.status_code, again.json()["data"]["status"]) == (200, "succeeded")
+    assert len(refunds_at_stripe(stripe)) == 1
+
+
+def test_a_refusal_of_somebody_else_does_not_refuse_the_refund(
+    office, order, paid, stripe, configure, nobody_waits
+):
+    """The money is on its way; then a proxy refuses in words of its own. It was given up."""
+    stripe.inject(Fault("drop_after", path="/v1/refunds"))
+    assert answer(office.refund(order, {"amount": "1.00"}, key="a")) == (503, "gateway_unavailable")
+
+    blocked = b'{"error": {"code": 400, "message": "The form looks dangerous"}}'
+    configure(STRIPE_TRANSPORT=lambda *request: SandboxResponse(400, {}, blocked))
+    assert answer(office.refund(order, {"amount": "1.00"}, key="a")) == (503, "gateway_unavailable")
+
+    configure(STRIPE_TRANSPORT=stripe.handle)
+    assert office.refund(order, {"amount": "1.00"}, key="a").json()["data"]["status"] == "succeeded"
     assert len(refunds_at_stripe(stripe)) == 1
 
 

@@ -238,6 +238,8 @@ def test_a_transport_that_times_out(configure):
         (500, b"[]"),
         (500, b'{"message": "internal"}'),
         (400, b'{"error": "no_object"}'),
+        (403, b'{"error": {"code": 403, "message": "Blocked", "status": "PERMISSION_DENIED"}}'),
+        (404, b'{"error": {"code": 404, "message": "Not Found"}}'),
     ],
     ids=repr,
 )
