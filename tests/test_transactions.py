@@ -281,6 +281,30 @@ def test_a_decision_sees_what_was_asked_while_it_waited(storefront, payment_syst
 
 
 @on_postgresql
+def test_an_order_that_is_cancelled_while_a_customer_waits_for_the_lock_gets_no_intent(
+    storefront, order, stripe
+):
+    """What was read before the wait is older than what was written by whoever was waited for."""
+    storefront.payment_intent(order)
+    payment, holds = OrderPayment.objects.get(), Hold()
+
+    def cancel_the_order() -> None:
+        for short in short_transactions():
+            with short:
+                lock_payment(payment.pk)
+                holds.hold()
+                Order.objects.update(status=Order.Status.CANCELLED)
+
+    def ask() -> Any:
+        holds.is_reached.wait(30)
+        return answer(storefront.payment_intent(order))
+
+    results = at_once(cancel_the_order, ask, partial(let_go_when_somebody_waits, holds))
+
+    assert results == [None, (409, "order_not_payable"), None]
+
+
+@on_postgresql
 @pytest.mark.usefixtures("strict_host")
 def test_a_cancellation_outside_of_a_transaction_waits_and_is_done(storefront, order, stripe):
     """Found: what had changed while it waited was raised at the shop."""
