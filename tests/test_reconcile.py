@@ -324,9 +324,18 @@ def test_a_sweep_that_is_refused_is_finished_by_the_next(storefront, order, stri
     assert_converged(stripe)
 
 
-def test_a_stripe_that_is_away_ends_a_part_early(storefront, stripe, order):
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("drop_before", method="POST", times=None), "Stripe does not answer"),
+        (Fault("error", method="POST", status=429, times=None), "Stripe gets too many requests"),
+    ],
+    ids=["away", "busy"],
+)
+def test_a_stripe_that_is_away_ends_a_part_early(storefront, stripe, order, fault, words):
+    """Where it is busy, each of what was left was asked for, and refused."""
     orders = [order, *(OrderFactory.create(customer=order.customer) for _ in range(5))]
-    stripe.inject(Fault("drop_before", method="POST", times=None))
+    stripe.inject(fault)
     for each in orders:
         assert storefront.payment_intent(each).status_code == 503
     before = len(writes(stripe))
@@ -334,7 +343,7 @@ def test_a_stripe_that_is_away_ends_a_part_early(storefront, stripe, order):
     report = sweep()
 
     assert len(writes(stripe)) - before <= 3
-    assert "attempts: Stripe does not answer; the rest is left" in report.problems
+    assert f"attempts: {words}; the rest is left" in report.problems
     assert StripeAttempt.objects.pending().count() == 6
 
 

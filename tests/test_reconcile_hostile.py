@@ -306,6 +306,20 @@ def test_an_event_that_fails_for_the_key_is_a_problem(intent, stripe, configure)
     assert "may not" in report.problems[0]
 
 
+def test_events_are_left_to_the_next_sweep_while_stripe_is_busy(intent, stripe):
+    stripe.inject(Fault("error", method="GET", status=429, times=None))
+    for _ in range(6):
+        send_event(stripe.events[0]["data"]["object"])
+    before = len(stripe.requests)
+
+    report = sweep()
+
+    asked = [each for each in stripe.requests[before:] if each.path.endswith(intent.stripe_id)]
+    assert len(asked) <= 3
+    assert "events: Stripe gets too many requests; the rest is left" in report.problems
+    assert "rate_limit, status 429, req_" in "".join(report.problems)
+
+
 def test_what_a_database_error_quotes_is_not_shown(intent, stripe, monkeypatch):
     """The progress of a nightly run ends up in mails."""
 

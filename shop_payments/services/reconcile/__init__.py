@@ -32,7 +32,7 @@ from shop_payments.pacing import Pace, keeping
 from shop_payments.services.reconcile.after_paid import mirror_disputes, mirror_refunds
 from shop_payments.services.reconcile.inbox import retry_events, send_facts
 from shop_payments.services.reconcile.intents import mirror_intents
-from shop_payments.services.reconcile.sweep import Report, Sweep, describe_refusal
+from shop_payments.services.reconcile.sweep import Report, Sweep, describe_refusal, in_words
 from shop_payments.services.reconcile.unfinished import (
     ask_about_authorizations,
     close_abandoned,
@@ -83,7 +83,7 @@ def reconcile(
             try:
                 part(sweep)
             except ShopPaymentsError as error:
-                sweep.problem(f"{name}: {error}")
+                sweep.problem(f"{name}: {in_words(error)}")
             except (OperationalError, InterfaceError) as error:
                 if not connection.is_usable():
                     raise

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
+    GatewayBusy,
     GatewayUnavailable,
     ShopPaymentsError,
 )
@@ -47,7 +48,7 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
             event = process_event(event.pk)
         except EventFailed as error:
             cause = error.__cause__ or error
-            if isinstance(cause, (GatewayUnavailable, GatewayAuthenticationError)):
+            if isinstance(cause, (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError)):
                 raise cause from None
             # Not the words of others: a database error quotes the row that it refused.
             failure = str(cause) if isinstance(cause, ShopPaymentsError) else type(cause).__name__

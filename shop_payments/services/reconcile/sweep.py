@@ -12,6 +12,8 @@ from django.db import InterfaceError, OperationalError, connection
 
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
+    GatewayBusy,
+    GatewayError,
     GatewayUnavailable,
     ShopPaymentsError,
 )
@@ -93,6 +95,7 @@ class Sweep:
 
         Raises:
             GatewayUnavailable: Stripe does not answer at all.
+            GatewayBusy: Stripe takes no more requests now.
             GatewayAuthenticationError: Stripe does not take the key at all.
             OperationalError, InterfaceError: the database is away, or refuses again and again.
             InternalError: it takes no writes.
@@ -107,7 +110,7 @@ class Sweep:
             self._lose_patience(error)
             return False
         except ShopPaymentsError as error:
-            self.problem(f"{what}: {error}")
+            self.problem(f"{what}: {in_words(error)}")
             self._lose_patience(error)
             return False
         except Exception as error:
@@ -125,6 +128,8 @@ class Sweep:
         """Raise, where the next call would most likely be in vain as well."""
         if isinstance(error, GatewayUnavailable):
             leave: Exception = GatewayUnavailable("Stripe does not answer; the rest is left")
+        elif isinstance(error, GatewayBusy) and error.http_status == 429:  # not 409, of one object
+            leave = GatewayBusy("Stripe gets too many requests; the rest is left")
         elif isinstance(error, GatewayAuthenticationError) and error.http_status == 401:  # not 403
             leave = GatewayAuthenticationError("Stripe does not take the key; the rest is left")
         elif isinstance(error, (OperationalError, InterfaceError)):
@@ -147,6 +152,11 @@ class Sweep:
     def problem(self, words: str) -> None:
         """Note what could not be done."""
         self.report.problems.append(words)
+
+
+def in_words(error: ShopPaymentsError) -> str:
+    """Say what went wrong, with what Stripe's people ask for."""
+    return error.in_full if isinstance(error, GatewayError) else str(error)
 
 
 def describe_refusal(error: Exception) -> str:
