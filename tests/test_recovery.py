@@ -9,7 +9,7 @@ import time_machine
 
 from shop_payments.conf import get_config
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.sandbox import Sandbox, SandboxServer
+from shop_payments.sandbox import Fault, Sandbox, SandboxServer
 from tests.support import Caller, answer, call_stripe
 
 pytestmark = pytest.mark.django_db
@@ -65,10 +65,14 @@ def test_a_create_is_finished_with_the_same_key(storefront, order, stripe, dying
     assert StripeAttempt.objects.get().outcome == "succeeded"
 
 
-def test_an_update_is_finished_with_the_same_key(storefront, order, stripe, configure, request):
+@pytest.mark.parametrize("after_the_effect", [False, True])
+def test_an_update_is_finished_with_the_same_key(
+    storefront, order, stripe, configure, after_the_effect
+):
+    """And then made anew, where the order has changed since."""
     storefront.payment_intent(order)
     order.lines.update(quantity=3)
-    configure(STRIPE_TRANSPORT=DyingLine(stripe, after_the_effect=True))
+    configure(STRIPE_TRANSPORT=DyingLine(stripe, after_the_effect=after_the_effect))
     with time_machine.travel(datetime.now(UTC), tick=False) as clock:
         die(storefront, order)
         order.lines.update(quantity=4)
@@ -120,6 +124,20 @@ class TestAfterADay:
             response.json()["data"]["id"]
         ]
         assert PaymentIntent.objects.count() == 1
+
+    def test_an_intent_is_found_however_often_its_answer_was_lost(self, storefront, order, stripe):
+        """It may be as old as the first sending; the last one is many hours younger."""
+        with time_machine.travel(START, tick=False) as clock:
+            for _sending in range(3):
+                stripe.inject(Fault("drop_after", method="POST"))
+                assert answer(storefront.payment_intent(order)) == (503, "gateway_unavailable")
+                clock.shift(timedelta(hours=11))
+
+            response = storefront.payment_intent(order)
+
+        assert [intent["id"] for intent in intents_at_stripe(stripe)] == [
+            response.json()["data"]["id"]
+        ]
 
 
 class TestTheOtherMode:
