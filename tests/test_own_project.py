@@ -115,7 +115,7 @@ class NewProject:
 
 def answers(url: str) -> bool:
     try:
-        httpx.get(url)
+        httpx.get(url, trust_env=False)
     except httpx.TransportError:
         return False
     return True
@@ -136,7 +136,9 @@ def project(tmp_path: Path) -> NewProject:
 @pytest.fixture
 def browser(project: NewProject) -> Iterator[httpx.Client]:
     """A client that sends forms as a browser does."""
-    with httpx.Client(base_url=project.url, follow_redirects=True, timeout=60) as client:
+    with httpx.Client(
+        base_url=project.url, follow_redirects=True, timeout=60, trust_env=False
+    ) as client:
         yield client
 
 

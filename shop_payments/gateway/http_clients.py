@@ -10,7 +10,7 @@ from typing import Any
 import requests
 import stripe
 
-from shop_payments.conf import Config, Transport
+from shop_payments.conf import STRIPE_API_BASE, Config, Transport
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.gateway.sdk_logs import silence_console
 from shop_payments.gateway.values import without_client_secrets
@@ -34,6 +34,8 @@ def build_http_client(config: Config) -> stripe.HTTPClient:
             )
         return _TransportClient(transport)
     session = _Session()
+    # The sandbox is on this machine, and the environment's proxy knows the way to Stripe only.
+    session.trust_env = config.STRIPE_API_BASE == STRIPE_API_BASE
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL_SIZE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)

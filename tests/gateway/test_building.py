@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from shop_payments.exceptions import (
     AmountTooSmall,
     ConfigurationError,
+    GatewayUnavailable,
 )
 from shop_payments.gateway import get_gateway
 from shop_payments.sandbox import Sandbox
@@ -68,6 +70,42 @@ def test_a_changed_key_is_used_at_once(configure):
     configure(STRIPE_SECRET_KEY="sk_test_new", STRIPE_TRANSPORT=new.handle)
     create()
     assert (len(old.requests), len(new.requests)) == (1, 1)
+
+
+PROXY_VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
+
+
+def test_the_sandbox_is_reached_past_a_proxy(stripe_server, monkeypatch):
+    """Found: on a machine with HTTP_PROXY, the demo could not reach the sandbox beside it."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in PROXY_VARIABLES:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    create()
+
+    assert len(stripe_server.requests) == 1
+
+
+def test_stripe_is_reached_through_the_proxy(configure, monkeypatch):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as pool:
+        proxy.settimeout(10)
+        for name in PROXY_VARIABLES:
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        configure(STRIPE_TRANSPORT=None, MAX_NETWORK_RETRIES=0)
+        asked = pool.submit(first_line_sent_to, proxy)
+
+        refusal(GatewayUnavailable, create)
+
+        assert asked.result(10).startswith(b"CONNECT api.stripe.com:443 ")
+
+
+def first_line_sent_to(server: socket.socket) -> bytes:
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as sent:
+        return sent.readline()
 
 
 def test_connections_are_used_again(over_http):
