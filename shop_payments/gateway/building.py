@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from functools import cache
 
 import stripe
@@ -25,8 +26,13 @@ def get_gateway() -> Gateway:
     Raises:
         ConfigurationError: no secret key, or not one that a server may use.
     """
-    return _build_gateway(get_config())
+    config = get_config()
+    with _building:
+        return _build_gateway(config)
 
+
+_building = threading.Lock()
+"""Keeps threads that are the first ones at the same moment from building one each."""
 
 _PRINTABLE = re.compile(r"[!-~]+")
 
@@ -61,5 +67,8 @@ def _forget_clients(**kwargs: object) -> None:
 
 
 setting_changed.connect(_forget_clients, dispatch_uid="shop_payments.gateway")
-# A child process must not write to its parent's sockets.
+# A child process must not write to its parent's sockets, nor wait for a thread of its parent's.
 os.register_at_fork(after_in_child=_build_gateway.cache_clear)
+os.register_at_fork(
+    before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release
+)
