@@ -138,8 +138,9 @@ class Shop:
         return Scene(order=order, job=job, wants={"open": [11200], "canceled": 1})
 
     def create_a_day_later(self) -> Scene:
-        """The answer was lost, and Stripe may have forgotten the key: the intent is looked for."""
+        """The answer was lost, and Stripe has forgotten the key: the intent is looked for."""
         order, _ = self.with_lost_answer()
+        self.stripe.forget_idempotency_keys()
         job = Job.call(Call.payment_intent(order, self.storefront))
         return Scene(order=order, job=job, wants={"open": [11200]}, later=25 * HOUR)
 
@@ -198,12 +199,13 @@ class Shop:
         return Scene(order=order, job=job, wants={"received": [11200], "refunded": [REFUND]})
 
     def refund_a_day_later(self) -> Scene:
-        """The answer was lost, and Stripe may have forgotten the key: the refund is looked for."""
+        """The answer was lost, and Stripe has forgotten the key: the refund is looked for."""
         order, _ = self.paid()
         self.stripe.inject(Fault("drop_after", method="POST"))
         path, body = f"orders/{order.pk}/refunds", {"amount": "50.00"}
         key = f"refund-{order.pk}"
         assert self.office.post(path, body, **{"Idempotency-Key": key}).status_code == 503
+        self.stripe.forget_idempotency_keys()
         job = Job.call(Call.refund(order, self.office, "50.00", key))
         wants = {"received": [11200], "refunded": [REFUND]}
         return Scene(order=order, job=job, wants=wants, later=25 * HOUR)
