@@ -369,6 +369,20 @@ def test_an_old_key_is_not_sent_again(office, order, paid, stripe, fault):
     assert_books_agree(stripe)
 
 
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+def test_what_others_gave_back_is_not_taken_for_the_lost_refund(office, order, paid, stripe, fault):
+    stripe.inject(Fault(fault, path="/v1/refunds"))
+    office.refund(order, {"amount": "12.50"}, key="a")
+    others = refund_in_dashboard(stripe, amount="1000")["id"]
+
+    with time_machine.travel(timezone.now() + timedelta(hours=24)):
+        again = office.refund(order, {"amount": "12.50"}, key="a")
+
+    expected = "succeeded" if fault == "drop_after" else "refused"
+    assert again.json()["data"]["status"] == expected
+    assert Refund.objects.get(request_key="a").stripe_id != others
+
+
 def test_a_refused_refund_reserves_nothing(office, order, paid, stripe):
     stripe.inject(Fault("error", path="/v1/refunds", status=429))
     assert answer(office.refund(order, key="a"))[0] == 503
