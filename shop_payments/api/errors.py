@@ -219,7 +219,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.ConfigurationError,
         503,
         "not_configured",
-        "a setting of the shop is missing or wrong",
+        "a setting of the shop is missing or wrong; `Retry-After`",
         _NOT_CONFIGURED,
         60,
     ),
@@ -240,7 +240,11 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         10,
     ),
     ErrorRow(
-        EventFailed, 503, "event_failed", "webhook: stored, but to be sent again", retry_after=60
+        EventFailed,
+        503,
+        "event_failed",
+        "webhook: stored, but to be sent again; `Retry-After`",
+        retry_after=60,
     ),
 )
 
