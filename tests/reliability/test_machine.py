@@ -170,13 +170,13 @@ def sweep_without_asking_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
     ("sabotage", "first_seed"),
     [
         (believe_any_amount, 20),
-        (refund_without_a_cap, 7),
+        (refund_without_a_cap, 14),
         (believe_every_event, 2),
         (send_another_key_each_time, 12),
         (tell_and_forget, 0),
         (take_in_what_others_made, 7),
         (sweep_without_refunds, 20),
-        (sweep_without_asking_the_shop, 29),
+        (sweep_without_asking_the_shop, 80),
     ],
 )
 def test_the_machine_finds_what_is_broken(people, monkeypatch, figure, sabotage, first_seed):
