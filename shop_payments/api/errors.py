@@ -146,7 +146,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentDisputed,
         409,
         "payment_disputed",
-        "the customer's bank holds the money; a refund would pay twice",
+        "the customer's bank has claimed the money; a refund would pay twice",
     ),
     ErrorRow(
         own.RefundInProgress,

@@ -379,12 +379,16 @@ def _give_up(
     return row
 
 
+_DISPUTED = "charge_disputed"
+
+
 def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
     """Look for the reason of a refusal in what others did at Stripe, and raise it.
 
     Raises:
         RefundExceedsBalance: somebody gave the money back already.
-        PaymentDisputed: the customer's bank has it.
+        PaymentDisputed: the customer's bank has claimed it. Of a lost payment Stripe gives nothing
+            back, though a refund that failed meanwhile may have left something of it.
     """
     if not isinstance(error, GatewayInvalidRequest):
         return
@@ -397,8 +401,8 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
             current = locked.intent(intent.stripe_id)
     if current is None:
         return
-    if locked.dispute_state_of(current) == DisputeState.OPEN:
-        raise PaymentDisputed("The customer's bank holds this payment.") from None
+    if error.code == _DISPUTED or locked.dispute_state_of(current) == DisputeState.OPEN:
+        raise PaymentDisputed("The customer's bank has claimed this payment back.") from None
     left = locked.balance_of(current).refundable
     if left < refund.amount:
         raise _exceeds_balance(left, current.currency) from None

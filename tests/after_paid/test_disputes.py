@@ -106,6 +106,27 @@ def test_a_refund_on_its_way_fails_when_the_bank_takes_the_money(
     assert_books_agree(stripe)
 
 
+def test_what_a_failed_refund_leaves_of_a_lost_payment_cannot_go_back(
+    office, order, pay_order, stripe, webhooks
+):
+    pay_order("pm_card_pendingRefund")
+    office.refund(order, {"amount": "12.00"})
+    (charge,) = call_stripe(stripe, "GET", "charges")["data"]
+    stripe.open_dispute(charge["id"])
+    answer_dispute(stripe, "losing_evidence")
+    stripe.advance_clock(3600)
+    webhooks()
+
+    assert answer(office.refund(order, key="first")) == (409, "payment_disputed")
+    assert answer(office.refund(order, key="first")) == (409, "refund_refused")
+    assert answer(office.refund(order, key="second")) == (409, "payment_disputed")
+
+    payment = OrderPayment.objects.get()
+    lost = (payment.dispute_state, payment.amount_lost, payment.amount_refunded)
+    assert lost == ("lost", 10000, 0)
+    assert_books_agree(stripe)
+
+
 def test_a_deadline_that_passes_is_a_loss(pay_order, stripe, webhooks):
     pay_order("pm_card_createDispute")
     stripe.advance_clock(10 * 24 * 60 * 60)
