@@ -35,7 +35,7 @@ from tests.support import Caller, sized
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
-SAMPLE = sized("RELIABILITY_KILLS", sample=3, full=0)
+SAMPLE = sized("RELIABILITY_KILLS", sample=2, full=0)
 """Deaths for each operation; 0 for all."""
 ASKED_FOR = [each for each in OPERATIONS if each == os.environ.get("RELIABILITY_OPERATION", each)]
 WAYS = ("retry", "events", "sweep")

@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 STEPS = 50
 """Of one run."""
 
-RUNS = sized("RELIABILITY_MACHINE_RUNS", sample=12, full=200)
+RUNS = sized("RELIABILITY_MACHINE_RUNS", sample=8, full=200)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 
 
