@@ -91,13 +91,17 @@ def test_an_inquiry_may_escalate(office, order, pay_order, stripe, webhooks):
     assert_books_agree(stripe)
 
 
+def dispute_while_refunding(office, order, stripe):
+    office.refund(order, {"amount": "12.00"})
+    (charge,) = call_stripe(stripe, "GET", "charges")["data"]
+    stripe.open_dispute(charge["id"])
+
+
 def test_a_refund_on_its_way_fails_when_the_bank_takes_the_money(
     office, order, pay_order, stripe, webhooks
 ):
     pay_order("pm_card_pendingRefund")
-    office.refund(order, {"amount": "12.00"})
-    (charge,) = call_stripe(stripe, "GET", "charges")["data"]
-    stripe.open_dispute(charge["id"])
+    dispute_while_refunding(office, order, stripe)
     webhooks()
 
     payment = OrderPayment.objects.get()
@@ -110,9 +114,7 @@ def test_what_a_failed_refund_leaves_of_a_lost_payment_cannot_go_back(
     office, order, pay_order, stripe, webhooks
 ):
     pay_order("pm_card_pendingRefund")
-    office.refund(order, {"amount": "12.00"})
-    (charge,) = call_stripe(stripe, "GET", "charges")["data"]
-    stripe.open_dispute(charge["id"])
+    dispute_while_refunding(office, order, stripe)
     answer_dispute(stripe, "losing_evidence")
     stripe.advance_clock(3600)
     webhooks()
