@@ -225,7 +225,7 @@ class GatewayUnavailable(GatewayError):
 
 
 class GatewayBusy(GatewayError):
-    """Stripe asks to come back later (429, 409) and has done nothing."""
+    """Stripe asks to come back later (429, 409), and has not taken this call."""
 
     retryable = True
 

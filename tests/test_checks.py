@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, Error, run_checks
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.backends.sqlite3.features import DatabaseFeatures
 
@@ -423,6 +423,18 @@ def test_orders_that_are_read_from_a_replica_are_an_error(configure):
     assert list(messages) == ["E012"]
     assert "send orders to the database 'replica'" in messages["E012"].msg
     assert ".using('default')" in str(messages["E012"].hint)
+
+
+class OrdersThatCannotBeAskedForYet(BundledOrderAdapter):
+    def get_queryset(self) -> OrderQuerySet:
+        raise OperationalError("no such table: django_site")
+
+
+def test_an_adapter_that_needs_its_tables_does_not_keep_them_from_being_made(configure):
+    """migrate ran the check, and died of it."""
+    configure(ORDER_ADAPTER=f"{HERE}.OrdersThatCannotBeAskedForYet")
+
+    assert found() == {}
 
 
 def test_a_router_that_leaves_payments_in_the_default_database_is_fine(settings):

@@ -74,8 +74,9 @@ def explain(error: ShopPaymentsError) -> str:
     """Say to staff what went wrong, and what that means for another try."""
     if isinstance(error, GatewayAuthenticationError):
         return gettext(
-            "Stripe does not accept the shop's secret key, or the key may not do this. Nothing"
-            " has happened. Whoever runs the shop has to look at STRIPE_SECRET_KEY."
+            "Stripe does not accept the shop's secret key, or the key may not do this, and has not"
+            " taken this try. Whoever runs the shop has to look at STRIPE_SECRET_KEY. After that,"
+            " send this form again, and Stripe does it once."
         )
     if isinstance(error, GatewayError) and error.effect_unknown:
         return gettext(
@@ -84,8 +85,8 @@ def explain(error: ShopPaymentsError) -> str:
         )
     if isinstance(error, GatewayError) and error.retryable:
         return gettext(
-            "Stripe is busy and has done nothing yet. What you asked for is kept: send this form"
-            " again in a moment."
+            "Stripe is busy and has not taken this try. What you asked for is kept: send this form"
+            " again in a moment, and Stripe does it once."
         )
     if isinstance(error, GatewayError):
         return gettext("Stripe refused, and no money has moved: %(why)s") % {"why": error}

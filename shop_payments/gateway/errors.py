@@ -59,7 +59,8 @@ def _message_of(error: stripe.StripeError) -> str:
 def _error_class(
     error: stripe.StripeError, *, status: int, code: str, type_: str
 ) -> type[GatewayError]:
-    if isinstance(error, stripe.APIConnectionError) or status >= 500 or status == 0:
+    is_stripes = error.error is not None  # and not a proxy's page, or no answer at all
+    if not is_stripes or isinstance(error, stripe.APIConnectionError) or status >= 500:
         return GatewayUnavailable
     if status == 409:
         return IdempotencyKeyInUse if code == "idempotency_key_in_use" else GatewayBusy
@@ -77,4 +78,4 @@ def _error_class(
         return UnexpectedState
     if isinstance(error, stripe.InvalidRequestError):
         return _AMOUNT_ERRORS.get(code, GatewayInvalidRequest)
-    return GatewayUnavailable  # an answer that is not Stripe's, e.g. a proxy's page
+    return GatewayUnavailable  # a kind of error that the SDK has no class for

@@ -77,7 +77,7 @@ class _CheckedClient(stripe.HTTPClient):
         if not refused:
             return body, status, headers
         values = without_client_secrets(values)
-        if _says_not_now(status, values) and any(map(_is_unclear, self._call.statuses[:-1])):
+        if _is_turned_away(status, values) and any(map(_is_unclear, self._call.statuses[:-1])):
             # It is about the last sending. One before it may have had its effect.
             raise stripe.APIConnectionError(
                 values["error"].get("message"),
@@ -102,13 +102,15 @@ def _is_stripes_error(error: object) -> bool:
 
 
 _NO_ANSWER = 0
-_CONFLICT, _RATE_LIMITED = 409, 429
+_CONFLICT = 409
+_TURNED_AWAY = {401, 403, 429}
+"""Said of the secret key or of the rate, before Stripe looks at the idempotency key."""
 
 
-def _says_not_now(status: int, values: Mapping[str, Any]) -> bool:
-    """Whether Stripe has turned a sending away, and does not say that it knows of another one."""
+def _is_turned_away(status: int, values: Mapping[str, Any]) -> bool:
+    """Whether Stripe has not taken a sending, and does not say that it knows of another one."""
     code = values["error"].get("code")
-    return status == _RATE_LIMITED or (status == _CONFLICT and code != "idempotency_key_in_use")
+    return status in _TURNED_AWAY or (status == _CONFLICT and code != "idempotency_key_in_use")
 
 
 def _is_unclear(status: int) -> bool:

@@ -15,6 +15,7 @@ from shop_payments.admin.actions import ACTIONS
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund
 from shop_payments.sandbox import Fault, SandboxResponse
 from tests.admin.support import change, changelist, fill_in, text_of
+from tests.after_paid.support import refunds_at_stripe
 from tests.support import call_stripe, writes
 from tests.threads import at_once
 
@@ -529,6 +530,24 @@ def test_trouble_at_stripe_is_a_sentence_and_the_form_can_be_sent_again(
     assert Refund.objects.get().status == "requested"
     staff.post(page, form)
     assert Refund.objects.get().status == "succeeded"
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_of_a_try_that_was_lost_nobody_says_that_nothing_was_done(
+    status, paid, staff, stripe, configure
+):
+    configure(MAX_NETWORK_RETRIES=0)
+    page = page_of("refund")
+    form = fill_in(staff, page)
+    stripe.inject(Fault("drop_after", method="POST"))
+    staff.post(page, form)
+
+    with refusing(stripe, status, "No."):
+        response = staff.post(page, form)
+
+    assert len(refunds_at_stripe(stripe)) == 1
+    assert "has not taken this try" in " ".join(errors_of(response)[0].split())
+    assert "nothing" not in errors_of(response)[0].lower()
 
 
 def test_a_missing_key_is_a_sentence(paid, staff, configure, stripe):

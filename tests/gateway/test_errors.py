@@ -230,6 +230,7 @@ def test_a_transport_that_times_out(configure):
         (502, b"<html><h1>Bad Gateway</h1>our proxy says: secret address 10.0.0.7</html>"),
         (429, b"slow down"),
         (404, b"<html>Not Found</html>"),
+        (409, b"<html>Conflict</html>"),
         (200, b"<html>Sign in to the hotel's network</html>"),
         (200, b""),
         (200, b"\xff\xfe"),
@@ -290,6 +291,28 @@ def test_a_repetition_that_is_turned_away_says_nothing_of_the_sending_before(
     assert facts(error)[:3] == (True, True, status)
     assert error.request_id == stripe.requests[-1].request_id
     assert len(stripe.requests) == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("first", ["drop_before", "drop_after"])
+def test_a_key_that_is_withdrawn_says_nothing_of_the_sending_before(
+    stripe, configure, first, status
+):
+    """Staff read that nothing had happened."""
+    rest = [SandboxResponse(status, {}, b'{"error": {"type": "invalid_request_error"}}')]
+
+    def line(*request):
+        if not stripe.requests:
+            stripe.inject(Fault(first))
+            return stripe.handle(*request)
+        return rest.pop()
+
+    configure(STRIPE_TRANSPORT=line, MAX_NETWORK_RETRIES=1)
+
+    error = refusal(GatewayUnavailable, create)
+
+    assert facts(error)[:3] == (True, True, status)
+    assert rest == []
 
 
 @pytest.mark.parametrize(("status", "code"), NOT_NOW)
