@@ -33,10 +33,8 @@ class PaymentsCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except (OperationalError, InterfaceError) as error:
-            raise CommandError(_trouble(error)) from error
-        except InternalError as error:
-            if not is_of_a_standby(error):
+        except (OperationalError, InterfaceError, InternalError) as error:
+            if isinstance(error, InternalError) and not is_of_a_standby(error):
                 raise
             raise CommandError(_trouble(error)) from error
         except KeyboardInterrupt:

@@ -28,7 +28,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
 
-from django.db import InternalError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 logger = logging.getLogger("shop_payments")
 
@@ -52,6 +52,13 @@ def is_of_a_standby(error: Exception) -> bool:
     Of all that an outage may say, this alone comes as an ``InternalError``, as bugs do.
     """
     return isinstance(error, InternalError) and _state_of(error) == _READ_ONLY_STATE
+
+
+def is_away(error: Exception) -> bool:
+    """Tell whether the database is away or takes no writes, so that nothing else can be done."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return not connection.is_usable()
+    return is_of_a_standby(error)
 
 
 def _state_of(error: Exception) -> str | None:

@@ -17,31 +17,25 @@ older and still open here is looked at as well, whatever its age: see ``pages.py
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.models import ReviewItem
 from shop_payments.pacing import Pace, keeping
 from shop_payments.services.reconcile.after_paid import mirror_disputes, mirror_refunds
 from shop_payments.services.reconcile.inbox import retry_events, send_facts
 from shop_payments.services.reconcile.intents import mirror_intents
-from shop_payments.services.reconcile.sweep import Report, Sweep, describe_refusal, in_words
+from shop_payments.services.reconcile.sweep import Report, Sweep
 from shop_payments.services.reconcile.unfinished import (
     ask_about_authorizations,
     close_abandoned,
     finish_attempts,
     finish_cancellations,
 )
-from shop_payments.services.transactions import is_of_a_standby
-
-logger = logging.getLogger("shop_payments")
 
 __all__ = ["Report", "reconcile"]
 
@@ -82,17 +76,8 @@ def reconcile(
             sweep.tell(f"{name} …")
             try:
                 part(sweep)
-            except ShopPaymentsError as error:
-                sweep.problem(f"{name}: {in_words(error)}")
-            except (OperationalError, InterfaceError) as error:
-                if not connection.is_usable():
-                    raise
-                sweep.problem(f"{name}: {describe_refusal(error)}; the rest is left")
             except Exception as error:
-                if is_of_a_standby(error):
-                    raise
-                logger.exception("The %s could not be reconciled", name)
-                sweep.problem(f"{name}: {type(error).__name__}, see the log")
+                sweep.note_failure(name, error, of_rest=True)
     sweep.report.reviews_opened = (
         ReviewItem.objects.open().filter(opened_at__gte=started_at).count()
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
@@ -19,7 +19,7 @@ from shop_payments.exceptions import (
 )
 from shop_payments.models import Source
 from shop_payments.services.history import Origin
-from shop_payments.services.transactions import is_of_a_standby
+from shop_payments.services.transactions import is_away
 
 logger = logging.getLogger("shop_payments")
 
@@ -102,24 +102,10 @@ class Sweep:
         """
         try:
             work()
-        except (OperationalError, InterfaceError) as error:
-            if not connection.is_usable():
-                raise
-            # Somebody holds a lock for too long, say: that is about this one.
-            self.problem(f"{what}: {describe_refusal(error)}")
-            self._lose_patience(error)
-            return False
-        except ShopPaymentsError as error:
-            self.problem(f"{what}: {in_words(error)}")
-            self._lose_patience(error)
-            return False
         except Exception as error:
-            if is_of_a_standby(error):
-                raise
             # One object that cannot be handled must not keep the others from being so.
-            logger.exception("%s could not be reconciled", what)
-            self.problem(f"{what}: {type(error).__name__}, see the log")
-            self._in_vain = 0
+            self.note_failure(what, error)
+            self._lose_patience(error)
             return False
         self._in_vain = 0
         return True
@@ -149,16 +135,28 @@ class Sweep:
                 self.tell(f"… {number} of {len(items)}")
             yield item
 
+    def note_failure(self, what: str, error: Exception, *, of_rest: bool = False) -> None:
+        """Note what could not be done, and why; ``of_rest`` where nothing after it was tried.
+
+        Raises:
+            Exception: ``error``, where the database is away.
+        """
+        if is_away(error):
+            raise error
+        if isinstance(error, GatewayError):
+            why = error.in_full  # with what Stripe's people ask for
+        elif isinstance(error, ShopPaymentsError):
+            why = str(error)
+        elif isinstance(error, (OperationalError, InterfaceError)):
+            # Somebody holds a lock for too long, say. Not in the database's words: they may quote
+            # a row.
+            why = f"the database refused ({type(error.__cause__ or error).__name__})"
+            why += "; the rest is left" if of_rest else ""
+        else:
+            logger.error("%s could not be reconciled", what, exc_info=error)
+            why = f"{type(error).__name__}, see the log"
+        self.problem(f"{what}: {why}")
+
     def problem(self, words: str) -> None:
         """Note what could not be done."""
         self.report.problems.append(words)
-
-
-def in_words(error: ShopPaymentsError) -> str:
-    """Say what went wrong, with what Stripe's people ask for."""
-    return error.in_full if isinstance(error, GatewayError) else str(error)
-
-
-def describe_refusal(error: Exception) -> str:
-    """Say that the database did not do something: not in its words, which may quote a row."""
-    return f"the database refused ({type(error.__cause__ or error).__name__})"
