@@ -33,7 +33,7 @@ from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.services.settlement import settle_payment
 from tests.after_paid.support import assert_books_agree, everything, refund_in_dashboard
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, debit, pay, send_event, sized, writes
+from tests.support import answer, call_stripe, debit, pay, send_event, writes
 from tests.threads import RestlessLine, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -753,27 +753,3 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(
     assert report.attempts == 1
     assert report.intents == 3
     assert paid_signals == []
-
-
-# --- figures ------------------------------------------------------------------------------------
-
-
-@pytest.mark.figures
-def test_a_lost_day_costs_few_calls(storefront, order, stripe, figure, paid_signals):
-    count = sized("LOST_ORDERS", sample=120, full=1000)
-    orders = [order, *(OrderFactory.create(customer=order.customer) for _ in range(count - 1))]
-    for each in orders:
-        assert storefront.payment_intent(each).status_code == 200
-    for stripe_id in PaymentIntent.objects.values_list("stripe_id", flat=True):
-        pay(stripe, stripe_id)
-    before = len(stripe.requests)
-
-    report = sweep()
-
-    calls = stripe.requests[before:]
-    assert {call.method for call in calls} == {"GET"}
-    assert report.pages == len(calls) <= -(-count // 100) * 5
-    assert OrderPayment.objects.filter(status="paid").count() == count
-    assert len(paid_signals) == count
-    assert ReviewItem.objects.count() == 0
-    figure(f"{count} orders whose webhooks were all lost: {len(calls)} calls to Stripe")

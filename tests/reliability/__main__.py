@@ -38,6 +38,7 @@ SUITES = {
     "servers": Suite("test_servers.py", ("RELIABILITY_SERVER_ROUNDS",)),
     "switches": Suite("test_switches.py", ()),
     "machine": Suite("test_machine.py", ("RELIABILITY_MACHINE_RUNS",)),
+    "lost": Suite("test_lost_webhooks.py", ("RELIABILITY_LOST_ORDERS",)),
 }
 
 
@@ -99,10 +100,11 @@ def plan(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
     return [*(str(HERE / suite.file) for suite in suites), *processes], environ
 
 
-def replay(suite: str, *, seed: int, runs: int | None = None) -> str:
+def replay(suite: str, *, seed: int | None = None, runs: int | None = None) -> str:
     """Return the line that draws the same once more; to be printed with a failure."""
-    size = "" if runs is None else f" --runs {runs}"
-    return f"python -m tests.reliability --suite {suite} --seed {seed}{size}"
+    options = {"seed": seed, "runs": runs}
+    given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
+    return f"python -m tests.reliability --suite {suite}{given}"
 
 
 def _look_for_database(url: str) -> None:

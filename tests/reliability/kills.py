@@ -37,6 +37,8 @@ class Outcome:
 
     died_at: str
     died_again: bool
+    left_to_sweep: bool
+    """The repetition was refused for being done before, and a sweep finished what was left."""
     damage: Damage
 
 
@@ -64,7 +66,12 @@ def run(shop: Shop, case: Case, *, without: str = "") -> Outcome:
         scene.meanwhile()
     recovery = _Recovery(shop, scene, hearing, without)
     damage = recovery.run(case)
-    return Outcome(died_at=killed.died_at, died_again=recovery.died, damage=damage)
+    return Outcome(
+        died_at=killed.died_at,
+        died_again=recovery.died,
+        left_to_sweep=recovery.left_to_sweep,
+        damage=damage,
+    )
 
 
 class _Hearing:
@@ -105,7 +112,7 @@ class _Recovery:
     def __init__(self, shop: Shop, scene: Scene, hearing: _Hearing, without: str) -> None:
         self._shop, self._scene, self._without = shop, scene, without
         self._hearing, self._later = hearing, scene.later
-        self.died = False
+        self.died = self.left_to_sweep = False
 
     def run(self, case: Case) -> Damage:
         """Recover in the case's way, then repeat the operation until it is done."""
@@ -125,6 +132,7 @@ class _Recovery:
             nothing_to_do = {result.error, str(result.status)} & self._scene.done_before
             if nothing_to_do:
                 # Who is refused finishes nothing: what the dead left is the sweep's to finish.
+                self.left_to_sweep = True
                 for job in self._jobs("sweep"):
                     self._do(job)
             if result.status == self._scene.answer or nothing_to_do:

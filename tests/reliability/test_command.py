@@ -11,7 +11,9 @@ import pytest
 
 from tests.reliability import (
     test_faults,
+    test_kills,
     test_many_processes,
+    test_order_of_arrival,
     test_refunds_at_once,
     test_servers,
     test_switches,
@@ -22,7 +24,15 @@ from tests.reliability.processes import clean_environ
 
 pytestmark = pytest.mark.reliability
 
-CROWDS = [test_faults, test_many_processes, test_refunds_at_once, test_servers, test_switches]
+SEEDED = [
+    test_faults,
+    test_kills,
+    test_many_processes,
+    test_order_of_arrival,
+    test_refunds_at_once,
+    test_servers,
+    test_switches,
+]
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +47,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("module", CROWDS, ids=lambda each: each.__name__.split(".")[-1])
+@pytest.mark.parametrize("module", SEEDED, ids=lambda each: each.__name__.split(".")[-1])
 def test_what_a_failure_prints_runs_the_same_suite_and_seed(module):
     files, environ = plan(shlex.split(module.AGAIN)[3:])
 

@@ -26,7 +26,7 @@ from shop_payments.sandbox import SandboxServer
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import assert_books_agree, hear_everything
 from tests.conftest import issue_key
-from tests.reliability.__main__ import plan
+from tests.reliability.__main__ import plan, replay
 from tests.reliability.kills import Case, Outcome, enumerate_places, run
 from tests.reliability.scenes import OPERATIONS, Shop
 from tests.reliability.victims import Victim
@@ -35,6 +35,7 @@ from tests.support import Caller, sized
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
+AGAIN = replay("kill", seed=SEED)
 SAMPLE = sized("RELIABILITY_KILLS", sample=2, full=0)
 """Deaths for each operation; 0 for all."""
 ASKED_FOR = [each for each in OPERATIONS if each == os.environ.get("RELIABILITY_OPERATION", each)]
@@ -119,7 +120,7 @@ def _second(draw: random.Random, way: str, places: int) -> int | None:
     return draw.randint(1, places if way == "retry" else 2 * places)
 
 
-def replay(case: Case) -> str:
+def replay_death(case: Case) -> str:
     again = f" --again {case.again}" if case.again else ""
     return (
         f"python -m tests.reliability --suite kill --seed {SEED} --operation {case.operation}"
@@ -129,7 +130,7 @@ def replay(case: Case) -> str:
 
 def describe(case: Case, outcome: Outcome) -> str:
     where = f"{case.operation}, point {case.point} ({outcome.died_at}), seed {SEED}"
-    return f"{where}: {outcome.damage}\n  {replay(case)}"
+    return f"{where}: {outcome.damage}\n  {replay_death(case)}"
 
 
 @pytest.mark.parametrize(("operation", "ways", "share"), SHOPS)
@@ -147,11 +148,13 @@ def test_whoever_is_killed_loses_and_doubles_nothing(shop, stripe, operation, wa
     assert_books_agree(stripe)
     requests = sum("/v1/" in place or "sent" in place for place in places)
     again = sum(outcome.died_again for _case, outcome in outcomes)
+    left = sum(outcome.left_to_sweep for _case, outcome in outcomes)
     visited = len({case.point for case in cases})
     figure(
         f"kill -9 during {operation}: {len(places)} points, {requests} of them around requests to"
         f" Stripe; {len(cases)} deaths at {visited} points, recovery by {' or '.join(ways)},"
-        f" {again} with another death in it, seed {SEED}: 0 lost, 0 doubled,"
+        f" {again} with another death in it, {left} with a sweep because the call was refused as"
+        f" done before, seed {SEED}: 0 lost, 0 doubled,"
         f" {time.monotonic() - started:.0f} s ({connection.vendor})"
     )
 
@@ -184,7 +187,7 @@ def test_the_damage_would_be_found(shop, without, operation, dies, kind, figure)
 def test_what_a_failure_prints_replays_it(monkeypatch):
     case = Case(operation="refund", point=17, way="sweep", again=4)
 
-    files, environ = plan(shlex.split(replay(case))[3:])
+    files, environ = plan(shlex.split(replay_death(case))[3:])
 
     assert files == [__file__]
     for name, value in environ.items():

@@ -34,7 +34,7 @@ from tests.after_paid.support import (
     hear_everything,
     our_books,
 )
-from tests.reliability.__main__ import plan
+from tests.reliability.__main__ import plan, replay
 from tests.reliability.arrivals import (
     Arrival,
     Arrivals,
@@ -54,6 +54,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 
 ORDERS = sized("RELIABILITY_ORDERS", sample=6, full=math.factorial(EVENTS))
 SEED = int(os.environ.get("RELIABILITY_SEED", "7"))
+AGAIN = replay("arrival", seed=SEED)
 ASKED_FOR = [each for each in HISTORIES if each == os.environ.get("RELIABILITY_HISTORY", each)]
 REPLAYED = os.environ.get("RELIABILITY_ORDER")
 TIMINGS = ("replayed",) if REPLAYED else ("afterwards", "meanwhile")
@@ -121,7 +122,7 @@ class Shown:
 
     def describe(self, arrivals: Arrivals) -> str:
         came = ", ".join(f"{self.types[each.event]} at {each.moment}" for each in arrivals)
-        return f"{self.name}: {came}\n  {replay(self.name, arrivals)}"
+        return f"{self.name}: {came}\n  {replay_order(self.name, arrivals)}"
 
     def check(self) -> None:
         """Compare what the shop has made of it with Stripe, and with what should come of it."""
@@ -175,7 +176,7 @@ def drawn(shown: Shown, orders: list[tuple[int, ...]], timing: str) -> list[Arri
     ]
 
 
-def replay(name: str, arrivals: Arrivals) -> str:
+def replay_order(name: str, arrivals: Arrivals) -> str:
     return (
         f"python -m tests.reliability --suite arrival --history {shlex.quote(name)}"
         f" --order {as_text(arrivals)}"
@@ -272,7 +273,7 @@ def test_the_histories_have_every_type_of_event():
 def test_what_a_failure_prints_replays_it():
     arrivals = (Arrival(3, 2), Arrival(3, 2), Arrival(0, 4))
 
-    files, environ = plan(shlex.split(replay("disputed and won", arrivals))[3:])
+    files, environ = plan(shlex.split(replay_order("disputed and won", arrivals))[3:])
 
     assert files == [__file__]
     assert environ["RELIABILITY_HISTORY"] == "disputed and won"
