@@ -110,8 +110,9 @@ class Config:
     """How long nobody has to touch an unpaid intent before ``shop_payments_cancel_abandoned``
     closes it."""
 
-    AUTO_REFUND_LATE_MONEY: bool = False
-    """Give money back at once that came for a cancelled order, or a second time."""
+    AUTO_REFUND_EXCESS: bool = False
+    """Give whole payments back by themselves that came when nothing was owed or wanted: for a
+    cancelled order, or a second time. Never the difference to a lowered total."""
 
     INTENT_WAIT_SECONDS: float = 5.0
     """How long a request waits for another one that is writing the same order's intent."""

@@ -7,9 +7,11 @@
     ├── TransactionOpenError          Stripe would be called inside a database transaction
     ├── MoneyError (ValueError)
     │   ├── AmountNotRepresentable    the currency has no such amount
+    │   │   └── NegativeAmount        less than 0
     │   └── InvalidCurrency           not a three-letter code
     ├── PaymentError                  the order's state forbids what was asked
     │   ├── OrderNotFound
+    │   ├── OrderUnreadable           the shop's own code failed; try again
     │   ├── OrderAlreadyPaid
     │   ├── OrderNotPayable
     │   ├── PaymentProcessing
@@ -22,6 +24,7 @@
     │   ├── PaymentNotCapturable
     │   ├── PaymentNotCancelable
     │   ├── OrderNotRefundable
+    │   ├── EntryRefused              staff cannot record this
     │   ├── PaymentDisputed
     │   ├── RefundExceedsBalance
     │   ├── RefundInProgress
@@ -71,16 +74,41 @@ class AmountNotRepresentable(MoneyError):
     """The currency cannot represent the amount; nothing was rounded."""
 
 
+class NegativeAmount(AmountNotRepresentable):
+    """Money is never less than 0."""
+
+
 class InvalidCurrency(MoneyError):
     """The currency is not a three-letter ISO code."""
 
 
 class PaymentError(ShopPaymentsError):
-    """The state of the order or its payment forbids what was asked."""
+    """The state of the order or its payment forbids what was asked.
+
+    ``reason`` says more exactly why, where there is more than one why; else it is empty.
+    """
+
+    def __init__(self, message: str = "", *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class OrderNotFound(PaymentError):
     """No such order, or not this caller's: the two are never told apart."""
+
+
+class OrderUnreadable(PaymentError):
+    """The shop's order could not be read, so nothing was derived. Try again.
+
+    The message names the adapter's method and the order. ``reason`` is ``negative_total`` or
+    ``currency_changed`` where trying again cannot help before the order is corrected.
+    """
+
+    retry_after = 5
+
+    def __init__(self, order_id: object, method: str, problem: str, *, reason: str = "") -> None:
+        super().__init__(f"OrderAdapter.{method} {problem} (order {order_id})", reason=reason)
+        self.order_id, self.method = order_id, method
 
 
 class OrderAlreadyPaid(PaymentError):
@@ -88,7 +116,7 @@ class OrderAlreadyPaid(PaymentError):
 
 
 class OrderNotPayable(PaymentError):
-    """The order is empty, free, cancelled or refunded."""
+    """The order is free, cancelled or refunded."""
 
 
 class PaymentProcessing(PaymentError):
@@ -100,15 +128,13 @@ class PaymentAuthorized(PaymentError):
 
 
 class PaymentInReview(PaymentError):
-    """Money arrived that does not fit the order; a person decides first."""
+    """Money is there that does not count, or money is on its way out; staff look first."""
 
 
 class PaymentIntentInProgress(PaymentError):
     """Another request is writing this order's intent and did not finish in time."""
 
-    def __init__(self, message: str, *, retry_after: int = 1) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    retry_after = 1
 
 
 class PaymentIntentMissing(PaymentError):
@@ -120,7 +146,7 @@ class PaymentNotCompleted(PaymentError):
 
 
 class PaymentMismatch(PaymentError):
-    """The intent succeeded, but not for this amount, currency, mode or order state."""
+    """The intent succeeded, and its money does not count for the order."""
 
 
 class PaymentNotCapturable(PaymentError):
@@ -133,6 +159,10 @@ class PaymentNotCancelable(PaymentError):
 
 class OrderNotRefundable(PaymentError):
     """The order has not been paid, so there is nothing to give back."""
+
+
+class EntryRefused(PaymentError):
+    """What staff wanted to record does not fit the order's balance."""
 
 
 class PaymentDisputed(PaymentError):

@@ -1,4 +1,4 @@
-"""Statuses, their legal transitions, and what an order's rows amount to: pure functions.
+"""Stripe's statuses and their legal transitions, and the payment statuses of an order.
 
 Note [Observed transitions]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~
@@ -14,10 +14,7 @@ See: https://docs.stripe.com/payments/paymentintents/lifecycle (checked 2026-11)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-
-from shop_payments.money import Money
 
 
 class IntentStatus(StrEnum):
@@ -240,194 +237,22 @@ def dispute_state(status: str) -> DisputeState:
     return _STATE_OF_DISPUTE.get(status, DisputeState.OPEN)
 
 
-class Verdict(StrEnum):
-    """What a succeeded intent means for its order."""
-
-    NONE = ""
-    """Not succeeded, so not judged."""
-
-    ACCEPTED = "accepted"
-    """Proof: this is the order's payment."""
-
-    AMOUNT_MISMATCH = "amount_mismatch"
-    CURRENCY_MISMATCH = "currency_mismatch"
-    WRONG_MODE = "wrong_mode"
-    PAID_TWICE = "paid_twice"
-    ORDER_NOT_PAYABLE = "order_not_payable"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Proof:
-    """What Stripe says of an intent that succeeded."""
-
-    amount_received: int
-    currency: str
-    livemode: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """What the order wants at the moment of judgement."""
-
-    amount_due: Money | None
-    """None where the shop cannot even say it in the currency's minor units."""
-
-    livemode: bool
-    """The mode of the key in use."""
-
-    payable: bool
-    already_paid: bool
-
-
-def judge(proof: Proof, claim: Claim) -> Verdict:
-    """Decide whether a succeeded intent pays its order.
-
-    The mode comes first: a test payment proves nothing whatever its amount. ``already_paid``
-    comes before the amounts, so that a second full payment is called by its name.
-    """
-    if proof.livemode != claim.livemode:
-        return Verdict.WRONG_MODE
-    if claim.already_paid:
-        return Verdict.PAID_TWICE
-    if not claim.payable:
-        return Verdict.ORDER_NOT_PAYABLE
-    if claim.amount_due is None or proof.currency != claim.amount_due.currency:
-        return Verdict.CURRENCY_MISMATCH if claim.amount_due else Verdict.AMOUNT_MISMATCH
-    if proof.amount_received != claim.amount_due.amount:
-        return Verdict.AMOUNT_MISMATCH
-    return Verdict.ACCEPTED
-
-
 class PaymentStatus(StrEnum):
-    """The payment status of an order. Only ``paid`` releases goods."""
+    """The payment status of an order; ``balance.py`` says when it is which.
+
+    Before goods go out, ask ``services.may_release(order_id)``.
+    """
 
     UNPAID = "unpaid"
     PENDING = "pending"
     AUTHORIZED = "authorized"
+    PARTIALLY_PAID = "partially_paid"
     PAID = "paid"
     PARTIALLY_REFUNDED = "partially_refunded"
     REFUNDED = "refunded"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RefundFacts:
-    """The part of a mirrored refund that counts."""
-
-    status: str
-    amount: int
-    """Minor units of the intent's currency."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DisputeFacts:
-    """The part of a mirrored dispute that counts."""
-
-    status: str
-    amount: int
-    """Minor units of the intent's currency."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IntentFacts:
-    """The part of a mirrored intent that decides the payment status."""
-
-    status: str
-    verdict: str
-    amount_received: int = 0
-    """Minor units; what was captured."""
-
-    refunds: tuple[RefundFacts, ...] = ()
-    disputes: tuple[DisputeFacts, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Balance:
-    """Where the money of one intent is, in its minor units."""
-
-    captured: int = 0
-    refunded: int = 0
-    """By refunds that succeeded."""
-
-    refund_pending: int = 0
-    """Reserved by refunds whose end is not known, those of unknown status included."""
-
-    lost: int = 0
-    """Taken back by the customers' banks."""
-
-    @property
-    def refundable(self) -> int:
-        """What may still be given back."""
-        return max(0, self.captured - self.refunded - self.refund_pending - self.lost)
-
-
-def balance_of(*intents: IntentFacts) -> Balance:
-    """Add up what became of the money of these intents, which are in one currency."""
-    refunds = [refund for intent in intents for refund in intent.refunds]
-    disputes = [dispute for intent in intents for dispute in intent.disputes]
-    return Balance(
-        captured=sum(intent.amount_received for intent in intents),
-        refunded=sum(
-            refund.amount for refund in refunds if refund.status == RefundStatus.SUCCEEDED
-        ),
-        refund_pending=sum(
-            refund.amount
-            for refund in refunds
-            if refund.status not in RETURNED_REFUND_STATUSES | {RefundStatus.SUCCEEDED}
-        ),
-        lost=sum(
-            dispute.amount
-            for dispute in disputes
-            if dispute_state(dispute.status) == DisputeState.LOST
-        ),
-    )
-
-
-def gravest_dispute(disputes: Iterable[DisputeFacts]) -> DisputeState:
-    """Return the state of the dispute that matters most."""
-    states = {dispute_state(dispute.status) for dispute in disputes}
+def gravest_dispute(statuses: Iterable[str]) -> DisputeState:
+    """Return the state of the dispute that matters most, given the statuses of all of them."""
+    states = {dispute_state(status) for status in statuses}
     return next((state for state in _GRAVEST_FIRST if state in states), DisputeState.NONE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PaymentState:
-    """What an order's mirrored rows amount to."""
-
-    status: PaymentStatus
-    dispute: DisputeState = DisputeState.NONE
-    balance: Balance = Balance()
-    """Of the intent that paid the order; all zero before that."""
-
-
-def derive_payment_state(intents: Iterable[IntentFacts]) -> PaymentState:
-    """Compute the state of an order's payment from its mirrored rows, in any order.
-
-    Money that did not pay the order (``verdict`` other than accepted) counts for nothing here,
-    nor do its refunds.
-    """
-    facts = list(intents)
-    paying = [intent for intent in facts if intent.verdict == Verdict.ACCEPTED]
-    if not paying:
-        return PaymentState(status=_status_before_payment(facts))
-    balance = balance_of(*paying)
-    return PaymentState(
-        status=_status_after_payment(balance),
-        dispute=gravest_dispute(dispute for intent in paying for dispute in intent.disputes),
-        balance=balance,
-    )
-
-
-def _status_after_payment(balance: Balance) -> PaymentStatus:
-    if balance.refunded == 0:
-        return PaymentStatus.PAID
-    if balance.refunded < balance.captured:
-        return PaymentStatus.PARTIALLY_REFUNDED
-    return PaymentStatus.REFUNDED
-
-
-def _status_before_payment(intents: list[IntentFacts]) -> PaymentStatus:
-    statuses = {intent.status for intent in intents}
-    if IntentStatus.REQUIRES_CAPTURE in statuses:
-        return PaymentStatus.AUTHORIZED
-    if IntentStatus.PROCESSING in statuses:
-        return PaymentStatus.PENDING
-    return PaymentStatus.UNPAID

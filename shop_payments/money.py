@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
+from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency, NegativeAmount
 
 ZERO_DECIMAL_CURRENCIES = frozenset(
     "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()
@@ -34,6 +34,37 @@ PADDED_CURRENCIES = frozenset("isk ugx".split())
 
 MAX_AMOUNT = 2**63 - 1
 """Minor units that a database column holds; far above anything that Stripe charges."""
+
+MINIMUM_CHARGES = {
+    "aed": 200,
+    "aud": 50,
+    "brl": 50,
+    "cad": 50,
+    "chf": 50,
+    "czk": 1500,
+    "dkk": 250,
+    "eur": 50,
+    "gbp": 30,
+    "hkd": 400,
+    "huf": 17500,
+    "inr": 50,
+    "jpy": 50,
+    "mxn": 1000,
+    "myr": 200,
+    "nok": 300,
+    "nzd": 50,
+    "pln": 200,
+    "ron": 200,
+    "sek": 300,
+    "sgd": 50,
+    "thb": 1000,
+    "usd": 50,
+}
+"""Stripe's smallest charges, in minor units, where charge and settlement are in one currency. An
+account that settles in another currency may have to charge more: Stripe says so when it is asked.
+
+See: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts (checked 2026-11)
+"""
 
 _CURRENCY_CODE = re.compile(r"[A-Za-z]{3}")
 
@@ -58,15 +89,23 @@ def display_digits(currency: str) -> int:
     return 3 if code in THREE_DECIMAL_CURRENCIES else 2
 
 
+def minimum_charge(currency: str) -> int:
+    """Return Stripe's smallest charge in minor units; 1 where it publishes none."""
+    return MINIMUM_CHARGES.get(normalize_currency(currency), 1)
+
+
 def check_minor_units(amount: int, currency: str) -> int:
     """Return ``amount`` (minor units) if Stripe's rules for ``currency`` allow it.
 
     Raises:
-        AmountNotRepresentable: negative, not an integer, above ``MAX_AMOUNT``, or off the
-            currency's step (10 for three-decimal currencies, 100 for ISK and UGX).
+        NegativeAmount: less than 0.
+        AmountNotRepresentable: not an integer, above ``MAX_AMOUNT``, or off the currency's step
+            (10 for three-decimal currencies, 100 for ISK and UGX).
     """
     _check_integer(amount)
-    if not 0 <= amount <= MAX_AMOUNT:
+    if amount < 0:
+        raise NegativeAmount(f"the amount is not within 0 and {MAX_AMOUNT} minor units")
+    if amount > MAX_AMOUNT:
         raise AmountNotRepresentable(f"the amount is not within 0 and {MAX_AMOUNT} minor units")
     if amount % _step(currency):
         raise AmountNotRepresentable(

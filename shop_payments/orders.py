@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -16,20 +18,31 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.signals import setting_changed
-from django.db import DatabaseError
+from django.db import Error as DatabaseFailure
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
 
 from shop_payments.conf import get_config, order_model_label
-from shop_payments.exceptions import ConfigurationError
+from shop_payments.exceptions import (
+    ConfigurationError,
+    MoneyError,
+    NegativeAmount,
+    OrderUnreadable,
+    ShopPaymentsError,
+)
 from shop_payments.models import Order
 from shop_payments.models.orders import OrderQuerySet
-from shop_payments.money import Money, check_minor_units, normalize_currency
+from shop_payments.money import (
+    Money,
+    check_minor_units,
+    minimum_charge,
+    normalize_currency,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shop_payments.models import OrderPayment
+    from shop_payments.models import OrderPayment, PaymentIntent
 
 logger = logging.getLogger("shop_payments")
 
@@ -97,12 +110,23 @@ class OrderAdapter(ABC):
         """The order number that customers and staff use."""
 
     @abstractmethod
-    def amount_due(self, order: Any) -> Money:
-        """The total to pay. Build it with :meth:`Money.from_decimal` from a decimal price.
+    def total(self, order: Any) -> Money:
+        """What the order costs in all, whatever has been paid of it.
+
+        Not what is left to pay: that is computed from this. Build it with
+        :meth:`Money.from_decimal` from a decimal price.
 
         Raises:
             AmountNotRepresentable: the currency has no such amount.
         """
+
+    def amount_to_pay_now(self, order: Any, outstanding: Money) -> Money:
+        """The part of the outstanding amount that the customer is asked for now, say a deposit.
+
+        More than 0 and at most ``outstanding``; and no rest that is below Stripe's minimum charge.
+        Anything else is an error of the adapter, and the customer is asked for nothing.
+        """
+        return outstanding
 
     @abstractmethod
     def line_items(self, order: Any) -> Sequence[LineItem]:
@@ -123,19 +147,56 @@ class OrderAdapter(ABC):
     def is_payable(self, order: Any) -> bool:
         """Whether the shop still wants money for the order (not cancelled, not withdrawn).
 
-        Empty and free orders need no mention here: they are never payable.
+        Free orders need no mention here: nothing is asked for them. Money that comes while this is
+        false does not count, until it is true again.
         """
         return True
 
-    def on_paid(self, order: Any, *, order_payment: OrderPayment, fact_id: Any) -> None:
-        """Told after commit that the order is paid; at least once (see ``signals``)."""
+    def on_payment_received(
+        self,
+        order: Any,
+        *,
+        order_payment: OrderPayment,
+        payment_intent: PaymentIntent,
+        amount: int,
+        outstanding: int,
+        fact_id: Any,
+    ) -> None:
+        """Called after commit for each payment that counts; at least once (see ``signals``).
+
+        ``amount`` and ``outstanding`` (what is still missing) are minor units.
+        """
+
+    def on_paid(
+        self,
+        order: Any,
+        *,
+        order_payment: OrderPayment,
+        payment_intent: PaymentIntent,
+        amount: int,
+        total: int,
+        fact_id: Any,
+    ) -> None:
+        """Called after commit when the order is first covered; at least once (see ``signals``).
+
+        ``payment_intent`` covered it. ``amount`` (what has been paid in all) and ``total`` are
+        minor units. The order may change after this: before goods go out, ask
+        ``services.may_release(order.pk)``.
+        """
 
     def on_refunded(
-        self, order: Any, *, order_payment: OrderPayment, fact_id: Any, amount: int
+        self,
+        order: Any,
+        *,
+        order_payment: OrderPayment,
+        payment_intent: PaymentIntent,
+        amount: int,
+        goods: int,
+        fact_id: Any,
     ) -> None:
-        """Told after commit that ``amount`` (minor units) of a paid order went back.
+        """Called after commit when ``amount`` (minor units) of counted money went back.
 
-        In full or in part: ``order_payment.status`` says which. At least once.
+        ``goods`` of it is for returned goods; the rest undoes a payment. At least once.
         """
 
 
@@ -161,7 +222,7 @@ class BundledOrderAdapter(OrderAdapter):
     def number(self, order: Order) -> str:
         return order.number
 
-    def amount_due(self, order: Order) -> Money:
+    def total(self, order: Order) -> Money:
         return Money(order.amount, order.currency)
 
     def line_items(self, order: Order) -> list[LineItem]:
@@ -184,36 +245,126 @@ class BundledOrderAdapter(OrderAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OrderSnapshot:
-    """What an order wants, read once through the adapter."""
+class OrderTerms:
+    """What an evaluation reads of an order."""
 
-    order: Any
+    total: Money
+    is_payable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderSnapshot:
+    """What Stripe and the customer are shown of an order, read once through the adapter."""
+
     number: str
-    amount_due: Money
     line_items: tuple[LineItem, ...]
     receipt_email: str
     capture_method: str
-    payable: bool
-    """Wanted by the shop, not empty and not free."""
 
 
-def take_snapshot(adapter: OrderAdapter, order: Any) -> OrderSnapshot:
-    """Read everything that a payment needs to know of ``order``.
+@contextmanager
+def reading(method: str, order_id: object) -> Iterator[None]:
+    """Turn an exception of the host's adapter into one that names method and order.
 
     Raises:
-        AmountNotRepresentable: the order's total or a line cannot be paid in its currency.
-        InvalidCurrency: the order's currency is not a currency code.
+        OrderUnreadable: the block raised something that neither Django's database nor this app
+            raises on purpose.
     """
-    line_items = tuple(adapter.line_items(order))
-    amount_due = adapter.amount_due(order)
+    try:
+        yield
+    except (DatabaseFailure, ShopPaymentsError):
+        raise
+    except Exception as error:
+        logger.exception("OrderAdapter.%s raised for order %s", method, order_id)
+        raise OrderUnreadable(order_id, method, f"raised {type(error).__name__}") from error
+
+
+def find_order(order_id: object) -> Any:
+    """Return the order with this primary key.
+
+    Raises:
+        OrderUnreadable: the adapter raised, or does not find it.
+    """
+    with reading("find", order_id):
+        order = get_order_adapter().find(order_id)
+    if order is None:
+        raise OrderUnreadable(order_id, "find", "found no such order")
+    return order
+
+
+def read_terms(order: Any) -> OrderTerms:
+    """Read what an evaluation needs: the total and whether the shop wants money.
+
+    Raises:
+        OrderUnreadable: the adapter raised, or what it returned cannot be used.
+    """
+    try:
+        total = read_total(order)
+    except NegativeAmount as error:
+        raise OrderUnreadable(order.pk, "total", str(error), reason="negative_total") from error
+    except MoneyError as error:
+        raise OrderUnreadable(order.pk, "total", str(error)) from error
+    with reading("is_payable", order.pk):
+        is_payable = bool(get_order_adapter().is_payable(order))
+    return OrderTerms(total=total, is_payable=is_payable)
+
+
+def read_total(order: Any) -> Money:
+    """Read what the order costs in all.
+
+    Raises:
+        MoneyError: the currency has no such amount.
+        OrderUnreadable: the adapter raised, or returned something else.
+    """
+    with reading("total", order.pk):
+        total = get_order_adapter().total(order)
+    if not isinstance(total, Money):
+        raise OrderUnreadable(order.pk, "total", f"returned a {type(total).__name__}, not Money")
+    return total
+
+
+def read_amount_to_pay_now(order: Any, outstanding: Money) -> Money:
+    """Ask the adapter which part of the outstanding amount the customer pays now.
+
+    Raises:
+        OrderUnreadable: the adapter raised, or its answer cannot be used.
+    """
+    method = "amount_to_pay_now"
+    with reading(method, order.pk):
+        now = get_order_adapter().amount_to_pay_now(order, outstanding)
+    if not isinstance(now, Money):
+        raise OrderUnreadable(order.pk, method, f"returned a {type(now).__name__}, not Money")
+    rest = outstanding.amount - now.amount
+    if now.currency != outstanding.currency or now.amount <= 0 or rest < 0:
+        raise OrderUnreadable(order.pk, method, f"returned {now} of {outstanding}")
+    if 0 < rest < minimum_charge(now.currency):
+        words = f"returned {now} of {outstanding}, which leaves less than Stripe's minimum charge"
+        raise OrderUnreadable(order.pk, method, words)
+    return now
+
+
+def take_snapshot(order: Any) -> OrderSnapshot:
+    """Read what Stripe and the customer are shown of ``order``.
+
+    Raises:
+        AmountNotRepresentable: a line cannot be written in its currency.
+        InvalidCurrency: a line's currency is not a currency code.
+        OrderUnreadable: the adapter raised.
+    """
+    adapter = get_order_adapter()
+    with reading("line_items", order.pk):
+        line_items = tuple(adapter.line_items(order))
+    with reading("number", order.pk):
+        number = adapter.number(order)
+    with reading("receipt_email", order.pk):
+        receipt_email = adapter.receipt_email(order)
+    with reading("capture_method", order.pk):
+        capture_method = adapter.capture_method(order)
     return OrderSnapshot(
-        order=order,
-        number=adapter.number(order),
-        amount_due=amount_due,
+        number=number,
         line_items=line_items,
-        receipt_email=adapter.receipt_email(order),
-        capture_method=adapter.capture_method(order),
-        payable=bool(line_items) and amount_due.amount > 0 and adapter.is_payable(order),
+        receipt_email=receipt_email,
+        capture_method=capture_method,
     )
 
 
@@ -221,17 +372,14 @@ def is_unwanted(order_id: object) -> bool:
     """Tell whether the shop itself says that it wants no money for the order.
 
     Where the order cannot be read (the adapter raises, or hides it), it says nothing: a fault in
-    the shop's code must not give every payment back, nor close it.
+    the shop's code must not close a payment.
     """
-    adapter = get_order_adapter()
     try:
-        order = adapter.find(order_id)
-        return order is not None and not take_snapshot(adapter, order).payable
-    except DatabaseError:
-        raise  # passing trouble; what depends on it is undone, and done again
-    except Exception:
-        logger.exception("Order %s cannot be read", order_id)
+        terms = read_terms(find_order(order_id))
+    except OrderUnreadable as error:
+        logger.warning("%s", error)
         return False
+    return not terms.is_payable or terms.total.amount == 0
 
 
 @cache

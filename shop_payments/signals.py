@@ -26,8 +26,13 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
+payment_received = Signal()
+"""Money came that counts for the order: ``data["amount"]``. What is still missing is
+``data["outstanding"]``."""
+
 order_paid = Signal()
-"""The order is paid, on proof from Stripe."""
+"""The order is covered for the first time: ``data["amount"]`` of ``data["total"]``. Sent once for
+each order."""
 
 payment_failed = Signal()
 """An attempt to pay was declined or an authentication failed; the customer may try again."""
@@ -39,7 +44,8 @@ payment_authorized = Signal()
 """The money is reserved and waits for capture; not paid."""
 
 order_refunded = Signal()
-"""Money of a paid order was given back: ``data["amount"]``, in full or in part."""
+"""Money that counted was given back: ``data["amount"]``, of which ``data["goods"]`` is for returned
+goods and the rest undoes a payment."""
 
 refund_failed = Signal()
 """A refund did not reach the customer; the money is back in the shop's Stripe balance."""
@@ -51,4 +57,4 @@ dispute_closed = Signal()
 """A dispute was won, lost or withdrawn; see ``data["status"]``."""
 
 review_needed = Signal()
-"""Money came that does not fit the order, or something else that a person must decide."""
+"""Money came that does not fit the order, or something else needs somebody's attention."""

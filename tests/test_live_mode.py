@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.sandbox import Sandbox
 from shop_payments.services.history import Origin
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from tests.support import answer
 
 pytestmark = pytest.mark.django_db
@@ -75,9 +75,9 @@ def test_an_intent_that_another_account_holds_blocks_the_order_until_a_person_de
     assert OrderPayment.objects.get().needs_review
     assert PaymentIntent.objects.get().is_open
 
-    resolve_review(
+    close_review_item(
         item_pk=ReviewItem.objects.get(reason="intent_missing").pk,
-        words="The former account is closed.",
+        reason="The former account is closed.",
         user=User.objects.create_user("clerk"),
         origin=Origin(source=Source.ADMIN),
     )
@@ -94,9 +94,9 @@ def test_an_intent_that_is_there_after_all_is_used_again(storefront, order, live
     storefront.payment_intent(order)
     live_stripe.account = right_account
 
-    resolve_review(
+    close_review_item(
         item_pk=ReviewItem.objects.get().pk,
-        words="The key was the wrong one.",
+        reason="The key was the wrong one.",
         user=User.objects.create_user("clerk"),
         origin=Origin(source=Source.ADMIN),
     )

@@ -33,7 +33,7 @@ from shop_payments.sandbox import Fault
 from shop_payments.services.cancellation import cancel_payment, cancel_payment_on_commit
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from shop_payments.signals import order_paid
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import change, save
@@ -268,7 +268,7 @@ def test_every_operation_locks_its_payment_first(
         assert life.event("charge.dispute.created", disputed_id) == 200
     with log.of("decide"):
         item = ReviewItem.objects.get(payment_intent__stripe_id=disputed_id)
-        assert resolve_review(item_pk=item.pk, words="lost", user=superuser, origin=ORIGIN)
+        assert close_review_item(item_pk=item.pk, reason="lost", user=superuser, origin=ORIGIN)
     cancelled, _ = life.order()
     with log.of("cancel"):
         cancel_payment(order_id=cancelled.pk, origin=ORIGIN)

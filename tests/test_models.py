@@ -179,7 +179,7 @@ VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
     ),
     "review_once_per_reason": two_reviews_for_one_reason,
     "review_resolution_has_time": lambda payment: make_review(
-        make_intent(payment), reason="wrong_mode", resolution="refunded"
+        make_intent(payment), reason="wrong_mode", closing_note="refunded"
     ),
     "apikey_has_label": lambda payment: APIKey.objects.create(prefix="p", label=""),
     "event_has_id": lambda payment: make_event(""),
@@ -330,11 +330,11 @@ def test_an_order_outlives_its_customer(order):
 def test_a_review_outlives_who_decided_it(payment):
     staff = UserFactory.create()
     item = make_review(
-        make_intent(payment), reason="wrong_mode", resolved_by=staff, resolved_at=MOMENT
+        make_intent(payment), reason="wrong_mode", closed_by=staff, closed_at=MOMENT
     )
     staff.delete()
     item.refresh_from_db()
-    assert (item.resolved_by, item.resolved_at) == (None, MOMENT)
+    assert (item.closed_by, item.closed_at) == (None, MOMENT)
 
 
 def test_an_unpaid_order_goes_with_its_lines(order):

@@ -251,7 +251,7 @@ def test_a_dispute_that_is_open_again_is_reported(intent, stripe):
     pay(stripe, intent.stripe_id, "pm_card_createDispute")
     sweep()
     Dispute.objects.update(status="won")  # as the bank had decided before the appeal
-    ReviewItem.objects.update(resolved_at=timezone.now(), resolution="won")
+    ReviewItem.objects.update(closed_at=timezone.now(), closing_note="won")
     OrderPayment.objects.update(needs_review=False, dispute_state="won")
 
     report = sweep(after=2 * LATER)

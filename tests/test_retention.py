@@ -327,7 +327,7 @@ def test_a_payment_with_an_open_item_keeps_everything_until_it_is_decided(paid, 
     later()
     assert purge_personal_data().attempts == 0
 
-    item.resolved_at = datetime.now(UTC)
+    item.closed_at = datetime.now(UTC)
     item.save()
 
     assert purge_personal_data().attempts == 2

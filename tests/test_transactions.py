@@ -26,7 +26,7 @@ from shop_payments.models import (
 from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import lock_payment, record
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from shop_payments.services.transactions import short_transactions
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
@@ -271,7 +271,7 @@ def test_a_decision_sees_what_was_asked_while_it_waited(storefront, payment_syst
 
     def decide() -> bool:
         holds.is_reached.wait(30)
-        return resolve_review(item_pk=item.pk, words="good", user=None, origin=origin)
+        return close_review_item(item_pk=item.pk, reason="good", user=None, origin=origin)
 
     results = at_once(ask_once_more, decide, partial(let_go_when_somebody_waits, holds))
 

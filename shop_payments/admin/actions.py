@@ -31,10 +31,10 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import (
     ModelAdmin,
-    amount_due_text,
     amount_text,
     number_of,
     outside_of_transactions,
+    total_text,
 )
 from shop_payments.exceptions import (
     AmountNotRepresentable,
@@ -236,7 +236,7 @@ class RefundAction(IntentAction):
     is_final = False
 
     def label(self, options: IntentOptions) -> str:
-        if options.intent.has_paid:
+        if options.counts:
             return str(self.title)
         money = amount_text(options.refundable, options.intent.currency)
         return gettext("Refund %(money)s that did not pay the order") % {"money": money}
@@ -248,12 +248,12 @@ class RefundAction(IntentAction):
         return options.refundable
 
     def facts(self, options: IntentOptions) -> list[tuple[Any, str]]:
-        balance, currency = options.balance, options.intent.currency
+        money, currency = options.money, options.intent.currency
         amounts = [
-            (_("Received"), balance.captured),
-            (_("Refunded before"), balance.refunded),
-            (_("Refunds on their way"), balance.refund_pending),
-            (_("Lost in disputes"), balance.lost),
+            (_("Received"), money.received),
+            (_("Refunded before"), money.refunded),
+            (_("Refunds on their way"), money.refund_pending),
+            (_("Lost in disputes"), money.lost),
             (_("May be refunded"), options.refundable),
         ]
         always = {amounts[0][0], amounts[-1][0]}
@@ -271,7 +271,7 @@ class RefundAction(IntentAction):
             intent_id=task.intent.stripe_id,
         )
         try:
-            refund = refund_payment(order_id=task.order_id, request=request, origin=task.origin)
+            (refund,) = refund_payment(order_id=task.order_id, request=request, origin=task.origin)
         except RefusedRefund as error:
             refund = error.refund
         except RefundExceedsBalance as error:
@@ -315,7 +315,7 @@ class CaptureAction(IntentAction):
         intent = options.intent
         return [
             (_("Reserved"), amount_text(intent.amount_capturable, intent.currency)),
-            (_("Order total"), amount_due_text(intent.order_payment)),
+            (_("Order total"), total_text(intent.order_payment)),
         ]
 
     def carry_out(self, task: Task) -> Outcome:
@@ -330,7 +330,7 @@ class CaptureAction(IntentAction):
         except PaymentMismatch as error:
             return Outcome(str(error), messages.WARNING)
         taken = amount_text(intent.amount_received, intent.currency)
-        return Outcome(gettext("%(amount)s was taken; the order is paid.") % {"amount": taken})
+        return Outcome(gettext("%(amount)s was taken.") % {"amount": taken})
 
 
 class CancelAction(IntentAction):

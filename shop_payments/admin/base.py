@@ -21,10 +21,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
-from shop_payments.exceptions import MoneyError
+from shop_payments.exceptions import MoneyError, OrderUnreadable
 from shop_payments.models import OrderPayment
 from shop_payments.money import display_amount
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import get_order_adapter, read_total
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -107,13 +107,13 @@ def number_of(payment: OrderPayment) -> str:
     return get_order_adapter().number(payment.order)
 
 
-def amount_due_text(payment: OrderPayment) -> str:
+def total_text(payment: OrderPayment) -> str:
     """What the payment's order costs now."""
     try:
-        due = get_order_adapter().amount_due(payment.order)
-    except MoneyError as error:
+        total = read_total(payment.order)
+    except (MoneyError, OrderUnreadable) as error:
         return gettext("cannot be paid: %(reason)s") % {"reason": error}
-    return amount_text(due.amount, due.currency)
+    return amount_text(total.amount, total.currency)
 
 
 def dashboard_link(path: str, *, livemode: bool) -> SafeString:

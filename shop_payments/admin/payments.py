@@ -21,7 +21,6 @@ from shop_payments.admin.base import (
     PaymentRecordAdmin,
     ReadOnlyInline,
     WordsFilter,
-    amount_due_text,
     amount_text,
     dashboard_link,
     mode_text,
@@ -29,6 +28,7 @@ from shop_payments.admin.base import (
     number_of,
     page_link,
     stored_text,
+    total_text,
 )
 from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
@@ -36,6 +36,7 @@ from shop_payments.admin.review import ReviewItemInline
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.services.ledger import leading_intent
+from shop_payments.services.observations import counts
 from shop_payments.services.options import options_of
 from shop_payments.services.words import describe_dispute
 
@@ -53,6 +54,10 @@ class _IntentColumns:
     def status_words(self, intent: PaymentIntent) -> str:
         return intent.status.replace("_", " ")
 
+    @admin.display(description=_("counts"), boolean=True)
+    def counts(self, intent: PaymentIntent) -> bool | None:
+        return counts(intent.order_payment, intent) if intent.has_succeeded else None
+
     @admin.display(description=_("mode"), ordering="livemode")
     def mode(self, intent: PaymentIntent) -> str:
         return mode_text(intent.livemode)
@@ -63,7 +68,7 @@ class PaymentIntentInline(_IntentColumns, ReadOnlyInline):
     fields = [
         "stripe_id",
         "status_words",
-        "verdict",
+        "counts",
         "amount_text",
         "received",
         "mode",
@@ -90,7 +95,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
             {
                 "fields": [
                     "order_link",
-                    "amount_due",
+                    "order_total",
                     "amount_words",
                     "status",
                     "dispute_words",
@@ -158,8 +163,8 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         return page_link(payment.order, number_of(payment))
 
     @admin.display(description=_("order total"))
-    def amount_due(self, payment: OrderPayment) -> str:
-        return amount_due_text(payment)
+    def order_total(self, payment: OrderPayment) -> str:
+        return total_text(payment)
 
     @admin.display(description=_("payment status"), ordering="status")
     def status_words(self, payment: OrderPayment) -> str:
@@ -181,7 +186,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("received"))
     def captured(self, payment: OrderPayment) -> str:
-        return self._money(payment, payment.amount_captured)
+        return self._money(payment, payment.amount_received)
 
     @admin.display(description=_("refunded"))
     def refunded(self, payment: OrderPayment) -> str:
@@ -193,13 +198,14 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("may be refunded"))
     def refundable(self, payment: OrderPayment) -> str:
-        paid_by = next((each for each in options_of(payment) if each.intent.has_paid), None)
-        if paid_by is None:
+        counted = [each for each in options_of(payment) if each.counts]
+        if not counted:
             return NOTHING
-        text = self._money(payment, paid_by.refundable)
-        if not paid_by.balance.refund_pending:
+        text = self._money(payment, sum(each.refundable for each in counted))
+        under_way = sum(each.money.refund_pending for each in counted)
+        if not under_way:
             return text
-        pending = self._money(payment, paid_by.balance.refund_pending)
+        pending = self._money(payment, under_way)
         return gettext("%(amount)s, and %(pending)s is on its way back") % {
             "amount": text,
             "pending": pending,
@@ -236,7 +242,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def amount_words(self, payment: OrderPayment) -> str:
         intent = leading_intent(list(payment.payment_intents.all()))
         text = self.amount(payment)
-        if intent is None or not intent.amount_received or intent.has_paid:
+        if intent is None or not intent.amount_received or counts(payment, intent):
             return text
         return gettext("%(amount)s, which does not pay the order") % {"amount": text}
 
@@ -249,11 +255,11 @@ def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
 _TELLING: dict[str, Callable[[OrderPayment], Any]] = {
     "dispute_words": lambda payment: payment.dispute_state,
     "expires": _reserved_intent,
-    "captured": lambda payment: payment.amount_captured,
+    "captured": lambda payment: payment.amount_received,
     "refunded": lambda payment: payment.amount_refunded,
     "lost": lambda payment: payment.amount_lost,
-    "refundable": lambda payment: payment.amount_captured,
-    "fees": lambda payment: payment.amount_captured or payment.balance_transactions.exists(),
+    "refundable": lambda payment: payment.amount_received,
+    "fees": lambda payment: payment.amount_received or payment.balance_transactions.exists(),
     "cancel_requested_at": lambda payment: payment.cancel_requested_at,
 }
 """Fields that are shown only where they say something."""
@@ -285,18 +291,18 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
         "order_number",
         "amount_text",
         "status_words",
-        "verdict",
+        "counts",
         "mode",
         "created_at",
     ]
-    list_filter = [("status", WordsFilter), "verdict", "livemode", "currency", "created_at"]
+    list_filter = [("status", WordsFilter), "wanted", "livemode", "currency", "created_at"]
     search_fields = ["stripe_id", "latest_charge", "payment_method"]
     search_help_text = _("Search by order number or id, or by Stripe's intent, charge or method.")
     list_select_related = ("order_payment__order", "attempt")
     fieldsets = [
         (
             None,
-            {"fields": ["stripe_id", "dashboard_link", "payment_link", "status_words", "verdict"]},
+            {"fields": ["stripe_id", "dashboard_link", "payment_link", "status_words", "counts"]},
         ),
         (_("Money"), {"fields": ["amount_text", "received", "capturable", "expires"]}),
         (

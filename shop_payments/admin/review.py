@@ -28,11 +28,11 @@ from shop_payments.admin.base import (
     number_of,
 )
 from shop_payments.models import ReviewItem
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 
 
 class DecisionForm(forms.Form):
-    resolution = forms.CharField(
+    closing_note = forms.CharField(
         label=_("What was decided, and why"),
         max_length=500,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
@@ -53,9 +53,9 @@ class StateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "open":
-                return queryset.filter(resolved_at=None)
+                return queryset.filter(closed_at=None)
             case "decided":
-                return queryset.exclude(resolved_at=None)
+                return queryset.exclude(closed_at=None)
         return queryset
 
 
@@ -68,7 +68,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
     fieldsets = [
         (None, {"fields": ["payment_link", "intent_link", "opened_at"]}),
         (_("What does not fit"), {"fields": ["reason", "detail", "suggested_action"]}),
-        (_("Decision"), {"fields": ["resolved_at", "resolved_by", "resolution"]}),
+        (_("Decision"), {"fields": ["closed_at", "closed_by", "closing_note"]}),
     ]
 
     def get_urls(self) -> list[URLPattern]:
@@ -84,7 +84,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
     ) -> HttpResponse:
         item = context["original"]
         context["subtitle"] = number_of(item.order_payment)
-        if item.resolved_at is None:
+        if item.closed_at is None:
             context["action_links"] = action_links(request, item.order_payment)
             if self.has_decide_permission(request):
                 url = reverse("admin:shop_payments_reviewitem_decide", args=[item.pk])
@@ -102,13 +102,13 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         item = items.filter(pk=item_pk).first()
         if item is None:
             return redirect("admin:shop_payments_reviewitem_changelist")
-        if item.resolved_at is not None:
+        if item.closed_at is not None:
             return self._leave(request, item, is_first=False)
         form = DecisionForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
-            is_first = resolve_review(
+            is_first = close_review_item(
                 item_pk=item.pk,
-                words=form.cleaned_data["resolution"],
+                reason=form.cleaned_data["closing_note"],
                 user=request.user,
                 origin=origin_of(request),
             )
@@ -137,11 +137,11 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             self.message_user(request, text, messages.WARNING)
         return redirect("admin:shop_payments_reviewitem_change", item.pk)
 
-    @admin.display(description=_("state"), ordering="resolved_at")
+    @admin.display(description=_("state"), ordering="closed_at")
     def state(self, item: ReviewItem) -> str:
-        return gettext("decided") if item.resolved_at else gettext("open")
+        return gettext("decided") if item.closed_at else gettext("open")
 
 
 class ReviewItemInline(ReadOnlyInline):
     model = ReviewItem
-    fields = ["reason", "detail", "suggested_action", "opened_at", "resolved_at", "resolution"]
+    fields = ["reason", "detail", "suggested_action", "opened_at", "closed_at", "closing_note"]

@@ -20,9 +20,9 @@ from rest_framework.response import Response
 
 from shop_payments import exceptions as own
 from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, InsufficientScope
-from shop_payments.api.serializers import PaymentIntentStateSerializer, RefundSerializer
+from shop_payments.api.serializers import PaymentIntentStateSerializer, refund_data
 from shop_payments.services.refunds import RefusedRefund
-from shop_payments.services.settlement import UnprovenPayment
+from shop_payments.services.settlement import UncountedPayment, UnprovenPayment
 from shop_payments.services.transactions import is_of_a_standby
 from shop_payments.services.webhooks import EventFailed
 
@@ -51,6 +51,7 @@ logger = logging.getLogger("shop_payments")
 _UNAVAILABLE = "The payment provider could not be reached. Try again in a moment."
 _REFUSED = "The payment provider refused the request. The shop has been told."
 _AWAY = "The shop is out of order for a moment. Try again."
+_UNREADABLE = "The order could not be read. Try again in a moment."
 _NOT_CONFIGURED = "Payments are not configured. The shop has been told."
 
 ERROR_TABLE: tuple[ErrorRow, ...] = (
@@ -95,7 +96,8 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.OrderNotPayable,
         409,
         "order_not_payable",
-        "the order is empty, free, cancelled or refunded",
+        "the order is free, cancelled or refunded; `data.reason`, where there is one, is `free`, "
+        "`refunded`, `negative_total` or `currency_changed`",
     ),
     ErrorRow(
         own.PaymentProcessing,
@@ -113,7 +115,8 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentInReview,
         409,
         "payment_in_review",
-        "money came that does not fit; the shop decides first",
+        "money is there that does not count, or is on its way out: then `data.reason` is "
+        "`refund_pending` or `dispute_open`",
     ),
     ErrorRow(
         own.PaymentIntentInProgress,
@@ -125,13 +128,13 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentNotCompleted,
         409,
         "payment_not_completed",
-        "Stripe does not say that it is paid; see `data`",
+        "something is still owed; see `data`",
     ),
     ErrorRow(
         own.PaymentMismatch,
         409,
         "payment_mismatch",
-        "paid, but not what is due; the order is in review",
+        "money came that does not count for the order, which is in review; see `data`",
     ),
     ErrorRow(
         own.OrderNotRefundable, 409, "order_not_refundable", "nothing was paid that could go back"
@@ -158,13 +161,14 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.RefundRefused,
         409,
         "refund_refused",
-        "this refund was tried before and nothing went back; see `data`, and ask with another key",
+        "this refund, or a part of it, was refused and not given back; see `data`, and ask with "
+        "another key",
     ),
     ErrorRow(
         own.IdempotencyKeyReused,
         409,
         "idempotency_key_reused",
-        "the `Idempotency-Key` was used with another amount or reason",
+        "the `Idempotency-Key` was used with another amount, reason or kind",
     ),
     ErrorRow(
         own.WebhookPayloadTooLarge, 413, "payload_too_large", "webhook: the body is too large"
@@ -222,6 +226,13 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "a setting of the shop is missing or wrong; `Retry-After`",
         _NOT_CONFIGURED,
         60,
+    ),
+    ErrorRow(
+        own.OrderUnreadable,
+        503,
+        "order_unreadable",
+        "the shop's own code could not read the order; safe to repeat; `Retry-After`",
+        _UNREADABLE,
     ),
     ErrorRow(
         OperationalError,
@@ -329,15 +340,26 @@ def _encodable_text(text: str) -> str:
 def _details(error: Exception) -> dict[str, Any]:
     if isinstance(error, drf.ValidationError):
         return {"errors": _encodable(error.detail)}
-    if isinstance(error, UnprovenPayment):
-        return {"data": PaymentIntentStateSerializer(error.view).data}
+    if isinstance(error, (UnprovenPayment, UncountedPayment)):
+        return {"data": _state_of(error)}
     if isinstance(error, own.RefundExceedsBalance):
         return {"data": {"refundable": error.refundable, "currency": error.currency}}
     if isinstance(error, RefusedRefund):
-        return {"data": RefundSerializer(error.refund).data}
+        return {"data": refund_data(error.refunds)}
     if isinstance(error, own.GatewayError) and error.request_id:
         return {"data": {"stripe_request_id": error.request_id}}
+    if isinstance(error, (own.OrderNotPayable, own.PaymentInReview)) and error.reason:
+        return {"data": {"reason": str(error.reason)}}
     return {}
+
+
+def _state_of(error: UnprovenPayment | UncountedPayment) -> dict[str, Any]:
+    """Describe the intent; where money has come before, also what it amounts to."""
+    data = dict(PaymentIntentStateSerializer(error.view).data)
+    if not error.shortfall.is_first_payment:
+        data["outstanding"] = error.shortfall.outstanding_decimal
+        data["payment_status"] = error.shortfall.payment_status
+    return data
 
 
 def _headers(error: Exception, row: ErrorRow) -> dict[str, str]:

@@ -170,7 +170,7 @@ CREATE_PAYMENT_INTENT = Operation(
     data=PaymentIntentSerializer,
     errors=f"{_ALWAYS} {_CUSTOMERS} {_PROGRAMS} {_BODIES} {_STRIPE} order_not_found "
     "order_already_paid order_not_payable payment_processing payment_authorized payment_in_review "
-    "amount_not_representable amount_too_small amount_too_large",
+    "order_unreadable amount_not_representable amount_too_small amount_too_large",
     security=_STOREFRONT,
     body=_NOTHING,
     details="Safe to repeat: an order has one open payment intent. The API key needs the scope "
@@ -181,7 +181,7 @@ SETTLE_PAYMENT = Operation(
     message="Order marked as paid successfully",
     data=PaymentIntentSerializer,
     errors=f"{_ALWAYS} {_PROGRAMS} {_BODIES} {_STRIPE} order_not_found payment_intent_missing "
-    "payment_not_completed payment_mismatch amount_not_representable",
+    "payment_not_completed payment_mismatch order_unreadable",
     security=_PAYMENT_SYSTEM,
     body=_NOTHING,
     details="The payment intent is fetched from Stripe; the call itself proves nothing. Safe to "
@@ -243,7 +243,7 @@ _FROM_STRIPE = frozenset(
 )
 _RETRY_AFTER = frozenset(
     "payment_intent_in_progress refund_in_progress throttled gateway_unavailable not_configured "
-    "database_unavailable event_failed".split()
+    "database_unavailable event_failed order_unreadable".split()
 )
 
 

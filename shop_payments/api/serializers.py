@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -72,6 +73,18 @@ class MirroredIntentSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField()
 
 
+class OrderedPaymentSerializer(serializers.Serializer[Any]):
+    """Money that came for an order."""
+
+    id = serializers.CharField(help_text="The payment intent.")
+    amount_received = serializers.CharField(
+        source="amount_received_decimal", help_text="Decimal string."
+    )
+    currency = serializers.CharField()
+    counts = serializers.BooleanField(help_text="Whether it counts for the order.")
+    charged_at = serializers.DateTimeField(allow_null=True)
+
+
 class OrderLinksSerializer(serializers.Serializer[Any]):
     """Where to go from an order."""
 
@@ -104,12 +117,25 @@ class OrderSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     number = serializers.CharField()
     amount = serializers.CharField(
-        source="amount_decimal",
+        source="total_decimal",
         allow_null=True,
-        help_text="Decimal string; null where the currency cannot represent the total.",
+        help_text="The same as `total`.",
+    )
+    total = serializers.CharField(
+        source="total_decimal",
+        allow_null=True,
+        help_text="What the order costs in all: a decimal string, null where it cannot be read.",
+    )
+    outstanding = serializers.CharField(
+        source="outstanding_decimal",
+        allow_null=True,
+        help_text="What is still to be paid: a decimal string, null where it cannot be computed.",
+    )
+    waived = serializers.CharField(
+        source="waived_decimal", help_text="What need not be paid any more: a decimal string."
     )
     currency = serializers.CharField(allow_null=True)
-    payable = serializers.BooleanField()
+    payable = serializers.BooleanField(help_text="Whether a payment intent would be created.")
     payment_status = serializers.CharField()
     amount_refunded = serializers.CharField(
         source="amount_refunded_decimal", help_text="Decimal string."
@@ -123,6 +149,7 @@ class OrderSerializer(serializers.Serializer[Any]):
     paid_at = serializers.DateTimeField(allow_null=True)
     line_items = LineItemSerializer(many=True)
     payment_intent = MirroredIntentSerializer(allow_null=True)
+    payments = OrderedPaymentSerializer(many=True)
     links = OrderLinksSerializer(source="*")
 
 
@@ -137,6 +164,12 @@ class RefundRequestSerializer(serializers.Serializer[Any]):
         error_messages={"invalid": 'Write the amount as a decimal string, e.g. "12.50".'},
     )
     reason = serializers.ChoiceField(Refund.Reason.choices, required=False)
+    kind = serializers.ChoiceField(
+        Refund.Kind.choices,
+        required=False,
+        help_text="`goods` for returned goods, `correction` to undo a payment or a part of it. "
+        "Without it excess goes back first, and the rest is for goods.",
+    )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if isinstance(data, dict) and (unknown := [key for key in data if key not in self.fields]):
@@ -182,6 +215,30 @@ class RefundSerializer(serializers.Serializer[Any]):
         values = super().to_representation(instance)
         optional = ("stripe_id", "reason", "failure_reason")
         return {**values, **{name: values[name] or None for name in optional}}
+
+
+class RefundPartsSerializer(serializers.Serializer[Any]):
+    """A refund that takes several payments."""
+
+    amount = serializers.CharField(help_text="Of all parts: a decimal string.")
+    currency = serializers.CharField()
+    status = serializers.CharField(help_text="The parts' status; `mixed` where they differ.")
+    parts = RefundSerializer(many=True)
+
+
+def refund_data(parts: Sequence[Refund]) -> dict[str, Any]:
+    """Describe a refund: as one, or as its parts where it took several payments."""
+    if len(parts) == 1:
+        return dict(RefundSerializer(parts[0]).data)
+    statuses = {part.status for part in parts}
+    currency = parts[0].currency
+    whole = {
+        "amount": format_amount(sum(part.amount for part in parts), currency),
+        "currency": currency,
+        "status": statuses.pop() if len(statuses) == 1 else "mixed",
+        "parts": parts,
+    }
+    return dict(RefundPartsSerializer(whole).data)
 
 
 class RefundListSerializer(serializers.Serializer[Any]):

@@ -53,6 +53,7 @@ from shop_payments.api.serializers import (
     PaymentIntentSerializer,
     RefundRequestSerializer,
     RefundSerializer,
+    refund_data,
 )
 from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling
 from shop_payments.conf import get_config
@@ -249,18 +250,17 @@ class RefundViewSet(PaymentViewSet):
             raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
         body = RefundRequestSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        refund = refund_payment(
+        refunds = refund_payment(
             order_id=order_id,
             request=RefundRequest(
                 amount_decimal=body.validated_data.get("amount"),
                 reason=body.validated_data.get("reason", ""),
+                kind=body.validated_data.get("kind", ""),
                 key=self.idempotency_key,
             ),
             origin=Origin(source=Source.API, actor=actor_of(request)),
         )
-        return Response(
-            {"message": "Refund created successfully", "data": RefundSerializer(refund).data}
-        )
+        return Response({"message": "Refund created successfully", "data": refund_data(refunds)})
 
 
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")

@@ -102,12 +102,19 @@ def intent_from_values(
             payment_method=id_of(values.get("payment_method")),
             latest_charge=id_of(values.get("latest_charge")),
             capture_before=_capture_before(values.get("latest_charge")),
+            charged_at=_charged_at(values.get("latest_charge")),
             cancellation_reason=storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
             client_secret=secret_of(values.get("client_secret")),
             request_id=request_id,
             replayed=replayed,
         )
+
+
+def _charged_at(charge: object) -> datetime | None:
+    """Read when a charge that came with its intent was made."""
+    created = charge.get("created") if isinstance(charge, Mapping) else None
+    return moment_of(created) if created else None
 
 
 def _capture_before(charge: object) -> datetime | None:

@@ -41,6 +41,12 @@ class PaymentIntentResult:
     capture_before: datetime | None = None
     """When the authorization lapses; None where it is not known, as in events."""
 
+    charged_at: datetime | None = None
+    """When the latest charge was made; None where the charge did not come with the intent."""
+
+    as_of: datetime | None = None
+    """When this was so, by Stripe's clock; None where it was so when it was asked for."""
+
     cancellation_reason: str = ""
     last_payment_error: LastPaymentError | None = None
     client_secret: Secret = field(default=Secret(""), repr=False)

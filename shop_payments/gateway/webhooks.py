@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -157,9 +158,10 @@ def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
     if about is None or about.get("object") != "payment_intent":
         raise InvalidWebhookPayload("the event is not about a payment intent")
     try:
-        return intent_from_values(about)
+        intent = intent_from_values(about)
     except MalformedObject as error:
         raise InvalidWebhookPayload(str(error)) from None
+    return replace(intent, as_of=_event_time(payload.get("created")))
 
 
 def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:

@@ -204,6 +204,7 @@ class Migration(migrations.Migration):
                             ("unpaid", "unpaid"),
                             ("pending", "pending"),
                             ("authorized", "authorized"),
+                            ("partially_paid", "partially paid"),
                             ("paid", "paid"),
                             ("partially_refunded", "partially refunded"),
                             ("refunded", "refunded"),
@@ -234,13 +235,42 @@ class Migration(migrations.Migration):
                     "needs_review",
                     models.BooleanField(db_index=True, default=False, verbose_name="needs review"),
                 ),
+                (
+                    "total",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        help_text="As last seen, in minor units, as all amounts.",
+                        null=True,
+                        verbose_name="order total",
+                    ),
+                ),
                 ("currency", models.CharField(blank=True, max_length=3, verbose_name="currency")),
                 (
-                    "amount_captured",
+                    "is_payable",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Whether the shop wanted money when last asked.",
+                        verbose_name="payable",
+                    ),
+                ),
+                (
+                    "order_seen_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="order last read at"),
+                ),
+                (
+                    "failed_reads",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="In a row. While it is more than 0, nothing is derived.",
+                        verbose_name="failed tries to read the order",
+                    ),
+                ),
+                (
+                    "amount_received",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="In minor units, as all amounts.",
-                        verbose_name="amount captured",
+                        help_text="Money that counts for the order.",
+                        verbose_name="amount received",
                     ),
                 ),
                 (
@@ -253,8 +283,60 @@ class Migration(migrations.Migration):
                         default=0, verbose_name="amount lost in disputes"
                     ),
                 ),
-                ("has_refunds_or_disputes", models.BooleanField(default=False, editable=False)),
-                ("paid_at", models.DateTimeField(blank=True, null=True, verbose_name="paid at")),
+                (
+                    "amount_waived",
+                    models.PositiveBigIntegerField(default=0, verbose_name="amount waived"),
+                ),
+                (
+                    "amount_owed",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="What is missing, wanted by the shop or not.",
+                        verbose_name="amount owed",
+                    ),
+                ),
+                (
+                    "amount_outstanding",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="What the customer may be asked for.",
+                        verbose_name="amount outstanding",
+                    ),
+                ),
+                (
+                    "amount_excess",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Counted money that nothing is owed for.",
+                        verbose_name="excess",
+                    ),
+                ),
+                (
+                    "amount_uncounted",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Money that does not count for the order.",
+                        verbose_name="amount uncounted",
+                    ),
+                ),
+                ("has_other_rows", models.BooleanField(default=False, editable=False)),
+                (
+                    "paid_recorded",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether the history says that the order was paid: once for each order.",
+                    ),
+                ),
+                (
+                    "paid_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="When the order was first covered: Stripe's time of the charge.",
+                        null=True,
+                        verbose_name="paid at",
+                    ),
+                ),
                 (
                     "cancel_requested_at",
                     models.DateTimeField(
@@ -297,21 +379,28 @@ class Migration(migrations.Migration):
                 ),
                 ("status", models.CharField(max_length=64, verbose_name="status")),
                 (
-                    "verdict",
-                    models.CharField(
+                    "wanted",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Whether the shop wanted the money at some time after it had come.",
+                        verbose_name="wanted",
+                    ),
+                ),
+                (
+                    "total_seen",
+                    models.PositiveBigIntegerField(
                         blank=True,
-                        choices=[
-                            ("accepted", "accepted"),
-                            ("amount_mismatch", "amount mismatch"),
-                            ("currency_mismatch", "currency mismatch"),
-                            ("wrong_mode", "wrong mode"),
-                            ("paid_twice", "paid twice"),
-                            ("order_not_payable", "order not payable"),
-                        ],
-                        default="",
-                        help_text="Whether the money that came pays the order.",
-                        max_length=32,
-                        verbose_name="verdict",
+                        editable=False,
+                        help_text="What the order cost when the success was first seen.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "received_recorded",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether the history says that this money was received: once.",
                     ),
                 ),
                 (
@@ -356,6 +445,16 @@ class Migration(migrations.Migration):
                         verbose_name="capture before",
                     ),
                 ),
+                (
+                    "charged_at",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Stripe's time of the charge; the event's where the charge was not fetched.",
+                        null=True,
+                        verbose_name="charged at",
+                    ),
+                ),
+                ("charged_at_is_exact", models.BooleanField(default=False, editable=False)),
                 (
                     "last_error_code",
                     models.CharField(blank=True, max_length=255, verbose_name="last error"),
@@ -430,6 +529,7 @@ class Migration(migrations.Migration):
                             ("payment_failed", "payment failed"),
                             ("payment_processing", "payment processing"),
                             ("payment_authorized", "payment authorized"),
+                            ("payment_received", "payment received"),
                             ("order_paid", "order paid"),
                             ("capture_requested", "capture requested"),
                             ("cancel_requested", "cancellation requested"),
@@ -441,7 +541,10 @@ class Migration(migrations.Migration):
                             ("dispute_changed", "dispute changed"),
                             ("dispute_closed", "dispute closed"),
                             ("review_needed", "needs review"),
-                            ("review_resolved", "review decided"),
+                            ("review_closed", "review item closed"),
+                            ("amount_waived", "amount waived"),
+                            ("settled_outside_stripe", "settled outside Stripe"),
+                            ("staff_entry_revoked", "staff entry revoked"),
                         ],
                         max_length=32,
                         verbose_name="kind",
@@ -456,6 +559,7 @@ class Migration(migrations.Migration):
                             ("admin", "admin"),
                             ("command", "command"),
                             ("reconcile", "reconcile"),
+                            ("shop", "the shop's own code"),
                         ],
                         max_length=16,
                         verbose_name="source",
@@ -517,6 +621,16 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
+                (
+                    "total_seen",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="What the order cost then. Empty where the payment did not count.",
+                        null=True,
+                    ),
+                ),
+                ("waived_seen", models.PositiveBigIntegerField(default=0, editable=False)),
                 (
                     "stripe_id",
                     models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
@@ -638,11 +752,15 @@ class Migration(migrations.Migration):
                     "reason",
                     models.CharField(
                         choices=[
-                            ("amount_mismatch", "the amount differs from what is due"),
-                            ("currency_mismatch", "the currency differs from the order's"),
-                            ("wrong_mode", "test and live mode are mixed up"),
-                            ("paid_twice", "the order was paid twice"),
-                            ("order_not_payable", "money came for an order that was not payable"),
+                            ("excess", "more was received than the order costs"),
+                            ("uncounted", "money came that does not count for the order"),
+                            (
+                                "rest_owed",
+                                "a rest is owed of an order that the shop no longer wants",
+                            ),
+                            ("rest_too_small", "the rest is below Stripe's minimum"),
+                            ("waived_received", "money came that had been waived"),
+                            ("order_unreadable", "the order could not be read"),
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
                             ("refund_failed", "a refund failed"),
@@ -669,12 +787,29 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(default=dict, verbose_name="figures")),
                 ("opened_at", models.DateTimeField(auto_now_add=True, verbose_name="opened at")),
                 (
-                    "resolved_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="resolved at"),
+                    "closed_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="closed at"),
                 ),
                 (
-                    "resolution",
-                    models.CharField(blank=True, max_length=500, verbose_name="resolution"),
+                    "closed_itself",
+                    models.BooleanField(
+                        default=False, editable=False, help_text="Because its cause was gone."
+                    ),
+                ),
+                (
+                    "closing_note",
+                    models.CharField(blank=True, max_length=500, verbose_name="reason for closing"),
+                ),
+                (
+                    "closed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="closed by",
+                    ),
                 ),
                 (
                     "order_payment",
@@ -692,17 +827,6 @@ class Migration(migrations.Migration):
                         related_name="review_items",
                         to="shop_payments.paymentintent",
                         verbose_name="payment intent",
-                    ),
-                ),
-                (
-                    "resolved_by",
-                    models.ForeignKey(
-                        blank=True,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                        verbose_name="resolved by",
                     ),
                 ),
             ],
@@ -817,8 +941,129 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="StaffEntry",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("waiver", "waived"), ("settlement", "settled outside Stripe")],
+                        max_length=16,
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "amount",
+                    models.PositiveBigIntegerField(
+                        help_text="In minor units.", verbose_name="amount"
+                    ),
+                ),
+                ("currency", models.CharField(max_length=3, verbose_name="currency")),
+                ("reason", models.CharField(max_length=500, verbose_name="reason")),
+                (
+                    "total_seen",
+                    models.PositiveBigIntegerField(blank=True, editable=False, null=True),
+                ),
+                ("request_key", models.CharField(editable=False, max_length=255)),
+                ("actor", models.CharField(blank=True, max_length=255, verbose_name="by")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="recorded at")),
+                (
+                    "revoked_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="revoked at"),
+                ),
+                (
+                    "revocation_reason",
+                    models.CharField(
+                        blank=True, max_length=500, verbose_name="reason for revoking"
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="recorded by",
+                    ),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="staff_entries",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        blank=True,
+                        help_text="The payment that was settled outside Stripe, or captured in part.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="staff_entries",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+                (
+                    "revoked_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="revoked by",
+                    ),
+                ),
+                (
+                    "capture",
+                    models.OneToOneField(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="waiver",
+                        to="shop_payments.stripeattempt",
+                        verbose_name="capture",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "staff entry",
+                "verbose_name_plural": "staff entries",
+                "ordering": ["-created_at", "-pk"],
+                "permissions": [
+                    ("waive_amount", "Can waive what an order owes"),
+                    (
+                        "settle_outside_stripe",
+                        "Can record that a payment was settled outside Stripe",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Refund",
             fields=[
+                (
+                    "total_seen",
+                    models.PositiveBigIntegerField(
+                        blank=True,
+                        editable=False,
+                        help_text="What the order cost then. Empty where the payment did not count.",
+                        null=True,
+                    ),
+                ),
+                ("waived_seen", models.PositiveBigIntegerField(default=0, editable=False)),
                 (
                     "id",
                     models.UUIDField(
@@ -839,9 +1084,22 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         blank=True,
                         editable=False,
-                        help_text="In minor units. Empty where all that was left was asked for.",
+                        help_text="In minor units, over all intents. Empty where all that was left was asked for.",
                         null=True,
                         verbose_name="amount of the request",
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("goods", "returned goods"),
+                            ("correction", "a correction: the payment, or a part of it, is undone"),
+                        ],
+                        help_text="Empty: excess goes back first, and the rest is for goods.",
+                        max_length=16,
+                        verbose_name="given back for",
                     ),
                 ),
                 (
@@ -851,6 +1109,14 @@ class Migration(migrations.Migration):
                 (
                     "status",
                     models.CharField(default="requested", max_length=64, verbose_name="status"),
+                ),
+                (
+                    "refund_recorded",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether the history says that the order was refunded by this: once.",
+                    ),
                 ),
                 (
                     "amount",
@@ -1042,6 +1308,14 @@ class Migration(migrations.Migration):
                 name="shop_payments_orderline_quantity_positive",
             ),
         ),
+        migrations.AddIndex(
+            model_name="orderpayment",
+            index=models.Index(
+                condition=models.Q(("failed_reads__gt", 0)),
+                fields=["failed_reads"],
+                name="shop_payments_payment_unread",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="orderpayment",
             constraint=models.CheckConstraint(
@@ -1052,6 +1326,7 @@ class Migration(migrations.Migration):
                             "unpaid",
                             "pending",
                             "authorized",
+                            "partially_paid",
                             "paid",
                             "partially_refunded",
                             "refunded",
@@ -1066,10 +1341,21 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("paid_at__isnull", False),
-                    ("status__in", ["unpaid", "pending", "authorized"]),
+                    ("status__in", ["unpaid", "pending", "authorized", "partially_paid"]),
                     _connector="OR",
                 ),
                 name="shop_payments_orderpayment_paid_has_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="orderpayment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("total__isnull", True),
+                    models.Q(("currency", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="shop_payments_orderpayment_total_has_currency",
             ),
         ),
         migrations.AddIndex(
@@ -1089,6 +1375,14 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="paymenthistory",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind", "payment_received")),
+                fields=("payment_intent",),
+                name="shop_payments_payment_received_once",
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="reviewitem",
             constraint=models.UniqueConstraint(
                 fields=("payment_intent", "reason", "subject"),
@@ -1099,9 +1393,9 @@ class Migration(migrations.Migration):
             model_name="reviewitem",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    ("resolved_at__isnull", False), ("resolution", ""), _connector="OR"
+                    ("closed_at__isnull", False), ("closing_note", ""), _connector="OR"
                 ),
-                name="shop_payments_review_resolution_has_time",
+                name="shop_payments_review_closing_has_time",
             ),
         ),
         migrations.AddIndex(
@@ -1148,6 +1442,46 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
+            model_name="staffentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gt", 0)), name="shop_payments_entry_amount_positive"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="staffentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("reason", ""), _negated=True),
+                name="shop_payments_entry_has_reason",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="staffentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("kind", "settlement"), _negated=True),
+                    ("payment_intent__isnull", False),
+                    _connector="OR",
+                ),
+                name="shop_payments_entry_settles_an_intent",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="staffentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("revoked_at__isnull", False), ("revocation_reason", ""), _connector="OR"
+                ),
+                name="shop_payments_entry_revoked_has_time",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="staffentry",
+            constraint=models.UniqueConstraint(
+                fields=("order_payment", "request_key"),
+                name="shop_payments_entry_once_per_request_key",
+            ),
+        ),
+        migrations.AddConstraint(
             model_name="refund",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("stripe_id", ""), _negated=True),
@@ -1159,7 +1493,7 @@ class Migration(migrations.Migration):
             model_name="refund",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("request_key", ""), _negated=True),
-                fields=("order_payment", "request_key"),
+                fields=("order_payment", "request_key", "payment_intent"),
                 name="shop_payments_refund_once_per_request_key",
             ),
         ),
@@ -1196,17 +1530,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="paymentintent",
-            constraint=models.UniqueConstraint(
-                condition=models.Q(("verdict", "accepted")),
-                fields=("order_payment",),
-                name="shop_payments_one_accepted_intent_per_order",
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="paymentintent",
             constraint=models.CheckConstraint(
-                condition=models.Q(("verdict", ""), ("status", "succeeded"), _connector="OR"),
-                name="shop_payments_intent_judged_only_when_succeeded",
+                condition=models.Q(("wanted", False), ("status", "succeeded"), _connector="OR"),
+                name="shop_payments_intent_wanted_only_when_succeeded",
             ),
         ),
     ]

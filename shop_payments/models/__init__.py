@@ -8,6 +8,7 @@ from shop_payments.models.orders import Order, OrderLine
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.models.refunds import Dispute, Refund
 from shop_payments.models.review import ReviewItem
+from shop_payments.models.staff import StaffEntry
 
 __all__ = [
     "APIKey",
@@ -23,6 +24,7 @@ __all__ = [
     "Refund",
     "ReviewItem",
     "Source",
+    "StaffEntry",
     "StripeAttempt",
     "WebhookEvent",
 ]

@@ -25,6 +25,7 @@ class FactKind(models.TextChoices):
     PAYMENT_FAILED = "payment_failed", _("payment failed")
     PAYMENT_PROCESSING = "payment_processing", _("payment processing")
     PAYMENT_AUTHORIZED = "payment_authorized", _("payment authorized")
+    PAYMENT_RECEIVED = "payment_received", _("payment received")
     ORDER_PAID = "order_paid", _("order paid")
     CAPTURE_REQUESTED = "capture_requested", _("capture requested")
     CANCEL_REQUESTED = "cancel_requested", _("cancellation requested")
@@ -36,7 +37,10 @@ class FactKind(models.TextChoices):
     DISPUTE_CHANGED = "dispute_changed", _("dispute changed")
     DISPUTE_CLOSED = "dispute_closed", _("dispute closed")
     REVIEW_NEEDED = "review_needed", _("needs review")
-    REVIEW_RESOLVED = "review_resolved", _("review decided")
+    REVIEW_CLOSED = "review_closed", _("review item closed")
+    AMOUNT_WAIVED = "amount_waived", _("amount waived")
+    SETTLED_OUTSIDE_STRIPE = "settled_outside_stripe", _("settled outside Stripe")
+    STAFF_ENTRY_REVOKED = "staff_entry_revoked", _("staff entry revoked")
 
 
 class Source(models.TextChoices):
@@ -47,6 +51,7 @@ class Source(models.TextChoices):
     ADMIN = "admin", _("admin")
     COMMAND = "command", _("command")
     RECONCILE = "reconcile", _("reconcile")
+    SHOP = "shop", _("the shop's own code")
 
 
 class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
@@ -56,11 +61,13 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
         """Keep the facts that the host has not been told of, oldest first."""
         return self.filter(needs_dispatch=True, dispatched_at=None).order_by("pk")
 
-    def mark_dispatched(self, fact: PaymentHistory) -> None:
-        """Note that every receiver has returned."""
-        now = timezone.now()
-        super().filter(pk=fact.pk).update_dispatched_at(now)
-        fact.dispatched_at = now
+    def mark_dispatched(self, facts: Iterable[PaymentHistory]) -> None:
+        """Record that every receiver of these facts has returned."""
+        now, done = timezone.now(), list(facts)
+        if done:
+            super().filter(pk__in=[fact.pk for fact in done]).update_dispatched_at(now)
+        for fact in done:
+            fact.dispatched_at = now
 
     def update_dispatched_at(self, moment: Any) -> int:
         """Set what changes after the insert, beside the claim."""
@@ -138,6 +145,11 @@ class PaymentHistory(models.Model):
                 fields=["order_payment"],
                 condition=Q(kind="order_paid"),
                 name="shop_payments_order_paid_once",
+            ),
+            models.UniqueConstraint(
+                fields=["payment_intent"],
+                condition=Q(kind="payment_received"),
+                name="shop_payments_payment_received_once",
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [

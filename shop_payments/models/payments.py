@@ -16,19 +16,14 @@ from shop_payments.lifecycle import (
     CLOSED_STATUSES,
     FINAL_STATUSES,
     DisputeState,
-    IntentFacts,
     IntentStatus,
     PaymentStatus,
-    Verdict,
-    derive_payment_state,
     is_open,
 )
 from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from shop_payments.models.refunds import Dispute, Refund
+    from collections.abc import Iterable
 
 STATUS_LENGTH = 64
 """Room for statuses that Stripe has not invented yet."""
@@ -53,10 +48,14 @@ class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
 class OrderPayment(models.Model):
     """What became of an order's money: one row an order, beside it and not in it.
 
-    ``status``, ``dispute_state`` and the amounts are derived from the mirrored rows and stored for
-    lists, filters and reports; they are never set from anything else. The amounts are those of the
-    intent that paid. ``has_refunds_or_disputes`` tells whether there are such rows to read: most
-    orders have none, and are spared two queries under the lock.
+    Note [Seen and derived]
+    ~~~~~~~~~~~~~~~~~~~~~~~
+    ``total``, ``currency`` and ``is_payable`` are what the adapter last said of the order. Status,
+    dispute and the other amounts are derived from them and from the mirrored rows (``balance.py``),
+    and stored for lists, filters and reports. They are never set from anything else.
+
+    ``has_other_rows`` tells whether there are refunds, disputes or staff entries to read: most
+    orders have none, and are spared three queries under the lock.
     """
 
     order = models.OneToOneField(
@@ -81,14 +80,52 @@ class OrderPayment(models.Model):
         db_index=True,
     )
     needs_review = models.BooleanField(_("needs review"), default=False, db_index=True)
+    total = models.PositiveBigIntegerField(
+        _("order total"),
+        null=True,
+        blank=True,
+        help_text=_("As last seen, in minor units, as all amounts."),
+    )
     currency = models.CharField(_("currency"), max_length=3, blank=True)
-    amount_captured = models.PositiveBigIntegerField(
-        _("amount captured"), default=0, help_text=_("In minor units, as all amounts.")
+    is_payable = models.BooleanField(
+        _("payable"), default=False, help_text=_("Whether the shop wanted money when last asked.")
+    )
+    order_seen_at = models.DateTimeField(_("order last read at"), null=True, blank=True)
+    failed_reads = models.PositiveIntegerField(
+        _("failed tries to read the order"),
+        default=0,
+        help_text=_("In a row. While it is more than 0, nothing is derived."),
+    )
+    amount_received = models.PositiveBigIntegerField(
+        _("amount received"), default=0, help_text=_("Money that counts for the order.")
     )
     amount_refunded = models.PositiveBigIntegerField(_("amount refunded"), default=0)
     amount_lost = models.PositiveBigIntegerField(_("amount lost in disputes"), default=0)
-    has_refunds_or_disputes = models.BooleanField(default=False, editable=False)
-    paid_at = models.DateTimeField(_("paid at"), null=True, blank=True)
+    amount_waived = models.PositiveBigIntegerField(_("amount waived"), default=0)
+    amount_owed = models.PositiveBigIntegerField(
+        _("amount owed"), default=0, help_text=_("What is missing, wanted by the shop or not.")
+    )
+    amount_outstanding = models.PositiveBigIntegerField(
+        _("amount outstanding"), default=0, help_text=_("What the customer may be asked for.")
+    )
+    amount_excess = models.PositiveBigIntegerField(
+        _("excess"), default=0, help_text=_("Counted money that nothing is owed for.")
+    )
+    amount_uncounted = models.PositiveBigIntegerField(
+        _("amount uncounted"), default=0, help_text=_("Money that does not count for the order.")
+    )
+    has_other_rows = models.BooleanField(default=False, editable=False)
+    paid_recorded = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("Whether the history says that the order was paid: once for each order."),
+    )
+    paid_at = models.DateTimeField(
+        _("paid at"),
+        null=True,
+        blank=True,
+        help_text=_("When the order was first covered: Stripe's time of the charge."),
+    )
     cancel_requested_at = models.DateTimeField(
         _("cancellation requested at"),
         null=True,
@@ -116,9 +153,21 @@ class OrderPayment(models.Model):
                         PaymentStatus.UNPAID,
                         PaymentStatus.PENDING,
                         PaymentStatus.AUTHORIZED,
+                        PaymentStatus.PARTIALLY_PAID,
                     ]
                 ),
                 name="shop_payments_orderpayment_paid_has_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(total__isnull=True) | ~Q(currency=""),
+                name="shop_payments_orderpayment_total_has_currency",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["failed_reads"],
+                condition=Q(failed_reads__gt=0),
+                name="shop_payments_payment_unread",
             ),
         ]
 
@@ -127,37 +176,8 @@ class OrderPayment(models.Model):
 
     @property
     def is_paid(self) -> bool:
-        """Whether goods may be released."""
+        """Whether the order is covered and nothing went back. See ``services.may_release``."""
         return self.status == PaymentStatus.PAID
-
-    def refresh_state(
-        self,
-        intents: Sequence[PaymentIntent],
-        refunds: Sequence[Refund] = (),
-        disputes: Sequence[Dispute] = (),
-    ) -> bool:
-        """Derive status, dispute and amounts from all rows of this payment; tell of a change."""
-        before = self._derived
-        state = derive_payment_state(intent.facts(refunds, disputes) for intent in intents)
-        self.status, self.dispute_state = state.status, state.dispute
-        self.amount_captured = state.balance.captured
-        self.amount_refunded = state.balance.refunded
-        self.amount_lost = state.balance.lost
-        self.currency = next((row.currency for row in intents if row.has_paid), "")
-        self.has_refunds_or_disputes = bool(refunds or disputes)
-        return self._derived != before
-
-    @property
-    def _derived(self) -> tuple[Any, ...]:
-        return (
-            self.status,
-            self.dispute_state,
-            self.amount_captured,
-            self.amount_refunded,
-            self.amount_lost,
-            self.currency,
-            self.has_refunds_or_disputes,
-        )
 
 
 class PaymentIntentQuerySet(models.QuerySet["PaymentIntent"]):
@@ -189,15 +209,21 @@ class PaymentIntent(models.Model):
         verbose_name=_("created by attempt"),
     )
     status = models.CharField(_("status"), max_length=STATUS_LENGTH)
-    verdict = models.CharField(
-        _("verdict"),
-        max_length=32,
+    wanted = models.BooleanField(
+        _("wanted"),
+        default=False,
+        help_text=_("Whether the shop wanted the money at some time after it had come."),
+    )
+    total_seen = models.PositiveBigIntegerField(
+        null=True,
         blank=True,
-        default=Verdict.NONE,
-        choices=[
-            (verdict.value, verdict.value.replace("_", " ")) for verdict in Verdict if verdict
-        ],
-        help_text=_("Whether the money that came pays the order."),
+        editable=False,
+        help_text=_("What the order cost when the success was first seen."),
+    )
+    received_recorded = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("Whether the history says that this money was received: once."),
     )
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     amount_received = models.PositiveBigIntegerField(_("amount received"), default=0)
@@ -218,6 +244,13 @@ class PaymentIntent(models.Model):
         blank=True,
         help_text=_("When the latest authorization lapses, as far as Stripe says it."),
     )
+    charged_at = models.DateTimeField(
+        _("charged at"),
+        null=True,
+        blank=True,
+        help_text=_("Stripe's time of the charge; the event's where the charge was not fetched."),
+    )
+    charged_at_is_exact = models.BooleanField(default=False, editable=False)
     last_error_code = models.CharField(_("last error"), max_length=255, blank=True)
     last_decline_code = models.CharField(_("last decline code"), max_length=255, blank=True)
     last_error_key = models.CharField(max_length=255, blank=True, editable=False)
@@ -243,14 +276,9 @@ class PaymentIntent(models.Model):
                 condition=~Q(status__in=sorted(CLOSED_STATUSES)),
                 name="shop_payments_one_open_intent_per_order",
             ),
-            models.UniqueConstraint(
-                fields=["order_payment"],
-                condition=Q(verdict=Verdict.ACCEPTED),
-                name="shop_payments_one_accepted_intent_per_order",
-            ),
             models.CheckConstraint(
-                condition=Q(verdict=Verdict.NONE) | Q(status=IntentStatus.SUCCEEDED),
-                name="shop_payments_intent_judged_only_when_succeeded",
+                condition=Q(wanted=False) | Q(status=IntentStatus.SUCCEEDED),
+                name="shop_payments_intent_wanted_only_when_succeeded",
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
@@ -272,26 +300,9 @@ class PaymentIntent(models.Model):
         return self.status in FINAL_STATUSES
 
     @property
-    def has_paid(self) -> bool:
-        """Whether this is what the order was paid with."""
-        return self.verdict == Verdict.ACCEPTED
-
-    def facts(
-        self, refunds: Iterable[Refund] = (), disputes: Iterable[Dispute] = ()
-    ) -> IntentFacts:
-        """Return what the payment status is derived from.
-
-        ``refunds`` and ``disputes`` may be those of all of the payment's intents.
-        """
-        return IntentFacts(
-            status=self.status,
-            verdict=self.verdict,
-            amount_received=self.amount_received,
-            refunds=tuple(row.facts for row in refunds if row.payment_intent_id == self.pk),
-            disputes=tuple(
-                row.facts_of(self) for row in disputes if row.payment_intent_id == self.pk
-            ),
-        )
+    def has_succeeded(self) -> bool:
+        """Whether its money has come."""
+        return self.status == IntentStatus.SUCCEEDED
 
     @property
     def amount_display(self) -> str:

@@ -11,9 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.lifecycle import (
     RETURNED_REFUND_STATUSES,
-    DisputeFacts,
     DisputeState,
-    RefundFacts,
     RefundStatus,
     dispute_state,
 )
@@ -29,6 +27,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+class SeenOutflow(models.Model):
+    """What is noted of money that leaves a payment, when it is first seen.
+
+    Later changes of the order must not change what a refund or a dispute meant.
+    """
+
+    total_seen = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("What the order cost then. Empty where the payment did not count."),
+    )
+    waived_seen = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        abstract = True
+
+
 class RefundQuerySet(models.QuerySet["Refund"]):
     """Refunds, found."""
 
@@ -41,7 +57,7 @@ class RefundQuerySet(models.QuerySet["Refund"]):
         return self.filter(status=RefundStatus.REQUESTED)
 
 
-class Refund(models.Model):
+class Refund(SeenOutflow):
     """A mirror of one Refund at Stripe; or what is to become one.
 
     Note [Refund rows]
@@ -63,6 +79,12 @@ class Refund(models.Model):
         DUPLICATE = "duplicate", _("duplicate")
         FRAUDULENT = "fraudulent", _("fraudulent")
         REQUESTED_BY_CUSTOMER = "requested_by_customer", _("requested by customer")
+
+    class Kind(models.TextChoices):
+        """What the money is given back for, where the caller or staff said so."""
+
+        GOODS = "goods", _("returned goods")
+        CORRECTION = "correction", _("a correction: the payment, or a part of it, is undone")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order_payment = models.ForeignKey(
@@ -94,10 +116,24 @@ class Refund(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text=_("In minor units. Empty where all that was left was asked for."),
+        help_text=_(
+            "In minor units, over all intents. Empty where all that was left was asked for."
+        ),
+    )
+    kind = models.CharField(
+        _("given back for"),
+        max_length=16,
+        blank=True,
+        choices=Kind.choices,
+        help_text=_("Empty: excess goes back first, and the rest is for goods."),
     )
     stripe_id = models.CharField(_("Stripe id"), max_length=255, blank=True)
     status = models.CharField(_("status"), max_length=STATUS_LENGTH, default=RefundStatus.REQUESTED)
+    refund_recorded = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("Whether the history says that the order was refunded by this: once."),
+    )
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     currency = models.CharField(_("currency"), max_length=3)
     reason = models.CharField(_("reason"), max_length=64, blank=True)
@@ -123,7 +159,7 @@ class Refund(models.Model):
                 name="shop_payments_refund_stripe_id_unique",
             ),
             models.UniqueConstraint(
-                fields=["order_payment", "request_key"],
+                fields=["order_payment", "request_key", "payment_intent"],
                 condition=~Q(request_key=""),
                 name="shop_payments_refund_once_per_request_key",
             ),
@@ -138,11 +174,6 @@ class Refund(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stripe_id or self.pk}: {self.amount_display} {self.status}"
-
-    @property
-    def facts(self) -> RefundFacts:
-        """What the payment status is derived from."""
-        return RefundFacts(status=self.status, amount=self.amount)
 
     @property
     def is_returned(self) -> bool:
@@ -163,7 +194,7 @@ class DisputeQuerySet(models.QuerySet["Dispute"]):
         return self.filter(payment_intent__in=list(intents)).order_by("created_at", "pk")
 
 
-class Dispute(models.Model):
+class Dispute(SeenOutflow):
     """A mirror of one Dispute at Stripe.
 
     See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
@@ -203,15 +234,13 @@ class Dispute(models.Model):
     def __str__(self) -> str:
         return f"{self.stripe_id}: {self.amount_display} {self.status}"
 
-    def facts_of(self, intent: PaymentIntent) -> DisputeFacts:
-        """Return what the payment status is derived from; ``intent`` is the disputed one.
+    def amount_of(self, intent: PaymentIntent) -> int:
+        """The disputed amount in the currency of ``intent``, which is the disputed one.
 
-        A bank may dispute in a currency of its own. What that is in the intent's is not known, so
-        it counts as all that was received.
+        A bank may dispute in another currency. The amount in the intent's is not known then, so
+        it counts as everything that was received.
         """
-        is_comparable = self.currency == intent.currency
-        amount = self.amount if is_comparable else intent.amount_received
-        return DisputeFacts(status=self.status, amount=amount)
+        return self.amount if self.currency == intent.currency else intent.amount_received
 
     @property
     def state(self) -> DisputeState:

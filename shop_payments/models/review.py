@@ -1,4 +1,4 @@
-"""What a person has to decide."""
+"""What needs somebody's attention."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
     """Items, found."""
 
     def open(self) -> ReviewItemQuerySet:
-        """Keep what nobody has decided yet."""
-        return self.filter(resolved_at=None)
+        """Keep what is not closed yet."""
+        return self.filter(closed_at=None)
 
 
 class ReviewItem(models.Model):
-    """Something that does not fit, why, and what to do about it."""
+    """Something that needs attention, why, and what to do about it.
+
+    An item closes itself when its cause is gone. Staff may close one with a reason; it opens again
+    if the amount it is about changes.
+    """
 
     class Reason(models.TextChoices):
-        """Why a person is needed."""
+        """Why somebody is needed."""
 
-        AMOUNT_MISMATCH = "amount_mismatch", _("the amount differs from what is due")
-        CURRENCY_MISMATCH = "currency_mismatch", _("the currency differs from the order's")
-        WRONG_MODE = "wrong_mode", _("test and live mode are mixed up")
-        PAID_TWICE = "paid_twice", _("the order was paid twice")
-        ORDER_NOT_PAYABLE = "order_not_payable", _("money came for an order that was not payable")
+        EXCESS = "excess", _("more was received than the order costs")
+        UNCOUNTED = "uncounted", _("money came that does not count for the order")
+        REST_OWED = "rest_owed", _("a rest is owed of an order that the shop no longer wants")
+        REST_TOO_SMALL = "rest_too_small", _("the rest is below Stripe's minimum")
+        WAIVED_RECEIVED = "waived_received", _("money came that had been waived")
+        ORDER_UNREADABLE = "order_unreadable", _("the order could not be read")
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
         AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
         REFUND_FAILED = "refund_failed", _("a refund failed")
@@ -59,16 +64,19 @@ class ReviewItem(models.Model):
     suggested_action = models.CharField(_("suggested action"), max_length=500, blank=True)
     data = models.JSONField(_("figures"), default=dict)
     opened_at = models.DateTimeField(_("opened at"), auto_now_add=True)
-    resolved_at = models.DateTimeField(_("resolved at"), null=True, blank=True)
-    resolved_by = models.ForeignKey(
+    closed_at = models.DateTimeField(_("closed at"), null=True, blank=True)
+    closed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
         null=True,
         blank=True,
         related_name="+",
-        verbose_name=_("resolved by"),
+        verbose_name=_("closed by"),
     )
-    resolution = models.CharField(_("resolution"), max_length=500, blank=True)
+    closed_itself = models.BooleanField(
+        default=False, editable=False, help_text=_("Because its cause was gone.")
+    )
+    closing_note = models.CharField(_("reason for closing"), max_length=500, blank=True)
 
     objects = ReviewItemQuerySet.as_manager()
 
@@ -82,8 +90,8 @@ class ReviewItem(models.Model):
                 name="shop_payments_review_once_per_reason",
             ),
             models.CheckConstraint(
-                condition=Q(resolved_at__isnull=False) | Q(resolution=""),
-                name="shop_payments_review_resolution_has_time",
+                condition=Q(closed_at__isnull=False) | Q(closing_note=""),
+                name="shop_payments_review_closing_has_time",
             ),
         ]
 

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.attempts import sent_fingerprint
-from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
-from shop_payments.services.mirror import adopt_intent, find_attempt_of, write_intent
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.mirror import (
+    adopt_intent,
+    complete_charge_times,
+    find_attempt_of,
+    write_intent,
+)
+from shop_payments.services.units import change_payment
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -23,25 +29,34 @@ if TYPE_CHECKING:
 def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Write what is certainly not older than the row; False where the intent is not ours.
 
-    That is: an intent in a final status, whoever says so.
+    That is: an intent in a final status, whoever says so. Money that has come is evaluated again,
+    also where nothing is new: the order may have changed.
+
+    Raises:
+        OrderUnreadable: written, but the order could not be evaluated; try again.
+        GatewayError: Stripe could not be asked for the times of the order's charges.
     """
-    for short in short_transactions():
-        with short:
-            found = find_and_lock_payment(payment_intents__stripe_id=intent.id)
-            if found is None:
-                attempt = find_attempt_of(intent)
-                if attempt is None:
-                    return False
-                locked = lock_payment(attempt.order_payment_id)
-            else:
-                attempt, locked = None, found
-            row = locked.intent(intent.id)
-            if row is not None:
-                write_intent(locked, row, intent, origin=origin)
-            elif attempt is not None:
-                _adopt(locked, attempt, intent, origin=origin)
-    dispatch(locked.facts)
-    return True
+
+    def lock() -> LockedPayment | None:
+        found = find_and_lock_payment(payment_intents__stripe_id=intent.id)
+        if found is not None:
+            return found
+        attempt = find_attempt_of(intent)
+        return None if attempt is None else lock_payment(attempt.order_payment_id)
+
+    def write(locked: LockedPayment) -> bool:
+        row = locked.intent(intent.id)
+        if row is not None:
+            write_intent(locked, row, intent, origin=origin)
+        elif (attempt := find_attempt_of(intent)) is not None:
+            _adopt(locked, attempt, intent, origin=origin)
+        return True
+
+    reads_order = intent.status == IntentStatus.SUCCEEDED
+    done = change_payment(write, origin=origin, lock=lock, reads_order=reads_order)
+    complete_charge_times(done.locked, origin=origin)
+    done.raise_if_unreadable()
+    return done.locked is not None
 
 
 def adopt_unknown(
@@ -51,17 +66,24 @@ def adopt_unknown(
 
     ``named_by`` is what names the attempt, where that is not the intent as it was looked up. The
     intent may go without a row: see :func:`~shop_payments.services.mirror.adopt_intent`.
+
+    Raises:
+        OrderUnreadable: written, but the order could not be evaluated; try again.
     """
-    for short in short_transactions():
-        with short:
-            attempt = find_attempt_of(named_by or intent)
-            if attempt is None:
-                return False
-            locked = lock_payment(attempt.order_payment_id)
-            if locked.intent(intent.id) is None:
-                _adopt(locked, attempt, intent, origin=origin)
-    dispatch(locked.facts)
-    return True
+    attempt: StripeAttempt | None = None
+
+    def lock() -> LockedPayment | None:
+        nonlocal attempt
+        attempt = find_attempt_of(named_by or intent)
+        return None if attempt is None else lock_payment(attempt.order_payment_id)
+
+    def write(locked: LockedPayment) -> None:
+        if attempt is not None and locked.intent(intent.id) is None:
+            _adopt(locked, attempt, intent, origin=origin)
+
+    done = change_payment(write, origin=origin, lock=lock)
+    done.raise_if_unreadable()
+    return done.locked is not None
 
 
 def _adopt(

@@ -26,17 +26,18 @@ from shop_payments.lifecycle import (
     UPDATABLE_STATUSES,
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import LockedPayment, lock_payment
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.mirror import (
     adopt_intent,
+    complete_charge_times,
     find_attempt_of,
     mark_missing,
     refresh_intent,
     write_intent,
 )
 from shop_payments.services.sending import free_if_lost, log_error, must_look_up
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.units import change_payment
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -71,11 +72,12 @@ def fingerprint_of(params: Mapping[str, Any]) -> str:
 
 
 def sent_fingerprint(attempt: StripeAttempt) -> str:
-    """Return the fingerprint of what ``attempt`` sent; empty where that has been purged.
+    """Return the fingerprint of what ``attempt`` sent; empty where that is not all, or was purged.
 
     An intent without a fingerprint is updated to what its order wants when it is next asked for.
     """
-    return "" if attempt.purged_at is not None else fingerprint_of(attempt.params)
+    is_complete = attempt.purged_at is None and "description" in attempt.params
+    return fingerprint_of(attempt.params) if is_complete else ""
 
 
 def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResult | None:
@@ -161,28 +163,29 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
     """Write the answer onto the mirror; false where the row already knew something newer."""
     describes = attempt.operation in {_Operation.CREATE_INTENT, _Operation.UPDATE_INTENT}
     sent = sent_fingerprint(attempt) if describes else None
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(attempt.order_payment_id)
-            row = locked.intent(intent.id)
-            if row is None:
-                is_news = _adopt(locked, attempt, intent, sent, origin)
-            else:
-                first = attempt.finish(
-                    StripeAttempt.Outcome.SUCCEEDED,
-                    stripe_object_id=intent.id,
-                    request_id=intent.request_id[:255],
-                    http_status=200,
-                )
-                is_news = first and _is_newer(attempt, row, intent)
-                if is_news:
-                    write_intent(locked, row, intent, origin=origin, updated_to=sent)
-                elif first and sent is not None and attempt.target:
-                    # What was sent is known although the state is not: the next look fetches it.
-                    row.fingerprint = sent
-                    row.save(update_fields=["fingerprint"])
-    dispatch(locked.facts)
-    return is_news
+
+    def write(locked: LockedPayment) -> bool:
+        row = locked.intent(intent.id)
+        if row is None:
+            return _adopt(locked, attempt, intent, sent, origin)
+        first = attempt.finish(
+            StripeAttempt.Outcome.SUCCEEDED,
+            stripe_object_id=intent.id,
+            request_id=intent.request_id[:255],
+            http_status=200,
+        )
+        is_news = first and _is_newer(attempt, row, intent)
+        if is_news:
+            write_intent(locked, row, intent, origin=origin, updated_to=sent)
+        elif first and sent is not None and attempt.target:
+            # What was sent is known although the state is not: the next look fetches it.
+            row.fingerprint = sent
+            row.save(update_fields=["fingerprint"])
+        return is_news
+
+    done = change_payment(write, origin=origin, pk=attempt.order_payment_id)
+    complete_charge_times(done.locked, origin=origin)
+    return bool(done.value)
 
 
 def _adopt(
@@ -218,18 +221,21 @@ def _is_newer(attempt: StripeAttempt, row: PaymentIntent, intent: PaymentIntentR
 def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> None:
     """Finish a refused attempt, or free one whose outcome is unknown for the next caller."""
     figures = log_error(attempt, error)
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(attempt.order_payment_id)
-            if not error.retryable and not isinstance(error, GatewayAuthenticationError):
-                first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
-                row = locked.intent(attempt.target)
-                if first and isinstance(error, ObjectMissing) and row is not None:
-                    mark_missing(locked, row, origin=origin)
-            elif not isinstance(error, IdempotencyKeyInUse):
-                # Refusing a key says nothing of what an earlier sending under another key has done.
-                attempt.release(**figures)
-    dispatch(locked.facts)
+
+    def write(locked: LockedPayment) -> None:
+        if not error.retryable and not isinstance(error, GatewayAuthenticationError):
+            first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
+            row = locked.intent(attempt.target)
+            if first and isinstance(error, ObjectMissing) and row is not None:
+                mark_missing(locked, row, origin=origin)
+            for entry in locked.entries:
+                if entry.capture_id == attempt.pk:  # a waiver of a refused capture does not count
+                    entry.capture, locked.needs_order = attempt, True
+        elif not isinstance(error, IdempotencyKeyInUse):
+            # Refusing a key says nothing of what an earlier sending under another key has done.
+            attempt.release(**figures)
+
+    change_payment(write, origin=origin, pk=attempt.order_payment_id)
 
 
 def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
@@ -251,11 +257,12 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
     if found is not None:
         _record_success(attempt, found, origin=origin)
         return
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(attempt.order_payment_id)
-            attempt.finish(StripeAttempt.Outcome.ABANDONED)
-            row = locked.intent(attempt.target)
-            if row is not None:
-                row.fingerprint = ""
-                row.save(update_fields=["fingerprint"])
+
+    def give_up(locked: LockedPayment) -> None:
+        attempt.finish(StripeAttempt.Outcome.ABANDONED)
+        row = locked.intent(attempt.target)
+        if row is not None:
+            row.fingerprint = ""
+            row.save(update_fields=["fingerprint"])
+
+    change_payment(give_up, origin=origin, pk=attempt.order_payment_id)

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from shop_payments.gateway import assert_no_transaction
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
-from shop_payments.models import FactKind, PaymentIntent, ReviewItem
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import lock_payment, record
-from shop_payments.services.transactions import short_transactions
+from shop_payments.models import PaymentIntent, ReviewItem
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, open_review
+from shop_payments.services.units import change_payment
 
 _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 
@@ -44,16 +44,15 @@ def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), ori
 
 def flag_authorization(seen: PaymentIntent, *, origin: Origin) -> bool:
     """Ask a person about money that is reserved with this intent; tell whether this asks anew."""
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(seen.order_payment_id)
-            row = locked.intent(seen.stripe_id)
-            if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
-                return False
-            moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
-            detail = f"{row.amount_display} is reserved with {row.stripe_id} until {moment}"
-            figures = {"detail": detail, "capture_before": row.capture_before.isoformat()}
-            fact = (FactKind.REVIEW_NEEDED, {**figures, "reason": str(_EXPIRES)})
-            record(locked, row, [fact], origin=origin)
-    dispatch(locked.facts)
-    return bool(locked.facts)
+
+    def flag(locked: LockedPayment) -> bool:
+        row = locked.intent(seen.stripe_id)
+        if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
+            return False
+        moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
+        detail = f"{row.amount_display} is reserved with {row.stripe_id} until {moment}"
+        capture_before = row.capture_before.isoformat()
+        open_review(locked, row, _EXPIRES, detail, origin=origin, capture_before=capture_before)
+        return bool(locked.facts)
+
+    return bool(change_payment(flag, origin=origin, pk=seen.order_payment_id).value)

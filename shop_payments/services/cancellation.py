@@ -43,11 +43,12 @@ from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter, is_unwanted
-from shop_payments.services.history import Origin, add_fact
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import mark_missing, refresh_intent
 from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.transactions import after_commit, short_transactions
+from shop_payments.services.units import change_payment
 from shop_payments.services.writes import save_write, write_until_done
 
 logger = logging.getLogger("shop_payments")
@@ -115,24 +116,18 @@ def _cancel(
         locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
         raise PaymentNotCancelable(f"Stripe does not cancel this payment: {error}") from None
-    if target:
-        _refuse_if_paid(locked)
+    row = locked.intent(target)
+    if row is not None and row.has_succeeded:
+        raise _already_paid()
 
 
-def _refuse_if_paid(locked: LockedPayment) -> None:
-    if locked.accepted_intent is not None:
-        raise PaymentNotCancelable("The order has been paid; refund it instead.")
+def _already_paid() -> PaymentNotCancelable:
+    return PaymentNotCancelable("The order has been paid; refund it instead.")
 
 
 def _note_request(locked: LockedPayment, row: PaymentIntent | None, origin: Origin) -> None:
     """Note who wants it: that the intent is closed, a webhook may be the first to say."""
-    add_fact(
-        FactKind.CANCEL_REQUESTED,
-        order_payment=locked.payment,
-        payment_intent=row,
-        origin=origin,
-        detail=str(row or ""),
-    )
+    locked.add_facts(row, [(FactKind.CANCEL_REQUESTED, {"detail": str(row or "")})], origin=origin)
 
 
 def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> PaymentIntent | None:
@@ -142,8 +137,8 @@ def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> Paymen
         PaymentNotCancelable: the order has been paid.
     """
     row = locked.open_intent
-    if row is None:
-        _refuse_if_paid(locked)
+    if row is None and locked.balance().is_covered:
+        raise _already_paid()
     if row is None or as_seen is None:
         return row
     return row if (row.pk, row.version) == (as_seen.pk, as_seen.version) else None
@@ -186,8 +181,9 @@ def _have_cancelled(order_pk: Any, origin: Origin) -> None:
     locked = find_and_lock_payment(order_id=order_pk)
     if locked is None:
         after_commit(partial(_cancel_what_was_just_begun, order_pk, origin=origin), what=what)
-    elif locked.accepted_intent is None:
+    elif locked.open_intent is not None or not locked.balance().is_covered:
         _wish(locked, origin)
+        locked.flush()
         after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
 
@@ -195,7 +191,6 @@ def _wish(locked: LockedPayment, origin: Origin) -> None:
     payment = locked.payment
     if payment.cancel_requested_at is None:
         payment.cancel_requested_at = timezone.now()
-        payment.save(update_fields=["cancel_requested_at", "updated_at"])
         _note_request(locked, locked.open_intent, origin)
 
 
@@ -283,13 +278,14 @@ def note_lost_wish(payment_pk: int, *, origin: Origin) -> None:
     All is looked at once more under the lock: the shop may just have taken the order up again, or
     the customer's money be on its way.
     """
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(payment_pk)
-            row = locked.open_intent
-            is_unpaid = row is not None and row.status in _ABANDONED
-            if is_unpaid and is_unwanted(locked.payment.order_id):
-                _wish(locked, origin)
+
+    def note(locked: LockedPayment) -> None:
+        row = locked.open_intent
+        is_unpaid = row is not None and row.status in _ABANDONED
+        if is_unpaid and is_unwanted(locked.payment.order_id):
+            _wish(locked, origin)
+
+    change_payment(note, origin=origin, pk=payment_pk)
 
 
 _ABANDONED = CANCELABLE_STATUSES - {IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE}

@@ -17,87 +17,84 @@ from shop_payments.exceptions import (
     UnexpectedState,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
-from shop_payments.models import FactKind, PaymentIntent, StripeAttempt
-from shop_payments.money import Money, display_amount, to_minor_units
-from shop_payments.orders import get_order_adapter, take_snapshot
-from shop_payments.services.history import Origin, add_fact
-from shop_payments.services.ledger import LockedPayment, leading_intent
+from shop_payments.lifecycle import CAPTURABLE_STATUSES
+from shop_payments.models import FactKind, PaymentIntent, StaffEntry, StripeAttempt
+from shop_payments.money import display_amount, to_minor_units
+from shop_payments.orders import find_order, read_terms
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.writes import save_write, write_until_done
+
+REST_WAIVED = "The rest was waived with the capture."
 
 
 def capture_payment(
-    *, order_id: object, amount_decimal: Decimal | None = None, origin: Origin
+    *,
+    order_id: object,
+    amount_decimal: Decimal | None = None,
+    waive_rest: bool = False,
+    origin: Origin,
 ) -> PaymentIntent:
     """Take the authorized money of an order; return its intent, which then has succeeded.
 
     ``amount_decimal``, in the payment's currency, takes a part of it, once: Stripe gives the rest
-    back to the customer. None takes all of it.
+    back to the customer. With ``waive_rest`` the shop does not want the rest any more, otherwise it
+    is still owed. None takes everything, and is refused where that is more than the order owes.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order, or nothing was ever tried for it.
+        OrderUnreadable: no amount was given, and the order could not be read.
         OrderAlreadyPaid: the money was taken before.
-        PaymentNotCapturable: nothing is authorized, or not so much; the shop does not want the
-            order's money any more; or the order has changed since and no amount is given.
+        PaymentNotCapturable: nothing is authorized, or not so much; or no amount was given, and
+            more is authorized than the order owes, or the shop wants no money for it.
         AmountNotRepresentable: the currency has no such amount.
-        PaymentMismatch: the money was taken and does not fit the order; it is in review.
+        PaymentMismatch: the money was taken and does not count; it is in review.
         PaymentIntentInProgress: another request is at this payment.
         GatewayError: Stripe refused, or could not be reached; asking again is safe.
     """
     assert_no_transaction()
     get_gateway()
+    target = ""
 
     def decide(locked: LockedPayment) -> StripeAttempt:
-        return _decide(locked, amount_decimal, origin)
+        nonlocal target
+        row = _capturable_intent(locked)
+        target = row.stripe_id
+        amount = _amount(locked, row, amount_decimal)
+        attempt = _save(locked, row, amount, origin)
+        if waive_rest and amount < row.amount_capturable:
+            _waive_rest(locked, row, attempt, row.amount_capturable - amount, origin)
+        return attempt
 
     try:
         locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
         raise PaymentNotCapturable(f"Stripe does not take this payment: {error}") from None
-    return _proven(locked)
+    return _proven(locked, target)
 
 
-def _proven(locked: LockedPayment) -> PaymentIntent:
-    intent = locked.accepted_intent
-    if intent is not None:
-        return intent
-    leading = leading_intent(locked.intents)
-    if leading is not None and leading.status == IntentStatus.SUCCEEDED:
+def _proven(locked: LockedPayment, intent_id: str) -> PaymentIntent:
+    intent = locked.intent(intent_id)
+    if intent is None or not intent.has_succeeded:
+        raise PaymentNotCapturable("The authorization has ended; nothing was taken.")
+    if not locked.counts(intent):
         raise PaymentMismatch("The money was taken but does not fit the order; it is in review.")
-    raise PaymentNotCapturable("The authorization has ended; nothing was taken.")
+    return intent
 
 
-def _decide(locked: LockedPayment, amount_decimal: Decimal | None, origin: Origin) -> StripeAttempt:
-    if locked.accepted_intent is not None:
-        raise OrderAlreadyPaid("The order has been paid.")
+def _capturable_intent(locked: LockedPayment) -> PaymentIntent:
     row = locked.open_intent
-    if row is None or row.status not in CAPTURABLE_STATUSES:
-        raise PaymentNotCapturable("No money of this order is authorized.")
-    amount = _amount(row, amount_decimal)
-    params = {} if amount == row.amount_capturable else {"amount_to_capture": amount}
-    attempt = save_write(locked, row, StripeAttempt.Operation.CAPTURE_INTENT, params)
-    # Who asked for it: that the money was taken, a webhook may be the first to say.
-    add_fact(
-        FactKind.CAPTURE_REQUESTED,
-        order_payment=locked.payment,
-        payment_intent=row,
-        origin=origin,
-        detail=f"{display_amount(amount, row.currency)} of {row.stripe_id}",
-        amount=amount,
-        currency=row.currency,
-    )
-    return attempt
+    if row is not None and row.status in CAPTURABLE_STATUSES:
+        return row
+    if row is None and locked.balance().is_covered:
+        raise OrderAlreadyPaid("The order has been paid.")
+    raise PaymentNotCapturable("No money of this order is authorized.")
 
 
-def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:
-    due = _amount_due(row)
+def _amount(locked: LockedPayment, row: PaymentIntent, amount_decimal: Decimal | None) -> int:
     if amount_decimal is None:
-        if (due.amount, due.currency) != (row.amount_capturable, row.currency):
-            raise PaymentNotCapturable(
-                f"The order has changed since {row.amount_display} was authorized; "
-                "say how much to take, or cancel the payment."
-            )
+        _refuse_more_than_owed(locked, row)
         return row.amount_capturable
     amount = to_minor_units(amount_decimal, row.currency)
     if not 0 < amount <= row.amount_capturable:
@@ -106,11 +103,52 @@ def _amount(row: PaymentIntent, amount_decimal: Decimal | None) -> int:
     return amount
 
 
-def _amount_due(row: PaymentIntent) -> Money:
-    """Ask the shop: what it does not want would be judged so, and go to review, once taken."""
-    adapter = get_order_adapter()
-    order = adapter.find(row.order_payment.order_id)
-    snapshot = None if order is None else take_snapshot(adapter, order)
-    if snapshot is None or not snapshot.payable:
+def _refuse_more_than_owed(locked: LockedPayment, row: PaymentIntent) -> None:
+    """Ask the shop what the order costs: what nobody owes would have to go back once taken."""
+    terms = read_terms(find_order(locked.payment.order_id))
+    if not terms.is_payable or terms.total.amount == 0:
         raise PaymentNotCapturable("The order is cancelled, empty or free; cancel the payment.")
-    return snapshot.amount_due
+    balance = locked.balance()
+    owed = max(0, terms.total.amount - balance.waived - balance.paid)
+    if row.amount_capturable > owed or row.currency != terms.total.currency:
+        raise PaymentNotCapturable(
+            f"The order has changed since {row.amount_display} was authorized; "
+            "say how much to take, or cancel the payment."
+        )
+
+
+def _save(locked: LockedPayment, row: PaymentIntent, amount: int, origin: Origin) -> StripeAttempt:
+    params = {"amount_to_capture": amount}
+    attempt = save_write(locked, row, StripeAttempt.Operation.CAPTURE_INTENT, params)
+    # Who asked for it: that the money was taken, a webhook may be the first to say.
+    figures = {
+        "detail": f"{display_amount(amount, row.currency)} of {row.stripe_id}",
+        "amount": amount,
+        "currency": row.currency,
+    }
+    locked.add_facts(row, [(FactKind.CAPTURE_REQUESTED, figures)], origin=origin)
+    return attempt
+
+
+def _waive_rest(
+    locked: LockedPayment, row: PaymentIntent, attempt: StripeAttempt, rest: int, origin: Origin
+) -> None:
+    """Record that the rest is not wanted: it counts if exactly this capture succeeds."""
+    entry = StaffEntry.objects.create(
+        order_payment=locked.payment,
+        payment_intent=row,
+        capture=attempt,
+        kind=StaffEntry.Kind.WAIVER,
+        amount=rest,
+        currency=row.currency,
+        reason=REST_WAIVED,
+        request_key=f"capture {attempt.pk}",
+        actor=origin.actor[:255],
+    )
+    locked.entries.append(entry)
+    figures = {
+        "detail": f"{entry.amount_display}, if {row.stripe_id} is captured in part",
+        "amount": rest,
+        "currency": row.currency,
+    }
+    locked.add_facts(row, [(FactKind.AMOUNT_WAIVED, figures)], origin=origin)

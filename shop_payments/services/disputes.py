@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
+from shop_payments.services.evaluation import note_outflow
 from shop_payments.services.history import Origin
-from shop_payments.services.ledger import Fact, LockedPayment, close_review, record
+from shop_payments.services.ledger import Fact, LockedPayment, close_review, open_review
 from shop_payments.services.listed import Listed
 from shop_payments.services.words import speak
 
@@ -52,7 +53,9 @@ def _write(
             stripe_id=result.id,
             amount=result.amount,
             currency=result.currency,
+            stripe_created_at=result.created_at,
         )
+        note_outflow(locked, row, intent)
         locked.disputes.append(row)
     before = _visible_state(row)
     was = row.state if row.status else None
@@ -65,11 +68,17 @@ def _write(
     if _visible_state(row) == before:
         return
     row.version += 1
-    row.save()
-    record(locked, intent, _conclude(row, before[0], was), origin=origin)
+    locked.save_later(row)
+    locked.needs_order = True
+    locked.add_facts(intent, _conclude(row, before[0], was), origin=origin)
     if row.state not in _UNDECIDED:
         words = f"Stripe: {speak(row.status)}"
         close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, words)
+    elif was != row.state:
+        due = f"; answer until {row.evidence_due_at:%Y-%m-%d}" if row.evidence_due_at else ""
+        figures = {**_figures(row), "detail": f"{_why(row)}{due}"}
+        reason = ReviewItem.Reason.DISPUTED
+        open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
 
 
 def _visible_state(row: Dispute) -> tuple[Any, ...]:
@@ -85,9 +94,7 @@ def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
     """Return what there is to tell of a dispute that is new or has changed."""
     if row.status == old_status:
         return []
-    because = f" ({speak(row.reason)})" if row.reason else ""
-    why = f"{row.amount_display} claimed back by the customer's bank{because}, {row.stripe_id}"
-    status = speak(row.status)
+    why, status = _why(row), speak(row.status)
     figures = _figures(row)
     opened: Fact = (FactKind.DISPUTE_OPENED, {"detail": why, **figures})
     if row.state not in _UNDECIDED:
@@ -96,14 +103,12 @@ def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
     changed: Fact = (FactKind.DISPUTE_CHANGED, {"detail": f"{status}: {why}", **figures})
     if was == row.state:
         return [changed]
-    due = f"; answer until {row.evidence_due_at:%Y-%m-%d}" if row.evidence_due_at else ""
-    review = {
-        "detail": f"{why}{due}",
-        "reason": str(ReviewItem.Reason.DISPUTED),
-        "subject": row.stripe_id,
-        **figures,
-    }
-    return [changed if was in _UNDECIDED else opened, (FactKind.REVIEW_NEEDED, review)]
+    return [changed if was in _UNDECIDED else opened]
+
+
+def _why(row: Dispute) -> str:
+    because = f" ({speak(row.reason)})" if row.reason else ""
+    return f"{row.amount_display} claimed back by the customer's bank{because}, {row.stripe_id}"
 
 
 def _figures(row: Dispute) -> dict[str, Any]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop_payments")
 
 SIGNALS: dict[str, Signal] = {
+    FactKind.PAYMENT_RECEIVED: signals.payment_received,
     FactKind.ORDER_PAID: signals.order_paid,
     FactKind.PAYMENT_FAILED: signals.payment_failed,
     FactKind.PAYMENT_PROCESSING: signals.payment_processing,
@@ -53,7 +54,7 @@ class Origin:
     """Who: a user, an API key's prefix, an event's id."""
 
 
-def add_fact(
+def build_fact(
     kind: FactKind,
     *,
     order_payment: OrderPayment,
@@ -62,12 +63,8 @@ def add_fact(
     request_id: str = "",
     **data: Any,
 ) -> PaymentHistory:
-    """Insert a fact in the caller's transaction; dispatch it with :func:`dispatch` after that.
-
-    Raises:
-        IntegrityError: the order has been paid before (constraint ``..._order_paid_once``).
-    """
-    return PaymentHistory.objects.create(
+    """Return a fact, to be inserted in the transaction that makes it true."""
+    return PaymentHistory(
         kind=kind,
         order_payment=order_payment,
         payment_intent=payment_intent,
@@ -80,35 +77,50 @@ def add_fact(
 
 
 def dispatch(facts: Iterable[PaymentHistory]) -> None:
-    """Tell the host of committed facts, in order. See Note [Telling the host].
+    """Notify the host of committed facts, in order. See Note [Telling the host].
 
     Never raises: a receiver's exception is logged, and the fact stays undispatched.
     """
-    for fact in facts:
-        if fact.needs_dispatch and fact.dispatched_at is None:
-            _dispatch_one(fact)
-
-
-def _dispatch_one(fact: PaymentHistory) -> None:
+    waiting = [fact for fact in facts if fact.needs_dispatch and fact.dispatched_at is None]
+    delivered = [fact for fact in waiting if _dispatch_one(fact)]
     try:
-        order = fact.order_payment.order
-        delivered = _tell_adapter(fact, order) & _tell_receivers(fact, order)
-        if delivered:
-            PaymentHistory.objects.mark_dispatched(fact)
+        PaymentHistory.objects.mark_dispatched(delivered)
     except Exception:
         # The payment is committed and stays; whatever is broken here must not undo the answer.
+        logger.exception("Facts were dispatched and could not be marked; they are sent again")
+
+
+def _dispatch_one(fact: PaymentHistory) -> bool:
+    try:
+        order = fact.order_payment.order
+        return _tell_adapter(fact, order) & _tell_receivers(fact, order)
+    except Exception:
         logger.exception("Fact %s could not be dispatched; it stays undispatched", fact.fact_id)
+        return False
 
 
 def _tell_adapter(fact: PaymentHistory, order: Any) -> bool:
-    about: dict[str, Any] = {"order_payment": fact.order_payment, "fact_id": fact.fact_id}
+    about: dict[str, Any] = {
+        "order_payment": fact.order_payment,
+        "payment_intent": fact.payment_intent,
+        "amount": fact.data.get("amount"),
+        "fact_id": fact.fact_id,
+    }
+    adapter, data = get_order_adapter(), fact.data
     try:
-        if fact.kind == FactKind.ORDER_PAID:
-            get_order_adapter().on_paid(order, **about)
+        if fact.kind == FactKind.PAYMENT_RECEIVED:
+            adapter.on_payment_received(order, outstanding=data["outstanding"], **about)
+        elif fact.kind == FactKind.ORDER_PAID:
+            adapter.on_paid(order, total=data["total"], **about)
         elif fact.kind == FactKind.ORDER_REFUNDED:
-            get_order_adapter().on_refunded(order, amount=fact.data["amount"], **about)
+            adapter.on_refunded(order, goods=data["goods"], **about)
     except Exception:
-        logger.exception("OrderAdapter raised for %s, fact %s", fact.kind, fact.fact_id)
+        logger.exception(
+            "OrderAdapter raised for %s of order %s, fact %s",
+            fact.kind,
+            fact.order_payment.order_id,
+            fact.fact_id,
+        )
         return False
     return True
 

@@ -13,21 +13,27 @@ request does not patch up what it knows but starts over and decides again.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from django.db import IntegrityError
 from django.utils import timezone
 
+from shop_payments.balance import Balance, Refusal
 from shop_payments.conf import CAPTURE_METHODS, get_config
 from shop_payments.exceptions import (
     ConfigurationError,
     GatewayInvalidRequest,
+    MoneyError,
     OrderAlreadyPaid,
     OrderNotFound,
     OrderNotPayable,
+    OrderUnreadable,
     PaymentAuthorized,
+    PaymentError,
     PaymentInReview,
     PaymentIntentInProgress,
     PaymentIntentMissing,
@@ -38,18 +44,20 @@ from shop_payments.lifecycle import (
     FINAL_STATUSES,
     UPDATABLE_STATUSES,
     IntentStatus,
-    PaymentStatus,
 )
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
-from shop_payments.money import format_amount
+from shop_payments.money import Money, format_amount
 from shop_payments.orders import (
     LineItem,
-    OrderAdapter,
     OrderSnapshot,
     get_order_adapter,
+    read_amount_to_pay_now,
+    read_terms,
+    reading,
     take_snapshot,
 )
 from shop_payments.services.attempts import fingerprint_of, finish_for_others, send_attempt
+from shop_payments.services.evaluation import evaluate
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import Refreshed, mark_missing, refresh_intent
@@ -60,6 +68,7 @@ from shop_payments.services.sending import (
     pending_write,
 )
 from shop_payments.services.transactions import short_transactions
+from shop_payments.services.units import after
 
 METADATA_VALUE_LIMIT = 500
 """Characters in one of Stripe's metadata values."""
@@ -87,14 +96,16 @@ def create_payment_intent(
 ) -> IntentView:
     """Return the open intent of an order, created or brought up to date where needed.
 
-    The order must be one that ``user`` may pay, unless ``any_order`` (for staff). Exactly one call
-    to Stripe where nothing goes wrong and no other request is at it.
+    It asks for the outstanding amount, or for the part of it that the adapter names. The order must
+    be one that ``user`` may pay, unless ``any_order`` (for staff). Exactly one call to Stripe where
+    nothing goes wrong and no other request is at it.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order, or not this user's.
         OrderAlreadyPaid, OrderNotPayable, PaymentProcessing, PaymentAuthorized, PaymentInReview:
-            the order's state forbids it.
+            the order's balance forbids it.
+        OrderUnreadable: the shop's order could not be read.
         ConfigurationError: the secret key is missing, or of the mode that the payment is not in.
         PaymentIntentInProgress: another request is at it for more than ``INTENT_WAIT_SECONDS``.
         AmountNotRepresentable, InvalidCurrency: the order cannot be paid as it stands.
@@ -120,7 +131,7 @@ def create_payment_intent(
             request = replace(request, with_receipt=False)
             continue
         if intent is not None:
-            return IntentView(intent=intent, line_items=plan.snapshot.line_items)
+            return IntentView(intent=intent, line_items=plan.ask.snapshot.line_items)
     raise PaymentIntentInProgress("The payment intent keeps changing. Try again in a moment.")
 
 
@@ -136,15 +147,32 @@ class _Request:
     with_receipt: bool = True
     """Whether Stripe is given the address that the order names."""
 
-    def find_order(self, adapter: OrderAdapter, pk: object) -> Any | None:
-        return adapter.find(pk) if self.any_order else adapter.find_for_user(pk, self.user)
+    def find_order(self, pk: object) -> Any:
+        adapter = get_order_adapter()
+        with reading("find" if self.any_order else "find_for_user", pk):
+            order = adapter.find(pk) if self.any_order else adapter.find_for_user(pk, self.user)
+        if order is None:
+            raise OrderNotFound("Order not found.")
+        return order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What the customer is asked for, and what they and Stripe are shown."""
+
+    snapshot: OrderSnapshot
+    money: Money
+
+    def is_made_by(self, intent: PaymentIntent | PaymentIntentResult) -> bool:
+        """Whether the intent asks the customer for exactly this money."""
+        return (intent.amount, intent.currency) == (self.money.amount, self.money.currency)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
     """One call to Stripe."""
 
-    snapshot: OrderSnapshot
+    ask: Ask
     step: StripeAttempt | PaymentIntent
     """The attempt to send, or the intent to fetch."""
 
@@ -157,6 +185,14 @@ class _Plan:
 @dataclass(frozen=True)
 class _Wait:
     attempt: StripeAttempt
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """The customer is not asked for money; what the evaluation has found is committed."""
+
+    error: PaymentError
+    locked: LockedPayment
 
 
 def _make_plan(request: _Request, patience: Patience) -> _Plan:
@@ -172,104 +208,166 @@ def _make_plan(request: _Request, patience: Patience) -> _Plan:
             if collisions == _MAX_ROUNDS:
                 raise
             continue
+        if isinstance(decision, _Refused):
+            after(decision.locked, origin=request.origin)
+            raise decision.error
         if isinstance(decision, _Plan):
             dispatch(decision.facts)
             return decision
         patience.wait_for(decision.attempt)
 
 
-def _decide(request: _Request, patience: Patience) -> _Plan | _Wait:
+def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     """Decide under the payment's lock what to do, and save the attempt if there is one."""
-    adapter = get_order_adapter()
-    pk = adapter.parse_id(request.order_id)
-    order = None if pk is None else request.find_order(adapter, pk)
-    # Whoever may not have the order locks nothing of it, and learns nothing from a wait.
-    locked = None if order is None else find_and_lock_payment(order_id=pk)
-    if locked is not None:
-        # Again, under the lock: what was read before may be older than what its last holder saw.
-        order = request.find_order(adapter, pk)
-    if order is None:
+    pk = get_order_adapter().parse_id(request.order_id)
+    if pk is None:
         raise OrderNotFound("Order not found.")
-    is_first = locked is None
+    # Whoever may not have the order locks nothing of it, and learns nothing from a wait.
+    order = request.find_order(pk)
+    locked = find_and_lock_payment(order_id=pk)
     if locked is None:
-        locked = LockedPayment(OrderPayment.objects.create(order_id=order.pk), [])
-        # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
-        order = request.find_order(adapter, pk)
-        if order is None:
-            raise OrderNotFound("Order not found.")
-    _refuse_by_status(locked)
-    snapshot = take_snapshot(adapter, order)
-    if not request.with_receipt:
-        snapshot = replace(snapshot, receipt_email="")
-    if not snapshot.payable:
-        raise OrderNotPayable("The order is empty, free or cancelled.")
-    if is_first:
-        return _Plan(snapshot=snapshot, step=_plan_create(locked, snapshot))
+        return _decide_first(request, order)
+    # Again, under the lock: what was read before may be older than what its last holder saw.
+    order = request.find_order(pk)
+    balance = _evaluate(locked, order, request.origin)
+    if balance is None:
+        locked.flush()
+        assert locked.order_error is not None
+        return _Refused(_explain_unreadable(locked.order_error), locked)
+    refusal = balance.refusal
+    if refusal is not None and refusal not in _MAY_HAVE_ENDED:
+        locked.flush()
+        return _Refused(_ERRORS[refusal](), locked)
+    ask = _ask(request, order, balance, locked.payment.currency, is_under_way=refusal is not None)
     if locked.payment.cancel_requested_at is not None:
         # The shop has taken the order up again. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
-        locked.payment.save(update_fields=["cancel_requested_at", "updated_at"])
     pending = pending_write(locked)
     if pending is not None:
-        return _take_over(pending, snapshot, patience)
-    return _plan_for(locked, snapshot, request.origin)
+        decision = _take_over(pending, ask, patience)
+    else:
+        decision = _plan_for(locked, ask, request.origin)
+    locked.flush()
+    return replace(decision, facts=tuple(locked.facts)) if isinstance(decision, _Plan) else decision
 
 
-def _refuse_by_status(locked: LockedPayment) -> None:
-    status = locked.payment.status
-    if status == PaymentStatus.REFUNDED:
-        raise OrderNotPayable("The order has been refunded.")
-    if status in {PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED}:
-        raise OrderAlreadyPaid("The order has been paid.")
-    if locked.payment.needs_review:
-        raise PaymentInReview("A payment of this order is being reviewed by the shop.")
+def _decide_first(request: _Request, order: Any) -> _Plan:
+    """Insert the payment of an order that has none, and plan its first intent."""
+    locked = LockedPayment(OrderPayment(order_id=order.pk), [])
+    _evaluate_first(locked, order, request.origin)  # what it comes to is inserted with it
+    locked.insert()
+    # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
+    order = request.find_order(order.pk)
+    balance = _evaluate_first(locked, order, request.origin)
+    ask = _ask(request, order, balance, locked.payment.currency)
+    step = _plan_create(locked, ask)
+    locked.flush()
+    return _Plan(ask=ask, step=step)
 
 
-def _take_over(
-    attempt: StripeAttempt, snapshot: OrderSnapshot, patience: Patience
-) -> _Plan | _Wait:
+def _evaluate_first(locked: LockedPayment, order: Any, origin: Origin) -> Balance:
+    balance = _evaluate(locked, order, origin)
+    if balance is None:
+        assert locked.order_error is not None
+        raise _explain_unreadable(locked.order_error)
+    if balance.refusal is not None:
+        raise _ERRORS[balance.refusal]()
+    return balance
+
+
+def _evaluate(locked: LockedPayment, order: Any, origin: Origin) -> Balance | None:
+    """Evaluate the order as it was read for this caller; None where it could not be.
+
+    Raises:
+        MoneyError: the currency has no such amount as the order costs.
+    """
+    locked.payment.order, locked.terms, locked.order_error = order, None, None
+    try:
+        locked.terms = read_terms(order)
+    except OrderUnreadable as error:
+        if isinstance(error.__cause__, MoneyError) and not error.reason:
+            raise error.__cause__ from None
+        locked.order_error = error
+    return evaluate(locked, origin=origin)
+
+
+def _explain_unreadable(error: OrderUnreadable) -> PaymentError:
+    """Return what the customer is told: trying again helps only where something has failed."""
+    if error.reason:
+        return OrderNotPayable("The order cannot be paid as it stands.", reason=error.reason)
+    return error
+
+
+_MAY_HAVE_ENDED = frozenset({Refusal.PROCESSING, Refusal.AUTHORIZED})
+"""Stripe is asked whether it is still so."""
+
+_IN_REVIEW = "A payment of this order is being reviewed by the shop."
+_NOT_PAYABLE = "The order is empty, free or cancelled."
+
+_ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
+    Refusal.REFUND_PENDING: partial(PaymentInReview, _IN_REVIEW, reason=Refusal.REFUND_PENDING),
+    Refusal.DISPUTE_OPEN: partial(PaymentInReview, _IN_REVIEW, reason=Refusal.DISPUTE_OPEN),
+    Refusal.FREE: partial(OrderNotPayable, _NOT_PAYABLE, reason=Refusal.FREE),
+    Refusal.REFUNDED: partial(
+        OrderNotPayable, "The order has been refunded.", reason=Refusal.REFUNDED
+    ),
+    Refusal.PAID: partial(OrderAlreadyPaid, "The order has been paid."),
+    Refusal.NOT_PAYABLE: partial(OrderNotPayable, _NOT_PAYABLE),
+    Refusal.UNCOUNTED: partial(PaymentInReview, _IN_REVIEW),
+    Refusal.PROCESSING: partial(PaymentProcessing, "A payment of this order is being processed."),
+    Refusal.AUTHORIZED: partial(
+        PaymentAuthorized, "The order's payment is authorized and waits for capture."
+    ),
+}
+
+
+def _ask(
+    request: _Request, order: Any, balance: Balance, currency: str, *, is_under_way: bool = False
+) -> Ask:
+    snapshot = take_snapshot(order)
+    if not request.with_receipt:
+        snapshot = replace(snapshot, receipt_email="")
+    outstanding = Money(balance.outstanding, currency)
+    money = outstanding if is_under_way else read_amount_to_pay_now(order, outstanding)
+    return Ask(snapshot=snapshot, money=money)
+
+
+def _take_over(attempt: StripeAttempt, ask: Ask, patience: Patience) -> _Plan | _Wait:
     """Finish what another request began, unless that one may still be at it."""
     if not claim(attempt, within=patience.claim_time):
         return _Wait(attempt)
-    return _Plan(snapshot=snapshot, step=attempt, taken_over=True)
+    return _Plan(ask=ask, step=attempt, taken_over=True)
 
 
-def _plan_for(locked: LockedPayment, snapshot: OrderSnapshot, origin: Origin) -> _Plan:
+def _plan_for(locked: LockedPayment, ask: Ask, origin: Origin) -> _Plan:
     row = locked.open_intent
     if row is not None and belongs_to_other_mode(row.livemode):
         mark_missing(locked, row, origin=origin)
         row = None
     if row is None:
-        attempt = _plan_create(locked, snapshot)
-        return _Plan(snapshot=snapshot, step=attempt, facts=tuple(locked.facts))
-    params = build_params(locked.payment, snapshot)
-    is_as_wanted = row.fingerprint == fingerprint_of(params) and _asks_for(row, snapshot)
+        return _Plan(ask=ask, step=_plan_create(locked, ask))
+    params = build_params(locked.payment, ask)
+    is_as_wanted = row.fingerprint == fingerprint_of(params) and ask.is_made_by(row)
     if row.status in UPDATABLE_STATUSES and not is_as_wanted:
-        return _Plan(snapshot=snapshot, step=_plan_update(locked, row, params))
-    return _Plan(snapshot=snapshot, step=row)
+        return _Plan(ask=ask, step=_plan_update(locked, row, params))
+    return _Plan(ask=ask, step=row)
 
 
-def _asks_for(intent: PaymentIntent | PaymentIntentResult, snapshot: OrderSnapshot) -> bool:
-    """Whether the intent asks the customer for what is due."""
-    due = snapshot.amount_due
-    return (intent.amount, intent.currency) == (due.amount, due.currency)
-
-
-def _plan_create(locked: LockedPayment, snapshot: OrderSnapshot) -> StripeAttempt:
-    config = get_config()
-    params = build_params(locked.payment, snapshot)
+def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
+    config, capture_method = get_config(), ask.snapshot.capture_method
+    params = build_params(locked.payment, ask)
     attempt_id = uuid4()
     params["metadata"]["attempt_id"] = str(attempt_id)
     if config.AUTOMATIC_PAYMENT_METHODS:
         params["automatic_payment_methods"] = {"enabled": True}
     else:
         params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
-    if snapshot.capture_method not in CAPTURE_METHODS:
+    if capture_method not in CAPTURE_METHODS:
         raise ConfigurationError(
-            f"OrderAdapter.capture_method returned {snapshot.capture_method!r}; "
+            f"OrderAdapter.capture_method returned {capture_method!r}; "
             f"it has to be one of {', '.join(CAPTURE_METHODS)}"
         )
-    if snapshot.capture_method == "manual":
+    if capture_method == "manual":
         params["capture_method"] = "manual"
     return _save_attempt(
         id=attempt_id,
@@ -303,8 +401,9 @@ def _save_attempt(**values: Any) -> StripeAttempt:
 # --- parameters ---------------------------------------------------------------------------------
 
 
-def build_params(payment: OrderPayment, snapshot: OrderSnapshot) -> dict[str, Any]:
+def build_params(payment: OrderPayment, ask: Ask) -> dict[str, Any]:
     """Return what the order's intent should look like at Stripe (amount in minor units)."""
+    snapshot = ask.snapshot
     shown, omitted = _line_items_text(snapshot)
     metadata = {
         "order_id": str(payment.order_id),
@@ -314,8 +413,8 @@ def build_params(payment: OrderPayment, snapshot: OrderSnapshot) -> dict[str, An
     if omitted:
         metadata["line_items_omitted"] = str(omitted)
     return {
-        "amount": snapshot.amount_due.amount,
-        "currency": snapshot.amount_due.currency,
+        "amount": ask.money.amount,
+        "currency": ask.money.currency,
         "description": f"Payment for Order #{snapshot.number}"[:_DESCRIPTION_LIMIT],
         "receipt_email": snapshot.receipt_email,
         "metadata": metadata,
@@ -344,7 +443,7 @@ def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
         if length > METADATA_VALUE_LIMIT:
             break
         shown += 1
-    if shown:
+    if shown or not lines:
         return _compact(lines[:shown]), len(lines) - shown
     first = {**lines[0], "description": ""}
     spare = METADATA_VALUE_LIMIT - len(_compact([{**first, "name": ""}]))
@@ -370,12 +469,12 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
     """
     if isinstance(plan.step, PaymentIntent):
         refreshed = _refresh(plan.step, origin=origin)
-        return None if refreshed is None else _payable(refreshed.intent, plan.snapshot)
+        return None if refreshed is None else _payable(refreshed.intent, plan.ask)
     if plan.taken_over:
         finish_for_others(plan.step, origin=origin)
         return None
     intent = send_attempt(plan.step, origin=origin)
-    return None if intent is None else _payable(intent, plan.snapshot)
+    return None if intent is None else _payable(intent, plan.ask)
 
 
 def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
@@ -387,22 +486,22 @@ def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         raise PaymentInReview("The order's payment intent is not at Stripe.") from None
 
 
-def _payable(intent: PaymentIntentResult, snapshot: OrderSnapshot) -> PaymentIntentResult | None:
+def _payable(intent: PaymentIntentResult, ask: Ask) -> PaymentIntentResult | None:
     """Return the intent if the customer can go on with it.
 
-    None where it has just been closed, or asks for another sum than is due: it was changed at
-    Stripe, which the row now knows.
+    None where it has just been closed, or asks for another amount: it was changed at Stripe, which
+    the row now knows.
 
     Raises:
         PaymentProcessing, PaymentAuthorized: it cannot be paid now, and not paid twice.
     """
     if intent.status == IntentStatus.PROCESSING:
-        raise PaymentProcessing("A payment of this order is being processed.")
+        raise _ERRORS[Refusal.PROCESSING]()
     if intent.status == IntentStatus.REQUIRES_CAPTURE:
-        raise PaymentAuthorized("The order's payment is authorized and waits for capture.")
+        raise _ERRORS[Refusal.AUTHORIZED]()
     if intent.status in FINAL_STATUSES:
         return None
-    if _asks_for(intent, snapshot):
+    if ask.is_made_by(intent):
         return intent
     if intent.status in UPDATABLE_STATUSES:
         return None

@@ -1,4 +1,4 @@
-"""An order's payment under its lock, and the one way in which its state is written.
+"""An order's payment under its lock, with all of its rows.
 
 Note [Lock order]
 ~~~~~~~~~~~~~~~~~
@@ -22,15 +22,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models import Model
 from django.utils import timezone
 
-from shop_payments.lifecycle import (
-    Balance,
-    DisputeState,
-    PaymentStatus,
-    balance_of,
-    gravest_dispute,
-)
+from shop_payments.balance import Balance, balance_of
+from shop_payments.exceptions import OrderUnreadable
+from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import (
     Dispute,
     FactKind,
@@ -39,8 +36,11 @@ from shop_payments.models import (
     PaymentIntent,
     Refund,
     ReviewItem,
+    StaffEntry,
 )
-from shop_payments.services.history import Origin, add_fact
+from shop_payments.orders import OrderTerms
+from shop_payments.services.history import Origin, build_fact
+from shop_payments.services.observations import IntentMoney, Rows, counts, money_of, observe
 from shop_payments.services.words import SUGGESTIONS
 
 Fact = tuple[FactKind, dict[str, Any]]
@@ -49,13 +49,38 @@ Fact = tuple[FactKind, dict[str, Any]]
 
 @dataclass
 class LockedPayment:
-    """An order's payment under its lock, with all of its rows and the facts to be told."""
+    """An order's payment under its lock, with all of its rows and what is to be saved with it.
+
+    Rows and facts are collected and written once, by :meth:`flush`, at the end of the transaction.
+    """
 
     payment: OrderPayment
     intents: list[PaymentIntent]
     refunds: list[Refund] = field(default_factory=list)
     disputes: list[Dispute] = field(default_factory=list)
+    entries: list[StaffEntry] = field(default_factory=list)
     facts: list[PaymentHistory] = field(default_factory=list)
+    has_changed: bool = False
+    """Whether something was written that the payment's state may follow from."""
+
+    needs_order: bool = False
+    """Whether money has moved, so that the order has to be read to evaluate it."""
+
+    terms: OrderTerms | None = None
+    """What the order says, once it was read in this transaction."""
+
+    order_error: OrderUnreadable | None = None
+    """Why the order could not be read, where that was tried."""
+
+    needs_follow_up: bool = False
+    """Whether something has to be done at Stripe after the commit: see ``follow_up.py``."""
+
+    def __post_init__(self) -> None:
+        self._dirty: list[Model] = []
+        self._saved_facts = 0
+        self._before = _values(self.payment)
+
+    # --- finding ---
 
     def intent(self, stripe_id: str) -> PaymentIntent | None:
         """Return the row of this intent."""
@@ -66,10 +91,9 @@ class LockedPayment:
         """The one intent that may still take money."""
         return next((row for row in self.intents if row.is_open), None)
 
-    @property
-    def accepted_intent(self) -> PaymentIntent | None:
-        """The intent that paid the order."""
-        return next((row for row in self.intents if row.has_paid), None)
+    def counts(self, intent: PaymentIntent) -> bool:
+        """Whether the intent's money counts for the order."""
+        return counts(self.payment, intent)
 
     def refund(self, stripe_id: str) -> Refund | None:
         """Return the row of this refund."""
@@ -79,23 +103,103 @@ class LockedPayment:
         """Return the row of this dispute."""
         return next((row for row in self.disputes if row.stripe_id == stripe_id), None)
 
-    def balance_of(self, intent: PaymentIntent) -> Balance:
+    # --- computing ---
+
+    @property
+    def rows(self) -> Rows:
+        """All rows, for reading."""
+        return Rows(self.payment, self.intents, self.refunds, self.disputes, self.entries)
+
+    def balance(self) -> Balance:
+        """Compute the balance from the rows as they are now, and the order as last seen."""
+        return balance_of(observe(self.rows))
+
+    def money_of(self, intent: PaymentIntent) -> IntentMoney:
         """Return where the money of ``intent`` is."""
-        return balance_of(intent.facts(self.refunds, self.disputes))
+        return money_of(intent, self.refunds, self.disputes, self.entries)
 
     def dispute_state_of(self, intent: PaymentIntent) -> DisputeState:
         """Return the state of the gravest dispute of ``intent``."""
-        return gravest_dispute(intent.facts(disputes=self.disputes).disputes)
+        return gravest_dispute(
+            row.status for row in self.disputes if row.payment_intent_id == intent.pk
+        )
+
+    # --- writing ---
+
+    def save_later(self, row: Model) -> None:
+        """Have a row of this payment saved with it, once."""
+        if not any(row is each for each in self._dirty):
+            self._dirty.append(row)
+
+    def add_facts(
+        self,
+        row: PaymentIntent | None,
+        facts: Iterable[Fact],
+        *,
+        origin: Origin,
+        request_id: str = "",
+    ) -> None:
+        """Add facts about ``row`` to the history; the host is notified after the commit."""
+        self.facts += [
+            build_fact(
+                kind,
+                order_payment=self.payment,
+                payment_intent=row,
+                origin=origin,
+                request_id=request_id,
+                **data,
+            )
+            for kind, data in facts
+        ]
+
+    def insert(self) -> None:
+        """Insert the payment itself, of which there was no row yet.
+
+        Raises:
+            IntegrityError: another request has inserted it first.
+        """
+        self.payment.save(force_insert=True)
+        self._before = _values(self.payment)
+
+    def flush(self) -> None:
+        """Write what was collected: intents, the payment if it has changed, and the facts.
+
+        Raises:
+            IntegrityError: the order was paid before (constraint ``..._order_paid_once``).
+        """
+        for row in self._dirty:
+            row.save()
+        self._dirty.clear()
+        self.payment.has_other_rows |= bool(self.refunds or self.disputes or self.entries)
+        if _values(self.payment) != self._before:
+            self.payment.save()
+            self._before = _values(self.payment)
+        new = self.facts[self._saved_facts :]
+        if new:
+            PaymentHistory.objects.bulk_create(new)
+            self._saved_facts = len(self.facts)
+
+
+_BOOKKEEPING = frozenset({"order_seen_at", "updated_at"})
+"""Fields whose change alone is not worth a statement."""
+
+
+def _values(payment: OrderPayment) -> dict[str, Any]:
+    return {
+        each.attname: getattr(payment, each.attname)
+        for each in payment._meta.concrete_fields
+        if each.attname not in _BOOKKEEPING
+    }
 
 
 def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
-    """Return the intent to speak of: the one that paid, else the open one, else the newest.
+    """Return the intent to speak of: the open one, else the newest that succeeded, else the newest.
 
     ``intents`` are one payment's, oldest first.
     """
     return max(
         intents,
-        key=lambda row: (row.has_paid, row.is_open, row.pk),
+        key=lambda row: (row.is_open, row.has_succeeded, row.pk),
         default=None,
     )
 
@@ -108,16 +212,22 @@ def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
     payment = OrderPayment.objects.locked().filter(**lookup).first()
     if payment is None:
         return None
+    return read_rows(payment)
+
+
+def read_rows(payment: OrderPayment) -> LockedPayment:
+    """Read all rows of a payment; the caller has locked it, or only wants to look at them."""
     intents = list(payment.payment_intents.order_by("pk"))
     for intent in intents:
         intent.order_payment = payment
     locked = LockedPayment(payment, intents)
-    if payment.has_refunds_or_disputes:
+    if payment.has_other_rows:
         locked.refunds += Refund.objects.of_intents(intents).select_related("attempt")
         by_pk = {intent.pk: intent for intent in intents}
         for refund in locked.refunds:
             refund.payment_intent = by_pk[refund.payment_intent_id]
         locked.disputes += Dispute.objects.of_intents(intents)
+        locked.entries += payment.staff_entries.select_related("capture").order_by("pk")
     return locked
 
 
@@ -133,85 +243,74 @@ def lock_payment(pk: int) -> LockedPayment:
     return locked
 
 
-def _open_review(locked: LockedPayment, row: PaymentIntent, data: dict[str, Any]) -> bool:
-    """Ask a person, once for each object and reason; tell whether this asks anew.
+# --- review -------------------------------------------------------------------------------------
 
-    A dispute is asked about again when it has become one again: what a person or the bank had
+
+def open_review(
+    locked: LockedPayment,
+    row: PaymentIntent,
+    reason: ReviewItem.Reason,
+    detail: str,
+    *,
+    origin: Origin,
+    subject: str = "",
+    **figures: Any,
+) -> None:
+    """Ask for somebody's attention, once for each object and reason.
+
+    A dispute is asked about again when it has become one again: what staff or the bank had
     decided before is not what has to be decided now.
     """
-    reason = ReviewItem.Reason(data["reason"])
-    about = {"payment_intent": row, "reason": reason, "subject": data.get("subject", "")}
-    question = {
+    about: dict[str, Any] = {"payment_intent": row, "reason": reason, "subject": subject}
+    data = {"detail": detail, "reason": str(reason), "subject": subject, **figures}
+    question: dict[str, Any] = {
         "order_payment": locked.payment,
-        "detail": data["detail"][:500],
+        "detail": detail[:500],
         "suggested_action": SUGGESTIONS[reason],
         "data": data,
     }
     if reason == ReviewItem.Reason.DISPUTED:
-        undecided = {"resolved_at": None, "resolved_by": None, "resolution": ""}
-        anew = {**question, **undecided, "opened_at": timezone.now()}
-        ReviewItem.objects.update_or_create(**about, defaults=anew)
-        is_asked = True
+        ReviewItem.objects.update_or_create(**about, defaults={**question, **reopened()})
+        is_new = True
     else:
-        _item, is_asked = ReviewItem.objects.get_or_create(**about, defaults=question)
-    locked.payment.needs_review = locked.payment.needs_review or is_asked
-    return is_asked
+        _item, is_new = ReviewItem.objects.get_or_create(**about, defaults=question)
+    if is_new:
+        locked.payment.needs_review = True
+        locked.add_facts(row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
+
+
+def reopened() -> dict[str, Any]:
+    """Return the values of an item that is open (again)."""
+    return {
+        "closed_at": None,
+        "closed_by": None,
+        "closing_note": "",
+        "closed_itself": False,
+        "opened_at": timezone.now(),
+    }
 
 
 def close_review(
-    locked: LockedPayment, row: PaymentIntent, reason: ReviewItem.Reason, subject: str, words: str
+    locked: LockedPayment, row: PaymentIntent, reason: ReviewItem.Reason, subject: str, note: str
 ) -> None:
-    """Close what has settled itself; the payment needs no review where nothing else is open."""
-    close_items(locked, words, payment_intent=row, reason=reason, subject=subject)
+    """Close an item whose cause is gone."""
+    if locked.payment.needs_review:
+        close_items(locked, note, payment_intent=row, reason=reason, subject=subject)
 
 
-def close_items(locked: LockedPayment, words: str, *, by: Any = None, **lookup: Any) -> bool:
+def close_items(locked: LockedPayment, note: str, *, by: Any = None, **lookup: Any) -> bool:
     """Close the open items of the payment that ``lookup`` finds; tell whether there were any.
 
-    ``by`` is the user who decided. The payment needs no review where nothing else is open.
+    ``by`` is the member of staff; without one, the items close themselves. The payment needs no
+    review where nothing else is open.
     """
     items = locked.payment.review_items.open()
     closed = items.filter(**lookup).update(
-        resolved_at=timezone.now(), resolution=words[:500], resolved_by=by
+        closed_at=timezone.now(),
+        closing_note=note[:500],
+        closed_by=by,
+        closed_itself=by is None,
     )
     if closed and not items.exists():
         locked.payment.needs_review = False
-        locked.payment.save()
     return bool(closed)
-
-
-_NEVER_PAID = (PaymentStatus.UNPAID, PaymentStatus.PENDING, PaymentStatus.AUTHORIZED)
-
-
-def record(
-    locked: LockedPayment,
-    row: PaymentIntent,
-    facts: Iterable[Fact],
-    *,
-    origin: Origin,
-    request_id: str = "",
-) -> None:
-    """Write the facts, the review items behind them, and the payment's derived state.
-
-    ``row`` is the intent that the facts are about. To be called under the lock, after the rows
-    that have changed are saved; the facts are told with :func:`history.dispatch` after the commit.
-    """
-    payment = locked.payment
-    before = (payment.needs_review, payment.paid_at)
-    for kind, data in facts:
-        if kind == FactKind.REVIEW_NEEDED and not _open_review(locked, row, data):
-            continue
-        fact = add_fact(
-            kind,
-            order_payment=payment,
-            payment_intent=row,
-            origin=origin,
-            request_id=request_id,
-            **data,
-        )
-        locked.facts.append(fact)
-    changed = payment.refresh_state(locked.intents, locked.refunds, locked.disputes)
-    if payment.status not in _NEVER_PAID and payment.paid_at is None:
-        payment.paid_at = timezone.now()
-    if changed or (payment.needs_review, payment.paid_at) != before:
-        payment.save()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from shop_payments.models import Dispute, PaymentIntent, Refund
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import LockedPayment, lock_payment
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment
+from shop_payments.services.units import change_payment
 
 logger = logging.getLogger("shop_payments")
 
@@ -64,17 +64,22 @@ class Listed(Generic[_Row, _Result]):
         """Write what was listed, newest first; False where a row has changed since before that.
 
         ``known`` are the rows' versions by primary key, read before Stripe was asked.
+
+        Raises:
+            OrderUnreadable: written, but the order could not be evaluated; try again.
         """
-        for short in short_transactions():
-            with short:
-                complete = True
-                locked = lock_payment(intent.order_payment_id)
-                current = locked.intent(intent.stripe_id)
-                for result in reversed(results) if current is not None else ():
-                    row = self.find(locked, result)
-                    if row is not None and row.version != known.get(row.pk):
-                        complete = False
-                    elif current is not None:
-                        self.write(locked, current, row, result, origin=origin)
-        dispatch(locked.facts)
-        return complete
+
+        def write(locked: LockedPayment) -> bool:
+            complete = True
+            current = locked.intent(intent.stripe_id)
+            for result in reversed(results) if current is not None else ():
+                row = self.find(locked, result)
+                if row is not None and row.version != known.get(row.pk):
+                    complete = False
+                elif current is not None:
+                    self.write(locked, current, row, result, origin=origin)
+            return complete
+
+        done = change_payment(write, origin=origin, pk=intent.order_payment_id)
+        done.raise_if_unreadable()
+        return bool(done.value)

@@ -1,11 +1,11 @@
-"""Write what Stripe says of an intent onto its row, and draw the conclusions.
+"""Write what Stripe says of an intent onto its row.
 
 Note [Whose word counts]
 ~~~~~~~~~~~~~~~~~~~~~~~~
 Messages arrive in any order, late, and twice. Three rules make every order of arrival end in the
 same state:
 
-* a row in a final status never moves;
+* a row in a final status never moves; only what was not known of it is completed;
 * a message about a final status is believed as it stands, for Stripe never takes it back;
 * anything else is only a hint to fetch the intent, and what was fetched is written only if the
   row is still at the version it had before the fetch. Otherwise somebody knew something newer,
@@ -15,50 +15,29 @@ same state:
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
-    MoneyError,
     ObjectMissing,
     PaymentIntentInProgress,
     PaymentIntentMissing,
 )
 from shop_payments.gateway import get_gateway
-from shop_payments.lifecycle import (
-    Claim,
-    IntentStatus,
-    Proof,
-    Verdict,
-    can_observe,
-    is_open,
-    judge,
-)
-from shop_payments.models import (
-    FactKind,
-    OrderPayment,
-    PaymentIntent,
-    ReviewItem,
-    StripeAttempt,
-)
-from shop_payments.money import Money
-from shop_payments.orders import get_order_adapter, take_snapshot
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import Fact, LockedPayment, close_review, lock_payment, record
-from shop_payments.services.refunds import refund_late_money
+from shop_payments.lifecycle import IntentStatus, can_observe, is_open
+from shop_payments.models import FactKind, PaymentIntent, ReviewItem, StripeAttempt
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import Fact, LockedPayment, close_review, open_review
 from shop_payments.services.sending import belongs_to_other_mode
-from shop_payments.services.transactions import short_transactions
-from shop_payments.services.words import (
-    describe_failure,
-    describe_misfit,
-    describe_received,
-    describe_status,
-)
+from shop_payments.services.units import Done, change_payment
+from shop_payments.services.words import describe_failure, describe_status
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -126,7 +105,7 @@ def adopt_intent(
         fingerprint=fingerprint,
         stripe_created_at=intent.created_at,
     )
-    conclusions = _take_over(locked, row, intent)
+    facts = _take_over(locked, row, intent)
     row.save(force_insert=True)
     locked.intents.append(row)
     created = {
@@ -135,9 +114,12 @@ def adopt_intent(
         "currency": row.currency,
         "status": row.status,
     }
-    facts = [(FactKind.INTENT_CREATED, created), *conclusions]
-    record(locked, row, facts, origin=origin, request_id=intent.request_id)
-    refund_late_money(locked, row, origin=origin)
+    locked.add_facts(
+        row,
+        [(FactKind.INTENT_CREATED, created), *facts],
+        origin=origin,
+        request_id=intent.request_id,
+    )
     return row
 
 
@@ -149,16 +131,23 @@ def write_intent(
     origin: Origin,
     updated_to: str | None = None,
 ) -> None:
-    """Bring ``row`` to what Stripe says, with history, verdict and payment status.
+    """Bring ``row`` to what Stripe says, with history.
 
-    The caller has made sure that ``intent`` is not older than the row. A final row is left alone.
-    ``updated_to`` is the fingerprint of the parameters that an update has just sent.
+    The caller has made sure that ``intent`` is not older than the row. Of a final row only what was
+    not known is completed. ``updated_to`` is the fingerprint of the parameters that an update has
+    just sent.
     """
+    if row.is_final:
+        if _complete_charge(row, intent):
+            _save(locked, row)
+        return
     moves = intent.status != row.status
-    if row.is_final or (moves and not can_observe(row.status, intent.status)):
+    if moves and not can_observe(row.status, intent.status):
         return
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
         return  # it was missing and has come back, but another one has taken its place
+    missing, note = ReviewItem.Reason.INTENT_MISSING, f"Stripe knows {row.stripe_id} again"
+    close_review(locked, row, missing, "", note)
     before, was = _visible_state(row), row.status
     facts = _take_over(locked, row, intent)
     if updated_to is not None:
@@ -166,11 +155,23 @@ def write_intent(
         facts.append((FactKind.INTENT_UPDATED, {"detail": row.amount_display}))
     if _visible_state(row) == before:
         return
-    row.version += 1
-    row.save()
-    record(locked, row, facts, origin=origin, request_id=intent.request_id)
+    _save(locked, row)
+    locked.add_facts(row, facts, origin=origin, request_id=intent.request_id)
     _close_expiry(locked, row, was)
-    refund_late_money(locked, row, origin=origin)
+
+
+def _save(locked: LockedPayment, row: PaymentIntent) -> None:
+    row.version += 1
+    locked.save_later(row)
+    locked.has_changed = True
+
+
+def _complete_charge(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+    """Take over Stripe's time of the charge where only the event's was known."""
+    if row.charged_at_is_exact or intent.charged_at is None or row.status != intent.status:
+        return False
+    row.charged_at, row.charged_at_is_exact = intent.charged_at, True
+    return True
 
 
 def _close_expiry(locked: LockedPayment, row: PaymentIntent, was: str) -> None:
@@ -186,6 +187,8 @@ class Refreshed:
 
     intent: PaymentIntentResult
     row: PaymentIntent
+    locked: LockedPayment | None = None
+    """The payment as it was committed; None where there was nothing to write."""
 
 
 def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
@@ -203,14 +206,23 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         intent = get_gateway().retrieve_payment_intent(row.stripe_id)
     except ObjectMissing:
         intent = None
-    if intent is not None and agrees(row, intent):
+    if intent is not None and agrees(row, intent) and not _was_missing(row):
         return Refreshed(intent=intent, row=row)
-    current = write_seen(row, intent, origin=origin)
-    if current is None:
+    done = _write_seen(row, intent, origin=origin)
+    done.raise_if_unreadable()
+    if done.value is None:
         return None
     if intent is None:
         raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
-    return Refreshed(intent=intent, row=current)
+    return Refreshed(intent=intent, row=done.value, locked=done.locked)
+
+
+def _was_missing(row: PaymentIntent) -> bool:
+    """Whether staff were asked about an intent that Stripe did not know."""
+    missing = ReviewItem.Reason.INTENT_MISSING
+    return row.order_payment.needs_review and (
+        row.review_items.open().filter(reason=missing).exists()
+    )
 
 
 def bring_up_to_date(row: PaymentIntent, *, origin: Origin) -> None:
@@ -235,19 +247,64 @@ def write_seen(
 
     ``row`` was read before Stripe was asked. None where it has changed since: see
     Note [Whose word counts].
+
+    Raises:
+        OrderUnreadable: written, but the order could not be evaluated; try again.
     """
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(row.order_payment_id)
-            current = locked.intent(row.stripe_id)
-            if current is None or current.version != row.version:
-                return None
-            if intent is None:
-                mark_missing(locked, current, origin=origin)
-            else:
-                write_intent(locked, current, intent, origin=origin)
-    dispatch(locked.facts)
-    return current
+    done = _write_seen(row, intent, origin=origin)
+    done.raise_if_unreadable()
+    return done.value
+
+
+def _write_seen(
+    row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
+) -> Done[PaymentIntent | None]:
+    def write(locked: LockedPayment) -> PaymentIntent | None:
+        current = locked.intent(row.stripe_id)
+        if current is None or current.version != row.version:
+            return None
+        if intent is None:
+            mark_missing(locked, current, origin=origin)
+        else:
+            write_intent(locked, current, intent, origin=origin)
+        return current
+
+    done = change_payment(write, origin=origin, pk=row.order_payment_id)
+    complete_charge_times(done.locked, origin=origin)
+    return done
+
+
+def complete_charge_times(locked: LockedPayment | None, *, origin: Origin) -> None:
+    """Fetch when the charges of an order's payments were made, where events alone told of them.
+
+    Which payment came first matters once there are several. The time of an event is not always
+    that of the charge: a bank debit succeeds days after it was made.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    paid = [row for row in locked.intents if row.has_succeeded] if locked else []
+    if len(paid) < 2:
+        return
+    for row in paid:
+        if row.charged_at_is_exact or row.livemode != get_config().livemode:
+            continue
+        with suppress(ObjectMissing):
+            fetched = get_gateway().retrieve_payment_intent(row.stripe_id)
+            change_payment(
+                partial(_complete, stripe_id=row.stripe_id, intent=fetched, origin=origin),
+                origin=origin,
+                reads_order=True,
+                pk=row.order_payment_id,
+            )
+
+
+def _complete(
+    locked: LockedPayment, *, stripe_id: str, intent: PaymentIntentResult, origin: Origin
+) -> None:
+    row = locked.intent(stripe_id)
+    if row is not None:
+        write_intent(locked, row, intent, origin=origin)
 
 
 def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
@@ -264,36 +321,37 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
 
     In test mode the row is closed, so that another intent can take its place: test data may be
     deleted at any time, and there is no money in it. In live mode the intent may exist in another
-    account and still take money, so the row stays open and a person is asked; once they have
-    decided, and Stripe still does not know it, it is closed as well. A row in a final status keeps
-    it: what happened has happened.
+    account and still take money, so the row stays open and staff are asked; once they have closed
+    the item, and Stripe still does not know the intent, it is closed as well. A row in a final
+    status keeps it: what happened has happened.
     """
     if row.is_final:
         return
     was = row.status
     detail = f"Stripe does not know {row.stripe_id} under the key in use"
-    reason = str(ReviewItem.Reason.INTENT_MISSING)
-    decided = row.review_items.filter(reason=reason, resolved_at__isnull=False)
-    if row.livemode and not decided.exists():
-        facts: list[Fact] = [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": reason})]
-    else:
-        row.status = IntentStatus.MISSING
-        row.version += 1
-        row.save()
-        facts = [(FactKind.INTENT_MISSING, {"detail": detail})]
-    record(locked, row, facts, origin=origin)
+    reason = ReviewItem.Reason.INTENT_MISSING
+    closed = row.review_items.filter(reason=reason, closed_at__isnull=False, closed_itself=False)
+    if row.livemode and not closed.exists():
+        open_review(locked, row, reason, detail, origin=origin)
+        return
+    row.status = IntentStatus.MISSING
+    _save(locked, row)
+    locked.add_facts(row, [(FactKind.INTENT_MISSING, {"detail": detail})], origin=origin)
     _close_expiry(locked, row, was)
 
 
 def _take_over(
     locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult
 ) -> list[Fact]:
-    """Copy what Stripe says onto an unsaved or open row; return what follows from it."""
-    old_status = row.status
+    """Copy what Stripe says onto an unsaved or open row; return the facts."""
+    old_status, had_received = row.status, row.amount_received
     _copy_fields(row, intent)
     facts = _note_failure(row, intent)
     if row.status != old_status:
-        facts += _conclude(locked, row, intent, is_new=not old_status)
+        facts += _status_facts(row, is_new=not old_status)
+    if row.status != old_status or row.amount_received != had_received:
+        locked.has_changed = True
+        locked.needs_order |= row.amount_received > 0
     return facts
 
 
@@ -304,9 +362,20 @@ def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
     row.amount_capturable = intent.amount_capturable
     row.currency = intent.currency
     row.payment_method = intent.payment_method[:255]
-    row.latest_charge = intent.latest_charge[:255]
+    _copy_charge(row, intent)
     row.capture_before = intent.capture_before or row.capture_before
     row.cancellation_reason = intent.cancellation_reason[:255]
+
+
+def _copy_charge(row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    charge = intent.latest_charge[:255]
+    if charge and charge != row.latest_charge:
+        row.latest_charge = charge
+        row.charged_at, row.charged_at_is_exact = None, False
+    if intent.charged_at is not None:
+        row.charged_at, row.charged_at_is_exact = intent.charged_at, True
+    elif row.charged_at is None and row.has_succeeded:
+        row.charged_at = intent.as_of or timezone.now()
 
 
 def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
@@ -347,69 +416,11 @@ _STATUS_FACTS: dict[str, FactKind] = {
 }
 
 
-def _conclude(
-    locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult, *, is_new: bool
-) -> list[Fact]:
-    """Judge a row whose status has just moved; return what there is to tell."""
-    if row.status != IntentStatus.SUCCEEDED:
-        kind = _STATUS_FACTS.get(row.status)
-        if kind is None and is_new:
-            return []
-        return [(kind or FactKind.STATUS_CHANGED, {"detail": describe_status(row.status)})]
-    claim = _claim(locked, row)
-    proof = Proof(
-        amount_received=intent.amount_received, currency=intent.currency, livemode=intent.livemode
-    )
-    row.verdict = judge(proof, claim)
-    figures = {"amount_received": row.amount_received, "currency": row.currency}
-    if row.verdict == Verdict.ACCEPTED:
-        return [(FactKind.ORDER_PAID, {"detail": describe_received(row), **figures})]
-    detail = describe_misfit(row, claim, paid_by=locked.accepted_intent)
-    return [(FactKind.REVIEW_NEEDED, {"detail": detail, "reason": str(row.verdict), **figures})]
-
-
-def _claim(locked: LockedPayment, row: PaymentIntent) -> Claim:
-    """Ask the shop what the order is worth at this moment."""
-    amount_due, payable = _amount_due(locked.payment)
-    if amount_due is not None and _is_captured_in_part_by_us(row, amount_due):
-        amount_due = Money(row.amount_received, row.currency)
-    return Claim(
-        amount_due=amount_due,
-        livemode=get_config().livemode,
-        payable=payable,
-        already_paid=locked.accepted_intent is not None,
-    )
-
-
-def _is_captured_in_part_by_us(row: PaymentIntent, due: Money) -> bool:
-    """Whether what is due was authorized, and the shop itself chose to take this part of it."""
-    due_was_authorized = (row.amount, row.currency) == (due.amount, due.currency)
-    return (due_was_authorized and row.amount_received < row.amount) and any(
-        attempt.params.get("amount_to_capture") == row.amount_received
-        for attempt in StripeAttempt.objects.filter(
-            operation=StripeAttempt.Operation.CAPTURE_INTENT, target=row.stripe_id
-        ).exclude(outcome=StripeAttempt.Outcome.FAILED)
-    )
-
-
-def _amount_due(payment: OrderPayment) -> tuple[Money | None, bool]:
-    """Return what is due and whether the shop wants it; neither where the shop cannot tell.
-
-    Money that has come is recorded even if the order can no longer be read (it was deleted softly,
-    or the adapter raises): a person will see it.
-    """
-    adapter = get_order_adapter()
-    try:
-        order = adapter.find(payment.order_id)
-        if order is None:
-            return None, False
-        payment.order = order  # the receivers get it too
-        snapshot = take_snapshot(adapter, order)
-    except MoneyError:
-        return None, True
-    except DatabaseError:
-        raise  # passing trouble; Stripe sends the event again
-    except Exception:
-        logger.exception("The order of payment %s cannot be read", payment.pk)
-        return None, False
-    return snapshot.amount_due, snapshot.payable
+def _status_facts(row: PaymentIntent, *, is_new: bool) -> list[Fact]:
+    """Return what a new status means; that money counts is recorded when it is evaluated."""
+    if row.has_succeeded:
+        return []
+    kind = _STATUS_FACTS.get(row.status)
+    if kind is None and is_new:
+        return []
+    return [(kind or FactKind.STATUS_CHANGED, {"detail": describe_status(row.status)})]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from shop_payments.lifecycle import (
     CANCELABLE_STATUSES,
     CAPTURABLE_STATUSES,
-    Balance,
     DisputeState,
 )
 from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.services.ledger import LockedPayment
+from shop_payments.services.ledger import read_rows
+from shop_payments.services.observations import IntentMoney
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,15 @@ class IntentOptions:
     """Where the money of one intent is, and what may become of it."""
 
     intent: PaymentIntent
-    balance: Balance
+    money: IntentMoney
     dispute_state: DisputeState
+    counts: bool
+    """Whether its money counts for the order."""
 
     @property
     def refundable(self) -> int:
         """What may be given back now, in minor units; nothing while a bank holds the money."""
-        return 0 if self.dispute_state == DisputeState.OPEN else self.balance.refundable
+        return 0 if self.dispute_state == DisputeState.OPEN else self.money.refundable
 
     @property
     def can_be_captured(self) -> bool:
@@ -44,19 +46,15 @@ class IntentOptions:
 def options_of(payment: OrderPayment) -> list[IntentOptions]:
     """Return what may be done with each intent of a payment: the newest first.
 
-    Asks the database three times, whatever there is.
+    Asks the database at most four times, whatever there is.
     """
-    found = LockedPayment(
-        payment,
-        list(payment.payment_intents.order_by("-pk")),
-        refunds=list(payment.refunds.all()),
-        disputes=list(payment.disputes.all()),
-    )
+    found = read_rows(payment)
     return [
         IntentOptions(
             intent=intent,
-            balance=found.balance_of(intent),
+            money=found.money_of(intent),
             dispute_state=found.dispute_state_of(intent),
+            counts=found.counts(intent),
         )
-        for intent in found.intents
+        for intent in reversed(found.intents)
     ]

@@ -1,34 +1,69 @@
-"""Orders with what became of their payment, for reading."""
+"""Orders with what their payments amount to, for reading; and evaluating one on request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from shop_payments.balance import Balance, balance_of
 from shop_payments.conf import get_config
-from shop_payments.exceptions import MoneyError, OrderNotFound
+from shop_payments.exceptions import MoneyError, OrderNotFound, OrderUnreadable
 from shop_payments.lifecycle import PaymentStatus
-from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.money import Money, format_amount
-from shop_payments.orders import LineItem, OrderAdapter, get_order_adapter, take_snapshot
-from shop_payments.services.ledger import leading_intent
+from shop_payments.models import (
+    Dispute,
+    OrderPayment,
+    PaymentIntent,
+    Refund,
+    Source,
+    StaffEntry,
+)
+from shop_payments.money import format_amount, minimum_charge
+from shop_payments.orders import (
+    LineItem,
+    OrderTerms,
+    find_order,
+    get_order_adapter,
+    read_terms,
+    reading,
+)
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, leading_intent
+from shop_payments.services.observations import Rows, counts, observe
+from shop_payments.services.units import Done, change_payment
+
+_BY_SHOP = Origin(source=Source.SHOP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentView:
+    """Money that came for an order."""
+
+    id: str
+    amount_received_decimal: str
+    currency: str
+    counts: bool
+    """Whether it counts for the order."""
+
+    charged_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderView:
-    """An order as its customer sees it."""
+    """An order as its customer sees it. Amounts are decimals in the currency's own digits."""
 
     id: str
     number: str
-    amount_decimal: str | None
-    """In the currency's own digits; None where the order cannot be paid as it stands."""
+    total_decimal: str | None
+    """None where the order cannot be read, or its currency has no such amount."""
 
+    outstanding_decimal: str | None
+    waived_decimal: str
     currency: str | None
     line_items: tuple[LineItem, ...]
     payable: bool
-    """Whether the shop wants money for it and none has come or is on its way."""
+    """Whether the customer would be asked for money now."""
 
     payment_status: str
     amount_refunded_decimal: str
@@ -36,6 +71,8 @@ class OrderView:
     needs_review: bool
     paid_at: datetime | None
     payment_intent: PaymentIntent | None
+    payments: tuple[PaymentView, ...]
+    """The money that came, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +92,7 @@ def list_orders(*, user: Any, any_order: bool = False, page: int = 1) -> OrderPa
     orders = adapter.get_queryset() if any_order else adapter.list_for_user(user)
     start = (page - 1) * size
     found = list(orders[start : start + size + 1])
-    return OrderPage(orders=_views(adapter, found[:size]), has_next=len(found) > size)
+    return OrderPage(orders=_views(found[:size]), has_next=len(found) > size)
 
 
 def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderView:
@@ -71,54 +108,183 @@ def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderV
         order = adapter.find(pk) if any_order else adapter.find_for_user(pk, user)
     if order is None:
         raise OrderNotFound("Order not found.")
-    return _views(adapter, [order])[0]
+    return _views([order])[0]
 
 
-def _views(adapter: OrderAdapter, orders: list[Any]) -> list[OrderView]:
+def reevaluate_order(order_id: object, *, origin: Origin = _BY_SHOP) -> OrderPayment | None:
+    """Read an order again and derive what its payments amount to; None where it has none.
+
+    To be called by the shop's own code after it has changed what an order costs, or whether it
+    wants money for it. Inside a transaction, receivers are notified and Stripe is called after the
+    commit.
+
+    Raises:
+        OrderNotFound: no such order.
+        OrderUnreadable: the order could not be read; try again.
+        ConfigurationError: it was paid in live mode, and the key in use is a test key.
+    """
+    done = _evaluate(order_id, origin)
+    done.raise_if_unreadable()
+    return None if done.locked is None else done.locked.payment
+
+
+def may_release(order_id: object, *, origin: Origin = _BY_SHOP) -> bool:
+    """Tell whether the goods of an order may go out now: ask this right before.
+
+    The order is read and evaluated under its payment's lock. True where nothing is owed, also after
+    what banks hold or have taken back, and the order was not given back as a whole.
+
+    Raises:
+        OrderNotFound: no such order.
+        OrderUnreadable: the order could not be read; try again.
+        ConfigurationError: it was paid in live mode, and the key in use is a test key.
+    """
+    done = _evaluate(order_id, origin)
+    done.raise_if_unreadable()
+    if done.locked is None:
+        pk = get_order_adapter().parse_id(order_id)
+        return read_terms(find_order(pk)).total.amount == 0  # free, and nobody was asked
+    return done.locked.balance().may_release
+
+
+def _evaluate(order_id: object, origin: Origin) -> Done[None]:
+    adapter = get_order_adapter()
+    pk = adapter.parse_id(order_id)
+
+    def lock() -> LockedPayment | None:
+        locked = None if pk is None else find_and_lock_payment(order_id=pk)
+        if locked is None and (pk is None or adapter.find(pk) is None):
+            raise OrderNotFound("Order not found.")
+        return locked
+
+    return change_payment(lambda locked: None, origin=origin, lock=lock, reads_order=True)
+
+
+# --- views --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was read of an order: nothing where it could not be."""
+
+    number: str
+    terms: OrderTerms | None
+    line_items: tuple[LineItem, ...]
+
+
+def _read(order: Any) -> _Found:
+    """Read an order for its view; a fault in the shop's code affects this order alone."""
+    adapter = get_order_adapter()
+    number = ""
+    terms: OrderTerms | None = None
+    lines: tuple[LineItem, ...] = ()
+    try:
+        with reading("number", order.pk):
+            number = str(adapter.number(order))
+        terms = read_terms(order)
+        with reading("line_items", order.pk):
+            lines = tuple(adapter.line_items(order))
+    except (MoneyError, OrderUnreadable):
+        return _Found(number, None, ())
+    return _Found(number, terms, lines)
+
+
+def _views(orders: list[Any]) -> list[OrderView]:
     payments = OrderPayment.objects.filter(order__in=[order.pk for order in orders])
     by_order = {payment.order_id: payment for payment in payments}
-    intents: dict[int, list[PaymentIntent]] = {}
-    for intent in PaymentIntent.objects.of_payments(by_order.values()):
-        intents.setdefault(intent.order_payment_id, []).append(intent)
-    return [
-        _view(adapter, order, payment, intents.get(payment.pk, []) if payment else [])
-        for order in orders
-        for payment in [by_order.get(order.pk)]
-    ]
+    rows = _rows_of(list(by_order.values()))
+    return [_view(order, rows.get(order.pk)) for order in orders]
 
 
-def _view(
-    adapter: OrderAdapter,
-    order: Any,
-    payment: OrderPayment | None,
-    intents: Iterable[PaymentIntent],
-) -> OrderView:
-    status = payment.status if payment else PaymentStatus.UNPAID
-    try:
-        snapshot = take_snapshot(adapter, order)
-    except MoneyError:
-        snapshot = None
-    due = snapshot.amount_due if snapshot else None
-    needs_review = payment.needs_review if payment else False
+def _rows_of(payments: list[OrderPayment]) -> dict[Any, Rows]:
+    """Read the rows of all payments, in a number of queries that does not depend on how many."""
+    intents = _grouped(PaymentIntent.objects.of_payments(payments))
+    more = [payment for payment in payments if payment.has_other_rows]
+    refunds = _grouped(Refund.objects.filter(order_payment__in=more) if more else ())
+    disputes = _grouped(Dispute.objects.filter(order_payment__in=more) if more else ())
+    entries = _grouped(
+        StaffEntry.objects.filter(order_payment__in=more).select_related("capture") if more else ()
+    )
+    return {
+        payment.order_id: Rows(
+            payment,
+            intents.get(payment.pk, []),
+            refunds.get(payment.pk, []),
+            disputes.get(payment.pk, []),
+            entries.get(payment.pk, []),
+        )
+        for payment in payments
+    }
+
+
+def _grouped(rows: Any) -> dict[int, list[Any]]:
+    groups: dict[int, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(row.order_payment_id, []).append(row)
+    return groups
+
+
+def _view(order: Any, rows: Rows | None) -> OrderView:
+    found = _read(order)
+    payment = rows.payment if rows else OrderPayment()
+    balance = _balance(rows or Rows(payment, []), found.terms)
+    currency = found.terms.total.currency if found.terms else None
+    known = currency or payment.currency
+    intents = list(rows.intents) if rows else []
     return OrderView(
         id=str(order.pk),
-        number=adapter.number(order),
-        amount_decimal=format_amount(due.amount, due.currency) if due else None,
-        currency=due.currency if due else None,
-        line_items=snapshot.line_items if snapshot else (),
-        payable=bool(snapshot and snapshot.payable)
-        and status == PaymentStatus.UNPAID
-        and not needs_review,
-        payment_status=str(status),
-        amount_refunded_decimal=_amount_refunded(payment, due),
-        dispute_state=payment.dispute_state if payment else "",
-        needs_review=needs_review,
-        paid_at=payment.paid_at if payment else None,
-        payment_intent=leading_intent(list(intents)),
+        number=found.number,
+        total_decimal=_decimal(balance.total, currency) if balance else None,
+        outstanding_decimal=_decimal(balance.outstanding, currency) if balance else None,
+        waived_decimal=_decimal(payment.amount_waived, known) or "0",
+        currency=currency,
+        line_items=found.line_items,
+        payable=balance is not None and _would_be_asked(balance, known, intents),
+        payment_status=str(balance.status if balance else payment.status or PaymentStatus.UNPAID),
+        amount_refunded_decimal=_decimal(payment.amount_refunded, known) or "0",
+        dispute_state=payment.dispute_state,
+        needs_review=payment.needs_review,
+        paid_at=payment.paid_at,
+        payment_intent=leading_intent(intents),
+        payments=tuple(_payment_view(payment, row) for row in intents if row.amount_received),
     )
 
 
-def _amount_refunded(payment: OrderPayment | None, due: Money | None) -> str:
-    if payment is not None and payment.currency:
-        return format_amount(payment.amount_refunded, payment.currency)
-    return format_amount(0, due.currency) if due else "0"
+def _payment_view(payment: OrderPayment, row: PaymentIntent) -> PaymentView:
+    return PaymentView(
+        id=row.stripe_id,
+        amount_received_decimal=format_amount(row.amount_received, row.currency),
+        currency=row.currency,
+        counts=counts(payment, row),
+        charged_at=row.charged_at,
+    )
+
+
+def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
+    """Compute the balance as an evaluation would find it now; None where it would fail."""
+    payment = rows.payment
+    if terms is None:
+        return None
+    had = payment.currency
+    is_paid = any(row.wanted and row.currency == had for row in rows.intents)
+    if had and had != terms.total.currency and is_paid:
+        return None
+    payment.total, payment.currency = terms.total.amount, terms.total.currency
+    payment.is_payable = terms.is_payable
+    for row in rows.intents:
+        row.wanted |= row.has_succeeded and terms.is_payable
+    return balance_of(observe(rows))
+
+
+def _would_be_asked(balance: Balance, currency: str, intents: list[PaymentIntent]) -> bool:
+    """Tell whether a payment intent would be created, or an open one returned."""
+    is_live_paid = any(row.livemode and row.amount_received for row in intents)
+    return (
+        balance.refusal is None
+        and balance.outstanding >= minimum_charge(currency)
+        and (get_config().livemode or not is_live_paid)
+    )
+
+
+def _decimal(amount: int, currency: str | None) -> str | None:
+    return format_amount(amount, currency) if currency else None

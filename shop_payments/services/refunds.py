@@ -12,7 +12,7 @@ See: https://docs.stripe.com/refunds (checked 2026-11)
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -31,24 +31,37 @@ from shop_payments.exceptions import (
     OrderNotFound,
     OrderNotRefundable,
     PaymentDisputed,
+    PaymentError,
     RefundExceedsBalance,
     RefundInProgress,
     RefundRefused,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.lifecycle import DisputeState, RefundStatus, Verdict, can_observe_refund
-from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
+from shop_payments.lifecycle import DisputeState, RefundStatus, can_observe_refund
+from shop_payments.models import (
+    FactKind,
+    OrderPayment,
+    PaymentIntent,
+    Refund,
+    ReviewItem,
+    StripeAttempt,
+)
 from shop_payments.money import display_amount, format_amount, to_minor_units
-from shop_payments.orders import get_order_adapter, is_unwanted
+from shop_payments.orders import get_order_adapter
 from shop_payments.services.disputes import sync_disputes
-from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.evaluation import (
+    AUTOMATIC_KEY,
+    evaluate,
+    excess_to_return,
+    newest_counted_first,
+    note_outflow,
+)
+from shop_payments.services.history import Origin
 from shop_payments.services.ledger import (
-    Fact,
     LockedPayment,
-    close_review,
     find_and_lock_payment,
-    lock_payment,
-    record,
+    open_review,
+    read_rows,
 )
 from shop_payments.services.listed import Listed
 from shop_payments.services.sending import (
@@ -59,23 +72,27 @@ from shop_payments.services.sending import (
     log_error,
     must_look_up,
 )
-from shop_payments.services.transactions import after_commit, short_transactions
+from shop_payments.services.units import change_payment
 from shop_payments.services.words import speak
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
 
-logger = logging.getLogger("shop_payments")
-
 _IN_PROGRESS = "This refund is being sent by another request. Try again in a moment."
 
 
 class RefusedRefund(RefundRefused):
-    """Nothing went back; ``refund`` says what was tried, and why not."""
+    """A part was not given back; ``refunds`` are all parts, and say which, and why not."""
 
-    def __init__(self, message: str, refund: Refund) -> None:
+    def __init__(self, message: str, refunds: Sequence[Refund]) -> None:
         super().__init__(message)
-        self.refund = refund
+        self.refunds = tuple(refunds)
+
+    @property
+    def refund(self) -> Refund:
+        """The first part that was refused."""
+        refused = (each for each in self.refunds if each.status == RefundStatus.REFUSED)
+        return next(refused, self.refunds[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +105,22 @@ class RefundRequest:
     reason: str = ""
     """One of :class:`Refund.Reason`, or empty."""
 
+    kind: str = ""
+    """One of :class:`Refund.Kind`; empty: excess goes back first, and the rest is for goods."""
+
     key: str
     """The caller's idempotency key: the same request with it again gives back nothing more."""
 
     intent_id: str = ""
-    """Stripe's id of the intent, for money that did not pay the order (it came late, or twice);
-    empty for the intent that paid it."""
+    """Stripe's id of one intent. Empty for the order's counted money: newest payment first."""
 
 
-def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) -> Refund:
-    """Give back money of an order; repeated with the same key, return the same refund.
+def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) -> list[Refund]:
+    """Give back money of an order; repeated with the same key, return the same refunds.
 
-    One call to Stripe where nothing goes wrong.
+    A refund is made of as many parts as intents are needed for it, the newest payment first. One
+    call to Stripe for each part where nothing goes wrong. A repetition sends the parts whose
+    outcome is not known, and never one that was refused.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
@@ -111,20 +132,51 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         IdempotencyKeyReused: the key belongs to another request: of another amount (all that is
             left is one, too), reason or intent.
         RefundInProgress: another request is sending this refund for too long.
-        RefusedRefund: Stripe would not do it, or never heard of it in time: nothing went back.
-        GatewayError: Stripe refused (the refund says so and reserves nothing), or its answer is not
-            known: the refund stays requested, and the same key may be tried again.
+        RefusedRefund: Stripe would not do a part of it, or never heard of it in time.
+        GatewayError: Stripe refused the only part (which says so and reserves nothing), or its
+            answer is not known: that part stays requested, and the same key may be tried again.
     """
     assert_no_transaction()
     get_gateway()  # a missing key is found before anything is written
-    refund, is_new = _save_or_find(order_id, request, origin)
+    parts, is_new = _save_or_find(order_id, request, origin)
+    results, failure = [], None
+    for part in parts:
+        try:
+            results.append(_finish_part(part, is_new=is_new, origin=origin))
+        except (GatewayError, PaymentError) as error:
+            if len(parts) == 1:
+                raise
+            # The other parts are sent all the same: each is capped by itself.
+            failure = _graver(failure, error)
+            results.append(Refund.objects.select_related("payment_intent").get(pk=part.pk))
+    if failure is not None and any(each.status == RefundStatus.REQUESTED for each in results):
+        raise failure
+    refused = [each for each in results if each.status == RefundStatus.REFUSED]
+    if refused:
+        words = f"Nothing was given back: {refused[0].failure_reason}"
+        if len(results) > 1:
+            words = (
+                f"{len(refused)} of {len(results)} parts were refused: {refused[0].failure_reason}"
+            )
+        raise RefusedRefund(words, results)
+    return results
+
+
+def _finish_part(part: Refund, *, is_new: bool, origin: Origin) -> Refund:
     if not is_new:
-        refund = _wait_or_claim(refund)
-    if refund.status == RefundStatus.REQUESTED:
-        refund = send_refund(refund, origin=origin)
-    if refund.status == RefundStatus.REFUSED:
-        raise RefusedRefund(f"Nothing was given back: {refund.failure_reason}", refund)
-    return refund
+        part = _wait_or_claim(part)
+    if part.status == RefundStatus.REQUESTED:
+        part = send_refund(part, origin=origin)
+    return part
+
+
+def _graver(
+    known: GatewayError | PaymentError | None, error: GatewayError | PaymentError
+) -> GatewayError | PaymentError:
+    """Return what to raise: an outcome that is not known goes before a refusal."""
+    if known is None or (isinstance(error, GatewayError) and error.retryable):
+        return error
+    return known
 
 
 def list_refunds(*, order_id: object) -> list[Refund]:
@@ -145,21 +197,23 @@ def list_refunds(*, order_id: object) -> list[Refund]:
 # --- saving -------------------------------------------------------------------------------------
 
 
-def _save_or_find(order_id: object, request: RefundRequest, origin: Origin) -> tuple[Refund, bool]:
-    """Commit the refund that is asked for, or return the one that its key belongs to."""
+def _save_or_find(
+    order_id: object, request: RefundRequest, origin: Origin
+) -> tuple[list[Refund], bool]:
+    """Commit the refund that is asked for, or return the parts that its key belongs to."""
     pk = get_order_adapter().parse_id(order_id)
-    for short in short_transactions():
-        with short:
-            locked = _lock(pk)
-            intent = _intent_to_refund(locked, request)
-            known = next((row for row in locked.refunds if row.request_key == request.key), None)
-            if known is not None:
-                _check_same(known, intent, request)
-                return known, False
-            amount = _amount(locked, intent, request)
-            refund = _insert(locked, intent, amount, request, origin)
-    dispatch(locked.facts)
-    return refund, True
+
+    def save(locked: LockedPayment) -> tuple[list[Refund], bool]:
+        known = [row for row in locked.refunds if row.request_key == request.key]
+        if known:
+            _check_same(known, request)
+            return known, False
+        shares = _shares(locked, request)
+        return [_insert(locked, intent, amount, request, origin) for intent, amount in shares], True
+
+    done = change_payment(save, origin=origin, lock=partial(_lock, pk))
+    assert done.value is not None
+    return done.value
 
 
 def _lock(pk: object) -> LockedPayment:
@@ -171,39 +225,65 @@ def _lock(pk: object) -> LockedPayment:
     raise OrderNotRefundable("The order has not been paid.")
 
 
-def _intent_to_refund(locked: LockedPayment, request: RefundRequest) -> PaymentIntent:
-    named = locked.intent(request.intent_id)
-    intent = named if request.intent_id else locked.accepted_intent
-    if intent is None or not intent.amount_received:
+def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[PaymentIntent]:
+    """Return the intents that the request may take money of, newest payment first."""
+    if request.intent_id:
+        named = locked.intent(request.intent_id)
+        intents = [named] if named is not None else []
+    else:
+        intents = newest_counted_first(locked)
+    intents = [row for row in intents if row.amount_received]
+    if not intents:
         raise OrderNotRefundable("The order has not been paid.")
-    if belongs_to_other_mode(intent.livemode):
+    if any(belongs_to_other_mode(row.livemode) for row in intents):
         raise OrderNotRefundable("This was paid in test mode, and the key in use is a live one.")
-    return intent
+    return intents
 
 
-def _check_same(known: Refund, intent: PaymentIntent, request: RefundRequest) -> None:
-    same_amount = _requested_amount(request, intent) == known.requested_amount
-    same_intent = known.payment_intent_id == intent.pk
-    if not (same_amount and same_intent and known.reason == request.reason):
+def _check_same(known: Sequence[Refund], request: RefundRequest) -> None:
+    first = known[0]
+    is_same = (
+        _requested_amount(request, first.currency) == first.requested_amount
+        and request.reason == first.reason
+        and request.kind == first.kind
+        and (
+            not request.intent_id
+            or [row.payment_intent.stripe_id for row in known] == [request.intent_id]
+        )
+    )
+    if not is_same:
         raise IdempotencyKeyReused("This idempotency key was used for another refund.")
 
 
-def _amount(locked: LockedPayment, intent: PaymentIntent, request: RefundRequest) -> int:
-    """Return how much to give back, in minor units, if it may be."""
-    if locked.dispute_state_of(intent) == DisputeState.OPEN:
-        raise PaymentDisputed("The customer's bank holds this payment; wait for its decision.")
-    refundable = locked.balance_of(intent).refundable
-    asked = _requested_amount(request, intent)
+def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[PaymentIntent, int]]:
+    """Share what is asked for among the intents, newest payment first.
+
+    Each gives at most what is left of it, and one with an open dispute gives nothing.
+    """
+    intents = _refunded_intents(locked, request)
+    currency = intents[0].currency
+    left = {row.pk: locked.money_of(row).refundable for row in intents}
+    free = [row for row in intents if locked.dispute_state_of(row) != DisputeState.OPEN]
+    refundable = sum(left[row.pk] for row in free)
+    asked = _requested_amount(request, currency)
     amount = refundable if asked is None else asked
     if amount > refundable or refundable == 0:
-        raise _exceeds_balance(refundable, intent.currency)
-    return amount
+        if len(free) < len(intents):
+            raise PaymentDisputed("The customer's bank holds this payment; wait for its decision.")
+        raise _exceeds_balance(refundable, currency)
+    shares = []
+    for row in free:
+        share = min(amount, left[row.pk])
+        if share:
+            shares.append((row, share))
+            amount -= share
+    return shares
 
 
-def _requested_amount(request: RefundRequest, intent: PaymentIntent) -> int | None:
+def _requested_amount(request: RefundRequest, currency: str) -> int | None:
     """Return what was asked for, in minor units; None for all that is left."""
     asked = request.amount_decimal
-    return None if asked is None else to_minor_units(asked, intent.currency)
+    return None if asked is None else to_minor_units(asked, currency)
 
 
 def _exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:
@@ -239,21 +319,26 @@ def _insert(
         claimed_at=now,
         last_sent_at=now,
     )
-    refund = Refund.objects.create(
+    refund = Refund(
         id=key,
         order_payment=locked.payment,
         payment_intent=intent,
         attempt=attempt,
         request_key=request.key,
-        requested_amount=_requested_amount(request, intent),
+        requested_amount=_requested_amount(request, intent.currency),
+        kind=request.kind,
         amount=amount,
         currency=intent.currency,
         reason=request.reason,
         livemode=intent.livemode,
+        created_at=now,
     )
+    note_outflow(locked, refund, intent)
+    refund.save(force_insert=True)
     locked.refunds.append(refund)
+    locked.needs_order = True
     fact = (FactKind.REFUND_REQUESTED, _figures(refund, f"{refund.amount_display} asked for"))
-    record(locked, intent, [fact], origin=origin)
+    locked.add_facts(intent, [fact], origin=origin)
     return refund
 
 
@@ -271,24 +356,33 @@ def _wait_or_claim(refund: Refund) -> Refund:
     return refund
 
 
-def refund_late_money(locked: LockedPayment, intent: PaymentIntent, *, origin: Origin) -> None:
-    """Give back what came for a cancelled order or a second time, where the shop wants that.
+def refund_excess(payment_pk: int, *, origin: Origin) -> None:
+    """Give back what came when nothing was owed or wanted, where the shop wants that.
 
-    To be called under the lock, in the transaction that has judged the intent: the refund is saved
-    with the judgement and sent after the commit. If that fails, the review stays open.
+    The order is read and evaluated again under the lock before anything is sent. If sending fails,
+    the refund stays requested, and the sweep sends it.
+
+    Raises:
+        PaymentError, GatewayError: see :func:`refund_payment`.
     """
-    if not (intent.amount_received and get_config().AUTO_REFUND_LATE_MONEY):
-        return
-    is_late = intent.verdict == Verdict.PAID_TWICE or (
-        intent.verdict == Verdict.ORDER_NOT_PAYABLE and is_unwanted(locked.payment.order_id)
-    )
-    key = f"late money of {intent.stripe_id}"
-    if not is_late or any(refund.request_key == key for refund in locked.refunds):
-        return
-    request = RefundRequest(key=key)
-    refund = _insert(locked, intent, intent.amount_received, request, origin)
-    what = f"refund {refund.pk} of late money"
-    after_commit(partial(send_refund, refund, origin=origin), what=what)
+
+    def save(locked: LockedPayment) -> list[Refund]:
+        balance = evaluate(locked, origin=origin)
+        rows = [] if balance is None else excess_to_return(locked, balance)
+        return [
+            _insert(
+                locked,
+                row,
+                row.amount_received,
+                RefundRequest(key=f"{AUTOMATIC_KEY} {row.stripe_id}"),
+                origin,
+            )
+            for row in rows
+        ]
+
+    done = change_payment(save, origin=origin, pk=payment_pk)
+    for refund in done.value or ():
+        send_refund(refund, origin=origin)
 
 
 # --- sending ------------------------------------------------------------------------------------
@@ -323,15 +417,16 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
 
 
 def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refund:
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(refund.order_payment_id)
-            row = next(each for each in locked.refunds if each.pk == refund.pk)
-            # Else it was listed meanwhile: this is what it was when it was made, at best as new.
-            if not row.stripe_id:
-                _write(locked, _intent_of(locked, row), row, result, origin=origin)
-    dispatch(locked.facts)
-    return row
+    def write(locked: LockedPayment) -> Refund:
+        row = next(each for each in locked.refunds if each.pk == refund.pk)
+        # Else it was listed meanwhile: this is what it was when it was made, at best as new.
+        if not row.stripe_id:
+            _write(locked, _intent_of(locked, row), row, result, origin=origin)
+        return row
+
+    done = change_payment(write, origin=origin, pk=refund.order_payment_id)
+    assert done.value is not None
+    return done.value
 
 
 def _intent_of(locked: LockedPayment, refund: Refund) -> PaymentIntent:
@@ -357,26 +452,29 @@ def _give_up(
     origin: Origin,
 ) -> Refund:
     """Close a refund that moved nothing, so that it reserves nothing any more."""
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(refund.order_payment_id)
-            row = next(each for each in locked.refunds if each.pk == refund.pk)
-            assert row.attempt is not None
-            if row.attempt.finish(outcome, **figures) and row.status == RefundStatus.REQUESTED:
-                row.status = RefundStatus.REFUSED
-                row.failure_reason = why[:255]
-                row.version += 1
-                row.save()
-                fact = (
-                    FactKind.REFUND_CHANGED,
-                    _figures(row, f"{row.amount_display} refused: {why}"),
-                )
-                request_id = figures.get("request_id", "")
-                record(
-                    locked, _intent_of(locked, row), [fact], origin=origin, request_id=request_id
-                )
-    dispatch(locked.facts)
-    return row
+
+    def close(locked: LockedPayment) -> Refund:
+        row = next(each for each in locked.refunds if each.pk == refund.pk)
+        assert row.attempt is not None
+        if row.attempt.finish(outcome, **figures) and row.status == RefundStatus.REQUESTED:
+            row.status = RefundStatus.REFUSED
+            row.failure_reason = why[:255]
+            _save(locked, row)
+            fact = (FactKind.REFUND_CHANGED, _figures(row, f"{row.amount_display} refused: {why}"))
+            request_id = figures.get("request_id", "")
+            intent = _intent_of(locked, row)
+            locked.add_facts(intent, [fact], origin=origin, request_id=request_id)
+        return row
+
+    done = change_payment(close, origin=origin, pk=refund.order_payment_id)
+    assert done.value is not None
+    return done.value
+
+
+def _save(locked: LockedPayment, row: Refund) -> None:
+    row.version += 1
+    locked.save_later(row)
+    locked.needs_order = True
 
 
 _DISPUTED = "charge_disputed"
@@ -395,15 +493,13 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
     intent = refund.payment_intent
     sync_refunds(intent, origin=origin)
     sync_disputes(intent, origin=origin)
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(intent.order_payment_id)
-            current = locked.intent(intent.stripe_id)
+    locked = read_rows(OrderPayment.objects.get(pk=intent.order_payment_id))
+    current = locked.intent(intent.stripe_id)
     if current is None:
         return
     if error.code == _DISPUTED or locked.dispute_state_of(current) == DisputeState.OPEN:
         raise PaymentDisputed("The customer's bank has claimed this payment back.") from None
-    left = locked.balance_of(current).refundable
+    left = locked.money_of(current).refundable
     if left < refund.amount:
         raise _exceeds_balance(left, current.currency) from None
 
@@ -465,7 +561,9 @@ def _write(
             amount=result.amount,
             currency=result.currency,
             livemode=intent.livemode,
+            created_at=timezone.now(),
         )
+        note_outflow(locked, row, intent)
         locked.refunds.append(row)
     moves = row.status != result.status
     if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
@@ -480,14 +578,9 @@ def _write(
         _finish_attempt(row, result)
     if _visible_state(row) == before:
         return
-    row.version += 1
-    row.save()
-    facts = _conclude(intent, row) if moves else []
-    record(locked, intent, facts, origin=origin, request_id=result.request_id)
-    is_back = intent.verdict != Verdict.NONE and not intent.has_paid
-    if is_back and locked.balance_of(intent).refunded >= intent.amount_received:
-        words = f"{row.amount_display} returned by {row.stripe_id}"
-        close_review(locked, intent, ReviewItem.Reason(intent.verdict), "", words)
+    _save(locked, row)
+    if moves:
+        _record_move(locked, intent, row, origin=origin, request_id=result.request_id)
 
 
 def _visible_state(row: Refund) -> tuple[str, ...]:
@@ -510,22 +603,22 @@ def _finish_attempt(row: Refund, result: RefundResult) -> None:
     )
 
 
-def _conclude(intent: PaymentIntent, row: Refund) -> list[Fact]:
-    """Return what there is to tell of a refund that has just moved."""
+def _record_move(
+    locked: LockedPayment, intent: PaymentIntent, row: Refund, *, origin: Origin, request_id: str
+) -> None:
+    """Record a refund's new status; that it went back is recorded when it is evaluated."""
+    figures = _figures(row, f"{row.stripe_id} over {row.amount_display} is {speak(row.status)}")
+    kind = FactKind.REFUND_CHANGED
     if row.status == RefundStatus.FAILED:
         detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
         if row.failure_reason:
             detail = f"{detail}: {speak(row.failure_reason)}"
-        review = {"reason": str(ReviewItem.Reason.REFUND_FAILED), "subject": row.stripe_id}
-        return [
-            (FactKind.REFUND_FAILED, _figures(row, detail)),
-            (FactKind.REVIEW_NEEDED, {**_figures(row, detail), **review}),
-        ]
-    if row.status == RefundStatus.SUCCEEDED and intent.verdict == Verdict.ACCEPTED:
-        detail = f"{row.amount_display} returned by {row.stripe_id}"
-        return [(FactKind.ORDER_REFUNDED, _figures(row, detail))]
-    detail = f"{row.stripe_id} over {row.amount_display} is {speak(row.status)}"
-    return [(FactKind.REFUND_CHANGED, _figures(row, detail))]
+        kind, figures = FactKind.REFUND_FAILED, _figures(row, detail)
+        reason = ReviewItem.Reason.REFUND_FAILED
+        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
+        open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
+    elif row.status != RefundStatus.SUCCEEDED or not locked.counts(intent):
+        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
 
 
 def _figures(row: Refund, detail: str) -> dict[str, Any]:

@@ -60,7 +60,13 @@ LARGEST_BATCH = 5_000
 """Rows of one transaction: more would hold their locks for too long."""
 
 KEPT_PARAMS = frozenset(
-    {"amount", "currency", "allowed_payment_method_types", "automatic_payment_methods"}
+    {
+        "amount",
+        "amount_to_capture",
+        "currency",
+        "allowed_payment_method_types",
+        "automatic_payment_methods",
+    }
 )
 """What stays of an attempt's parameters. Whatever is not named here is dropped, so that a new
 parameter cannot be forgotten."""

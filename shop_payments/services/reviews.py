@@ -1,4 +1,4 @@
-"""Decide what needed a person: in words, by name, and for good."""
+"""Close what needed somebody's attention, in words and by name."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ from typing import Any
 
 from shop_payments.gateway import assert_no_transaction
 from shop_payments.models import FactKind, ReviewItem
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import close_items, lock_payment, record
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, close_items
+from shop_payments.services.units import change_payment
 
 
-def resolve_review(*, item_pk: int, words: str, user: Any, origin: Origin) -> bool:
-    """Close a review item with what ``user`` decided; tell whether nobody had done so before.
+def close_review_item(*, item_pk: int, reason: str, user: Any, origin: Origin) -> bool:
+    """Close a review item by hand; tell whether it was open.
 
-    It moves no money. Where no other item is open, the payment needs no review any more: an order
-    that has not been paid can then be paid again. The history says who decided and on what; the
-    words stay with the item, for the history is never purged.
+    It moves no money and changes nothing about what the order owes: rows decide that. The item
+    opens again if the amount it is about changes. The history says who closed it; the reason stays
+    with the item, for the history is never purged.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
         ReviewItem.DoesNotExist: no such item.
-        ValueError: no words.
+        ValueError: no reason.
     """
-    if not words.strip():
-        raise ValueError("a decision needs words")
+    if not reason.strip():
+        raise ValueError("closing a review item needs a reason")
     assert_no_transaction()
     item = ReviewItem.objects.select_related("payment_intent").get(pk=item_pk)
-    for short in short_transactions():
-        with short:
-            locked = lock_payment(item.order_payment_id)
-            is_first = close_items(locked, words.strip(), by=user, pk=item.pk)
-            if is_first:
-                figures = {
-                    "detail": str(item.get_reason_display()),
-                    "review_item": item.pk,
-                    "reason": item.reason,
-                }
-                fact = (FactKind.REVIEW_RESOLVED, figures)
-                record(locked, item.payment_intent, [fact], origin=origin)
-    dispatch(locked.facts)
-    return is_first
+
+    def close(locked: LockedPayment) -> bool:
+        was_open = close_items(locked, reason.strip(), by=user, pk=item.pk)
+        if was_open:
+            figures = {
+                "detail": str(item.get_reason_display()),
+                "review_item": item.pk,
+                "reason": item.reason,
+            }
+            fact = (FactKind.REVIEW_CLOSED, figures)
+            locked.add_facts(item.payment_intent, [fact], origin=origin)
+        return was_open
+
+    return bool(change_payment(close, origin=origin, pk=item.order_payment_id).value)

@@ -1,57 +1,76 @@
 """Settle an order's payment on proof from Stripe.
 
-Whoever says "this order is paid" gives a hint and nothing more. The intent is fetched, and the
-order is paid only if ``lifecycle.judge`` finds that it is this order's, has succeeded, and brought
-what is due, in its currency and in the right mode.
+Whoever says "this order is paid" gives a hint and nothing more. The intent is fetched and the order
+evaluated: it is paid only if the money that counts covers what it costs.
 """
 
 from __future__ import annotations
 
-import logging
-
-from django.db import DatabaseError
+from dataclasses import dataclass
 
 from shop_payments.exceptions import (
     MoneyError,
     OrderNotFound,
+    OrderUnreadable,
     PaymentIntentInProgress,
     PaymentIntentMissing,
     PaymentMismatch,
     PaymentNotCompleted,
 )
-from shop_payments.gateway import assert_no_transaction
-from shop_payments.lifecycle import IntentStatus, Verdict
+from shop_payments.gateway import PaymentIntentResult, assert_no_transaction
+from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.orders import LineItem, get_order_adapter
+from shop_payments.money import format_amount
+from shop_payments.orders import LineItem, find_order, get_order_adapter, read_terms, reading
+from shop_payments.services.evaluation import is_as_seen
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import IntentView
-from shop_payments.services.ledger import leading_intent
-from shop_payments.services.mirror import refresh_intent
-
-logger = logging.getLogger("shop_payments")
+from shop_payments.services.ledger import LockedPayment, leading_intent, read_rows
+from shop_payments.services.mirror import refresh_intent, write_intent
+from shop_payments.services.units import change_payment
 
 _MAX_ROUNDS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortfall:
+    """What an order that is not settled still needs."""
+
+    payment_status: str
+    outstanding_decimal: str
+    is_first_payment: bool
+    """Whether no money of the order has come yet."""
 
 
 class UnprovenPayment(PaymentNotCompleted):
     """Not paid (yet); ``view`` is what Stripe says now."""
 
-    def __init__(self, message: str, view: IntentView) -> None:
+    def __init__(self, message: str, view: IntentView, shortfall: Shortfall) -> None:
         super().__init__(message)
-        self.view = view
+        self.view, self.shortfall = view, shortfall
+
+
+class UncountedPayment(PaymentMismatch):
+    """The money came and does not count; ``view`` is what Stripe says now."""
+
+    def __init__(self, message: str, view: IntentView, shortfall: Shortfall) -> None:
+        super().__init__(message)
+        self.view, self.shortfall = view, shortfall
 
 
 def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
-    """Mark an order as paid if its payment intent proves it; asked again, change nothing.
+    """Mark an order as paid if its payments prove it; asked again, change nothing.
 
-    One call to Stripe where no other request is at it.
+    One call to Stripe where no other request is at it: the open intent is fetched, otherwise the
+    newest one.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order.
         PaymentIntentMissing: the order has no intent, or Stripe does not know it.
-        UnprovenPayment: the intent has not succeeded.
-        PaymentMismatch: it has, but does not fit; the order is in review.
+        UnprovenPayment: something is still owed.
+        UncountedPayment: the intent's money came and does not count; it is in review.
+        OrderUnreadable: the shop's order could not be read.
         GatewayError: Stripe could not be asked.
     """
     assert_no_transaction()
@@ -60,14 +79,50 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
         refreshed = refresh_intent(row, origin=origin)
         if refreshed is None:
             continue  # somebody was quicker: look again
-        intent, row = refreshed.intent, refreshed.row
-        if row.status == IntentStatus.SUCCEEDED and row.verdict != Verdict.ACCEPTED:
-            raise PaymentMismatch("Money arrived that does not fit the order; it is in review.")
-        view = IntentView(intent=intent, line_items=_line_items(row))
-        if row.verdict != Verdict.ACCEPTED:
-            raise UnprovenPayment(f"The payment is not completed: {intent.status}.", view)
-        return view
+        locked = refreshed.locked
+        if locked is None or locked.terms is None:
+            locked = _evaluate(row, refreshed.intent, origin)
+        view = IntentView(intent=refreshed.intent, line_items=_line_items(locked.payment))
+        return _proven(locked, view)
     raise PaymentIntentInProgress("The payment is changing. Try again in a moment.")
+
+
+def _evaluate(row: PaymentIntent, intent: PaymentIntentResult, origin: Origin) -> LockedPayment:
+    """Evaluate an order of which Stripe says nothing new: the order itself may have changed."""
+    payment = row.order_payment
+    payment.order = find_order(payment.order_id)
+    if is_as_seen(payment, read_terms(payment.order)):
+        return read_rows(payment)
+
+    def write(locked: LockedPayment) -> None:
+        current = locked.intent(row.stripe_id)
+        if current is not None:
+            write_intent(locked, current, intent, origin=origin)
+
+    done = change_payment(write, origin=origin, reads_order=True, pk=row.order_payment_id)
+    done.raise_if_unreadable()
+    assert done.locked is not None
+    return done.locked
+
+
+def _proven(locked: LockedPayment, view: IntentView) -> IntentView:
+    balance = locked.balance()
+    if balance.owed == 0:
+        return view
+    currency = locked.payment.currency
+    shortfall = Shortfall(
+        payment_status=str(balance.status),
+        outstanding_decimal=format_amount(balance.outstanding, currency),
+        is_first_payment=not any(row.amount_received for row in locked.intents),
+    )
+    if view.intent.id in balance.uncounted:
+        words = "Money arrived that does not fit the order; it is in review."
+        raise UncountedPayment(words, view, shortfall)
+    if view.intent.status == IntentStatus.SUCCEEDED:
+        words = f"The payment is not completed: {shortfall.outstanding_decimal} is outstanding."
+    else:
+        words = f"The payment is not completed: {view.intent.status}."
+    raise UnprovenPayment(words, view, shortfall)
 
 
 def _intent_of_order(order_id: object) -> PaymentIntent:
@@ -84,22 +139,15 @@ def _intent_of_order(order_id: object) -> PaymentIntent:
     return row
 
 
-def _line_items(row: PaymentIntent) -> tuple[LineItem, ...]:
-    """The order's lines now; none where the order has since become one that cannot be read.
+def _line_items(payment: OrderPayment) -> tuple[LineItem, ...]:
+    """The order's lines now; none where they cannot be read.
 
-    The order is read through the adapter, and only if the settlement has not just done so.
+    The order is read through the adapter, and only if the evaluation has not just done so.
     """
-    adapter, payment = get_order_adapter(), row.order_payment
     cached = OrderPayment.order.is_cached(payment)
     try:
-        order = payment.order if cached else adapter.find(payment.order_id)
-        if order is None:
-            return ()
-        return tuple(adapter.line_items(order))
-    except MoneyError:
-        return ()
-    except DatabaseError:
-        raise
-    except Exception:
-        logger.exception("The lines of order %s cannot be read", payment.order_id)
+        order = payment.order if cached else find_order(payment.order_id)
+        with reading("line_items", payment.order_id):
+            return tuple(get_order_adapter().line_items(order))
+    except (MoneyError, OrderUnreadable):
         return ()

@@ -9,26 +9,29 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from shop_payments.lifecycle import Claim, DisputeState, IntentStatus, Verdict
-from shop_payments.models import PaymentIntent, ReviewItem
+from shop_payments.balance import Balance
+from shop_payments.conf import get_config
+from shop_payments.lifecycle import DisputeState, IntentStatus
+from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem
 from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
     from shop_payments.gateway import LastPaymentError
 
 SUGGESTIONS: dict[str, str] = {
-    ReviewItem.Reason.AMOUNT_MISMATCH: (
-        "Compare the order with the payment; refund the difference or collect what is missing."
+    ReviewItem.Reason.EXCESS: "Refund the excess.",
+    ReviewItem.Reason.UNCOUNTED: ("Refund the payment, or open the order again: then it counts."),
+    ReviewItem.Reason.REST_OWED: ("Refund what was received, or waive what is owed."),
+    ReviewItem.Reason.REST_TOO_SMALL: "Waive the rest: Stripe does not charge so little.",
+    ReviewItem.Reason.WAIVED_RECEIVED: (
+        "The money is kept. Revoke the waiver, or refund what the customer paid too much."
     ),
-    ReviewItem.Reason.CURRENCY_MISMATCH: "Refund the payment and let the customer pay again.",
-    ReviewItem.Reason.WRONG_MODE: (
-        "Check STRIPE_SECRET_KEY and the webhook endpoint: one is in test mode, one in live mode."
+    ReviewItem.Reason.ORDER_UNREADABLE: (
+        "Correct the order, or the shop's OrderAdapter. The payment is evaluated again by itself."
     ),
-    ReviewItem.Reason.PAID_TWICE: "Refund this payment; the order keeps the first one.",
-    ReviewItem.Reason.ORDER_NOT_PAYABLE: "Refund the payment, or take the order up again.",
     ReviewItem.Reason.INTENT_MISSING: (
-        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Decide only if"
-        " it does, or if that account takes no money any more: the order then gets a new payment."
+        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this only"
+        " if it does, or if that account takes no money any more: the order then gets a new payment."
     ),
     ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
     ReviewItem.Reason.REFUND_FAILED: (
@@ -95,18 +98,58 @@ def describe_received(intent: PaymentIntent) -> str:
     return f"{received} received with {intent.stripe_id}"
 
 
-def describe_misfit(intent: PaymentIntent, claim: Claim, *, paid_by: PaymentIntent | None) -> str:
-    """Say why money that has come does not pay its order.
+def describe_excess(
+    intent: PaymentIntent, amount: int, balance: Balance, payment: OrderPayment
+) -> tuple[str, str]:
+    """Say how much more was received than the order costs, and what to do about it."""
+    currency = payment.currency
+    excess, total = display_amount(amount, currency), display_amount(balance.total, currency)
+    detail = f"{describe_received(intent)}; the order costs {total}, so {excess} is too much"
+    suggestion = f"Refund {excess}."
+    if _looks_like_a_remainder(intent, balance):
+        detail = (
+            "OrderAdapter.total() seems to return what is left to pay, not what the order costs"
+            f" in all: {detail}"
+        )
+        suggestion = f"If that is so, correct the adapter. Otherwise refund {excess}."
+    return detail, suggestion
 
-    ``paid_by`` is the intent that had paid the order before.
-    """
-    due = str(claim.amount_due) if claim.amount_due else "an amount that cannot be paid"
-    mode, other = ("live", "test") if intent.livemode else ("test", "live")
-    reasons = {
-        Verdict.WRONG_MODE: f"in {mode} mode, but the key in use is for {other} mode",
-        Verdict.PAID_TWICE: f"but {paid_by.stripe_id if paid_by else 'another'} had paid the order",
-        Verdict.ORDER_NOT_PAYABLE: "but the order was cancelled, empty or free by then",
-    }
-    because = reasons.get(Verdict(intent.verdict), f"but {due} was due")
-    comma = "" if intent.verdict == Verdict.WRONG_MODE else ","
-    return f"{describe_received(intent)}{comma} {because}"
+
+def _looks_like_a_remainder(intent: PaymentIntent, balance: Balance) -> bool:
+    """Tell whether the total fell by exactly the first payment when that was received."""
+    seen = intent.total_seen
+    is_first = balance.received == intent.amount_received
+    return (
+        is_first
+        and seen is not None
+        and (balance.total == max(0, seen - intent.amount_received) != seen)
+    )
+
+
+def describe_uncounted(
+    intent: PaymentIntent, amount: int, payment: OrderPayment
+) -> tuple[str, str]:
+    """Say why money that has come does not count, and what to do about it."""
+    money = display_amount(amount, intent.currency)
+    received = describe_received(intent)
+    if amount != intent.amount_received:
+        received = f"{received}, {money} of it is still there"
+    if intent.livemode != get_config().livemode:
+        return f"{received} in test mode, but the key in use is for live mode", (
+            "No real money was received. Settle it outside Stripe, with that as the reason."
+        )
+    if payment.currency and intent.currency != payment.currency:
+        total = display_amount(payment.total or 0, payment.currency)
+        return f"{received}, but the order costs {total}", (
+            f"Refund {money} and let the customer pay again."
+        )
+    return f"{received}, but the shop wants no money for the order", (
+        f"Refund {money}, or open the order again: then it counts."
+    )
+
+
+def describe_rest(balance: Balance, currency: str) -> str:
+    """Say what is there and what is missing of an order that the shop no longer wants."""
+    received = display_amount(balance.paid, currency)
+    owed = display_amount(balance.owed, currency)
+    return f"{received} received, {owed} owed, and the shop wants no more: refund or waive"

@@ -26,6 +26,7 @@ from shop_payments.services.sending import (
     pending_write,
 )
 from shop_payments.services.transactions import short_transactions
+from shop_payments.services.units import after, complete
 
 _MAX_ROUNDS = 8
 
@@ -103,14 +104,16 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
                         return locked
                     pending = pending_write(locked)
                     step = None if pending is not None else decide(locked)
+                    complete(locked, origin=origin)
         except IntegrityError:
             continue  # another request saved its write first: now it can be seen
         if step is not None:
+            dispatch(locked.facts)
             is_sent = True
             send_attempt(step, origin=origin)
             _check_target(step)
         elif pending is None:
-            dispatch(locked.facts)
+            after(locked, origin=origin)
             return locked
         elif claim(pending, within=patience.claim_time):
             finish_for_others(pending, origin=origin)

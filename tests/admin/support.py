@@ -124,8 +124,8 @@ def make_records(order: Order | None = None) -> PaymentIntent:
         payment_intent=intent,
         reason="intent_missing",
         detail="detail",
-        resolved_at=timezone.now(),
-        resolution="decided",
+        closed_at=timezone.now(),
+        closing_note="decided",
     )
     of_intent = {"order_payment": payment, "payment_intent": intent}
     Refund.objects.create(**of_intent, amount=1200, currency="usd", livemode=False)

@@ -48,7 +48,7 @@ def test_facts_that_the_shop_has_yet_to_be_told_are_found(paid, staff):
 
 def decide(payment: OrderPayment, actor: str) -> PaymentHistory:
     return PaymentHistory.objects.create(
-        order_payment=payment, kind=FactKind.REVIEW_RESOLVED, source=Source.ADMIN, actor=actor
+        order_payment=payment, kind=FactKind.REVIEW_CLOSED, source=Source.ADMIN, actor=actor
     )
 
 

@@ -60,7 +60,7 @@ def test_orders_are_found_by_number_email_and_customer(order, staff):
 
 def test_orders_are_filtered_by_their_payment(paid, staff):
     new, reviewed = OrderFactory.create(), make_records().order_payment
-    ReviewItem.objects.update(resolved_at=None, resolution="")
+    ReviewItem.objects.update(closed_at=None, closing_note="")
     reviewed.needs_review = True
     reviewed.save()
 

@@ -31,7 +31,7 @@ def test_items_are_filtered(in_review, staff):
 
 
 def test_a_decided_item_is_no_longer_open(in_review, staff):
-    staff.post(decide_page(ReviewItem.objects.get()), {"resolution": "Decided."})
+    staff.post(decide_page(ReviewItem.objects.get()), {"closing_note": "Decided."})
 
     assert listed(staff.get(changelist(ReviewItem), {"state": "open"})) == set()
     assert len(listed(staff.get(changelist(ReviewItem), {"state": "decided"}))) == 1
@@ -59,13 +59,13 @@ def test_staff_decide_and_the_customer_can_pay_again(
     item = in_review.review_items.get()
     assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
 
-    response = staff.post(decide_page(item), {"resolution": "Paid back in cash."}, follow=True)
+    response = staff.post(decide_page(item), {"closing_note": "Paid back in cash."}, follow=True)
 
     assert told(response) == ["The item is closed. Your name and your words stand beside it."]
     assert response.redirect_chain == [(change(item), 302)]
     item.refresh_from_db()
-    assert (item.resolution, item.resolved_by) == ("Paid back in cash.", superuser)
-    fact = PaymentHistory.objects.get(kind="review_resolved")
+    assert (item.closing_note, item.closed_by) == ("Paid back in cash.", superuser)
+    fact = PaymentHistory.objects.get(kind="review_closed")
     assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
     assert storefront.payment_intent(order).status_code == 200
 
@@ -80,21 +80,21 @@ def test_money_that_does_not_fit_is_refunded_from_its_item(in_review, staff):
 def test_a_decision_needs_words_that_fit(words, in_review, staff):
     item = in_review.review_items.get()
 
-    response = staff.post(decide_page(item), {"resolution": words})
+    response = staff.post(decide_page(item), {"closing_note": words})
 
-    assert list(response.context["form"].errors) == ["resolution"]
+    assert list(response.context["form"].errors) == ["closing_note"]
     assert OrderPayment.objects.get().needs_review
 
 
 def test_a_decision_that_is_sent_twice_is_made_once(in_review, staff):
     item = in_review.review_items.get()
-    staff.post(decide_page(item), {"resolution": "First."})
+    staff.post(decide_page(item), {"closing_note": "First."})
 
-    response = staff.post(decide_page(item), {"resolution": "Second."}, follow=True)
+    response = staff.post(decide_page(item), {"closing_note": "Second."}, follow=True)
 
     assert told(response)[-1] == "This item had been decided before; nothing was changed."
     item.refresh_from_db()
-    assert item.resolution == "First."
+    assert item.closing_note == "First."
     assert links(staff, item) == []
 
 
@@ -104,7 +104,7 @@ def test_deciding_needs_its_own_permission(in_review, staff_with):
 
     answers = [
         clerk.get(decide_page(item)),
-        clerk.post(decide_page(item), {"resolution": "No."}),
+        clerk.post(decide_page(item), {"closing_note": "No."}),
     ]
 
     assert [each.status_code for each in answers] == [403, 403]
@@ -118,7 +118,7 @@ def test_who_may_change_review_items_may_decide(in_review, staff_with):
 
     assert links(clerk, item) == ["Decide"]
     assert item.detail in text_of(clerk.get(decide_page(item)))
-    clerk.post(decide_page(item), {"resolution": "Yes."})
+    clerk.post(decide_page(item), {"closing_note": "Yes."})
 
     assert not OrderPayment.objects.get().needs_review
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shop_payments.exceptions import PaymentError
-from shop_payments.lifecycle import DisputeState, balance_of
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
@@ -24,6 +23,7 @@ from shop_payments.money import from_minor_units
 from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
 from shop_payments.services.fees import fetch_fees
 from shop_payments.services.history import Origin
+from shop_payments.services.observations import money_of
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.testing import StripeSandbox
 from tests.support import (
@@ -144,11 +144,9 @@ def _money_that_stayed(currency: str) -> int:
     """What came, less what has gone, by our rows: money that paid nothing included."""
     total = 0
     for intent in PaymentIntent.objects.filter(currency=currency):
-        refunds, disputes = list(intent.refunds.all()), list(intent.disputes.all())
-        balance = balance_of(intent.facts(refunds, disputes))
-        held = sum(row.amount for row in disputes if row.state == DisputeState.OPEN)
-        total += balance.captured - balance.refunded - balance.refund_pending
-        total -= balance.lost + held
+        money = money_of(intent, intent.refunds.all(), intent.disputes.all())
+        total += money.received - money.refunded - money.refund_pending
+        total -= money.lost + money.disputed
     return total
 
 

@@ -16,7 +16,7 @@ from shop_payments.services.authorizations import flag_expiring_authorizations
 from shop_payments.services.cancellation import cancel_payment
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from tests.support import call_stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,7 +78,7 @@ def test_the_review_closes_when_the_money_is_taken(authorized, order):
     capture_payment(order_id=order.pk, origin=ORIGIN)
 
     item, payment = ReviewItem.objects.get(), OrderPayment.objects.get()
-    assert item.resolution.endswith("is succeeded")
+    assert item.closing_note.endswith("is succeeded")
     assert (payment.status, payment.needs_review) == ("paid", False)
 
 
@@ -87,7 +87,7 @@ def test_the_review_closes_when_it_is_let_go(authorized, order, storefront):
 
     cancel_payment(order_id=order.pk, origin=ORIGIN)
 
-    assert ReviewItem.objects.get().resolution.endswith("is canceled")
+    assert ReviewItem.objects.get().closing_note.endswith("is canceled")
     assert storefront.payment_intent(order).status_code == 200
 
 
@@ -104,7 +104,7 @@ def test_the_review_closes_when_the_authorization_lapses(authorized, stripe, web
 def test_a_decided_item_is_not_asked_about_again(authorized):
     flag_after(days=6, hours=1)
     item = ReviewItem.objects.get()
-    resolve_review(item_pk=item.pk, words="It may lapse.", user=None, origin=ORIGIN)
+    close_review_item(item_pk=item.pk, reason="It may lapse.", user=None, origin=ORIGIN)
 
     assert flag_after(days=6, hours=2) == 0
 

@@ -58,7 +58,7 @@ def test_a_row_that_says_something_else_is_found(busy, stripe, model, lie):
 
 def test_a_review_that_nobody_is_told_of_is_found(busy, stripe):
     resolved = ReviewItem.objects.get()
-    ReviewItem.objects.update(resolved_at=None, resolution="")
+    ReviewItem.objects.update(closed_at=None, closing_note="")
 
     with pytest.raises(AssertionError, match="review items"):
         assert_state_follows_from_rows()

@@ -43,7 +43,7 @@ def test_a_won_dispute_restores_the_money(office, order, pay_order, stripe, webh
 
     payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
     assert (payment.status, payment.dispute_state, payment.amount_lost) == ("paid", "won", 0)
-    assert (payment.needs_review, item.resolution) == (False, "Stripe: won")
+    assert (payment.needs_review, item.closing_note) == (False, "Stripe: won")
     assert told[-1][0] == "dispute_closed"
     assert office.refund(order).json()["data"]["amount"] == "112.00"
     assert_books_agree(stripe)

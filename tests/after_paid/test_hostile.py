@@ -33,7 +33,7 @@ from shop_payments.services.cancellation import (
 )
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from shop_payments.testing import build_event
 from tests.after_paid.support import answer_dispute, refund_in_dashboard, refunds_at_stripe
 from tests.factories import OrderFactory
@@ -156,7 +156,7 @@ def test_an_inquiry_that_becomes_a_dispute_asks_again(pay_order, stripe, webhook
     """Staff had dealt with the inquiry; nobody heard that the money is withheld now."""
     pay_order("pm_card_createDisputeInquiry")
     item = ReviewItem.objects.get()
-    resolve_review(item_pk=item.pk, words="answered", user=None, origin=SHOP)
+    close_review_item(item_pk=item.pk, reason="answered", user=None, origin=SHOP)
 
     answer_dispute(stripe, "escalate_inquiry_evidence")
     stripe.advance_clock(3600)
@@ -165,7 +165,7 @@ def test_an_inquiry_that_becomes_a_dispute_asks_again(pay_order, stripe, webhook
     item.refresh_from_db()
     payment = OrderPayment.objects.get()
     assert (payment.dispute_state, payment.needs_review) == ("open", True)
-    assert (item.resolved_at, item.resolution, item.data["status"]) == (None, "", "needs_response")
+    assert (item.closed_at, item.closing_note, item.data["status"]) == (None, "", "needs_response")
     assert [name for name, _data in told] == ["dispute_opened", "review_needed", "review_needed"]
 
 
@@ -179,7 +179,7 @@ def test_a_dispute_that_comes_back_asks_again(pay_order, stripe, decided):
     move_dispute(stripe, "needs_response")
 
     assert OrderPayment.objects.get().needs_review
-    assert ReviewItem.objects.get().resolved_at is None
+    assert ReviewItem.objects.get().closed_at is None
     assert Dispute.objects.get().status == "needs_response"
 
 

@@ -54,7 +54,7 @@ def test_staff_give_late_money_back_and_the_review_is_closed(late, order, stripe
     payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
     assert (refund.status, refund.amount) == ("succeeded", 11200)
     assert (payment.status, payment.needs_review, payment.amount_refunded) == ("unpaid", False, 0)
-    assert item.resolution == f"112.00 USD returned by {refund.stripe_id}"
+    assert item.closing_note == f"112.00 USD returned by {refund.stripe_id}"
     assert_books_agree(stripe)
 
 

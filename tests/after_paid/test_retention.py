@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from shop_payments.models import OrderPayment, Refund, ReviewItem, Source
 from shop_payments.services.history import Origin
 from shop_payments.services.retention import PurgeReport, purge_personal_data
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from tests.after_paid.support import refund_in_dashboard
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -72,7 +72,7 @@ def test_a_dispute_keeps_everything_until_the_bank_has_decided(later, pay_order,
     staff = User.objects.create_superuser("root")
     for item in ReviewItem.objects.all():
         origin = Origin(source=Source.ADMIN)
-        resolve_review(item_pk=item.pk, words="Evidence sent.", user=staff, origin=origin)
+        close_review_item(item_pk=item.pk, reason="Evidence sent.", user=staff, origin=origin)
     assert not OrderPayment.objects.get().needs_review
 
     later(200)

@@ -9,7 +9,7 @@ from django.db import transaction
 from shop_payments.exceptions import TransactionOpenError
 from shop_payments.models import OrderPayment, PaymentHistory, ReviewItem, Source
 from shop_payments.services.history import Origin
-from shop_payments.services.reviews import resolve_review
+from shop_payments.services.reviews import close_review_item
 from tests.after_paid.support import answer_dispute
 from tests.support import answer, pay
 
@@ -31,24 +31,24 @@ def clerk() -> User:
     return User.objects.create_user("clerk", is_staff=True)
 
 
-def resolve(item, clerk, words="The customer got it back in the shop.") -> bool:
+def resolve(item, clerk, reason="The customer got it back in the shop.") -> bool:
     origin = Origin(source=Source.ADMIN, actor=f"staff {clerk.pk}")
-    return resolve_review(item_pk=item.pk, words=words, user=clerk, origin=origin)
+    return close_review_item(item_pk=item.pk, reason=words, user=clerk, origin=origin)
 
 
 def test_a_decision_names_who_and_why(item, clerk):
     assert resolve(item, clerk)
 
     item.refresh_from_db()
-    assert item.resolved_at is not None
-    assert (item.resolved_by, item.resolution) == (clerk, "The customer got it back in the shop.")
+    assert item.closed_at is not None
+    assert (item.closed_by, item.closing_note) == (clerk, "The customer got it back in the shop.")
     assert not OrderPayment.objects.get().needs_review
 
 
 def test_the_history_says_who_decided_and_not_in_which_words(item, clerk):
     resolve(item, clerk)
 
-    fact = PaymentHistory.objects.get(kind="review_resolved")
+    fact = PaymentHistory.objects.get(kind="review_closed")
     assert (fact.source, fact.actor) == ("admin", f"staff {clerk.pk}")
     assert fact.sentence == "review decided: the amount differs from what is due, via admin"
     assert "customer" not in str(fact.data)
@@ -60,8 +60,8 @@ def test_the_first_decision_stands(item, clerk):
     assert not resolve(item, clerk, "Something else.")
 
     item.refresh_from_db()
-    assert item.resolution == "The customer got it back in the shop."
-    assert PaymentHistory.objects.filter(kind="review_resolved").count() == 1
+    assert item.closing_note == "The customer got it back in the shop."
+    assert PaymentHistory.objects.filter(kind="review_closed").count() == 1
 
 
 def test_a_payment_needs_review_until_everything_is_decided(item, clerk):
@@ -114,7 +114,7 @@ def test_what_was_decided_is_asked_about_again_when_the_bank_takes_the_money(
     webhooks()
 
     item, payment = ReviewItem.objects.get(), OrderPayment.objects.get()
-    assert (item.resolved_at, item.resolved_by, item.resolution) == (None, None, "")
+    assert (item.closed_at, item.closed_by, item.closing_note) == (None, None, "")
     assert (payment.needs_review, payment.dispute_state) == (True, "open")
 
 

@@ -117,10 +117,10 @@ class Scene:
                     form = {bound.html_name: bound.value() or "" for bound in page.context["form"]}
                     sent = {**form, "sure": "on", "key": page.context["key"]}
                     statuses.append(self.staff.post(link.url, sent).status_code)
-        for item in ReviewItem.objects.filter(resolved_at=None):
+        for item in ReviewItem.objects.filter(closed_at=None):
             url = reverse("admin:shop_payments_reviewitem_decide", args=[item.pk])
             self.staff.get(url)
-            statuses.append(self.staff.post(url, {"resolution": "Decided."}).status_code)
+            statuses.append(self.staff.post(url, {"closing_note": "Decided."}).status_code)
         return statuses
 
     def walk_the_admin(self) -> set[type]:

@@ -27,7 +27,7 @@ class HostOrderAdapter(OrderAdapter):
     def number(self, order: Order) -> str:
         return order.reference
 
-    def amount_due(self, order: Order) -> Money:
+    def total(self, order: Order) -> Money:
         return Money.from_decimal(order.total, order.currency)
 
     def line_items(self, order: Order) -> Sequence[LineItem]:

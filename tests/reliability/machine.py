@@ -442,7 +442,7 @@ class ShopMachine(RuleBasedStateMachine):
     @step(2, where=lambda self: self._undecided(), at=SOME)
     def staff_decide(self, at: int) -> None:
         page = reverse("admin:shop_payments_reviewitem_decide", args=[_pick(self._undecided(), at)])
-        form = {"resolution": "looked at"}
+        form = {"closing_note": "looked at"}
         self.world.visit(lambda: self.world.staff.post(page, form))
 
     @step(at=SOME)
@@ -694,7 +694,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     def _undecided(self) -> list[int]:
         rows = self.audit.rows[ReviewItem].values()
-        return [row["pk"] for row in rows if row["resolved_at"] is None]
+        return [row["pk"] for row in rows if row["closed_at"] is None]
 
     def _disputable(self) -> list[str]:
         disputed = {each["payment_intent"] for each in self.audit.seen.disputes.values()}

@@ -73,6 +73,7 @@ def _summary(report: Report, *, dry_run: bool) -> str:
         ("orphaned intent cancelled", "orphaned intents cancelled"): report.orphans,
         ("cancellation",): report.cancellations,
         ("abandoned intent closed", "abandoned intents closed"): report.abandoned,
+        ("order evaluated at last", "orders evaluated at last"): report.orders,
         ("event",): report.events,
         ("signal",): report.facts,
     }

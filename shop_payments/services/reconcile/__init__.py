@@ -29,6 +29,7 @@ from shop_payments.pacing import Pace, keeping
 from shop_payments.services.reconcile.after_paid import mirror_disputes, mirror_refunds
 from shop_payments.services.reconcile.inbox import retry_events, send_facts
 from shop_payments.services.reconcile.intents import mirror_intents
+from shop_payments.services.reconcile.orders import evaluate_orders
 from shop_payments.services.reconcile.sweep import Report, Sweep
 from shop_payments.services.reconcile.unfinished import (
     ask_about_authorizations,
@@ -45,6 +46,7 @@ _PARTS: dict[str, Callable[[Sweep], None]] = {
     "refunds": mirror_refunds,
     "disputes": mirror_disputes,
     "events": retry_events,
+    "orders": evaluate_orders,
     "cancellations": finish_cancellations,
     "abandoned intents": close_abandoned,
     "authorizations": ask_about_authorizations,

@@ -15,11 +15,11 @@ from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentS
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
-from shop_payments.services.ledger import LockedPayment, lock_payment
+from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.mirror import agrees, named_attempt, refresh_intent, write_seen
 from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
-from shop_payments.services.transactions import short_transactions
+from shop_payments.services.units import change_payment
 from shop_payments.services.writes import save_attempt
 
 if TYPE_CHECKING:
@@ -152,26 +152,27 @@ def _close_second(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtte
 
 
 def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
+    def save(locked: LockedPayment) -> StripeAttempt | None:
+        row = locked.intent(intent.id)
+        if row is not None and (row.status != IntentStatus.MISSING or not locked.open_intent):
+            return None  # it has a place
+        if _is_on_its_way(locked, intent):
+            sweep.tell(f"{intent.id} cannot be cancelled while it is {intent.status}")
+            return None
+        return save_attempt(
+            locked,
+            StripeAttempt.Operation.CANCEL_INTENT,
+            intent.id,
+            {"cancellation_reason": "duplicate"},
+        )
+
     try:
-        for short in short_transactions():
-            with short:
-                locked = lock_payment(attempt.order_payment_id)
-                row = locked.intent(intent.id)
-                if row is not None and (
-                    row.status != IntentStatus.MISSING or not locked.open_intent
-                ):
-                    return  # it has a place
-                if _is_on_its_way(locked, intent):
-                    sweep.tell(f"{intent.id} cannot be cancelled while it is {intent.status}")
-                    return
-                cancel = save_attempt(
-                    locked,
-                    StripeAttempt.Operation.CANCEL_INTENT,
-                    intent.id,
-                    {"cancellation_reason": "duplicate"},
-                )
+        done = change_payment(save, origin=sweep.origin, pk=attempt.order_payment_id)
     except IntegrityError:
         return  # another write of this order's is on its way; the next sweep sees the orphan again
+    cancel = done.value
+    if cancel is None:
+        return
     send_attempt(cancel, origin=sweep.origin)
     if cancel.outcome == StripeAttempt.Outcome.SUCCEEDED:
         sweep.report.orphans += 1

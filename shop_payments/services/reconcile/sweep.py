@@ -55,6 +55,9 @@ class Report:
     abandoned: int = 0
     """Intents closed that nobody has touched for ``ABANDONED_AFTER_DAYS``."""
 
+    orders: int = 0
+    """Orders that could be read again, and were evaluated."""
+
     events: int = 0
     """Webhook events that could be processed at last."""
 

@@ -1,0 +1,402 @@
+"""What an order's payments amount to: pure functions over what was observed.
+
+Nothing here is stored as a conclusion. The rows keep observations (what Stripe says, and what the
+order cost when we saw it); status, outstanding amount and excess are folded from them each time
+something changes. See docs/adr/0014-the-balance.md for the reasons and three worked examples.
+
+Note [Two views]
+~~~~~~~~~~~~~~~~
+Money on its way out (a pending refund, an open dispute) may still come back. So every sum exists
+twice. The *asking* view leaves such money in: the customer is not asked for it again. The
+*coverage* view takes it out: an order is not covered by money that may be gone.
+
+Note [Giving back]
+~~~~~~~~~~~~~~~~~~
+Money that goes out either undoes a payment or pays for returned goods. Only the first makes an
+order owe again. Which of the two it is follows from the order as it was when the money went out:
+
+* the payment did not count, or staff said "correction": it undoes a payment;
+* staff said "goods": it pays for goods;
+* the order was not covered at that time: it undoes a payment;
+* otherwise the excess goes back first, and the rest pays for goods.
+
+All amounts are integer minor units of one currency, the order's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from shop_payments.lifecycle import IntentStatus, PaymentStatus
+
+
+class OutflowKind(StrEnum):
+    """Why money leaves a payment."""
+
+    REFUND = "refund"
+    DISPUTE = "dispute"
+    SETTLEMENT = "settlement"
+    """Staff settled the matter outside Stripe."""
+
+
+class OutflowProgress(StrEnum):
+    """How far money on its way out is."""
+
+    UNDER_WAY = "under_way"
+    FINAL = "final"
+    RETURNED = "returned"
+    """It came back, or never left: it does not count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payment:
+    """A payment intent, as far as the balance is concerned."""
+
+    id: str
+    status: str
+    at: datetime
+    """Stripe's time of the charge."""
+
+    received: int = 0
+    counts: bool = False
+    """It succeeded, its currency and mode are the order's, and the shop wanted it."""
+
+    total_seen: int | None = None
+    """What the order cost when the success was first seen."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the money has come."""
+        return self.status == IntentStatus.SUCCEEDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outflow:
+    """A refund, a dispute or a settlement outside Stripe."""
+
+    id: str
+    payment_id: str
+    at: datetime
+    """Stripe's time, where Stripe has one."""
+
+    amount: int
+    kind: OutflowKind
+    progress: OutflowProgress
+    total_seen: int | None = None
+    """What the order cost when this was first seen; None if the payment did not count then."""
+
+    waived_seen: int = 0
+    """What was waived at that time."""
+
+    as_goods: bool | None = None
+    """True: for returned goods. False: undoes a payment. None: nobody said so."""
+
+    def is_in(self, view: View) -> bool:
+        """Whether this money is gone in ``view``. See Note [Two views]."""
+        if self.progress == OutflowProgress.FINAL:
+            return True
+        return view == View.COVERAGE and self.progress == OutflowProgress.UNDER_WAY
+
+
+class View(StrEnum):
+    """Which money counts as gone. See Note [Two views]."""
+
+    ASKING = "asking"
+    COVERAGE = "coverage"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observations:
+    """All that an order's balance follows from."""
+
+    total: int
+    """What the order costs in all."""
+
+    is_payable: bool
+    """Whether the shop still wants money for it."""
+
+    payments: Sequence[Payment] = ()
+    outflows: Sequence[Outflow] = ()
+    waived: int = 0
+    """The waivers in force."""
+
+
+@dataclass(kw_only=True)
+class Fold:
+    """The sums of one view, in Stripe's time."""
+
+    paid: int = 0
+    """Counted money, less the part of it that was given back."""
+
+    goods: int = 0
+    """Given back for goods."""
+
+    highest_total: int = 0
+    """The highest total at a time when goods were given back."""
+
+    lost: int = 0
+    """Lost in disputes of a covered order: nobody is asked for it again."""
+
+    undone: dict[str, int] = field(default_factory=dict)
+    """By outflow: how much of it undoes a payment. The rest of it pays for goods."""
+
+    paid_before: dict[str, int] = field(default_factory=dict)
+    """By payment: what had been paid when it came."""
+
+    def base(self, total: int) -> int:
+        """What the order may keep at ``total``: goods given back absorb a later lowering."""
+        return max(total, min(self.highest_total, total + self.goods))
+
+
+def fold(seen: Observations, view: View) -> Fold:
+    """Add up payments and outflows in the order in which they happened.
+
+    An outflow never comes before its own payment, whatever the clocks say.
+    """
+    counted = {payment.id: payment for payment in seen.payments if payment.counts}
+    happened: list[tuple[tuple[datetime, bool, str], Payment | Outflow]] = [
+        ((payment.at, False, payment.id), payment) for payment in counted.values()
+    ]
+    for outflow in seen.outflows:
+        payment = counted.get(outflow.payment_id)
+        if payment is not None and outflow.is_in(view):
+            happened.append(((max(outflow.at, payment.at), True, outflow.id), outflow))
+    sums = Fold()
+    for _key, each in sorted(happened, key=lambda item: item[0]):
+        if isinstance(each, Payment):
+            sums.paid_before[each.id] = sums.paid
+            sums.paid += each.received
+        else:
+            _take_out(sums, each)
+    return sums
+
+
+def _take_out(sums: Fold, outflow: Outflow) -> None:
+    undone = _undone_part(sums, outflow)
+    rest = outflow.amount - undone
+    sums.undone[outflow.id] = undone
+    sums.paid -= undone
+    if not rest:
+        return
+    if outflow.kind == OutflowKind.DISPUTE:
+        sums.lost += rest
+    else:
+        sums.goods += rest
+        sums.highest_total = max(sums.highest_total, outflow.total_seen or 0)
+
+
+def _undone_part(sums: Fold, outflow: Outflow) -> int:
+    """Return how much of an outflow undoes a payment. See Note [Giving back]."""
+    if outflow.total_seen is None or outflow.as_goods is False:
+        return outflow.amount
+    if outflow.as_goods:
+        return 0
+    was_covered = outflow.total_seen - outflow.waived_seen <= sums.paid
+    if not was_covered:
+        return outflow.amount
+    excess = max(0, sums.paid - sums.lost - sums.base(outflow.total_seen))
+    return min(outflow.amount, excess)
+
+
+class Refusal(StrEnum):
+    """Why a customer is not asked for money now."""
+
+    REFUND_PENDING = "refund_pending"
+    DISPUTE_OPEN = "dispute_open"
+    FREE = "free"
+    REFUNDED = "refunded"
+    PAID = "paid"
+    NOT_PAYABLE = "not_payable"
+    UNCOUNTED = "uncounted"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """What an order's payments amount to."""
+
+    status: PaymentStatus
+    total: int
+    is_payable: bool
+    received: int
+    """Counted money, whatever became of it."""
+
+    paid: int
+    """Counted money that is there, in the coverage view."""
+
+    paid_asking: int
+    """The same in the asking view."""
+
+    goods: int
+    """Given back for goods (asking view: only what is final)."""
+
+    lost: int
+    """Lost in disputes, or held by them, of a covered order."""
+
+    waived: int
+    owed: int
+    """What is missing, whether or not the shop still wants it."""
+
+    outstanding: int
+    """What the customer may be asked for at most."""
+
+    unasked: int
+    """What would be outstanding if the shop still wanted money."""
+
+    excess: Mapping[str, int]
+    """By payment, newest first: counted money that nothing is owed for."""
+
+    uncounted: Mapping[str, int]
+    """By payment: money that came, does not count, and is still there."""
+
+    refundable: Mapping[str, int]
+    """By payment that has succeeded: what may still go back."""
+
+    undone: Mapping[str, int]
+    """By outflow (asking view): how much of it undoes a payment."""
+
+    paid_before: Mapping[str, int]
+    """By counted payment: what had been paid when it came."""
+
+    on_its_way_out: Refusal | None
+    """Why the two views differ, where they do."""
+
+    open_status: PaymentStatus | None
+    """``pending`` or ``authorized`` while money is on its way in."""
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether money has come and nothing is missing."""
+        return self.paid > 0 and self.owed == 0
+
+    @property
+    def may_release(self) -> bool:
+        """Whether goods may go out: nothing is missing, also after what banks hold or have taken.
+
+        An order that was given back in full is not released again.
+        """
+        is_there = self.paid - self.lost >= self.total - self.waived
+        return self.owed == 0 and is_there and self.status != PaymentStatus.REFUNDED
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the customer is not asked for money; None where they are asked for ``outstanding``.
+
+        The first reason that applies.
+        """
+        if self.unasked == 0 and self.owed > 0:
+            return self.on_its_way_out
+        if self.unasked == 0:
+            return self._nothing_missing()
+        if not self.is_payable:
+            return Refusal.NOT_PAYABLE
+        if self.uncounted:
+            return Refusal.UNCOUNTED
+        if self.open_status == PaymentStatus.PENDING:
+            return Refusal.PROCESSING
+        if self.open_status == PaymentStatus.AUTHORIZED:
+            return Refusal.AUTHORIZED
+        return self.on_its_way_out
+
+    def _nothing_missing(self) -> Refusal:
+        if self.total == 0 and self.paid_asking == 0:
+            return Refusal.FREE
+        return Refusal.REFUNDED if self.status == PaymentStatus.REFUNDED else Refusal.PAID
+
+
+def balance_of(seen: Observations) -> Balance:
+    """Compute an order's balance from everything that was observed."""
+    low, high = fold(seen, View.COVERAGE), fold(seen, View.ASKING)
+    wanted = seen.total - seen.waived
+    owed, unasked = max(0, wanted - low.paid), max(0, wanted - high.paid)
+    refundable = _refundable(seen)
+    excess = max(0, low.paid - low.lost - low.base(seen.total))
+    counted = [payment for payment in seen.payments if payment.counts]
+    open_status = _open_status(seen.payments)
+    return Balance(
+        status=_status(low, high, owed=owed, excess=excess, open_status=open_status),
+        total=seen.total,
+        is_payable=seen.is_payable,
+        received=sum(payment.received for payment in counted),
+        paid=low.paid,
+        paid_asking=high.paid,
+        goods=high.goods,
+        lost=low.lost,
+        waived=seen.waived,
+        owed=owed,
+        outstanding=unasked if seen.is_payable else 0,
+        unasked=unasked,
+        excess=_attribute(excess, newest_first(counted), refundable),
+        uncounted={
+            payment.id: refundable[payment.id]
+            for payment in seen.payments
+            if payment.succeeded and not payment.counts and refundable[payment.id]
+        },
+        refundable=refundable,
+        undone=high.undone,
+        paid_before=low.paid_before,
+        on_its_way_out=_on_its_way_out(seen.outflows, low, high),
+        open_status=open_status,
+    )
+
+
+def newest_first(payments: Iterable[Payment]) -> list[Payment]:
+    """Sort payments by Stripe's time of the charge, newest first."""
+    return sorted(payments, key=lambda payment: (payment.at, payment.id), reverse=True)
+
+
+def _refundable(seen: Observations) -> dict[str, int]:
+    left = {payment.id: payment.received for payment in seen.payments if payment.succeeded}
+    for outflow in seen.outflows:
+        if outflow.payment_id in left and outflow.is_in(View.COVERAGE):
+            left[outflow.payment_id] -= outflow.amount
+    return {payment_id: max(0, amount) for payment_id, amount in left.items()}
+
+
+def _attribute(
+    excess: int, payments: Iterable[Payment], refundable: Mapping[str, int]
+) -> dict[str, int]:
+    """Share the excess among the payments, as much to each as may still go back of it."""
+    shares: dict[str, int] = {}
+    for payment in payments:
+        share = min(excess, refundable[payment.id])
+        if share:
+            shares[payment.id] = share
+            excess -= share
+    return shares
+
+
+def _open_status(payments: Iterable[Payment]) -> PaymentStatus | None:
+    statuses = {payment.status for payment in payments}
+    if IntentStatus.REQUIRES_CAPTURE in statuses:
+        return PaymentStatus.AUTHORIZED
+    return PaymentStatus.PENDING if IntentStatus.PROCESSING in statuses else None
+
+
+def _status(
+    low: Fold, high: Fold, *, owed: int, excess: int, open_status: PaymentStatus | None
+) -> PaymentStatus:
+    if low.paid > 0 and owed == 0:
+        if high.goods == 0:
+            return PaymentStatus.PAID
+        is_all_back = high.goods >= high.paid - excess
+        return PaymentStatus.REFUNDED if is_all_back else PaymentStatus.PARTIALLY_REFUNDED
+    if open_status is not None:
+        return open_status
+    return PaymentStatus.PARTIALLY_PAID if low.paid > low.goods else PaymentStatus.UNPAID
+
+
+def _on_its_way_out(outflows: Iterable[Outflow], low: Fold, high: Fold) -> Refusal | None:
+    if low.paid == high.paid:
+        return None
+    is_disputed = any(
+        outflow.kind == OutflowKind.DISPUTE
+        and outflow.progress == OutflowProgress.UNDER_WAY
+        and low.undone.get(outflow.id)
+        for outflow in outflows
+    )
+    return Refusal.DISPUTE_OPEN if is_disputed else Refusal.REFUND_PENDING

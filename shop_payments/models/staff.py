@@ -1,0 +1,131 @@
+"""What staff recorded about an order's money that Stripe does not know."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.money import display_amount
+
+
+class StaffEntryQuerySet(models.QuerySet["StaffEntry"]):
+    """Staff entries, found."""
+
+    def not_revoked(self) -> StaffEntryQuerySet:
+        """Keep the entries that nobody has revoked."""
+        return self.filter(revoked_at=None)
+
+
+class StaffEntry(models.Model):
+    """Money that is not asked for any more, or a payment that was settled in another way.
+
+    Entries are never changed or deleted, only revoked. The balance follows from those that are
+    not revoked (``balance.py``).
+
+    A waiver that was recorded with a partial capture belongs to that capture, and counts only if
+    exactly that amount was captured.
+    """
+
+    class Kind(models.TextChoices):
+        """What staff recorded."""
+
+        WAIVER = "waiver", _("waived")
+        SETTLEMENT = "settlement", _("settled outside Stripe")
+
+    order_payment = models.ForeignKey(
+        OrderPayment,
+        on_delete=models.PROTECT,
+        related_name="staff_entries",
+        verbose_name=_("order payment"),
+    )
+    payment_intent = models.ForeignKey(
+        PaymentIntent,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="staff_entries",
+        verbose_name=_("payment intent"),
+        help_text=_("The payment that was settled outside Stripe, or captured in part."),
+    )
+    capture = models.OneToOneField(
+        StripeAttempt,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="waiver",
+        editable=False,
+        verbose_name=_("capture"),
+    )
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
+    currency = models.CharField(_("currency"), max_length=3)
+    reason = models.CharField(_("reason"), max_length=500)
+    total_seen = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
+    request_key = models.CharField(max_length=255, editable=False)
+    actor = models.CharField(_("by"), max_length=255, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("recorded by"),
+    )
+    created_at = models.DateTimeField(_("recorded at"), auto_now_add=True)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("revoked by"),
+    )
+    revocation_reason = models.CharField(_("reason for revoking"), max_length=500, blank=True)
+
+    objects = StaffEntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("staff entry")
+        verbose_name_plural = _("staff entries")
+        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        permissions: ClassVar[Any] = [
+            ("waive_amount", "Can waive what an order owes"),
+            ("settle_outside_stripe", "Can record that a payment was settled outside Stripe"),
+        ]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(amount__gt=0), name="shop_payments_entry_amount_positive"
+            ),
+            models.CheckConstraint(condition=~Q(reason=""), name="shop_payments_entry_has_reason"),
+            models.CheckConstraint(
+                condition=~Q(kind="settlement") | Q(payment_intent__isnull=False),
+                name="shop_payments_entry_settles_an_intent",
+            ),
+            models.CheckConstraint(
+                condition=Q(revoked_at__isnull=False) | Q(revocation_reason=""),
+                name="shop_payments_entry_revoked_has_time",
+            ),
+            models.UniqueConstraint(
+                fields=["order_payment", "request_key"],
+                name="shop_payments_entry_once_per_request_key",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_display} {self.get_kind_display()}"
+
+    @property
+    def is_revoked(self) -> bool:
+        """Whether somebody took it back."""
+        return self.revoked_at is not None
+
+    @property
+    def amount_display(self) -> str:
+        """The amount as a person writes it, with its currency."""
+        return display_amount(self.amount, self.currency)

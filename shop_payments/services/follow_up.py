@@ -1,0 +1,85 @@
+"""What has to be done at Stripe after an evaluation, because the order wants something else by now.
+
+An open payment intent that asks for more than is outstanding would be paid twice, so it is lowered
+or cancelled. Money that came when nothing was owed goes back, where the shop wants that.
+
+What fails here is left to the sweep, which looks for the same.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import Error as DatabaseFailure
+from django.db.models import F, Q, QuerySet
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import GatewayInvalidRequest, ShopPaymentsError
+from shop_payments.lifecycle import UPDATABLE_STATUSES
+from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.services.cancellation import cancel_payment
+from shop_payments.services.evaluation import asks_for_too_much, evaluate
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment
+from shop_payments.services.refunds import refund_excess
+from shop_payments.services.writes import save_write, write_until_done
+
+logger = logging.getLogger("shop_payments")
+
+_REASON = "duplicate"
+"""Stripe's word for an intent whose money is not owed any more."""
+
+
+def follow_up(payment_pk: int, *, origin: Origin) -> None:
+    """Do what the balance of a payment asks for; what fails is logged and left to the sweep."""
+    for work in (lower_open_intent, refund_excess):
+        try:
+            work(payment_pk, origin=origin)
+        except (ShopPaymentsError, DatabaseFailure) as error:
+            what = work.__name__
+            logger.warning("payment=%s %s failed, left to the sweep: %s", payment_pk, what, error)
+
+
+def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
+    """Lower an open intent to what is outstanding; cancel it where nothing is.
+
+    Raises:
+        OrderUnreadable: the order could not be read.
+        PaymentError, GatewayError: others are at it, or Stripe refused or could not be asked.
+    """
+    payment = OrderPayment.objects.get(pk=payment_pk)
+
+    def decide(locked: LockedPayment) -> StripeAttempt | None:
+        balance = evaluate(locked, origin=origin)
+        if balance is None:
+            assert locked.order_error is not None
+            raise locked.order_error
+        locked.needs_follow_up = False  # this is it
+        row = asks_for_too_much(locked, balance)
+        if row is None:
+            return None
+        if balance.outstanding == 0:
+            params = {"cancellation_reason": _REASON}
+            return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
+        # Only the amount: the next call 1 brings everything else up to date.
+        amount = {"amount": balance.outstanding}
+        return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, amount)
+
+    try:
+        write_until_done(order_id=payment.order_id, decide=decide, origin=origin)
+    except GatewayInvalidRequest:
+        # Below the account's minimum, say: an intent that cannot be lowered must not be paid.
+        cancel_payment(order_id=payment.order_id, reason=_REASON, origin=origin)
+
+
+def payments_to_follow_up() -> QuerySet[OrderPayment]:
+    """Return the payments whose follow-up has not been done, as far as their rows say."""
+    excessive = PaymentIntent.objects.filter(
+        status__in=sorted(UPDATABLE_STATUSES),
+        amount__gt=F("order_payment__amount_outstanding"),
+        livemode=get_config().livemode,
+    )
+    wanted = Q(pk__in=excessive.values("order_payment"))
+    if get_config().AUTO_REFUND_EXCESS:
+        wanted |= Q(needs_review=True) & (Q(amount_excess__gt=0) | Q(amount_uncounted__gt=0))
+    return OrderPayment.objects.filter(wanted, failed_reads=0).order_by("pk")

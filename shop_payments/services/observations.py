@@ -1,0 +1,234 @@
+"""From an order's rows to what its balance follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from shop_payments.balance import (
+    Observations,
+    Outflow,
+    OutflowKind,
+    OutflowProgress,
+    Payment,
+)
+from shop_payments.conf import get_config
+from shop_payments.lifecycle import (
+    RETURNED_REFUND_STATUSES,
+    DisputeState,
+    RefundStatus,
+)
+from shop_payments.models import (
+    Dispute,
+    OrderPayment,
+    PaymentIntent,
+    Refund,
+    StaffEntry,
+    StripeAttempt,
+)
+
+_PROGRESS_OF_DISPUTE = {
+    DisputeState.OPEN: OutflowProgress.UNDER_WAY,
+    DisputeState.LOST: OutflowProgress.FINAL,
+}
+
+_AS_GOODS = {Refund.Kind.GOODS: True, Refund.Kind.CORRECTION: False}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of one order's payment."""
+
+    payment: OrderPayment
+    intents: Sequence[PaymentIntent]
+    refunds: Sequence[Refund] = ()
+    disputes: Sequence[Dispute] = ()
+    entries: Sequence[StaffEntry] = ()
+
+
+def counts(payment: OrderPayment, intent: PaymentIntent) -> bool:
+    """Tell whether the intent's money counts for the order.
+
+    It succeeded, its currency is the order's and its mode the key's, and the shop wanted it.
+    """
+    return (
+        intent.has_succeeded
+        and intent.wanted
+        and intent.currency == payment.currency
+        and intent.livemode == get_config().livemode
+    )
+
+
+def observe(rows: Rows) -> Observations:
+    """Return everything that the balance of an order follows from."""
+    payment = rows.payment
+    return Observations(
+        total=payment.total or 0,
+        is_payable=payment.is_payable,
+        payments=[_payment(payment, intent) for intent in rows.intents],
+        outflows=[*outflows_of(rows.intents, rows.refunds, rows.disputes, rows.entries)],
+        waived=waived_by(rows.intents, rows.entries),
+    )
+
+
+def _payment(payment: OrderPayment, intent: PaymentIntent) -> Payment:
+    return Payment(
+        id=intent.stripe_id,
+        status=intent.status,
+        at=intent.charged_at or intent.stripe_created_at,
+        received=intent.amount_received,
+        counts=counts(payment, intent),
+        total_seen=intent.total_seen,
+    )
+
+
+def outflows_of(
+    intents: Iterable[PaymentIntent],
+    refunds: Iterable[Refund] = (),
+    disputes: Iterable[Dispute] = (),
+    entries: Iterable[StaffEntry] = (),
+) -> Iterable[Outflow]:
+    """Yield the money that has left or is leaving these intents."""
+    by_pk = {intent.pk: intent for intent in intents}
+    for refund in refunds:
+        yield _of_refund(refund, by_pk[refund.payment_intent_id])
+    for dispute in disputes:
+        yield _of_dispute(dispute, by_pk[dispute.payment_intent_id])
+    for entry in entries:
+        if entry.kind == StaffEntry.Kind.SETTLEMENT and not entry.is_revoked:
+            assert entry.payment_intent_id is not None
+            yield _of_settlement(entry, by_pk[entry.payment_intent_id])
+
+
+def refund_key(refund: Refund) -> str:
+    """Return the id under which the balance knows a refund."""
+    return refund.stripe_id or str(refund.pk)
+
+
+def _of_refund(refund: Refund, intent: PaymentIntent) -> Outflow:
+    if refund.status in RETURNED_REFUND_STATUSES:
+        progress = OutflowProgress.RETURNED
+    elif refund.status == RefundStatus.SUCCEEDED:
+        progress = OutflowProgress.FINAL
+    else:
+        progress = OutflowProgress.UNDER_WAY
+    return Outflow(
+        id=refund_key(refund),
+        payment_id=intent.stripe_id,
+        at=refund.stripe_created_at or refund.created_at,
+        amount=refund.amount,
+        kind=OutflowKind.REFUND,
+        progress=progress,
+        total_seen=refund.total_seen,
+        waived_seen=refund.waived_seen,
+        as_goods=_AS_GOODS.get(Refund.Kind(refund.kind)) if refund.kind else None,
+    )
+
+
+def _of_dispute(dispute: Dispute, intent: PaymentIntent) -> Outflow:
+    return Outflow(
+        id=dispute.stripe_id,
+        payment_id=intent.stripe_id,
+        at=dispute.stripe_created_at,
+        amount=dispute.amount_of(intent),
+        kind=OutflowKind.DISPUTE,
+        progress=_PROGRESS_OF_DISPUTE.get(dispute.state, OutflowProgress.RETURNED),
+        total_seen=dispute.total_seen,
+        waived_seen=dispute.waived_seen,
+    )
+
+
+def _of_settlement(entry: StaffEntry, intent: PaymentIntent) -> Outflow:
+    return Outflow(
+        id=f"settlement {entry.pk}",
+        payment_id=intent.stripe_id,
+        at=entry.created_at,
+        amount=entry.amount,
+        kind=OutflowKind.SETTLEMENT,
+        progress=OutflowProgress.FINAL,
+        total_seen=entry.total_seen,
+        as_goods=False,
+    )
+
+
+def waived_by(intents: Iterable[PaymentIntent], entries: Iterable[StaffEntry]) -> int:
+    """Add up the waivers in force."""
+    by_pk = {intent.pk: intent for intent in intents}
+    return sum(
+        entry.amount
+        for entry in entries
+        if entry.kind == StaffEntry.Kind.WAIVER and is_in_force(entry, by_pk)
+    )
+
+
+def is_in_force(entry: StaffEntry, intents: dict[int, PaymentIntent]) -> bool:
+    """Tell whether a waiver counts: not revoked and, with a capture, exactly that was captured."""
+    if entry.is_revoked:
+        return False
+    if entry.capture is None:
+        return True
+    intent = intents[entry.payment_intent_id or 0]
+    asked = entry.capture.params.get("amount_to_capture")
+    return (
+        intent.has_succeeded
+        and intent.amount_received == asked
+        and entry.capture.outcome != StripeAttempt.Outcome.FAILED
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntentMoney:
+    """Where the money of one intent is, in its minor units."""
+
+    received: int = 0
+    refunded: int = 0
+    """By refunds that succeeded."""
+
+    refund_pending: int = 0
+    """Reserved by refunds whose end is not known, those of unknown status included."""
+
+    disputed: int = 0
+    """Held by banks until they decide."""
+
+    lost: int = 0
+    """Taken back by the customers' banks."""
+
+    settled: int = 0
+    """Settled outside Stripe."""
+
+    @property
+    def refundable(self) -> int:
+        """What may still be given back."""
+        gone = self.refunded + self.refund_pending + self.disputed + self.lost + self.settled
+        return max(0, self.received - gone)
+
+
+def money_of(
+    intent: PaymentIntent,
+    refunds: Iterable[Refund] = (),
+    disputes: Iterable[Dispute] = (),
+    entries: Iterable[StaffEntry] = (),
+) -> IntentMoney:
+    """Return where the money of ``intent`` is; the rows may be those of all of the order's intents."""
+    outflows = outflows_of(
+        [intent],
+        (row for row in refunds if row.payment_intent_id == intent.pk),
+        (row for row in disputes if row.payment_intent_id == intent.pk),
+        (row for row in entries if row.payment_intent_id == intent.pk),
+    )
+    sums: dict[tuple[OutflowKind, OutflowProgress], int] = {}
+    for outflow in outflows:
+        key = (outflow.kind, outflow.progress)
+        sums[key] = sums.get(key, 0) + outflow.amount
+
+    def total(kind: OutflowKind, progress: OutflowProgress) -> int:
+        return sums.get((kind, progress), 0)
+
+    return IntentMoney(
+        received=intent.amount_received,
+        refunded=total(OutflowKind.REFUND, OutflowProgress.FINAL),
+        refund_pending=total(OutflowKind.REFUND, OutflowProgress.UNDER_WAY),
+        disputed=total(OutflowKind.DISPUTE, OutflowProgress.UNDER_WAY),
+        lost=total(OutflowKind.DISPUTE, OutflowProgress.FINAL),
+        settled=total(OutflowKind.SETTLEMENT, OutflowProgress.FINAL),
+    )

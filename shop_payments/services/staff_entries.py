@@ -1,0 +1,238 @@
+"""Record what staff know and Stripe does not: a waiver, or a settlement outside Stripe.
+
+Nothing here decides what an order owes. An entry is a row; the balance follows from the rows
+(``balance.py``), and follows again when the entry is revoked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from django.utils import timezone
+
+from shop_payments.exceptions import EntryRefused, IdempotencyKeyReused, OrderNotFound
+from shop_payments.gateway import assert_no_transaction
+from shop_payments.models import FactKind, PaymentIntent, StaffEntry
+from shop_payments.money import display_amount, to_minor_units
+from shop_payments.orders import get_order_adapter
+from shop_payments.services.evaluation import evaluate, newest_counted_first
+from shop_payments.services.history import Origin
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
+from shop_payments.services.units import Done, change_payment
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryRequest:
+    """What a member of staff wants recorded."""
+
+    amount_decimal: Decimal | None = None
+    """In the payment's currency; None for all there is."""
+
+    reason: str
+    """Required: it stays with the entry."""
+
+    key: str = ""
+    """An idempotency key: the same request with it again records nothing more."""
+
+    user: Any = None
+    """Who, where they are a user of this project."""
+
+
+def waive_amount(*, order_id: object, request: EntryRequest, origin: Origin) -> StaffEntry:
+    """Record that a part of what the order owes need not be paid.
+
+    Some money must have been received, and at most what is owed can be waived; also where the shop
+    no longer wants the order's money.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        OrderNotFound: no such order, or nothing was ever tried for it.
+        OrderUnreadable: the order could not be read, so what it owes is not known.
+        EntryRefused: nothing was received, or not so much is owed.
+        AmountNotRepresentable: the currency has no such amount.
+        IdempotencyKeyReused: the key belongs to another entry.
+    """
+
+    def limit(locked: LockedPayment) -> tuple[int, PaymentIntent | None]:
+        balance = locked.balance()
+        if not newest_counted_first(locked) or balance.paid == 0:
+            raise EntryRefused(
+                "No money was received for this order, so there is no rest to waive."
+            )
+        return balance.owed, None
+
+    kind = StaffEntry.Kind.WAIVER
+    return _record(order_id, kind, request, limit, FactKind.AMOUNT_WAIVED, origin)
+
+
+def settle_outside_stripe(
+    *, order_id: object, intent_id: str, request: EntryRequest, origin: Origin
+) -> StaffEntry:
+    """Record that money of a payment went back without Stripe, or stays for another purpose.
+
+    The order no longer has that money: if it counted, the order may owe it again.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        OrderNotFound: no such order, or nothing was ever tried for it.
+        OrderUnreadable: the order could not be read.
+        EntryRefused: no such payment, or not so much of it is left.
+        AmountNotRepresentable: the currency has no such amount.
+        IdempotencyKeyReused: the key belongs to another entry.
+    """
+
+    def limit(locked: LockedPayment) -> tuple[int, PaymentIntent | None]:
+        row = locked.intent(intent_id)
+        if row is None or not row.has_succeeded:
+            raise EntryRefused("No money was received with this payment.")
+        return locked.money_of(row).refundable, row
+
+    kind = StaffEntry.Kind.SETTLEMENT
+    return _record(order_id, kind, request, limit, FactKind.SETTLED_OUTSIDE_STRIPE, origin)
+
+
+def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin) -> bool:
+    """Take an entry back; tell whether it was in force before.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        StaffEntry.DoesNotExist: no such entry.
+        OrderUnreadable: the order could not be read.
+        EntryRefused: a waiver, of an order that the shop no longer wants money for.
+        ValueError: no reason.
+    """
+    if not reason.strip():
+        raise ValueError("revoking an entry needs a reason")
+    assert_no_transaction()
+    pk = StaffEntry.objects.values_list("order_payment_id", flat=True).get(pk=entry_pk)
+
+    def revoke(locked: LockedPayment) -> bool:
+        _evaluate(locked, origin)
+        entry = next(each for each in locked.entries if each.pk == entry_pk)
+        if entry.is_revoked:
+            return False
+        if entry.kind == StaffEntry.Kind.WAIVER and not locked.payment.is_payable:
+            raise EntryRefused(
+                "The shop wants no money for this order, so nobody could pay what was waived."
+            )
+        entry.revoked_at, entry.revoked_by = timezone.now(), user
+        entry.revocation_reason = reason.strip()[:500]
+        locked.save_later(entry)
+        locked.needs_order = True
+        figures = {
+            "detail": f"{entry.amount_display} {entry.get_kind_display()}",
+            "staff_entry": entry.pk,
+            "amount": entry.amount,
+            "currency": entry.currency,
+        }
+        row = next((each for each in locked.intents if each.pk == entry.payment_intent_id), None)
+        locked.add_facts(row, [(FactKind.STAFF_ENTRY_REVOKED, figures)], origin=origin)
+        return True
+
+    return bool(change_payment(revoke, origin=origin, pk=pk).value)
+
+
+# --- recording ----------------------------------------------------------------------------------
+
+_Limit = Callable[[LockedPayment], tuple[int, PaymentIntent | None]]
+"""Under the lock: how much can be recorded at most, and of which intent."""
+
+
+def _record(
+    order_id: object,
+    kind: StaffEntry.Kind,
+    request: EntryRequest,
+    limit: _Limit,
+    fact: FactKind,
+    origin: Origin,
+) -> StaffEntry:
+    if not request.reason.strip():
+        raise EntryRefused("Give a reason.")
+    assert_no_transaction()
+    key = request.key or str(uuid4())
+
+    def record(locked: LockedPayment) -> StaffEntry:
+        known = next((each for each in locked.entries if each.request_key == key), None)
+        if known is not None:
+            return _same(known, kind, request)
+        _evaluate(locked, origin)
+        most, row = limit(locked)
+        amount = _amount(request, most, row.currency if row else locked.payment.currency)
+        entry = _entry(locked, kind, row, amount, request, key, origin)
+        entry.save(force_insert=True)
+        locked.entries.append(entry)
+        locked.needs_order = True
+        figures = {
+            "detail": f"{entry.amount_display}{f' of {row.stripe_id}' if row else ''}",
+            "staff_entry": entry.pk,
+            "amount": amount,
+            "currency": entry.currency,
+        }
+        about = row or newest_counted_first(locked)[0]
+        locked.add_facts(about, [(fact, figures)], origin=origin)
+        return entry
+
+    pk = get_order_adapter().parse_id(order_id)
+    done: Done[StaffEntry] = change_payment(record, origin=origin, lock=partial(_lock, pk))
+    assert done.value is not None
+    return done.value
+
+
+def _lock(pk: object) -> LockedPayment:
+    locked = None if pk is None else find_and_lock_payment(order_id=pk)
+    if locked is None:
+        raise OrderNotFound("No payment of this order was found.")
+    return locked
+
+
+def _evaluate(locked: LockedPayment, origin: Origin) -> None:
+    """Bring the balance to what the order costs now."""
+    if evaluate(locked, origin=origin) is None:
+        assert locked.order_error is not None
+        raise locked.order_error
+
+
+def _same(known: StaffEntry, kind: StaffEntry.Kind, request: EntryRequest) -> StaffEntry:
+    asked = request.amount_decimal
+    is_same_amount = asked is None or to_minor_units(asked, known.currency) == known.amount
+    if known.kind != kind or not is_same_amount:
+        raise IdempotencyKeyReused("This idempotency key was used for another entry.")
+    return known
+
+
+def _amount(request: EntryRequest, most: int, currency: str) -> int:
+    asked = request.amount_decimal
+    amount = most if asked is None else to_minor_units(asked, currency)
+    if not 0 < amount <= most:
+        raise EntryRefused(f"Enter an amount up to {display_amount(most, currency)}.")
+    return amount
+
+
+def _entry(
+    locked: LockedPayment,
+    kind: StaffEntry.Kind,
+    row: PaymentIntent | None,
+    amount: int,
+    request: EntryRequest,
+    key: str,
+    origin: Origin,
+) -> StaffEntry:
+    counts = row is not None and locked.counts(row)
+    return StaffEntry(
+        order_payment=locked.payment,
+        payment_intent=row,
+        kind=kind,
+        amount=amount,
+        currency=row.currency if row else locked.payment.currency,
+        reason=request.reason.strip()[:500],
+        total_seen=locked.payment.total if counts else None,
+        request_key=key,
+        actor=origin.actor[:255],
+        created_by=request.user,
+        created_at=timezone.now(),
+    )

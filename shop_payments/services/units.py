@@ -1,0 +1,113 @@
+"""The unit of work: lock a payment, change it, evaluate it, commit, notify, follow up.
+
+Note [Unit of work]
+~~~~~~~~~~~~~~~~~~~
+Every change of a payment goes through here, so nobody pairs a transaction with what has to come
+after it by hand:
+
+1. the payment is locked and its rows are read, in a transaction that is run again where the
+   database undoes it;
+2. the caller changes rows;
+3. if money has moved, the order is evaluated (``evaluation.py``); the rows are saved;
+4. after the commit the host is notified of the new facts, and what has to be done at Stripe
+   because of them is done (``follow_up.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any, Generic, TypeVar
+
+from django.db import connection, transaction
+
+from shop_payments.services.evaluation import derive, evaluate
+from shop_payments.services.history import Origin, dispatch
+from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
+from shop_payments.services.transactions import after_commit, short_transactions
+
+_T = TypeVar("_T")
+
+Lock = Callable[[], LockedPayment | None]
+
+
+@dataclass(frozen=True)
+class Done(Generic[_T]):
+    """What came of a unit of work."""
+
+    locked: LockedPayment | None
+    """The payment as it was committed; None where there was none to lock."""
+
+    value: _T | None
+
+    def raise_if_unreadable(self) -> None:
+        """Raise where the order could not be read, so that the caller tries again.
+
+        Raises:
+            OrderUnreadable: what Stripe said is stored, and nothing was derived from it.
+        """
+        if self.locked is not None and self.locked.order_error is not None:
+            raise self.locked.order_error
+
+
+def change_payment(
+    change: Callable[[LockedPayment], _T],
+    *,
+    origin: Origin,
+    lock: Lock | None = None,
+    reads_order: bool = False,
+    **lookup: Any,
+) -> Done[_T]:
+    """Run ``change`` under the lock of the payment that ``lookup`` (or ``lock``) finds.
+
+    ``reads_order`` has the order read and evaluated whether or not something has changed. Inside a
+    transaction of the caller everything that follows the commit waits for that commit.
+
+    Raises:
+        ConfigurationError: the order was paid in live mode, and the key in use is a test key.
+        Exception: what ``change`` raises; nothing is written then.
+    """
+    find = lock or partial(find_and_lock_payment, **lookup)
+
+    def run() -> Done[_T]:
+        locked = find()
+        if locked is None:
+            return Done(None, None)
+        value = change(locked)
+        complete(locked, origin=origin, reads_order=reads_order)
+        return Done(locked, value)
+
+    if connection.in_atomic_block:
+        with transaction.atomic():
+            done = run()
+        if done.locked is not None:
+            what = f"what follows a change of {done.locked.payment}"
+            after_commit(partial(after, done.locked, origin=origin), what=what)
+        return done
+    for short in short_transactions():
+        with short:
+            done = run()
+    if done.locked is not None:
+        after(done.locked, origin=origin)
+    return done
+
+
+def complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False) -> None:
+    """Evaluate a changed payment and save its rows: the end of each transaction."""
+    payment = locked.payment
+    if reads_order or locked.needs_order or payment.failed_reads:
+        evaluate(locked, origin=origin)
+    elif locked.has_changed:
+        derive(locked)
+    locked.flush()
+
+
+def after(locked: LockedPayment, *, origin: Origin) -> None:
+    """Notify the host of what was committed, and do at Stripe what follows from it."""
+    dispatch(locked.facts)
+    if locked.needs_follow_up:
+        # It sends, and so it imports what stands above this module.
+        follow_up = import_module("shop_payments.services.follow_up").follow_up
+        follow_up(locked.payment.pk, origin=origin)
