@@ -329,9 +329,7 @@ def test_an_order_outlives_its_customer(order):
 
 def test_a_review_outlives_who_decided_it(payment):
     staff = UserFactory.create()
-    item = make_review(
-        make_intent(payment), reason="wrong_mode", closed_by=staff, closed_at=MOMENT
-    )
+    item = make_review(make_intent(payment), reason="wrong_mode", closed_by=staff, closed_at=MOMENT)
     staff.delete()
     item.refresh_from_db()
     assert (item.closed_by, item.closed_at) == (None, MOMENT)

@@ -319,7 +319,8 @@ class Migration(migrations.Migration):
                         verbose_name="amount uncounted",
                     ),
                 ),
-                ("has_other_rows", models.BooleanField(default=False, editable=False)),
+                ("has_refunds_or_disputes", models.BooleanField(default=False, editable=False)),
+                ("has_staff_entries", models.BooleanField(default=False, editable=False)),
                 (
                     "paid_recorded",
                     models.BooleanField(

@@ -54,8 +54,8 @@ class OrderPayment(models.Model):
     dispute and the other amounts are derived from them and from the mirrored rows (``balance.py``),
     and stored for lists, filters and reports. They are never set from anything else.
 
-    ``has_other_rows`` tells whether there are refunds, disputes or staff entries to read: most
-    orders have none, and are spared three queries under the lock.
+    ``has_refunds_or_disputes`` and ``has_staff_entries`` tell whether there are such rows to read:
+    most orders have none, and are spared three queries under the lock.
     """
 
     order = models.OneToOneField(
@@ -114,7 +114,8 @@ class OrderPayment(models.Model):
     amount_uncounted = models.PositiveBigIntegerField(
         _("amount uncounted"), default=0, help_text=_("Money that does not count for the order.")
     )
-    has_other_rows = models.BooleanField(default=False, editable=False)
+    has_refunds_or_disputes = models.BooleanField(default=False, editable=False)
+    has_staff_entries = models.BooleanField(default=False, editable=False)
     paid_recorded = models.BooleanField(
         default=False,
         editable=False,

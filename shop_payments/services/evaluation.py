@@ -40,7 +40,7 @@ from shop_payments.models import (
     Refund,
     ReviewItem,
 )
-from shop_payments.money import display_amount, minimum_charge
+from shop_payments.money import Money, display_amount, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, leading_intent, reopened
@@ -107,6 +107,12 @@ def is_as_seen(payment: OrderPayment, terms: OrderTerms) -> bool:
     seen = (payment.total, payment.currency, payment.is_payable)
     now = (terms.total.amount, terms.total.currency, terms.is_payable)
     return seen == now and not payment.failed_reads
+
+
+def terms_last_seen(payment: OrderPayment) -> OrderTerms:
+    """Return what the order was like when it was last read."""
+    total = Money(payment.total or 0, payment.currency)
+    return OrderTerms(total=total, is_payable=payment.is_payable)
 
 
 def note_outflow(locked: LockedPayment, row: Refund | Dispute, intent: PaymentIntent) -> None:

@@ -247,7 +247,7 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
         decision = _take_over(pending, ask, patience)
     else:
         decision = _plan_for(locked, ask, request.origin)
-    locked.flush()
+    locked.flush(terms=False)
     return replace(decision, facts=tuple(locked.facts)) if isinstance(decision, _Plan) else decision
 
 

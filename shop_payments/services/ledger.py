@@ -63,8 +63,11 @@ class LockedPayment:
     has_changed: bool = False
     """Whether something was written that the payment's state may follow from."""
 
+    needs_evaluation: bool = False
+    """Whether money has moved."""
+
     needs_order: bool = False
-    """Whether money has moved, so that the order has to be read to evaluate it."""
+    """Whether the order has to be read for that, and not only what was last seen of it."""
 
     terms: OrderTerms | None = None
     """What the order says, once it was read in this transaction."""
@@ -161,8 +164,11 @@ class LockedPayment:
         self.payment.save(force_insert=True)
         self._before = _values(self.payment)
 
-    def flush(self) -> None:
+    def flush(self, *, terms: bool = True) -> None:
         """Write what was collected: intents, the payment if it has changed, and the facts.
+
+        With ``terms=False`` a new total alone is not saved while no money has come: the order is
+        read again before anything follows from it.
 
         Raises:
             IntegrityError: the order was paid before (constraint ``..._order_paid_once``).
@@ -170,8 +176,9 @@ class LockedPayment:
         for row in self._dirty:
             row.save()
         self._dirty.clear()
-        self.payment.has_other_rows |= bool(self.refunds or self.disputes or self.entries)
-        if _values(self.payment) != self._before:
+        self.payment.has_refunds_or_disputes |= bool(self.refunds or self.disputes)
+        self.payment.has_staff_entries |= bool(self.entries)
+        if self._is_worth_saving(terms=terms):
             self.payment.save()
             self._before = _values(self.payment)
         new = self.facts[self._saved_facts :]
@@ -179,7 +186,16 @@ class LockedPayment:
             PaymentHistory.objects.bulk_create(new)
             self._saved_facts = len(self.facts)
 
+    def _is_worth_saving(self, *, terms: bool) -> bool:
+        now, before = _values(self.payment), self._before
+        changed = {name for name, value in now.items() if before[name] != value}
+        is_paid = any(row.amount_received for row in self.intents)
+        if not (terms or is_paid or self.needs_follow_up):
+            changed -= _TERMS
+        return bool(changed)
 
+
+_TERMS = frozenset({"total", "currency", "is_payable", "amount_owed", "amount_outstanding"})
 _BOOKKEEPING = frozenset({"order_seen_at", "updated_at"})
 """Fields whose change alone is not worth a statement."""
 
@@ -215,18 +231,23 @@ def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
     return read_rows(payment)
 
 
-def read_rows(payment: OrderPayment) -> LockedPayment:
-    """Read all rows of a payment; the caller has locked it, or only wants to look at them."""
-    intents = list(payment.payment_intents.order_by("pk"))
+def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None) -> LockedPayment:
+    """Read all rows of a payment; the caller has locked it, or only wants to look at them.
+
+    ``intents`` are those that the caller has read already, oldest first.
+    """
+    if intents is None:
+        intents = list(payment.payment_intents.order_by("pk"))
     for intent in intents:
         intent.order_payment = payment
     locked = LockedPayment(payment, intents)
-    if payment.has_other_rows:
+    if payment.has_refunds_or_disputes:
         locked.refunds += Refund.objects.of_intents(intents).select_related("attempt")
         by_pk = {intent.pk: intent for intent in intents}
         for refund in locked.refunds:
             refund.payment_intent = by_pk[refund.payment_intent_id]
         locked.disputes += Dispute.objects.of_intents(intents)
+    if payment.has_staff_entries:
         locked.entries += payment.staff_entries.select_related("capture").order_by("pk")
     return locked
 

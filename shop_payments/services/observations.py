@@ -209,7 +209,7 @@ def money_of(
     disputes: Iterable[Dispute] = (),
     entries: Iterable[StaffEntry] = (),
 ) -> IntentMoney:
-    """Return where the money of ``intent`` is; the rows may be those of all of the order's intents."""
+    """Return where the money of ``intent`` is; the rows may be those of all of its order."""
     outflows = outflows_of(
         [intent],
         (row for row in refunds if row.payment_intent_id == intent.pk),

@@ -199,12 +199,12 @@ def _views(orders: list[Any]) -> list[OrderView]:
 def _rows_of(payments: list[OrderPayment]) -> dict[Any, Rows]:
     """Read the rows of all payments, in a number of queries that does not depend on how many."""
     intents = _grouped(PaymentIntent.objects.of_payments(payments))
-    more = [payment for payment in payments if payment.has_other_rows]
-    refunds = _grouped(Refund.objects.filter(order_payment__in=more) if more else ())
-    disputes = _grouped(Dispute.objects.filter(order_payment__in=more) if more else ())
-    entries = _grouped(
-        StaffEntry.objects.filter(order_payment__in=more).select_related("capture") if more else ()
-    )
+    moved = [payment for payment in payments if payment.has_refunds_or_disputes]
+    refunds = _grouped(Refund.objects.filter(order_payment__in=moved) if moved else ())
+    disputes = _grouped(Dispute.objects.filter(order_payment__in=moved) if moved else ())
+    noted = [payment for payment in payments if payment.has_staff_entries]
+    of_noted = StaffEntry.objects.filter(order_payment__in=noted).select_related("capture")
+    entries = _grouped(of_noted if noted else ())
     return {
         payment.order_id: Rows(
             payment,

@@ -419,6 +419,8 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
 def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refund:
     def write(locked: LockedPayment) -> Refund:
         row = next(each for each in locked.refunds if each.pk == refund.pk)
+        if OrderPayment.order.is_cached(refund.order_payment):
+            locked.payment.order = refund.order_payment.order  # the receivers get it too
         # Else it was listed meanwhile: this is what it was when it was made, at best as new.
         if not row.stripe_id:
             _write(locked, _intent_of(locked, row), row, result, origin=origin)
@@ -474,7 +476,7 @@ def _give_up(
 def _save(locked: LockedPayment, row: Refund) -> None:
     row.version += 1
     locked.save_later(row)
-    locked.needs_order = True
+    locked.needs_evaluation = True
 
 
 _DISPUTED = "charge_disputed"
@@ -579,6 +581,8 @@ def _write(
     if _visible_state(row) == before:
         return
     _save(locked, row)
+    # One of ours was saved a moment ago, and its order was read then.
+    locked.needs_order |= row.attempt_id is None or bool(known_as)
     if moves:
         _record_move(locked, intent, row, origin=origin, request_id=result.request_id)
 

@@ -75,24 +75,30 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
     """
     assert_no_transaction()
     for _round in range(_MAX_ROUNDS):
-        row = _intent_of_order(order_id)
+        intents = _intents_of_order(order_id)
+        row = _intent_to_fetch(intents)
         refreshed = refresh_intent(row, origin=origin)
         if refreshed is None:
             continue  # somebody was quicker: look again
         locked = refreshed.locked
         if locked is None or locked.terms is None:
-            locked = _evaluate(row, refreshed.intent, origin)
+            locked = _evaluate(intents, row, refreshed.intent, origin)
         view = IntentView(intent=refreshed.intent, line_items=_line_items(locked.payment))
         return _proven(locked, view)
     raise PaymentIntentInProgress("The payment is changing. Try again in a moment.")
 
 
-def _evaluate(row: PaymentIntent, intent: PaymentIntentResult, origin: Origin) -> LockedPayment:
+def _evaluate(
+    intents: list[PaymentIntent],
+    row: PaymentIntent,
+    intent: PaymentIntentResult,
+    origin: Origin,
+) -> LockedPayment:
     """Evaluate an order of which Stripe says nothing new: the order itself may have changed."""
     payment = row.order_payment
     payment.order = find_order(payment.order_id)
     if is_as_seen(payment, read_terms(payment.order)):
-        return read_rows(payment)
+        return read_rows(payment, intents)
 
     def write(locked: LockedPayment) -> None:
         current = locked.intent(row.stripe_id)
@@ -125,14 +131,19 @@ def _proven(locked: LockedPayment, view: IntentView) -> IntentView:
     raise UnprovenPayment(words, view, shortfall)
 
 
-def _intent_of_order(order_id: object) -> PaymentIntent:
-    """Return the row of the intent that could prove this order's payment."""
+def _intents_of_order(order_id: object) -> list[PaymentIntent]:
+    """Return the rows of the order's intents, oldest first."""
     adapter = get_order_adapter()
     pk = adapter.parse_id(order_id)
     rows = PaymentIntent.objects.select_related("order_payment").order_by("pk")
     intents = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
     if not intents and (pk is None or adapter.find(pk) is None):
         raise OrderNotFound("Order not found.")
+    return intents
+
+
+def _intent_to_fetch(intents: list[PaymentIntent]) -> PaymentIntent:
+    """Return the intent that could prove the order's payment."""
     row = leading_intent(intents)
     if row is None or row.status == IntentStatus.MISSING:
         raise PaymentIntentMissing("The order has no payment intent.")

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 from django.db import connection, transaction
 
-from shop_payments.services.evaluation import derive, evaluate
+from shop_payments.services.evaluation import derive, evaluate, terms_last_seen
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.transactions import after_commit, short_transactions
@@ -97,8 +97,10 @@ def change_payment(
 def complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False) -> None:
     """Evaluate a changed payment and save its rows: the end of each transaction."""
     payment = locked.payment
-    if reads_order or locked.needs_order or payment.failed_reads:
+    if reads_order or locked.needs_order or payment.failed_reads or payment.total is None:
         evaluate(locked, origin=origin)
+    elif locked.needs_evaluation:
+        evaluate(locked, origin=origin, terms=terms_last_seen(payment))
     elif locked.has_changed:
         derive(locked)
     locked.flush()

@@ -30,8 +30,9 @@ SUGGESTIONS: dict[str, str] = {
         "Correct the order, or the shop's OrderAdapter. The payment is evaluated again by itself."
     ),
     ReviewItem.Reason.INTENT_MISSING: (
-        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this only"
-        " if it does, or if that account takes no money any more: the order then gets a new payment."
+        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
+        " only if it does, or if that account takes no money any more: the order then gets a new"
+        " payment."
     ),
     ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
     ReviewItem.Reason.REFUND_FAILED: (
