@@ -67,6 +67,15 @@ def _state_of(error: Exception) -> str | None:
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
+def is_in_transaction() -> bool:
+    """Tell whether the caller has a transaction open; the outer one of a ``TestCase`` is none.
+
+    Django marks that one, and it never commits.
+    """
+    blocks = connection.atomic_blocks
+    return any(not getattr(block, "_from_testcase", False) for block in blocks)
+
+
 def after_commit(work: Callable[[], object], *, what: str) -> None:
     """Do ``work`` when the caller's transaction is committed; ``what`` it is, for the log.
 

@@ -21,12 +21,12 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from shop_payments.services.evaluation import derive, evaluate, terms_last_seen
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
-from shop_payments.services.transactions import after_commit, short_transactions
+from shop_payments.services.transactions import after_commit, is_in_transaction, short_transactions
 
 _T = TypeVar("_T")
 
@@ -79,7 +79,7 @@ def change_payment(
         complete(locked, origin=origin, reads_order=reads_order)
         return Done(locked, value)
 
-    if connection.in_atomic_block:
+    if is_in_transaction():
         with transaction.atomic():
             done = run()
         if done.locked is not None:
