@@ -20,6 +20,12 @@ order owe again. Which of the two it is follows from the order as it was when th
 * the order was not covered at that time: it undoes a payment;
 * otherwise the excess goes back first, and the rest pays for goods.
 
+Note [Within one second]
+~~~~~~~~~~~~~~~~~~~~~~~~
+Stripe gives times in whole seconds. Within one, payments go by when their intents were made here,
+and an outflow comes after the payments whose intents had been made when it was first seen here: an
+intent that was made later cannot have been paid before. What is still equal goes by id.
+
 All amounts are integer minor units of one currency, the order's.
 """
 
@@ -31,6 +37,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from shop_payments.lifecycle import IntentStatus, PaymentStatus
+
+Moment = tuple[datetime, datetime]
+"""A second of Stripe's, and a time of ours for the order within it."""
 
 
 class OutflowKind(StrEnum):
@@ -60,6 +69,9 @@ class Payment:
     at: datetime
     """Stripe's time of the charge."""
 
+    begun_at: datetime | None = None
+    """When the payment intent was made here, by our clock."""
+
     received: int = 0
     counts: bool = False
     """It succeeded, its currency and mode are the order's, and the shop wanted it."""
@@ -72,6 +84,11 @@ class Payment:
         """Whether the money has come."""
         return self.status == IntentStatus.SUCCEEDED
 
+    @property
+    def moment(self) -> Moment:
+        """When it happened, to be sorted by. See Note [Within one second]."""
+        return self.at.replace(microsecond=0), self.begun_at or self.at
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outflow:
@@ -81,6 +98,9 @@ class Outflow:
     payment_id: str
     at: datetime
     """Stripe's time, where Stripe has one."""
+
+    seen_at: datetime | None = None
+    """When it was first seen here, by our clock."""
 
     amount: int
     kind: OutflowKind
@@ -157,13 +177,14 @@ def fold(seen: Observations, view: View) -> Fold:
     An outflow never comes before its own payment, whatever the clocks say.
     """
     counted = {payment.id: payment for payment in seen.payments if payment.counts}
-    happened: list[tuple[tuple[datetime, bool, str], Payment | Outflow]] = [
-        ((payment.at, False, payment.id), payment) for payment in counted.values()
+    happened: list[tuple[tuple[Moment, bool, str], Payment | Outflow]] = [
+        ((payment.moment, False, payment.id), payment) for payment in counted.values()
     ]
     for outflow in seen.outflows:
         payment = counted.get(outflow.payment_id)
         if payment is not None and outflow.is_in(view):
-            happened.append(((max(outflow.at, payment.at), True, outflow.id), outflow))
+            moment = _moment_of_outflow(outflow, counted.values())
+            happened.append(((max(moment, payment.moment), True, outflow.id), outflow))
     sums = Fold()
     for _key, each in sorted(happened, key=lambda item: item[0]):
         if isinstance(each, Payment):
@@ -172,6 +193,15 @@ def fold(seen: Observations, view: View) -> Fold:
         else:
             _take_out(sums, each)
     return sums
+
+
+def _moment_of_outflow(outflow: Outflow, payments: Iterable[Payment]) -> Moment:
+    """Return when money went out: within its second, after the payments begun by then."""
+    second = outflow.at.replace(microsecond=0)
+    begun = [payment.moment[1] for payment in payments]
+    if outflow.seen_at is not None:
+        begun = [moment for moment in begun if moment <= outflow.seen_at]
+    return second, max(begun, default=second)
 
 
 def _take_out(sums: Fold, outflow: Outflow) -> None:
@@ -346,7 +376,7 @@ def balance_of(seen: Observations) -> Balance:
 
 def newest_first(payments: Iterable[Payment]) -> list[Payment]:
     """Sort payments by Stripe's time of the charge, newest first."""
-    return sorted(payments, key=lambda payment: (payment.at, payment.id), reverse=True)
+    return sorted(payments, key=lambda payment: (payment.moment, payment.id), reverse=True)
 
 
 def _refundable(seen: Observations) -> dict[str, int]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.utils import timezone
+
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
@@ -54,6 +56,7 @@ def _write(
             amount=result.amount,
             currency=result.currency,
             stripe_created_at=result.created_at,
+            created_at=timezone.now(),
         )
         note_outflow(locked, row, intent)
         locked.disputes.append(row)

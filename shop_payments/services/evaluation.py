@@ -472,7 +472,7 @@ def _is_made_good(locked: LockedPayment, item: ReviewItem) -> bool:
     gone = sum(
         each.amount
         for each in observe(locked.rows).outflows
-        if each.payment_id == row.stripe_id and each.at > since and each.is_in(View.COVERAGE)
+        if each.payment_id == row.stripe_id and each.at >= since and each.is_in(View.COVERAGE)
     )
     return gone >= failed.amount
 
