@@ -78,6 +78,9 @@ class LockedPayment:
     needs_follow_up: bool = False
     """Whether something has to be done at Stripe after the commit: see ``follow_up.py``."""
 
+    request_id: str = ""
+    """The request to Stripe that this unit of work follows from, for the facts derived from it."""
+
     def __post_init__(self) -> None:
         self._dirty: list[Model] = []
         self._saved_facts = 0
@@ -143,13 +146,14 @@ class LockedPayment:
         request_id: str = "",
     ) -> None:
         """Add facts about ``row`` to the history; the host is notified after the commit."""
+        self.request_id = request_id or self.request_id
         self.facts += [
             build_fact(
                 kind,
                 order_payment=self.payment,
                 payment_intent=row,
                 origin=origin,
-                request_id=request_id,
+                request_id=self.request_id,
                 **data,
             )
             for kind, data in facts

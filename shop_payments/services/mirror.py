@@ -356,6 +356,7 @@ def _take_over(
 
 
 def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    row.livemode = intent.livemode
     row.status = intent.status
     row.amount = intent.amount
     row.amount_received = intent.amount_received
@@ -380,6 +381,7 @@ def _copy_charge(row: PaymentIntent, intent: PaymentIntentResult) -> None:
 
 def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
     return (
+        row.livemode,
         row.status,
         row.amount,
         row.amount_received,
