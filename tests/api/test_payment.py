@@ -12,6 +12,7 @@ from shop_payments.models import (
     PaymentIntent,
     ReviewItem,
 )
+from shop_payments.money import format_amount
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, pay, send_event
@@ -150,86 +151,196 @@ class TestNotProven:
         assert payment_system.payment(order).status_code == 200
 
 
-class TestMoneyThatDoesNotFit:
-    """It is recorded and shown to a person, and never believed."""
+class TestMoneyThatDoesNotCoverTheOrder:
+    """It counts, and the order still owes the rest."""
 
-    def is_in_review(self, reason):
-        payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
+    def still_owes(self, response, outstanding):
+        data = response.json()["data"]
+        payment = OrderPayment.objects.get()
         return (
-            payment.status == "unpaid"
-            and payment.needs_review
-            and item.reason == reason
-            and item.suggested_action != ""
+            answer(response) == (409, "payment_not_completed")
+            and list(data)
+            == [
+                "id",
+                "amount",
+                "currency",
+                "status",
+                "line_items",
+                "outstanding",
+                "payment_status",
+            ]
+            and (data["outstanding"], data["payment_status"]) == (outstanding, "partially_paid")
+            and payment.status == "partially_paid"
+            and payment.paid_at is None
         )
 
-    def test_a_wrong_amount(self, payment_system, order, stripe, intent_id, paid_signals):
+    def test_less_than_was_asked_for(self, payment_system, order, stripe, intent_id, paid_signals):
         call_stripe(stripe, "POST", f"payment_intents/{intent_id}", amount="50")
         pay(stripe, intent_id)
 
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("amount_mismatch")
-        assert str(ReviewItem.objects.get()) == (
-            "the amount differs from what is due: "
-            f"0.50 USD received with {intent_id}, but 112.00 USD was due"
-        )
+        assert self.still_owes(payment_system.payment(order), "111.50")
+        assert not ReviewItem.objects.exists()
         assert paid_signals == []
 
-    def test_part_of_the_amount(self, payment_system, order, stripe, intent_id):
+    def test_a_cent_is_missing(self, payment_system, order, stripe, intent_id):
+        """Stripe charges no cent, so the customer cannot pay it: staff are asked to waive it."""
         stripe.advance(intent_id, "succeeded", amount_received=11199)
 
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("amount_mismatch")
+        assert self.still_owes(payment_system.payment(order), "0.01")
+        assert ReviewItem.objects.get().reason == "rest_too_small"
 
-    def test_a_wrong_currency(self, payment_system, order, stripe, intent_id):
-        call_stripe(stripe, "POST", f"payment_intents/{intent_id}", currency="jpy")
-        pay(stripe, intent_id)
-
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("currency_mismatch")
-
-    def test_the_order_has_changed_since(self, payment_system, order, stripe, intent_id):
+    def test_the_order_costs_more_since(self, payment_system, order, stripe, intent_id):
         pay(stripe, intent_id)
         order.lines.update(quantity=3)
 
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("amount_mismatch")
+        response = payment_system.payment(order)
+
+        assert self.still_owes(response, "56.00")
+        assert response.json()["message"] == ("The payment is not completed: 56.00 is outstanding.")
+        assert not ReviewItem.objects.exists()
+
+    def test_the_next_call_1_asks_for_the_rest(
+        self, storefront, payment_system, order, stripe, intent_id, paid_signals
+    ):
+        pay(stripe, intent_id)
+        order.lines.update(quantity=3)
+        payment_system.payment(order)
+
+        rest = storefront.payment_intent(order).json()["data"]
+        open_intent = payment_system.payment(order)
+        pay(stripe, rest["id"])
+        settled = payment_system.payment(order)
+
+        assert (rest["amount"], rest["id"] != intent_id) == ("56.00", True)
+        assert self.still_owes_before_the_rest(open_intent, rest["id"])
+        assert settled.status_code == 200
+        assert (settled.json()["data"]["id"], settled.json()["data"]["amount"]) == (
+            rest["id"],
+            "56.00",
+        )
+        assert len(paid_signals) == 1
+
+    def still_owes_before_the_rest(self, response, intent_id):
+        """Call 3 describes the open intent, and says what is still to be paid."""
+        data = response.json()["data"]
+        return (
+            answer(response) == (409, "payment_not_completed")
+            and (data["id"], data["status"]) == (intent_id, "requires_payment_method")
+            and (data["outstanding"], data["payment_status"]) == ("56.00", "partially_paid")
+        )
+
+
+class TestMoneyThatDoesNotCount:
+    """It is recorded and shown to staff, and covers nothing."""
+
+    def is_in_review(self, response):
+        payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
+        data = response.json()["data"]
+        return (
+            answer(response) == (409, "payment_mismatch")
+            and data["status"] == "succeeded"
+            and data["payment_status"] == payment.status == "unpaid"
+            and data["outstanding"] == payment_outstanding(payment)
+            and payment.needs_review
+            and item.reason == "uncounted"
+            and item.suggested_action != ""
+        )
+
+    def test_a_wrong_currency(self, payment_system, order, stripe, intent_id, paid_signals):
+        call_stripe(stripe, "POST", f"payment_intents/{intent_id}", currency="jpy")
+        pay(stripe, intent_id)
+
+        response = payment_system.payment(order)
+
+        assert self.is_in_review(response)
+        assert response.json()["data"]["outstanding"] == "112.00"
+        assert "_secret_" not in response.content.decode()
+        assert paid_signals == []
 
     def test_the_order_was_cancelled(self, payment_system, order, stripe, intent_id):
         pay(stripe, intent_id)
         Order.objects.update(status=Order.Status.CANCELLED)
 
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("order_not_payable")
+        response = payment_system.payment(order)
 
-    def test_the_order_cannot_be_represented_any_more(
-        self, payment_system, order, stripe, intent_id
-    ):
+        assert self.is_in_review(response)
+        assert response.json()["data"]["outstanding"] == "0.00"
+
+    def test_the_orders_currency_was_changed(self, payment_system, order, stripe, intent_id):
         pay(stripe, intent_id)
         Order.objects.update(currency="isk")
 
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("currency_mismatch")
+        response = payment_system.payment(order)
 
-    def test_another_mode(self, payment_system, order, stripe, intent_id):
-        stripe.advance(intent_id, "succeeded", livemode=True)
-
-        assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
-        assert self.is_in_review("wrong_mode")
+        assert self.is_in_review(response)
+        assert response.json()["data"]["outstanding"] == "112"
 
     def test_asked_again_the_review_is_opened_once(self, payment_system, order, stripe, intent_id):
-        told = []
+        reasons = []
 
         def receiver(**kwargs):
-            told.append(kwargs["data"]["reason"])
+            reasons.append(kwargs["data"]["reason"])
 
         signals.review_needed.connect(receiver)
-        stripe.advance(intent_id, "succeeded", amount_received=1)
+        pay(stripe, intent_id)
+        Order.objects.update(status=Order.Status.CANCELLED)
 
         for _ in range(3):
             assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
 
         assert ReviewItem.objects.count() == 1
-        assert told == ["amount_mismatch"]
+        assert reasons == ["uncounted"]
+
+    def test_it_counts_once_the_order_is_open_again(
+        self, payment_system, order, stripe, intent_id, paid_signals
+    ):
+        pay(stripe, intent_id)
+        Order.objects.update(status=Order.Status.CANCELLED)
+        payment_system.payment(order)
+        Order.objects.update(status=Order.Status.OPEN)
+
+        assert payment_system.payment(order).status_code == 200
+        assert not ReviewItem.objects.open().exists()
+        assert len(paid_signals) == 1
+
+    def test_live_money_under_a_test_key_is_no_answer(
+        self, payment_system, order, stripe, intent_id
+    ):
+        """The key is wrong, not the payment: nothing is written, and the call is repeated later."""
+        before = OrderPayment.objects.values().get()
+        stripe.advance(intent_id, "succeeded", livemode=True)
+
+        response = payment_system.payment(order)
+
+        assert answer(response) == (503, "not_configured")
+        assert "Retry-After" in response
+        assert OrderPayment.objects.values().get() == before
+        assert PaymentIntent.objects.get().status == "requires_payment_method"
+
+
+def payment_outstanding(payment: OrderPayment) -> str:
+    return format_amount(payment.amount_outstanding, payment.currency)
+
+
+class TestAnOrderThatCannotBeRead:
+    def test_the_payment_is_settled_once_it_can(
+        self, payment_system, order, stripe, intent_id, paid_signals
+    ):
+        pay(stripe, intent_id)
+        Order.objects.update(currency="kwd")
+        order.lines.update(unit_amount=5123)
+
+        response = payment_system.payment(order)
+
+        assert answer(response) == (503, "order_unreadable")
+        assert int(response["Retry-After"]) > 0
+        assert PaymentIntent.objects.get().status == "succeeded", "what Stripe said is stored"
+        assert OrderPayment.objects.get().status == "unpaid", "and nothing follows from it yet"
+        Order.objects.update(currency="usd")
+        order.lines.update(unit_amount=5600)
+        assert payment_system.payment(order).status_code == 200
+        assert OrderPayment.objects.get().status == "paid"
+        assert len(paid_signals) == 1
 
 
 def test_a_receiver_that_raises_does_not_undo_the_payment(payment_system, order, stripe, intent_id):
