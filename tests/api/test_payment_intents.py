@@ -269,12 +269,27 @@ class TestOrdersThatCannotBePaid:
         assert storefront.payment_intent(order).json()["data"]["id"] == intent_id
 
     def test_a_payment_in_review(self, storefront, order, stripe, webhooks):
-        pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
-        order.lines.update(unit_amount=9900)
+        """Money came in another currency, and staff have not given it back."""
+        intent_id = storefront.payment_intent(order).json()["data"]["id"]
+        call_stripe(stripe, "POST", f"payment_intents/{intent_id}", currency="eur")
+        pay(stripe, intent_id)
         webhooks()
 
         assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
-        assert ReviewItem.objects.get().reason == "amount_mismatch"
+        assert ReviewItem.objects.get().reason == "uncounted"
+
+    def test_an_order_that_costs_more_since_asks_for_the_rest(
+        self, storefront, order, stripe, webhooks
+    ):
+        first = storefront.payment_intent(order).json()["data"]["id"]
+        pay(stripe, first)
+        order.lines.update(unit_amount=9900)
+        webhooks()
+
+        data = storefront.payment_intent(order).json()["data"]
+
+        assert (data["id"] != first, data["amount"]) == (True, "86.00")
+        assert not ReviewItem.objects.exists()
 
 
 def test_a_cancelled_intent_is_replaced(storefront, order, stripe):

@@ -17,6 +17,7 @@ from django.urls import resolve
 from django.utils import timezone
 
 from shop_payments.models import (
+    Order,
     OrderPayment,
     PaymentIntent,
     ReviewItem,
@@ -273,28 +274,77 @@ class TestMoneyThatIsNotOurs:
 
 class TestMoneyThatDoesNotFit:
     @pytest.mark.parametrize(
-        ("changes", "reason"),
-        [
-            ({"amount_received": 11199}, "amount_mismatch"),
-            ({"amount_received": 0}, "amount_mismatch"),
-            ({"currency": "eur"}, "currency_mismatch"),
-            ({"livemode": True}, "wrong_mode"),
-        ],
+        ("received", "status", "outstanding"),
+        [(11198, "partially_paid", 2), (100, "partially_paid", 11100), (0, "unpaid", 11200)],
     )
-    def test_it_goes_to_review(self, intent, changes, reason, paid_signals):
-        response = send_event({**intent, **changes})
+    def test_less_than_the_total_leaves_the_rest_outstanding(
+        self, intent, received, status, outstanding, paid_signals
+    ):
+        response = send_event({**intent, "amount_received": received})
 
+        payment = OrderPayment.objects.get()
         assert response.status_code == 200
-        assert OrderPayment.objects.get().status == "unpaid"
-        assert OrderPayment.objects.get().needs_review
-        assert ReviewItem.objects.get().reason == reason
+        assert (payment.status, payment.amount_outstanding) == (status, outstanding)
         assert paid_signals == []
 
-    def test_what_does_not_fit_is_not_judged_anew_by_a_second_event(self, intent):
+    def test_more_than_the_total_is_excess(self, intent, paid_signals):
+        response = send_event({**intent, "amount_received": 11300})
+
+        payment = OrderPayment.objects.get()
+        assert response.status_code == 200
+        assert (payment.status, payment.amount_excess) == ("paid", 100)
+        assert ReviewItem.objects.get().reason == "excess"
+        assert len(paid_signals) == 1
+
+    def test_another_currency_does_not_count(self, intent, paid_signals):
+        response = send_event({**intent, "currency": "eur"})
+
+        payment = OrderPayment.objects.get()
+        assert response.status_code == 200
+        assert (payment.status, payment.amount_outstanding) == ("unpaid", 11200)
+        assert (payment.amount_uncounted, payment.needs_review) == (11200, True)
+        assert ReviewItem.objects.get().reason == "uncounted"
+        assert paid_signals == []
+
+    def test_live_money_under_a_test_key_writes_nothing_and_is_sent_again(
+        self, intent, paid_signals
+    ):
+        before = PaymentIntent.objects.values().get()
+
+        response = send_event({**intent, "livemode": True})
+
+        assert answer(response) == (503, "event_failed")
+        assert PaymentIntent.objects.values().get() == before
+        assert OrderPayment.objects.get().status == "unpaid"
+        assert not ReviewItem.objects.exists()
+        assert paid_signals == []
+
+    def test_an_order_that_cannot_be_read_has_the_event_sent_again(
+        self, intent, order, paid_signals
+    ):
+        order.lines.update(unit_amount=5123)
+        Order.objects.update(currency="kwd")
+
+        refused = send_event(intent, id="evt_1")
+        received = PaymentIntent.objects.get().amount_received
+        status = OrderPayment.objects.get().status
+        order.lines.update(unit_amount=5600)
+        Order.objects.update(currency="usd")
+        accepted = send_event(intent, id="evt_1")
+
+        assert answer(refused) == (503, "event_failed")
+        assert "Retry-After" in refused
+        assert (received, status) == (11200, "unpaid"), "what Stripe said is stored, and only that"
+        assert accepted.status_code == 200
+        assert is_paid()
+        assert len(paid_signals) == 1
+
+    def test_a_second_event_does_not_change_what_was_received(self, intent):
         send_event({**intent, "amount_received": 1})
 
         send_event(intent)
 
+        assert PaymentIntent.objects.get().amount_received == 1
         assert not is_paid()
 
     def test_what_is_final_keeps_its_figures(self, intent):
