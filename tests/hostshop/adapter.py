@@ -50,11 +50,9 @@ class HostOrderAdapter(OrderAdapter):
     def capture_method(self, order: Order) -> str:
         return "manual" if order.total >= 1000 else "automatic"
 
-    def on_paid(self, order: Order, *, order_payment: OrderPayment, fact_id: Any) -> None:
+    def on_paid(self, order: Order, *, fact_id: Any, **kwargs: Any) -> None:
         order.shipments.get_or_create(fact_id=fact_id)
 
-    def on_refunded(
-        self, order: Order, *, order_payment: OrderPayment, fact_id: Any, amount: int
-    ) -> None:
+    def on_refunded(self, order: Order, *, order_payment: OrderPayment, **kwargs: Any) -> None:
         if order_payment.status == PaymentStatus.REFUNDED:
             order.shipments.all().delete()
