@@ -372,7 +372,8 @@ def _waived_money(locked: LockedPayment, balance: Balance) -> list[_Wish]:
     wishes = []
     for row in locked.intents:
         before, total = balance.paid_before.get(row.stripe_id), row.total_seen
-        if before is None or total is None or not balance.waived:
+        is_kept = balance.waived and balance.refundable.get(row.stripe_id)
+        if before is None or total is None or not is_kept:
             continue
         if before < total <= before + balance.waived:
             detail = f"{describe_received(row)}, although it had been waived"

@@ -6,6 +6,7 @@ evaluated: it is paid only if the money that counts covers what it costs.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shop_payments.exceptions import (
@@ -96,9 +97,10 @@ def _evaluate(
 ) -> LockedPayment:
     """Evaluate an order of which Stripe says nothing new: the order itself may have changed."""
     payment = row.order_payment
-    payment.order = find_order(payment.order_id)
-    if is_as_seen(payment, read_terms(payment.order)):
-        return read_rows(payment, intents)
+    with suppress(OrderUnreadable):  # that is counted below, under the lock
+        payment.order = find_order(payment.order_id)
+        if is_as_seen(payment, read_terms(payment.order)):
+            return read_rows(payment, intents)
 
     def write(locked: LockedPayment) -> None:
         current = locked.intent(row.stripe_id)

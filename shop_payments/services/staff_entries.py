@@ -93,7 +93,8 @@ def settle_outside_stripe(
         return locked.money_of(row).refundable, row
 
     kind = StaffEntry.Kind.SETTLEMENT
-    return _record(order_id, kind, request, limit, FactKind.SETTLED_OUTSIDE_STRIPE, origin)
+    fact = FactKind.SETTLED_OUTSIDE_STRIPE
+    return _record(order_id, kind, request, limit, fact, origin, intent_id=intent_id)
 
 
 def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin) -> bool:
@@ -150,6 +151,8 @@ def _record(
     limit: _Limit,
     fact: FactKind,
     origin: Origin,
+    *,
+    intent_id: str = "",
 ) -> StaffEntry:
     if not request.reason.strip():
         raise EntryRefused("Give a reason.")
@@ -159,7 +162,7 @@ def _record(
     def record(locked: LockedPayment) -> StaffEntry:
         known = next((each for each in locked.entries if each.request_key == key), None)
         if known is not None:
-            return _same(known, kind, request)
+            return _same(known, kind, request, intent_id)
         _evaluate(locked, origin)
         most, row = limit(locked)
         amount = _amount(request, most, row.currency if row else locked.payment.currency)
@@ -197,10 +200,13 @@ def _evaluate(locked: LockedPayment, origin: Origin) -> None:
         raise locked.order_error
 
 
-def _same(known: StaffEntry, kind: StaffEntry.Kind, request: EntryRequest) -> StaffEntry:
+def _same(
+    known: StaffEntry, kind: StaffEntry.Kind, request: EntryRequest, intent_id: str
+) -> StaffEntry:
     asked = request.amount_decimal
     is_same_amount = asked is None or to_minor_units(asked, known.currency) == known.amount
-    if known.kind != kind or not is_same_amount:
+    known_intent = known.payment_intent.stripe_id if known.payment_intent else ""
+    if known.kind != kind or not is_same_amount or known_intent != intent_id:
         raise IdempotencyKeyReused("This idempotency key was used for another entry.")
     return known
 

@@ -36,7 +36,8 @@ SUGGESTIONS: dict[str, str] = {
     ),
     ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
     ReviewItem.Reason.REFUND_FAILED: (
-        "The money is back in the Stripe balance. Agree with the customer on another way."
+        "The money is back in the Stripe balance. Agree with the customer on another way, then"
+        " close this item."
     ),
     ReviewItem.Reason.DISPUTED: (
         "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."
