@@ -18,6 +18,7 @@ from shop_payments.money import (
     display_digits,
     format_amount,
     from_minor_units,
+    minimum_charge,
     normalize_currency,
     to_minor_units,
 )
@@ -52,6 +53,16 @@ def moneys(draw: st.DrawFn) -> Money:
     currency = draw(currencies)
     steps = draw(st.integers(0, MAX_AMOUNT // STEPS[currency]))
     return Money(steps * STEPS[currency], currency)
+
+
+# --- Stripe's limits ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("currency", "least"), [("usd", 50), ("USD", 50), ("gbp", 30), ("jpy", 50), ("kwd", 1)]
+)
+def test_stripe_charges_no_less_than_the_minimum(currency, least):
+    assert minimum_charge(currency) == least
 
 
 # --- both directions ----------------------------------------------------------------------------
