@@ -223,9 +223,9 @@ def _check_proxies() -> list[CheckMessage]:
 
 @register()
 def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check the order model and its adapter (E007–E009)."""
+    """Check the order model and its adapter (E007–E009, E014)."""
     try:
-        get_config()
+        config = get_config()
     except ConfigurationError:
         return []  # E001 says so
     try:
@@ -239,30 +239,51 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
                 id="shop_payments.E008",
             )
         ]
+    renamed = _check_renamed_method(config.ORDER_ADAPTER)
     try:
         adapter = get_order_adapter()
     except (ConfigurationError, TypeError) as error:
         return [
+            *renamed,
             Error(
                 f"{error}.",
                 hint="Set SHOP_PAYMENTS['ORDER_ADAPTER'] to the dotted path of a subclass of "
                 "shop_payments.orders.OrderAdapter that defines all of its abstract methods "
                 "and is built without arguments; see docs/own-order-model.md.",
                 id="shop_payments.E007",
-            )
+            ),
         ]
     expected = getattr(adapter, "serves_model", None)
     if expected is not None and model is not expected:
         return [
+            *renamed,
             Error(
                 f"{type(adapter).__name__} reads {expected._meta.label}, but "
                 f"SHOP_PAYMENTS_ORDER_MODEL is {model._meta.label}.",
                 hint="Write an OrderAdapter for your model and name it in "
                 "SHOP_PAYMENTS['ORDER_ADAPTER'].",
                 id="shop_payments.E009",
-            )
+            ),
         ]
-    return []
+    return renamed
+
+
+def _check_renamed_method(path: str) -> list[CheckMessage]:
+    """Look for the method that is called ``total`` by now, whatever else the class lacks."""
+    try:
+        adapter_class = import_string(path)
+    except (ImportError, RuntimeError):
+        return []  # E007 says so
+    if not hasattr(adapter_class, "amount_due"):
+        return []
+    return [
+        Error(
+            f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} still defines amount_due().",
+            hint="Rename amount_due() to total(), and return what the order costs in all, not what "
+            "is left to pay: that is computed from the total and the payments.",
+            id="shop_payments.E014",
+        )
+    ]
 
 
 @register()

@@ -7,16 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.checks import CheckMessage, Error, run_checks
 from django.db import OperationalError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.backends.sqlite3.features import DatabaseFeatures
+from django.db.models import Model
 
 from shop_payments.conf import ADDRESS_SCOPES, DEFAULT_THROTTLE_RATES
 from shop_payments.models.orders import OrderQuerySet
+from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter, OrderAdapter
 
 LIVE = {
@@ -44,6 +47,20 @@ class NeedsArguments(BundledOrderAdapter):
 class HalfAnAdapter(OrderAdapter):
     def number(self, order: Any) -> str:
         return ""
+
+
+class OldAdapter(BundledOrderAdapter):
+    def amount_due(self, order: Any) -> Money:
+        return self.total(order)
+
+
+class OldAdapterWithoutTotal(HalfAnAdapter):
+    def amount_due(self, order: Any) -> Money:
+        return Money(11200, "usd")
+
+
+class OldAdapterOfUsers(OldAdapter):
+    serves_model: ClassVar[type[Model] | None] = User
 
 
 def handler(event_pk: int) -> None:
@@ -272,7 +289,7 @@ def test_a_known_number_of_proxies_is_fine(configure, settings, proxies):
         ("tests.hostshop.adapter.HostOrderAdapter", "isn't in an application in INSTALLED_APPS"),
         (f"{HERE}.handler", "is not a subclass of shop_payments.orders.OrderAdapter"),
         ("shop_payments.models.Order", "is not a subclass of shop_payments.orders.OrderAdapter"),
-        (f"{HERE}.HalfAnAdapter", "does not define amount_due, line_items, list_for_user"),
+        (f"{HERE}.HalfAnAdapter", "does not define line_items, list_for_user, total"),
         (f"{HERE}.NeedsArguments", "missing 1 required positional argument"),
     ],
 )
@@ -284,6 +301,22 @@ def test_an_adapter_that_does_not_work_is_an_error(configure, path, problem):
     assert list(messages) == ["E007"]
     assert problem in messages["E007"].msg
     assert "SHOP_PAYMENTS['ORDER_ADAPTER']" in str(messages["E007"].hint)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "others"),
+    [("OldAdapter", []), ("OldAdapterWithoutTotal", ["E007"]), ("OldAdapterOfUsers", ["E009"])],
+)
+def test_an_adapter_that_still_defines_amount_due_is_an_error(configure, adapter, others):
+    """It was what is left to pay in some shops; the total is what the order costs in all."""
+    configure(ORDER_ADAPTER=f"{HERE}.{adapter}")
+
+    messages = found()
+
+    assert list(messages) == ["E014", *others]
+    assert f"{HERE}.{adapter}' still defines amount_due()" in messages["E014"].msg
+    assert "Rename amount_due() to total()" in str(messages["E014"].hint)
+    assert "what the order costs in all, not what is left to pay" in str(messages["E014"].hint)
 
 
 @pytest.mark.parametrize("label", ["nowhere.Order", "shop_payments.Nothing", "Order"])
