@@ -15,7 +15,6 @@ from django.core.checks import CheckMessage, Error, run_checks
 from django.db import OperationalError, connections
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.db.backends.sqlite3.features import DatabaseFeatures
-from django.db.models import Model
 
 from shop_payments.conf import ADDRESS_SCOPES, DEFAULT_THROTTLE_RATES
 from shop_payments.models.orders import OrderQuerySet
@@ -60,7 +59,7 @@ class OldAdapterWithoutTotal(HalfAnAdapter):
 
 
 class OldAdapterOfUsers(OldAdapter):
-    serves_model: ClassVar[type[Model] | None] = User
+    serves_model: ClassVar[Any] = User
 
 
 def handler(event_pk: int) -> None:
