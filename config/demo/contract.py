@@ -117,6 +117,9 @@ def paid_order_answer(*, order_id: str, order_number: str, intent_id: str) -> Sh
             "id": order_id,
             "number": order_number,
             "amount": "112.00",
+            "total": "112.00",
+            "outstanding": "0.00",
+            "waived": "0.00",
             "currency": "usd",
             "payable": False,
             "payment_status": "paid",
@@ -131,6 +134,15 @@ def paid_order_answer(*, order_id: str, order_number: str, intent_id: str) -> Sh
                 "amount": 11200,
                 "currency": "usd",
             },
+            "payments": [
+                {
+                    "id": intent_id,
+                    "amount_received": "112.00",
+                    "currency": "usd",
+                    "counts": True,
+                    "charged_at": re.compile(r"\d{4}-\d\d-\d\dT\S+"),
+                }
+            ],
             "links": {"order": str, "payment_intent": str, "payment": str, "refunds": str},
         },
     }

@@ -10,7 +10,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.utils import timezone
 
-from shop_payments.models import APIKey, OrderPayment, PaymentHistory, PaymentIntent, WebhookEvent
+from shop_payments.models import (
+    APIKey,
+    Order,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    WebhookEvent,
+)
 from shop_payments.sandbox import Fault
 from shop_payments.services.fees import fetch_fees
 from tests.admin.support import change
@@ -120,7 +127,7 @@ def test_no_declined_card_does(scene, canary, card):
 def test_money_in_review_does_not(scene, canary):
     scene.ask()
     scene.pay()
-    scene.order.lines.update(quantity=7)
+    Order.objects.update(status=Order.Status.CANCELLED)
     scene.deliver()
     assert scene.settle().status_code == 409
     assert OrderPayment.objects.get().needs_review

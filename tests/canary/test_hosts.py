@@ -20,8 +20,11 @@ class Careless(BundledOrderAdapter):
     def line_items(self, order):
         return self._do("line_items", order)
 
-    def amount_due(self, order):
-        return self._do("amount_due", order)
+    def total(self, order):
+        return self._do("total", order)
+
+    def amount_to_pay_now(self, order, outstanding):
+        return self._do("amount_to_pay_now", order, outstanding)
 
     def is_payable(self, order):
         return self._do("is_payable", order)
@@ -32,18 +35,30 @@ class Careless(BundledOrderAdapter):
     def find(self, pk):
         return self._do("find", pk)
 
-    def on_paid(self, order, **kwargs):
-        if self.broken == "on_paid":
-            raise RuntimeError("the host's own")
+    def on_payment_received(self, order, **kwargs):
+        self._do("on_payment_received", order, **kwargs)
 
-    def _do(self, name, *args):
+    def on_paid(self, order, **kwargs):
+        self._do("on_paid", order, **kwargs)
+
+    def _do(self, name, *args, **kwargs):
         if self.broken == name:
             raise RuntimeError("the host's own")
-        return getattr(super(), name)(*args)
+        return getattr(super(), name)(*args, **kwargs)
 
 
 @pytest.mark.parametrize(
-    "hook", ["line_items", "amount_due", "is_payable", "receipt_email", "find", "on_paid"]
+    "hook",
+    [
+        "line_items",
+        "total",
+        "amount_to_pay_now",
+        "is_payable",
+        "receipt_email",
+        "find",
+        "on_payment_received",
+        "on_paid",
+    ],
 )
 def test_no_adapter_that_raises_does(scene, canary, configure, monkeypatch, hook):
     configure(ORDER_ADAPTER=f"{__name__}.Careless")

@@ -141,8 +141,12 @@ def test_an_interruption_is_no_traceback(failed):
 
 
 HANG_UP = """
+import os
 import sys
 sys.path.insert(0, {root!r})
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+import django
+django.setup()
 from shop_payments.management.base import PaymentsCommand
 
 class Command(PaymentsCommand):
@@ -152,9 +156,6 @@ class Command(PaymentsCommand):
         for _ in range({lines}):
             self.stdout.write("x" * 1000)
 
-import django
-from django.conf import settings
-settings.configure()
 Command().run_from_argv(["manage.py", "x"])
 """
 

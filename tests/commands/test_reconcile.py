@@ -11,9 +11,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from shop_payments.models import OrderPayment, PaymentIntent, WebhookEvent
+from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, WebhookEvent
 from shop_payments.sandbox import Fault, Sandbox
-from tests.support import pay, writes
+from tests.support import pay, send_event, writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,7 +66,7 @@ def test_it_says_how_far_a_long_part_is(stripe):
     out, err = run()
 
     assert "201 events" in out
-    events = err[err.index("events …") : err.index("cancellations …")]
+    events = err[err.index("events …") : err.index("orders …")]
     assert events.splitlines() == ["events …", "… 100 of 201", "… 200 of 201"]
 
 
@@ -108,13 +108,58 @@ def test_a_dry_run_says_what_it_would_do(intent, stripe):
 
 
 def test_a_new_review_item_is_an_error_once(intent, stripe, order):
-    order.lines.update(quantity=3)
+    Order.objects.update(status=Order.Status.CANCELLED)
     pay(stripe, intent.stripe_id)
 
     with pytest.raises(CommandError, match=r"1 new review item \(in the admin\)$"):
         run()
 
     assert run()[0] == NOTHING
+
+
+def make_unreadable(order):
+    order.lines.update(unit_amount=5123)
+    Order.objects.update(currency="kwd")
+
+
+def make_readable(order):
+    order.lines.update(unit_amount=5600)
+    Order.objects.update(currency="usd")
+
+
+def test_an_order_that_can_be_read_again_is_evaluated(intent, stripe, order):
+    make_unreadable(order)
+    assert send_event(pay(stripe, intent.stripe_id)).status_code == 503
+    WebhookEvent.objects.update(status="set_aside")
+    make_readable(order)
+
+    would = run("--dry-run")[0]
+    status = OrderPayment.objects.get().status
+    did = run()[0]
+
+    words = "up to date: 1 order evaluated at last. Listed 3 pages at Stripe.\n"
+    assert (would, did) == (f"Would bring {words}", f"Brought {words}")
+    assert (status, OrderPayment.objects.get().status) == ("unpaid", "paid")
+    assert run()[0] == NOTHING
+
+
+def test_an_order_that_cannot_be_read_is_an_error_each_time(intent, stripe, order):
+    make_unreadable(order)
+    send_event(pay(stripe, intent.stripe_id))
+    WebhookEvent.objects.update(status="set_aside")
+    words = rf"OrderAdapter\.total .* \(order {order.pk}\)"
+
+    with pytest.raises(CommandError, match=words) as first:
+        run()
+    with pytest.raises(CommandError, match=words) as second:
+        run()
+
+    assert "review item" not in str(first.value)
+    assert "1 new review item" in str(second.value), "after the third try staff are asked to look"
+    assert ReviewItem.objects.get().reason == "order_unreadable"
+    make_readable(order)
+    assert "1 order evaluated at last" in run()[0]
+    assert ReviewItem.objects.get().closed_itself
 
 
 def test_a_stripe_that_is_away_is_an_error(intent, stripe):
