@@ -319,7 +319,7 @@ def read_total(order: Any) -> Money:
     with reading("total", order.pk):
         total = get_order_adapter().total(order)
     if not isinstance(total, Money):
-        raise OrderUnreadable(order.pk, "total", f"returned a {type(total).__name__}, not Money")
+        raise _unusable(order.pk, "total", f"returned a {type(total).__name__}, not Money")
     return total
 
 
@@ -333,14 +333,21 @@ def read_amount_to_pay_now(order: Any, outstanding: Money) -> Money:
     with reading(method, order.pk):
         now = get_order_adapter().amount_to_pay_now(order, outstanding)
     if not isinstance(now, Money):
-        raise OrderUnreadable(order.pk, method, f"returned a {type(now).__name__}, not Money")
+        raise _unusable(order.pk, method, f"returned a {type(now).__name__}, not Money")
     rest = outstanding.amount - now.amount
     if now.currency != outstanding.currency or now.amount <= 0 or rest < 0:
-        raise OrderUnreadable(order.pk, method, f"returned {now} of {outstanding}")
+        raise _unusable(order.pk, method, f"returned {now} of {outstanding}")
     if 0 < rest < minimum_charge(now.currency):
         words = f"returned {now} of {outstanding}, which leaves less than Stripe's minimum charge"
-        raise OrderUnreadable(order.pk, method, words)
+        raise _unusable(order.pk, method, words)
     return now
+
+
+def _unusable(order_id: object, method: str, problem: str) -> OrderUnreadable:
+    """Log an answer of the adapter that cannot be used: clients do not see it."""
+    error = OrderUnreadable(order_id, method, problem)
+    logger.error("%s", error)
+    return error
 
 
 def take_snapshot(order: Any) -> OrderSnapshot:
