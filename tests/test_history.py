@@ -1,10 +1,10 @@
-"""Facts are told to the host after the commit: at least once, exactly once where nothing failed."""
+"""The host is notified of facts after the commit: normally once, at least once after a crash."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import transaction
@@ -20,12 +20,19 @@ from shop_payments.models import (
     Source,
 )
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.history import SIGNALS, Origin, add_fact, dispatch
+from shop_payments.services.history import SIGNALS, Origin, build_fact, dispatch
 from tests.support import pay
 
 pytestmark = pytest.mark.django_db
 
 ORIGIN = Origin(source=Source.API, actor="key 1234")
+FIGURES: dict[str, Any] = {"amount": 11200, "outstanding": 0, "total": 11200, "goods": 0}
+HOOKS = {
+    "payment_received": ("on_payment_received", "outstanding"),
+    "order_paid": ("on_paid", "total"),
+    "order_refunded": ("on_refunded", "goods"),
+}
+"""The adapter is notified of these facts: its method, and the figure beside the amount."""
 
 
 @pytest.fixture
@@ -39,9 +46,9 @@ def fact(payment: OrderPayment) -> PaymentHistory:
 
 
 def new_fact(payment: OrderPayment, kind: FactKind = FactKind.ORDER_PAID) -> PaymentHistory:
-    return add_fact(
-        kind, order_payment=payment, payment_intent=None, origin=ORIGIN, amount_received=11200
-    )
+    fact = build_fact(kind, order_payment=payment, payment_intent=None, origin=ORIGIN, **FIGURES)
+    fact.save()
+    return fact
 
 
 @contextmanager
@@ -58,27 +65,36 @@ def fail(**kwargs: Any) -> None:
 
 
 class ListeningAdapter(BundledOrderAdapter):
-    """Remembers what it was told."""
+    """Remembers what it was notified of."""
 
-    told: list[tuple[Any, Any, Any]] = []
+    heard: ClassVar[list[tuple[str, Any, dict[str, Any]]]] = []
 
-    def on_paid(self, order: Any, *, order_payment: OrderPayment, fact_id: Any) -> None:
-        self.told.append((order, order_payment, fact_id))
+    def on_payment_received(self, order: Any, **kwargs: Any) -> None:
+        self.heard.append(("on_payment_received", order, kwargs))
+
+    def on_paid(self, order: Any, **kwargs: Any) -> None:
+        self.heard.append(("on_paid", order, kwargs))
+
+    def on_refunded(self, order: Any, **kwargs: Any) -> None:
+        self.heard.append(("on_refunded", order, kwargs))
 
 
 class FailingAdapter(ListeningAdapter):
     """Raises, like a host with a bug."""
 
-    def on_paid(self, order: Any, *, order_payment: OrderPayment, fact_id: Any) -> None:
-        super().on_paid(order, order_payment=order_payment, fact_id=fact_id)
+    def on_paid(self, order: Any, **kwargs: Any) -> None:
+        super().on_paid(order, **kwargs)
         raise RuntimeError("the adapter is broken")
 
 
+Heard = list[tuple[str, Any, dict[str, Any]]]
+
+
 @pytest.fixture
-def told(configure: Callable[..., None]) -> list[tuple[Any, Any, Any]]:
-    ListeningAdapter.told.clear()
+def heard(configure: Callable[..., None]) -> Heard:
+    ListeningAdapter.heard.clear()
     configure(ORDER_ADAPTER="tests.test_history.ListeningAdapter")
-    return ListeningAdapter.told
+    return ListeningAdapter.heard
 
 
 def is_dispatched(fact: PaymentHistory) -> bool:
@@ -92,19 +108,19 @@ def test_a_fact_says_what_and_whence(payment):
     fact = new_fact(payment)
     seen = PaymentHistory.objects.get()
     assert (seen.kind, seen.source, seen.actor) == ("order_paid", "api", "key 1234")
-    assert seen.data == {"amount_received": 11200}
+    assert seen.data == FIGURES
     assert seen.fact_id == fact.fact_id
     assert (seen.needs_dispatch, seen.dispatched_at) == (True, None)
 
 
 def test_a_long_actor_and_request_id_are_cut_to_fit(payment):
-    add_fact(
+    build_fact(
         FactKind.ORDER_PAID,
         order_payment=payment,
         payment_intent=None,
         origin=Origin(source=Source.WEBHOOK, actor="a" * 300),
         request_id="r" * 300,
-    )
+    ).save()
     seen = PaymentHistory.objects.get()
     assert (len(seen.actor), len(seen.request_id)) == (255, 255)
 
@@ -122,12 +138,14 @@ def test_every_signal_has_a_fact():
 # --- dispatch -----------------------------------------------------------------------------------
 
 
-def test_receivers_and_the_adapter_are_told_once(fact, told, paid_signals):
+def test_receivers_and_the_adapter_are_told_once(fact, heard, paid_signals):
     dispatch([fact])
     dispatch([fact])
     dispatch([PaymentHistory.objects.get()])
 
-    assert told == [(fact.order_payment.order, fact.order_payment, fact.fact_id)]
+    about = {"order_payment": fact.order_payment, "payment_intent": None, "fact_id": fact.fact_id}
+    figures = {"amount": 11200, "total": 11200}
+    assert heard == [("on_paid", fact.order_payment.order, {**about, **figures})]
     assert [received["fact_id"] for received in paid_signals] == [fact.fact_id]
     assert is_dispatched(fact)
 
@@ -142,14 +160,24 @@ def test_a_receiver_gets_what_the_signals_promise(fact, paid_signals):
         "order_payment": fact.order_payment,
         "payment_intent": None,
         "fact_id": fact.fact_id,
-        "data": {"amount_received": 11200},
+        "data": FIGURES,
     }
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FactKind.values if kind != "order_paid"])
-def test_the_adapter_hears_of_paid_orders_only(payment, told, kind):
+@pytest.mark.parametrize("kind", FactKind.values)
+def test_the_adapter_is_notified_of_money_that_counts(payment, heard, kind):
+    """Its methods take minor units, each by name."""
     dispatch([new_fact(payment, FactKind(kind))])
-    assert told == []
+
+    assert [method for method, _order, _about in heard] == (
+        [HOOKS[kind][0]] if kind in HOOKS else []
+    )
+    for _method, _order, about in heard:
+        assert {"amount", HOOKS[kind][1]} == set(about) - {
+            "order_payment",
+            "payment_intent",
+            "fact_id",
+        }
 
 
 def test_facts_without_a_signal_are_not_dispatched(payment):
@@ -176,31 +204,31 @@ def test_facts_are_told_in_order(payment):
     assert heard == ["processing", "failed"]
 
 
-def test_a_receiver_that_raises_leaves_the_fact_for_later(fact, told, paid_signals, caplog):
+def test_a_receiver_that_raises_leaves_the_fact_for_later(fact, heard, paid_signals, caplog):
     with connected(signals.order_paid, fail):
         dispatch([fact])
 
-    assert (len(told), len(paid_signals)) == (1, 1)
+    assert (len(heard), len(paid_signals)) == (1, 1)
     assert not is_dispatched(fact)
     assert list(PaymentHistory.objects.undispatched()) == [fact]
     assert f"raised for fact {fact.fact_id}" in caplog.text
     assert "the receiver is broken" in caplog.text
 
 
-def test_a_repetition_has_the_same_fact_id(fact, told, paid_signals):
+def test_a_repetition_has_the_same_fact_id(fact, heard, paid_signals):
     with connected(signals.order_paid, fail):
         dispatch([fact])
     dispatch(PaymentHistory.objects.undispatched())
 
     assert {received["fact_id"] for received in paid_signals} == {fact.fact_id}
-    assert [fact_id for _order, _payment, fact_id in told] == [fact.fact_id] * 2
+    assert [about["fact_id"] for _method, _order, about in heard] == [fact.fact_id] * 2
     assert is_dispatched(fact)
 
 
-def test_an_adapter_that_raises_leaves_the_fact_for_later(fact, told, configure, paid_signals):
+def test_an_adapter_that_raises_leaves_the_fact_for_later(fact, heard, configure, paid_signals):
     configure(ORDER_ADAPTER="tests.test_history.FailingAdapter")
     dispatch([fact])
-    assert (len(told), len(paid_signals)) == (1, 1)
+    assert (len(heard), len(paid_signals)) == (1, 1)
     assert not is_dispatched(fact)
 
 
@@ -254,22 +282,24 @@ def test_a_receiver_that_raises_does_not_undo_the_payment(
 
 
 def test_an_adapter_that_raises_does_not_undo_the_payment(
-    stripe, storefront, payment_system, order, configure, told
+    stripe, storefront, payment_system, order, configure, heard
 ):
     configure(ORDER_ADAPTER="tests.test_history.FailingAdapter")
     assert settle(stripe, storefront, payment_system, order).status_code == 200
     assert OrderPayment.objects.get().status == "paid"
-    assert PaymentHistory.objects.undispatched().count() == len(told) == 1
+    assert [method for method, _order, _about in heard] == ["on_payment_received", "on_paid"]
+    assert [fact.kind for fact in PaymentHistory.objects.undispatched()] == ["order_paid"]
 
 
 def test_what_is_settled_again_is_not_told_again(
-    stripe, storefront, payment_system, order, webhooks, told, paid_signals
+    stripe, storefront, payment_system, order, webhooks, heard, paid_signals
 ):
     settle(stripe, storefront, payment_system, order)
     payment_system.payment(order)
     webhooks()
 
-    assert len(told) == len(paid_signals) == 1
+    assert [method for method, _order, _about in heard] == ["on_payment_received", "on_paid"]
+    assert len(paid_signals) == 1
     assert not PaymentHistory.objects.undispatched().exists()
 
 

@@ -106,14 +106,14 @@ def _tell_adapter(fact: PaymentHistory, order: Any) -> bool:
         "amount": fact.data.get("amount"),
         "fact_id": fact.fact_id,
     }
-    adapter, data = get_order_adapter(), fact.data
+    data = fact.data
     try:
         if fact.kind == FactKind.PAYMENT_RECEIVED:
-            adapter.on_payment_received(order, outstanding=data["outstanding"], **about)
+            get_order_adapter().on_payment_received(order, outstanding=data["outstanding"], **about)
         elif fact.kind == FactKind.ORDER_PAID:
-            adapter.on_paid(order, total=data["total"], **about)
+            get_order_adapter().on_paid(order, total=data["total"], **about)
         elif fact.kind == FactKind.ORDER_REFUNDED:
-            adapter.on_refunded(order, goods=data["goods"], **about)
+            get_order_adapter().on_refunded(order, goods=data["goods"], **about)
     except Exception:
         logger.exception(
             "OrderAdapter raised for %s of order %s, fact %s",
