@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.db.models import ProtectedError
 from django.utils import timezone
 
+from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import (
     APIKey,
     FactKind,
@@ -28,6 +29,7 @@ from shop_payments.models import (
     Refund,
     ReviewItem,
     Source,
+    StaffEntry,
     StripeAttempt,
     WebhookEvent,
 )
@@ -87,6 +89,11 @@ def make_review(intent: PaymentIntent, **values: Any) -> ReviewItem:
     )
 
 
+def make_entry(payment: OrderPayment, **values: Any) -> StaffEntry:
+    defaults = {"kind": "waiver", "amount": 1000, "currency": "usd", "reason": "agreed"}
+    return StaffEntry.objects.create(order_payment=payment, **{**defaults, **values})
+
+
 def make_event(event_id: str) -> WebhookEvent:
     return WebhookEvent.objects.create(
         event_id=event_id, livemode=False, stripe_created_at=MOMENT, payload={}
@@ -124,11 +131,6 @@ def two_open_intents(payment: OrderPayment) -> None:
     make_intent(payment)
 
 
-def two_accepted_intents(payment: OrderPayment) -> None:
-    make_intent(payment, status="succeeded", verdict="accepted")
-    make_intent(payment, status="succeeded", verdict="accepted")
-
-
 def two_pending_attempts(payment: OrderPayment) -> None:
     make_attempt(payment, outcome="pending", finished_at=None)
     make_attempt(payment, outcome="pending", finished_at=None, operation="update_intent")
@@ -139,10 +141,26 @@ def paid_twice(payment: OrderPayment) -> None:
     make_fact(payment)
 
 
+def received_twice(payment: OrderPayment) -> None:
+    intent = make_intent(payment)
+    for _fact in range(2):
+        PaymentHistory.objects.create(
+            order_payment=payment,
+            payment_intent=intent,
+            kind=FactKind.PAYMENT_RECEIVED,
+            source=Source.API,
+        )
+
+
+def two_entries_for_one_request(payment: OrderPayment) -> None:
+    make_entry(payment, request_key="k")
+    make_entry(payment, request_key="k", kind="settlement", payment_intent=make_intent(payment))
+
+
 def two_reviews_for_one_reason(payment: OrderPayment) -> None:
     intent = make_intent(payment)
-    make_review(intent, reason="wrong_mode")
-    make_review(intent, reason="wrong_mode")
+    make_review(intent, reason="excess")
+    make_review(intent, reason="excess")
 
 
 def two_refunds_of_one_id(payment: OrderPayment) -> None:
@@ -166,11 +184,17 @@ VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
     ),
     "orderpayment_paid_has_time": lambda payment: OrderPayment.objects.update(status="paid"),
     "one_open_intent_per_order": two_open_intents,
-    "one_accepted_intent_per_order": two_accepted_intents,
-    "intent_judged_only_when_succeeded": lambda payment: make_intent(payment, verdict="accepted"),
+    "orderpayment_total_has_currency": lambda payment: OrderPayment.objects.update(total=0),
+    "intent_wanted_only_when_succeeded": lambda payment: make_intent(payment, wanted=True),
     "one_pending_intent_attempt": two_pending_attempts,
     "attempt_finished_has_time": lambda payment: make_attempt(payment, finished_at=None),
     "order_paid_once": paid_twice,
+    "payment_received_once": received_twice,
+    "entry_amount_positive": lambda payment: make_entry(payment, amount=0),
+    "entry_has_reason": lambda payment: make_entry(payment, reason=""),
+    "entry_settles_an_intent": lambda payment: make_entry(payment, kind="settlement"),
+    "entry_revoked_has_time": lambda payment: make_entry(payment, revocation_reason="a mistake"),
+    "entry_once_per_request_key": two_entries_for_one_request,
     "refund_stripe_id_unique": two_refunds_of_one_id,
     "refund_once_per_request_key": two_refunds_for_one_request,
     "refund_amount_positive": lambda payment: make_refund(make_intent(payment), amount=0),
@@ -178,8 +202,8 @@ VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
         make_intent(payment), status="succeeded"
     ),
     "review_once_per_reason": two_reviews_for_one_reason,
-    "review_resolution_has_time": lambda payment: make_review(
-        make_intent(payment), reason="wrong_mode", closing_note="refunded"
+    "review_closing_has_time": lambda payment: make_review(
+        make_intent(payment), reason="excess", closing_note="refunded"
     ),
     "apikey_has_label": lambda payment: APIKey.objects.create(prefix="p", label=""),
     "event_has_id": lambda payment: make_event(""),
@@ -234,15 +258,21 @@ def test_each_order_has_its_own_open_intent(payment):
 
 
 @pytest.mark.parametrize("status", [*OPEN_STATUSES, "canceled", "missing"])
-def test_only_a_succeeded_intent_is_judged(payment, status):
-    with violated("shop_payments_intent_judged_only_when_succeeded"):
-        make_intent(payment, status=status, verdict="paid_twice")
+def test_only_money_that_has_come_is_wanted(payment, status):
+    with violated("shop_payments_intent_wanted_only_when_succeeded"):
+        make_intent(payment, status=status, wanted=True)
 
 
-def test_an_order_may_have_many_rejected_payments_and_one_accepted(payment):
-    for verdict in ["accepted", "paid_twice", "paid_twice", "amount_mismatch"]:
-        make_intent(payment, status="succeeded", verdict=verdict)
-    assert payment.payment_intents.count() == 4
+def test_an_order_may_be_paid_by_many_intents(payment):
+    for wanted in [True, True, False]:
+        make_intent(payment, status="succeeded", wanted=wanted)
+    assert payment.payment_intents.count() == 3
+
+
+def test_one_request_may_be_refunded_over_several_intents(payment):
+    for status in ["succeeded", "succeeded"]:
+        make_refund(make_intent(payment, status=status), request_key="k")
+    assert payment.refunds.count() == 2
 
 
 def test_a_finished_attempt_leaves_room_for_the_next(payment):
@@ -295,11 +325,15 @@ def test_there_is_only_one(payment, duplicate):
         (PaymentIntent, "amount"),
         (PaymentIntent, "amount_received"),
         (PaymentIntent, "amount_capturable"),
+        (OrderPayment, "total"),
+        (OrderPayment, "amount_outstanding"),
+        (OrderPayment, "amount_excess"),
     ],
 )
 def test_amounts_are_not_negative(payment, model_and_field):
     model, field = model_and_field
     make_intent(payment)
+    OrderPayment.objects.update(currency="usd")
     with pytest.raises(IntegrityError), transaction.atomic():
         model.objects.update(**{field: -1})
 
@@ -309,7 +343,7 @@ def test_amounts_are_not_negative(payment, model_and_field):
 
 def test_what_money_hangs_on_is_not_deleted(payment):
     intent = make_intent(payment)
-    make_review(intent, reason="wrong_mode")
+    make_review(intent, reason="excess")
     for row in (payment.order, payment, intent, intent.attempt):
         with pytest.raises(ProtectedError):
             row.delete()
@@ -327,9 +361,9 @@ def test_an_order_outlives_its_customer(order):
     assert order.customer is None
 
 
-def test_a_review_outlives_who_decided_it(payment):
+def test_a_review_outlives_the_member_of_staff_who_closed_it(payment):
     staff = UserFactory.create()
-    item = make_review(make_intent(payment), reason="wrong_mode", closed_by=staff, closed_at=MOMENT)
+    item = make_review(make_intent(payment), reason="excess", closed_by=staff, closed_at=MOMENT)
     staff.delete()
     item.refresh_from_db()
     assert (item.closed_by, item.closed_at) == (None, MOMENT)
@@ -425,15 +459,16 @@ def test_a_form_refuses_what_is_no_currency(order, currency):
 # --- payments and intents -----------------------------------------------------------------------
 
 
-def test_the_payment_status_follows_the_intents(payment):
-    intent = make_intent(payment, status="processing")
-    assert payment.refresh_state([intent])
-    assert (payment.status, payment.is_paid) == ("pending", False)
+def test_only_an_order_that_is_covered_and_kept_its_money_is_paid():
+    paid = {status for status in PaymentStatus if OrderPayment(status=status).is_paid}
+    assert paid == {"paid"}
 
-    intent.status, intent.verdict = "succeeded", "accepted"
-    assert payment.refresh_state([intent])
-    assert (payment.status, payment.is_paid) == ("paid", True)
-    assert not payment.refresh_state([intent])
+
+def test_a_staff_entry_is_in_force_until_it_is_revoked(payment):
+    entry, revoked = make_entry(payment), make_entry(payment, request_key="2", revoked_at=MOMENT)
+    assert list(StaffEntry.objects.not_revoked()) == [entry]
+    assert (entry.is_revoked, revoked.is_revoked) == (False, True)
+    assert str(entry) == "10.00 USD waived"
 
 
 def test_an_intent_shows_its_amount(payment):
@@ -583,7 +618,7 @@ def test_facts_may_be_added_in_bulk(payment):
 
 def test_only_the_time_of_dispatch_is_written_later(fact):
     before = PaymentHistory.objects.values().get()
-    PaymentHistory.objects.mark_dispatched(fact)
+    PaymentHistory.objects.mark_dispatched([fact])
     after = PaymentHistory.objects.values().get()
     assert fact.dispatched_at == after["dispatched_at"] is not None
     assert {**after, "dispatched_at": None} == before
@@ -594,7 +629,7 @@ def test_undispatched_facts_come_oldest_first(payment):
         PaymentHistory.objects.create(order_payment=payment, kind="x", needs_dispatch=needed)
         for needed in (True, False, True, True)
     ]
-    PaymentHistory.objects.mark_dispatched(facts[0])
+    PaymentHistory.objects.mark_dispatched(facts[:1])
     assert list(PaymentHistory.objects.undispatched()) == facts[2:]
 
 
