@@ -120,7 +120,7 @@ def test_every_messenger_at_once_ships_once(storefront, order, stripe, webhooks,
     assert order.shipments.count() == 1
 
 
-def test_a_total_that_changed_after_the_payment_goes_to_review(
+def test_a_total_that_rose_after_the_payment_leaves_a_rest_to_pay(
     storefront, order, stripe, payment_system
 ):
     pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
@@ -128,9 +128,49 @@ def test_a_total_that_changed_after_the_payment_goes_to_review(
 
     response = payment_system.payment(order)
 
-    assert answer(response) == (409, "payment_mismatch")
-    assert ReviewItem.objects.get().reason == "amount_mismatch"
+    assert answer(response) == (409, "payment_not_completed")
+    assert response.json()["data"]["outstanding"] == "38.00"
+    assert not ReviewItem.objects.exists()
     assert order.shipments.count() == 0
+    rest = storefront.payment_intent(order).json()["data"]
+    assert rest["amount"] == "38.00"
+    pay(stripe, rest["id"])
+    assert payment_system.payment(order).status_code == 200
+    assert order.shipments.count() == 1
+
+
+def test_a_total_that_fell_after_the_payment_goes_to_review(
+    storefront, order, stripe, payment_system
+):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    Order.objects.update(total=Decimal("100.000"))
+
+    assert payment_system.payment(order).status_code == 200
+
+    item = ReviewItem.objects.get()
+    assert (item.reason, item.data["amount"]) == ("excess", 1200)
+    assert order.shipments.count() == 1
+
+
+def test_an_order_with_a_total_and_no_lines_can_be_paid(storefront, order, stripe, payment_system):
+    order.items.all().delete()
+
+    data = storefront.payment_intent(order).json()["data"]
+    pay(stripe, data["id"])
+
+    assert (data["amount"], data["line_items"]) == ("112.00", [])
+    assert payment_system.payment(order).json()["data"]["line_items"] == []
+    assert OrderPayment.objects.get().status == "paid"
+
+
+def test_a_total_below_zero_is_not_payable(storefront, order, stripe):
+    Order.objects.update(total=Decimal("-1.000"))
+
+    response = storefront.payment_intent(order)
+
+    assert answer(response) == (409, "order_not_payable")
+    assert response.json()["data"] == {"reason": "negative_total"}
+    assert not OrderPayment.objects.exists()
 
 
 def test_a_total_that_changed_before_the_payment_updates_the_intent(storefront, order, stripe):
