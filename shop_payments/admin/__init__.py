@@ -1,5 +1,23 @@
 """The staff's pages. Importing this registers them with the default admin site."""
 
-from shop_payments.admin import api_keys, events, history, orders, payments, refunds, review
+from shop_payments.admin import (
+    api_keys,
+    entries,
+    events,
+    history,
+    orders,
+    payments,
+    refunds,
+    review,
+)
 
-__all__ = ["api_keys", "events", "history", "orders", "payments", "refunds", "review"]
+__all__ = [
+    "api_keys",
+    "entries",
+    "events",
+    "history",
+    "orders",
+    "payments",
+    "refunds",
+    "review",
+]

@@ -1,4 +1,4 @@
-"""What the pages have in common: they show, and nobody can type over the truth."""
+"""What the admin pages have in common: they show rows, and nobody can edit the truth."""
 
 from __future__ import annotations
 
@@ -68,12 +68,17 @@ def page_link(row: Model | None, text: object = None) -> str:
     if row is None:
         return NOTHING
     text = str(row) if text is None else text
+    url = page_url(row)
+    return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
+
+
+def page_url(row: Model) -> str:
+    """Return the address of the admin page of ``row``; empty where it has none."""
     meta = row._meta
     try:
-        url = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])
     except NoReverseMatch:
-        return str(text)
-    return format_html('<a href="{}">{}</a>', url, text)
+        return ""
 
 
 def mode_text(livemode: bool) -> str:
@@ -88,9 +93,20 @@ def json_text(value: object) -> SafeString:
 
 
 def moment_text(moment: datetime) -> str:
-    """Write a moment as the admin does, in the zone of whoever looks."""
-    aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
-    return formats.localize(timezone.localtime(moment) if aware else moment)
+    """Write a moment as the admin does, in the reader's time zone."""
+    return formats.localize(_local(moment))
+
+
+def deadline_text(moment: datetime) -> str:
+    """Write a moment with its time zone, which matters for a deadline."""
+    local = _local(moment)
+    zone = local.tzname() or timezone.get_default_timezone_name()
+    return f"{formats.localize(local)} {zone}"
+
+
+def _local(moment: datetime) -> datetime:
+    # Not aware where the host has USE_TZ = False.
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def stored_text(value: object, purged_at: datetime | None) -> str:
@@ -112,17 +128,42 @@ def total_text(payment: OrderPayment) -> str:
     try:
         total = read_total(payment.order)
     except (MoneyError, OrderUnreadable) as error:
-        return gettext("cannot be paid: %(reason)s") % {"reason": error}
+        return gettext("cannot be read: %(reason)s") % {"reason": error}
     return amount_text(total.amount, total.currency)
+
+
+def balance_words(payment: OrderPayment) -> str:
+    """Say what a payment amounts to, as it was last evaluated."""
+    if payment.failed_reads:
+        return gettext("The order could not be read at the last try; the amounts may be outdated.")
+    sentences = []
+    if payment.amount_outstanding:
+        sentences.append((gettext("%(amount)s is outstanding."), payment.amount_outstanding))
+    elif payment.amount_owed:
+        text = gettext("%(amount)s is owed, but the customer is not asked for it now.")
+        sentences.append((text, payment.amount_owed))
+    if payment.amount_excess:
+        text = gettext("%(amount)s was received too much.")
+        sentences.append((text, payment.amount_excess))
+    if not sentences:
+        return gettext("The order is %(status)s.") % {"status": payment.get_status_display()}
+    return " ".join(
+        text % {"amount": amount_text(amount, payment.currency)} for text, amount in sentences
+    )
 
 
 def dashboard_link(path: str, *, livemode: bool) -> SafeString:
     """Link to an object in Stripe's dashboard."""
     return format_html(
         '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>',
-        f"{DASHBOARD}/{'' if livemode else 'test/'}{path}",
+        dashboard_url(path, livemode=livemode),
         gettext("Open in the Stripe dashboard"),
     )
+
+
+def dashboard_url(path: str, *, livemode: bool) -> str:
+    """Return the address of an object in Stripe's dashboard."""
+    return f"{DASHBOARD}/{'' if livemode else 'test/'}{path}"
 
 
 class WordsFilter(admin.AllValuesFieldListFilter):
@@ -134,7 +175,7 @@ class WordsFilter(admin.AllValuesFieldListFilter):
 
 
 class _LooksOnly:
-    """Whoever may view may look; nobody adds, changes or deletes, superusers included."""
+    """With the permission to view, staff look; nobody adds, changes or deletes."""
 
     empty_value_display = NOTHING
 

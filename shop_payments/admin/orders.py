@@ -1,4 +1,7 @@
-"""The bundled order: staff may write it until money is involved."""
+"""The bundled order: staff edit it, also after it was paid, and its payment is evaluated again.
+
+It is closed only while money is on its way in, which has been asked for at the old amount.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,24 @@ from shop_payments.admin.base import (
     ModelForm,
     TabularInline,
     amount_text,
+    balance_words,
     order_is_bundled,
     page_link,
 )
-from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
-from shop_payments.lifecycle import PaymentStatus
-from shop_payments.models import Order, OrderLine, OrderPayment
+from shop_payments.exceptions import (
+    AmountNotRepresentable,
+    ConfigurationError,
+    InvalidCurrency,
+    OrderUnreadable,
+)
+from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
+from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.ledger import find_and_lock_payment
+from shop_payments.services.observations import counts
+from shop_payments.services.orders import reevaluate_order
 
 
 def payment_of(order: Any) -> OrderPayment | None:
@@ -44,24 +55,60 @@ def payment_of(order: Any) -> OrderPayment | None:
     return payment
 
 
+def open_intent_of(payment: OrderPayment) -> PaymentIntent | None:
+    """Return the payment's open intent, read once for each payment object."""
+    if not hasattr(payment, "_open_intent"):
+        payment._open_intent = payment.payment_intents.open().first()  # type: ignore[attr-defined]
+    intent: PaymentIntent | None = payment._open_intent  # type: ignore[attr-defined]
+    return intent
+
+
 def why_closed(payment: OrderPayment | None) -> str:
-    """Say why an order with this payment can no longer be changed; empty where it can."""
+    """Say why an order with this payment cannot be changed now; empty where it can."""
+    intent = None if payment is None else open_intent_of(payment)
+    if intent is not None and intent.status in CAPTURABLE_STATUSES:
+        return gettext(
+            "The money for this order is reserved. Capture or cancel the payment before you change"
+            " the order."
+        )
+    if intent is not None and intent.status == IntentStatus.PROCESSING:
+        return gettext(
+            "A payment of this order is being processed by the customer's bank. The order can be"
+            " changed when the bank has finished."
+        )
+    return ""
+
+
+def notes_on_change(payment: OrderPayment | None) -> list[str]:
+    """Say what a change of the order would mean for its payment."""
     if payment is None:
-        return ""
-    if payment.needs_review:
-        return gettext(
-            "The payment of this order needs review, so it cannot be changed until that is decided."
+        return []
+    notes = []
+    if payment.amount_received:
+        text = gettext(
+            "%(received)s was received for this order. %(now)s If it then costs more than that, the"
+            " difference is outstanding, and the customer can pay it. If it costs less, the"
+            " difference is too much, and the review offers to refund it. Nothing is refunded by"
+            " itself, also if you cancel the order."
         )
-    if payment.status == PaymentStatus.UNPAID:
-        return ""
-    if payment.status == PaymentStatus.AUTHORIZED:
-        return gettext(
-            "The money for this order is reserved, so it can only be changed once the payment is"
-            " cancelled."
+        received = amount_text(payment.amount_received, payment.currency)
+        notes.append(text % {"received": received, "now": balance_words(payment)})
+    if payment.amount_uncounted and not payment.is_payable:
+        notes.append(
+            gettext(
+                "Money was received that does not count, because the shop wanted none for this"
+                " order. It counts if you open the order again."
+            )
         )
-    if payment.status == PaymentStatus.PENDING:
-        return gettext("A payment of this order is under way, so it can no longer be changed.")
-    return gettext("This order has been paid, so it can no longer be changed.")
+    intent = open_intent_of(payment)
+    if intent is not None:
+        text = gettext(
+            "The customer has been asked for %(amount)s. If less is outstanding after the change,"
+            " the payment is lowered or cancelled at Stripe at once. If more is outstanding, the"
+            " customer is asked for it when they next open the payment."
+        )
+        notes.append(text % {"amount": intent.amount_display})
+    return notes
 
 
 # --- prices -------------------------------------------------------------------------------------
@@ -116,7 +163,7 @@ class OrderLineFormSet(InlineFormSet):
 
 
 class OrderLineInline(TabularInline):
-    """Lines are part of their order: whoever may change the order may change them."""
+    """Lines are part of their order: the permission to change the order is enough."""
 
     model = OrderLine
     form = OrderLineForm
@@ -164,8 +211,21 @@ class OrderLineInline(TabularInline):
 
 class OrderForm(ModelForm):
     def clean_currency(self) -> str:
-        currency: str = self.cleaned_data["currency"]
-        return currency.lower()
+        currency: str = self.cleaned_data["currency"].lower()
+        payment = None if self.instance._state.adding else payment_of(self.instance)
+        if payment is not None and currency != payment.currency and _has_counted_money(payment):
+            raise forms.ValidationError(
+                _(
+                    "The order was paid in %(currency)s, and that money counts, so its currency"
+                    " cannot be changed."
+                ),
+                params={"currency": payment.currency.upper()},
+            )
+        return currency
+
+
+def _has_counted_money(payment: OrderPayment) -> bool:
+    return any(counts(payment, intent) for intent in payment.payment_intents.all())
 
 
 class PaymentStatusFilter(admin.SimpleListFilter):
@@ -198,8 +258,8 @@ def _status_text(payment: OrderPayment) -> str:
 def _lock_order(object_id: str) -> OrderPayment | None:
     """Hold the order and its payment as they are until the transaction ends; return the payment.
 
-    A payment that is being settled meanwhile is judged against the order as it was before this
-    change or as it is after it, and never while it is half written. See Note [Lock order] in
+    A payment that arrives meanwhile is evaluated with the order as it was before this change or as
+    it is after it, and never while it is half written. See Note [Lock order] in
     ``services/ledger.py``.
     """
     pk = get_order_adapter().parse_id(unquote(object_id))
@@ -275,9 +335,12 @@ class OrderAdmin(ModelAdmin):
         order = context["original"]
         if order is not None:
             payment = payment_of(order)
-            context["why_closed"] = why_closed(payment)
+            reason = why_closed(payment)
+            if reason:
+                context["notes"] = [reason]
+            elif self.has_change_permission(request, order):
+                context["notes"] = notes_on_change(payment)
             context["action_links"] = action_links(request, payment) if payment else []
-            context["open_intent"] = payment and payment.payment_intents.open().first()
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- what may be changed ---
@@ -310,6 +373,23 @@ class OrderAdmin(ModelAdmin):
         super().save_model(request, obj, form, change)
         if obj.status == Order.Status.CANCELLED and "status" in form.changed_data:
             cancel_payment_on_commit(order_id=obj.pk, origin=origin_of(request))
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Save the lines, and evaluate the payment of the changed order in the same transaction.
+
+        The host is notified, and Stripe is called, after the commit.
+        """
+        super().save_related(request, form, formsets, change)
+        if not change:
+            return
+        try:
+            payment = reevaluate_order(form.instance.pk, origin=origin_of(request))
+        except (ConfigurationError, OrderUnreadable) as error:
+            text = gettext("The order is saved, but its payment could not be evaluated: %(why)s.")
+            self.message_user(request, text % {"why": error}, messages.WARNING)
+            return
+        if payment is not None and payment.amount_received:
+            self.message_user(request, balance_words(payment), messages.INFO)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)

@@ -1,4 +1,4 @@
-"""What became of the orders' money, the intents behind it, and what was sent to Stripe."""
+"""What the orders' payments amount to, the intents behind them, and what was sent to Stripe."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from shop_payments.admin.base import (
     ReadOnlyInline,
     WordsFilter,
     amount_text,
+    balance_words,
     dashboard_link,
     mode_text,
     moment_text,
@@ -30,6 +31,7 @@ from shop_payments.admin.base import (
     stored_text,
     total_text,
 )
+from shop_payments.admin.entries import StaffEntryInline
 from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
@@ -95,8 +97,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
             {
                 "fields": [
                     "order_link",
-                    "order_total",
-                    "amount_words",
+                    "amount",
                     "status",
                     "dispute_words",
                     "expires",
@@ -104,11 +105,27 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
                 ]
             },
         ),
-        (_("Money"), {"fields": ["captured", "refunded", "lost", "refundable", "fees"]}),
+        (
+            _("Balance"),
+            {
+                "fields": [
+                    "unread",
+                    "order_total",
+                    "received",
+                    "waived",
+                    "outstanding",
+                    "owed",
+                    "excess",
+                    "uncounted",
+                ]
+            },
+        ),
+        (_("Money that left"), {"fields": ["refunded", "lost", "refundable", "fees"]}),
         (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
     ]
     inlines = [
         ReviewItemInline,
+        StaffEntryInline,
         PaymentIntentInline,
         RefundInline,
         DisputeInline,
@@ -133,14 +150,14 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         return shown
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out refunds, disputes and fees where there are none."""
+        """Leave out staff entries, refunds, disputes and fees where there are none."""
 
         def has_rows(inline: Any) -> bool:
             return bool(inline.model._default_manager.filter(order_payment=obj).exists())
 
-        money = (RefundInline, DisputeInline, BalanceTransactionInline)
+        rare = (StaffEntryInline, RefundInline, DisputeInline, BalanceTransactionInline)
         inlines: Any = super().get_inlines(request, obj)
-        return [each for each in inlines if each not in money or has_rows(each)]
+        return [each for each in inlines if each not in rare or has_rows(each)]
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -164,7 +181,17 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("order total"))
     def order_total(self, payment: OrderPayment) -> str:
-        return total_text(payment)
+        """What the order costs now, and what it cost when last evaluated, if that differs."""
+        now = total_text(payment)
+        if payment.total is None:
+            return now
+        seen = self._money(payment, payment.total)
+        if now == seen:
+            return now
+        return gettext("%(now)s (%(seen)s when the payment was last evaluated)") % {
+            "now": now,
+            "seen": seen,
+        }
 
     @admin.display(description=_("payment status"), ordering="status")
     def status_words(self, payment: OrderPayment) -> str:
@@ -184,9 +211,44 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def expires(self, payment: OrderPayment) -> str:
         return expiry_text(_reserved_intent(payment))
 
+    @admin.display(description=_("as last seen"))
+    def unread(self, payment: OrderPayment) -> str:
+        return balance_words(payment)
+
     @admin.display(description=_("received"))
-    def captured(self, payment: OrderPayment) -> str:
+    def received(self, payment: OrderPayment) -> str:
         return self._money(payment, payment.amount_received)
+
+    @admin.display(description=_("waived"))
+    def waived(self, payment: OrderPayment) -> str:
+        return self._money(payment, payment.amount_waived)
+
+    @admin.display(description=_("outstanding"))
+    def outstanding(self, payment: OrderPayment) -> str:
+        return self._money(payment, payment.amount_outstanding)
+
+    @admin.display(description=_("owed"))
+    def owed(self, payment: OrderPayment) -> str:
+        """What is missing and not asked for, and why."""
+        amount = self._money(payment, payment.amount_owed)
+        if not payment.is_payable:
+            return gettext("%(amount)s, but the shop wants no money for the order now") % {
+                "amount": amount
+            }
+        return gettext("%(amount)s, with money that is on its way out") % {"amount": amount}
+
+    @admin.display(description=_("received too much"))
+    def excess(self, payment: OrderPayment) -> str:
+        return self._money(payment, payment.amount_excess)
+
+    @admin.display(description=_("received, but does not count"))
+    def uncounted(self, payment: OrderPayment) -> str:
+        """By intent: it may be in another currency than the order."""
+        return ", ".join(
+            amount_text(each.money.refundable, each.intent.currency)
+            for each in options_of(payment)
+            if each.intent.has_succeeded and not each.counts and each.money.refundable
+        )
 
     @admin.display(description=_("refunded"))
     def refunded(self, payment: OrderPayment) -> str:
@@ -196,7 +258,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def lost(self, payment: OrderPayment) -> str:
         return self._money(payment, payment.amount_lost)
 
-    @admin.display(description=_("may be refunded"))
+    @admin.display(description=_("can be refunded"))
     def refundable(self, payment: OrderPayment) -> str:
         counted = [each for each in options_of(payment) if each.counts]
         if not counted:
@@ -227,24 +289,26 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("payment"))
     def amount(self, payment: OrderPayment) -> str:
+        """What was received for the order; before that, how far its intent is."""
+        if payment.amount_received:
+            received = self._money(payment, payment.amount_received)
+            if not payment.amount_outstanding:
+                return gettext("%(amount)s received") % {"amount": received}
+            missing = self._money(payment, payment.amount_outstanding)
+            return gettext("%(amount)s received, %(missing)s outstanding") % {
+                "amount": received,
+                "missing": missing,
+            }
         intent = leading_intent(list(payment.payment_intents.all()))
         if intent is None:
             return NOTHING
         if intent.amount_received:
             received = amount_text(intent.amount_received, intent.currency)
-            return gettext("%(amount)s received") % {"amount": received}
+            return gettext("%(amount)s received, which does not count") % {"amount": received}
         if intent.status in CAPTURABLE_STATUSES:
             reserved = amount_text(intent.amount_capturable, intent.currency)
             return gettext("%(amount)s reserved") % {"amount": reserved}
         return gettext("%(amount)s asked for") % {"amount": intent.amount_display}
-
-    @admin.display(description=_("payment"))
-    def amount_words(self, payment: OrderPayment) -> str:
-        intent = leading_intent(list(payment.payment_intents.all()))
-        text = self.amount(payment)
-        if intent is None or not intent.amount_received or counts(payment, intent):
-            return text
-        return gettext("%(amount)s, which does not pay the order") % {"amount": text}
 
 
 def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
@@ -255,7 +319,13 @@ def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
 _TELLING: dict[str, Callable[[OrderPayment], Any]] = {
     "dispute_words": lambda payment: payment.dispute_state,
     "expires": _reserved_intent,
-    "captured": lambda payment: payment.amount_received,
+    "unread": lambda payment: payment.failed_reads,
+    "received": lambda payment: payment.amount_received,
+    "waived": lambda payment: payment.amount_waived,
+    "outstanding": lambda payment: payment.amount_outstanding,
+    "owed": lambda payment: payment.amount_owed > payment.amount_outstanding,
+    "excess": lambda payment: payment.amount_excess,
+    "uncounted": lambda payment: payment.amount_uncounted,
     "refunded": lambda payment: payment.amount_refunded,
     "lost": lambda payment: payment.amount_lost,
     "refundable": lambda payment: payment.amount_received,

@@ -13,7 +13,7 @@ from shop_payments.lifecycle import (
     DisputeState,
 )
 from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.services.ledger import read_rows
+from shop_payments.services.ledger import LockedPayment, read_rows
 from shop_payments.services.observations import IntentMoney
 
 
@@ -48,7 +48,11 @@ def options_of(payment: OrderPayment) -> list[IntentOptions]:
 
     Asks the database at most four times, whatever there is.
     """
-    found = read_rows(payment)
+    return options_in(read_rows(payment))
+
+
+def options_in(found: LockedPayment) -> list[IntentOptions]:
+    """Return what may be done with each intent of a payment whose rows have been read."""
     return [
         IntentOptions(
             intent=intent,

@@ -119,8 +119,8 @@ def eventful(late: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]) -
 def in_review(
     open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]
 ) -> OrderPayment:
-    """The payment of an order that became dearer while its customer paid."""
-    open_payment.order.lines.update(unit_amount=6000)
+    """The payment of an order that became cheaper while its customer paid: 10.00 too much."""
+    open_payment.order.lines.update(unit_amount=5100)
     pay(stripe, open_payment.payment_intents.get().stripe_id)
     webhooks()
     open_payment.refresh_from_db()

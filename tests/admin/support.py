@@ -20,9 +20,12 @@ from shop_payments.models import (
     Refund,
     ReviewItem,
     Source,
+    StaffEntry,
     StripeAttempt,
     WebhookEvent,
 )
+from shop_payments.services.evaluation import derive
+from shop_payments.services.ledger import read_rows
 from tests.factories import OrderFactory
 
 RECORDS = [
@@ -35,6 +38,7 @@ RECORDS = [
     WebhookEvent,
     PaymentHistory,
     ReviewItem,
+    StaffEntry,
 ]
 """What nobody edits."""
 
@@ -83,7 +87,7 @@ def save(client: Any, page: str, **changes: str) -> Any:
 
 
 def fill_in(client: Any, page: str, **changes: str) -> dict[str, str]:
-    """What a browser sends after somebody has changed some fields and ticked the box."""
+    """What a browser sends after somebody has filled in some fields and ticked the box."""
     context = client.get(page).context
     form = context["form"]
     values = {bound.html_name: str(bound.value() or "") for bound in form}
@@ -125,7 +129,7 @@ def make_records(order: Order | None = None) -> PaymentIntent:
         reason="intent_missing",
         detail="detail",
         closed_at=timezone.now(),
-        closing_note="decided",
+        closing_note="closed",
     )
     of_intent = {"order_payment": payment, "payment_intent": intent}
     Refund.objects.create(**of_intent, amount=1200, currency="usd", livemode=False)
@@ -157,6 +161,16 @@ def make_records(order: Order | None = None) -> PaymentIntent:
         stripe_created_at=timezone.now(),
         payload={"id": "evt"},
     )
-    payment.refresh_state([intent], list(payment.refunds.all()), list(payment.disputes.all()))
-    payment.save()
+    StaffEntry.objects.create(
+        order_payment=payment,
+        kind=StaffEntry.Kind.WAIVER,
+        amount=1200,
+        currency="usd",
+        reason="Goodwill",
+        request_key="k",
+        revoked_at=timezone.now(),
+    )
+    locked = read_rows(payment)
+    derive(locked)
+    locked.flush()
     return intent

@@ -1,0 +1,114 @@
+"""What staff recorded: waivers, and payments that were settled outside Stripe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.admin.actions import links_about
+from shop_payments.admin.base import (
+    NOTHING,
+    PaymentRecordAdmin,
+    ReadOnlyInline,
+    moment_text,
+    number_of,
+    page_link,
+)
+from shop_payments.models import StaffEntry
+from shop_payments.services.observations import is_in_force
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("not_revoked", _("not revoked")), ("revoked", _("revoked"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "not_revoked":
+                return queryset.filter(revoked_at=None)
+            case "revoked":
+                return queryset.exclude(revoked_at=None)
+        return queryset
+
+
+class _Columns:
+    @admin.display(description=_("amount"), ordering="amount")
+    def amount_text(self, entry: StaffEntry) -> str:
+        return entry.amount_display
+
+    @admin.display(description=_("by"))
+    def who(self, entry: StaffEntry) -> str:
+        """The name, for as long as there is such a user."""
+        user = entry.created_by
+        return entry.actor or NOTHING if user is None else user.get_username()
+
+    @admin.display(description=_("state"), ordering="revoked_at")
+    def state(self, entry: StaffEntry) -> str:
+        if entry.revoked_at is not None:
+            return self._revoked(entry)
+        intent = entry.payment_intent
+        if is_in_force(entry, {} if intent is None else {intent.pk: intent}):
+            return gettext("in force")
+        return gettext("not in force: its capture has not succeeded")
+
+    @staticmethod
+    def _revoked(entry: StaffEntry) -> str:
+        assert entry.revoked_at is not None
+        values = {
+            "when": moment_text(entry.revoked_at),
+            "who": entry.revoked_by.get_username() if entry.revoked_by else gettext("staff"),
+            "why": entry.revocation_reason,
+        }
+        return gettext("revoked by %(who)s, %(when)s: %(why)s") % values
+
+
+_ROWS = ("payment_intent", "capture", "created_by", "revoked_by")
+
+
+@admin.register(StaffEntry)
+class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
+    list_display = [
+        "created_at",
+        "order_number",
+        "kind",
+        "amount_text",
+        "reason",
+        "who",
+        "state",
+    ]
+    list_filter = ["kind", StateFilter, "created_at"]
+    search_fields = ["payment_intent__stripe_id", "reason"]
+    search_help_text = _("Search by order number or id, payment intent or reason.")
+    list_select_related = ("order_payment__order", *_ROWS)
+    fieldsets = [
+        (None, {"fields": ["payment_link", "intent_link", "kind", "amount_text", "state"]}),
+        (_("Record"), {"fields": ["reason", "who", "created_at", "capture_link"]}),
+    ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        entry = context["original"]
+        context["subtitle"] = number_of(entry.order_payment)
+        context["action_links"] = links_about(request, entry)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=_("recorded with the capture"))
+    def capture_link(self, entry: StaffEntry) -> str:
+        return page_link(entry.capture)
+
+
+class StaffEntryInline(_Columns, ReadOnlyInline):
+    model = StaffEntry
+    fields = ["created_at", "kind", "amount_text", "reason", "who", "state"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related(*_ROWS)

@@ -1,0 +1,229 @@
+"""What staff record that Stripe does not know: a waiver, a settlement, and taking one back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.admin.base import amount_text, moment_text, total_text
+from shop_payments.admin.forms import RevokeForm, SettleForm, WaiveForm
+from shop_payments.admin.intent_actions import MAY_WAIVE, money_facts
+from shop_payments.admin.tasks import (
+    Action,
+    Found,
+    IntentAction,
+    Outcome,
+    Refused,
+    Target,
+    Task,
+    balance_facts,
+    with_balance,
+)
+from shop_payments.exceptions import EntryRefused, IdempotencyKeyReused
+from shop_payments.models import StaffEntry
+from shop_payments.services.staff_entries import (
+    EntryRequest,
+    revoke_staff_entry,
+    settle_outside_stripe,
+    waive_amount,
+)
+
+MAY_SETTLE = "shop_payments.settle_outside_stripe"
+
+
+def _record(task: Task, record: Callable[[EntryRequest], StaffEntry]) -> StaffEntry:
+    request = EntryRequest(
+        amount_decimal=task.values["amount"],
+        reason=task.values["reason"],
+        key=task.request_key,
+        user=task.user,
+    )
+    try:
+        return record(request)
+    except EntryRefused as error:
+        raise Refused(str(error), field="amount") from error
+    except IdempotencyKeyReused as error:
+        text = gettext(
+            "Another entry has already been made from this form; see the payment. To make this"
+            " one as well, send the form again."
+        )
+        raise Refused(text) from error
+
+
+class WaiveAction(Action):
+    name = "waive"
+    title = _("Waive")
+    button = _("Waive this amount")
+    has_row = False
+    is_final = False
+
+    def targets(self, found: Found) -> Iterable[Target]:
+        return [Target(found=found)]
+
+    def permission(self, target: Target) -> str:
+        return MAY_WAIVE
+
+    def is_offered(self, target: Target) -> bool:
+        balance = target.found.balance
+        return balance.paid > 0 and balance.owed > 0
+
+    def why_not(self, target: Target) -> str:
+        if target.found.balance.paid > 0:
+            return gettext("Nothing is owed, so there is nothing to waive.")
+        return gettext("No money was received for this order, so there is no rest to waive.")
+
+    def exact_label(self, money: str) -> str:
+        return gettext("Waive %(money)s") % {"money": money}
+
+    def amount(self, target: Target) -> int:
+        return target.found.balance.owed
+
+    def currency(self, target: Target) -> str:
+        return target.payment.currency
+
+    def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
+        return WaiveForm(currency=self.currency(target), **kwargs)
+
+    def facts(self, target: Target) -> list[tuple[Any, str]]:
+        amounts = ("amount_received", "amount_refunded", "amount_lost", "amount_waived")
+        return [
+            (_("Order total"), total_text(target.payment)),
+            *balance_facts(target.payment, *amounts, "amount_owed"),
+        ]
+
+    def carry_out(self, task: Task) -> Outcome:
+        entry = _record(
+            task,
+            lambda request: waive_amount(
+                order_id=task.order_id, request=request, origin=task.origin
+            ),
+        )
+        text = gettext("%(amount)s is waived.") % {"amount": entry.amount_display}
+        return Outcome(with_balance(text, entry.order_payment_id))
+
+
+class SettleAction(IntentAction):
+    name = "settle"
+    title = _("Settle outside Stripe")
+    button = _("Record it as settled")
+    is_final = False
+
+    def permission(self, target: Target) -> str:
+        return MAY_SETTLE
+
+    def is_offered(self, target: Target) -> bool:
+        options = target.options
+        return options.intent.has_succeeded and options.money.refundable > 0
+
+    def why_not(self, target: Target) -> str:
+        return gettext("Nothing of this payment is left to settle.")
+
+    def label(self, target: Target) -> str:
+        with_money = [each for each in target.found.intents if each.money.refundable]
+        if len(with_money) == 1:
+            return str(self.title)
+        return gettext("Settle %(intent)s outside Stripe") % {"intent": target.options.intent}
+
+    def exact_label(self, money: str) -> str:
+        return gettext("Settle %(money)s outside Stripe") % {"money": money}
+
+    def amount(self, target: Target) -> int:
+        options = target.options
+        excess = target.found.balance.excess.get(options.intent.stripe_id)
+        return excess or options.money.refundable
+
+    def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
+        return SettleForm(currency=self.currency(target), **kwargs)
+
+    def facts(self, target: Target) -> list[tuple[Any, str]]:
+        options, currency = target.options, self.currency(target)
+        excess = target.found.balance.excess.get(options.intent.stripe_id, 0)
+        too_much = [(_("Received too much"), amount_text(excess, currency))] if excess else []
+        return [
+            *money_facts(options),
+            *too_much,
+            (_("Can be settled"), amount_text(options.money.refundable, currency)),
+            (_("Counts for the order"), gettext("yes") if options.counts else gettext("no")),
+        ]
+
+    def carry_out(self, task: Task) -> Outcome:
+        entry = _record(
+            task,
+            lambda request: settle_outside_stripe(
+                order_id=task.order_id,
+                intent_id=task.target.options.intent.stripe_id,
+                request=request,
+                origin=task.origin,
+            ),
+        )
+        values = {"amount": entry.amount_display, "intent": task.target.options.intent}
+        text = gettext("%(amount)s of %(intent)s is settled outside Stripe.") % values
+        return Outcome(with_balance(text, entry.order_payment_id))
+
+
+class RevokeAction(Action):
+    name = "revoke"
+    title = _("Revoke")
+    button = _("Revoke this entry")
+
+    def targets(self, found: Found) -> Iterable[Target]:
+        return [Target(found=found, staff_entry=entry) for entry in found.entries]
+
+    def permission(self, target: Target) -> str:
+        is_waiver = target.entry.kind == StaffEntry.Kind.WAIVER
+        return MAY_WAIVE if is_waiver else MAY_SETTLE
+
+    def is_offered(self, target: Target) -> bool:
+        entry = target.entry
+        may_be_paid = entry.kind != StaffEntry.Kind.WAIVER or target.payment.is_payable
+        return not entry.is_revoked and may_be_paid
+
+    def why_not(self, target: Target) -> str:
+        if target.entry.is_revoked:
+            return gettext("Nothing was changed: this entry has been revoked already.")
+        return gettext(
+            "The shop wants no money for this order, so nobody could pay what was waived. Open the"
+            " order first."
+        )
+
+    def label(self, target: Target) -> str:
+        return gettext("Revoke: %(entry)s") % {"entry": target.entry}
+
+    def currency(self, target: Target) -> str:
+        return target.entry.currency
+
+    def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
+        return RevokeForm(**kwargs)
+
+    def facts(self, target: Target) -> list[tuple[Any, str]]:
+        entry = target.entry
+        return [
+            (_("Entry"), str(entry)),
+            (_("Reason"), entry.reason),
+            (_("Recorded at"), moment_text(entry.created_at)),
+        ]
+
+    def carry_out(self, task: Task) -> Outcome:
+        entry = task.target.entry
+        try:
+            was_in_force = revoke_staff_entry(
+                entry_pk=entry.pk,
+                reason=task.values["reason"],
+                user=task.user,
+                origin=task.origin,
+            )
+        except EntryRefused as error:
+            raise Refused(str(error)) from error
+        if not was_in_force:
+            return Outcome(self.why_not_again(), messages.WARNING)
+        text = gettext("The entry “%(entry)s” is revoked.") % {"entry": entry}
+        return Outcome(with_balance(text, entry.order_payment_id))
+
+    @staticmethod
+    def why_not_again() -> str:
+        return gettext("Nothing was changed: this entry has been revoked already.")
