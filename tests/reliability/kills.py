@@ -38,7 +38,7 @@ class Outcome:
     died_at: str
     died_again: bool
     left_to_sweep: bool
-    """The repetition was refused for being done before, and a sweep finished what was left."""
+    """The repetition had nothing to do, and a sweep finished what was left."""
     damage: Damage
 
 
@@ -130,7 +130,7 @@ class _Recovery:
         for _try in range(_TRIES):
             result = self._do(self._scene.job)
             nothing_to_do = {result.error, str(result.status)} & self._scene.done_before
-            if nothing_to_do:
+            if nothing_to_do or self._scene.follows_up:
                 # Who is refused finishes nothing: what the dead left is the sweep's to finish.
                 self.left_to_sweep = True
                 for job in self._jobs("sweep"):

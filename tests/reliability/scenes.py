@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from shop_payments.models import APIKey, FactKind, Order, PaymentIntent, StripeAttempt
+from shop_payments.models import APIKey, FactKind, Order, PaymentIntent, Source, StripeAttempt
 from shop_payments.sandbox import Fault
+from shop_payments.services.history import Origin
+from shop_payments.services.staff_entries import EntryRequest, waive_amount
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.reliability.crew import Call
+from tests.reliability.parts import number_in_parts
 from tests.reliability.victims import Job, Victim
 from tests.support import Caller, call_stripe, pay, post_webhook, sign
 
@@ -28,8 +31,8 @@ class Ending:
     wants: dict[str, Any]
     """Of :meth:`Books.summary`, what is there when all is done."""
 
-    is_late: bool = False
-    """Whether the money is for nothing, so that it pays no order."""
+    balance: Mapping[str, Any] = field(default_factory=dict)
+    """What the row of the order's payment says when all is done, as far as it is named here."""
 
     meanwhile: Callable[[], Any] | None = None
     """What somebody else does before anybody recovers."""
@@ -49,6 +52,10 @@ class Scene(Ending):
     answer: int = 200
     """The status that it is answered with."""
 
+    follows_up: bool = False
+    """Whether something has to be done at Stripe after the commit. If the process dies there, the
+    sweep does it: nothing is left for a repetition."""
+
     later: float = 0.0
     """Seconds from now until it is done."""
 
@@ -67,25 +74,48 @@ class Shop:
 
     # Orders on their way
 
-    def order(self) -> Order:
+    def order(self, *, parts: int = 1) -> Order:
         order: Order = OrderFactory.create(customer=self.customer)
+        order.number = number_in_parts(order.number, parts)
+        order.save()
         return order
 
-    def with_intent(self) -> tuple[Order, str]:
-        order = self.order()
+    def with_intent(self, *, parts: int = 1) -> tuple[Order, str]:
+        order = self.order(parts=parts)
+        return order, self._ask(order)
+
+    def _ask(self, order: Order) -> str:
         answer = self.storefront.payment_intent(order)
         assert answer.status_code == 200, answer.content
-        return order, answer.json()["data"]["id"]
+        intent_id: str = answer.json()["data"]["id"]
+        return intent_id
 
-    def with_money(self) -> tuple[Order, str]:
-        """Paid at Stripe, and nobody has said so here."""
-        order, intent_id = self.with_intent()
+    def with_money(self, *, parts: int = 1) -> tuple[Order, str]:
+        """Paid at Stripe, or a part of it, and nobody has said so here."""
+        order, intent_id = self.with_intent(parts=parts)
         pay(self.stripe, intent_id)
         return order, intent_id
 
-    def paid(self) -> tuple[Order, str]:
-        order, intent_id = self.with_money()
+    def paid(self, *, parts: int = 1) -> tuple[Order, str]:
+        """Paid, with the newest intent."""
+        order, intent_id = self.with_money(parts=parts)
+        for _part in range(parts - 1):
+            intent_id = self._ask(order)
+            pay(self.stripe, intent_id)
         assert self.payment_system.payment(order).status_code == 200
+        return order, intent_id
+
+    def with_deposit(self, *, parts: int = 2) -> tuple[Order, str]:
+        """The first part is paid, and the next one is asked for."""
+        order, _ = self.with_money(parts=parts)
+        return order, self._ask(order)
+
+    def raised_after_payment(self) -> tuple[Order, str]:
+        """Paid, raised, asked for the rise; and what it costs now is what it cost first."""
+        order, _ = self.paid()
+        order.lines.update(quantity=3)
+        intent_id = self._ask(order)
+        order.lines.update(quantity=2)
         return order, intent_id
 
     def _have_all_paid(self) -> None:
@@ -258,9 +288,14 @@ class Shop:
         """Money comes for an order that was cancelled, and goes back by itself."""
         order, intent_id = self.with_money()
         Order.objects.filter(pk=order.pk).update(status=Order.Status.CANCELLED)
-        job = self.event(intent_id, "payment_intent.succeeded", AUTO_REFUND_LATE_MONEY=True)
+        job = self.event(intent_id, "payment_intent.succeeded", AUTO_REFUND_EXCESS=True)
         wants = {"received": [11200], "refunded": [11200]}
-        return Scene(order=order, job=job, wants=wants, is_late=True)
+        return Scene(
+            order=order,
+            job=job,
+            wants=wants,
+            balance={"status": "unpaid", "amount_received": 0, "amount_uncounted": 0},
+        )
 
     def capture(self) -> Scene:
         self.configure(STRIPE_TRANSPORT=self.stripe.handle, CAPTURE_METHOD="manual")
@@ -275,9 +310,24 @@ class Shop:
         )
 
     def capture_in_part(self) -> Scene:
+        """The rest is still owed."""
         whole = self.capture()
         return replace(
-            whole, job=Job.service("capture_a_part", whole.order), wants={"received": [5000]}
+            whole,
+            job=Job.service("capture_a_part", whole.order),
+            wants={"received": [5000]},
+            balance={"status": "partially_paid", "amount_outstanding": 6200},
+            done_before=frozenset({"PaymentNotCapturable"}),
+        )
+
+    def capture_and_waive(self) -> Scene:
+        """The rest is not wanted any more."""
+        whole = self.capture()
+        return replace(
+            whole,
+            job=Job.service("capture_and_waive", whole.order),
+            wants={"received": [5000]},
+            balance={"status": "paid", "amount_outstanding": 0, "amount_waived": 6200},
         )
 
     def cancel(self) -> Scene:
@@ -298,6 +348,131 @@ class Shop:
     def cancel_order(self) -> Scene:
         order, _ = self.with_intent()
         return Scene(order=order, job=Job.service("cancel_order", order), wants={"canceled": 1})
+
+    # Several payments, changed orders, and what staff enter
+
+    def ask_for_the_rest(self) -> Scene:
+        """The first part is paid at Stripe, and nobody has said so here."""
+        order, _ = self.with_money(parts=2)
+        job = Job.call(Call.payment_intent(order, self.storefront))
+        return Scene(
+            order=order,
+            job=job,
+            wants={"received": [5600], "open": [5600]},
+            balance={"status": "partially_paid", "amount_outstanding": 5600},
+        )
+
+    def webhook_of_the_rest(self) -> Scene:
+        order, intent_id = self.with_deposit()
+        pay(self.stripe, intent_id)
+        job = self.event(intent_id, "payment_intent.succeeded")
+        return Scene(
+            order=order,
+            job=job,
+            wants={"received": [5600, 5600]},
+            balance={"status": "paid", "amount_outstanding": 0},
+            facts={FactKind.PAYMENT_RECEIVED: 2, FactKind.ORDER_PAID: 1},
+        )
+
+    def webhook_of_the_last_of_four(self) -> Scene:
+        order, intent_id = self.with_money(parts=4)
+        for _part in range(3):
+            intent_id = self._ask(order)
+            pay(self.stripe, intent_id)
+        job = self.event(intent_id, "payment_intent.succeeded")
+        return Scene(
+            order=order,
+            job=job,
+            wants={"received": [2800] * 4},
+            balance={"status": "paid", "amount_outstanding": 0},
+            facts={FactKind.PAYMENT_RECEIVED: 4, FactKind.ORDER_PAID: 1},
+        )
+
+    def refund_over_two(self) -> Scene:
+        """All of the newest payment, and a part of the one before."""
+        order, _ = self.paid(parts=2)
+        job = Job.call(Call.refund(order, self.office, "80.00", f"refund-{order.pk}"))
+        return Scene(
+            order=order,
+            job=job,
+            wants={"received": [5600, 5600], "refunded": [2400, 5600]},
+            balance={"status": "partially_refunded", "amount_refunded": 8000},
+            facts={FactKind.ORDER_REFUNDED: 2},
+        )
+
+    def waive(self) -> Scene:
+        """What the customer has open is asked for no more."""
+        order, _ = self.with_deposit()
+        return Scene(
+            order=order,
+            job=Job.service("waive", order),
+            wants={"received": [5600], "canceled": 1},
+            balance={"status": "paid", "amount_waived": 5600},
+            facts={FactKind.AMOUNT_WAIVED: 1, FactKind.ORDER_PAID: 1},
+            follows_up=True,
+        )
+
+    def revoke(self) -> Scene:
+        order, _ = self.with_deposit()
+        request = EntryRequest(reason="an old customer", key="waived")
+        waive_amount(order_id=order.pk, request=request, origin=Origin(source=Source.ADMIN))
+        return Scene(
+            order=order,
+            job=Job.service("revoke", order),
+            wants={"received": [5600], "canceled": 1},
+            balance={"status": "partially_paid", "amount_outstanding": 5600, "amount_waived": 0},
+            facts={FactKind.STAFF_ENTRY_REVOKED: 1},
+        )
+
+    def settle_outside(self) -> Scene:
+        """The order costs less by now, and the customer got the difference in cash."""
+        order, _ = self.paid()
+        order.lines.update(quantity=1)
+        return Scene(
+            order=order,
+            job=Job.service("settle_outside", order),
+            wants={"received": [11200]},
+            balance={"status": "paid", "amount_excess": 0, "amount_owed": 0},
+            facts={FactKind.SETTLED_OUTSIDE_STRIPE: 1},
+        )
+
+    def raise_and_lower(self) -> Scene:
+        """What the customer has open asks for something that is not owed any more."""
+        order, _ = self.raised_after_payment()
+        return Scene(
+            order=order,
+            job=Job.service("reevaluate", order),
+            wants={"received": [11200], "canceled": 1, "open": []},
+            balance={"status": "paid", "amount_outstanding": 0},
+            follows_up=True,
+        )
+
+    def lower(self) -> Scene:
+        """What the customer has open asks for more than is owed."""
+        order, _ = self.with_intent()
+        order.lines.update(quantity=1)
+        return Scene(
+            order=order,
+            job=Job.service("reevaluate", order),
+            wants={"open": [5600]},
+            balance={"status": "unpaid", "amount_outstanding": 5600},
+            follows_up=True,
+        )
+
+    def excess(self) -> Scene:
+        """A customer pays what was open, and is not owed any more; it goes back by itself."""
+        order, intent_id = self.raised_after_payment()
+        pay(self.stripe, intent_id)
+        job = self.event(intent_id, "payment_intent.succeeded", AUTO_REFUND_EXCESS=True)
+        return Scene(
+            order=order,
+            job=job,
+            wants={"received": [5600, 11200], "refunded": [5600]},
+            balance={"status": "paid", "amount_excess": 0, "amount_refunded": 5600},
+            facts={FactKind.PAYMENT_RECEIVED: 2, FactKind.ORDER_PAID: 1},
+        )
+
+    # What runs by itself
 
     def sweep(self) -> Scene:
         """No message of the money ever arrived."""
@@ -340,9 +515,20 @@ OPERATIONS = (
     "late_money",
     "capture",
     "capture_in_part",
+    "capture_and_waive",
     "cancel",
     "cancel_and_pay",
     "cancel_order",
+    "ask_for_the_rest",
+    "webhook_of_the_rest",
+    "webhook_of_the_last_of_four",
+    "refund_over_two",
+    "waive",
+    "revoke",
+    "settle_outside",
+    "raise_and_lower",
+    "lower",
+    "excess",
     "sweep",
     "sweep_of_the_abandoned",
     "sweep_of_an_orphan",

@@ -16,6 +16,7 @@ SHOP_PAYMENTS = {
     **SHOP_PAYMENTS,
     "STRIPE_API_BASE": os.environ["STRIPE_API_BASE"],
     "STRIPE_TRANSPORT": None,
+    "ORDER_ADAPTER": "tests.reliability.parts.PartsAdapter",
     # 64 threads on a busy machine may need more than the default; impatience has its own test.
     "INTENT_WAIT_SECONDS": 45,
     "READ_TIMEOUT": 60.0,

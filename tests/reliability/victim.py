@@ -30,40 +30,76 @@ from tests.reliability.boundaries import Boundaries
 from tests.reliability.worker import serve
 
 
-def capture(order_id: int) -> None:
+def _by_staff() -> Any:
     from shop_payments.models import Source
-    from shop_payments.services.capture import capture_payment
     from shop_payments.services.history import Origin
 
-    capture_payment(order_id=order_id, origin=Origin(source=Source.ADMIN))
+    return Origin(source=Source.ADMIN)
+
+
+def capture(order_id: int, **values: Any) -> None:
+    from shop_payments.services.capture import capture_payment
+
+    capture_payment(order_id=order_id, origin=_by_staff(), **values)
 
 
 def capture_a_part(order_id: int) -> None:
-    from shop_payments.models import Source
-    from shop_payments.services.capture import capture_payment
-    from shop_payments.services.history import Origin
+    capture(order_id, amount_decimal=Decimal("50.00"))
 
-    origin = Origin(source=Source.ADMIN)
-    capture_payment(order_id=order_id, amount_decimal=Decimal("50.00"), origin=origin)
+
+def capture_and_waive(order_id: int) -> None:
+    capture(order_id, amount_decimal=Decimal("50.00"), waive_rest=True)
 
 
 def cancel(order_id: int) -> None:
-    from shop_payments.models import Source
     from shop_payments.services.cancellation import cancel_payment
-    from shop_payments.services.history import Origin
 
-    cancel_payment(order_id=order_id, origin=Origin(source=Source.ADMIN))
+    cancel_payment(order_id=order_id, origin=_by_staff())
 
 
 def cancel_order(order_id: int) -> None:
     """What a shop does that cancels an order: the payment goes with it, after the commit."""
-    from shop_payments.models import Order, Source
+    from shop_payments.models import Order
     from shop_payments.services.cancellation import cancel_payment_on_commit
-    from shop_payments.services.history import Origin
 
     with transaction.atomic():
         Order.objects.filter(pk=order_id).update(status=Order.Status.CANCELLED)
-        cancel_payment_on_commit(order_id=order_id, origin=Origin(source=Source.ADMIN))
+        cancel_payment_on_commit(order_id=order_id, origin=_by_staff())
+
+
+def reevaluate(order_id: int) -> None:
+    """What a shop does that has changed an order."""
+    from shop_payments.services import reevaluate_order
+
+    reevaluate_order(order_id)
+
+
+def waive(order_id: int) -> None:
+    from shop_payments.services.staff_entries import EntryRequest, waive_amount
+
+    request = EntryRequest(reason="an old customer", key="waived")
+    waive_amount(order_id=order_id, request=request, origin=_by_staff())
+
+
+def settle_outside(order_id: int) -> None:
+    from shop_payments.models import PaymentIntent
+    from shop_payments.services.staff_entries import EntryRequest, settle_outside_stripe
+
+    intent = PaymentIntent.objects.get(order_payment__order=order_id)
+    settle_outside_stripe(
+        order_id=order_id,
+        intent_id=intent.stripe_id,
+        request=EntryRequest(amount_decimal=Decimal("56.00"), reason="in cash", key="settled"),
+        origin=_by_staff(),
+    )
+
+
+def revoke(order_id: int) -> None:
+    from shop_payments.models import StaffEntry
+    from shop_payments.services.staff_entries import revoke_staff_entry
+
+    entry = StaffEntry.objects.get(order_payment__order=order_id)
+    revoke_staff_entry(entry_pk=entry.pk, reason="a mistake", user=None, origin=_by_staff())
 
 
 def sweep(order_id: int) -> None:
@@ -77,7 +113,19 @@ def sweep(order_id: int) -> None:
 
 
 SERVICES: dict[str, Callable[[int], None]] = {
-    each.__name__: each for each in (capture, capture_a_part, cancel, cancel_order, sweep)
+    each.__name__: each
+    for each in (
+        capture,
+        capture_a_part,
+        capture_and_waive,
+        cancel,
+        cancel_order,
+        reevaluate,
+        revoke,
+        settle_outside,
+        sweep,
+        waive,
+    )
 }
 
 
