@@ -17,26 +17,28 @@ from shop_payments.services.intents import create_payment_intent
 from .guards import assert_not_at_stripe, get_test_config
 
 
-def find_intent_id(payable: Any) -> str:
-    """Return the id of a payment intent, or of the newest one of an order.
+def find_intent_ids(payable: Any) -> list[str]:
+    """Return the id of a payment intent, or the ids of an order's, the newest first.
 
     Raises:
         PaymentIntentMissing: the order has none.
         TypeError: it is neither.
     """
     if given := _given_id(payable):
-        return given
-    newest = _intents_of(payable).order_by("pk").last()
-    if newest is None:
+        return [given]
+    found = list(_intents_of(payable).order_by("-pk").values_list("stripe_id", flat=True))
+    if not found:
         raise PaymentIntentMissing(
             f"Order {payable.pk} has no payment intent. Ask for one as your shop does "
             "(POST orders/{order_id}/payment-intent), or pay() the order."
         )
-    return newest.stripe_id
+    return found
 
 
 def find_or_create_intent_id(payable: Any) -> str:
     """Return the id of what a customer pays; an order without an open intent is given one.
+
+    That one asks for what call 1 asks for: the outstanding amount, or the part of it to pay now.
 
     Raises:
         ConfigurationError: no sandbox is in use, or a live key is.

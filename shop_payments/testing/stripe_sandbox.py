@@ -109,9 +109,12 @@ class StripeSandbox(Sandbox):
     ) -> dict[str, Any]:
         """Pay as the customer's browser does, and let the webhooks arrive.
 
-        An order that has no open payment intent is given one first. Returns the intent as it then
-        is at Stripe: a declined card leaves it in ``requires_payment_method`` with the reason in
-        ``last_payment_error``, a card that asks for 3D Secure in ``requires_action``.
+        An order that has no open payment intent is given one first, as call 1 does: for the
+        outstanding amount, or for the part of it that your adapter names. So each call for an order
+        that is paid in several payments pays the next one. An intent that is open already is paid
+        for the amount that it has. Returns the intent as it then is at Stripe: a declined card
+        leaves it in ``requires_payment_method`` with the reason in ``last_payment_error``, a card
+        that asks for 3D Secure in ``requires_action``.
 
         Without ``deliver`` the webhooks wait for :meth:`deliver_webhooks`.
 
@@ -147,9 +150,9 @@ class StripeSandbox(Sandbox):
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
-        from .orders import find_intent_id
+        from .orders import find_intent_ids
 
-        intent = self.complete_authentication(find_intent_id(payable), succeed)
+        intent = self.complete_authentication(find_intent_ids(payable)[0], succeed)
         return self._afterwards(intent, deliver=deliver)
 
     def payment_intent(self, payable: Any) -> dict[str, Any]:
@@ -160,9 +163,16 @@ class StripeSandbox(Sandbox):
             GatewayError: Stripe does not know it.
             TypeError: ``payable`` is something else.
         """
-        from .orders import find_intent_id
+        from .orders import find_intent_ids
 
-        return self._call("GET", _path_of(find_intent_id(payable)))
+        return self._call("GET", _path_of(find_intent_ids(payable)[0]))
+
+    def _newest_payment(self, payable: Any) -> dict[str, Any]:
+        """Return the intent, of an order the newest that has been paid; else the newest."""
+        from .orders import find_intent_ids
+
+        intents = [self._call("GET", _path_of(each)) for each in find_intent_ids(payable)]
+        return next((each for each in intents if each["amount_received"]), intents[0])
 
     # The money afterwards
 
@@ -171,6 +181,7 @@ class StripeSandbox(Sandbox):
     ) -> dict[str, Any]:
         """Give money back as staff do in Stripe's dashboard, and let the webhooks arrive.
 
+        Of an order it is money of the newest payment; name an intent for that of another one.
         ``amount`` is in minor units; all that is left without it. Returns the refund. Pay with
         ``pm_card_pendingRefund`` or ``pm_card_refundFail`` for one that takes its time or fails:
         then ``advance_clock`` and :meth:`deliver_webhooks`.
@@ -181,7 +192,7 @@ class StripeSandbox(Sandbox):
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
-        params = {"payment_intent": self.payment_intent(payable)["id"]}
+        params = {"payment_intent": self._newest_payment(payable)["id"]}
         if amount is not None:
             params["amount"] = str(amount)
         refund = self._call("POST", "/v1/refunds", params)
@@ -197,6 +208,7 @@ class StripeSandbox(Sandbox):
     ) -> dict[str, Any]:
         """Let the customer's bank claim a payment back, and let the webhooks arrive.
 
+        Of an order it is the newest payment; name an intent for another one.
         ``inquiry``: it only asks. Returns the dispute; ``decide_dispute`` ends it.
 
         Raises:
@@ -205,7 +217,7 @@ class StripeSandbox(Sandbox):
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
-        charge = self.payment_intent(payable)["latest_charge"]
+        charge = self._newest_payment(payable)["latest_charge"]
         if charge is None:
             raise ValueError("Nothing has been paid that a bank could claim back.")
         return self._afterwards(self.open_dispute(charge, reason, inquiry=inquiry), deliver=deliver)
@@ -221,9 +233,14 @@ class StripeSandbox(Sandbox):
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
-        wanted = urlencode({"payment_intent": self.payment_intent(payable)["id"]})
-        listed = self._call("GET", f"/v1/disputes?{wanted}")["data"]
-        waiting = [each for each in listed if each["status"].endswith("needs_response")]
+        from .orders import find_intent_ids
+
+        waiting = [
+            each
+            for intent_id in find_intent_ids(payable)
+            for each in self._disputes_of(intent_id)
+            if each["status"].endswith("needs_response")
+        ]
         if not waiting:
             raise ValueError("No dispute of this payment waits for an answer.")
         path = f"/v1/disputes/{waiting[0]['id']}"
@@ -231,6 +248,11 @@ class StripeSandbox(Sandbox):
         self._call("POST", path, {"evidence[uncategorized_text]": evidence, "submit": "true"})
         self.advance_clock(DECISION_SECONDS)
         return self._afterwards(self._call("GET", path), deliver=deliver)
+
+    def _disputes_of(self, intent_id: str) -> list[dict[str, Any]]:
+        wanted = urlencode({"payment_intent": intent_id})
+        found: list[dict[str, Any]] = self._call("GET", f"/v1/disputes?{wanted}")["data"]
+        return found
 
     # Webhooks
 

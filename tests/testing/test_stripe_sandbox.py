@@ -232,6 +232,66 @@ def test_more_than_was_paid_is_not_given_back(order, stripe_sandbox):
         stripe_sandbox.refund(order, 11201)
 
 
+# Several payments
+
+
+@pytest.fixture
+def deposits(configure, stripe_sandbox):
+    """The shop asks for a deposit of 90.00, and then for the rest."""
+    configure(ORDER_ADAPTER="tests.api.adapters.Deposit")
+
+
+def test_each_payment_is_what_call_1_asks_for(order, deposits, stripe_sandbox, paid_signals):
+    deposit = stripe_sandbox.pay(order)
+    status_after_the_deposit = status_of(order)
+    rest = stripe_sandbox.pay(order)
+
+    assert (deposit["amount"], rest["amount"]) == (9000, 2200)
+    assert (status_after_the_deposit, status_of(order)) == ("partially_paid", "paid")
+    assert len(paid_signals) == 1
+
+
+def test_an_order_that_was_raised_is_paid_the_difference(order, stripe_sandbox):
+    stripe_sandbox.pay(order)
+    order.lines.update(quantity=3)
+
+    assert stripe_sandbox.pay(order)["amount"] == 5600
+    assert status_of(order) == "paid"
+
+
+def test_money_of_the_newest_payment_is_given_back(order, deposits, stripe_sandbox):
+    """Also while another intent is open: nothing has been paid with that one."""
+    deposit = stripe_sandbox.pay(order)
+    stripe_sandbox.decline(order)
+
+    refund = stripe_sandbox.refund(order)
+
+    assert (refund["payment_intent"], refund["amount"]) == (deposit["id"], 9000)
+    assert status_of(order) == "unpaid"
+
+
+def test_money_of_another_payment_is_given_back_where_it_is_named(order, deposits, stripe_sandbox):
+    deposit = stripe_sandbox.pay(order)
+    rest = stripe_sandbox.pay(order)
+
+    assert stripe_sandbox.refund(order, 100)["payment_intent"] == rest["id"]
+    assert stripe_sandbox.refund(deposit, 100)["payment_intent"] == deposit["id"]
+    assert status_of(order) == "partially_refunded"
+
+
+def test_a_dispute_is_decided_after_the_next_payment(order, deposits, stripe_sandbox):
+    deposit = stripe_sandbox.pay(order)
+    waiting = stripe_sandbox.decline(order)
+    opened = stripe_sandbox.dispute(order)
+    rest = stripe_sandbox.pay(waiting)
+
+    decided = stripe_sandbox.decide_dispute(order, won=True)
+
+    assert opened["payment_intent"] == decided["payment_intent"] == deposit["id"]
+    assert rest["amount"] == 2200
+    assert (decided["status"], status_of(order)) == ("won", "paid")
+
+
 # Webhooks
 
 
