@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from shop_payments.models import Order
 from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter, LineItem
@@ -22,7 +20,7 @@ class Deposit(BundledOrderAdapter):
 class WithoutLines(BundledOrderAdapter):
     """The order has a total, and shows none of its lines."""
 
-    def line_items(self, order: Order) -> Sequence[LineItem]:
+    def line_items(self, order: Order) -> list[LineItem]:
         return []
 
 
@@ -110,7 +108,7 @@ class RaisesForIsPayable(BundledOrderAdapter):
 class RaisesForLineItems(BundledOrderAdapter):
     """It cannot show the lines of some orders."""
 
-    def line_items(self, order: Order) -> Sequence[LineItem]:
+    def line_items(self, order: Order) -> list[LineItem]:
         if order.number.startswith(BROKEN):
             raise RuntimeError("the shop's own")
         return super().line_items(order)
