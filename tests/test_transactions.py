@@ -15,7 +15,6 @@ from django.urls import reverse
 from shop_payments.api.urls import urlpatterns
 from shop_payments.models import (
     APIKeyScope,
-    FactKind,
     Order,
     OrderPayment,
     PaymentIntent,
@@ -25,7 +24,7 @@ from shop_payments.models import (
 )
 from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.history import Origin
-from shop_payments.services.ledger import lock_payment, record
+from shop_payments.services.ledger import lock_payment, open_review
 from shop_payments.services.reviews import close_review_item
 from shop_payments.services.transactions import short_transactions
 from tests.after_paid.support import AccountingOffice
@@ -252,28 +251,31 @@ def test_a_strict_isolation_does_not_hide_what_was_reserved_before_the_lock(
 
 @on_postgresql
 @pytest.mark.usefixtures("strict_host")
-def test_a_decision_sees_what_was_asked_while_it_waited(storefront, payment_system, order, stripe):
+def test_who_closes_an_item_sees_the_one_that_was_opened_meanwhile(
+    storefront, payment_system, order, stripe
+):
     """Found: the last item that it saw was closed, and a newer one waited unseen for ever."""
     intent_id = storefront.payment_intent(order).json()["data"]["id"]
-    order.lines.update(quantity=5)
+    order.lines.update(quantity=1)
     pay(stripe, intent_id)
-    assert payment_system.payment(order).status_code == 409
+    assert payment_system.payment(order).status_code == 200
     item, holds, origin = ReviewItem.objects.get(), Hold(), Origin(source=Source.ADMIN)
 
-    def ask_once_more() -> None:
+    def open_another() -> None:
+        reason = ReviewItem.Reason.DISPUTED
         for short in short_transactions():
             with short:
                 locked = lock_payment(item.order_payment_id)
-                figures = {"reason": ReviewItem.Reason.DISPUTED, "detail": "", "subject": "dp_1"}
-                fact = (FactKind.REVIEW_NEEDED, figures)
-                record(locked, locked.intents[0], [fact], origin=origin)
+                row = locked.intents[0]
+                open_review(locked, row, reason, "", origin=origin, subject="dp_1")
+                locked.flush()
                 holds.hold()
 
-    def decide() -> bool:
+    def close() -> bool:
         holds.is_reached.wait(30)
         return close_review_item(item_pk=item.pk, reason="good", user=None, origin=origin)
 
-    results = at_once(ask_once_more, decide, partial(let_go_when_somebody_waits, holds))
+    results = at_once(open_another, close, partial(let_go_when_somebody_waits, holds))
 
     assert results == [None, True, None]
     assert ReviewItem.objects.open().get().reason == "disputed"
