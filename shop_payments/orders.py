@@ -330,8 +330,11 @@ def read_amount_to_pay_now(order: Any, outstanding: Money) -> Money:
         OrderUnreadable: the adapter raised, or its answer cannot be used.
     """
     method = "amount_to_pay_now"
-    with reading(method, order.pk):
-        now = get_order_adapter().amount_to_pay_now(order, outstanding)
+    try:
+        with reading(method, order.pk):
+            now = get_order_adapter().amount_to_pay_now(order, outstanding)
+    except MoneyError as error:
+        raise OrderUnreadable(order.pk, method, f"raised: {error}") from error
     if not isinstance(now, Money):
         raise _unusable(order.pk, method, f"returned a {type(now).__name__}, not Money")
     rest = outstanding.amount - now.amount

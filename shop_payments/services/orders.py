@@ -19,12 +19,13 @@ from shop_payments.models import (
     Source,
     StaffEntry,
 )
-from shop_payments.money import format_amount, minimum_charge
+from shop_payments.money import Money, format_amount, minimum_charge
 from shop_payments.orders import (
     LineItem,
     OrderTerms,
     find_order,
     get_order_adapter,
+    read_amount_to_pay_now,
     read_terms,
     reading,
 )
@@ -239,7 +240,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
         waived_decimal=_decimal(payment.amount_waived, known) or "0",
         currency=currency,
         line_items=found.line_items,
-        payable=balance is not None and _would_be_asked(balance, known, intents),
+        payable=balance is not None and _would_be_asked(order, balance, known, intents),
         payment_status=str(balance.status if balance else payment.status or PaymentStatus.UNPAID),
         amount_refunded_decimal=_decimal(payment.amount_refunded, known) or "0",
         dispute_state=payment.dispute_state,
@@ -276,14 +277,18 @@ def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
     return balance_of(observe(rows))
 
 
-def _would_be_asked(balance: Balance, currency: str, intents: list[PaymentIntent]) -> bool:
+def _would_be_asked(
+    order: Any, balance: Balance, currency: str, intents: list[PaymentIntent]
+) -> bool:
     """Tell whether a payment intent would be created, or an open one returned."""
     is_live_paid = any(row.livemode and row.amount_received for row in intents)
-    return (
-        balance.refusal is None
-        and balance.outstanding >= minimum_charge(currency)
-        and (get_config().livemode or not is_live_paid)
-    )
+    if balance.refusal is not None or (is_live_paid and not get_config().livemode):
+        return False
+    try:
+        now = read_amount_to_pay_now(order, Money(balance.outstanding, currency))
+    except (MoneyError, OrderUnreadable):
+        return False
+    return now.amount >= minimum_charge(currency)
 
 
 def _decimal(amount: int, currency: str | None) -> str | None:

@@ -139,9 +139,16 @@ def _intents_of_order(order_id: object) -> list[PaymentIntent]:
     pk = adapter.parse_id(order_id)
     rows = PaymentIntent.objects.select_related("order_payment").order_by("pk")
     intents = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
-    if not intents and (pk is None or adapter.find(pk) is None):
+    if not intents and not _exists(pk):
         raise OrderNotFound("Order not found.")
     return intents
+
+
+def _exists(pk: object) -> bool:
+    if pk is None:
+        return False
+    with reading("find", pk):
+        return get_order_adapter().find(pk) is not None
 
 
 def _intent_to_fetch(intents: list[PaymentIntent]) -> PaymentIntent:
