@@ -123,7 +123,7 @@ def test_an_intent_that_keeps_changing_is_looked_at_again_later(intent, stripe, 
 
 
 def test_a_refund_waits_for_an_intent_that_keeps_changing(intent, stripe, configure):
-    """Written before its order is known to be paid, it would never be told."""
+    """Written before its order is known to be paid, it would be told before that."""
     pay(stripe, intent.stripe_id)
     refund_in_dashboard(stripe)
     (event,) = (each for each in stripe.events if each["type"] == "refund.created")
@@ -135,7 +135,7 @@ def test_a_refund_waits_for_an_intent_that_keeps_changing(intent, stripe, config
 
     configure(STRIPE_TRANSPORT=stripe.handle)
     assert post_webhook(body, sign(body)).status_code == 200
-    assert told() == ["order_paid", "order_refunded"]
+    assert told() == ["payment_received", "order_paid", "order_refunded"]
 
 
 def told() -> list[str]:
