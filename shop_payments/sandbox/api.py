@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,7 +14,7 @@ from .books import Books, Object
 from .browsers import cors_headers, for_browser, preflight_headers
 from .errors import StripeError
 from .expand import check, expand
-from .faults import Trouble
+from .faults import Trouble, unknown_error
 from .idempotency import IdempotencyKeys, Outcome
 from .protocol import (
     AcceptedKeys,
@@ -112,6 +113,8 @@ class StripeApi:
         self._books = books
         self._keys = keys
         self._accepted = accepted
+        self._elsewhere = Books(clock=books.clock, random=books.random, faults=books.faults)
+        """Another account, for requests that are made with its key."""
         self.log: list[LoggedRequest] = []
 
     def answer(self, exchange: Exchange) -> SandboxResponse:
@@ -168,7 +171,7 @@ class StripeApi:
             refuse_publishable_key(request.route)
         if request.trouble.forgets_keys:
             self._keys.forget_all()
-        if request.exchange.idempotency_key is None:
+        if request.exchange.idempotency_key is None or request.trouble.is_elsewhere:
             return self._execute(request).response
         return self._keys.run(
             request.exchange.idempotency_key,
@@ -194,7 +197,7 @@ class StripeApi:
             request.trouble.before_effect()
             cause = Cause(request_id=exchange.request_id, idempotency_key=exchange.idempotency_key)
             call = Call(
-                books=self._books,
+                books=self._elsewhere if request.trouble.is_elsewhere else self._books,
                 params=values,
                 object_id=request.object_id,
                 cause=cause,
@@ -202,7 +205,11 @@ class StripeApi:
             )
             with self._books.lock:
                 self._books.clock.catch_up()
+                if request.trouble.effect_delay is not None:
+                    self._postpone(request, call, request.trouble.effect_delay)
+                    raise unknown_error()
                 body = route.handler(call)
+                self._hide(request, body)
                 if paths:
                     body = expand(self._books, body, paths, RESOURCES)
                 response = _response(body, publishable=request.publishable)
@@ -210,6 +217,28 @@ class StripeApi:
         except StripeError as error:
             response = _error_response(error, exchange, publishable=request.publishable)
         return Outcome(response=response, saved=begun)
+
+    def _postpone(self, request: _Request, call: Call, seconds: float) -> None:
+        """Have the operation done later: Stripe rolls forward what a 500 has interrupted.
+
+        See: https://docs.stripe.com/error-low-level#server-errors (checked 2026-11)
+        """
+
+        def roll_forward() -> None:
+            with suppress(StripeError):  # what is not possible any more does not happen
+                request.route.handler(call)
+
+        self._books.clock.after(seconds, roll_forward)
+
+    def _hide(self, request: _Request, body: Object) -> None:
+        """Keep what was just made out of lists, and leave what was hidden out of this one."""
+        now, unlisted = self._books.clock(), self._books.unlisted
+        seconds = request.trouble.unlisted_for
+        if seconds is not None and "id" in body:
+            unlisted[body["id"]] = now + seconds
+        if request.route.listed and unlisted:
+            shown = [each for each in body["data"] if unlisted.get(each["id"], now) <= now]
+            body["data"] = shown
 
     def _write_down(self, exchange: Exchange, raw: Mapping[str, Any], status: int | None) -> None:
         shown = {name: raw[name] for name in raw if name != "client_secret"}

@@ -69,6 +69,8 @@ class Books:
     payment method, the amount and the currency."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """What one number looks like in every payment method that has it."""
+    unlisted: dict[str, float] = field(default_factory=dict)
+    """Objects that lists do not show yet, by id, and the time from which they do."""
     events: dict[str, Object] = field(default_factory=dict)
     webhook_endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
     deliveries: Outbox = field(default_factory=Outbox)

@@ -21,7 +21,15 @@ from .errors import IdempotencyConflict, ServerError, StripeError
 from .event_types import EVENT_TYPES
 
 RequestFaultKind = Literal[
-    "latency", "drop_before", "drop_after", "error", "error_after", "forget_idempotency_keys"
+    "latency",
+    "drop_before",
+    "drop_after",
+    "error",
+    "error_after",
+    "effect_later",
+    "unlisted",
+    "another_account",
+    "forget_idempotency_keys",
 ]
 WebhookFaultKind = Literal[
     "webhook_lost", "webhook_doubled", "webhook_delayed", "webhook_reordered"
@@ -30,7 +38,7 @@ FaultKind = RequestFaultKind | WebhookFaultKind
 
 REQUEST_FAULTS: tuple[str, ...] = get_args(RequestFaultKind)
 WEBHOOK_FAULTS: tuple[str, ...] = get_args(WebhookFaultKind)
-_TIMED = ("latency", "webhook_delayed", "webhook_reordered")
+_TIMED = ("latency", "effect_later", "unlisted", "webhook_delayed", "webhook_reordered")
 _METHODS = ("GET", "POST", "DELETE")
 _LONGEST_SECONDS = 3 * 24 * 60 * 60
 """After as long Stripe has given up on a webhook."""
@@ -66,7 +74,8 @@ def _conflict() -> StripeError:
     )
 
 
-def _unknown() -> StripeError:
+def unknown_error() -> StripeError:
+    """Return Stripe's 500, which says nothing of what was done."""
     return ServerError("An unknown error occurred", status=500)
 
 
@@ -79,7 +88,7 @@ _ERRORS: Mapping[tuple[int | None, str | None], Callable[[], StripeError]] = {
     (429, None): _rate_limit,
     (429, "rate_limit"): _rate_limit,
     (429, "lock_timeout"): _lock_timeout,
-    (500, None): _unknown,
+    (500, None): unknown_error,
     (503, None): _unavailable,
 }
 
@@ -110,7 +119,8 @@ class Fault:
     rate: float | None = field(default=None, kw_only=True)
     """The share of what matches, above 0 and up to 1; None is all of it."""
     seconds: float = field(default=0.0, kw_only=True)
-    """How long a latency is, or a webhook's delay, or the window that webhooks are shuffled in."""
+    """How long a latency is, or a webhook's delay, or the window that webhooks are shuffled in; or
+    after how long an effect comes, or an object is listed, by the sandbox's clock."""
     status: int | None = field(default=None, kw_only=True)
     """The HTTP status of an error: 409, 429, 500 or 503."""
     code: str | None = field(default=None, kw_only=True)
@@ -242,6 +252,23 @@ class Trouble:
         """Whether Stripe has pruned its idempotency keys just before."""
         return "forget_idempotency_keys" in self._faults
 
+    @property
+    def effect_delay(self) -> float | None:
+        """After how many seconds the effect comes that a 500 has hidden; None for at once."""
+        fault = self._faults.get("effect_later")
+        return fault.seconds if fault else None
+
+    @property
+    def unlisted_for(self) -> float | None:
+        """For how many seconds what is made is missing from lists; None for not at all."""
+        fault = self._faults.get("unlisted")
+        return fault.seconds if fault else None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another account answers, as with another account's key."""
+        return "another_account" in self._faults
+
     def on_arrival(self) -> None:
         """Break before anything was looked at: no effect, and nothing saved under a key."""
         if "drop_before" in self._faults:
@@ -257,7 +284,7 @@ class Trouble:
     def after_effect(self) -> None:
         """Fail when all is done: the failure is the saved answer, and nothing is undone."""
         if "error_after" in self._faults:
-            raise _unknown()
+            raise unknown_error()
 
     def before_answer(self) -> None:
         """Break after the effect."""

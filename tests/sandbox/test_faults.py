@@ -104,6 +104,58 @@ def test_what_is_refused_has_no_effect_to_hide(api: Api, sandbox: Sandbox) -> No
     assert (answer.status, answer.error["code"]) == (400, "amount_too_small")
 
 
+def test_an_effect_comes_minutes_after_the_500(api: Api, sandbox: Sandbox) -> None:
+    """Stripe finishes what a server error has interrupted, and sends the webhooks for it."""
+    sandbox.inject(Fault("effect_later", method="POST", seconds=300))
+
+    answers = [api.post(INTENTS, ORDER, Idempotency_Key="k") for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [500, 500]
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert (sandbox.events, api.get(INTENTS).json["data"]) == ([], [])
+    sandbox.advance_clock(299)
+    assert sandbox.events == []
+    sandbox.advance_clock(1)
+    (intent,) = api.get(INTENTS).json["data"]
+    assert intent["created"] == int(sandbox.now)
+    assert [event["type"] for event in sandbox.events] == ["payment_intent.created"]
+    assert api.post(INTENTS, ORDER, Idempotency_Key="k").status == 500
+
+
+def test_an_effect_that_has_become_impossible_does_not_come(api: Api, sandbox: Sandbox) -> None:
+    intent_id = api.create()["id"]
+    sandbox.inject(Fault("effect_later", path="/v1/payment_intents/*/confirm", seconds=60))
+    assert api.confirm(intent_id, "pm_card_visa").status == 500
+    api.post(f"{INTENTS}/{intent_id}/cancel", {})
+
+    sandbox.advance_clock(60)
+
+    assert api.get(f"{INTENTS}/{intent_id}").json["status"] == "canceled"
+
+
+def test_what_is_made_may_be_missing_from_lists_for_a_while(api: Api, sandbox: Sandbox) -> None:
+    sandbox.inject(Fault("unlisted", method="POST", path=INTENTS, seconds=60))
+    hidden, shown = api.create()["id"], api.create()["id"]
+
+    assert [each["id"] for each in api.get(INTENTS).json["data"]] == [shown]
+    assert api.get(f"{INTENTS}/{hidden}").json["id"] == hidden
+    sandbox.advance_clock(60)
+    assert [each["id"] for each in api.get(INTENTS).json["data"]] == [shown, hidden]
+
+
+def test_another_accounts_key_finds_nothing(api: Api, sandbox: Sandbox) -> None:
+    intent_id = api.create()["id"]
+    sandbox.inject(Fault("another_account", times=None))
+
+    assert api.get(f"{INTENTS}/{intent_id}").error["code"] == "resource_missing"
+    assert api.get(INTENTS).json["data"] == []
+    made = api.post(INTENTS, ORDER, Idempotency_Key="k").json["id"]
+    assert [each["id"] for each in api.get(INTENTS).json["data"]] == [made]
+
+    sandbox.clear_faults()
+    assert [each["id"] for each in api.get(INTENTS).json["data"]] == [intent_id]
+
+
 @pytest.mark.parametrize(
     ("fault", "hit"),
     [
