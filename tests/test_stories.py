@@ -42,7 +42,7 @@ class Told:
     status: str
     """As the order's page in the admin has it."""
 
-    note: str
+    notes: list[str]
     """What that page says about changing the order."""
 
     customer_sees: tuple[str, bool]
@@ -67,13 +67,13 @@ def told(order: Order, storefront: Any, admin_client: Client) -> Told:
 
     order_page = text_of(admin_client.get(change(order)))
     link = re.search(rf'<a href="{change(payment)}">(.*?)</a>', order_page)
-    note = re.search(r'<p class="shop-payments-note">(.*?)</p>', order_page)
+    notes = re.findall(r'<p class="shop-payments-note">(.*?)</p>', order_page)
     seen = storefront.get(f"orders/{order.pk}").json()["data"]
     return Told(
         history=history,
         reviews=reviews,
         status=words_of(link[1]) if link else "",
-        note=words_of(note[1]) if note else "",
+        notes=[words_of(note) for note in notes],
         customer_sees=(seen["payment_status"], seen["needs_review"]),
     )
 
@@ -85,15 +85,25 @@ def said(response: Any) -> tuple[int, str | None, str]:
 
 
 STILL_OPEN = (
-    "The customer has been asked for 112.00 USD. A change reaches Stripe when they next open the "
-    "payment; if they pay what they see now, the payment needs review."
+    "The customer has been asked for 112.00 USD. If less is outstanding after the change, the "
+    "payment is lowered or cancelled at Stripe at once. If more is outstanding, the customer is "
+    "asked for it when they next open the payment."
 )
-IN_REVIEW = "The payment of this order needs review, so it cannot be changed until that is decided."
-NOT_BEFORE_A_PERSON_HAS_LOOKED = [
-    (409, "payment_mismatch", "Money arrived that does not fit the order; it is in review."),
-    (409, "payment_in_review", "A payment of this order is being reviewed by the shop."),
-]
-"""The answers to the payment system and to the customer."""
+IN_REVIEW = (409, "payment_in_review", "A payment of this order is being reviewed by the shop.")
+MISMATCH = (
+    *(409, "payment_mismatch"),
+    "Money arrived that does not fit the order; it is in review.",
+)
+
+
+def received(now: str) -> str:
+    """The note on an order for which money has come."""
+    return (
+        f"112.00 USD was received for this order. {now} If it then costs more than that, the "
+        "difference is outstanding, and the customer can pay it. If it costs less, the difference "
+        "is too much, and the review offers to refund it. Nothing is refunded by itself, also if "
+        "you cancel the order."
+    )
 
 
 def test_a_declined_card(
@@ -120,7 +130,7 @@ def test_a_declined_card(
         ],
         reviews=[],
         status="unpaid",
-        note=STILL_OPEN,
+        notes=[STILL_OPEN],
         customer_sees=("unpaid", False),
     )
 
@@ -138,11 +148,12 @@ def test_a_declined_card_and_then_a_good_one(
         history=[
             f"payment intent created: {intent_id}, 112.00 USD, via API",
             'payment failed: "Your card was declined." (generic_decline), via webhook',
+            f"payment received: 112.00 USD received with {intent_id}, via webhook",
             f"order paid: 112.00 USD received with {intent_id}, via webhook",
         ],
         reviews=[],
         status="paid",
-        note="This order has been paid, so it can no longer be changed.",
+        notes=[received("The order is paid.")],
         customer_sees=("paid", False),
     )
 
@@ -178,40 +189,68 @@ def test_an_authentication_that_expired(
         ],
         reviews=[],
         status="unpaid",
-        note=STILL_OPEN,
+        notes=[STILL_OPEN],
         customer_sees=("unpaid", False),
     )
 
 
-def test_an_amount_that_does_not_fit(
+def test_an_order_that_became_dearer_while_its_customer_paid(
     storefront, payment_system, order, stripe, webhooks, admin_client, intent_id, paid_signals
 ):
-    """The order became dearer while its customer paid what they saw."""
     order.lines.update(unit_amount=6000)
     pay(stripe, intent_id)
     webhooks()
 
-    answers = [payment_system.payment(order), storefront.payment_intent(order)]
-
-    assert [said(response) for response in answers] == NOT_BEFORE_A_PERSON_HAS_LOOKED
-    misfit = f"112.00 USD received with {intent_id}, but 120.00 USD was due"
+    assert said(payment_system.payment(order)) == (
+        409,
+        "payment_not_completed",
+        "The payment is not completed: 8.00 is outstanding.",
+    )
     assert told(order, storefront, admin_client) == Told(
         history=[
             f"payment intent created: {intent_id}, 112.00 USD, via API",
-            f"needs review: {misfit}, via webhook",
+            f"payment received: 112.00 USD received with {intent_id}, via webhook",
         ],
-        reviews=[
-            (
-                f"the amount differs from what is due: {misfit}",
-                "Compare the order with the payment; refund the difference or collect what is "
-                "missing.",
-            )
-        ],
-        status="unpaid, needs review",
-        note=IN_REVIEW,
-        customer_sees=("unpaid", True),
+        reviews=[],
+        status="partially paid",
+        notes=[received("8.00 USD is outstanding.")],
+        customer_sees=("partially_paid", False),
     )
     assert paid_signals == []
+
+    rest = storefront.payment_intent(order).json()["data"]
+    assert rest["amount"] == "8.00"
+    pay(stripe, rest["id"])
+    webhooks()
+
+    assert said(payment_system.payment(order)) == (200, None, "Order marked as paid successfully")
+    assert len(paid_signals) == 1
+
+
+def test_an_order_that_became_cheaper_while_its_customer_paid(
+    storefront, payment_system, order, stripe, webhooks, admin_client, intent_id
+):
+    order.lines.update(unit_amount=5000)
+    pay(stripe, intent_id)
+    webhooks()
+
+    assert said(payment_system.payment(order)) == (200, None, "Order marked as paid successfully")
+    excess = (
+        f"112.00 USD received with {intent_id}; the order costs 100.00 USD, so 12.00 USD is too "
+        "much"
+    )
+    assert told(order, storefront, admin_client) == Told(
+        history=[
+            f"payment intent created: {intent_id}, 112.00 USD, via API",
+            f"payment received: 112.00 USD received with {intent_id}, via webhook",
+            f"order paid: 112.00 USD received with {intent_id}, via webhook",
+            f"needs review: {excess}, via webhook",
+        ],
+        reviews=[(f"more was received than the order costs: {excess}", "Refund 12.00 USD.")],
+        status="paid, needs review",
+        notes=[received("12.00 USD was received too much.")],
+        customer_sees=("paid", True),
+    )
 
 
 def test_a_currency_that_does_not_fit(
@@ -222,12 +261,14 @@ def test_a_currency_that_does_not_fit(
     pay(stripe, intent_id)
     webhooks()
 
-    assert said(payment_system.payment(order))[:2] == (409, "payment_mismatch")
-    misfit = f"112.00 USD received with {intent_id}, but 112.00 EUR was due"
+    answers = [payment_system.payment(order), storefront.payment_intent(order)]
+
+    assert [said(response) for response in answers] == [MISMATCH, IN_REVIEW]
+    misfit = f"112.00 USD received with {intent_id}, but the order costs 112.00 EUR"
     assert told(order, storefront, admin_client).reviews == [
         (
-            f"the currency differs from the order's: {misfit}",
-            "Refund the payment and let the customer pay again.",
+            f"money came that does not count for the order: {misfit}",
+            "Refund 112.00 USD and let the customer pay again.",
         )
     ]
 
@@ -242,10 +283,11 @@ def test_money_that_comes_after_the_order_was_cancelled(
 
     answers = [payment_system.payment(order), storefront.payment_intent(order)]
 
-    assert [said(response) for response in answers] == NOT_BEFORE_A_PERSON_HAS_LOOKED
-    misfit = (
-        f"112.00 USD received with {intent_id}, but the order was cancelled, empty or free by then"
-    )
+    assert [said(response) for response in answers] == [
+        MISMATCH,
+        (409, "order_not_payable", "The order is empty, free or cancelled."),
+    ]
+    misfit = f"112.00 USD received with {intent_id}, but the shop wants no money for the order"
     assert told(order, storefront, admin_client) == Told(
         history=[
             f"payment intent created: {intent_id}, 112.00 USD, via API",
@@ -253,12 +295,15 @@ def test_money_that_comes_after_the_order_was_cancelled(
         ],
         reviews=[
             (
-                f"money came for an order that was not payable: {misfit}",
-                "Refund the payment, or take the order up again.",
+                f"money came that does not count for the order: {misfit}",
+                "Refund 112.00 USD, or open the order again: then it counts.",
             )
         ],
         status="unpaid, needs review",
-        note=IN_REVIEW,
+        notes=[
+            "Money was received that does not count, because the shop wanted none for this order. "
+            "It counts if you open the order again."
+        ],
         customer_sees=("unpaid", True),
     )
     assert paid_signals == []
@@ -282,6 +327,7 @@ def test_money_that_comes_for_an_order_that_is_paid(
     pay(another_account, second_id)
     assert payment_system.payment(order).status_code == 200
     configure(STRIPE_TRANSPORT=stripe.handle)
+    stripe.advance_clock(60)
     pay(stripe, intent_id)
     webhooks()
 
@@ -290,24 +336,24 @@ def test_money_that_comes_for_an_order_that_is_paid(
         "order_already_paid",
         "The order has been paid.",
     )
-    misfit = f"112.00 USD received with {intent_id}, but {second_id} had paid the order"
+    excess = (
+        f"112.00 USD received with {intent_id}; the order costs 112.00 USD, so 112.00 USD is too "
+        "much"
+    )
     assert told(order, storefront, admin_client) == Told(
         history=[
             f"payment intent created: {intent_id}, 112.00 USD, via API",
             f"payment intent missing at Stripe: Stripe does not know {intent_id} under the key in "
             "use, via API",
             f"payment intent created: {second_id}, 112.00 USD, via API",
+            f"payment received: 112.00 USD received with {second_id}, via API",
             f"order paid: 112.00 USD received with {second_id}, via API",
-            f"needs review: {misfit}, via webhook",
+            f"payment received: 112.00 USD received with {intent_id}, via webhook",
+            f"needs review: {excess}, via webhook",
         ],
-        reviews=[
-            (
-                f"the order was paid twice: {misfit}",
-                "Refund this payment; the order keeps the first one.",
-            )
-        ],
+        reviews=[(f"more was received than the order costs: {excess}", "Refund 112.00 USD.")],
         status="paid, needs review",
-        note=IN_REVIEW,
+        notes=[received("112.00 USD was received too much.").replace("112.00", "224.00", 1)],
         customer_sees=("paid", True),
     )
     assert len(paid_signals) == 1
