@@ -1,23 +1,36 @@
-"""A live key, in front of a Stripe of this machine that says it is in live mode."""
+"""A live key, in front of a Stripe of this machine that says it is in live mode.
+
+And money of one mode while the key in use is the other's.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
-from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, Source
+from shop_payments import services
+from shop_payments.exceptions import ConfigurationError
+from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, Source
+from shop_payments.models import WebhookEvent as Event
 from shop_payments.sandbox import Sandbox
 from shop_payments.services.history import Origin
+from shop_payments.services.reconcile import reconcile
 from shop_payments.services.reviews import close_review_item
-from tests.support import answer
+from shop_payments.services.staff_entries import EntryRequest, settle_outside_stripe
+from tests.after_paid.support import everything
+from tests.support import answer, call_stripe, send_event
 
 pytestmark = pytest.mark.django_db
+
+STAFF = Origin(source=Source.ADMIN, actor="staff 1")
 
 
 class LiveStripe(ThreadingHTTPServer):
@@ -49,26 +62,64 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def live_stripe(configure: Any) -> Iterator[LiveStripe]:
+def live_stripe(use_live_key: Callable[[], LiveStripe]) -> LiveStripe:
+    """Use the live key from the beginning."""
+    return use_live_key()
+
+
+@pytest.fixture
+def use_live_key(configure: Any) -> Iterator[Callable[[], LiveStripe]]:
+    """Use the live key from now on."""
     with LiveStripe() as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        configure(
-            STRIPE_SECRET_KEY="sk_live_of_the_tests",
-            STRIPE_API_BASE=url,
-            STRIPE_TRANSPORT=None,
-            MAX_NETWORK_RETRIES=0,
-        )
-        yield server
+
+        def use() -> LiveStripe:
+            configure(
+                STRIPE_SECRET_KEY="sk_live_of_the_tests",
+                STRIPE_API_BASE=f"http://127.0.0.1:{server.server_port}",
+                STRIPE_TRANSPORT=None,
+                MAX_NETWORK_RETRIES=0,
+            )
+            return server
+
+        yield use
         server.shutdown()
         thread.join()
 
 
-def test_an_intent_that_another_account_holds_blocks_the_order_until_a_person_decides(
+@pytest.fixture
+def use_test_key(configure: Any) -> Callable[[], Sandbox]:
+    """Use a test key from now on, of an account that has nothing."""
+
+    def use() -> Sandbox:
+        sandbox = Sandbox()
+        configure(
+            STRIPE_SECRET_KEY="sk_test_of_the_tests",
+            STRIPE_API_BASE="https://api.stripe.com",
+            STRIPE_TRANSPORT=sandbox.handle,
+        )
+        return sandbox
+
+    return use
+
+
+def pay(sandbox: Sandbox, intent_id: str, **changes: Any) -> dict[str, Any]:
+    """Pay as a customer does; ``changes`` is what Stripe says otherwise in its events."""
+    path = f"payment_intents/{intent_id}/confirm"
+    return {**call_stripe(sandbox, "POST", path, payment_method="pm_card_visa"), **changes}
+
+
+def rows() -> list[Any]:
+    """All rows but those of the inbox."""
+    Event.objects.all().delete()
+    return everything()
+
+
+def test_an_intent_that_another_account_holds_blocks_the_order_until_staff_close_its_item(
     storefront, order, live_stripe
 ):
-    """Found: after the decision, the order was refused as if it were still in review."""
+    """Found: after that, the order was refused as if it were still in review."""
     first = storefront.payment_intent(order).json()["data"]["id"]
     live_stripe.account = Sandbox()
     assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
@@ -102,3 +153,138 @@ def test_an_intent_that_is_there_after_all_is_used_again(storefront, order, live
     )
 
     assert storefront.payment_intent(order).json()["data"]["id"] == first
+
+
+# --- live money under a test key ----------------------------------------------------------------
+
+
+def test_live_money_under_a_test_key_fails_the_operation_and_writes_nothing(
+    storefront, payment_system, order, live_stripe, use_live_key, use_test_key
+):
+    """Found: with a test key for a minute, a paid order was unpaid for ever."""
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    event = pay(live_stripe.account, intent_id, livemode=True)
+    before = rows()
+    use_test_key()
+
+    assert send_event(event).status_code == 503
+    assert answer(payment_system.payment(order)) == (503, "not_configured")
+    assert answer(storefront.payment_intent(order)) == (503, "not_configured")
+    assert Event.objects.get().status == "failed"
+    assert rows() == before
+
+    use_live_key()
+    assert send_event(event).status_code == 200
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_received, payment.needs_review) == ("paid", 11200, False)
+
+
+def test_a_live_order_that_is_paid_stays_paid_under_a_test_key(
+    storefront, payment_system, order, live_stripe, use_live_key, use_test_key
+):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(live_stripe.account, intent_id)
+    assert payment_system.payment(order).status_code == 200
+    before = rows()
+    use_test_key()
+
+    for ask in (services.reevaluate_order, services.may_release):
+        with pytest.raises(ConfigurationError, match="is a test key"):
+            ask(order.pk)
+    seen = storefront.get(f"orders/{order.pk}").json()["data"]
+    report = reconcile(since=timezone.now() - timedelta(hours=72))
+
+    assert answer(storefront.payment_intent(order)) == (503, "not_configured")
+    assert (seen["payment_status"], seen["payable"], seen["needs_review"]) == ("paid", False, False)
+    assert report.problems == []
+    assert rows() == before
+
+    use_live_key()
+    assert services.may_release(order.pk)
+
+
+def test_an_intent_that_is_cancelled_beside_live_money_is_left_to_the_live_key(
+    storefront, payment_system, order, live_stripe, use_live_key, use_test_key
+):
+    """What was received does not look like nothing while the key is the wrong one."""
+    pay(live_stripe.account, storefront.payment_intent(order).json()["data"]["id"])
+    payment_system.payment(order)
+    order.lines.update(quantity=3)
+    rest = storefront.payment_intent(order).json()["data"]["id"]
+    event = call_stripe(live_stripe.account, "POST", f"payment_intents/{rest}/cancel")
+    before = rows()
+    use_test_key()
+
+    assert send_event({**event, "livemode": True}).status_code == 503
+    assert rows() == before
+
+    use_live_key()
+    assert send_event({**event, "livemode": True}).status_code == 200
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_outstanding) == ("partially_paid", 5600)
+
+
+def test_a_cancelled_order_of_live_mode_is_left_to_its_key(
+    storefront, order, live_stripe, use_test_key
+):
+    storefront.payment_intent(order)
+    Order.objects.update(status="cancelled")
+    before = rows()
+    sandbox = use_test_key()
+
+    report = reconcile(since=timezone.now() - timedelta(hours=72))
+
+    assert (report.cancellations, report.problems) == (0, [])
+    assert [request.path for request in sandbox.requests if request.method == "POST"] == []
+    assert rows() == before
+
+
+# --- test money under a live key ----------------------------------------------------------------
+
+
+def test_test_money_under_a_live_key_is_stored_and_does_not_count(
+    storefront, payment_system, order, use_live_key, use_test_key, paid_signals
+):
+    sandbox = use_test_key()
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    event = pay(sandbox, intent_id)
+    use_live_key()
+
+    assert send_event(event).status_code == 200
+
+    payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
+    assert (payment.status, payment.amount_received) == ("unpaid", 0)
+    assert (payment.amount_uncounted, payment.amount_outstanding) == (11200, 11200)
+    assert (item.reason, item.detail) == (
+        "uncounted",
+        f"112.00 USD received with {intent_id} in test mode, but the key in use is for live mode",
+    )
+    assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
+    assert paid_signals == []
+
+
+def test_test_money_that_staff_settle_leaves_the_order_to_be_paid(
+    storefront, payment_system, order, use_live_key, use_test_key
+):
+    """The suggestion of its review item, carried out."""
+    sandbox = use_test_key()
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    event = pay(sandbox, intent_id)
+    live = use_live_key()
+    send_event(event)
+    assert "Settle it outside Stripe" in ReviewItem.objects.get().suggested_action
+
+    settle_outside_stripe(
+        order_id=order.pk,
+        intent_id=intent_id,
+        request=EntryRequest(reason="No real money was received."),
+        origin=STAFF,
+    )
+
+    item = ReviewItem.objects.get()
+    assert (item.closed_itself, OrderPayment.objects.get().amount_uncounted) == (True, 0)
+    data = storefront.payment_intent(order).json()["data"]
+    assert data["amount"] == "112.00"
+    pay(live.account, data["id"])
+    assert payment_system.payment(order).status_code == 200
+    assert OrderPayment.objects.get().is_paid

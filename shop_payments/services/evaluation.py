@@ -44,7 +44,7 @@ from shop_payments.money import Money, display_amount, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, leading_intent, reopened
-from shop_payments.services.observations import observe, refund_key
+from shop_payments.services.observations import is_live_under_test_key, observe, refund_key
 from shop_payments.services.words import (
     SUGGESTIONS,
     describe_excess,
@@ -131,7 +131,12 @@ def note_outflow(locked: LockedPayment, row: Refund | Dispute, intent: PaymentIn
 
 
 def derive(locked: LockedPayment) -> Balance:
-    """Compute the balance from the rows, and store what lists and filters show of it."""
+    """Compute the balance from the rows, and store what lists and filters show of it.
+
+    Raises:
+        ConfigurationError: the order was paid in live mode, and the key in use is a test key.
+    """
+    _refuse_other_mode(locked)
     payment, balance = locked.payment, locked.balance()
     for name, value in derived_values(locked, balance).items():
         setattr(payment, name, value)
@@ -160,9 +165,8 @@ def derived_values(locked: LockedPayment, balance: Balance) -> dict[str, Any]:
 
 
 def _refuse_other_mode(locked: LockedPayment) -> None:
-    if get_config().livemode:
-        return  # test money under a live key is stored, and does not count
-    if any(row.livemode and row.amount_received for row in locked.intents):
+    # Test money under a live key is stored, and does not count.
+    if is_live_under_test_key(locked.intents):
         raise ConfigurationError(
             "This order has a payment in live mode, "
             "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"

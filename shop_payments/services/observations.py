@@ -59,6 +59,12 @@ def counts(payment: OrderPayment, intent: PaymentIntent) -> bool:
     )
 
 
+def is_live_under_test_key(intents: Iterable[PaymentIntent]) -> bool:
+    """Tell whether live money has come, and the key in use is a test key: nothing can be said."""
+    is_live = any(intent.livemode and intent.amount_received for intent in intents)
+    return is_live and not get_config().livemode
+
+
 def observe(rows: Rows) -> Observations:
     """Return everything that the balance of an order follows from."""
     payment = rows.payment

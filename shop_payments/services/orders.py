@@ -31,7 +31,7 @@ from shop_payments.orders import (
 )
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, leading_intent
-from shop_payments.services.observations import Rows, counts, observe
+from shop_payments.services.observations import Rows, counts, is_live_under_test_key, observe
 from shop_payments.services.units import Done, change_payment
 
 _BY_SHOP = Origin(source=Source.SHOP)
@@ -240,7 +240,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
         waived_decimal=_decimal(payment.amount_waived, known) or "0",
         currency=currency,
         line_items=found.line_items,
-        payable=balance is not None and _would_be_asked(order, balance, known, intents),
+        payable=balance is not None and _would_be_asked(order, balance, known),
         payment_status=str(balance.status if balance else payment.status or PaymentStatus.UNPAID),
         amount_refunded_decimal=_decimal(payment.amount_refunded, known) or "0",
         dispute_state=payment.dispute_state,
@@ -264,7 +264,7 @@ def _payment_view(payment: OrderPayment, row: PaymentIntent) -> PaymentView:
 def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
     """Compute the balance as an evaluation would find it now; None where it would fail."""
     payment = rows.payment
-    if terms is None:
+    if terms is None or is_live_under_test_key(rows.intents):
         return None
     had = payment.currency
     is_paid = any(row.wanted and row.currency == had for row in rows.intents)
@@ -277,12 +277,9 @@ def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
     return balance_of(observe(rows))
 
 
-def _would_be_asked(
-    order: Any, balance: Balance, currency: str, intents: list[PaymentIntent]
-) -> bool:
+def _would_be_asked(order: Any, balance: Balance, currency: str) -> bool:
     """Tell whether a payment intent would be created, or an open one returned."""
-    is_live_paid = any(row.livemode and row.amount_received for row in intents)
-    if balance.refusal is not None or (is_live_paid and not get_config().livemode):
+    if balance.refusal is not None:
         return False
     try:
         now = read_amount_to_pay_now(order, Money(balance.outstanding, currency))
