@@ -2,8 +2,8 @@
 
 Note [Orders of arrival]
 ~~~~~~~~~~~~~~~~~~~~~~~~
-An event arrives at some moment after it was made, and one of the seven arrives twice. Which one,
-where, and at which moments is drawn from the seed and from what has arrived so far. So orders that
+An event arrives at some moment after it was made, and one of them arrives twice. Which one, where,
+and at which moments is drawn from the seed and from what has arrived so far. So orders that
 begin alike share what happens first, and the database is taken back to where two of them part: the
 5,040 orders of seven events are about 15,000 deliveries instead of 40,320.
 """
@@ -54,9 +54,9 @@ def draw_arrivals(
     return tuple(arrivals)
 
 
-def draw_orders(count: int, *, seed: int) -> list[tuple[int, ...]]:
+def draw_orders(count: int, *, seed: int, events: int = EVENTS) -> list[tuple[int, ...]]:
     """Return orders of the events, sorted, so that neighbours begin alike; all where it can."""
-    orders = [*permutations(range(EVENTS))]
+    orders = [*permutations(range(events))]
     if count < len(orders):
         orders = sorted(random.Random(seed).sample(orders, count))
     return orders

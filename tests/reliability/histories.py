@@ -1,4 +1,7 @@
-"""Payments about which Stripe sends seven events that the app acts on, and Stripe meanwhile."""
+"""Payments about which Stripe sends seven or eight events that the app acts on.
+
+An order has one payment or two. Of two, the app has heard of the first when it asks for the second.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,35 @@ from typing import Any
 from shop_payments.sandbox import SandboxResponse
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import answer_dispute
+from tests.reliability.parts import ADAPTER
 from tests.support import call_stripe, debit
 
 EVENTS = 7
-"""The events of each history that the app acts on."""
+"""The events of most histories that the app acts on."""
 
-State = tuple[str, str, int, int, int, bool]
-"""Status, dispute, captured, refunded, lost; and whether a person is asked."""
+_VISA = "pm_card_visa"
+
+State = tuple[str, str, int, int, int, int, bool]
+"""Status, dispute, received, refunded, lost, outstanding; and whether staff are asked."""
 
 
 @dataclass(frozen=True)
 class AtStripe:
-    """One payment intent at Stripe, and what may happen to it."""
+    """The newest payment intent of an order at Stripe, and what may happen to it."""
 
     stripe: StripeSandbox
-    intent_id: str
+    intent_ids: tuple[str, ...]
 
-    def pay(self, card: str = "pm_card_visa") -> None:
+    @property
+    def intent_id(self) -> str:
+        return self.intent_ids[-1]
+
+    @property
+    def first(self) -> AtStripe:
+        """The same with the oldest one."""
+        return AtStripe(self.stripe, self.intent_ids[:1])
+
+    def pay(self, card: str = _VISA) -> None:
         self.stripe.pay(self.intent_id, card, deliver=False)
 
     def decline(self) -> None:
@@ -57,6 +72,9 @@ class AtStripe:
     def answer_dispute(self, evidence: str) -> None:
         answer_dispute(self.stripe, evidence)
 
+    def a_minute_passes(self) -> None:
+        self.stripe.advance_clock(60)
+
     def an_hour_passes(self) -> None:
         self.stripe.advance_clock(60 * 60)
 
@@ -80,6 +98,16 @@ class History:
 
     capture_method: str = "automatic"
     payment_methods: tuple[str, ...] = ("card",)
+    events: int = EVENTS
+
+    first_payment: str = ""
+    """The card with which a first payment was made before; none without it."""
+
+    parts: int = 1
+    """How many payments the shop asks for."""
+
+    raised_to: int = 0
+    """The quantity to which the order was raised after its first payment."""
 
 
 _TROUBLE: tuple[Step, ...] = (
@@ -89,7 +117,7 @@ _TROUBLE: tuple[Step, ...] = (
 )
 _CARD_AND_DEBIT = ("card", "us_bank_account")
 _DISPUTED = "pm_card_createDispute"
-_CLOSED = ("dispute_closed", "dispute_opened", "order_paid")
+_CLOSED = ("dispute_closed", "dispute_opened", "order_paid", "payment_received")
 
 HISTORIES: Mapping[str, History] = {
     "succeeded": History(
@@ -99,8 +127,8 @@ HISTORIES: Mapping[str, History] = {
             AtStripe.ask_for_3d_secure,
             AtStripe.pass_3d_secure,
         ),
-        ends_in=("paid", "", 11200, 0, 0, False),
-        told=("order_paid",),
+        ends_in=("paid", "", 11200, 0, 0, 0, False),
+        told=("order_paid", "payment_received"),
     ),
     "captured": History(
         steps=(
@@ -109,8 +137,8 @@ HISTORIES: Mapping[str, History] = {
             AtStripe.pass_3d_secure,
             AtStripe.capture,
         ),
-        ends_in=("paid", "", 11200, 0, 0, False),
-        told=("order_paid",),
+        ends_in=("paid", "", 11200, 0, 0, 0, False),
+        told=("order_paid", "payment_received"),
         capture_method="manual",
     ),
     "canceled": History(
@@ -120,7 +148,7 @@ HISTORIES: Mapping[str, History] = {
             AtStripe.pass_3d_secure,
             AtStripe.cancel,
         ),
-        ends_in=("unpaid", "", 0, 0, 0, False),
+        ends_in=("unpaid", "", 0, 0, 0, 11200, False),
         capture_method="manual",
     ),
     "requires_payment_method": History(
@@ -130,7 +158,7 @@ HISTORIES: Mapping[str, History] = {
             AtStripe.an_hour_passes,
             AtStripe.decline,
         ),
-        ends_in=("unpaid", "", 0, 0, 0, False),
+        ends_in=("unpaid", "", 0, 0, 0, 11200, False),
         payment_methods=_CARD_AND_DEBIT,
     ),
     "processing": History(
@@ -140,7 +168,7 @@ HISTORIES: Mapping[str, History] = {
             AtStripe.an_hour_passes,
             lambda at: at.debit("pm_usBankAccount_success"),
         ),
-        ends_in=("pending", "", 0, 0, 0, False),
+        ends_in=("pending", "", 0, 0, 0, 11200, False),
         payment_methods=_CARD_AND_DEBIT,
     ),
     "refunded": History(
@@ -150,8 +178,8 @@ HISTORIES: Mapping[str, History] = {
             AtStripe.refund,
             AtStripe.an_hour_passes,
         ),
-        ends_in=("refunded", "", 11200, 11200, 0, False),
-        told=("order_paid", "order_refunded"),
+        ends_in=("refunded", "", 11200, 11200, 0, 0, False),
+        told=("order_paid", "order_refunded", "payment_received"),
     ),
     "refunded in parts": History(
         steps=(
@@ -160,8 +188,8 @@ HISTORIES: Mapping[str, History] = {
             lambda at: at.refund(amount="1200"),
             lambda at: at.refund(amount="10000"),
         ),
-        ends_in=("refunded", "", 11200, 11200, 0, False),
-        told=("order_paid", "order_refunded", "order_refunded"),
+        ends_in=("refunded", "", 11200, 11200, 0, 0, False),
+        told=("order_paid", "order_refunded", "order_refunded", "payment_received"),
     ),
     "refund failed": History(
         steps=(
@@ -169,8 +197,8 @@ HISTORIES: Mapping[str, History] = {
             lambda at: at.refund(amount="1200"),
             AtStripe.an_hour_passes,
         ),
-        ends_in=("paid", "", 11200, 0, 0, True),
-        told=("order_paid", "refund_failed", "review_needed"),
+        ends_in=("paid", "", 11200, 0, 0, 0, True),
+        told=("order_paid", "payment_received", "refund_failed", "review_needed"),
         perhaps_told=("order_refunded",),
     ),
     "disputed": History(
@@ -180,8 +208,8 @@ HISTORIES: Mapping[str, History] = {
             lambda at: at.pay(_DISPUTED),
             lambda at: at.answer_dispute("the parcel has arrived"),
         ),
-        ends_in=("paid", "open", 11200, 0, 0, True),
-        told=("dispute_opened", "order_paid", "review_needed"),
+        ends_in=("paid", "open", 11200, 0, 0, 0, True),
+        told=("dispute_opened", "order_paid", "payment_received", "review_needed"),
     ),
     "disputed and won": History(
         steps=(
@@ -189,7 +217,7 @@ HISTORIES: Mapping[str, History] = {
             lambda at: at.answer_dispute("winning_evidence"),
             AtStripe.an_hour_passes,
         ),
-        ends_in=("paid", "won", 11200, 0, 0, False),
+        ends_in=("paid", "won", 11200, 0, 0, 0, False),
         told=_CLOSED,
         perhaps_told=("review_needed",),
     ),
@@ -200,9 +228,83 @@ HISTORIES: Mapping[str, History] = {
             lambda at: at.answer_dispute("losing_evidence"),
             AtStripe.an_hour_passes,
         ),
-        ends_in=("paid", "lost", 11200, 0, 11200, False),
+        ends_in=("paid", "lost", 11200, 0, 11200, 0, False),
         told=_CLOSED,
         perhaps_told=("review_needed",),
+    ),
+    "raised and paid again": History(
+        first_payment=_VISA,
+        raised_to=3,
+        steps=(*_TROUBLE, AtStripe.a_minute_passes, AtStripe.pay),
+        ends_in=("paid", "", 16800, 0, 0, 0, False),
+        told=("payment_received",),
+    ),
+    "both refunded": History(
+        first_payment=_VISA,
+        raised_to=3,
+        steps=(
+            AtStripe.pay,
+            AtStripe.a_minute_passes,
+            lambda at: at.refund(amount="1200"),
+            AtStripe.a_minute_passes,
+            lambda at: at.first.refund(),
+        ),
+        ends_in=("partially_refunded", "", 16800, 12400, 0, 0, False),
+        told=("order_refunded", "order_refunded", "payment_received"),
+        events=8,
+    ),
+    "deposit refunded before the rest": History(
+        first_payment=_VISA,
+        parts=2,
+        steps=(
+            AtStripe.decline,
+            AtStripe.a_minute_passes,
+            lambda at: at.first.refund(),
+            AtStripe.a_minute_passes,
+            AtStripe.pay,
+        ),
+        ends_in=("partially_paid", "", 11200, 5600, 0, 5600, False),
+        told=("order_refunded", "payment_received"),
+        perhaps_told=("order_paid",),  # by a shop that hears of the refund last
+    ),
+    "deposit refunded late": History(
+        first_payment="pm_card_pendingRefund",
+        parts=2,
+        steps=(
+            lambda at: at.first.refund(),
+            AtStripe.a_minute_passes,
+            AtStripe.pay,
+            AtStripe.an_hour_passes,
+        ),
+        ends_in=("partially_paid", "", 11200, 5600, 0, 5600, False),
+        told=("order_refunded", "payment_received"),
+        perhaps_told=("order_paid",),
+        events=8,
+    ),
+    "the second disputed": History(
+        first_payment=_VISA,
+        raised_to=3,
+        steps=(
+            AtStripe.a_minute_passes,
+            lambda at: at.pay(_DISPUTED),
+            lambda at: at.answer_dispute("the parcel has arrived"),
+        ),
+        ends_in=("paid", "open", 16800, 0, 0, 0, True),
+        told=("dispute_opened", "payment_received", "review_needed"),
+    ),
+    "the deposit disputed and lost": History(
+        first_payment=_DISPUTED,
+        parts=2,
+        steps=(
+            AtStripe.a_minute_passes,
+            AtStripe.pay,
+            lambda at: at.answer_dispute("losing_evidence"),
+            AtStripe.an_hour_passes,
+        ),
+        ends_in=("partially_paid", "lost", 11200, 0, 5600, 5600, False),
+        told=("dispute_closed", "dispute_opened", "payment_received"),
+        perhaps_told=("order_paid", "review_needed"),
+        events=8,
     ),
 }
 
@@ -211,8 +313,8 @@ class Film:
     """Stripe at every moment of a history, which one can look at in any order.
 
     There is a sandbox for each moment, and all are dealt with alike up to theirs. Moment 0 is
-    after the intent's creation, moment n after step n. Once it is :meth:`shot`, what asks Stripe
-    sees the moment that is ``now``, and Stripe takes no writes.
+    after the last intent's creation, moment n after step n. Once it is :meth:`shot`, what asks
+    Stripe sees the moment that is ``now``, and Stripe takes no writes.
     """
 
     def __init__(self, history: History) -> None:
@@ -222,7 +324,7 @@ class Film:
         ]
         self.history = history
         self.last = self.now = len(history.steps)
-        self.intent_id = ""
+        self.is_shot = False
 
     @property
     def stripe(self) -> StripeSandbox:
@@ -240,19 +342,25 @@ class Film:
         return {
             **self.moments[0].shop_payments(),
             "STRIPE_TRANSPORT": self.handle,
+            "ORDER_ADAPTER": ADAPTER,
             "CAPTURE_METHOD": self.history.capture_method,
             "ALLOWED_PAYMENT_METHOD_TYPES": [*self.history.payment_methods],
         }
 
     def handle(self, method: str, url: str, headers: Any, body: Any = None) -> SandboxResponse:
-        if self.intent_id:
+        if self.is_shot:
             assert method.upper() == "GET", f"{method} {url}: what arrives asks for no write"
             return self.stripe.handle(method, url, headers, body)
         return [stripe.handle(method, url, headers, body) for stripe in self.moments][-1]
 
-    def shot(self, intent_id: str) -> None:
-        """Let everything happen to the intent that was created."""
+    def begin(self, intent_id: str) -> None:
+        """Make the first payment, in front of everybody."""
+        for stripe in self.moments:
+            AtStripe(stripe, (intent_id,)).pay(self.history.first_payment)
+
+    def shot(self, *intent_ids: str) -> None:
+        """Let everything happen to the intents that were created."""
         for number, step in enumerate(self.history.steps, 1):
             for stripe in self.moments[number:]:
-                step(AtStripe(stripe, intent_id))
-        self.intent_id = intent_id
+                step(AtStripe(stripe, intent_ids))
+        self.is_shot = True

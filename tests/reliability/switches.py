@@ -83,9 +83,9 @@ def _see_that_they_are_gone() -> None:
 
 
 def _refund_anything() -> None:
-    from shop_payments.lifecycle import Balance
+    from shop_payments.services.observations import IntentMoney
 
-    Balance.refundable = 10**9  # type: ignore[assignment,method-assign]
+    IntentMoney.refundable = 10**9  # type: ignore[assignment,method-assign]
 
 
 @dataclass(frozen=True)
