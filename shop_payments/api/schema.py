@@ -22,9 +22,11 @@ from shop_payments.api.serializers import (
     PaymentIntentSerializer,
     PaymentIntentStateSerializer,
     RefundListSerializer,
+    RefundPartsSerializer,
     RefundRequestSerializer,
     RefundSerializer,
 )
+from shop_payments.balance import Refusal
 
 try:
     from drf_spectacular.openapi import AutoSchema
@@ -55,6 +57,18 @@ class OrderPageSerializer(serializers.Serializer[Any]):
     results = OrderSerializer(many=True)
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
+
+
+class UnsettledPaymentSerializer(PaymentIntentStateSerializer):
+    """A payment intent, of an order that still owes something."""
+
+    outstanding = serializers.CharField(
+        required=False,
+        help_text="What is still to be paid: a decimal string. Absent while no money has come.",
+    )
+    payment_status = serializers.CharField(
+        required=False, help_text="The order's. Absent while no money has come."
+    )
 
 
 class StripeEventSerializer(serializers.Serializer[Any]):
@@ -115,6 +129,10 @@ _BODIES = "parse_error invalid_request unsupported_media_type"
 _STRIPE = "payment_intent_in_progress gateway_error gateway_unavailable not_configured"
 
 
+_Shapes = tuple[type[serializers.Serializer[Any]], ...]
+"""One shape, or several of which an answer has one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """What the schema says of one route."""
@@ -123,7 +141,7 @@ class Operation:
     message: str
     """The one of success."""
 
-    data: type[serializers.Serializer[Any]]
+    data: _Shapes
     """What stands under ``data`` on success."""
 
     errors: str
@@ -145,14 +163,14 @@ class Operation:
 ROOT = Operation(
     id="shop_root",
     message="Shop payments",
-    data=LinksSerializer,
+    data=(LinksSerializer,),
     errors=f"{_ALWAYS} invalid_token not_configured",
     security=_ANYBODY,
 )
 LIST_ORDERS = Operation(
     id="shop_orders_list",
     message="Orders",
-    data=OrderPageSerializer,
+    data=(OrderPageSerializer,),
     errors=f"{_ALWAYS} {_CUSTOMERS} invalid_request not_configured",
     security=_CUSTOMER,
     query=PageQuerySerializer,
@@ -160,37 +178,39 @@ LIST_ORDERS = Operation(
 RETRIEVE_ORDER = Operation(
     id="shop_orders_retrieve",
     message="Order",
-    data=OrderSerializer,
+    data=(OrderSerializer,),
     errors=f"{_ALWAYS} {_CUSTOMERS} order_not_found not_configured",
     security=_CUSTOMER,
 )
 CREATE_PAYMENT_INTENT = Operation(
     id="shop_payment_intent_create",
     message="Payment intent created successfully",
-    data=PaymentIntentSerializer,
+    data=(PaymentIntentSerializer,),
     errors=f"{_ALWAYS} {_CUSTOMERS} {_PROGRAMS} {_BODIES} {_STRIPE} order_not_found "
     "order_already_paid order_not_payable payment_processing payment_authorized payment_in_review "
     "order_unreadable amount_not_representable amount_too_small amount_too_large",
     security=_STOREFRONT,
     body=_NOTHING,
-    details="Safe to repeat: an order has one open payment intent. The API key needs the scope "
-    "`storefront`.",
+    details="It asks for the amount that is outstanding, or for the part of it that the shop wants "
+    "now (a deposit). Safe to repeat: an order has one open payment intent. The API key needs the "
+    "scope `storefront`.",
 )
 SETTLE_PAYMENT = Operation(
     id="shop_payment_settle",
     message="Order marked as paid successfully",
-    data=PaymentIntentSerializer,
+    data=(PaymentIntentSerializer,),
     errors=f"{_ALWAYS} {_PROGRAMS} {_BODIES} {_STRIPE} order_not_found payment_intent_missing "
     "payment_not_completed payment_mismatch order_unreadable",
     security=_PAYMENT_SYSTEM,
     body=_NOTHING,
-    details="The payment intent is fetched from Stripe; the call itself proves nothing. Safe to "
-    "repeat. The API key needs the scope `payments`.",
+    details="The payment intent is fetched from Stripe; the call itself proves nothing. Of several "
+    "payment intents it is the open one, otherwise the newest. Safe to repeat. The API key needs "
+    "the scope `payments`.",
 )
 LIST_REFUNDS = Operation(
     id="shop_refunds_list",
     message="Refunds",
-    data=RefundListSerializer,
+    data=(RefundListSerializer,),
     errors=f"{_ALWAYS} {_PROGRAMS} order_not_found not_configured",
     security=_PAYMENT_SYSTEM,
     details="The API key needs the scope `refunds`.",
@@ -198,7 +218,7 @@ LIST_REFUNDS = Operation(
 CREATE_REFUND = Operation(
     id="shop_refund_create",
     message="Refund created successfully",
-    data=RefundSerializer,
+    data=(RefundSerializer, RefundPartsSerializer),
     errors=f"{_ALWAYS} {_PROGRAMS} {_BODIES} order_not_found order_not_refundable "
     "refund_exceeds_balance payment_disputed refund_in_progress refund_refused "
     "idempotency_key_reused amount_not_representable gateway_error gateway_unavailable "
@@ -209,12 +229,13 @@ CREATE_REFUND = Operation(
         IDEMPOTENCY_KEY_HEADER: "Names this refund: repeated with the same key, nothing more is "
         "given back. Without it a key is made and returned."
     },
-    details="The API key needs the scope `refunds`.",
+    details="A refund that takes money of several payments, the newest first, is answered as its "
+    "parts, one for each payment. The API key needs the scope `refunds`.",
 )
 RECEIVE_EVENT = Operation(
     id="shop_stripe_webhook",
     message="Event received",
-    data=ReceivedEventSerializer,
+    data=(ReceivedEventSerializer,),
     errors="invalid_signature invalid_payload parse_error payload_too_large event_failed "
     "database_unavailable not_configured",
     security=_ANYBODY,
@@ -247,10 +268,12 @@ _RETRY_AFTER = frozenset(
 )
 
 
-_STATES: dict[str, Any] = {
-    "payment_not_completed": PaymentIntentStateSerializer,
-    "refund_refused": RefundSerializer,
+_STATES: dict[str, _Shapes] = {
+    "payment_not_completed": (UnsettledPaymentSerializer,),
+    "payment_mismatch": (UnsettledPaymentSerializer,),
+    "refund_refused": (RefundSerializer, RefundPartsSerializer),
 }
+"""What stands under ``data`` of an error, by code."""
 
 
 def _by_status(operation: Operation) -> dict[int, list[str]]:
@@ -267,18 +290,37 @@ def _meanings(codes: list[str]) -> str:
 
 def _error_schema(codes: list[str], states: dict[str, Any]) -> dict[str, Any]:
     """Describe the body of an error with one of ``codes``."""
-    extras: dict[str, tuple[str, Any]] = {
+    required: dict[str, tuple[str, Any]] = {
         "invalid_request": ("errors", _LISTS_OF_STRINGS),
-        "payment_not_completed": ("data", states.get("payment_not_completed")),
         "refund_exceeds_balance": ("data", _WHAT_IS_LEFT),
-        "refund_refused": ("data", states.get("refund_refused")),
+        **{code: ("data", state) for code, state in states.items()},
     }
-    shapes = [_error_shape([code], required=extras[code]) for code in codes if code in extras]
+    shapes = [_error_shape([code], required=required[code]) for code in codes if code in required]
+    shapes += [
+        _error_shape([code], optional=("data", _reason(_REASONS[code])))
+        for code in codes
+        if code in _REASONS
+    ]
     if from_stripe := [code for code in codes if code in _FROM_STRIPE]:
         shapes.append(_error_shape(from_stripe, optional=("data", _STRIPE_REQUEST)))
-    if plain := [code for code in codes if code not in _FROM_STRIPE and code not in extras]:
+    if plain := [code for code in codes if code not in {*required, *_REASONS, *_FROM_STRIPE}]:
         shapes.append(_error_shape(plain))
     return shapes[0] if len(shapes) == 1 else {"oneOf": shapes}
+
+
+_REASONS: dict[str, list[str]] = {
+    "order_not_payable": [Refusal.FREE, Refusal.REFUNDED, "negative_total", "currency_changed"],
+    "payment_in_review": [Refusal.REFUND_PENDING, Refusal.DISPUTE_OPEN],
+}
+
+
+def _reason(reasons: list[str]) -> dict[str, Any]:
+    reason = {
+        "type": "string",
+        "enum": [str(each) for each in reasons],
+        "description": "Why exactly; there may be further reasons one day.",
+    }
+    return _closed_object({"reason": reason})
 
 
 _LISTS_OF_STRINGS = {
@@ -410,7 +452,7 @@ if HAS_SPECTACULAR:
             return self.operation.body
 
         def get_response_serializers(self) -> Any:
-            data = self.resolve_serializer(self.operation.data, "response").ref
+            data = self._one_of(self.operation.data)
             message = {"type": "string", "examples": [self.operation.message]}
             answer = _closed_object({"message": message, "data": data})
             responses = {"200": OpenApiResponse(answer, description=self.operation.message)}
@@ -421,11 +463,11 @@ if HAS_SPECTACULAR:
 
         def _states(self, codes: list[str]) -> dict[str, Any]:
             """What the answer describes beside its error, by code."""
-            return {
-                code: self.resolve_serializer(serializer, "response").ref
-                for code, serializer in _STATES.items()
-                if code in codes
-            }
+            return {code: self._one_of(shapes) for code, shapes in _STATES.items() if code in codes}
+
+        def _one_of(self, shapes: _Shapes) -> dict[str, Any]:
+            refs = [self.resolve_serializer(each, "response").ref for each in shapes]
+            return refs[0] if len(refs) == 1 else {"oneOf": refs}
 
         def _is_list_view(self, serializer: Any = None) -> bool:
             return False  # lists stand inside of `data`

@@ -135,7 +135,9 @@ class OrderSerializer(serializers.Serializer[Any]):
         source="waived_decimal", help_text="What need not be paid any more: a decimal string."
     )
     currency = serializers.CharField(allow_null=True)
-    payable = serializers.BooleanField(help_text="Whether a payment intent would be created.")
+    payable = serializers.BooleanField(
+        help_text="Whether the customer would be given a payment intent now."
+    )
     payment_status = serializers.CharField()
     amount_refunded = serializers.CharField(
         source="amount_refunded_decimal", help_text="Decimal string."

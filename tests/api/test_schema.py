@@ -23,9 +23,19 @@ from shop_payments.models import APIKey, APIKeyScope, Order
 from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.sandbox.protocol import SandboxResponse
 from shop_payments.secrecy import Secret
+from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
-from tests.support import BASE, Caller, event_body, pay, post_webhook, send_event, sign
+from tests.support import (
+    BASE,
+    Caller,
+    call_stripe,
+    event_body,
+    pay,
+    post_webhook,
+    send_event,
+    sign,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -301,11 +311,132 @@ def test_answers_about_a_paid_order(storefront, payment_system, order, stripe):
 
 
 def test_answers_about_an_order_in_review(storefront, payment_system, order, stripe):
-    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
-    order.lines.update(unit_amount=9900)
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}", currency="eur")
+    pay(stripe, intent_id)
 
     assert fits(payment_system.payment(order)) == (409, "payment_mismatch")
     assert fits(storefront.payment_intent(order)) == (409, "payment_in_review")
+    assert fits(storefront.get(f"orders/{order.pk}")) == (200, "")
+
+
+def test_answers_about_an_order_that_is_paid_in_part(
+    storefront, payment_system, order, stripe, configure
+):
+    configure(ORDER_ADAPTER="tests.api.adapters.Deposit")
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+
+    assert fits(payment_system.payment(order)) == (409, "payment_not_completed")
+    assert fits(storefront.payment_intent(order)) == (200, "")
+    assert fits(payment_system.payment(order)) == (409, "payment_not_completed")
+    assert fits(storefront.get(f"orders/{order.pk}")) == (200, "")
+
+
+def reason_of(response: Any) -> str:
+    reason: str = response.json()["data"]["reason"]
+    return reason
+
+
+def test_answers_that_say_why_an_order_is_not_payable(
+    storefront, payment_system, order, stripe, webhooks
+):
+    order.lines.update(unit_amount=0)
+    free = storefront.payment_intent(order)
+    order.lines.update(unit_amount=5600)
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id)
+    webhooks()
+    Order.objects.update(currency="eur")
+    changed = storefront.payment_intent(order)
+    unreadable = payment_system.payment(order)
+    Order.objects.update(currency="usd")
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
+    webhooks()
+    refunded = storefront.payment_intent(order)
+
+    answers = {"free": free, "currency_changed": changed, "refunded": refunded}
+    for reason, response in answers.items():
+        assert fits(response) == (409, "order_not_payable")
+        assert reason_of(response) == reason
+    assert fits(unreadable) == (503, "order_unreadable")
+
+
+def test_answers_while_money_is_on_its_way_out(storefront, order, stripe, webhooks):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}", amount="9000")
+    pay(stripe, intent_id)
+    webhooks()
+    stripe.dispute(intent_id)
+
+    response = storefront.payment_intent(order)
+
+    assert fits(response) == (409, "payment_in_review")
+    assert reason_of(response) == "dispute_open"
+
+
+@pytest.mark.parametrize(
+    ("adapter", "call_3"),
+    [("RaisesForTotal", (503, "order_unreadable")), ("RaisesForLineItems", (200, ""))],
+)
+def test_answers_about_an_order_that_cannot_be_read(
+    storefront, payment_system, order, stripe, configure, adapter, call_3
+):
+    created = storefront.payment_intent(order)
+    pay(stripe, created.json()["data"]["id"])
+    Order.objects.update(number="BROKEN-1")
+    configure(ORDER_ADAPTER=f"tests.api.adapters.{adapter}")
+
+    asked = storefront.payment_intent(order)
+    settled = payment_system.payment(order)
+
+    assert fits(asked) == (503, "order_unreadable")
+    assert fits(settled) == call_3
+    assert fits(storefront.get("orders")) == (200, "")
+    assert fits(storefront.get(f"orders/{order.pk}")) == (200, "")
+
+
+@pytest.fixture
+def two_payments(storefront, order, stripe, webhooks, configure) -> list[str]:
+    """The intents of a deposit of 90.00 and of the rest."""
+    configure(ORDER_ADAPTER="tests.api.adapters.Deposit")
+    intents = []
+    for _ in range(2):
+        intents.append(storefront.payment_intent(order).json()["data"]["id"])
+        pay(stripe, intents[-1])
+        webhooks()
+    return intents
+
+
+@pytest.fixture
+def office(db) -> AccountingOffice:
+    return AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+
+
+def test_answers_about_refunds_of_one_payment_and_of_two(office, order, two_payments):
+    one = office.refund(order, {"amount": "1.00", "kind": "goods"})
+    two = office.refund(order, {"amount": "30.00", "kind": "correction"})
+    wrong = office.refund(order, {"amount": "1.00", "kind": "other"})
+
+    assert [fits(each) for each in (one, two)] == [(200, ""), (200, "")]
+    assert ["parts" in each.json()["data"] for each in (one, two)] == [False, True]
+    assert fits(wrong) == (400, "invalid_request")
+    assert fits(office.get(f"orders/{order.pk}/refunds")) == (200, "")
+
+
+@pytest.mark.parametrize(("amount", "parts"), [("90.00", 2), ("22.00", 1)])
+def test_answers_about_refunds_that_stripe_refuses(
+    office, order, two_payments, stripe, amount, parts
+):
+    """Staff have given the money back in the dashboard, and no webhook has said so."""
+    stripe.disconnect_webhooks()
+    for intent_id in two_payments:
+        call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
+
+    office.refund(order, {"amount": amount}, key="a")
+    again = office.refund(order, {"amount": amount}, key="a")
+
+    assert fits(again) == (409, "refund_refused")
+    assert len(again.json()["data"].get("parts", [again])) == parts
 
 
 def test_answers_about_an_order_that_nobody_wants_paid(storefront, payment_system, order):
