@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -34,7 +33,7 @@ from shop_payments.admin.base import ModelAdmin, amount_text, number_of, outside
 from shop_payments.admin.entry_actions import RevokeAction, SettleAction, WaiveAction
 from shop_payments.admin.intent_actions import CancelAction, CaptureAction, RefundAction
 from shop_payments.admin.tasks import Action, Found, Outcome, Refused, Target, Task, explain
-from shop_payments.exceptions import MoneyError, ShopPaymentsError
+from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import OrderPayment, Source, StaffEntry
 from shop_payments.money import from_minor_units
 from shop_payments.services.history import Origin
@@ -183,9 +182,9 @@ class ActionView:
         initial: dict[str, Any] = {}
         amount = self.action.amount(target)
         if amount is not None:
-            currency = self.action.currency(target)
-            named = _named_amount(request, currency)
-            initial["amount"] = from_minor_units(amount, currency) if named is None else named
+            named = _named_amount(request)
+            amount = amount if named is None else named
+            initial["amount"] = from_minor_units(amount, self.action.currency(target))
         return self.action.form(target, request.user, data=data, initial=initial)
 
     def _try(
@@ -237,15 +236,11 @@ class ActionView:
 _MOST_DIGITS = 18
 
 
-def _named_amount(request: HttpRequest, currency: str) -> Decimal | None:
-    """Return the amount that the link to the page has named, in minor units, if it is one."""
+def _named_amount(request: HttpRequest) -> int | None:
+    """Return the amount that the link to the page has named, in minor units."""
     text = request.GET.get("amount", "")
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        return None
-    try:
-        return from_minor_units(int(text), currency)
-    except MoneyError:
-        return None
+    is_amount = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_amount else None
 
 
 def action_page(

@@ -235,7 +235,11 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
             return gettext("%(amount)s, but the shop wants no money for the order now") % {
                 "amount": amount
             }
-        return gettext("%(amount)s, with money that is on its way out") % {"amount": amount}
+        leaving = self._money(payment, payment.amount_owed - payment.amount_outstanding)
+        return gettext("%(amount)s, including %(leaving)s that is on its way out") % {
+            "amount": amount,
+            "leaving": leaving,
+        }
 
     @admin.display(description=_("received too much"))
     def excess(self, payment: OrderPayment) -> str:

@@ -14,8 +14,11 @@ from shop_payments.models import Order, OrderPayment
 from shop_payments.sandbox import Sandbox
 from shop_payments.services.fees import fetch_fees
 from shop_payments.testing import StripeSandbox
-from tests.admin.support import make_records
+from tests.admin.support import act, make_records
+from tests.balance.conftest import open_shop
 from tests.support import Caller, call_stripe, pay
+
+__all__ = ["open_shop"]
 
 
 @pytest.fixture
@@ -126,3 +129,25 @@ def in_review(
     open_payment.refresh_from_db()
     assert open_payment.needs_review
     return open_payment
+
+
+@pytest.fixture
+def partly_paid(
+    open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int]
+) -> OrderPayment:
+    """The payment of an order that became dearer while its customer paid: 8.00 is outstanding."""
+    open_payment.order.lines.update(unit_amount=6000)
+    pay(stripe, open_payment.payment_intents.get().stripe_id)
+    webhooks()
+    open_payment.refresh_from_db()
+    assert open_payment.amount_outstanding == 800
+    return open_payment
+
+
+@pytest.fixture
+def waived(partly_paid: OrderPayment, staff: Client) -> OrderPayment:
+    """The payment of an order whose rest was waived by staff."""
+    assert act(staff, "waive", reason="Agreed by telephone.").redirect_chain
+    partly_paid.refresh_from_db()
+    assert partly_paid.is_paid
+    return partly_paid

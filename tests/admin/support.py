@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 from uuid import uuid4
 
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from shop_payments.models import (
     BalanceTransaction,
@@ -92,6 +94,60 @@ def fill_in(client: Any, page: str, **changes: str) -> dict[str, str]:
     form = context["form"]
     values = {bound.html_name: str(bound.value() or "") for bound in form}
     return {**values, "key": str(context["key"]), "sure": "on", **changes}
+
+
+def page_of(action: str, *, intent: PaymentIntent | None = None) -> str:
+    """The page of an action, on the only intent or staff entry if none is named."""
+    args = [OrderPayment.objects.get().pk]
+    if action == "revoke":
+        args.append(StaffEntry.objects.get().pk)
+    elif action != "waive":
+        args.append((intent or PaymentIntent.objects.get()).pk)
+    return reverse(f"admin:shop_payments_orderpayment_{action}", args=args)
+
+
+def act(client: Any, action: str, *, intent: PaymentIntent | None = None, **changes: Any) -> Any:
+    """Fill in an action's form, send it, and follow to where it leads."""
+    return send(client, page_of(action, intent=intent), **changes)
+
+
+def send(client: Any, page: str, **changes: str) -> Any:
+    """Fill in the form of a page, send it, and follow to where it leads."""
+    return client.post(page, fill_in(client, page, **changes), follow=True)
+
+
+def messages_of(response: Any) -> list[str]:
+    """What the page says about what was done."""
+    return [str(message) for message in response.context["messages"]]
+
+
+def errors_of(response: Any) -> list[str]:
+    """What the page says about its form."""
+    assert response.status_code == 200
+    return [error for errors in response.context["form"].errors.values() for error in errors]
+
+
+def links_of(client: Any, row: Any) -> list[str]:
+    """The labels of the buttons on the page of a row."""
+    links = client.get(change(row)).context.get("action_links") or []
+    return [link.label for link in links]
+
+
+def follow(client: Any, row: Any, label: str) -> str:
+    """The address of a button on the page of a row."""
+    links = client.get(change(row)).context["action_links"]
+    return next(str(link.url) for link in links if link.label == label)
+
+
+def money_of(client: Any, payment: OrderPayment) -> dict[str, str]:
+    """What the payment's page says, by label."""
+    form = client.get(change(payment)).context["adminform"]
+    return {
+        capfirst(field.field["label"]): unescape(field.contents())
+        for fieldset in form
+        for line in fieldset
+        for field in line
+    }
 
 
 def make_records(order: Order | None = None) -> PaymentIntent:

@@ -12,27 +12,36 @@ from django.test import Client, override_settings
 from django.urls import reverse
 
 from shop_payments.admin.actions import ACTIONS
-from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund
+from shop_payments.admin.forms import RefundForm
+from shop_payments.models import (
+    Order,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    Refund,
+    StaffEntry,
+)
 from shop_payments.sandbox import Fault, SandboxResponse
-from tests.admin.support import change, changelist, fill_in, text_of
+from tests.admin.support import (
+    act,
+    change,
+    changelist,
+    errors_of,
+    fill_in,
+    follow,
+    links_of,
+    messages_of,
+    page_of,
+    text_of,
+)
 from tests.after_paid.support import refunds_at_stripe
 from tests.support import call_stripe, writes
 from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-def page_of(action, payment=None) -> str:
-    intent = PaymentIntent.objects.get(order_payment=payment or OrderPayment.objects.get())
-    return reverse(
-        f"admin:shop_payments_orderpayment_{action}", args=[intent.order_payment_id, intent.pk]
-    )
-
-
-def act(client, action, **changes):
-    """Fill in an action's form, send it, and follow to where it leads."""
-    page = page_of(action)
-    return client.post(page, fill_in(client, page, **changes), follow=True)
+ALL_IS_BACK = "112.00 USD goes back to the customer. The order is refunded."
+PART_IS_BACK = "12.50 USD goes back to the customer. The order is partially refunded."
 
 
 def refusing(stripe, status, message):
@@ -47,22 +56,13 @@ def refusing(stripe, status, message):
     return override_settings(SHOP_PAYMENTS={**stripe.shop_payments(), "STRIPE_TRANSPORT": handle})
 
 
-def told(response) -> list[str]:
-    return [str(message) for message in response.context["messages"]]
-
-
-def errors_of(response) -> list[str]:
-    assert response.status_code == 200
-    return [error for errors in response.context["form"].errors.values() for error in errors]
-
-
 # --- refunds ------------------------------------------------------------------------------------
 
 
 def test_staff_refund_all_that_is_left(paid, staff, superuser):
     response = act(staff, "refund", reason="requested_by_customer")
 
-    assert told(response) == ["112.00 USD goes back to the customer."]
+    assert messages_of(response) == [ALL_IS_BACK]
     assert response.redirect_chain == [(change(paid), 302)]
     refund = Refund.objects.get()
     assert (refund.amount, refund.reason, refund.status) == (
@@ -90,7 +90,7 @@ def test_a_form_that_is_sent_twice_refunds_once(paid, staff, stripe):
 
     first, second = (staff.post(page, form, follow=True) for _try in range(2))
 
-    assert told(first) == told(second) == ["12.50 USD goes back to the customer."]
+    assert messages_of(first) == messages_of(second) == [PART_IS_BACK]
     assert Refund.objects.count() == 1
     assert writes(stripe).count("/v1/refunds") == 1
 
@@ -131,7 +131,9 @@ def test_the_last_refund_sent_twice_says_twice_that_it_was_made(paid, staff):
 
     response = staff.post(page, form, follow=True)
 
-    assert set(told(response)) == {"112.00 USD goes back to the customer."}
+    assert set(messages_of(response)) == {
+        "112.00 USD goes back to the customer. The order is refunded."
+    }
     assert Refund.objects.count() == 1
 
 
@@ -156,14 +158,14 @@ def test_more_than_is_left_is_an_error_at_the_amount(paid, staff, stripe):
 
 
 def test_an_amount_is_one_of_the_payments_currency():
-    form = ACTIONS["refund"].form_class({"amount": "1.5", "sure": "on"}, currency="jpy")
+    form = RefundForm({"amount": "1.5", "sure": "on"}, currency="jpy")
 
     assert form.errors == {"amount": ["1.5 is not an amount that JPY has."]}
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "-0.005"])
 def test_an_amount_is_more_than_nothing(amount):
-    form = ACTIONS["refund"].form_class({"amount": amount, "sure": "on"}, currency="usd")
+    form = RefundForm({"amount": amount, "sure": "on"}, currency="usd")
 
     assert form.errors == {"amount": ["The amount must be more than 0."]}
 
@@ -197,7 +199,7 @@ def test_a_refund_whose_answer_is_lost_is_finished_by_sending_the_form_again(
     assert str(lost.context["key"]) == form["key"]
     again = staff.post(page, form, follow=True)
 
-    assert told(again) == ["12.50 USD goes back to the customer."]
+    assert messages_of(again) == [PART_IS_BACK]
     assert Refund.objects.get().status == "succeeded"
     assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
 
@@ -219,7 +221,7 @@ def test_staff_are_not_told_that_nothing_was_done_where_only_the_repetition_was_
     with override_settings(SHOP_PAYMENTS=bad_day):
         [error] = errors_of(staff.post(page, form))
     assert "it is not known yet whether it was done" in error
-    assert told(staff.post(page, form, follow=True)) == ["12.50 USD goes back to the customer."]
+    assert messages_of(staff.post(page, form, follow=True)) == [PART_IS_BACK]
     assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
 
 
@@ -239,7 +241,7 @@ def test_a_refund_that_stripe_refuses_is_told_and_can_be_tried_anew(paid, staff,
 
     assert errors_of(staff.post(page, form))[0].startswith("The refund of 12.50 USD did not happen")
     again = staff.post(page, {**form, "key": new_key}, follow=True)
-    assert told(again) == ["12.50 USD goes back to the customer."]
+    assert messages_of(again) == [PART_IS_BACK]
 
 
 def test_another_amount_in_a_used_form_is_not_a_second_refund_by_accident(paid, staff):
@@ -249,7 +251,7 @@ def test_another_amount_in_a_used_form_is_not_a_second_refund_by_accident(paid, 
 
     response = staff.post(page, {**form, "amount": "20.00"})
 
-    assert "made from this form already" in errors_of(response)[0]
+    assert "already been made from this form" in errors_of(response)[0]
     assert str(response.context["key"]) != form["key"]
     assert Refund.objects.count() == 1
 
@@ -269,9 +271,9 @@ def test_a_refund_that_was_made_elsewhere_meanwhile_is_seen(paid, staff, stripe)
 
 
 def test_while_the_bank_holds_the_money_nothing_is_refunded(disputed, staff):
-    assert "Refund" not in links(staff, disputed)
-    assert told(staff.get(page_of("refund"), follow=True)) == [
-        "Nothing of this payment may be refunded now."
+    assert "Refund" not in links_of(staff, disputed)
+    assert messages_of(staff.get(page_of("refund"), follow=True)) == [
+        "Nothing of this payment can be refunded now."
     ]
 
     response = staff.post(page_of("refund"), {"amount": "1", "sure": "on", "key": uuid4()})
@@ -281,14 +283,75 @@ def test_while_the_bank_holds_the_money_nothing_is_refunded(disputed, staff):
 
 
 def test_late_money_is_given_back_and_its_review_is_closed(late, staff):
-    assert links(staff, late) == ["Refund 112.00 USD that did not pay the order"]
+    label = "Refund 112.00 USD that does not count"
+    assert links_of(staff, late) == [label, "Settle outside Stripe"]
 
     act(staff, "refund")
 
     late.refresh_from_db()
     assert not late.needs_review
     assert Refund.objects.get().amount == 11200
-    assert links(staff, late) == []
+    assert links_of(staff, late) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "outstanding"),
+    [("", "partially_refunded", 0), ("goods", "partially_refunded", 0), ("correction", "", 3000)],
+)
+def test_it_says_what_a_refund_is_for(kind, status, outstanding, paid, staff):
+    act(staff, "refund", amount="30.00", kind=kind)
+
+    payment = OrderPayment.objects.get()
+    assert Refund.objects.get().kind == kind
+    assert payment.status == (status or "partially_paid")
+    assert payment.amount_outstanding == outstanding
+
+
+def test_it_says_what_is_outstanding_after_a_correction(paid, staff):
+    response = act(staff, "refund", amount="30.00", kind="correction")
+
+    assert messages_of(response) == [
+        "30.00 USD goes back to the customer. 30.00 USD is outstanding."
+    ]
+
+
+def test_a_refund_for_something_else_is_another_refund(paid, staff):
+    page = page_of("refund")
+    form = fill_in(staff, page, amount="30.00", kind="goods")
+    staff.post(page, form)
+
+    response = staff.post(page, {**form, "kind": "correction"})
+
+    assert "already been made from this form" in errors_of(response)[0]
+    assert Refund.objects.count() == 1
+
+
+def test_it_proposes_the_amount_that_a_link_names(paid, staff):
+    assert 'value="10.00"' in text_of(staff.get(f"{page_of('refund')}?amount=1000"))
+
+
+@pytest.mark.parametrize("amount", ["", "-1", "x", "1.5", "9" * 30, "\u0661", "%00"])
+def test_it_ignores_what_a_link_cannot_name(amount, paid, staff):
+    assert 'value="112.00"' in text_of(staff.get(f"{page_of('refund')}?amount={amount}"))
+
+
+def test_each_of_several_payments_has_its_own_refund(open_shop, staff):
+    shop = open_shop(112)
+    older = shop.pay(112)
+    newer = shop.pay_again(30)
+
+    refunds = [label for label in links_of(staff, shop.payment) if label.startswith("Refund")]
+    assert refunds == [f"Refund up to 30.00 USD of {newer}", f"Refund up to 112.00 USD of {older}"]
+
+
+def test_it_refunds_the_payment_whose_button_was_pressed(open_shop, staff):
+    shop = open_shop(112)
+    older, newer = shop.pay(112), shop.pay_again(30)
+
+    act(staff, "refund", intent=shop.intent(older))
+
+    assert shop.refunds() == [(older, 112)]
+    assert text_of(staff.get(follow(staff, shop.payment, "Refund"))).count(newer) > 0
 
 
 # --- capture ------------------------------------------------------------------------------------
@@ -297,17 +360,50 @@ def test_late_money_is_given_back_and_its_review_is_closed(late, staff):
 def test_staff_capture_all_of_it(authorized, staff, superuser):
     response = act(staff, "capture")
 
-    assert told(response) == ["112.00 USD was taken; the order is paid."]
+    assert messages_of(response) == ["112.00 USD was taken. The order is paid."]
     assert OrderPayment.objects.get().is_paid
     fact = PaymentHistory.objects.get(kind="order_paid")
     assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
 
 
-def test_staff_capture_a_part(authorized, staff):
-    act(staff, "capture", amount="100")
+@pytest.mark.parametrize(
+    ("rest", "words", "status", "outstanding"),
+    [
+        ("owed", "100.00 USD was taken. 12.00 USD is outstanding.", "partially_paid", 1200),
+        ("waived", "100.00 USD was taken. The order is paid.", "paid", 0),
+    ],
+)
+def test_it_captures_a_part_and_says_what_becomes_of_the_rest(
+    rest, words, status, outstanding, authorized, staff
+):
+    response = act(staff, "capture", amount="100", rest=rest)
 
+    assert messages_of(response) == [words]
     payment = OrderPayment.objects.get()
-    assert (payment.status, payment.amount_captured) == ("paid", 10000)
+    assert (payment.status, payment.amount_received) == (status, 10000)
+    assert payment.amount_outstanding == outstanding
+
+
+def test_a_part_is_not_captured_before_it_is_said_what_becomes_of_the_rest(
+    authorized, staff, stripe
+):
+    response = act(staff, "capture", amount="100")
+
+    assert response.context["form"].errors == {
+        "rest": ["You take less than what is reserved: say what happens to the rest."]
+    }
+    assert OrderPayment.objects.get().status == "authorized"
+    assert not [path for path in writes(stripe) if path.endswith("/capture")]
+
+
+def test_a_capture_waives_nothing_without_the_permission_to_waive(authorized, staff_with):
+    clerk = staff_with("view_orderpayment", "change_orderpayment")
+
+    response = act(clerk, "capture", amount="100", rest="waived")
+
+    assert list(response.context["form"].errors) == ["rest"]
+    assert "is waived" not in text_of(clerk.get(page_of("capture")))
+    assert not StaffEntry.objects.exists()
 
 
 @pytest.mark.parametrize("amount", ["112.01", "0", "-1", "1.005"])
@@ -325,17 +421,25 @@ def test_money_is_taken_once(authorized, staff, stripe):
 
     response = staff.post(page, form, follow=True)
 
-    assert told(response)[-1] == "Nothing was changed: this payment is succeeded."
+    assert messages_of(response)[-1] == "Nothing was changed: this payment is succeeded."
     assert len([path for path in writes(stripe) if path.endswith("/capture")]) == 1
 
 
-def test_taking_what_no_longer_fits_the_order_says_that_it_needs_review(authorized, staff):
+def test_it_says_what_is_outstanding_after_a_capture(authorized, staff):
     authorized.order.lines.update(unit_amount=6000)
     assert "120.00 USD" in text_of(staff.get(page_of("capture")))
 
     response = act(staff, "capture")
 
-    assert "it is in review" in told(response)[0]
+    assert messages_of(response) == ["112.00 USD was taken. 8.00 USD is outstanding."]
+
+
+def test_it_says_that_captured_money_is_in_review(authorized, staff):
+    Order.objects.update(status="cancelled")
+
+    response = act(staff, "capture")
+
+    assert "it is in review" in messages_of(response)[0]
     assert OrderPayment.objects.get().needs_review
 
 
@@ -361,7 +465,7 @@ def test_staff_cancel_a_payment(state, request, staff, stripe):
 
     response = act(staff, "cancel", reason="fraudulent")
 
-    assert told(response)[0].startswith("The payment is cancelled.")
+    assert messages_of(response)[0].startswith("The payment is cancelled.")
     intent = PaymentIntent.objects.get()
     assert (intent.status, intent.cancellation_reason) == ("canceled", "fraudulent")
     assert call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}")["status"] == "canceled"
@@ -375,7 +479,7 @@ def test_a_payment_is_cancelled_once(open_payment, staff, stripe):
 
     response = staff.post(page, form, follow=True)
 
-    assert "Nothing was changed" in told(response)[-1]
+    assert "Nothing was changed" in messages_of(response)[-1]
     assert len([path for path in writes(stripe) if path.endswith("/cancel")]) == 1
 
 
@@ -394,24 +498,20 @@ def test_the_page_of_an_intent_that_is_past_it_leads_back(paid, staff):
     for action in ("capture", "cancel"):
         response = staff.get(page_of(action), follow=True)
 
-        assert told(response) == ["Nothing was changed: this payment is succeeded."]
+        assert messages_of(response) == ["Nothing was changed: this payment is succeeded."]
 
 
 # --- who sees what ------------------------------------------------------------------------------
 
 
-def links(client, payment) -> list[str]:
-    return [link.label for link in client.get(change(payment)).context["action_links"]]
-
-
 def test_what_is_offered_follows_from_the_state(paid, staff):
-    assert links(staff, paid) == ["Refund"]
+    assert links_of(staff, paid) == ["Refund", "Settle outside Stripe"]
     act(staff, "refund")
-    assert links(staff, paid) == []
+    assert links_of(staff, paid) == []
 
 
 def test_reserved_money_is_captured_or_cancelled(authorized, staff):
-    assert links(staff, authorized) == ["Capture", "Cancel payment"]
+    assert links_of(staff, authorized) == ["Capture", "Cancel payment"]
 
 
 def test_the_order_offers_what_its_payment_does(paid, staff):
@@ -421,10 +521,21 @@ def test_the_order_offers_what_its_payment_does(paid, staff):
 
 
 MAY_ACT = [
+    ("waive", "partly_paid", "waive_amount"),
+    ("settle", "paid", "settle_outside_stripe"),
+    ("revoke", "waived", "waive_amount"),
     ("refund", "paid", "add_refund"),
     ("capture", "authorized", "change_orderpayment"),
     ("cancel", "authorized", "change_orderpayment"),
 ]
+
+NEEDED = {name: {"reason": "Agreed by telephone."} for name in ("waive", "settle", "revoke")}
+"""What a form does not send by itself."""
+
+
+def has_button(client, action) -> bool:
+    labels = links_of(client, OrderPayment.objects.get())
+    return any(label.startswith(str(ACTIONS[action].title)) for label in labels)
 
 
 @pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
@@ -439,7 +550,7 @@ def test_each_action_needs_its_own_permission(action, state, permission, request
     ]
 
     assert [answer.status_code for answer in answers] == [403, 403]
-    assert str(ACTIONS[action].title) not in links(clerk, OrderPayment.objects.get())
+    assert not has_button(clerk, action)
 
 
 @pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
@@ -447,8 +558,8 @@ def test_who_has_the_permission_may(action, state, permission, request, staff_wi
     request.getfixturevalue(state)
     clerk = staff_with("view_orderpayment", permission)
 
-    assert str(ACTIONS[action].title) in links(clerk, OrderPayment.objects.get())
-    assert act(clerk, action).redirect_chain
+    assert has_button(clerk, action)
+    assert act(clerk, action, **NEEDED.get(action, {})).redirect_chain
 
 
 @pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
@@ -457,9 +568,9 @@ def test_who_may_not_see_the_payment_may_not_act_on_it(
 ):
     request.getfixturevalue(state)
 
-    status = staff_with("add_refund").get(page_of(action)).status_code
+    clerk = staff_with("add_refund", "waive_amount", "settle_outside_stripe")
 
-    assert status == 403
+    assert clerk.get(page_of(action)).status_code == 403
 
 
 @pytest.mark.parametrize(("action", "state", "permission"), MAY_ACT)
@@ -502,7 +613,7 @@ def test_stripe_is_called_outside_of_the_hosts_transactions(
     request.getfixturevalue(state)
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
 
-    assert act(staff, action).redirect_chain
+    assert act(staff, action, **NEEDED.get(action, {})).redirect_chain
 
 
 # --- words --------------------------------------------------------------------------------------

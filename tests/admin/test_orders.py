@@ -1,4 +1,4 @@
-"""The bundled order: written by staff until money is involved."""
+"""The bundled order: edited by staff, also after it was paid."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from shop_payments.admin.orders import why_closed
-from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentHistory, ReviewItem
+from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
 from tests.admin.support import (
     add,
@@ -22,11 +21,12 @@ from tests.admin.support import (
     form_of,
     listed,
     make_records,
+    messages_of,
     save,
     text_of,
 )
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, pay
+from tests.support import answer, call_stripe, debit, pay
 
 pytestmark = pytest.mark.django_db
 
@@ -239,24 +239,222 @@ def test_a_page_of_an_order_asks_as_often_for_fifty_lines_as_for_two(staff):
     assert len(many) == len(few)
 
 
-# --- what stops it ------------------------------------------------------------------------------
+# --- after money has come -----------------------------------------------------------------------
 
 
-def test_a_paid_order_is_shown_and_says_why_it_is_closed(paid, staff):
-    text = text_of(staff.get(change(paid.order)))
+def notes_of(client, order) -> list[str]:
+    """What the order's page says about a change."""
+    notes: list[str] = client.get(change(order)).context.get("notes", [])
+    return notes
 
-    assert "This order has been paid, so it can no longer be changed." in text
+
+@pytest.mark.django_db(transaction=True)
+def test_it_owes_the_difference_after_it_became_dearer(paid, staff, superuser, storefront):
+    response = save(staff, change(paid.order), lines_0_unit_price="60.00")
+
+    payment = OrderPayment.objects.get()
+    assert response.status_code == 302
+    assert (payment.status, payment.amount_outstanding) == ("partially_paid", 800)
+    assert "8.00 USD is outstanding." in messages_of(staff.get(change(paid.order)))
+    assert storefront.payment_intent(paid.order).json()["data"]["amount"] == "8.00"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_has_an_excess_after_it_became_cheaper(paid, staff, superuser):
+    save(staff, change(paid.order), lines_0_unit_price="51.00")
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_excess) == ("paid", 1000)
+    assert "10.00 USD was received too much." in messages_of(staff.get(change(paid.order)))
+    item = ReviewItem.objects.get()
+    assert (item.reason, item.data["amount"]) == ("excess", 1000)
+    fact = PaymentHistory.objects.get(kind="review_needed")
+    assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_order_in_review_is_edited_and_its_item_closes(in_review, staff):
+    save(staff, change(in_review.order), lines_0_unit_price="56.00")
+
+    item = ReviewItem.objects.get()
+    assert item.closed_itself
+    assert not OrderPayment.objects.get().needs_review
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_counts_late_money_after_it_was_opened_again(late, staff, paid_signals):
+    assert any(
+        "It counts if you open the order again." in each for each in notes_of(staff, late.order)
+    )
+
+    save(staff, change(late.order), status="open")
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.needs_review) == ("paid", False)
+    assert len(paid_signals) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_lowers_the_open_payment_of_an_order_that_became_cheaper(open_payment, staff, stripe):
+    save(staff, change(open_payment.order), lines_0_unit_price="50.00")
+
+    intent = open_payment.payment_intents.get()
+    at_stripe = call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}")
+    assert (intent.amount, at_stripe["amount"]) == (10000, 10000)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_saved_while_stripe_is_away(open_payment, staff, stripe):
+    stripe.inject(Fault("drop_before", path="/v1/payment_intents/*", method="POST"))
+
+    response = save(staff, change(open_payment.order), lines_0_unit_price="50.00")
+
+    assert response.status_code == 302
+    payment = OrderPayment.objects.get()
+    assert (payment.total, payment.amount_outstanding) == (10000, 10000)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_stripe_is_called_after_the_hosts_transaction(open_payment, staff, stripe, monkeypatch):
+    """The gateway itself refuses to call Stripe where one is open."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    save(staff, change(open_payment.order), lines_0_unit_price="50.00")
+
+    assert open_payment.payment_intents.get().amount == 10000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_not_saved_is_not_evaluated(paid, staff):
+    response = save(staff, change(paid.order), lines_0_unit_price="60.00", lines_0_quantity="0")
+
+    assert response.status_code == 200
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.total) == ("paid", 11200)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_is_saved_where_its_payment_cannot_be_evaluated(paid, staff, configure, stripe):
+    configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": f"{__name__}.BrokenAdapter"})
+
+    save(staff, change(paid.order), lines_0_unit_price="60.00")
+
+    [message] = [text for text in messages_of(staff.get(change(paid.order))) if "evaluated" in text]
+    assert message.startswith("The order is saved, but its payment could not be evaluated:")
+    paid.refresh_from_db()
+    assert (paid.order.amount, paid.status, paid.failed_reads) == (12000, "paid", 1)
+    paid.failed_reads = 0
+    paid.save()
+
+
+class BrokenAdapter(BundledOrderAdapter):
+    def total(self, order):
+        raise RuntimeError("a bug of the shop")
+
+
+@pytest.mark.parametrize("state", ["paid", "in_review"])
+def test_the_currency_of_money_that_counts_stays(state, request, staff):
+    order = request.getfixturevalue(state).order
+
+    response = save(staff, change(order), currency="eur")
+
+    of_order, _of_lines = errors_of(response)
+    assert of_order == {
+        "currency": [
+            "The order was paid in USD, and that money counts, so its currency cannot be changed."
+        ]
+    }
+    order.refresh_from_db()
+    assert order.currency == "usd"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("state", ["open_payment", "late"])
+def test_the_currency_changes_while_no_money_counts(state, request, staff):
+    order = request.getfixturevalue(state).order
+
+    assert save(staff, change(order), currency="eur").status_code == 302
+
+    order.refresh_from_db()
+    assert order.currency == "eur"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_currency_that_was_changed_behind_the_page_is_set_back(paid, staff):
+    Order.objects.update(currency="eur")
+
+    save(staff, change(paid.order), currency="usd")
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.failed_reads) == ("paid", 0)
+
+
+def test_staff_learn_what_a_change_of_a_paid_order_means(paid, staff):
+    [note] = notes_of(staff, paid.order)
+
+    assert note.startswith("112.00 USD was received for this order. The order is paid.")
+    for words in ("the difference is outstanding", "the review offers to refund it"):
+        assert words in note
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("partly_paid", "8.00 USD is outstanding."),
+        ("in_review", "10.00 USD was received too much."),
+    ],
+)
+def test_staff_learn_how_the_payment_stands(state, words, request, staff):
+    payment = request.getfixturevalue(state)
+
+    assert words in notes_of(staff, payment.order)[0]
+
+
+def test_staff_learn_that_the_customer_has_been_asked(open_payment, staff):
+    [note] = notes_of(staff, open_payment.order)
+
+    assert note.startswith("The customer has been asked for 112.00 USD.")
+
+
+def test_staff_who_may_only_look_read_no_advice(paid, staff_with):
+    assert notes_of(staff_with("view_order"), paid.order) == []
+
+
+# --- what closes it -----------------------------------------------------------------------------
+
+
+def test_an_order_whose_money_is_reserved_is_closed(authorized, staff):
+    text = text_of(staff.get(change(authorized.order)))
+
+    assert "Capture or cancel the payment before you change the order." in text
+    assert ">Cancel payment</a>" in text
+    assert 'name="_save"' not in text
+
+
+def test_an_order_whose_payment_is_processing_is_closed(
+    storefront, order, configure, stripe, webhooks, staff
+):
+    methods = ["card", "us_bank_account"]
+    configure(**{**stripe.shop_payments(), "ALLOWED_PAYMENT_METHOD_TYPES": methods})
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    debited = debit(stripe, intent_id, "pm_usBankAccount_success")
+    assert debited["status"] == "processing"
+    webhooks()
+
+    text = text_of(staff.get(change(order)))
+
+    assert "being processed by the customer&#x27;s bank" in text
     assert 'name="_save"' not in text
     assert 'name="lines-0-name"' not in text
-    assert "56.00" in text
 
 
-def test_an_order_paid_while_its_page_was_open_is_not_changed(
-    open_payment, stripe, webhooks, staff
+def test_an_order_whose_money_was_reserved_while_its_page_was_open_is_not_changed(
+    storefront, order, configure, stripe, webhooks, staff
 ):
-    order = open_payment.order
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
     form = form_of(staff.get(change(order)))
-    pay(stripe, open_payment.payment_intents.get().stripe_id)
+    pay(stripe, intent_id)
     webhooks()
 
     response = staff.post(
@@ -269,27 +467,30 @@ def test_an_order_paid_while_its_page_was_open_is_not_changed(
     assert order.lines.get().quantity == 2
 
 
-def test_an_order_in_review_is_closed(in_review, staff):
-    text = text_of(staff.get(change(in_review.order)))
+def test_an_order_paid_while_its_page_was_open_is_changed_and_evaluated(
+    open_payment, stripe, webhooks, staff
+):
+    order = open_payment.order
+    form = form_of(staff.get(change(order)))
+    pay(stripe, open_payment.payment_intents.get().stripe_id)
+    webhooks()
 
-    assert "needs review" in text
-    assert 'name="_save"' not in text
+    staff.post(change(order), {**form, "lines-0-quantity": "3"})
 
-
-@pytest.mark.parametrize("status", PaymentStatus)
-@pytest.mark.parametrize("needs_review", [False, True])
-def test_only_an_unpaid_order_without_review_is_open(status, needs_review):
-    payment = OrderPayment(status=status, needs_review=needs_review)
-
-    is_open = not why_closed(payment)
-
-    assert is_open is (status == "unpaid" and not needs_review)
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_outstanding) == ("partially_paid", 5600)
 
 
-def test_staff_learn_that_the_customer_is_paying(open_payment, staff):
-    text = text_of(staff.get(change(open_payment.order)))
+@pytest.mark.parametrize(
+    "state", ["paid", "late", "in_review", "partly_paid", "disputed", "waived"]
+)
+def test_an_order_is_open_where_no_money_is_on_its_way_in(state, request, staff):
+    order = request.getfixturevalue(state).order
 
-    assert "The customer has been asked for 112.00 USD." in text
+    text = text_of(staff.get(change(order)))
+
+    assert 'name="_save"' in text
+    assert 'name="lines-0-name"' in text
 
 
 def test_whoever_may_only_look_changes_nothing(order, staff_with):
@@ -369,13 +570,6 @@ def test_another_change_cancels_nothing(open_payment, staff, stripe):
 
     assert open_payment.payment_intents.get().is_open
     assert not PaymentHistory.objects.filter(kind="cancel_requested").exists()
-
-
-def test_reserved_money_is_let_go_before_its_order_is_changed(authorized, staff):
-    text = text_of(staff.get(change(authorized.order)))
-
-    assert "The money for this order is reserved" in text
-    assert ">Cancel payment</a>" in text
 
 
 # --- deleting -----------------------------------------------------------------------------------

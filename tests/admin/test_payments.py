@@ -9,12 +9,23 @@ import pytest
 from django.contrib import admin
 
 from shop_payments.admin.payments import StripeAttemptAdmin
-from shop_payments.models import OrderPayment, PaymentIntent, Source, StripeAttempt
+from shop_payments.models import Order, OrderPayment, PaymentIntent, Source, StripeAttempt
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
 from shop_payments.services.refunds import RefundRequest, refund_payment
-from tests.admin.support import RECORDS, change, changelist, listed, make_records, text_of
+from tests.admin.support import (
+    RECORDS,
+    change,
+    changelist,
+    links_of,
+    listed,
+    make_records,
+    money_of,
+    text_of,
+)
+from tests.balance.shop import DepositAdapter
 from tests.factories import OrderFactory
+from tests.support import pay
 
 pytestmark = pytest.mark.django_db
 
@@ -86,7 +97,7 @@ def test_a_payment_shows_all_that_belongs_to_it(in_review, staff):
     ]
     assert all(f'href="{change(row)}"' in text for row in rows)
     assert f'<a href="{change(in_review.order)}">{in_review.order}</a>' in text
-    assert "120.00 USD" in text
+    assert "102.00 USD" in text
     assert "112.00 USD received" in text
 
 
@@ -100,7 +111,7 @@ def test_history_is_told_newest_first(in_review, staff):
 def test_a_payment_of_an_order_in_no_currency_is_shown(staff):
     payment = make_records(OrderFactory.create(currency="us")).order_payment
 
-    assert "cannot be paid" in text_of(staff.get(change(payment)))
+    assert "cannot be read" in text_of(staff.get(change(payment)))
 
 
 def test_an_intent_links_to_the_stripe_dashboard(open_payment, staff):
@@ -131,10 +142,10 @@ def test_an_intent_shows_decimals_and_no_minor_units(paid, staff):
 @pytest.mark.by_hand
 def test_intents_are_filtered(paid, staff):
     make_records()
-    accepted = {paid.payment_intents.get()}
+    counted = {paid.payment_intents.get()}
 
-    assert search(staff, PaymentIntent, "", status__exact="succeeded") == accepted
-    assert search(staff, PaymentIntent, "", verdict__exact="accepted") == accepted
+    assert search(staff, PaymentIntent, "", status__exact="succeeded") == counted
+    assert search(staff, PaymentIntent, "", wanted__exact="1") == counted
     assert search(staff, PaymentIntent, "", livemode__exact="1") == set()
 
 
@@ -200,3 +211,132 @@ def test_a_purged_attempt_says_since_when_and_shows_what_is_left(staff):
     assert "Personal data dropped on Nov. 24, 2026, noon." in text
     assert "&quot;amount&quot;: 11200" in text
     assert "112.00 USD" in text
+
+
+# --- the balance --------------------------------------------------------------------------------
+
+
+def balance_of(client, payment) -> dict[str, str]:
+    """What the section on the balance says, by label."""
+    labels = {
+        "As last seen",
+        "Order total",
+        "Received",
+        "Waived",
+        "Outstanding",
+        "Owed",
+        "Received too much",
+        "Received, but does not count",
+    }
+    shown = money_of(client, payment)
+    return {label: shown[label] for label in labels & shown.keys()}
+
+
+def test_an_unpaid_order_says_what_is_outstanding(open_payment, staff):
+    assert balance_of(staff, open_payment) == {
+        "Order total": "112.00 USD",
+        "Outstanding": "112.00 USD",
+    }
+
+
+def test_a_paid_order_says_no_more_than_it_has_to(paid, staff):
+    assert balance_of(staff, paid) == {"Order total": "112.00 USD", "Received": "112.00 USD"}
+
+
+def test_a_partly_paid_order_says_what_is_outstanding(partly_paid, staff):
+    assert balance_of(staff, partly_paid) == {
+        "Order total": "120.00 USD",
+        "Received": "112.00 USD",
+        "Outstanding": "8.00 USD",
+    }
+    assert "112.00 USD received, 8.00 USD outstanding" in text_of(
+        staff.get(changelist(OrderPayment))
+    )
+
+
+def test_a_waiver_is_shown(waived, staff):
+    assert balance_of(staff, waived) == {
+        "Order total": "120.00 USD",
+        "Received": "112.00 USD",
+        "Waived": "8.00 USD",
+    }
+
+
+def test_an_excess_is_shown(in_review, staff):
+    assert balance_of(staff, in_review)["Received too much"] == "10.00 USD"
+
+
+def test_money_that_does_not_count_is_shown_in_its_own_currency(
+    open_payment, stripe, webhooks, staff
+):
+    Order.objects.update(currency="gbp")
+    pay(stripe, open_payment.payment_intents.get().stripe_id)
+    webhooks()
+
+    assert balance_of(staff, open_payment) == {
+        "Order total": "112.00 GBP",
+        "Outstanding": "112.00 GBP",
+        "Received, but does not count": "112.00 USD",
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_says_why_what_is_owed_is_not_asked_for(open_shop, staff):
+    shop = open_shop(180)
+    shop.pay(180)
+    shop.costs(230)
+    shop.wants(False)
+
+    shown = balance_of(staff, shop.payment)
+
+    assert shown["Owed"] == "50.00 USD, but the shop wants no money for the order now"
+    assert "Outstanding" not in shown
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_says_that_owed_money_is_on_its_way_out(open_shop, staff):
+    shop = open_shop(300)
+    DepositAdapter.now = 90_00
+    shop.pay(90, "pm_card_createDispute")
+    shop.evaluate()
+
+    shown = balance_of(staff, shop.payment)
+
+    assert shown["Outstanding"] == "210.00 USD"
+    assert shown["Owed"] == "300.00 USD, including 90.00 USD that is on its way out"
+
+
+def test_it_says_that_the_order_costs_something_else_by_now(paid, staff):
+    paid.order.lines.update(unit_amount=6000)
+
+    assert balance_of(staff, paid)["Order total"] == (
+        "120.00 USD (112.00 USD when the payment was last evaluated)"
+    )
+
+
+@pytest.mark.by_hand
+def test_it_says_that_the_order_could_not_be_read(paid, staff):
+    OrderPayment.objects.update(failed_reads=1)
+
+    assert balance_of(staff, paid)["As last seen"] == (
+        "The order could not be read at the last try; the amounts may be outdated."
+    )
+
+
+@pytest.mark.parametrize(("state", "counts"), [("late", "False"), ("paid", "True")])
+def test_an_intent_says_whether_it_counts(state, counts, request, staff):
+    payment = request.getfixturevalue(state)
+
+    for page in (change(payment), change(payment.payment_intents.get())):
+        assert f'alt="{counts}"' in text_of(staff.get(page))
+
+
+def test_staff_who_may_only_look_see_a_payment_and_no_buttons(disputed, staff_with):
+    clerk = staff_with(
+        "view_orderpayment", "view_reviewitem", "view_paymentintent", "view_dispute", "view_order"
+    )
+
+    for row in (disputed, disputed.order, disputed.payment_intents.get()):
+        assert text_of(clerk.get(change(row)))
+        assert links_of(clerk, row) == []
+    assert links_of(clerk, disputed.review_items.get()) == ["Answer in the Stripe dashboard"]

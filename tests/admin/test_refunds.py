@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from html import unescape
 
 import pytest
 import time_machine
 from django.utils import timezone
-from django.utils.text import capfirst
 
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import BalanceTransaction, Dispute, PaymentIntent, Refund, Source
@@ -17,7 +15,7 @@ from shop_payments.sandbox import Fault
 from shop_payments.services.fees import fetch_fees
 from shop_payments.services.history import Origin
 from shop_payments.services.refunds import RefundRequest, refund_payment
-from tests.admin.support import change, changelist, listed, make_records, text_of
+from tests.admin.support import change, changelist, listed, make_records, money_of, text_of
 from tests.support import call_stripe
 
 pytestmark = pytest.mark.django_db
@@ -28,17 +26,6 @@ def refund_in_dashboard(stripe, **params):
     return call_stripe(stripe, "POST", "refunds", payment_intent=intent.stripe_id, **params)
 
 
-def money_of(client, payment) -> dict[str, str]:
-    """What the payment's page says, by label."""
-    form = client.get(change(payment)).context["adminform"]
-    return {
-        capfirst(field.field["label"]): unescape(field.contents())
-        for fieldset in form
-        for line in fieldset
-        for field in line
-    }
-
-
 def test_a_payment_says_where_the_money_is(paid, staff, stripe, webhooks):
     refund_in_dashboard(stripe, amount="1200")
     webhooks()
@@ -46,7 +33,7 @@ def test_a_payment_says_where_the_money_is(paid, staff, stripe, webhooks):
     money = money_of(staff, paid)
 
     assert (money["Received"], money["Refunded"]) == ("112.00 USD", "12.00 USD")
-    assert money["May be refunded"] == "100.00 USD"
+    assert money["Can be refunded"] == "100.00 USD"
     assert "Lost in disputes" not in money
 
 
@@ -54,14 +41,14 @@ def test_a_payment_before_the_money_says_nothing_of_refunds(open_payment, staff)
     money = money_of(staff, open_payment)
 
     assert money["Payment"] == "112.00 USD asked for"
-    unsaid = {"Received", "Refunded", "May be refunded", "Stripe's fees", "Dispute"}
+    unsaid = {"Received", "Refunded", "Can be refunded", "Stripe's fees", "Dispute"}
     assert not unsaid & money.keys()
 
 
-def test_money_that_does_not_pay_the_order_is_called_that(late, staff):
+def test_money_that_does_not_count_is_called_that(late, staff):
     money = money_of(staff, late)
 
-    assert money["Payment"] == "112.00 USD received, which does not pay the order"
+    assert money["Payment"] == "112.00 USD received, which does not count"
 
 
 def test_reserved_money_is_not_received(authorized, staff):
@@ -77,7 +64,7 @@ def test_a_refund_that_is_on_its_way_is_not_promised_twice(paid, staff, stripe):
 
     money = money_of(staff, paid)
 
-    assert money["May be refunded"] == "100.00 USD, and 12.00 USD is on its way back"
+    assert money["Can be refunded"] == "100.00 USD, and 12.00 USD is on its way back"
 
 
 def test_a_dispute_lies_over_the_payment(disputed, staff):
@@ -85,7 +72,7 @@ def test_a_dispute_lies_over_the_payment(disputed, staff):
 
     assert money["Payment status"] == "paid"
     assert money["Dispute"] == "open (the customer's bank holds the money until it has decided)"
-    assert money["May be refunded"] == "0.00 USD"
+    assert money["Can be refunded"] == "0.00 USD"
 
 
 def test_a_lost_dispute_says_what_is_lost(disputed, staff, stripe, webhooks):
