@@ -12,7 +12,7 @@ ADAPTER = "tests.reliability.parts.PartsAdapter"
 PARTS = {"TWO": 2, "THREE": 3, "FOUR": 4}
 """How the numbers of such orders begin, and how many payments they have."""
 
-_SMALLEST = 100
+SMALLEST = 100
 """Minor units. It is above Stripe's minimum of all currencies that the tests use."""
 
 
@@ -30,7 +30,7 @@ def parts_of(number: str) -> int:
 def part_of(number: str, *, total: int, outstanding: int) -> int:
     """Return what the customer is asked for now; the last digit of a part is a 0."""
     part = total // parts_of(number) // 10 * 10
-    is_last = part < _SMALLEST or outstanding < 2 * part
+    is_last = part < SMALLEST or outstanding < 2 * part
     return outstanding if is_last else part
 
 

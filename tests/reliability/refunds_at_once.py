@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from shop_payments.models import Order, OrderPayment, PaymentHistory, Refund
@@ -14,21 +15,44 @@ from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import refunds_at_stripe
 from tests.factories import OrderFactory
 from tests.reliability.crew import PATIENCE, Answer, Call, Crew, were_together
+from tests.reliability.parts import number_in_parts
 from tests.support import Caller, pay
 
 CAPTURED = 11200
 
 
 def paid_order(
-    crew: Crew, stripe: StripeSandbox, storefront: Caller, payment_system: Caller, customer: Any
+    crew: Crew,
+    stripe: StripeSandbox,
+    storefront: Caller,
+    payment_system: Caller,
+    customer: Any,
+    *,
+    parts: int = 1,
 ) -> Order:
-    """One more order of 112.00 usd, paid."""
+    """One more order of 112.00 usd, paid in so many parts."""
     order: Order = OrderFactory.create(customer=customer)
-    (asked,) = crew.send(Call.payment_intent(order, storefront))
-    pay(stripe, asked.result(PATIENCE).json()["data"]["id"])
+    order.number = number_in_parts(order.number, parts)
+    order.save()
+    for _part in range(parts):
+        (asked,) = crew.send(Call.payment_intent(order, storefront))
+        pay(stripe, asked.result(PATIENCE).json()["data"]["id"])
     (settled,) = crew.send(Call.payment(order, payment_system))
     assert settled.result(PATIENCE).status == 200
     return order
+
+
+Parts = tuple[tuple[str, int], ...]
+"""Of a refund: their ids, which are those of their attempts, and amounts."""
+
+
+def parts_of_refund(answer: Answer) -> Parts:
+    """Return the parts of an accepted refund: one for each payment that it takes."""
+    if answer.status != 200:
+        return ()
+    data = answer.json()["data"]
+    parts = data.get("parts", [data])
+    return tuple(sorted((each["id"], int(Decimal(each["amount"]) * 100)) for each in parts))
 
 
 def wishes(draw: random.Random, count: int) -> list[tuple[str, int]]:
@@ -83,14 +107,17 @@ def refund_at_once(
     last = {index: answer.result(PATIENCE) for index, answer in zip(lost, repeated, strict=True)}
     final: list[Answer] = [last.get(index, answer) for index, answer in enumerate(answers)]
 
-    by_key: dict[str, set[tuple[int, str]]] = defaultdict(set)
+    by_key: dict[str, set[tuple[int, Parts]]] = defaultdict(set)
     for (key, _amount), answer in zip(drawn, final, strict=True):
-        by_key[key].add((answer.status, answer.id))
-    accepted = {key: ids for key, ids in by_key.items() if any(code == 200 for code, _ in ids)}
+        by_key[key].add((answer.status, parts_of_refund(answer)))
+    accepted = {key: ends for key, ends in by_key.items() if any(code == 200 for code, _ in ends)}
+    made = {key: parts for key, ends in accepted.items() for _code, parts in ends}
+    parts_made = [part for parts in made.values() for part in parts]
     at_stripe = refunds_at_stripe(stripe)[already:]
     sent = [
         each for each in stripe.requests if each.method == "POST" and each.request_id not in heard
     ]
+    dropped = sum(each.status is None for each in sent)
     amounts = dict(drawn)
     payment = OrderPayment.objects.get(order=paid)
     return Round(
@@ -108,7 +135,10 @@ def refund_at_once(
                 (each["metadata"]["attempt_id"], each["amount"]) for each in at_stripe
             ),
             "refused by Stripe": [each.status for each in sent if each.status not in {200, None}],
-            "sent again unasked": max(0, len(sent) - len(accepted) - len(lost)),
+            "sent again unasked": max(0, len(sent) - len(parts_made) - dropped),
+            "parts that do not add up": [
+                key for key, parts in made.items() if sum(m for _, m in parts) != amounts[key]
+            ],
             "refunded here": payment.amount_refunded,
             "told": PaymentHistory.objects.filter(
                 order_payment=payment, kind="order_refunded", dispatched_at__isnull=False
@@ -122,14 +152,13 @@ def refund_at_once(
             "still lost": [],
             "keys with two outcomes": [],
             "more than came": 0,
-            "at Stripe": Counter(
-                (found_id, amounts[key]) for key, ids in accepted.items() for _, found_id in ids
-            ),
+            "at Stripe": Counter(parts_made),
             "refused by Stripe": [],
             "sent again unasked": 0,
+            "parts that do not add up": [],
             "refunded here": sum(amounts[key] for key in accepted),
-            "told": len(accepted),
-            "rows": len(accepted),
+            "told": len(parts_made),
+            "rows": len(parts_made),
             "some refused": True,
             "together": True,
         },
