@@ -1,30 +1,36 @@
-"""The table of docs/after-paid.md: what rows make of a payment.
+"""The table of docs/after-paid.md: what rows make of an order's payment.
 
 ``python -m tests.after_paid.states`` prints it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from shop_payments.lifecycle import (
-    DisputeFacts,
-    IntentFacts,
-    RefundFacts,
-    balance_of,
-    derive_payment_state,
-)
+import django
+
+from shop_payments.balance import balance_of
+from shop_payments.lifecycle import gravest_dispute
 from shop_payments.money import format_amount
 
-DUE = 10000
+if TYPE_CHECKING:
+    from shop_payments.services.observations import Rows
 
-INTENTS: tuple[tuple[str, str], ...] = (
-    ("requires_payment_method", ""),
-    ("processing", ""),
-    ("requires_capture", ""),
-    ("canceled", ""),
-    ("succeeded", "amount_mismatch"),
+TOTAL = 10000
+MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
+
+INTENTS = (
+    # words, status, received, whether the shop wanted it
+    ("`requires_payment_method`", "requires_payment_method", 0, False),
+    ("`processing`", "processing", 0, False),
+    ("`requires_capture`", "requires_capture", 0, False),
+    ("`canceled`", "canceled", 0, False),
+    ("`succeeded`, but does not count", "succeeded", TOTAL, False),
+    ("`succeeded` with 60.00", "succeeded", 6000, True),
 )
 AFTERWARDS: tuple[tuple[tuple[tuple[str, int], ...], tuple[str, ...]], ...] = (
     ((), ()),
@@ -48,32 +54,86 @@ AFTERWARDS: tuple[tuple[tuple[tuple[str, int], ...], tuple[str, ...]], ...] = (
 )
 
 
-def rows() -> Iterator[list[str]]:
+def lines() -> Iterator[list[str]]:
     """Each case in words, and what the code makes of it."""
-    for status, verdict in INTENTS:
-        intent = IntentFacts(status=status, verdict=verdict, amount_received=DUE if verdict else 0)
-        state = derive_payment_state([intent])
-        words = f"`{status}`" + (", but not what is due" if verdict else "")
-        yield [words, "", "", f"`{state.status}`", "", ""]
+    for words, status, received, wanted in INTENTS:
+        yield [words, "", "", *_outcome(status, received=received, wanted=wanted)]
     for refunds, disputes in AFTERWARDS:
-        intent = IntentFacts(
-            status="succeeded",
-            verdict="accepted",
-            amount_received=DUE,
-            refunds=tuple(RefundFacts(status=each, amount=amount) for each, amount in refunds),
-            disputes=tuple(DisputeFacts(status=each, amount=DUE) for each in disputes),
-        )
-        state = derive_payment_state([intent])
-        # While a dispute is open the balance is there, and may not be touched.
-        free = "0.00" if state.dispute == "open" else _money(balance_of(intent).refundable)
         yield [
             "`succeeded`",
             ", ".join(f"{_money(amount)} `{each}`" for each, amount in refunds),
             ", ".join(f"`{each}`" for each in disputes),
-            f"`{state.status}`",
-            f"`{state.dispute}`" if state.dispute else "",
-            free,
+            *_outcome("succeeded", received=TOTAL, refunds=refunds, disputes=disputes),
         ]
+
+
+def _outcome(
+    status: str,
+    *,
+    received: int,
+    wanted: bool = True,
+    refunds: tuple[tuple[str, int], ...] = (),
+    disputes: tuple[str, ...] = (),
+) -> list[str]:
+    """Status, dispute, and what may be refunded."""
+    from shop_payments.services.observations import observe
+
+    rows = _rows(status, received=received, wanted=wanted, refunds=refunds, disputes=disputes)
+    balance, dispute = balance_of(observe(rows)), gravest_dispute(disputes)
+    left = balance.refundable.get("pi_1")
+    return [
+        f"`{balance.status}`",
+        f"`{dispute}`" if dispute else "",
+        "" if left is None else _money(left),
+    ]
+
+
+def _rows(
+    status: str,
+    *,
+    received: int,
+    wanted: bool,
+    refunds: tuple[tuple[str, int], ...],
+    disputes: tuple[str, ...],
+) -> Rows:
+    """Rows that were never saved: the order was seen at its total all the time."""
+    from shop_payments.models import Dispute, OrderPayment, PaymentIntent, Refund
+    from shop_payments.services.observations import Rows
+
+    payment = OrderPayment(pk=1, total=TOTAL, currency="usd", is_payable=True)
+    intent = PaymentIntent(
+        pk=1,
+        order_payment=payment,
+        stripe_id="pi_1",
+        status=status,
+        amount_received=received,
+        wanted=wanted,
+        currency="usd",
+        livemode=False,
+        stripe_created_at=MOMENT,
+        created_at=MOMENT,
+    )
+    later = {"stripe_created_at": MOMENT + timedelta(1), "created_at": MOMENT + timedelta(1)}
+    return Rows(
+        payment,
+        [intent],
+        [
+            Refund(payment_intent=intent, status=each, amount=amount, total_seen=TOTAL, **later)
+            for each, amount in refunds
+        ],
+        [
+            Dispute(
+                payment_intent=intent,
+                stripe_id=f"dp_{number}",
+                status=each,
+                amount=TOTAL,
+                currency="usd",
+                total_seen=TOTAL,
+                **later,
+            )
+            for number, each in enumerate(disputes)
+        ],
+    )
 
 
 def _money(amount: int) -> str:
@@ -83,9 +143,11 @@ def _money(amount: int) -> str:
 def markdown() -> list[str]:
     """The table's lines, without its head."""
     return [
-        f"| {' | '.join(row)} |".replace("|  |", "| |").replace("|  |", "| |") for row in rows()
+        f"| {' | '.join(line)} |".replace("|  |", "| |").replace("|  |", "| |") for line in lines()
     ]
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    django.setup()
     sys.stdout.writelines(f"{line}\n" for line in markdown())

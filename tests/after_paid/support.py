@@ -161,13 +161,14 @@ def hear_everything(stripe: StripeSandbox) -> None:
     """Repeat what was lost, and have every event delivered (once more), whatever went wrong."""
     stripe.clear_faults()
     for refund in Refund.objects.requested():
-        intent_id = refund.payment_intent.stripe_id
         asked = refund.requested_amount
+        parts = refund.order_payment.refunds.filter(request_key=refund.request_key)
         request = RefundRequest(
             amount_decimal=None if asked is None else from_minor_units(asked, refund.currency),
             key=refund.request_key,
-            intent_id=intent_id,
+            intent_id=refund.payment_intent.stripe_id if parts.count() == 1 else "",
             reason=refund.reason,
+            kind=refund.kind,
         )
         with suppress(PaymentError):  # as it was refused before
             refund_payment(
