@@ -35,9 +35,16 @@ def follow_up(payment_pk: int, *, origin: Origin) -> None:
     for work in (lower_open_intent, refund_excess):
         try:
             work(payment_pk, origin=origin)
-        except (ShopPaymentsError, DatabaseFailure) as error:
-            what = work.__name__
-            logger.warning("payment=%s %s failed, left to the sweep: %s", payment_pk, what, error)
+        except Exception as error:
+            # The commit stands, whoever made it: what comes after it must not undo the answer.
+            is_known = isinstance(error, ShopPaymentsError | DatabaseFailure)
+            logger.warning(
+                "payment=%s %s failed, left to the sweep: %s",
+                payment_pk,
+                work.__name__,
+                error,
+                exc_info=not is_known,
+            )
 
 
 def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:

@@ -179,7 +179,7 @@ def test_money_that_is_quicker_than_the_cancellation_goes_to_review(
 
     payment = OrderPayment.objects.get()
     assert (payment.status, payment.needs_review) == ("unpaid", True)
-    assert ReviewItem.objects.get().reason == "order_not_payable"
+    assert ReviewItem.objects.get().reason == "uncounted"
     assert wanted_cancellations() == []
 
 

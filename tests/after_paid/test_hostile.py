@@ -11,7 +11,7 @@ import time_machine
 from django.db import transaction
 from django.utils import timezone
 
-from shop_payments.exceptions import PaymentNotCapturable
+from shop_payments.exceptions import PaymentMismatch, PaymentNotCapturable
 from shop_payments.gateway import get_gateway
 from shop_payments.models import (
     Dispute,
@@ -56,14 +56,14 @@ def cancel_order(order):
 
 
 class BrokenShop(BundledOrderAdapter):
-    """A shop with a fault in its code: it cannot read its orders, or does not find them."""
+    """A shop with a fault in its code: it cannot price its orders, or does not find them."""
 
     fault = ""
 
-    def line_items(self, order):
+    def total(self, order):
         if self.fault == "raises":
             raise KeyError("product")
-        return super().line_items(order)
+        return super().total(order)
 
     def find(self, order_id):
         return None if self.fault == "finds nothing" else super().find(order_id)
@@ -75,7 +75,7 @@ def test_a_fault_in_the_shops_code_gives_no_payment_back(
 ):
     """Money for an order that could not be read went back as if the order had been cancelled."""
     path = f"{BrokenShop.__module__}.BrokenShop"
-    configure(**{**stripe.shop_payments(), "AUTO_REFUND_LATE_MONEY": True, "ORDER_ADAPTER": path})
+    configure(**{**stripe.shop_payments(), "AUTO_REFUND_EXCESS": True, "ORDER_ADAPTER": path})
     intent = storefront.payment_intent(order).json()["data"]
     monkeypatch.setattr(BrokenShop, "fault", fault)
 
@@ -83,23 +83,43 @@ def test_a_fault_in_the_shops_code_gives_no_payment_back(
     webhooks()
 
     assert not refunds_at_stripe(stripe)
-    assert OrderPayment.objects.get().needs_review
+    assert OrderPayment.objects.get().failed_reads > 0
+
+    monkeypatch.setattr(BrokenShop, "fault", "")
+    stripe.advance_clock(3600)
+    webhooks()
+    assert OrderPayment.objects.get().is_paid
+    assert not refunds_at_stripe(stripe)
 
 
 # --- capture ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("amount", [None, 100])
-def test_a_cancelled_orders_money_is_not_taken(order, authorized, stripe, amount):
+def test_a_cancelled_orders_money_is_not_taken(order, authorized, stripe):
     """It was taken, and then put into review because the order was cancelled."""
     order.status = "cancelled"
     order.save()
     sent = len(stripe.requests)
 
     with pytest.raises(PaymentNotCapturable, match="cancel the payment"):
-        capture_payment(order_id=order.pk, amount_decimal=amount and Decimal(amount), origin=SHOP)
+        capture_payment(order_id=order.pk, origin=SHOP)
 
     assert len(stripe.requests) == sent
+
+
+def test_an_amount_is_taken_of_a_cancelled_order_if_staff_say_so_and_is_in_review(
+    order, authorized, stripe
+):
+    """A capture with an amount reads nothing of the order; what was taken does not count."""
+    order.status = "cancelled"
+    order.save()
+
+    with pytest.raises(PaymentMismatch, match="in review"):
+        capture_payment(order_id=order.pk, amount_decimal=Decimal(100), origin=SHOP)
+
+    payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
+    assert (payment.status, payment.amount_uncounted) == ("unpaid", 10000)
+    assert (item.reason, item.data["amount"]) == ("uncounted", 10000)
 
 
 class VagueShop(BundledOrderAdapter):
@@ -115,7 +135,7 @@ def test_a_capture_method_that_there_is_not_takes_no_money(configure, storefront
     assert not writes(stripe)
 
 
-def test_a_part_whose_answer_is_lost_pays_the_order_after_the_key_is_old(
+def test_a_part_whose_answer_is_lost_counts_after_the_key_is_old(
     order, authorized, stripe, webhooks
 ):
     stripe.inject(Fault("drop_after", path="/v1/payment_intents/*/capture"))
@@ -128,7 +148,8 @@ def test_a_part_whose_answer_is_lost_pays_the_order_after_the_key_is_old(
     assert intent.amount_received == 10000
 
     payment = OrderPayment.objects.get()
-    assert (payment.status, payment.amount_captured, payment.needs_review) == ("paid", 10000, False)
+    assert (payment.status, payment.amount_received) == ("partially_paid", 10000)
+    assert (payment.amount_outstanding, payment.needs_review) == (1200, False)
     assert not StripeAttempt.objects.pending().exists()
 
 
@@ -271,7 +292,7 @@ def test_a_call_that_waits_at_stripe_is_a_refund_in_progress(
 def test_a_refund_that_is_heard_of_before_the_payment_is_told_to_the_host(
     storefront, order, stripe, told
 ):
-    """The refund was mirrored before the payment was judged, and `order_refunded` never sent."""
+    """The refund was mirrored before the payment was known, and `order_refunded` never sent."""
     intent = storefront.payment_intent(order).json()["data"]
     stripe.pay(intent["id"], deliver=False)
     refund_in_dashboard(stripe, amount="1000")
