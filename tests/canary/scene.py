@@ -108,20 +108,34 @@ class Scene:
                     caller.get(f"orders/{self.order.pk}/{path}", Accept=accept)
 
     def act_as_staff(self) -> list[int]:
-        """Do with each payment what its page offers, and decide what is to be decided."""
+        """Do with each payment what its page offers, and close what is still in review."""
         statuses = []
         for payment in OrderPayment.objects.all():
             for link in self.staff.get(change(payment)).context["action_links"]:
-                page = self.staff.get(link.url)
-                if page.status_code == 200:
-                    form = {bound.html_name: bound.value() or "" for bound in page.context["form"]}
-                    sent = {**form, "sure": "on", "key": page.context["key"]}
-                    statuses.append(self.staff.post(link.url, sent).status_code)
+                statuses += self.submit(link.url, key=True)
         for item in ReviewItem.objects.filter(closed_at=None):
-            url = reverse("admin:shop_payments_reviewitem_decide", args=[item.pk])
-            self.staff.get(url)
-            statuses.append(self.staff.post(url, {"closing_note": "Decided."}).status_code)
+            url = reverse("admin:shop_payments_reviewitem_close", args=[item.pk])
+            statuses += self.submit(url)
         return statuses
+
+    def waive_the_rest(self) -> list[int]:
+        """Waive what the order owes, on its payment's page."""
+        payment = OrderPayment.objects.get(order=self.order)
+        url = reverse("admin:shop_payments_orderpayment_waive", args=[payment.pk])
+        return self.submit(url, key=True)
+
+    def submit(self, url: str, *, key: bool = False) -> list[int]:
+        """Fill in a form and send it; nothing is sent where the page has none any more."""
+        page = self.staff.get(url)
+        if page.status_code != 200:
+            return []
+        sent = {bound.html_name: str(bound.value() or "") for bound in page.context["form"]}
+        for bound in page.context["form"]:
+            if bound.field.required and not sent[bound.html_name]:
+                sent[bound.html_name] = "As agreed with the customer."
+        if key:
+            sent["key"] = page.context["key"]
+        return [self.staff.post(url, {**sent, "sure": "on"}).status_code]
 
     def walk_the_admin(self) -> set[type]:
         """Look at every page of every model that the admin has; return the models that had rows."""

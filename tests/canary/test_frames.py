@@ -47,7 +47,7 @@ def test_while_staff_are_at_work(scene, audit, new_secret):
     assert {"/admin/api_keys.py", "/models/api_keys.py"} <= audit.seen
 
 
-def test_while_staff_decide_about_money(scene, audit):
+def test_while_staff_give_money_back(scene, audit):
     scene.ask()
     scene.pay("pm_card_createDispute")
     scene.new_order()
@@ -59,8 +59,21 @@ def test_while_staff_decide_about_money(scene, audit):
     with audit.watching():
         statuses = scene.act_as_staff()
 
-    assert statuses == [302, 302]  # a refund, and a decision on the dispute
+    assert statuses == [302, 302]  # a refund, and the dispute's review item closed
     assert {"/admin/actions.py", "/admin/review.py", "/services/refunds.py"} <= audit.seen
+
+
+def test_while_staff_waive_a_rest(scene, audit):
+    scene.ask()
+    scene.pay()
+    scene.order.lines.update(quantity=3)
+    scene.deliver()
+
+    with audit.watching():
+        statuses = scene.waive_the_rest()
+
+    assert statuses == [302]
+    assert {"/admin/entry_actions.py", "/services/staff_entries.py"} <= audit.seen
 
 
 def test_while_commands_run(scene, audit, new_secret):
