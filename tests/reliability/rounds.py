@@ -12,15 +12,16 @@ from typing import Any
 
 from django.db import connection
 
-from shop_payments.models import APIKeyScope, PaymentHistory, WebhookEvent
+from shop_payments.models import APIKeyScope, FactKind, PaymentHistory, WebhookEvent
 from tests.after_paid.support import listed_at_stripe
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
 from tests.reliability.books import Books, Damage
 from tests.reliability.clusters import Cluster
+from tests.reliability.parts import number_in_parts
 from tests.reliability.scenes import Ending
 from tests.reliability.servers import TwoServers
-from tests.reliability.shoppers import AMOUNT, CLIENTS, Journey, Mall, Tally
+from tests.reliability.shoppers import CLIENTS, Journey, Mall, Tally
 from tests.support import Caller
 
 PATIENCE = 300
@@ -68,10 +69,13 @@ class Round:
         tokens = TokenFactory.create_batch(CLIENTS)
         customers = {each.user: Caller(token=each.key, key=storefront_key) for each in tokens}
         self.shop, self.tally, self.seconds = shop, Tally(), 0.0
-        self.journeys = [
-            Journey.draw(draw, OrderFactory.create(customer=user), customers[user])
-            for user in (tokens[number % CLIENTS].user for number in range(orders))
-        ]
+        self.journeys = []
+        for number in range(orders):
+            user = tokens[number % CLIENTS].user
+            order = OrderFactory.create(customer=user)
+            order.number = number_in_parts(order.number, draw.choice([1, 1, 1, 2, 3, 4]))
+            order.save()
+            self.journeys.append(Journey.draw(draw, order, customers[user]))
         self._payment_system = Caller(key=issue_key(APIKeyScope.PAYMENTS))
         self._office = Caller(key=issue_key(APIKeyScope.REFUNDS))
 
@@ -103,16 +107,21 @@ class Round:
         return found
 
     def _look_at(self, journey: Journey, intents: list[dict[str, Any]], found: Damage) -> None:
-        wants = {"open": [], "received": [AMOUNT], "refunded": journey.refunded}
-        ending = Ending(order=journey.order, wants=wants)
+        wants = {"open": [], "received": journey.payments, "refunded": journey.refunded}
+        facts = {FactKind.ORDER_PAID: 1, FactKind.PAYMENT_RECEIVED: len(journey.payments)}
+        ending = Ending(order=journey.order, wants=wants, facts=facts)
         books = Books(self.shop.stripe, ending, intents=intents)
         damage = books.damage(finished=True)
         damage.lost += [f"nobody was told: {fact}" for fact in books.untold()]
         answered = list(journey.refunds.values())
         damage.doubled += [f"a key has the refunds {each}" for each in answered if len(each) > 1]
         at_stripe = {each["id"] for each in books.refunds}
-        if strangers := at_stripe - set().union(*answered):
+        accepted = journey.accepted
+        if strangers := at_stripe - set().union(*accepted.values()):
             damage.doubled.append(f"nobody asked for the refunds {strangers}")
+        for key, parts in accepted.items():
+            if sum(parts.values()) != journey.wishes[key]:
+                damage.other.append(f"{journey.wishes[key]} asked back, and {parts} accepted")
         for kind in ("lost", "doubled", "other"):
             here = [f"order {journey.order.pk}: {words}" for words in getattr(damage, kind)]
             getattr(found, kind).extend(here)

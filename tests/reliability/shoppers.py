@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from shop_payments.models import Order
 from shop_payments.money import format_amount
 from tests.reliability.crew import Call
+from tests.reliability.parts import part_of
 from tests.reliability.servers import Reply, TwoServers, send
 from tests.support import BASE, Caller, call_stripe
 
@@ -35,7 +37,13 @@ _PASSING = {
     "409 payment_intent_in_progress",
     "409 refund_in_progress",
 }
-_FINAL = {"200", "200 text/html", "409 order_already_paid", "409 refund_exceeds_balance"}
+_FINAL = {
+    "200",
+    "200 text/html",
+    "409 order_already_paid",
+    "409 payment_not_completed",
+    "409 refund_exceeds_balance",
+}
 
 
 @dataclass
@@ -91,7 +99,7 @@ class Journey:
     """Amounts that are to go back, by idempotency key."""
 
     refunds: dict[str, set[str]] = field(default_factory=dict)
-    """Stripe's ids, or the codes, that were answered for each key."""
+    """What was answered for each key: Stripe's ids with their amounts, or a code."""
 
     @classmethod
     def draw(cls, draw: random.Random, order: Order, customer: Caller) -> Journey:
@@ -110,14 +118,36 @@ class Journey:
         return journey
 
     @property
+    def payments(self) -> list[int]:
+        """What the customer pays, newest first, in minor units."""
+        paid: list[int] = []
+        while (left := AMOUNT - sum(paid)) > 0:
+            paid.insert(0, part_of(self.order.number, total=AMOUNT, outstanding=left))
+        return paid
+
+    @property
+    def accepted(self) -> dict[str, dict[str, int]]:
+        """By key: Stripe's refunds, with their amounts; one for each payment that it takes."""
+        found = {}
+        for key, outcomes in self.refunds.items():
+            for outcome in outcomes:
+                if outcome.startswith("re_"):
+                    parts = [each.split("=") for each in outcome.split(" ")]
+                    found[key] = {stripe_id: int(amount) for stripe_id, amount in parts}
+        return found
+
+    @property
     def refunded(self) -> list[int]:
         """The amounts of the refunds that were accepted, in minor units."""
-        accepted = [key for key, ids in self.refunds.items() if any(map(_is_refund, ids))]
-        return sorted(self.wishes[key] for key in accepted)
+        return sorted(money for parts in self.accepted.values() for money in parts.values())
 
 
-def _is_refund(outcome: str) -> bool:
-    return outcome.startswith("re_")
+def _outcome_of(reply: Reply) -> str:
+    if reply.status != 200:
+        return reply.code
+    parts = reply.data.get("parts", [reply.data])
+    found = {each["stripe_id"]: int(Decimal(each["amount"]) * 100) for each in parts}
+    return " ".join(f"{stripe_id}={found[stripe_id]}" for stripe_id in sorted(found))
 
 
 class Mall:
@@ -153,6 +183,10 @@ class Mall:
             self._tally.finish()
 
     def _buy(self, journey: Journey) -> None:
+        for left in range(len(journey.payments) - 1, -1, -1):
+            self._pay(journey, is_last=left == 0)
+
+    def _pay(self, journey: Journey, *, is_last: bool) -> None:
         ask = Call.payment_intent(journey.order, journey.customer)
         ids = {str(reply.data.get("id")) for reply in self._everywhere(ask)}
         if len(ids) > 1:
@@ -165,7 +199,8 @@ class Mall:
         if not journey.by_webhook_alone:
             hint = Call.payment(journey.order, self._payment_system)
             for reply in self._everywhere(hint):
-                if reply.data.get("status") != "succeeded":
+                is_right = reply.data.get("status") == "succeeded"
+                if not (is_right if is_last else reply.code == "payment_not_completed"):
                     self._tally.defect(f"{hint.path} says {reply.body!r}")
         if another is not None:
             another.result()
@@ -178,7 +213,7 @@ class Mall:
         asked = {key: self._hands.submit(self._everywhere, call) for key, call in calls.items()}
         for key, answers in asked.items():
             replies = answers.result()
-            journey.refunds[key] = {reply.data.get("stripe_id") or reply.code for reply in replies}
+            journey.refunds[key] = {_outcome_of(reply) for reply in replies}
 
     def _read(self, journey: Journey) -> None:
         """Look at the order with an app, and with a browser."""
