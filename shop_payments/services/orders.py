@@ -240,7 +240,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
         waived_decimal=_decimal(payment.amount_waived, known) or "0",
         currency=currency,
         line_items=found.line_items,
-        payable=balance is not None and _would_be_asked(order, balance, known),
+        payable=balance is not None and _would_be_asked(order, balance, known, intents),
         payment_status=str(balance.status if balance else payment.status or PaymentStatus.UNPAID),
         amount_refunded_decimal=_decimal(payment.amount_refunded, known) or "0",
         dispute_state=payment.dispute_state,
@@ -266,9 +266,8 @@ def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
     payment = rows.payment
     if terms is None or is_live_under_test_key(rows.intents):
         return None
-    had = payment.currency
-    is_paid = any(row.wanted and row.currency == had for row in rows.intents)
-    if had and had != terms.total.currency and is_paid:
+    is_paid = any(counts(payment, row) for row in rows.intents)
+    if is_paid and payment.currency != terms.total.currency:
         return None
     payment.total, payment.currency = terms.total.amount, terms.total.currency
     payment.is_payable = terms.is_payable
@@ -277,9 +276,12 @@ def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
     return balance_of(observe(rows))
 
 
-def _would_be_asked(order: Any, balance: Balance, currency: str) -> bool:
+def _would_be_asked(
+    order: Any, balance: Balance, currency: str, intents: list[PaymentIntent]
+) -> bool:
     """Tell whether a payment intent would be created, or an open one returned."""
-    if balance.refusal is not None:
+    is_open_live = any(row.is_open and row.livemode for row in intents)
+    if balance.refusal is not None or (is_open_live and not get_config().livemode):
         return False
     try:
         now = read_amount_to_pay_now(order, Money(balance.outstanding, currency))

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from shop_payments.models import APIKeyScope, Order, OrderPayment, Source
+from shop_payments.models import APIKeyScope, Order, OrderPayment, PaymentIntent, Source
 from shop_payments.services.history import Origin
 from shop_payments.services.staff_entries import EntryRequest, waive_amount
 from tests.after_paid.support import AccountingOffice
@@ -185,6 +185,13 @@ class TestBalances:
         )
         assert (data["payment_status"], data["outstanding"]) == ("paid", "0.00")
         assert data["payments"][0]["counts"] is True
+
+    def test_a_live_intent_under_a_test_key_cannot_be_paid(self, storefront, order, stripe):
+        storefront.payment_intent(order)
+        PaymentIntent.objects.update(livemode=True)
+
+        assert self.show(storefront, order)["payable"] is False
+        assert answer(storefront.payment_intent(order)) == (503, "not_configured")
 
     def test_the_currencys_own_digits(self, storefront, order, stripe, webhooks):
         Order.objects.update(currency="jpy")

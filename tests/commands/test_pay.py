@@ -10,6 +10,7 @@ from django.core.management import CommandError, call_command
 
 from shop_payments.models import OrderPayment
 from shop_payments.sandbox import Fault
+from shop_payments.services import reevaluate_order
 
 pytestmark = pytest.mark.django_db
 
@@ -98,6 +99,22 @@ def test_a_paid_order(order, intent, webhooks):
 
     with pytest.raises(CommandError, match=f"Order {order.pk} is paid"):
         pay(order.pk)
+
+
+def test_a_rest_is_paid_with_an_intent_of_its_own(order, intent, storefront, webhooks):
+    pay(order.pk, "--confirm")
+    webhooks()
+    order.lines.update(quantity=3)
+    reevaluate_order(order.pk)
+
+    with pytest.raises(CommandError, match=f"POST orders/{order.pk}/payment-intent"):
+        pay(order.pk)
+    storefront.payment_intent(order)
+    rest = json.loads(pay(order.pk, "--confirm"))
+    webhooks()
+
+    assert (rest["id"] != intent["id"], rest["amount"]) == (True, 5600)
+    assert OrderPayment.objects.get().status == "paid"
 
 
 @pytest.mark.parametrize("key", ["sk_live_x", "rk_live_x"])

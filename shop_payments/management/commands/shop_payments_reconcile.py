@@ -23,9 +23,9 @@ _SHOWN_PROBLEMS = 20
 class Command(PaymentsCommand):
     help = (
         "Compare with Stripe what happened lately and what is still open, and finish what was "
-        "left unfinished: lost answers and webhooks, cancellations, failed events, signals. Safe "
-        "to run at any time, twice, and on several machines. Ends with an error where a person "
-        "should look."
+        "left unfinished: lost answers and webhooks, orders that could not be read, cancellations, "
+        "failed events, signals. Safe to run at any time, twice, and on several machines. Ends "
+        "with an error where somebody should look."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

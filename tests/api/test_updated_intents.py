@@ -1,0 +1,148 @@
+"""An open intent is brought up to date in everything that creating it sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shop_payments.models import Order, OrderPayment, PaymentIntent
+from shop_payments.orders import BundledOrderAdapter
+from shop_payments.sandbox import SandboxResponse
+from shop_payments.testing import StripeSandbox
+from tests.support import writes
+
+pytestmark = pytest.mark.django_db
+
+
+class ReservesLargeOrders(BundledOrderAdapter):
+    """Money for orders of 150.00 and more is only reserved."""
+
+    def capture_method(self, order: Order) -> str:
+        return "manual" if order.amount >= 15000 else "automatic"
+
+
+class RefusesToUpdate:
+    """Stripe, which does not update one parameter of an open intent."""
+
+    def __init__(self, stripe: StripeSandbox, param: str) -> None:
+        self._stripe, self._param = stripe, param
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any = None) -> SandboxResponse:
+        is_update = method.upper() == "POST" and url.rsplit("/", 2)[-2] == "payment_intents"
+        if is_update and self._param in str(body):
+            words = f"You cannot update {self._param} of this PaymentIntent."
+            error = {"type": "invalid_request_error", "message": words, "param": self._param}
+            return SandboxResponse(
+                400,
+                {"content-type": "application/json", "request-id": "req_refused"},
+                json.dumps({"error": error}).encode(),
+            )
+        return self._stripe.handle(method, url, headers, body)
+
+
+@pytest.fixture
+def use(configure: Callable[..., None], stripe: StripeSandbox) -> Callable[..., None]:
+    """Change the settings of the shop, which talks to the sandbox."""
+
+    def change(**values: Any) -> None:
+        configure(**{**stripe.shop_payments(), **values})
+
+    return change
+
+
+def ask(storefront: Any, order: Order) -> str:
+    response = storefront.payment_intent(order)
+    assert response.status_code == 200, response.json()
+    intent_id: str = response.json()["data"]["id"]
+    return intent_id
+
+
+@pytest.mark.parametrize(("before", "after"), [(5600, 9000), (9000, 5600)])
+def test_the_capture_method_follows_the_order(use, storefront, order, stripe, before, after):
+    use(ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders")
+    order.lines.update(unit_amount=before)
+    first = ask(storefront, order)
+
+    order.lines.update(unit_amount=after)
+    assert ask(storefront, order) == first
+
+    wanted = "manual" if after == 9000 else "automatic_async"
+    assert stripe.payment_intent(first)["capture_method"] == wanted
+
+
+def test_the_payment_method_types_follow_the_settings(use, storefront, order, stripe):
+    first = ask(storefront, order)
+
+    use(ALLOWED_PAYMENT_METHOD_TYPES=["card", "us_bank_account"])
+    assert ask(storefront, order) == first
+
+    assert stripe.payment_intent(first)["payment_method_types"] == ["card", "us_bank_account"]
+    assert len(writes(stripe)) == 2
+
+
+@pytest.mark.parametrize("automatic_first", [True, False])
+def test_automatic_payment_methods_cannot_be_updated_so_the_intent_is_replaced(
+    use, storefront, order, stripe, automatic_first
+):
+    use(AUTOMATIC_PAYMENT_METHODS=automatic_first)
+    first = ask(storefront, order)
+
+    use(AUTOMATIC_PAYMENT_METHODS=not automatic_first)
+    second = ask(storefront, order)
+
+    assert second != first
+    assert stripe.payment_intent(first)["status"] == "canceled"
+    assert PaymentIntent.objects.open().get().stripe_id == second
+    assert ask(storefront, order) == second
+
+
+def test_what_stripe_refuses_to_update_is_replaced(use, storefront, order, stripe):
+    use(
+        ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders",
+        STRIPE_TRANSPORT=RefusesToUpdate(stripe, "capture_method"),
+    )
+    first = ask(storefront, order)
+
+    order.lines.update(unit_amount=9000)
+    second = ask(storefront, order)
+
+    assert second != first
+    assert stripe.payment_intent(first)["status"] == "canceled"
+    assert stripe.payment_intent(second)["capture_method"] == "manual"
+    assert PaymentIntent.objects.open().get().stripe_id == second
+
+
+def test_an_amount_that_stripe_refuses_replaces_nothing(use, storefront, order, stripe):
+    first = ask(storefront, order)
+    order.lines.update(unit_amount=10)
+
+    response = storefront.payment_intent(order)
+
+    assert (response.status_code, response.json()["code"]) == (422, "amount_too_small")
+    assert stripe.payment_intent(first)["status"] == "requires_payment_method"
+
+
+def test_a_receipt_address_that_stripe_refuses_is_refused_once(storefront, order, stripe):
+    Order.objects.filter(pk=order.pk).update(email="nobody@nowhere")
+    first = ask(storefront, order)
+    refused = len(writes(stripe))
+
+    for _reload in range(3):
+        assert ask(storefront, order) == first
+
+    assert (refused, len(writes(stripe))) == (2, 2)
+    assert stripe.payment_intent(first)["receipt_email"] is None
+    assert "nobody" not in OrderPayment.objects.get().refused_receipt
+
+
+def test_another_receipt_address_is_tried_again(storefront, order, stripe):
+    Order.objects.filter(pk=order.pk).update(email="nobody@nowhere")
+    first = ask(storefront, order)
+
+    Order.objects.filter(pk=order.pk).update(email="somebody@example.com")
+    assert ask(storefront, order) == first
+
+    assert stripe.payment_intent(first)["receipt_email"] == "somebody@example.com"
