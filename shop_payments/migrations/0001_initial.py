@@ -322,6 +322,15 @@ class Migration(migrations.Migration):
                 ("has_refunds_or_disputes", models.BooleanField(default=False, editable=False)),
                 ("has_staff_entries", models.BooleanField(default=False, editable=False)),
                 (
+                    "refused_receipt",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        help_text="SHA-256 of the receipt address that Stripe has refused.",
+                        max_length=64,
+                    ),
+                ),
+                (
                     "paid_recorded",
                     models.BooleanField(
                         default=False,
@@ -427,6 +436,14 @@ class Migration(migrations.Migration):
                         help_text="SHA-256 of the parameters last sent; tells whether the order has changed.",
                         max_length=64,
                         verbose_name="fingerprint",
+                    ),
+                ),
+                (
+                    "uses_automatic_methods",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Made with automatic_payment_methods, which cannot be updated.",
                     ),
                 ),
                 (

@@ -116,6 +116,12 @@ class OrderPayment(models.Model):
     )
     has_refunds_or_disputes = models.BooleanField(default=False, editable=False)
     has_staff_entries = models.BooleanField(default=False, editable=False)
+    refused_receipt = models.CharField(
+        max_length=64,
+        blank=True,
+        editable=False,
+        help_text=_("SHA-256 of the receipt address that Stripe has refused."),
+    )
     paid_recorded = models.BooleanField(
         default=False,
         editable=False,
@@ -236,6 +242,11 @@ class PaymentIntent(models.Model):
         max_length=64,
         blank=True,
         help_text=_("SHA-256 of the parameters last sent; tells whether the order has changed."),
+    )
+    uses_automatic_methods = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("Made with automatic_payment_methods, which cannot be updated."),
     )
     payment_method = models.CharField(_("payment method"), max_length=255, blank=True)
     latest_charge = models.CharField(_("latest charge"), max_length=255, blank=True)

@@ -49,6 +49,14 @@ _CLOCK_SKEW = timedelta(minutes=10)
 """How far Stripe's clock and ours may be apart when an object is looked for by its creation."""
 
 
+DEFAULT_CAPTURE_METHOD = "automatic_async"
+"""What Stripe sets where an intent is created without one.
+
+See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-capture_method
+(checked 2026-11)
+"""
+
+
 def fingerprint_of(params: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what an intent should look like, whoever created it.
 
@@ -65,6 +73,8 @@ def fingerprint_of(params: Mapping[str, Any]) -> str:
         "currency": params["currency"],
         "description": params["description"],
         "receipt_email": params.get("receipt_email") or "",
+        "capture_method": params.get("capture_method", DEFAULT_CAPTURE_METHOD),
+        "payment_method_types": params.get("allowed_payment_method_types", "automatic"),
         "metadata": metadata,
     }
     text = json.dumps(core, sort_keys=True, separators=(",", ":"))

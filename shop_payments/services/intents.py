@@ -12,6 +12,7 @@ request does not patch up what it knows but starts over and decides again.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -56,7 +57,12 @@ from shop_payments.orders import (
     reading,
     take_snapshot,
 )
-from shop_payments.services.attempts import fingerprint_of, finish_for_others, send_attempt
+from shop_payments.services.attempts import (
+    DEFAULT_CAPTURE_METHOD,
+    fingerprint_of,
+    finish_for_others,
+    send_attempt,
+)
 from shop_payments.services.evaluation import evaluate
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
@@ -68,7 +74,7 @@ from shop_payments.services.sending import (
     pending_write,
 )
 from shop_payments.services.transactions import short_transactions
-from shop_payments.services.units import after
+from shop_payments.services.units import after, change_payment
 
 METADATA_VALUE_LIMIT = 500
 """Characters in one of Stripe's metadata values."""
@@ -125,14 +131,50 @@ def create_payment_intent(
         try:
             intent = _carry_out(plan, origin=origin)
         except GatewayInvalidRequest as error:
-            if error.param != "receipt_email" or not request.with_receipt:
-                raise
-            # A receipt that Stripe cannot send shall not keep the customer from paying.
-            request = replace(request, with_receipt=False)
+            request = _without_what_was_refused(request, plan, error)
             continue
         if intent is not None:
             return IntentView(intent=intent, line_items=plan.ask.snapshot.line_items)
     raise PaymentIntentInProgress("The payment intent keeps changing. Try again in a moment.")
+
+
+def _without_what_was_refused(
+    request: _Request, plan: _Plan, error: GatewayInvalidRequest
+) -> _Request:
+    """Return the request as it can be granted: a customer must be able to pay.
+
+    Raises:
+        GatewayInvalidRequest: ``error``, where nothing can be left out.
+    """
+    if error.param == "receipt_email" and request.with_receipt:
+        _note_refused_receipt(plan.ask, origin=request.origin)
+        return replace(request, with_receipt=False)
+    step = plan.step
+    if (
+        isinstance(step, StripeAttempt)
+        and step.operation == StripeAttempt.Operation.UPDATE_INTENT
+        and error.param in _SET_ON_CREATION
+        and not request.replaces
+    ):
+        return replace(request, replaces=step.target)
+    raise error
+
+
+_SET_ON_CREATION = frozenset({"allowed_payment_method_types", "capture_method"})
+"""What Stripe may refuse to update: then the intent is cancelled, and another one created."""
+
+
+def _note_refused_receipt(ask: Ask, *, origin: Origin) -> None:
+    """Remember an address that Stripe does not take, so that it is refused once."""
+
+    def note(locked: LockedPayment) -> None:
+        locked.payment.refused_receipt = _digest(ask.snapshot.receipt_email)
+
+    change_payment(note, origin=origin, pk=ask.payment_pk)
+
+
+def _digest(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()
 
 
 # --- deciding -----------------------------------------------------------------------------------
@@ -147,6 +189,9 @@ class _Request:
     with_receipt: bool = True
     """Whether Stripe is given the address that the order names."""
 
+    replaces: str = ""
+    """The intent that is cancelled, because Stripe does not update it to what is wanted."""
+
     def find_order(self, pk: object) -> Any:
         adapter = get_order_adapter()
         with reading("find" if self.any_order else "find_for_user", pk):
@@ -160,6 +205,7 @@ class _Request:
 class Ask:
     """What the customer is asked for, and what they and Stripe are shown."""
 
+    payment_pk: int
     snapshot: OrderSnapshot
     money: Money
 
@@ -238,7 +284,7 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     if refusal is not None and refusal not in _MAY_HAVE_ENDED:
         locked.flush()
         return _Refused(_ERRORS[refusal](), locked)
-    ask = _ask(request, order, balance, locked.payment.currency, is_under_way=refusal is not None)
+    ask = _ask(request, order, balance, locked.payment, is_under_way=refusal is not None)
     if locked.payment.cancel_requested_at is not None:
         # The shop has taken the order up again. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
@@ -246,7 +292,7 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     if pending is not None:
         decision = _take_over(pending, ask, patience)
     else:
-        decision = _plan_for(locked, ask, request.origin)
+        decision = _plan_for(locked, ask, request)
     locked.flush(terms=False)
     return replace(decision, facts=tuple(locked.facts)) if isinstance(decision, _Plan) else decision
 
@@ -259,7 +305,7 @@ def _decide_first(request: _Request, order: Any) -> _Plan:
     # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
     order = request.find_order(order.pk)
     balance = _evaluate_first(locked, order, request.origin)
-    ask = _ask(request, order, balance, locked.payment.currency)
+    ask = _ask(request, order, balance, locked.payment)
     step = _plan_create(locked, ask)
     locked.flush()
     return _Plan(ask=ask, step=step)
@@ -322,14 +368,21 @@ _ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
 
 
 def _ask(
-    request: _Request, order: Any, balance: Balance, currency: str, *, is_under_way: bool = False
+    request: _Request,
+    order: Any,
+    balance: Balance,
+    payment: OrderPayment,
+    *,
+    is_under_way: bool = False,
 ) -> Ask:
     snapshot = take_snapshot(order)
-    if not request.with_receipt:
+    address = snapshot.receipt_email
+    was_refused = bool(payment.refused_receipt) and payment.refused_receipt == _digest(address)
+    if was_refused or not request.with_receipt:
         snapshot = replace(snapshot, receipt_email="")
-    outstanding = Money(balance.outstanding, currency)
+    outstanding = Money(balance.outstanding, payment.currency)
     money = outstanding if is_under_way else read_amount_to_pay_now(order, outstanding)
-    return Ask(snapshot=snapshot, money=money)
+    return Ask(payment_pk=payment.pk, snapshot=snapshot, money=money)
 
 
 def _take_over(attempt: StripeAttempt, ask: Ask, patience: Patience) -> _Plan | _Wait:
@@ -339,36 +392,31 @@ def _take_over(attempt: StripeAttempt, ask: Ask, patience: Patience) -> _Plan | 
     return _Plan(ask=ask, step=attempt, taken_over=True)
 
 
-def _plan_for(locked: LockedPayment, ask: Ask, origin: Origin) -> _Plan:
+def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
     row = locked.open_intent
     if row is not None and belongs_to_other_mode(row.livemode):
-        mark_missing(locked, row, origin=origin)
+        mark_missing(locked, row, origin=request.origin)
         row = None
     if row is None:
         return _Plan(ask=ask, step=_plan_create(locked, ask))
     params = build_params(locked.payment, ask)
     is_as_wanted = row.fingerprint == fingerprint_of(params) and ask.is_made_by(row)
-    if row.status in UPDATABLE_STATUSES and not is_as_wanted:
-        return _Plan(ask=ask, step=_plan_update(locked, row, params))
-    return _Plan(ask=ask, step=row)
+    if row.status not in UPDATABLE_STATUSES or is_as_wanted:
+        return _Plan(ask=ask, step=row)
+    cannot_be_updated = row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS
+    if cannot_be_updated or request.replaces == row.stripe_id:
+        return _Plan(ask=ask, step=_plan_replacement(locked, row))
+    return _Plan(ask=ask, step=_plan_update(locked, row, params))
 
 
 def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
-    config, capture_method = get_config(), ask.snapshot.capture_method
     params = build_params(locked.payment, ask)
     attempt_id = uuid4()
     params["metadata"]["attempt_id"] = str(attempt_id)
-    if config.AUTOMATIC_PAYMENT_METHODS:
+    if get_config().AUTOMATIC_PAYMENT_METHODS:
         params["automatic_payment_methods"] = {"enabled": True}
-    else:
-        params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
-    if capture_method not in CAPTURE_METHODS:
-        raise ConfigurationError(
-            f"OrderAdapter.capture_method returned {capture_method!r}; "
-            f"it has to be one of {', '.join(CAPTURE_METHODS)}"
-        )
-    if capture_method == "manual":
-        params["capture_method"] = "manual"
+    if params["capture_method"] == DEFAULT_CAPTURE_METHOD:
+        del params["capture_method"]
     return _save_attempt(
         id=attempt_id,
         order_payment=locked.payment,
@@ -388,6 +436,17 @@ def _plan_update(
         target=row.stripe_id,
         target_version=row.version,
         params=params,
+    )
+
+
+def _plan_replacement(locked: LockedPayment, row: PaymentIntent) -> StripeAttempt:
+    """Plan to cancel an intent that Stripe does not update; the next round creates another."""
+    return _save_attempt(
+        order_payment=locked.payment,
+        operation=StripeAttempt.Operation.CANCEL_INTENT,
+        target=row.stripe_id,
+        target_version=row.version,
+        params={"cancellation_reason": "abandoned"},
     )
 
 
@@ -412,13 +471,27 @@ def build_params(payment: OrderPayment, ask: Ask) -> dict[str, Any]:
     }
     if omitted:
         metadata["line_items_omitted"] = str(omitted)
-    return {
+    params = {
         "amount": ask.money.amount,
         "currency": ask.money.currency,
         "description": f"Payment for Order #{snapshot.number}"[:_DESCRIPTION_LIMIT],
         "receipt_email": snapshot.receipt_email,
         "metadata": metadata,
+        "capture_method": _capture_method(snapshot),
     }
+    config = get_config()
+    if not config.AUTOMATIC_PAYMENT_METHODS:
+        params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
+    return params
+
+
+def _capture_method(snapshot: OrderSnapshot) -> str:
+    if snapshot.capture_method not in CAPTURE_METHODS:
+        raise ConfigurationError(
+            f"OrderAdapter.capture_method returned {snapshot.capture_method!r}; "
+            f"it has to be one of {', '.join(CAPTURE_METHODS)}"
+        )
+    return "manual" if snapshot.capture_method == "manual" else DEFAULT_CAPTURE_METHOD
 
 
 def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:

@@ -103,6 +103,7 @@ def adopt_intent(
         attempt=attempt,
         livemode=intent.livemode,
         fingerprint=fingerprint,
+        uses_automatic_methods="automatic_payment_methods" in attempt.params,
         stripe_created_at=intent.created_at,
     )
     facts = _take_over(locked, row, intent)

@@ -196,6 +196,8 @@ class _Purge:
         # A hash of an address is as good as the address to whoever can guess it.
         intents = PaymentIntent.objects.filter(order_payment__in=payments)
         intents.exclude(fingerprint="").update(fingerprint="")
+        refused = OrderPayment.objects.filter(pk__in=payments).exclude(refused_receipt="")
+        refused.update(refused_receipt="")
         return len(attempts)
 
     def _needed(self, payments: Iterable[Any]) -> set[Any]:
