@@ -11,6 +11,7 @@ from shop_payments import signals
 from shop_payments.models import APIKeyScope, Order, OrderPayment
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import AccountingOffice, assert_books_agree, hear_everything
+from tests.balance.conftest import open_shop, sent  # noqa: F401
 from tests.conftest import issue_key
 from tests.support import Caller
 

@@ -59,8 +59,9 @@ def test_late_money_counts_when_the_shop_opens_the_order_again(
     order.status = "open"
     order.save()
 
-    payment = services.reevaluate_order(order.pk)
+    services.reevaluate_order(order.pk)
 
+    payment = OrderPayment.objects.get()
     assert (payment.status, payment.amount_uncounted, payment.needs_review) == ("paid", 0, False)
     assert ReviewItem.objects.get().closed_itself
     assert len(paid_signals) == 1

@@ -102,7 +102,7 @@ def test_closing_an_item_moves_no_money_and_changes_nothing_that_is_owed(
     assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
 
 
-def amounts() -> dict[str, int]:
+def amounts():
     (values,) = OrderPayment.objects.values()
     return {name: value for name, value in values.items() if name.startswith("amount_")}
 
