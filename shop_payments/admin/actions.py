@@ -14,7 +14,7 @@ cancelled once, and an entry is revoked once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -73,6 +73,9 @@ class ActionLink:
 
     url: str
     label: str
+    is_suggested: bool = False
+    """Whether it does exactly what a review item suggests."""
+
     is_external: bool = False
 
 
@@ -87,11 +90,13 @@ class Offer:
         """Return the button that leads to its page."""
         return ActionLink(url=self._url(), label=self.action.label(self.target))
 
-    def exact_link(self, amount: int) -> ActionLink:
-        """Return the button that leads to its page with exactly this amount filled in."""
+    def suggested_link(self, amount: int | None = None) -> ActionLink:
+        """Return the button that does what is suggested; an amount is filled in as it is."""
+        if amount is None:
+            return replace(self.link(), is_suggested=True)
         money = amount_text(amount, self.action.currency(self.target))
-        url = f"{self._url()}?amount={amount}"
-        return ActionLink(url=url, label=self.action.exact_label(money))
+        label = self.action.exact_label(money)
+        return ActionLink(url=f"{self._url()}?amount={amount}", label=label, is_suggested=True)
 
     def _url(self) -> str:
         name = f"admin:shop_payments_orderpayment_{self.action.name}"

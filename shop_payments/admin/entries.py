@@ -39,6 +39,11 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
+def _is_in_force(entry: StaffEntry) -> bool:
+    intent = entry.payment_intent
+    return is_in_force(entry, {} if intent is None else {intent.pk: intent})
+
+
 class _Columns:
     @admin.display(description=_("amount"), ordering="amount")
     def amount_text(self, entry: StaffEntry) -> str:
@@ -51,11 +56,17 @@ class _Columns:
         return entry.actor or NOTHING if user is None else user.get_username()
 
     @admin.display(description=_("state"), ordering="revoked_at")
+    def state_word(self, entry: StaffEntry) -> str:
+        if entry.is_revoked:
+            return gettext("revoked")
+        return gettext("in force") if _is_in_force(entry) else gettext("not in force")
+
+    @admin.display(description=_("state"))
     def state(self, entry: StaffEntry) -> str:
-        if entry.revoked_at is not None:
+        """The word, and what is behind it."""
+        if entry.is_revoked:
             return self._revoked(entry)
-        intent = entry.payment_intent
-        if is_in_force(entry, {} if intent is None else {intent.pk: intent}):
+        if _is_in_force(entry):
             return gettext("in force")
         return gettext("not in force: its capture has not succeeded")
 
@@ -81,8 +92,7 @@ class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
         "kind",
         "amount_text",
         "reason",
-        "who",
-        "state",
+        "state_word",
     ]
     list_filter = ["kind", StateFilter, "created_at"]
     search_fields = ["payment_intent__stripe_id", "reason"]

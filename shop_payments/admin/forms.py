@@ -165,7 +165,7 @@ class CloseForm(forms.Form):
         if deadline:
             self.fields["sure"].label = gettext(
                 "Close it although the dispute can still be answered until %(deadline)s."
-                " Without evidence by then, the money is lost."
+                " Without evidence by then, it is usually lost."
             ) % {"deadline": deadline}
         else:
             del self.fields["sure"]

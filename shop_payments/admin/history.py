@@ -30,7 +30,7 @@ _STAFF = re.compile(r"\bstaff (\S+)$")
 def name_staff(facts: Iterable[Any]) -> None:
     """Look up, in one query, the names of the staff that these facts know by their keys alone.
 
-    A name is personal data, so the history, which is never purged, does not hold it. It is shown
+    A name is personal data, so it is not part of the history, which is never purged. It is shown
     for as long as there is such a user.
     """
     unnamed = [fact for fact in facts if not hasattr(fact, "staff_name")]
@@ -66,9 +66,9 @@ class _FactColumns:
     def what_happened(self, fact: PaymentHistory) -> str:
         return fact.sentence
 
-    @admin.display(description=_("told to the shop"), ordering="dispatched_at")
-    def told(self, fact: PaymentHistory) -> str:
-        """When the shop's own code was told of the fact, or that it has yet to be."""
+    @admin.display(description=_("shop notified"), ordering="dispatched_at")
+    def notified(self, fact: PaymentHistory) -> str:
+        """When the shop's own code was notified of the fact, or that it has yet to be."""
         if not fact.needs_dispatch:
             return NOTHING
         if fact.dispatched_at is None:
@@ -77,8 +77,8 @@ class _FactColumns:
 
 
 class WaitingFilter(admin.SimpleListFilter):
-    title = _("told to the shop")
-    parameter_name = "told"
+    title = _("shop notified")
+    parameter_name = "notified"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [("waiting", _("waiting"))]
@@ -106,7 +106,7 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
         "source",
         "who",
         "request_id",
-        "told",
+        "notified",
         "fact_id",
     ]
 
@@ -120,4 +120,4 @@ class PaymentHistoryInline(_FactColumns, ReadOnlyInline):
     model = PaymentHistory
     verbose_name_plural = _("payment history")
     formset = _FactFormSet
-    fields = ["created_at", "what_happened", "who", "told"]
+    fields = ["created_at", "what_happened", "who", "notified"]

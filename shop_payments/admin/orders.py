@@ -86,10 +86,10 @@ def notes_on_change(payment: OrderPayment | None) -> list[str]:
     notes = []
     if payment.amount_received:
         text = gettext(
-            "%(received)s was received for this order. %(now)s If it then costs more than that, the"
-            " difference is outstanding, and the customer can pay it. If it costs less, the"
-            " difference is too much, and the review offers to refund it. Nothing is refunded by"
-            " itself, also if you cancel the order."
+            "%(received)s was received for this order. %(now)s If the order becomes dearer, what is"
+            " missing is outstanding, and the customer can pay it. If it becomes cheaper, what was"
+            " received too much is shown in the review, with a button that refunds it. Nothing is"
+            " refunded by itself, even if you cancel the order."
         )
         received = amount_text(payment.amount_received, payment.currency)
         notes.append(text % {"received": received, "now": balance_words(payment)})

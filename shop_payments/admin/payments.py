@@ -120,7 +120,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
                 ]
             },
         ),
-        (_("Money that left"), {"fields": ["refunded", "lost", "refundable", "fees"]}),
+        (_("Refunds, disputes and fees"), {"fields": ["refunded", "lost", "refundable", "fees"]}),
         (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
     ]
     inlines = [

@@ -70,6 +70,7 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(ReviewItem)
 class ReviewItemAdmin(PaymentRecordAdmin):
+    change_form_template = "admin/shop_payments/reviewitem/change_form.html"
     list_display = ["opened_at", "state", "order_number", "reason", "detail"]
     list_filter = [StateFilter, "reason", "opened_at"]
     search_fields = ["payment_intent__stripe_id", "detail"]
@@ -183,11 +184,10 @@ def links_of(request: HttpRequest, item: ReviewItem) -> list[ActionLink]:
     """Return the buttons of an open item: first what its suggestion says, then everything else."""
     offers = offers_of(request, item.order_payment)
     suggested = _suggested(offers, item)
-    amount = item.data.get("amount")
     links = [_elsewhere(item)]
     if suggested is not None:
-        has_amount = item.reason in _WITH_AMOUNT and isinstance(amount, int)
-        links.append(suggested.exact_link(amount) if has_amount else suggested.link())
+        has_amount = item.reason in _WITH_AMOUNT
+        links.append(suggested.suggested_link(item.data.get("amount") if has_amount else None))
     links += [offer.link() for offer in offers if offer is not suggested]
     return [link for link in links if link is not None]
 
@@ -218,11 +218,13 @@ def _elsewhere(item: ReviewItem) -> ActionLink | None:
                 f"disputes/{quote(item.subject)}", livemode=item.payment_intent.livemode
             ),
             label=gettext("Answer in the Stripe dashboard"),
+            is_suggested=True,
             is_external=True,
         )
     if item.reason == _Reason.ORDER_UNREADABLE:
         url = page_url(item.order_payment.order)
-        return ActionLink(url=url, label=gettext("Correct the order")) if url else None
+        label = gettext("Correct the order")
+        return ActionLink(url=url, label=label, is_suggested=True) if url else None
     return None
 
 

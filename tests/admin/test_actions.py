@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -529,7 +530,9 @@ MAY_ACT = [
     ("cancel", "authorized", "change_orderpayment"),
 ]
 
-NEEDED = {name: {"reason": "Agreed by telephone."} for name in ("waive", "settle", "revoke")}
+NEEDED: dict[str, dict[str, Any]] = {
+    name: {"reason": "Agreed by telephone."} for name in ("waive", "settle", "revoke")
+}
 """What a form does not send by itself."""
 
 

@@ -371,7 +371,8 @@ def test_a_revoked_entry_says_who_revoked_it_and_why(waived, staff, superuser):
     act(staff, "revoke", reason="They pay after all.")
     entry = StaffEntry.objects.get()
 
-    for page in (change(waived), change(entry), changelist(StaffEntry)):
+    assert ">revoked</td>" in text_of(staff.get(changelist(StaffEntry)))
+    for page in (change(waived), change(entry)):
         text = text_of(staff.get(page))
         assert f"revoked by {superuser.username}" in text
         assert "They pay after all." in text

@@ -36,10 +36,10 @@ def test_facts_are_filtered_and_found(paid, staff):
     assert not listed(staff.get(changelist(PaymentHistory), {"q": "nobody"}))
 
 
-def test_facts_that_the_shop_has_yet_to_be_told_are_found(paid, staff):
+def test_facts_that_the_shop_is_not_notified_of_yet_are_found(paid, staff):
     make_records()
 
-    waiting = listed(staff.get(changelist(PaymentHistory), {"told": "waiting"}))
+    waiting = listed(staff.get(changelist(PaymentHistory), {"notified": "waiting"}))
 
     assert {fact.kind for fact in waiting} == {"payment_failed"}
     assert "waiting" in text_of(staff.get(change(waiting.pop())))

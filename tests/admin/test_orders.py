@@ -393,7 +393,7 @@ def test_staff_learn_what_a_change_of_a_paid_order_means(paid, staff):
     [note] = notes_of(staff, paid.order)
 
     assert note.startswith("112.00 USD was received for this order. The order is paid.")
-    for words in ("the difference is outstanding", "the review offers to refund it"):
+    for words in ("what is missing is outstanding", "with a button that refunds it"):
         assert words in note
 
 

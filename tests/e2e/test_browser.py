@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
-from shop_payments.models import APIKey, OrderPayment, Refund
+from shop_payments.models import APIKey, OrderPayment, Refund, ReviewItem, StaffEntry
 from shop_payments.secrecy import Secret
+from shop_payments.services import reevaluate_order
 from tests.support import BASE, WEBHOOK_SECRET, call_stripe, pay
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -74,6 +78,58 @@ def test_staff_refund_a_part_of_a_paid_order(staff_page, live_server, storefront
     assert [each["amount"] for each in call_stripe(stripe, "GET", "refunds")["data"]] == [1250]
 
 
+def test_staff_refund_the_excess_as_the_review_suggests(
+    staff_page, live_server, storefront, stripe, order
+):
+    page = staff_page
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    stripe.deliver_due()
+
+    page.goto(f"{live_server.url}/admin/shop_payments/order/{order.pk}/change/")
+    page.get_by_text("If it becomes cheaper, what was received too much").wait_for()
+    page.locator("#id_lines-0-unit_price").fill("51.00")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("10.00 USD was received too much.").wait_for()
+    page.goto(f"{live_server.url}/admin/shop_payments/reviewitem/?state=open")
+    page.locator("#result_list tbody a").click()
+    page.get_by_role("link", name="Refund 10.00 USD").click()
+    assert page.get_by_label("Amount").input_value() == "10.00"
+    page.get_by_label("Yes, give this money back").check()
+    page.get_by_role("button", name="Refund").dblclick()
+
+    page.get_by_text("10.00 USD goes back to the customer. The order is paid.").first.wait_for()
+    assert [each["amount"] for each in call_stripe(stripe, "GET", "refunds")["data"]] == [1000]
+    item = ReviewItem.objects.get()
+    page.goto(f"{live_server.url}/admin/shop_payments/reviewitem/{item.pk}/change/")
+    assert "closed by itself" in page.locator("#content").inner_text()
+
+
+def test_staff_waive_the_rest_and_take_it_back(staff_page, live_server, storefront, stripe, order):
+    page = staff_page
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    order.lines.update(unit_amount=6000)
+    pay(stripe, intent_id)
+    stripe.deliver_due()
+    payment = OrderPayment.objects.get()
+
+    page.goto(f"{live_server.url}/admin/shop_payments/orderpayment/{payment.pk}/change/")
+    page.get_by_role("link", name="Waive", exact=True).click()
+    assert page.get_by_label("Amount").input_value() == "8.00"
+    page.get_by_role("button", name="Waive this amount").click()
+    page.get_by_text("This field is required.").wait_for()
+    page.get_by_label("Reason").fill("Goodwill")
+    page.get_by_role("button", name="Waive this amount").dblclick()
+    page.get_by_text("8.00 USD is waived. The order is paid.").first.wait_for()
+    page.get_by_role("link", name="Revoke: 8.00 USD waived").click()
+    page.get_by_label("Reason").fill("They pay after all")
+    page.get_by_role("button", name="Revoke this entry").click()
+
+    page.get_by_text("8.00 USD is outstanding.").first.wait_for()
+    assert StaffEntry.objects.get().is_revoked
+
+
 def test_a_new_key_is_shown_once(staff_page, live_server):
     page = staff_page
 
@@ -90,7 +146,46 @@ def test_a_new_key_is_shown_once(staff_page, live_server):
     assert secret not in page.content()
 
 
-@pytest.mark.parametrize("model", ["webhookevent", "reviewitem"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("page_name", ["payment", "review item", "order"])
+def test_the_buttons_of_a_page_stay_inside_of_it_and_apart(
+    staff_page, live_server, storefront, stripe, order, page_name, width
+):
+    """Found: many buttons lay over each other and over the order's number."""
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    order.lines.update(unit_amount=6000)
+    pay(stripe, intent_id)
+    stripe.deliver_due()
+    stripe.pay(storefront.payment_intent(order).json()["data"]["id"])
+    order.lines.update(unit_amount=5000)
+    reevaluate_order(order.pk)
+    payment, item = OrderPayment.objects.get(), ReviewItem.objects.earliest("pk")
+    paths = {
+        "payment": f"orderpayment/{payment.pk}/change/",
+        "review item": f"reviewitem/{item.pk}/change/",
+        "order": f"order/{order.pk}/change/",
+    }
+    page = staff_page
+    page.set_viewport_size({"width": width, "height": 800})
+
+    page.goto(f"{live_server.url}/admin/shop_payments/{paths[page_name]}")
+
+    boxes = [each.bounding_box() for each in page.locator(".shop-payments-actions a").all()]
+    heading = page.locator("#content h2").first.bounding_box()
+    assert len(boxes) >= 4
+    assert all(box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert not any(overlap(one, other) for one, other in combinations([heading, *boxes], 2))
+
+
+def overlap(one, other) -> bool:
+    return all(
+        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
+
+
+@pytest.mark.parametrize("model", ["webhookevent", "reviewitem", "staffentry"])
 def test_what_waits_for_staff_fits_a_laptop(
     staff_page, live_server, storefront, stripe, order, model
 ):
@@ -98,6 +193,16 @@ def test_what_waits_for_staff_fits_a_laptop(
     stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
     intent = storefront.payment_intent(order).json()["data"]
     stripe.pay(intent["id"], "pm_card_createDispute")
+    StaffEntry.objects.create(
+        order_payment=OrderPayment.objects.get(),
+        kind=StaffEntry.Kind.WAIVER,
+        amount=100,
+        currency="usd",
+        reason="Agreed with the customer by telephone, after the second delivery came late.",
+        request_key="k",
+        revoked_at=timezone.now(),
+        revocation_reason="They pay after all.",
+    )
     page = staff_page
     page.set_viewport_size({"width": 1280, "height": 800})
 
