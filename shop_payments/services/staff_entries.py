@@ -214,6 +214,8 @@ def _same(
 def _amount(request: EntryRequest, most: int, currency: str) -> int:
     asked = request.amount_decimal
     amount = most if asked is None else to_minor_units(asked, currency)
+    if most == 0:
+        raise EntryRefused("Nothing is left of it; look at the payment again.")
     if not 0 < amount <= most:
         raise EntryRefused(f"Enter an amount up to {display_amount(most, currency)}.")
     return amount

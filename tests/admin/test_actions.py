@@ -205,7 +205,7 @@ def test_a_refund_whose_answer_is_lost_is_finished_by_sending_the_form_again(
     assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
 
 
-def test_staff_are_not_told_that_nothing_was_done_where_only_the_repetition_was_turned_away(
+def test_it_does_not_say_that_nothing_was_done_where_only_the_repetition_was_turned_away(
     paid, staff, stripe
 ):
     """The first sending has had its effect."""
@@ -226,7 +226,7 @@ def test_staff_are_not_told_that_nothing_was_done_where_only_the_repetition_was_
     assert len(call_stripe(stripe, "GET", "refunds")["data"]) == 1
 
 
-def test_a_refund_that_stripe_refuses_is_told_and_can_be_tried_anew(paid, staff, stripe):
+def test_it_says_that_stripe_refused_a_refund_which_can_be_tried_again(paid, staff, stripe):
     page = page_of("refund")
     form = fill_in(staff, page, amount="12.50")
 
@@ -647,7 +647,7 @@ def test_trouble_at_stripe_is_a_sentence_and_the_form_can_be_sent_again(
 
 
 @pytest.mark.parametrize("status", [401, 429])
-def test_of_a_try_that_was_lost_nobody_says_that_nothing_was_done(
+def test_it_does_not_say_that_nothing_was_done_after_a_try_that_was_lost(
     status, paid, staff, stripe, configure
 ):
     configure(MAX_NETWORK_RETRIES=0)

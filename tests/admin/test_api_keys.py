@@ -144,7 +144,7 @@ def test_issuing_takes_the_permission_to_add(staff_with):
     assert not APIKey.objects.exists()
 
 
-def test_whoever_may_only_add_gets_the_secret_too(staff_with):
+def test_staff_who_may_only_add_get_the_secret_too(staff_with):
     clerk = staff_with("add_apikey")
 
     assert SECRET.search(text_of(send_form(clerk)))

@@ -48,7 +48,7 @@ def test_facts_that_the_shop_is_not_notified_of_yet_are_found(paid, staff):
 # --- names --------------------------------------------------------------------------------------
 
 
-def decide(payment: OrderPayment, actor: str) -> PaymentHistory:
+def close(payment: OrderPayment, actor: str) -> PaymentHistory:
     return PaymentHistory.objects.create(
         order_payment=payment, kind=FactKind.REVIEW_CLOSED, source=Source.ADMIN, actor=actor
     )
@@ -56,7 +56,7 @@ def decide(payment: OrderPayment, actor: str) -> PaymentHistory:
 
 def test_the_staff_who_did_it_are_named(paid, staff):
     mary = User.objects.create_user("mary")
-    fact = decide(paid, f"staff {mary.pk}")
+    fact = close(paid, f"staff {mary.pk}")
 
     pages = [changelist(PaymentHistory), change(fact), change(paid)]
 
@@ -66,7 +66,7 @@ def test_the_staff_who_did_it_are_named(paid, staff):
 
 def test_staff_who_are_gone_are_not_named_any_more(paid, staff):
     mary = User.objects.create_user("mary")
-    fact = decide(paid, f"staff {mary.pk}")
+    fact = close(paid, f"staff {mary.pk}")
     mary.delete()
 
     text = text_of(staff.get(change(fact)))
@@ -78,7 +78,7 @@ def test_staff_who_are_gone_are_not_named_any_more(paid, staff):
 @pytest.mark.parametrize("actor", ["staff", "staff mary", "the staff of 1", "user {pk}", "{pk}"])
 def test_what_else_the_shop_calls_somebody_stays_as_it_is(paid, staff, actor):
     mary = User.objects.create_user("mary")
-    fact = decide(paid, actor.format(pk=mary.pk))
+    fact = close(paid, actor.format(pk=mary.pk))
 
     text = text_of(staff.get(change(fact)))
 
@@ -92,7 +92,7 @@ def test_many_staff_are_named_in_one_query(paid, staff, page):
 
     def queries() -> int:
         user = User.objects.create_user(f"clerk{User.objects.count()}")
-        decide(paid, f"staff {user.pk}")
+        close(paid, f"staff {user.pk}")
         with CaptureQueriesContext(connection) as captured:
             assert f"({user.username})" in text_of(staff.get(url))
         return len(captured)

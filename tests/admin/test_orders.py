@@ -493,7 +493,7 @@ def test_an_order_is_open_where_no_money_is_on_its_way_in(state, request, staff)
     assert 'name="lines-0-name"' in text
 
 
-def test_whoever_may_only_look_changes_nothing(order, staff_with):
+def test_staff_who_may_only_look_change_nothing(order, staff_with):
     clerk = staff_with("view_order")
 
     text = text_of(clerk.get(change(order)))
@@ -504,7 +504,7 @@ def test_whoever_may_only_look_changes_nothing(order, staff_with):
     assert [answer.status_code for answer in answers] == [403, 403]
 
 
-def test_whoever_may_change_orders_may_change_their_lines(order, staff_with):
+def test_staff_who_may_change_orders_may_change_their_lines(order, staff_with):
     clerk = staff_with("change_order")
 
     save(clerk, change(order), lines_0_unit_price="7.00")
