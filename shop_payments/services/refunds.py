@@ -380,7 +380,7 @@ def refund_excess(payment_pk: int, *, origin: Origin) -> None:
             for row in rows
         ]
 
-    done = change_payment(save, origin=origin, pk=payment_pk)
+    done = change_payment(save, origin=origin, follows_up=False, pk=payment_pk)
     for refund in done.value or ():
         send_refund(refund, origin=origin)
 

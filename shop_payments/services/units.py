@@ -58,12 +58,14 @@ def change_payment(
     origin: Origin,
     lock: Lock | None = None,
     reads_order: bool = False,
+    follows_up: bool = True,
     **lookup: Any,
 ) -> Done[_T]:
     """Run ``change`` under the lock of the payment that ``lookup`` (or ``lock``) finds.
 
-    ``reads_order`` has the order read and evaluated whether or not something has changed. Inside a
-    transaction of the caller everything that follows the commit waits for that commit.
+    ``reads_order`` has the order read and evaluated whether or not something has changed. Without
+    ``follows_up`` nothing is done at Stripe afterwards: a follow-up must not start another one.
+    Inside a transaction of the caller everything that follows the commit waits for that commit.
 
     Raises:
         ConfigurationError: the order was paid in live mode, and the key in use is a test key.
@@ -77,6 +79,7 @@ def change_payment(
             return Done(None, None)
         value = change(locked)
         complete(locked, origin=origin, reads_order=reads_order)
+        locked.needs_follow_up &= follows_up
         return Done(locked, value)
 
     if is_in_transaction():
