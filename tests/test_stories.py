@@ -99,10 +99,10 @@ MISMATCH = (
 def received(now: str) -> str:
     """The note on an order for which money has come."""
     return (
-        f"112.00 USD was received for this order. {now} If it then costs more than that, the "
-        "difference is outstanding, and the customer can pay it. If it costs less, the difference "
-        "is too much, and the review offers to refund it. Nothing is refunded by itself, also if "
-        "you cancel the order."
+        f"112.00 USD was received for this order. {now} If the order becomes dearer, what is "
+        "missing is outstanding, and the customer can pay it. If it becomes cheaper, what was "
+        "received too much is shown in the review, with a button that refunds it. Nothing is "
+        "refunded by itself, even if you cancel the order."
     )
 
 
