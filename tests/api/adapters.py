@@ -121,3 +121,13 @@ class RaisesForNumber(BundledOrderAdapter):
         if order.number.startswith(BROKEN):
             raise RuntimeError("the shop's own")
         return super().number(order)
+
+
+class RaisesForFind(BundledOrderAdapter):
+    """It finds no order at all."""
+
+    def find(self, order_id: object) -> Order | None:
+        raise RuntimeError("the shop's own")
+
+    def find_for_user(self, order_id: object, user: object) -> Order | None:
+        raise RuntimeError("the shop's own")

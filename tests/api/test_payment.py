@@ -342,6 +342,20 @@ class TestAnOrderThatCannotBeRead:
         assert OrderPayment.objects.get().status == "paid"
         assert len(paid_signals) == 1
 
+    @pytest.mark.parametrize("begun", [False, True], ids=["without an intent", "with one"])
+    def test_an_adapter_that_cannot_find_it(
+        self, storefront, payment_system, order, stripe, configure, begun
+    ):
+        if begun:
+            pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+        configure(ORDER_ADAPTER="tests.api.adapters.RaisesForFind")
+
+        settled, asked = payment_system.payment(order), storefront.payment_intent(order)
+
+        for response in (settled, asked):
+            assert answer(response) == (503, "order_unreadable")
+            assert int(response["Retry-After"]) > 0
+
 
 def test_a_receiver_that_raises_does_not_undo_the_payment(payment_system, order, stripe, intent_id):
     def receiver(**kwargs):
