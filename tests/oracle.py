@@ -145,14 +145,17 @@ class Sums:
     covered_by: int
     """Counted money that is there, where it does not."""
 
+    may_release: bool
+    """Whether the goods may go out: nothing is missing, also after what banks hold or took."""
+
     waived_and_received: dict[str, int]
     """By intent: money that came although it had been waived."""
 
     asks: int
     """What call 1 asks for at most; 0 where it is refused."""
 
-    refusal: tuple[str, str]
-    """The code and the reason with which call 1 is refused; empty where it asks."""
+    refusal: tuple[str, str] | None
+    """The code and the reason with which call 1 is refused; None where it asks."""
 
     def columns(self) -> dict[str, Any]:
         """What the row of the order's payment has to say."""
@@ -203,9 +206,10 @@ def work_out(known: Evidence) -> Sums:
         counted=frozenset(counted),
         there=lenient.money,
         covered_by=careful.money,
+        may_release=not owed and careful.money - careful.lost >= price and status != "refunded",
         waived_and_received=_waived_and_received(known, counted, careful),
         asks=0 if refusal else unasked,
-        refusal=refusal or ("", ""),
+        refusal=refusal,
     )
 
 

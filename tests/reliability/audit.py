@@ -20,7 +20,6 @@ from shop_payments.lifecycle import (
     DisputeState,
     IntentStatus,
     RefundStatus,
-    Verdict,
     dispute_state,
     is_open,
 )
@@ -33,11 +32,15 @@ from shop_payments.models import (
     PaymentIntent,
     Refund,
     ReviewItem,
+    StaffEntry,
     StripeAttempt,
     WebhookEvent,
 )
+from shop_payments.money import minimum_charge
 from tests.after_paid.support import assert_books_agree, assert_mirrors_agree
+from tests.oracle import Sums, work_out
 from tests.reliability.books import subject_of
+from tests.reliability.observed import as_it_is, columns, known_here, known_to_stripe
 from tests.reliability.world import Adapter, Json, World, status_of
 from tests.support import assert_state_follows_from_rows, writes
 
@@ -46,6 +49,7 @@ MODELS: tuple[type[Model], ...] = (
     PaymentIntent,
     Refund,
     Dispute,
+    StaffEntry,
     StripeAttempt,
     WebhookEvent,
     ReviewItem,
@@ -59,6 +63,14 @@ ENDS: dict[type[Model], dict[str, tuple[str, ...]]] = {
 }
 """Stripe's final statuses, and where a row may go from there."""
 
+NOTED: dict[type[Model], tuple[str, ...]] = {
+    PaymentIntent: ("total_seen",),
+    Refund: ("total_seen", "waived_seen", "kind", "requested_amount"),
+    Dispute: ("total_seen", "waived_seen"),
+    StaffEntry: ("kind", "amount", "currency", "payment_intent_id", "total_seen", "capture_id"),
+}
+"""What is noted when something is first seen, and stays."""
+
 DISPATCH = ("dispatched_at", "dispatch_claimed_at")
 """What may change of a fact, once it is written."""
 
@@ -66,14 +78,13 @@ DISPATCH = ("dispatched_at", "dispatch_claimed_at")
 def read_rows() -> Rows:
     """Every row that a payment has."""
     return {
-        model: {row["pk"]: row for row in model._default_manager.values("pk", *_columns(model))}
+        model: {row["pk"]: row for row in model._default_manager.values("pk", *columns(model))}
         for model in MODELS
     }
 
 
-def _columns(model: type[Model]) -> list[str]:
-    names = [field.attname for field in model._meta.concrete_fields]
-    return [name for name in names if name != "payload"]  # never changes, and is large
+HOOKS = (FactKind.PAYMENT_RECEIVED, FactKind.ORDER_PAID, FactKind.ORDER_REFUNDED)
+"""Of which the adapter hears, too."""
 
 
 class Audit:
@@ -92,7 +103,9 @@ class Audit:
         self._at_most_one_open_intent()
         self._one_effect_for_each_key()
         self._what_is_not_ours_is_left_alone()
-        self._paid_on_proof(before)
+        self._money_is_as_proven()
+        self._what_was_noted_stays(before)
+        self._the_balance_follows(before)
         self._rows_say_what_stripe_has_said(before)
         self._no_row_leaves_its_end(before)
         self._each_move_is_a_fact(before)
@@ -138,12 +151,6 @@ class Audit:
             here,
             there,
         )
-        paid = {
-            str(self.rows[OrderPayment][row["order_payment_id"]]["order_id"])
-            for row in self.rows[PaymentIntent].values()
-            if row["verdict"] == Verdict.ACCEPTED
-        }
-        assert not paid & there.keys(), "an intent is open beside the one that has paid"
 
     def _one_effect_for_each_key(self) -> None:
         made = Counter(each["metadata"]["attempt_id"] for each in self.ours())
@@ -162,43 +169,116 @@ class Audit:
         ids = {row["stripe_id"] for row in self.rows[PaymentIntent].values()}
         assert not ids & self.world.strangers.keys()
 
-    def _paid_on_proof(self, before: Rows) -> None:
-        """By an intent that has succeeded and fits the order as it was when that was seen."""
+    def _money_is_as_proven(self) -> None:
+        """What has come here has come at Stripe, for this order."""
         for row in self.rows[PaymentIntent].values():
             there = self.seen.intents[row["stripe_id"]]
             payment = self.rows[OrderPayment][row["order_payment_id"]]
             assert there["metadata"]["order_id"] == str(payment["order_id"])
-            if not row["verdict"]:
-                continue
-            assert status_of(there) == (IntentStatus.SUCCEEDED, row["amount_received"])
-            assert there["currency"] == row["currency"]
-            was = before[PaymentIntent].get(row["pk"])
-            if was is None or was["verdict"] != row["verdict"]:
-                self._judged_well(row, payment)
+            if row["amount_received"]:
+                assert status_of(there) == (IntentStatus.SUCCEEDED, row["amount_received"])
+                assert there["currency"] == row["currency"]
 
-    def _judged_well(self, row: Json, payment: Json) -> None:
+    def _what_was_noted_stays(self, before: Rows) -> None:
+        """It was right when it was noted, and nothing that happens later changes it."""
+        for model, names in NOTED.items():
+            for row, was in self._news(model, before):
+                if was is not None:
+                    changed = [each for each in names if was[each] not in (None, row[each])]
+                    assert not changed, (changed, was, row)
+                elif model in (Refund, Dispute):
+                    self._was_noted_well(row, before)
+        for row, was in self._news(PaymentIntent, before):
+            assert row["wanted"] or was is None or not was["wanted"], (was, row)
+            payment = self.rows[OrderPayment][row["order_payment_id"]]
+            is_seen = row["status"] == IntentStatus.SUCCEEDED and not payment["failed_reads"]
+            wanted = payment["is_payable"]
+            assert row["wanted"] or not (is_seen and wanted), f"the shop wanted it: {row}"
+
+    def _was_noted_well(self, row: Json, before: Rows) -> None:
+        """What the order cost when the refund or dispute was seen; nothing if its money counts for
+        nothing."""
+        intent = self.rows[PaymentIntent][row["payment_intent_id"]]
+        payment = self.rows[OrderPayment][row["order_payment_id"]]
+        counts = intent["wanted"] and intent["currency"] == payment["currency"]
+        if self.world.is_disturbed:
+            return  # the order may have been changed, or wanted, since
+        assert (row["total_seen"] is not None) == counts, (row, intent)
+        if counts:
+            was = before[OrderPayment].get(payment["pk"], payment)
+            now = Order.objects.get(pk=payment["order_id"]).amount
+            assert row["total_seen"] in (now, was["total"]), (row, now, was)
+
+    def _the_balance_follows(self, before: Rows) -> None:
+        """Of each order that could be read: what is stored is what the oracle works out."""
+        for payment in self.rows[OrderPayment].values():
+            if payment["failed_reads"] or payment["total"] is None:
+                continue
+            sums = work_out(known_here(payment, self.rows))
+            self._is_stored(payment, sums)
+            self._asks_for_attention(payment, sums, ("excess", "uncounted"))
+
+    def _is_stored(self, payment: Json, sums: Sums) -> None:
+        due = sums.columns()
+        wrong = {name: payment[name] for name in due if payment[name] != due[name]}
+        assert not wrong, f"order {payment['order_id']}: {wrong}, and should be {due}"
+
+    def _asks_for_attention(self, payment: Json, sums: Sums, reasons: tuple[str, ...]) -> None:
+        """Review items are open for the causes that are there, and for no others.
+
+        Staff may have closed one: it stays closed for as long as its amount does not change.
+        """
+        stripe_ids = {row["pk"]: row["stripe_id"] for row in self.rows[PaymentIntent].values()}
+        items = {
+            (item["reason"], stripe_ids[item["payment_intent_id"]]): item
+            for item in self.rows[ReviewItem].values()
+            if item["order_payment_id"] == payment["pk"] and item["reason"] in reasons
+        }
+        causes = {
+            "excess": sums.excess,
+            "uncounted": sums.uncounted,
+            "waived_received": sums.waived_and_received,
+        }
+        due = {
+            (reason, stripe_id): money
+            for reason in reasons
+            for stripe_id, money in causes[reason].items()
+        }
+        for key, item in items.items():
+            if item["closed_at"] is None:
+                assert due.get(key) == item["data"]["amount"], (key, due, item)
+        for key, money in due.items():
+            assert key in items, f"nobody is asked about {key}: {money}"
+            item = items[key]
+            by_staff = item["closed_at"] is not None and not item["closed_itself"]
+            assert item["closed_at"] is None or (by_staff and item["data"]["amount"] == money)
+
+    # What an order comes to
+
+    def sums_of(self, order: Order) -> Sums | None:
+        """Work out an order as it is, by our rows as they are; None where nothing was ever tried,
+        or it cannot be read."""
+        rows = read_rows()
+        payments = rows[OrderPayment].values()
+        payment = next((each for each in payments if each["order_id"] == order.pk), None)
+        if payment is None or self.is_unreadable(payment, rows):
+            return None
+        now = as_it_is(payment, order)
+        intents = {
+            pk: {**row, "wanted": row["wanted"] or (now["is_payable"] and _has_come(row))}
+            for pk, row in rows[PaymentIntent].items()
+        }
+        return work_out(known_here(now, {**rows, PaymentIntent: intents}))
+
+    def is_unreadable(self, payment: Json, rows: Rows | None = None) -> bool:
+        """Whether the order has another currency by now than the money that counts for it."""
         order = Order.objects.get(pk=payment["order_id"])
-        another = any(
-            other["verdict"] == Verdict.ACCEPTED
-            for other in self.rows[PaymentIntent].values()
-            if other["order_payment_id"] == payment["pk"] and other["pk"] != row["pk"]
-        )
-        due = (order.amount, order.currency)
-        captures = [
-            attempt["outcome"]
-            for attempt in self.rows[StripeAttempt].values()
-            if attempt["target"] == row["stripe_id"]
-            and attempt["operation"] == StripeAttempt.Operation.CAPTURE_INTENT
-            and attempt["params"].get("amount_to_capture") == row["amount_received"]
-        ]
-        if (row["amount"], row["currency"]) != due:
-            captures = []
-        if captures and {*captures} == {StripeAttempt.Outcome.FAILED}:
-            return  # the dashboard was quicker with as much; nobody knew while it was sent
-        fits = (row["amount_received"], row["currency"]) == due or bool(captures)
-        wanted = order.status == Order.Status.OPEN
-        accepted = row["verdict"] == Verdict.ACCEPTED
-        assert accepted == (fits and wanted and not another), (row["verdict"], due, row, wanted)
+        counted = {
+            row["currency"]
+            for row in (rows or self.rows)[PaymentIntent].values()
+            if row["order_payment_id"] == payment["pk"] and row["wanted"]
+        } & {payment["currency"]}
+        return bool(counted) and order.currency not in counted
 
     def _rows_say_what_stripe_has_said(self, before: Rows) -> None:
         """A row moves only to what an answer has just said, or to what can never change."""
@@ -241,6 +321,8 @@ class Audit:
         for model, find in named.items():
             for row, was in self._news(model, before):
                 subject, told_of = find(row)
+                if self.rows[OrderPayment][row["order_payment_id"]]["failed_reads"]:
+                    continue  # what it means is said when the order can be read
                 if was is None or was["status"] != row["status"]:
                     assert subject in told_of, f"no fact says so: {was} -> {row}"
 
@@ -274,6 +356,11 @@ class Audit:
             for row in [*of_intent(Refund), *new]
             if row["status"] not in RETURNED_REFUND_STATUSES
         )
+        taken += sum(
+            row["amount"]
+            for row in of_intent(StaffEntry)
+            if row["kind"] == StaffEntry.Kind.SETTLEMENT and row["revoked_at"] is None
+        )
         assert taken <= intent["amount_received"], (new, taken, intent)
         assert {row["currency"] for row in new} == {intent["currency"]}
 
@@ -289,7 +376,7 @@ class Audit:
             told = self.world.told[fact["fact_id"]]
             assert told == (1 if fact["dispatched_at"] else 0), (fact, told)
             assert fact["needs_dispatch"] or not told
-            if fact["kind"] in (FactKind.ORDER_PAID, FactKind.ORDER_REFUNDED) and told:
+            if fact["kind"] in HOOKS and told:
                 assert Adapter.told[fact["fact_id"]], f"the adapter was not told: {fact}"
         found = Counter(key for fact in facts if (key := subject_of(fact)) is not None)
         assert not [key for key, count in found.items() if count > 1], found
@@ -317,7 +404,63 @@ class Audit:
     def nothing_is_lost(self) -> None:
         """One sweep is enough to see all money, and what has become of it."""
         assert_mirrors_agree(self.world.stripe)
-        self._all_money_is_judged()
+        self.compare_with_stripe(as_it_is=False)
+
+    def compare_with_stripe(self, *, as_it_is: bool) -> None:
+        """Compare each order with what Stripe's objects come to, and the order ``as_it_is``."""
+        refunds, disputes = self.seen.refunds.values(), self.seen.disputes.values()
+        for payment in self.rows[OrderPayment].values():
+            order = Order.objects.get(pk=payment["order_id"])
+            mine = [each for each in self.ours() if each["metadata"]["order_id"] == str(order.pk)]
+            known = known_to_stripe(
+                self.world.stripe,
+                payment,
+                self.rows,
+                intents=mine,
+                refunds=refunds,
+                disputes=disputes,
+                order=order if as_it_is else None,
+            )
+            sums = work_out(known)
+            assert not payment["failed_reads"]
+            self._is_stored(payment, sums)
+            if as_it_is:
+                self._asks_for_attention(payment, sums, ("excess", "uncounted", "waived_received"))
+                self._asks_about_a_rest(payment, sums)
+                self._asks_nobody_for_too_much(mine, sums)
+                quiet = order.pk not in self.world.changed and not self._has_come_back(payment)
+                assert not (quiet and sums.excess), f"charged for what was there: {sums}"
+
+    def _has_come_back(self, payment: Json) -> bool:
+        """Whether money that was gone is there again."""
+        returned = [
+            *(row["status"] in RETURNED_REFUND_STATUSES for row in self._of(payment, Refund)),
+            *(row["status"] == "won" for row in self._of(payment, Dispute)),
+            *(row["revoked_at"] is not None for row in self._of(payment, StaffEntry)),
+        ]
+        return any(returned)
+
+    def _of(self, payment: Json, model: type[Model]) -> list[Json]:
+        rows = self.rows[model].values()
+        return [row for row in rows if row["order_payment_id"] == payment["pk"]]
+
+    def _asks_about_a_rest(self, payment: Json, sums: Sums) -> None:
+        items = {item["reason"]: item for item in self._of(payment, ReviewItem)}
+        least = minimum_charge(payment["currency"])
+        is_left = sums.covered_by > 0 and sums.owed > 0
+        unwanted = is_left and not payment["is_payable"] and sums.status == "partially_paid"
+        too_small = is_left and 0 < sums.asks < least
+        for reason, due in (("rest_owed", unwanted), ("rest_too_small", too_small)):
+            item = items.get(reason)
+            if due:
+                assert item is not None, f"nobody is asked about {reason}"
+                assert item["closed_at"] is None or not item["closed_itself"], item
+            else:
+                assert item is None or item["closed_at"] is not None, item
+
+    def _asks_nobody_for_too_much(self, intents: list[Json], sums: Sums) -> None:
+        asked = [each["amount"] for each in intents if each["status"] in UPDATABLE_STATUSES]
+        assert all(amount <= sums.outstanding for amount in asked), (asked, sums)
 
     def close(self, sweep: Any) -> None:
         """Raise AssertionError for what is lost, doubled or left over; ``sweep`` sweeps once."""
@@ -325,7 +468,7 @@ class Audit:
         assert_books_agree(self.world.stripe)
         self._nothing_is_left_over()
         self._nobody_pays_for_what_is_cancelled()
-        self._all_money_is_judged()
+        self.compare_with_stripe(as_it_is=False)
         self._all_facts_are_there()
         sent, rows = writes(self.world.stripe), read_rows()
         said = sweep()
@@ -346,27 +489,13 @@ class Audit:
         payable = [each for each in self.ours() if each["status"] in UPDATABLE_STATUSES]
         assert not orders & {each["metadata"]["order_id"] for each in payable}
 
-    def _all_money_is_judged(self) -> None:
-        rows = {row["stripe_id"]: row for row in self.rows[PaymentIntent].values()}
-        reviews = {
-            (item["payment_intent_id"], item["reason"]) for item in self.rows[ReviewItem].values()
-        }
-        for each in self.ours():
-            if each["status"] == IntentStatus.SUCCEEDED:
-                row = rows[each["id"]]
-                accepted = row["verdict"] == Verdict.ACCEPTED
-                assert row["verdict"]
-                assert accepted or (row["pk"], row["verdict"]) in reviews
-
     def _all_facts_are_there(self) -> None:
         """One for each thing that has happened."""
         intents = self.rows[PaymentIntent]
-        paid = {pk for pk, row in intents.items() if row["verdict"] == Verdict.ACCEPTED}
         refunds = list(self.rows[Refund].values())
         disputes = list(self.rows[Dispute].values())
         expected = Counter(
             {
-                FactKind.ORDER_PAID: len(paid),
                 FactKind.INTENT_CREATED: len(intents),
                 FactKind.DISPUTE_OPENED: len(disputes),
                 FactKind.REFUND_FAILED: sum(
@@ -376,18 +505,38 @@ class Audit:
         )
         found = Counter(fact["kind"] for fact in self.rows[PaymentHistory].values())
         assert {kind: found[kind] for kind in expected} == dict(expected)
-        back = {
-            row["stripe_id"]
-            for row in refunds
-            if row["status"] == RefundStatus.SUCCEEDED and row["payment_intent_id"] in paid
-        }
-        told = {
-            fact["data"]["stripe_refund_id"]
-            for fact in self.rows[PaymentHistory].values()
-            if fact["kind"] == FactKind.ORDER_REFUNDED
-        }
-        assert back <= told  # one that has failed since was told, too
         failed = sum(
             event["type"] == "payment_intent.payment_failed" for event in self.world.stripe.events
         )
         assert found[FactKind.PAYMENT_FAILED] <= failed
+        for payment in self.rows[OrderPayment].values():
+            self._facts_about_money_are_there(payment)
+
+    def _facts_about_money_are_there(self, payment: Json) -> None:
+        """Each payment that counts, its refunds, and that the order was paid: once each."""
+        sums = work_out(known_here(payment, self.rows))
+        facts = self._of(payment, PaymentHistory)
+        stripe_ids = {row["pk"]: row["stripe_id"] for row in self.rows[PaymentIntent].values()}
+
+        def about(kind: FactKind) -> list[str]:
+            return [stripe_ids[each["payment_intent_id"]] for each in facts if each["kind"] == kind]
+
+        assert sorted(about(FactKind.PAYMENT_RECEIVED)) == sorted(sums.counted)
+        is_paid = sums.status in ("paid", "partially_refunded") and payment["is_payable"]
+        assert int(is_paid) <= len(about(FactKind.ORDER_PAID)) <= min(1, len(sums.counted))
+        back = {
+            row["stripe_id"]
+            for row in self._of(payment, Refund)
+            if row["status"] == RefundStatus.SUCCEEDED
+            and stripe_ids[row["payment_intent_id"]] in sums.counted
+        }
+        told = [
+            each["data"]["stripe_refund_id"]
+            for each in facts
+            if each["kind"] == FactKind.ORDER_REFUNDED
+        ]
+        assert back <= {*told}  # one that has failed since was told, too
+
+
+def _has_come(row: Json) -> bool:
+    return bool(row["status"] == IntentStatus.SUCCEEDED)

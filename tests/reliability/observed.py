@@ -79,7 +79,7 @@ def known_to_stripe(
     The rows say what was noted when something was first seen. Whether the shop wants the money of
     an open ``order`` needs no note.
     """
-    now = payment if order is None else _as_it_is(payment, order)
+    now = payment if order is None else as_it_is(payment, order)
     mine = {row["stripe_id"]: row for row in _of(payment, rows, PaymentIntent).values()}
     came = {}
     intents = list(intents)
@@ -104,7 +104,8 @@ def known_to_stripe(
 _NO_ROW: Json = {"created_at": None, "wanted": False, "total_seen": None}
 
 
-def _as_it_is(payment: Json, order: Order) -> Json:
+def as_it_is(payment: Json, order: Order) -> Json:
+    """The row of an order's payment, as if the order had just been read."""
     is_open = order.status == Order.Status.OPEN
     terms = {"total": order.amount, "currency": order.currency, "is_payable": is_open}
     return {**payment, **terms}

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from copy import copy
+from dataclasses import replace
 from itertools import count, takewhile
 from typing import Any
 from uuid import uuid4
@@ -22,10 +23,19 @@ from django.db import connection
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from shop_payments.lifecycle import Balance, IntentStatus, Verdict
-from shop_payments.models import StripeAttempt
+from shop_payments.lifecycle import IntentStatus
+from shop_payments.models import OrderPayment, StripeAttempt
 from shop_payments.models.history import PaymentHistoryQuerySet
-from shop_payments.services import arrivals, attempts, mirror, reconcile, webhooks
+from shop_payments.services import (
+    arrivals,
+    attempts,
+    evaluation,
+    intents,
+    observations,
+    reconcile,
+    webhooks,
+)
+from shop_payments.services.observations import IntentMoney
 from shop_payments.services.reconcile import unfinished
 from tests.reliability.machine import NUMBERS, ShopMachine
 from tests.reliability.world import People
@@ -123,12 +133,50 @@ def drawn(number: int) -> list[tuple[int, ...]]:
 # --- the machine itself ---------------------------------------------------------------------------
 
 
-def believe_any_amount(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "judge", lambda proof, claim: Verdict.ACCEPTED)
+def count_any_currency(monkeypatch: pytest.MonkeyPatch) -> None:
+    def counts(payment: Any, intent: Any) -> bool:
+        return bool(intent.has_succeeded and intent.wanted)
+
+    monkeypatch.setattr(observations, "counts", counts)
+
+
+def never_note_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_note_wanted", lambda locked: None)
+
+
+def take_the_total_of_an_outflow_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each evaluation, and not only the first that sees the refund or dispute."""
+    derive = evaluation.derive
+
+    def derive_anew(locked: Any) -> Any:
+        for row in [*locked.refunds, *locked.disputes]:
+            if row.total_seen is not None:
+                row.total_seen = locked.payment.total
+                locked.save_later(row)
+        return derive(locked)
+
+    monkeypatch.setattr(evaluation, "derive", derive_anew)
+
+
+def ask_for_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call 1 asks for the total, whatever has come of it."""
+    ask = intents._ask
+
+    def ask_for_the_total(request: Any, order: Any, balance: Any, *args: Any, **how: Any) -> Any:
+        return ask(request, order, replace(balance, outstanding=balance.total), *args, **how)
+
+    monkeypatch.setattr(intents, "_ask", ask_for_the_total)
+
+
+def leave_what_is_open_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a customer has open is not lowered where the order is."""
+    monkeypatch.setattr(evaluation, "asks_for_too_much", lambda locked, balance: None)
+    nothing = OrderPayment.objects.none()
+    monkeypatch.setattr(reconcile.orders, "payments_to_follow_up", lambda: nothing)
 
 
 def refund_without_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Balance, "refundable", 10**9)
+    monkeypatch.setattr(IntentMoney, "refundable", 10**9)
 
 
 def believe_every_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +222,11 @@ def sweep_without_asking_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("sabotage", "first_seed"),
     [
-        (believe_any_amount, 20),
+        (count_any_currency, 20),
+        (never_note_what_is_wanted, 0),
+        (take_the_total_of_an_outflow_anew, 0),
+        (ask_for_everything_again, 0),
+        (leave_what_is_open_as_it_is, 0),
         (refund_without_a_cap, 14),
         (believe_every_event, 2),
         (send_another_key_each_time, 12),

@@ -30,7 +30,7 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
-from shop_payments.orders import BundledOrderAdapter
+from shop_payments.money import Money
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.sandbox.faults import REQUEST_FAULTS
 from shop_payments.services.history import SIGNALS
@@ -38,6 +38,7 @@ from shop_payments.testing import SignedEvent, StripeSandbox, sign_event
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
+from tests.reliability.parts import PartsAdapter, number_in_parts
 from tests.support import WEBHOOK_SECRET, Caller, call_stripe
 
 BEGIN = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -59,11 +60,22 @@ class ReceiverBroke(Exception):
     """The host's own code raised."""
 
 
-class Adapter(BundledOrderAdapter):
-    """A shop that reserves the money of some orders, and takes it of others."""
+class AdapterBroke(Exception):
+    """The shop's own code, which says what an order costs, raised."""
+
+
+class Adapter(PartsAdapter):
+    """A shop that reserves the money of some orders, and takes that of others in parts."""
 
     told: ClassVar[Counter[Any]] = Counter()
-    """How often it was told of each fact."""
+    """How often it was notified of each fact."""
+
+    broken: ClassVar[str] = ""
+    """The method that raises; none if it is empty."""
+
+    def on_payment_received(self, order: Any, *, fact_id: Any, **values: Any) -> None:
+        self.told[fact_id] += 1
+        super().on_payment_received(order, fact_id=fact_id, **values)
 
     def on_paid(self, order: Any, *, fact_id: Any, **values: Any) -> None:
         self.told[fact_id] += 1
@@ -75,6 +87,22 @@ class Adapter(BundledOrderAdapter):
 
     def capture_method(self, order: Order) -> str:
         return "manual" if order.number.startswith(HELD) else "automatic"
+
+    def total(self, order: Order) -> Money:
+        self._breaks("total")
+        return super().total(order)
+
+    def is_payable(self, order: Order) -> bool:
+        self._breaks("is_payable")
+        return super().is_payable(order)
+
+    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
+        self._breaks("amount_to_pay_now")
+        return super().amount_to_pay_now(order, outstanding)
+
+    def _breaks(self, method: str) -> None:
+        if self.broken == method:
+            raise AdapterBroke(method)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +142,8 @@ class World:
     def __init__(self, people: People, **config: Any) -> None:
         self.people = people
         self.orders: list[Order] = []
+        self.changed: set[Any] = set()
+        """The primary keys of the orders that were changed, cancelled or opened again."""
         self.strangers: dict[str, Json] = {}
         """Intents of other systems on the account, as they were made."""
         self.secrets: dict[Any, list[Json]] = defaultdict(list)
@@ -144,6 +174,7 @@ class World:
             self.clock = stack.enter_context(time_machine.travel(BEGIN, tick=False))
             _empty_tables()
             Adapter.told.clear()
+            Adapter.broken = ""
             self.stripe = StripeSandbox(seed=1)
             values = {**self.stripe.shop_payments(), "STRIPE_TRANSPORT": self._answer}
             values |= {
@@ -168,11 +199,11 @@ class World:
 
     # What everybody does
 
-    def order(self, currency: str, *, held: bool) -> Order:
+    def order(self, currency: str, *, held: bool, parts: int = 1) -> Order:
         prefix, number = HELD if held else "TAKE", len(self.orders)
         order: Order = OrderFactory.create(
             customer=self.people.customer,
-            number=f"{prefix}-{number}",
+            number=f"{prefix}-{number_in_parts(str(number), parts)}",
             currency=currency,
             lines=[{"unit_amount": UNIT_AMOUNTS[currency], "quantity": 2}],
         )
@@ -192,6 +223,13 @@ class World:
         if answer is not None:
             _check(answer)
         return answer
+
+    def attempt(self, work: Callable[[], Any]) -> Any | None:
+        """Have the shop's own code, or staff, call a service; what it refuses is refused."""
+        try:
+            return self.survive(work)
+        except ShopPaymentsError:
+            return None
 
     def visit(self, send: Callable[[], Any]) -> None:
         """Open or send a page of the admin."""
@@ -259,6 +297,7 @@ class World:
         self.deaths.clear()
         self.meanwhile.clear()
         self.receivers_break = 0
+        Adapter.broken = ""
         self.stripe.clear_faults()
 
     # What stands between the app and the others
@@ -351,7 +390,7 @@ class World:
         class Reader(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
                 error = record.exc_info[1] if record.exc_info else None
-                if error and not isinstance(error, (ShopPaymentsError, ReceiverBroke)):
+                if error and not isinstance(error, _ON_PURPOSE):
                     bugs.append(error)
 
         logger, reader = logging.getLogger("shop_payments"), Reader(logging.WARNING)
@@ -361,6 +400,8 @@ class World:
         finally:
             logger.removeHandler(reader)
 
+
+_ON_PURPOSE = (ShopPaymentsError, ReceiverBroke, AdapterBroke)
 
 _ROUTES = {
     "create_intent": "payment_intents",
