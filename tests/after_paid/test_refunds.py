@@ -11,13 +11,16 @@ from django.utils import timezone
 
 from shop_payments.models import OrderPayment, PaymentHistory, Refund, ReviewItem, StripeAttempt
 from shop_payments.sandbox import Fault, SandboxResponse
+from shop_payments.services.reconcile import reconcile
 from tests.after_paid.support import (
     assert_books_agree,
     refund_in_dashboard,
     refunds_at_stripe,
 )
+from tests.balance.shop import DepositAdapter, Shop
 from tests.factories import OrderFactory
-from tests.support import answer, post_webhook, sign, writes
+from tests.support import answer, call_stripe, post_webhook, sign, writes
+from tests.threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -473,3 +476,115 @@ def test_events_that_come_twice_and_in_any_order_change_nothing(
 
     assert PaymentHistory.objects.count() == facts
     assert_books_agree(stripe)
+
+
+# --- over several payments: the rest is in tests/api/test_refunds.py ----------------------------
+
+
+@pytest.fixture
+def two_payments(open_shop) -> tuple[Shop, str, str]:
+    """90 and then 22 of an order of 112."""
+    shop = open_shop(112)
+    DepositAdapter.now = 90_00
+    first = shop.pay(90)
+    DepositAdapter.now = None
+    return shop, first, shop.pay(22)
+
+
+def skip_to(stripe, part: int, fault: Fault) -> None:
+    """Have the fault meet this part: before it come as many that are only slow."""
+    for _ in range(part):
+        stripe.inject(Fault("latency", seconds=0.001, method="POST", path="/v1/refunds"))
+    stripe.inject(fault)
+
+
+def test_a_part_that_is_refused_is_not_sent_again_with_one_that_is_unknown(two_payments):
+    """The first payment has been refunded in the dashboard, and the second one's answer is lost."""
+    shop, first, second = two_payments
+    shop.stripe.disconnect_webhooks()
+    call_stripe(shop.stripe, "POST", "refunds", payment_intent=first, amount="5000")
+    skip_to(shop.stripe, 0, Fault("drop_before", method="POST", path="/v1/refunds"))
+
+    unknown = shop.office.refund(shop.order, key="a")
+    assert answer(unknown) == (503, "gateway_unavailable")
+    assert unknown["Retry-After"]
+    sent = len(writes(shop.stripe))
+
+    refused = shop.office.refund(shop.order, key="a")
+    assert answer(refused) == (409, "refund_refused")
+    assert len(writes(shop.stripe)) == sent + 1, "only the part whose outcome was unknown"
+    assert [
+        (part["payment_intent"], part["status"]) for part in refused.json()["data"]["parts"]
+    ] == [
+        (second, "succeeded"),
+        (first, "refused"),
+    ]
+    assert answer(shop.office.refund(shop.order, key="a")) == (409, "refund_refused")
+    assert len(writes(shop.stripe)) == sent + 1
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+@pytest.mark.parametrize("part", [0, 1])
+def test_the_sweep_sends_a_part_that_was_not_answered(two_payments, fault, part):
+    shop, _first, _second = two_payments
+    skip_to(shop.stripe, part, Fault(fault, method="POST", path="/v1/refunds"))
+    assert answer(shop.office.refund(shop.order, key="a"))[0] == 503
+
+    with time_machine.travel(timezone.now() + timedelta(minutes=2)):
+        reconcile(since=timezone.now() - timedelta(hours=1))
+
+    assert sorted(each["amount"] for each in refunds_at_stripe(shop.stripe)) == [2200, 9000]
+    assert shop.office.refund(shop.order, key="a").status_code == 200
+    assert shop.payment.status == "refunded"
+
+
+def test_the_same_refund_asked_for_twice_at_once_sends_each_part_once(two_payments):
+    shop, first, second = two_payments
+
+    results = at_once(*[lambda: shop.office.refund(shop.order, {"amount": "100"}, key="a")] * 3)
+
+    assert {each.status_code for each in results} <= {200, 409}
+    assert 200 in {each.status_code for each in results}
+    assert sorted(
+        (each["payment_intent"], each["amount"]) for each in refunds_at_stripe(shop.stripe)
+    ) == (sorted([(second, 2200), (first, 7800)]))
+
+
+def test_two_refunds_at_once_never_take_more_than_came(two_payments):
+    shop, _first, _second = two_payments
+
+    results = at_once(
+        *(
+            lambda key=key: shop.office.refund(shop.order, {"amount": "100"}, key=key).status_code
+            for key in "ab"
+        )
+    )
+
+    assert sorted(results) == [200, 409]
+    assert sum(each["amount"] for each in refunds_at_stripe(shop.stripe)) == 10000
+
+
+def test_a_payment_gives_no_more_than_is_left_of_it(two_payments):
+    shop, first, second = two_payments
+    shop.refund_in_dashboard(second, 12)
+
+    data = shop.refund(50).json()["data"]
+
+    assert [(part["payment_intent"], part["amount"]) for part in data["parts"]] == [
+        (second, "10.00"),
+        (first, "40.00"),
+    ]
+
+
+def test_a_key_is_for_one_kind(two_payments):
+    shop, _first, _second = two_payments
+    assert (
+        shop.office.refund(shop.order, {"amount": "50", "kind": "goods"}, key="a").status_code
+        == 200
+    )
+
+    for body in ({"amount": "50"}, {"amount": "50", "kind": "correction"}, {"amount": "22"}):
+        assert answer(shop.office.refund(shop.order, body, key="a")) == (
+            409,
+            "idempotency_key_reused",
+        )
