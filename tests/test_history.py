@@ -20,7 +20,7 @@ from shop_payments.models import (
     Source,
 )
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.history import SIGNALS, Origin, build_fact, dispatch
+from shop_payments.services.history import SIGNALS, Origin, build_fact, dispatch, dispatch_waiting
 from tests.support import pay
 
 pytestmark = pytest.mark.django_db
@@ -239,13 +239,16 @@ def test_an_adapter_that_cannot_be_built_stops_no_receiver(fact, configure, paid
     assert not is_dispatched(fact)
 
 
-def test_one_broken_fact_does_not_keep_the_next_from_being_told(payment, paid_signals):
+def test_a_later_fact_waits_for_an_earlier_one_that_was_not_accepted(payment, paid_signals):
     broken = new_fact(payment, FactKind.REVIEW_NEEDED)
     fact = new_fact(payment)
     with connected(signals.review_needed, fail):
         dispatch([broken, fact])
-    assert len(paid_signals) == 1
-    assert (is_dispatched(broken), is_dispatched(fact)) == (False, True)
+    assert paid_signals == []
+    assert (is_dispatched(broken), is_dispatched(fact)) == (False, False)
+
+    dispatch_waiting(payment.pk)
+    assert (is_dispatched(broken), is_dispatched(fact)) == (True, True)
 
 
 def test_a_receiver_may_use_the_database(fact, order):

@@ -635,7 +635,7 @@ class Died(BaseException):
 
 
 def test_what_a_dead_process_did_not_tell_is_told(paid_signals, intent, stripe, order, monkeypatch):
-    def die(facts: object) -> None:
+    def die(facts: object, **kwargs: object) -> None:
         raise Died
 
     pay(stripe, intent.stripe_id)

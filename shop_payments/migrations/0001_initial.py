@@ -562,6 +562,7 @@ class Migration(migrations.Migration):
                             ("review_closed", "review item closed"),
                             ("amount_waived", "amount waived"),
                             ("settled_outside_stripe", "settled outside Stripe"),
+                            ("notification_skipped", "notification skipped"),
                             ("staff_entry_revoked", "staff entry revoked"),
                         ],
                         max_length=32,
@@ -600,6 +601,24 @@ class Migration(migrations.Migration):
                 (
                     "dispatch_claimed_at",
                     models.DateTimeField(blank=True, editable=False, null=True),
+                ),
+                (
+                    "dispatch_failures",
+                    models.PositiveIntegerField(
+                        default=0, editable=False, verbose_name="failed notifications"
+                    ),
+                ),
+                (
+                    "skipped_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="skipped at"
+                    ),
+                ),
+                (
+                    "skipped_by",
+                    models.CharField(
+                        blank=True, editable=False, max_length=255, verbose_name="skipped by"
+                    ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="when")),
                 (
@@ -779,6 +798,7 @@ class Migration(migrations.Migration):
                             ("rest_too_small", "the rest is below Stripe's minimum"),
                             ("waived_received", "money came that had been waived"),
                             ("order_unreadable", "the order could not be read"),
+                            ("notification_failed", "the shop's code accepts no notification"),
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
                             ("refund_failed", "a refund failed"),
@@ -1379,8 +1399,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="paymenthistory",
             index=models.Index(
-                condition=models.Q(("dispatched_at", None), ("needs_dispatch", True)),
-                fields=["created_at"],
+                condition=models.Q(
+                    ("dispatched_at", None), ("needs_dispatch", True), ("skipped_at", None)
+                ),
+                fields=["order_payment", "id"],
                 name="shop_payments_undispatched",
             ),
         ),

@@ -40,6 +40,7 @@ class FactKind(models.TextChoices):
     REVIEW_CLOSED = "review_closed", _("review item closed")
     AMOUNT_WAIVED = "amount_waived", _("amount waived")
     SETTLED_OUTSIDE_STRIPE = "settled_outside_stripe", _("settled outside Stripe")
+    NOTIFICATION_SKIPPED = "notification_skipped", _("notification skipped")
     STAFF_ENTRY_REVOKED = "staff_entry_revoked", _("staff entry revoked")
 
 
@@ -54,12 +55,19 @@ class Source(models.TextChoices):
     SHOP = "shop", _("the shop's own code")
 
 
+INSERTED_LEASE = timedelta(minutes=1)
+"""How long the process that inserted a fact has for notifying the host of it."""
+
+DISPATCH_LEASE = timedelta(minutes=10)
+"""How long a process that has acquired a fact has."""
+
+
 class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
     """Facts: added and read, never changed."""
 
     def undispatched(self) -> PaymentHistoryQuerySet:
-        """Keep the facts that the host has not been told of, oldest first."""
-        return self.filter(needs_dispatch=True, dispatched_at=None).order_by("pk")
+        """Keep the facts that the host has not been notified of, oldest first."""
+        return self.filter(needs_dispatch=True, dispatched_at=None, skipped_at=None).order_by("pk")
 
     def mark_dispatched(self, facts: Iterable[PaymentHistory]) -> None:
         """Record that every receiver of these facts has returned."""
@@ -73,16 +81,37 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
         """Set what changes after the insert, beside the claim."""
         return super().update(dispatched_at=moment)
 
-    def claim_dispatch(self, fact: PaymentHistory, *, lease: timedelta) -> bool:
-        """Take it upon this process to tell the host; false where another one is at it."""
+    def acquire_dispatch(self, fact: PaymentHistory) -> bool:
+        """Acquire a fact for this process; false where another one is handling it.
+
+        The process that inserts a fact has it for a minute, without a statement for that.
+        """
         now = timezone.now()
-        free = Q(dispatch_claimed_at=None) | Q(dispatch_claimed_at__lt=now - lease)
+        is_left = Q(dispatch_claimed_at=None, created_at__lt=now - INSERTED_LEASE)
+        free = is_left | Q(dispatch_claimed_at__lt=now - DISPATCH_LEASE)
         rows = self.undispatched().filter(free, pk=fact.pk).order_by()
         return bool(super(PaymentHistoryQuerySet, rows).update(dispatch_claimed_at=now))
 
-    def release_dispatch(self, fact: PaymentHistory) -> None:
-        """Let the next process try to tell the host, and at once."""
-        super(PaymentHistoryQuerySet, self.filter(pk=fact.pk)).update(dispatch_claimed_at=None)
+    def release_dispatch(self, facts: Iterable[PaymentHistory]) -> None:
+        """Let the next process notify the host of these facts, and at once."""
+        rows = self.filter(pk__in=[fact.pk for fact in facts])
+        long_ago = timezone.now() - 2 * DISPATCH_LEASE
+        super(PaymentHistoryQuerySet, rows).update(dispatch_claimed_at=long_ago)
+
+    def note_failed_dispatch(self, fact: PaymentHistory) -> None:
+        """Count a notification that a receiver did not accept."""
+        fact.dispatch_failures += 1
+        rows = self.filter(pk=fact.pk)
+        failures = models.F("dispatch_failures") + 1
+        super(PaymentHistoryQuerySet, rows).update(dispatch_failures=failures)
+
+    def skip_dispatch(self, fact: PaymentHistory, *, by: str) -> bool:
+        """Give a notification up; false where the host has been notified, or it was skipped."""
+        rows = self.undispatched().filter(pk=fact.pk).order_by()
+        moment = timezone.now()
+        return bool(
+            super(PaymentHistoryQuerySet, rows).update(skipped_at=moment, skipped_by=by[:255])
+        )
 
     def bulk_create(
         self,
@@ -130,6 +159,11 @@ class PaymentHistory(models.Model):
     needs_dispatch = models.BooleanField(_("told to the host"), default=False)
     dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
     dispatch_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    dispatch_failures = models.PositiveIntegerField(
+        _("failed notifications"), default=0, editable=False
+    )
+    skipped_at = models.DateTimeField(_("skipped at"), null=True, blank=True, editable=False)
+    skipped_by = models.CharField(_("skipped by"), max_length=255, blank=True, editable=False)
     created_at = models.DateTimeField(_("when"), auto_now_add=True)
 
     objects = PaymentHistoryQuerySet.as_manager()
@@ -154,8 +188,8 @@ class PaymentHistory(models.Model):
         ]
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
-                fields=["created_at"],
-                condition=Q(needs_dispatch=True, dispatched_at=None),
+                fields=["order_payment", "id"],
+                condition=Q(needs_dispatch=True, dispatched_at=None, skipped_at=None),
                 name="shop_payments_undispatched",
             ),
         ]

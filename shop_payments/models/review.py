@@ -36,6 +36,7 @@ class ReviewItem(models.Model):
         REST_TOO_SMALL = "rest_too_small", _("the rest is below Stripe's minimum")
         WAIVED_RECEIVED = "waived_received", _("money came that had been waived")
         ORDER_UNREADABLE = "order_unreadable", _("the order could not be read")
+        NOTIFICATION_FAILED = "notification_failed", _("the shop's code accepts no notification")
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
         AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
         REFUND_FAILED = "refund_failed", _("a refund failed")

@@ -6,11 +6,21 @@ A fact is inserted in the transaction that makes it true and dispatched once tha
 committed. ``dispatched_at`` is set when every receiver has returned. A process killed in between,
 or a receiver that raises, leaves it empty, and the sweeper tells it again: exactly once where
 nothing failed, at least once where something did.
+
+Note [One after another]
+~~~~~~~~~~~~~~~~~~~~~~~~
+Facts of one payment are dispatched in the order in which they became true: a shop that is notified
+of a refund first, and of the payment afterwards, ships the goods of a refunded order. So a later
+fact waits for an earlier one, also where another process is handling that, or where its receiver
+keeps failing. Whether there is an earlier one is read under the payment's lock. The process that
+ends the waiting dispatches what has waited; what is left over is dispatched by the sweep. Staff see
+a notification that keeps failing, and can skip it.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,18 +86,66 @@ def build_fact(
     )
 
 
-def dispatch(facts: Iterable[PaymentHistory]) -> None:
-    """Notify the host of committed facts, in order. See Note [Telling the host].
+def dispatch(facts: Iterable[PaymentHistory], *, others_wait: bool = False) -> None:
+    """Notify the host of committed facts of one payment, in order. See Note [One after another].
 
-    Never raises: a receiver's exception is logged, and the fact stays undispatched.
+    ``others_wait`` where earlier facts of the payment had not been dispatched when these were
+    inserted. Never raises: a receiver's exception is logged, and the fact stays undispatched.
     """
     waiting = [fact for fact in facts if fact.needs_dispatch and fact.dispatched_at is None]
-    delivered = [fact for fact in waiting if _dispatch_one(fact)]
+    if not waiting:
+        return
+    payment_pk, started = waiting[0].order_payment_id, time.monotonic()
     try:
-        PaymentHistory.objects.mark_dispatched(delivered)
+        if others_wait:
+            PaymentHistory.objects.release_dispatch(waiting)
+            _wait_for_turn(payment_pk)
+            return
+        if _deliver(waiting) and time.monotonic() - started > _SLOW:
+            dispatch_waiting(payment_pk)
     except Exception:
         # The payment is committed and stays; whatever is broken here must not undo the answer.
-        logger.exception("Facts were dispatched and could not be marked; they are sent again")
+        logger.exception("Facts could not be dispatched; the next sweep does it")
+
+
+def dispatch_waiting(payment_pk: int) -> bool:
+    """Notify the host of all facts of a payment that wait, in order; tell whether none is left.
+
+    Ends at a fact that another process is handling, and at one that a receiver does not accept.
+    """
+    while True:
+        facts = PaymentHistory.objects.undispatched().filter(order_payment=payment_pk)
+        fact = facts.select_related("order_payment", "payment_intent").first()
+        if fact is None:
+            return True
+        if not PaymentHistory.objects.acquire_dispatch(fact) or not _deliver([fact]):
+            return False
+
+
+_SLOW = 0.2
+"""Seconds. Receivers that take longer may have kept later facts of other processes waiting."""
+
+
+def _wait_for_turn(payment_pk: int) -> None:
+    """Dispatch what waits; give a process that is handling an earlier fact a moment to end."""
+    deadline = time.monotonic() + _SLOW
+    while not dispatch_waiting(payment_pk) and time.monotonic() < deadline:
+        time.sleep(_SLOW / 8)
+
+
+def _deliver(facts: list[PaymentHistory]) -> bool:
+    """Dispatch facts in order, up to the first that fails; tell whether none did."""
+    delivered: list[PaymentHistory] = []
+    for fact in facts:
+        if not _dispatch_one(fact):
+            break
+        delivered.append(fact)
+    PaymentHistory.objects.mark_dispatched(delivered)
+    left = facts[len(delivered) :]
+    if left:
+        PaymentHistory.objects.note_failed_dispatch(left[0])
+        PaymentHistory.objects.release_dispatch(left)
+    return not left
 
 
 def _dispatch_one(fact: PaymentHistory) -> bool:

@@ -226,6 +226,8 @@ class _Plan:
     """Whether the attempt was another request's, for what the order was then."""
 
     facts: tuple[PaymentHistory, ...] = ()
+    others_wait: bool = False
+    """Whether earlier facts of the payment have not been dispatched yet."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def _make_plan(request: _Request, patience: Patience) -> _Plan:
             after(decision.locked, origin=request.origin)
             raise decision.error
         if isinstance(decision, _Plan):
-            dispatch(decision.facts)
+            dispatch(decision.facts, others_wait=decision.others_wait)
             return decision
         patience.wait_for(decision.attempt)
 
@@ -294,7 +296,9 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     else:
         decision = _plan_for(locked, ask, request)
     locked.flush(terms=False)
-    return replace(decision, facts=tuple(locked.facts)) if isinstance(decision, _Plan) else decision
+    if not isinstance(decision, _Plan):
+        return decision
+    return replace(decision, facts=tuple(locked.facts), others_wait=locked.others_wait)
 
 
 def _decide_first(request: _Request, order: Any) -> _Plan:

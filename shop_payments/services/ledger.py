@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Exists, Model
 from django.utils import timezone
 
 from shop_payments.balance import Balance, balance_of
@@ -74,6 +74,9 @@ class LockedPayment:
 
     order_error: OrderUnreadable | None = None
     """Why the order could not be read, where that was tried."""
+
+    others_wait: bool = False
+    """Whether earlier facts of the payment have not been dispatched yet."""
 
     needs_follow_up: bool = False
     """Whether something has to be done at Stripe after the commit: see ``follow_up.py``."""
@@ -241,10 +244,13 @@ def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None)
     ``intents`` are those that the caller has read already, oldest first.
     """
     if intents is None:
-        intents = list(payment.payment_intents.order_by("pk"))
+        waiting = PaymentHistory.objects.undispatched().filter(order_payment=payment).order_by()
+        rows = payment.payment_intents.annotate(others_wait=Exists(waiting))
+        intents = list(rows.order_by("pk"))
     for intent in intents:
         intent.order_payment = payment
     locked = LockedPayment(payment, intents)
+    locked.others_wait = any(getattr(intent, "others_wait", False) for intent in intents)
     if payment.has_refunds_or_disputes:
         locked.refunds += Refund.objects.of_intents(intents).select_related("attempt")
         by_pk = {intent.pk: intent for intent in intents}

@@ -111,7 +111,7 @@ def complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False
 
 def after(locked: LockedPayment, *, origin: Origin) -> None:
     """Notify the host of what was committed, and do at Stripe what follows from it."""
-    dispatch(locked.facts)
+    dispatch(locked.facts, others_wait=locked.others_wait)
     if locked.needs_follow_up:
         # It sends, and so it imports what stands above this module.
         follow_up = import_module("shop_payments.services.follow_up").follow_up

@@ -29,6 +29,10 @@ SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.ORDER_UNREADABLE: (
         "Correct the order, or the shop's OrderAdapter. The payment is evaluated again by itself."
     ),
+    ReviewItem.Reason.NOTIFICATION_FAILED: (
+        "Have the shop's receiver corrected: it is notified again with the next sweep. Or do by"
+        " hand what it would have done, and skip this notification. Later ones wait for it."
+    ),
     ReviewItem.Reason.INTENT_MISSING: (
         "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
         " only if it does, or if that account takes no money any more: the order then gets a new"

@@ -108,7 +108,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         except IntegrityError:
             continue  # another request saved its write first: now it can be seen
         if step is not None:
-            dispatch(locked.facts)
+            dispatch(locked.facts, others_wait=locked.others_wait)
             is_sent = True
             send_attempt(step, origin=origin)
             _check_target(step)

@@ -39,6 +39,10 @@ from tests.support import Caller, answer, call_stripe, debit
 STAFF = Origin(source=Source.ADMIN, actor="staff 1")
 
 
+Review = set[tuple[str, int | None, str]]
+"""Open review items: reason, amount and payment intent."""
+
+
 class DepositAdapter(BundledOrderAdapter):
     """Asks for a part of an order first, where the test says so."""
 
@@ -183,7 +187,7 @@ class Shop:
         return OrderPayment.objects.get(order=self.order)
 
     @property
-    def in_review(self) -> set[tuple[str, int | None, str]]:
+    def in_review(self) -> Review:
         """The open review items: reason, amount and payment intent."""
         return {
             (
@@ -200,7 +204,7 @@ class Shop:
         *,
         outstanding: int,
         owed: int | None = None,
-        review: set[tuple[str, int | None, str]] | None = None,
+        review: Review | None = None,
         asks: int | tuple[str, str | None] | None = None,
     ) -> None:
         """Check everything that can be seen of the order, and that the rows say the same.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.balance.shop import DepositAdapter, Shop
+from tests.balance.shop import DepositAdapter, Review, Shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,9 +171,10 @@ def captured_in_part_and_the_rest_owed(open_shop: Build) -> None:
 
 def paid_in_part_then_lowered_to_that(open_shop: Build) -> None:
     shop = partly_paid(open_shop)
-    assert not shop.payment.paid_recorded
+    recorded = [shop.payment.paid_recorded]
     shop.costs(180)
-    assert shop.payment.paid_recorded
+    recorded.append(shop.payment.paid_recorded)
+    assert recorded == [False, True]
     shop.assert_is("paid", outstanding=0, asks=PAID)
 
 
@@ -213,7 +214,7 @@ def late_money_with_a_pending_refund_reopened_and_failing(open_shop: Build) -> N
     shop.assert_is("unpaid", outstanding=0, owed=112, asks=REFUND_PENDING)
     shop.stripe.advance_refund(refund["id"], "failed")
     shop.stripe.deliver_webhooks()
-    review = {("refund_failed", 112, first)}
+    review: Review = {("refund_failed", 112, first)}
     shop.assert_is("paid", outstanding=0, review=review, asks=PAID)
 
 

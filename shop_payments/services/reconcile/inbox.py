@@ -1,8 +1,8 @@
-"""Try failed events again, and tell the host what it was not told."""
+"""Try failed events again, and notify the host of what it was not notified of."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from functools import partial
 
 from django.utils import timezone
 
@@ -13,15 +13,11 @@ from shop_payments.exceptions import (
     ShopPaymentsError,
 )
 from shop_payments.models import PaymentHistory, WebhookEvent
-from shop_payments.services.history import dispatch
+from shop_payments.models.history import INSERTED_LEASE
+from shop_payments.services.history import dispatch_waiting
+from shop_payments.services.notifications import close_delivered, flag_undelivered
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.webhooks import EventFailed, claim_event, process_event
-
-_BEING_TOLD = timedelta(minutes=1)
-"""Younger facts are most likely being told by the process that wrote them."""
-
-_LEASE = timedelta(minutes=10)
-"""How long a process may take to tell one fact before another one tries."""
 
 
 def retry_events(sweep: Sweep) -> None:
@@ -64,20 +60,29 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
 
 
 def send_facts(sweep: Sweep) -> None:
-    """Tell the host's receivers what they have not been told, or have raised at.
+    """Notify the host of what it has not been notified of, payment by payment, in order.
 
-    See Note [Telling the host] in ``services/history.py``.
+    See Note [One after another] in ``services/history.py``.
     """
-    facts = PaymentHistory.objects.undispatched().filter(
-        created_at__lt=timezone.now() - _BEING_TOLD
-    )
-    for fact in sweep.one_by_one(list(facts.select_related("order_payment", "payment_intent"))):
+    waiting = PaymentHistory.objects.undispatched()
+    payments = dict.fromkeys(waiting.values_list("order_payment_id", flat=True))
+    for payment_pk in sweep.one_by_one(list(payments)):
         if sweep.dry_run:
-            sweep.report.facts += 1
-        elif PaymentHistory.objects.claim_dispatch(fact, lease=_LEASE):
-            dispatch([fact])
-            if fact.dispatched_at is not None:
-                sweep.report.facts += 1
-            else:
-                PaymentHistory.objects.release_dispatch(fact)
-                sweep.problem(f"fact {fact.fact_id} ({fact.kind}): a receiver raised, see the log")
+            due = waiting.filter(order_payment=payment_pk)
+            sweep.report.facts += due.filter(created_at__lt=timezone.now() - INSERTED_LEASE).count()
+        else:
+            sweep.try_to(f"order payment {payment_pk}", partial(_send_of, sweep, payment_pk))
+    if not sweep.dry_run:
+        close_delivered(origin=sweep.origin)
+
+
+def _send_of(sweep: Sweep, payment_pk: int) -> None:
+    waiting = PaymentHistory.objects.undispatched().filter(order_payment=payment_pk)
+    before = set(waiting.values_list("pk", flat=True))
+    dispatch_waiting(payment_pk)
+    left = list(waiting.all())
+    sweep.report.facts += len(before - {fact.pk for fact in left})
+    if left and left[0].dispatch_failures and left[0].pk in before:
+        fact = left[0]
+        flag_undelivered(fact, origin=sweep.origin)
+        sweep.problem(f"fact {fact.fact_id} ({fact.kind}): a receiver raised, see the log")

@@ -1,0 +1,73 @@
+"""Notifications that the host's code does not accept: staff see them, and can skip them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from shop_payments.gateway import assert_no_transaction
+from shop_payments.models import FactKind, PaymentHistory, ReviewItem
+from shop_payments.services.history import Origin, dispatch_waiting
+from shop_payments.services.ledger import LockedPayment, close_items, leading_intent, open_review
+from shop_payments.services.units import change_payment
+
+FAILURES_BEFORE_REVIEW = 3
+"""Failed notifications after which staff are asked to look."""
+
+_UNDELIVERED = ReviewItem.Reason.NOTIFICATION_FAILED
+
+
+def flag_undelivered(fact: PaymentHistory, *, origin: Origin) -> None:
+    """Ask staff to look at a notification that keeps failing: later ones wait for it."""
+    if fact.dispatch_failures < FAILURES_BEFORE_REVIEW:
+        return
+
+    def flag(locked: LockedPayment) -> None:
+        row = fact.payment_intent or leading_intent(locked.intents)
+        if row is not None:
+            detail = f"The shop's code did not accept {fact.kind}, {fact.dispatch_failures} times"
+            about = str(fact.fact_id)
+            open_review(locked, row, _UNDELIVERED, detail, origin=origin, subject=about)
+
+    change_payment(flag, origin=origin, pk=fact.order_payment_id)
+
+
+def close_delivered(*, origin: Origin) -> None:
+    """Close the review items of notifications that were accepted after all."""
+    for item in ReviewItem.objects.open().filter(reason=_UNDELIVERED):
+        waiting = PaymentHistory.objects.undispatched().filter(fact_id=item.subject)
+        if not waiting.exists():
+
+            def close(locked: LockedPayment, pk: int = item.pk) -> None:
+                close_items(locked, "The shop's code has accepted it", pk=pk)
+
+            change_payment(close, origin=origin, pk=item.order_payment_id)
+
+
+def skip_notification(*, fact_id: UUID, reason: str, origin: Origin) -> bool:
+    """Give a notification up, so that later ones can go out; tell whether it still waited.
+
+    The shop is not notified of this fact any more: whoever skips it has done by hand what the
+    shop's code would have done.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        PaymentHistory.DoesNotExist: no such fact.
+        ValueError: no reason.
+    """
+    if not reason.strip():
+        raise ValueError("skipping a notification needs a reason")
+    assert_no_transaction()
+    fact = PaymentHistory.objects.select_related("payment_intent").get(fact_id=fact_id)
+
+    def skip(locked: LockedPayment) -> bool:
+        if not PaymentHistory.objects.skip_dispatch(fact, by=origin.actor):
+            return False
+        figures = {"detail": f"{fact.get_kind_display()}: {reason.strip()[:300]}"}
+        skipped = (FactKind.NOTIFICATION_SKIPPED, {**figures, "fact_id": str(fact.fact_id)})
+        locked.add_facts(fact.payment_intent, [skipped], origin=origin)
+        close_items(locked, f"Skipped: {reason.strip()}", subject=str(fact.fact_id))
+        return True
+
+    was_waiting = bool(change_payment(skip, origin=origin, pk=fact.order_payment_id).value)
+    dispatch_waiting(fact.order_payment_id)
+    return was_waiting
