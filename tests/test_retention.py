@@ -568,7 +568,7 @@ def test_the_number_of_queries_of_a_batch_does_not_depend_on_its_size(
     many(rows, rows)
     later()
 
-    with django_assert_num_queries(22):
+    with django_assert_num_queries(23):
         purge_personal_data(batch_size=50)
 
 
