@@ -531,9 +531,10 @@ def test_money_that_was_seen_to_go_out_before_its_payment_was_begun_goes_out_aft
 
 
 def test_rows_of_one_moment_are_not_compared_with_each_other():
-    twice = gone("one", 30, total_seen=100)
+    first, second = gone("one", 30, total_seen=100), gone("one", 20, total_seen=100)
+    assert (first.id, first.at) == (second.id, second.at)
 
-    assert balance(100, paid("one", 100), twice, twice).goods == 60
+    assert balance(100, paid("one", 100), first, second).goods == 50
 
 
 def test_money_that_goes_out_a_second_later_is_later_whenever_it_was_seen():
