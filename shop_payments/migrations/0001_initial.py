@@ -953,6 +953,16 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, null=True, verbose_name="last sent at"),
                 ),
                 (
+                    "missed_at",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="When its effect was first looked for, and not found, after the key expired.",
+                        null=True,
+                        verbose_name="first missed at",
+                    ),
+                ),
+                (
                     "finished_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="finished at"),
                 ),

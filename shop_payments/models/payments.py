@@ -387,6 +387,9 @@ class StripeAttempt(models.Model):
     KEY_LIFETIME = timedelta(hours=23)
     """Stripe keeps an idempotency key for 24 h; past 23 h the object is looked up instead."""
 
+    SECOND_LOOK = timedelta(hours=1)
+    """An effect that is missing from a list may still come: it is looked for again after this."""
+
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order_payment = models.ForeignKey(
         OrderPayment,
@@ -413,6 +416,13 @@ class StripeAttempt(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
     last_sent_at = models.DateTimeField(_("last sent at"), null=True, blank=True)
+    missed_at = models.DateTimeField(
+        _("first missed at"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("When its effect was first looked for, and not found, after the key expired."),
+    )
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     purged_at = models.DateTimeField(_("purged at"), null=True, blank=True, editable=False)
 

@@ -138,6 +138,8 @@ def write_intent(
     not known is completed. ``updated_to`` is the fingerprint of the parameters that an update has
     just sent.
     """
+    missing, note = ReviewItem.Reason.INTENT_MISSING, f"Stripe knows {row.stripe_id} again"
+    close_review(locked, row, missing, "", note)
     if row.is_final:
         if _complete_charge(row, intent):
             _save(locked, row)
@@ -147,8 +149,6 @@ def write_intent(
         return
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
         return  # it was missing and has come back, but another one has taken its place
-    missing, note = ReviewItem.Reason.INTENT_MISSING, f"Stripe knows {row.stripe_id} again"
-    close_review(locked, row, missing, "", note)
     before, was = _visible_state(row), row.status
     facts = _take_over(locked, row, intent)
     if updated_to is not None:

@@ -7,13 +7,21 @@ and sent after the commit (see Note [Refund rows] in ``models/refunds.py``). A r
 Stripe's dashboard is seen when the intent's refunds are listed. Always all of them: an event's or a
 charge's "latest refund" need not be the one that changed.
 
-See: https://docs.stripe.com/refunds (checked 2026-11)
+Note [Absence proves nothing]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+Stripe says of its own 500s that the request may have had any effect, or none, and that it may
+finish it later. So a refund that was answered so, and is not in the list, keeps its amount and its
+key. It is given up only when the key has expired and two looks, an hour apart, have not found it,
+or by staff. A refund that comes even later is mirrored as any other.
+
+See: https://docs.stripe.com/refunds, https://docs.stripe.com/error-low-level (checked 2026-11)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -132,7 +140,8 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         IdempotencyKeyReused: the key belongs to another request: of another amount (all that is
             left is one, too), reason or intent.
         RefundInProgress: another request is sending this refund for too long.
-        RefusedRefund: Stripe would not do a part of it, or never heard of it in time.
+        RefusedRefund: Stripe would not do a part of it, or had none a day later.
+        RefundInProgress: also where Stripe answered with a 500 and the refund is not there yet.
         GatewayError: Stripe refused the only part (which says so and reserves nothing), or its
             answer is not known: that part stays requested, and the same key may be tried again.
     """
@@ -509,7 +518,10 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
 def _find_out(refund: Refund, *, origin: Origin) -> Refund:
     """Look among the intent's refunds for one whose answer can never be had again.
 
+    See Note [Absence proves nothing].
+
     Raises:
+        RefundInProgress: it is not there, which proves nothing yet; it stays requested.
         GatewayError: Stripe could not be asked; the refund stays requested, and the next caller may
             try it at once.
     """
@@ -520,8 +532,55 @@ def _find_out(refund: Refund, *, origin: Origin) -> Refund:
     for result in listed:
         if result.metadata.get("attempt_id") == str(refund.pk):
             return _write_one(refund, result, origin=origin)
-    why = "Stripe has never heard of it"
+    if _is_certainly_missing(attempt):
+        why = "Stripe had no such refund, a day after it was asked for"
+        return _give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)
+    attempt.release()
+    raise RefundInProgress(
+        f"Stripe has not said what became of this refund of {refund.amount_display}. The amount"
+        " stays reserved until that is known; ask again with the same key."
+    )
+
+
+def _is_certainly_missing(attempt: StripeAttempt) -> bool:
+    """Note a look that has not found an effect; tell whether enough of them agree."""
+    now = timezone.now()
+    if not attempt.key_expired:
+        return False
+    if attempt.missed_at is None:
+        attempt.missed_at = now
+        attempt.save(update_fields=["missed_at"])
+        return False
+    return now - attempt.missed_at >= StripeAttempt.SECOND_LOOK
+
+
+def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
+    """Free the amount of a refund whose outcome nobody knows, on a member of staff's word.
+
+    They have looked in Stripe's dashboard, and it is not there. Should it come all the same, it is
+    mirrored, and the order's balance follows.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        Refund.DoesNotExist: no such refund.
+        RefundInProgress: it was sent a moment ago, or its outcome is known.
+        ValueError: no reason.
+    """
+    if not reason.strip():
+        raise ValueError("giving a refund up needs a reason")
+    assert_no_transaction()
+    refund = Refund.objects.select_related("attempt", "order_payment").get(pk=refund_pk)
+    attempt = refund.attempt
+    if refund.status != RefundStatus.REQUESTED or attempt is None:
+        raise RefundInProgress(f"This refund is {speak(refund.status)}, not unresolved.")
+    if attempt.is_claimed(within=_JUST_SENT, now=timezone.now()):
+        raise RefundInProgress(_IN_PROGRESS)
+    why = f"given up by staff: {reason.strip()}"
     return _give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)
+
+
+_JUST_SENT = timedelta(minutes=2)
+"""A request that was sent so recently may still be answered."""
 
 
 # --- mirroring ----------------------------------------------------------------------------------

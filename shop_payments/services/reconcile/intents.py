@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import ObjectMissing, PaymentIntentMissing
 from shop_payments.gateway import get_gateway
 from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentStatus
-from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.ledger import LockedPayment
@@ -33,32 +33,101 @@ def mirror_intents(sweep: Sweep) -> None:
         GatewayError: Stripe could not be asked.
     """
     ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
+    look = _Look(sweep)
     ask = get_gateway().page_of_payment_intents
     for seen in pages(sweep, ask, rows=ours, unsettled=ours.open()):
-        _mirror_page(sweep, {row.stripe_id: row for row in seen.before}, seen.found)
+        look.at_page({row.stripe_id: row for row in seen.before}, seen.found)
         for row in seen.not_shown:
-            sweep.try_to(row.stripe_id, partial(_look_at, sweep, row))
+            sweep.try_to(row.stripe_id, partial(look.at, row))
+    look.end()
+
+
+_MANY = 3
+"""So many missing intents, and no more that were found, are the key's fault and not theirs."""
+
+
+class _Look:
+    """What one sweep sees of our intents at Stripe."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._found = 0
+        self._missing: list[PaymentIntent] = []
+        asked_about = ReviewItem.objects.open().filter(reason=ReviewItem.Reason.INTENT_MISSING)
+        self.asked_about = set(asked_about.values_list("payment_intent__stripe_id", flat=True))
+
+    def at_page(
+        self, before: dict[str, PaymentIntent], found: Sequence[PaymentIntentResult]
+    ) -> None:
+        """Compare one page of Stripe's list with our rows."""
+        self._found += sum(intent.id in before for intent in found)
+        _mirror_page(self._sweep, before, found, asked_about=self.asked_about)
+
+    def at(self, row: PaymentIntent) -> None:
+        """Fetch one intent, which no page has shown.
+
+        Raises:
+            GatewayError: Stripe could not be asked.
+        """
+        try:
+            intent = get_gateway().retrieve_payment_intent(row.stripe_id)
+        except ObjectMissing:
+            self._missing.append(row)
+        else:
+            self._found += 1
+            _mirror(self._sweep, row, intent, asked_about=self.asked_about)
+
+    def end(self) -> None:
+        """Note the intents that Stripe does not know, unless the key is to blame.
+
+        With another account's key none of ours is found. To close them, or to ask staff about each
+        of them, would stop every open payment.
+        """
+        sweep, missing = self._sweep, self._missing
+        if len(missing) >= _MANY and len(missing) >= self._found:
+            sweep.problem(
+                f"{len(missing)} of {len(missing) + self._found} payment intents are not at Stripe:"
+                " does SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account that made them?"
+                " Nothing was changed"
+            )
+            return
+        for row in missing:
+            sweep.report.intents += 1
+            if not sweep.dry_run:
+                sweep.try_to(row.stripe_id, partial(write_seen, row, None, origin=sweep.origin))
 
 
 def _mirror_page(
-    sweep: Sweep, before: dict[str, PaymentIntent], found: Sequence[PaymentIntentResult]
+    sweep: Sweep,
+    before: dict[str, PaymentIntent],
+    found: Sequence[PaymentIntentResult],
+    *,
+    asked_about: Collection[str],
 ) -> None:
     not_read = [intent.id for intent in found if intent.id not in before]
     late = {row.stripe_id: row for row in PaymentIntent.objects.filter(stripe_id__in=not_read)}
     for intent in found:
         row = before.get(intent.id)
         if row is not None:
-            _mirror(sweep, row, intent)
+            _mirror(sweep, row, intent, asked_about=asked_about)
         elif intent.id in late and not agrees(late[intent.id], intent):
-            sweep.try_to(intent.id, partial(_look_at, sweep, late[intent.id]))
+            sweep.report.intents += 1
+            if not sweep.dry_run:
+                sweep.try_to(intent.id, partial(_refresh, sweep, late[intent.id].pk))
     unknown = [each for each in found if each.id not in before and each.id not in late]
     for intent, attempt in _of_our_attempts(unknown):
         sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
 
 
-def _mirror(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> None:
-    """Write what Stripe says now; ``row`` was read before it was asked."""
-    if row.is_final or agrees(row, intent):
+def _mirror(
+    sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult, *, asked_about: Collection[str]
+) -> None:
+    """Write what Stripe says now; ``row`` was read before it was asked.
+
+    ``asked_about`` are intents that staff were asked about because Stripe did not know them.
+    """
+    is_news = not (row.is_final or agrees(row, intent))
+    if not is_news and row.stripe_id not in asked_about:
         return
 
     def write() -> None:
@@ -72,28 +141,12 @@ def _mirror(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> No
                 # It was missing and is back, and another one has taken its place.
                 _close_second(sweep, intent, row.attempt)
                 return
-        sweep.report.intents += 1
+        sweep.report.intents += is_news
 
     if sweep.dry_run:
-        sweep.report.intents += 1
+        sweep.report.intents += is_news
     else:
         sweep.try_to(row.stripe_id, write)
-
-
-def _look_at(sweep: Sweep, row: PaymentIntent) -> None:
-    """Fetch one intent, which no page has shown.
-
-    Raises:
-        GatewayError: Stripe could not be asked.
-    """
-    try:
-        intent = get_gateway().retrieve_payment_intent(row.stripe_id)
-    except ObjectMissing:
-        sweep.report.intents += 1
-        if not sweep.dry_run:
-            write_seen(row, None, origin=sweep.origin)
-    else:
-        _mirror(sweep, row, intent)
 
 
 def _refresh(sweep: Sweep, pk: int) -> None:

@@ -13,6 +13,7 @@ from shop_payments.exceptions import (
     PaymentError,
     PaymentIntentMissing,
     PaymentNotCancelable,
+    RefundInProgress,
 )
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.orders import is_unwanted
@@ -57,7 +58,10 @@ def finish_attempts(sweep: Sweep) -> None:
 
 
 def _finish(sweep: Sweep, attempt: StripeAttempt) -> None:
+    is_known = True
+
     def send() -> None:
+        nonlocal is_known
         try:
             if attempt.operation == StripeAttempt.Operation.CREATE_REFUND:
                 refund = Refund.objects.select_related("payment_intent").get(attempt=attempt)
@@ -65,12 +69,15 @@ def _finish(sweep: Sweep, attempt: StripeAttempt) -> None:
                 send_refund(refund, origin=sweep.origin)
             else:
                 send_attempt(attempt, origin=sweep.origin)
+        except RefundInProgress as error:
+            is_known = False
+            sweep.tell(str(error))  # nobody has to do anything: it is looked for again
         except (GatewayError, PaymentError):
             # To be refused is an outcome, too; it stands in the attempt's row.
             if StripeAttempt.objects.pending().filter(pk=attempt.pk).exists():
                 raise
 
-    if sweep.try_to(str(attempt), send):
+    if sweep.try_to(str(attempt), send) and is_known:
         sweep.report.attempts += 1
 
 
