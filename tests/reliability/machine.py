@@ -284,8 +284,8 @@ class ShopMachine(RuleBasedStateMachine):
     # Customers
 
     @step(
-        4,
-        where=lambda self: len(self.world.orders) < 8,
+        3,
+        where=lambda self: len(self.world.orders) < 3,
         currency=SOME,
         held=YES_OR_NO,
         parts=(1, 1, 2, 2, 3, 4),
@@ -345,14 +345,14 @@ class ShopMachine(RuleBasedStateMachine):
         assert body["data"]["status"] == there["status"]
         assert there["status"] in UPDATABLE_STATUSES
 
-    @step(4, at=SOME, card=("pm_card_visa", "pm_card_visa", *CARDS))
+    @step(24, at=SOME, card=(*["pm_card_visa"] * 20, *CARDS))
     def a_customer_comes_to_pay(self, at: int, card: str) -> None:
         """Whatever they are asked for."""
         shown = self._ask_for_an_intent(self._order(at))
         if shown is not None:
             self._pay(shown, card)
 
-    @step(4, at=SOME, quantity=(0, 1, 2, 3, 3), currency=(None, None, None, *UNIT_AMOUNTS))
+    @step(4, at=SOME, quantity=(1, 2, 3, 3, 3, 4, 4, 0), currency=(*[None] * 7, *UNIT_AMOUNTS))
     def the_order_changes(self, at: int, quantity: int, currency: str | None) -> None:
         """It may be free, or have another currency alone: as many yen as there were cents."""
         order = self._order(at)
@@ -439,10 +439,11 @@ class ShopMachine(RuleBasedStateMachine):
 
         self.world.survive(cancel)
 
-    @step(2, at=SOME)
+    @step(8, where=lambda self: self._cancelled(), at=SOME)
     def the_order_is_taken_up_again(self, at: int) -> None:
-        Order.objects.filter(pk=self._order(at).pk).update(status=Order.Status.OPEN)
-        self.world.changed.add(self._order(at).pk)
+        pk = _pick(self._cancelled(), at)
+        Order.objects.filter(pk=pk).update(status=Order.Status.OPEN)
+        self.world.changed.add(pk)
 
     # The payment system
 
@@ -683,7 +684,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     # What goes wrong
 
-    @step(4, fault=FAULTS)
+    @step(3, fault=FAULTS)
     def stripe_is_in_trouble(self, fault: Fault) -> None:
         self.world.troubles.append(fault)
 
@@ -725,7 +726,7 @@ class ShopMachine(RuleBasedStateMachine):
     def the_shops_code_breaks(self, method: str) -> None:
         Adapter.broken = method
 
-    @step(3, where=lambda self: Adapter.broken)
+    @step(20, where=lambda self: Adapter.broken)
     def the_shops_code_is_put_right(self) -> None:
         Adapter.broken = ""
 
@@ -911,6 +912,10 @@ class ShopMachine(RuleBasedStateMachine):
         focused = [order for order in self.world.orders if order.pk == self.focus]
         order: Order = _pick(focused or self.world.orders, at)
         return order
+
+    def _cancelled(self) -> list[int]:
+        cancelled = Order.objects.filter(status=Order.Status.CANCELLED)
+        return list(cancelled.order_by("pk").values_list("pk", flat=True))
 
     def _ours(self) -> list[Json]:
         """Our intents at Stripe, of the order in focus."""
