@@ -18,7 +18,13 @@ from shop_payments.gateway.results import (
     PaymentIntentResult,
     RefundResult,
 )
-from shop_payments.gateway.webhooks import intent_from_event, read_event, subject_of_event
+from shop_payments.gateway.webhooks import (
+    account_of_event,
+    intent_from_event,
+    is_thin,
+    read_event,
+    subject_of_event,
+)
 
 __all__ = [
     "STRIPE_API_VERSION",
@@ -31,9 +37,11 @@ __all__ = [
     "Page",
     "PaymentIntentResult",
     "RefundResult",
+    "account_of_event",
     "assert_no_transaction",
     "get_gateway",
     "intent_from_event",
+    "is_thin",
     "read_event",
     "subject_of_event",
 ]

@@ -173,6 +173,26 @@ class Gateway:
         return [refund_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
 
     @_stripe_call
+    def retrieve_refund(self, refund_id: str) -> RefundResult:
+        """Fetch a refund as it is now.
+
+        Raises:
+            ObjectMissing: Stripe does not know it under this key.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return refund_of_answer(self._refunds.retrieve(refund_id))
+
+    @_stripe_call
+    def retrieve_dispute(self, dispute_id: str) -> DisputeResult:
+        """Fetch a dispute as it is now.
+
+        Raises:
+            ObjectMissing: Stripe does not know it under this key.
+            GatewayError: see the tree in ``exceptions``.
+        """
+        return dispute_of_answer(self._disputes.retrieve(dispute_id))
+
+    @_stripe_call
     def list_disputes(self, intent_id: str) -> list[DisputeResult]:
         """Return all disputes of an intent, newest first.
 

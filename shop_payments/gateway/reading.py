@@ -100,15 +100,36 @@ def intent_from_values(
             metadata=metadata_of(values),
             created_at=moment_of(values["created"]),
             payment_method=id_of(values.get("payment_method")),
-            latest_charge=id_of(values.get("latest_charge")),
+            latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
-            charged_at=_charged_at(values.get("latest_charge")),
+            charged_at=_charged_at(_latest_charge(values)),
             cancellation_reason=storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
             client_secret=secret_of(values.get("client_secret")),
             request_id=request_id,
             replayed=replayed,
+            absent=_absent(values),
         )
+
+
+_MAY_BE_ABSENT = ("amount_received", "cancellation_reason", "latest_charge", "payment_method")
+
+
+def _absent(values: Mapping[str, Any]) -> frozenset[str]:
+    names = {name for name in _MAY_BE_ABSENT if name not in values}
+    return frozenset(names - {"latest_charge"} if _latest_charge(values) else names)
+
+
+def _latest_charge(values: Mapping[str, Any]) -> object:
+    """Return the latest charge; before API version 2022-11-15 it was the first of a list.
+
+    See: https://docs.stripe.com/upgrades#2022-11-15 (checked 2026-11)
+    """
+    if "latest_charge" in values:
+        return values["latest_charge"]
+    charges = values.get("charges")
+    data = charges.get("data") if isinstance(charges, Mapping) else None
+    return data[0] if isinstance(data, list) and data else None
 
 
 def _charged_at(charge: object) -> datetime | None:

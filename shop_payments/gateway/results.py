@@ -54,6 +54,9 @@ class PaymentIntentResult:
     replayed: bool = False
     """Whether Stripe repeated a saved answer, which may be older than the intent's state."""
 
+    absent: frozenset[str] = frozenset()
+    """Fields that the message did not have, as in older API versions: unknown, not empty."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RefundResult:
@@ -130,7 +133,11 @@ class EventResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EventSubject:
-    """Which intent or charge an event's object belongs to; empty where it does not say."""
+    """What an event is about, and which intent or charge that belongs to.
 
+    Empty where it does not say: a thin event only names its object.
+    """
+
+    id: str
     payment_intent: str
     charge: str

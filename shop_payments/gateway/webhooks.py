@@ -135,9 +135,32 @@ def _object_id(payload: Mapping[str, Any]) -> str:
 def _intent_id(payload: Mapping[str, Any]) -> str:
     about = _about(payload)
     if about is None:
-        return ""
+        named = _related(payload)
+        return id_of(named) if named.get("type") == "payment_intent" else ""
     is_intent = about.get("object") == "payment_intent"
     return id_of(about if is_intent else about.get("payment_intent"))
+
+
+def account_of_event(payload: Mapping[str, Any]) -> str:
+    """Return the connected account that a stored event is about; empty for the shop's own.
+
+    See: https://docs.stripe.com/api/events/object#event_object-account (checked 2026-11)
+    """
+    return id_of(payload.get("account"))
+
+
+def is_thin(payload: Mapping[str, Any]) -> bool:
+    """Tell whether a stored event only names the object that it is about.
+
+    See: https://docs.stripe.com/event-destinations#thin-events (checked 2026-11)
+    """
+    return _about(payload) is None
+
+
+def _related(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The reference to an object that a thin event carries."""
+    related = payload.get("related_object")
+    return related if isinstance(related, Mapping) else {}
 
 
 def _event_time(value: object) -> datetime:
@@ -172,6 +195,12 @@ def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:
     """
     about = _about(payload)
     if about is None:
-        raise InvalidWebhookPayload("the event is about nothing")
+        related = _related(payload)
+        if not related.get("id"):
+            raise InvalidWebhookPayload("the event is about nothing")
+        charge = related if related.get("type") == "charge" else None
+        return EventSubject(id=id_of(related), payment_intent="", charge=id_of(charge))
     charge = about.get("id") if about.get("object") == "charge" else about.get("charge")
-    return EventSubject(payment_intent=id_of(about.get("payment_intent")), charge=id_of(charge))
+    return EventSubject(
+        id=id_of(about), payment_intent=id_of(about.get("payment_intent")), charge=id_of(charge)
+    )

@@ -32,7 +32,13 @@ RequestFaultKind = Literal[
     "forget_idempotency_keys",
 ]
 WebhookFaultKind = Literal[
-    "webhook_lost", "webhook_doubled", "webhook_delayed", "webhook_reordered"
+    "webhook_lost",
+    "webhook_doubled",
+    "webhook_delayed",
+    "webhook_reordered",
+    "webhook_old",
+    "webhook_thin",
+    "webhook_of_account",
 ]
 FaultKind = RequestFaultKind | WebhookFaultKind
 
@@ -175,6 +181,19 @@ class Fault:
         return self.type is None or fnmatchcase(event_type, self.type)
 
 
+_FORMS = ("webhook_old", "webhook_thin", "webhook_of_account")
+
+
+@dataclass(frozen=True)
+class Trip:
+    """How a webhook travels."""
+
+    delays: tuple[float, ...]
+    """After how many seconds it is delivered, each time that it is."""
+    form: str
+    """The fault that says in which form it comes; empty for Stripe's usual one."""
+
+
 class Faults:
     """The faults that wait."""
 
@@ -206,14 +225,15 @@ class Faults:
             taken = self._take(lambda fault: fault.meets_request(method, path))
             return Trouble(taken, self._sleep)
 
-    def for_webhook(self, event_type: str) -> list[float]:
-        """Return after how many seconds a webhook is delivered, each time that it is."""
+    def for_webhook(self, event_type: str) -> Trip:
+        """Return when and in which form a webhook is delivered."""
         with self._lock:
             taken = self._take(lambda fault: fault.meets_webhook(event_type))
+            form = next((kind for kind in _FORMS if kind in taken), "")
             if "webhook_lost" in taken:
-                return []
+                return Trip((), form)
             deliveries = 2 if "webhook_doubled" in taken else 1
-            return [self._delay(taken) for _ in range(deliveries)]
+            return Trip(tuple(self._delay(taken) for _ in range(deliveries)), form)
 
     def _delay(self, taken: Mapping[str, Fault]) -> float:
         delay = taken["webhook_delayed"].seconds if "webhook_delayed" in taken else 0.0

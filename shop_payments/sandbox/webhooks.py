@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .books import Books, Object
+from .event_forms import in_form
+from .faults import Trip
 from .loopback import check_loopback
 
 Deliver = Callable[[str, bytes, dict[str, str]], int]
@@ -83,6 +85,8 @@ class Delivery:
     """None if the last attempt got no answer."""
     doubled: bool = False
     """It comes besides the delivery that the event's `pending_webhooks` counts."""
+    form: str = ""
+    """The fault that says in which form it comes; see `event_forms`."""
 
 
 def post_to_loopback(url: str, body: bytes, headers: dict[str, str]) -> int:
@@ -113,17 +117,15 @@ def enqueue(books: Books, event: Object) -> None:
     """Line an event up for every endpoint that wants it now, as the faults allow."""
     for endpoint in books.webhook_endpoints.values():
         if endpoint.wants(event["type"]):
-            delays = books.faults.for_webhook(event["type"])
-            _line_up(books, event, endpoint, delays)
+            trip = books.faults.for_webhook(event["type"])
+            _line_up(books, event, endpoint, trip)
             event["pending_webhooks"] += 1
 
 
-def _line_up(
-    books: Books, event: Object, endpoint: WebhookEndpoint, delays: Sequence[float]
-) -> None:
+def _line_up(books: Books, event: Object, endpoint: WebhookEndpoint, trip: Trip) -> None:
     now = books.clock()
-    line_up = books.deliveries.add if delays else books.lost_deliveries.append
-    for number, delay in enumerate(delays or [0.0]):
+    line_up = books.deliveries.add if trip.delays else books.lost_deliveries.append
+    for number, delay in enumerate(trip.delays or (0.0,)):
         line_up(
             Delivery(
                 event_id=event["id"],
@@ -131,6 +133,7 @@ def _line_up(
                 due_at=now + delay,
                 give_up_at=now + GIVE_UP_AFTER_SECONDS,
                 doubled=number > 0,
+                form=trip.form,
             )
         )
 
@@ -177,7 +180,8 @@ def _attempt(books: Books, delivery: Delivery) -> None:
     with books.lock:
         event = books.events[delivery.event_id]
         version = endpoint.object["api_version"] or event["api_version"]
-        body = json.dumps({**event, "api_version": version}, indent=2, ensure_ascii=False).encode()
+        shown = in_form(books, {**event, "api_version": version}, delivery.form)
+        body = json.dumps(shown, indent=2, ensure_ascii=False).encode()
         # The receiver compares with its own clock, which nobody has put forward.
         signed_at = int(books.clock.unskipped())
         headers = _headers(body, endpoint.secrets_at(books.clock()), signed_at)

@@ -141,7 +141,7 @@ def write_intent(
     missing, note = ReviewItem.Reason.INTENT_MISSING, f"Stripe knows {row.stripe_id} again"
     close_review(locked, row, missing, "", note)
     if row.is_final:
-        if _complete_charge(row, intent):
+        if _complete(row, intent):
             _save(locked, row)
         return
     moves = intent.status != row.status
@@ -167,12 +167,25 @@ def _save(locked: LockedPayment, row: PaymentIntent) -> None:
     locked.has_changed = True
 
 
-def _complete_charge(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Take over Stripe's time of the charge where only the event's was known."""
-    if row.charged_at_is_exact or intent.charged_at is None or row.status != intent.status:
+def can_be_completed(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+    """Tell whether Stripe says something of a final intent that its row does not know."""
+    if row.status != intent.status:
         return False
-    row.charged_at, row.charged_at_is_exact = intent.charged_at, True
-    return True
+    lacks_charge = not row.latest_charge and bool(intent.latest_charge)
+    return lacks_charge or (not row.payment_method and bool(intent.payment_method))
+
+
+def _complete(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+    """Complete a final row with what was not known of it; tell whether there was something."""
+    if row.status != intent.status:
+        return False
+    before = (row.latest_charge, row.payment_method, row.charged_at, row.charged_at_is_exact)
+    row.latest_charge = row.latest_charge or intent.latest_charge[:255]
+    row.payment_method = row.payment_method or intent.payment_method[:255]
+    if intent.charged_at is not None and not row.charged_at_is_exact:
+        row.charged_at, row.charged_at_is_exact = intent.charged_at, True
+    after = (row.latest_charge, row.payment_method, row.charged_at, row.charged_at_is_exact)
+    return after != before
 
 
 def _close_expiry(locked: LockedPayment, row: PaymentIntent, was: str) -> None:
@@ -293,14 +306,14 @@ def complete_charge_times(locked: LockedPayment | None, *, origin: Origin) -> No
         with suppress(ObjectMissing):
             fetched = get_gateway().retrieve_payment_intent(row.stripe_id)
             change_payment(
-                partial(_complete, stripe_id=row.stripe_id, intent=fetched, origin=origin),
+                partial(_write_charge, stripe_id=row.stripe_id, intent=fetched, origin=origin),
                 origin=origin,
                 reads_order=True,
                 pk=row.order_payment_id,
             )
 
 
-def _complete(
+def _write_charge(
     locked: LockedPayment, *, stripe_id: str, intent: PaymentIntentResult, origin: Origin
 ) -> None:
     row = locked.intent(stripe_id)
@@ -360,13 +373,16 @@ def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
     row.livemode = intent.livemode
     row.status = intent.status
     row.amount = intent.amount
-    row.amount_received = intent.amount_received
+    if "amount_received" not in intent.absent:
+        row.amount_received = intent.amount_received
     row.amount_capturable = intent.amount_capturable
     row.currency = intent.currency
-    row.payment_method = intent.payment_method[:255]
+    if "payment_method" not in intent.absent:
+        row.payment_method = intent.payment_method[:255]
     _copy_charge(row, intent)
     row.capture_before = intent.capture_before or row.capture_before
-    row.cancellation_reason = intent.cancellation_reason[:255]
+    if "cancellation_reason" not in intent.absent:
+        row.cancellation_reason = intent.cancellation_reason[:255]
 
 
 def _copy_charge(row: PaymentIntent, intent: PaymentIntentResult) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -28,15 +29,19 @@ from shop_payments.exceptions import (
     ShopPaymentsError,
 )
 from shop_payments.gateway import (
+    DisputeResult,
     EventResult,
     EventSubject,
     PaymentIntentResult,
+    RefundResult,
+    account_of_event,
     assert_no_transaction,
     get_gateway,
     intent_from_event,
+    is_thin,
     subject_of_event,
 )
-from shop_payments.lifecycle import FINAL_STATUSES
+from shop_payments.lifecycle import FINAL_STATUSES, IntentStatus
 from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
@@ -206,14 +211,20 @@ _OF_OTHER_MODE: _Outcome = (WebhookEvent.Status.IGNORED, "of Stripe's other mode
 
 
 def _act_on(event: WebhookEvent) -> _Outcome:
+    if account := account_of_event(event.payload):
+        return WebhookEvent.Status.IGNORED, f"of the connected account {account}"
+    thin = is_thin(event.payload)
+    kind = event.type.removeprefix("v1.") if thin else event.type
     for prefixes, sync in _SYNC_BY_TYPE.items():
-        if event.type.startswith(prefixes):
+        if kind.startswith(prefixes):
             return _sync(event, sync)
-    if not event.type.startswith("payment_intent."):
+    if not kind.startswith("payment_intent."):
         return WebhookEvent.Status.IGNORED, "no use for this type"
-    intent = intent_from_event(event.payload)
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
-    if intent.status in FINAL_STATUSES:
+    if thin:
+        return _look_up(event, subject_of_event(event.payload).id, origin=origin)
+    intent = intent_from_event(event.payload)
+    if intent.status in FINAL_STATUSES and not _lacks_something(intent):
         # Stripe never takes a final status back, so the event itself is the proof.
         if not believe_intent(intent, origin=origin):
             return _NOT_OURS
@@ -221,9 +232,51 @@ def _act_on(event: WebhookEvent) -> _Outcome:
     return _fetch_and_write(intent, origin=origin)
 
 
+def _lacks_something(intent: PaymentIntentResult) -> bool:
+    """Whether an event about money that came lacks what later events are recognised by.
+
+    Endpoints have an API version of their own. What is missing in it is fetched, where the key's
+    mode allows that.
+    """
+    is_fetchable = intent.livemode == get_config().livemode
+    missing = intent.absent & {"amount_received", "latest_charge"}
+    return intent.status == IntentStatus.SUCCEEDED and is_fetchable and bool(missing)
+
+
+def _look_up(event: WebhookEvent, intent_id: str, *, origin: Origin) -> _Outcome:
+    """Look at the intent that a thin event names."""
+    if event.livemode != get_config().livemode:
+        return _OF_OTHER_MODE
+    if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
+        _take_in(intent_id, origin=origin)
+        return _looked_up(intent_id)
+    try:
+        fetched = get_gateway().retrieve_payment_intent(intent_id)
+    except ObjectMissing:
+        return WebhookEvent.Status.IGNORED, f"{intent_id} is not at Stripe any more"
+    return _write(fetched, origin=origin)
+
+
+def _looked_up(intent_id: str) -> _Outcome:
+    if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
+        return _NOT_OURS
+    return WebhookEvent.Status.PROCESSED, f"{intent_id} was looked up"
+
+
+def _write(fetched: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Write what was fetched of an intent that has a row."""
+    if fetched.status in FINAL_STATUSES:
+        believe_intent(fetched, origin=origin)
+    else:
+        row = PaymentIntent.objects.select_related("order_payment").get(stripe_id=fetched.id)
+        bring_up_to_date(row, origin=origin)
+    return _looked_up(fetched.id)
+
+
 def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     """Look at the intent itself: an event about a status that may pass is only a hint."""
-    row = PaymentIntent.objects.filter(stripe_id=hint.id).first()
+    rows = PaymentIntent.objects.select_related("order_payment")
+    row = rows.filter(stripe_id=hint.id).first()
     if row is None and find_attempt_of(hint) is None:
         return _NOT_OURS
     if hint.livemode != get_config().livemode:
@@ -232,6 +285,8 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
         fetched = get_gateway().retrieve_payment_intent(hint.id)
         if not adopt_unknown(fetched, named_by=hint, origin=origin):
             return _NOT_OURS
+    elif hint.status in FINAL_STATUSES:
+        return _write(get_gateway().retrieve_payment_intent(hint.id), origin=origin)
     else:
         try:
             bring_up_to_date(row, origin=origin)
@@ -253,6 +308,9 @@ def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
     row = _row_of(about)
     if row is None and event.livemode == get_config().livemode:
+        about = _completed(about, sync)
+        row = _row_of(about)
+    if row is None and event.livemode == get_config().livemode:
         _take_in(about.payment_intent, origin=origin)
         row = _row_of(about)
     if row is None:
@@ -265,6 +323,23 @@ def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
     sync(row, origin=origin)
     kind = "disputes" if sync is sync_disputes else "refunds"
     return WebhookEvent.Status.PROCESSED, f"the {kind} of {row.stripe_id} were looked up"
+
+
+def _completed(about: EventSubject, sync: Callable[..., None]) -> EventSubject:
+    """Ask Stripe whose refund or dispute it is, where the event does not say.
+
+    Thin events name the object alone, and events of old API versions may name its charge alone.
+    """
+    if about.payment_intent or not about.id:
+        return about
+    if about.id == about.charge:
+        return about
+    retrieve: Callable[[str], DisputeResult | RefundResult] = get_gateway().retrieve_refund
+    if sync is sync_disputes:
+        retrieve = get_gateway().retrieve_dispute
+    with suppress(ObjectMissing):
+        return replace(about, payment_intent=retrieve(about.id).payment_intent)
+    return about
 
 
 def _row_of(about: EventSubject) -> PaymentIntent | None:

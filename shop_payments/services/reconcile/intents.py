@@ -16,7 +16,13 @@ from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
 from shop_payments.services.ledger import LockedPayment
-from shop_payments.services.mirror import agrees, named_attempt, refresh_intent, write_seen
+from shop_payments.services.mirror import (
+    agrees,
+    can_be_completed,
+    named_attempt,
+    refresh_intent,
+    write_seen,
+)
 from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.units import change_payment
@@ -126,7 +132,7 @@ def _mirror(
 
     ``asked_about`` are intents that staff were asked about because Stripe did not know them.
     """
-    is_news = not (row.is_final or agrees(row, intent))
+    is_news = can_be_completed(row, intent) if row.is_final else not agrees(row, intent)
     if not is_news and row.stripe_id not in asked_about:
         return
 

@@ -1,0 +1,63 @@
+"""Events in the other forms that endpoints get: of an old API version, thin, of another account.
+
+See: https://docs.stripe.com/upgrades#2022-11-15,
+https://docs.stripe.com/event-destinations#thin-events,
+https://docs.stripe.com/connect/webhooks (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime
+
+from .books import Books, Object
+
+OLD_VERSION = "2022-08-01"
+"""The last one in which an intent carries its charges."""
+
+OTHER_ACCOUNT = "acct_1SandboxConnected"
+
+
+def in_form(books: Books, event: Object, form: str) -> Object:
+    """Return the event as an endpoint gets it that has the fault `form`."""
+    if form == "webhook_old":
+        return _old(books, event)
+    if form == "webhook_thin":
+        return _thin(event)
+    if form == "webhook_of_account":
+        return {**event, "account": OTHER_ACCOUNT}
+    return event
+
+
+def _old(books: Books, event: Object) -> Object:
+    """Show the event as API version 2022-08-01 does: charges in a list, less in a dispute."""
+    old = copy.deepcopy({**event, "api_version": OLD_VERSION})
+    about = old["data"]["object"]
+    if about["object"] == "payment_intent":
+        charge = books.charges.get(str(about.pop("latest_charge", None)))
+        data = [copy.deepcopy(charge)] if charge else []
+        url = f"/v1/charges?payment_intent={about['id']}"
+        about["charges"] = {"object": "list", "data": data, "has_more": False, "url": url}
+    elif about["object"] in ("dispute", "refund"):
+        about.pop("payment_intent", None)
+    return old
+
+
+def _thin(event: Object) -> Object:
+    """Show the event as one that only names its object."""
+    about = event["data"]["object"]
+    created = datetime.fromtimestamp(event["created"], tz=UTC)
+    return {
+        "id": event["id"],
+        "object": "v2.core.event",
+        "type": f"v1.{event['type']}",
+        "created": created.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "livemode": event["livemode"],
+        "context": None,
+        "reason": None,
+        "related_object": {
+            "id": about["id"],
+            "type": about["object"],
+            "url": f"/v1/{about['object']}s/{about['id']}",
+        },
+    }

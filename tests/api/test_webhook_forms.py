@@ -1,0 +1,149 @@
+"""Events in the forms that other endpoints get: old API versions, thin events, other accounts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from shop_payments.models import (
+    Dispute,
+    OrderPayment,
+    PaymentIntent,
+    Refund,
+    WebhookEvent,
+)
+from shop_payments.sandbox import Fault
+from shop_payments.services.fees import fetch_fees
+from shop_payments.testing import StripeSandbox
+from tests.after_paid.support import assert_mirrors_agree
+from tests.support import call_stripe, pay, post_webhook, sign
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def intent_id(storefront: Any, order: Any, stripe: StripeSandbox) -> str:
+    """The order's open payment intent; no webhook has come of it."""
+    found: str = storefront.payment_intent(order).json()["data"]["id"]
+    return found
+
+
+@pytest.fixture
+def every(stripe: StripeSandbox) -> Callable[[Any], None]:
+    """Let every webhook from now on come in one form."""
+    return lambda form: stripe.inject(Fault(form, times=None))
+
+
+def outcomes() -> set[tuple[str, str]]:
+    return set(WebhookEvent.objects.values_list("status", "outcome"))
+
+
+@pytest.mark.parametrize("form", ["webhook_old", "webhook_thin"])
+def test_a_whole_story_in_another_form(form, every, intent_id, order, stripe, webhooks):
+    every(form)
+
+    pay(stripe, intent_id)
+    webhooks()
+    row = PaymentIntent.objects.get()
+    assert OrderPayment.objects.get().status == "paid"
+    assert row.latest_charge == stripe.payment_intent(intent_id)["latest_charge"]
+
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id, amount="1200")
+    webhooks()
+    assert OrderPayment.objects.get().status == "partially_refunded"
+    assert Refund.objects.get().amount == 1200
+
+    stripe.dispute(intent_id, deliver=False)
+    webhooks()
+    assert Dispute.objects.get().status == "needs_response"
+    assert_mirrors_agree(stripe)
+
+
+def test_the_charge_of_an_old_event_gets_its_fee(every, intent_id, stripe, webhooks):
+    every("webhook_old")
+    pay(stripe, intent_id)
+    webhooks()
+
+    assert fetch_fees(since=PaymentIntent.objects.get().stripe_created_at) == 1
+
+
+def test_an_event_that_lacks_the_charge_is_completed_by_a_fetch(intent_id, stripe):
+    """What a message does not have is unknown, and not empty."""
+    intent = pay(stripe, intent_id)
+    event = next(each for each in stripe.events if each["type"] == "payment_intent.succeeded")
+    about = {key: value for key, value in intent.items() if key != "latest_charge"}
+
+    body = as_bytes({**event, "data": {"object": about}})
+    assert post_webhook(body, sign(body)).status_code == 200
+
+    row = PaymentIntent.objects.get()
+    assert (row.status, row.latest_charge) == ("succeeded", intent["latest_charge"])
+    assert stripe.requests[-1].method == "GET"
+
+
+def test_a_later_message_without_it_leaves_a_known_charge(intent_id, stripe, webhooks):
+    pay(stripe, intent_id)
+    webhooks()
+    known = PaymentIntent.objects.get().latest_charge
+    event = next(each for each in stripe.events if each["type"] == "payment_intent.succeeded")
+    about = {k: v for k, v in event["data"]["object"].items() if k != "latest_charge"}
+
+    body = as_bytes({**event, "id": "evt_another", "data": {"object": about}})
+    assert post_webhook(body, sign(body)).status_code == 200
+
+    assert PaymentIntent.objects.get().latest_charge == known != ""
+
+
+def test_a_final_row_is_completed_by_the_sweep(intent_id, stripe, webhooks):
+    pay(stripe, intent_id)
+    webhooks()
+    PaymentIntent.objects.update(latest_charge="", payment_method="")
+
+    call_command("shop_payments_reconcile", verbosity=0)
+
+    row = PaymentIntent.objects.get()
+    at_stripe = stripe.payment_intent(intent_id)
+    assert row.latest_charge == at_stripe["latest_charge"]
+    assert row.payment_method == at_stripe["payment_method"]
+
+
+def test_another_accounts_events_are_not_ours(every, intent_id, stripe, webhooks):
+    every("webhook_of_account")
+
+    pay(stripe, intent_id)
+    webhooks()
+
+    assert OrderPayment.objects.get().status == "unpaid"
+    assert outcomes() == {("ignored", "of the connected account acct_1SandboxConnected")}
+
+
+def test_a_thin_event_of_another_systems_intent_costs_no_call(every, stripe, webhooks, db):
+    every("webhook_thin")
+    call_stripe(stripe, "POST", "payment_intents", amount="500", currency="usd")
+    before = len(stripe.requests)
+
+    webhooks()
+
+    assert outcomes() == {("ignored", "not one of this shop's payment intents")}
+    assert len(stripe.requests) == before
+
+
+def test_a_thin_event_that_is_quicker_than_the_answer(every, storefront, order, stripe, webhooks):
+    every("webhook_thin")
+    stripe.inject(Fault("drop_after", method="POST", path="/v1/payment_intents"))
+    stripe.inject(Fault("drop_after", method="POST", path="/v1/payment_intents"))
+    assert storefront.payment_intent(order).status_code == 503
+
+    webhooks()
+
+    row = PaymentIntent.objects.get()
+    assert row.status == "requires_payment_method"
+    assert storefront.payment_intent(order).json()["data"]["id"] == row.stripe_id
+
+
+def as_bytes(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode()
