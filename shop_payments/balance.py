@@ -20,6 +20,10 @@ order owe again. Which of the two it is follows from the order as it was when th
 * the order was not covered at that time: it undoes a payment;
 * otherwise the excess goes back first, and the rest pays for goods.
 
+No more can leave a payment than came with it. Whoever gives the same money back twice (settled in
+cash, and refunded in Stripe's dashboard; or refunded, and then lost to the bank) has lost it, and
+the customer does not owe it on top of what the order costs.
+
 Note [Within one second]
 ~~~~~~~~~~~~~~~~~~~~~~~~
 Stripe gives times in whole seconds. Within one, payments go by when their intents were made here,
@@ -161,7 +165,10 @@ class Fold:
     """Lost in disputes of a covered order: nobody is asked for it again."""
 
     undone: dict[str, int] = field(default_factory=dict)
-    """By outflow: how much of it undoes a payment. The rest of it pays for goods."""
+    """By outflow: how much of it does not pay for goods, but undoes a payment."""
+
+    left: dict[str, int] = field(default_factory=dict)
+    """By payment: what has not left it yet."""
 
     paid_before: dict[str, int] = field(default_factory=dict)
     """By payment: what had been paid when it came."""
@@ -190,6 +197,7 @@ def fold(seen: Observations, view: View) -> Fold:
         if isinstance(each, Payment):
             sums.paid_before[each.id] = sums.paid
             sums.paid += each.received
+            sums.left[each.id] = each.received
         else:
             _take_out(sums, each)
     return sums
@@ -205,9 +213,11 @@ def _moment_of_outflow(outflow: Outflow, payments: Iterable[Payment]) -> Moment:
 
 
 def _take_out(sums: Fold, outflow: Outflow) -> None:
-    undone = _undone_part(sums, outflow)
-    rest = outflow.amount - undone
-    sums.undone[outflow.id] = undone
+    gone = min(outflow.amount, sums.left[outflow.payment_id])  # see Note [Giving back]
+    sums.left[outflow.payment_id] -= gone
+    undone = _undone_part(sums, outflow, gone)
+    rest = gone - undone
+    sums.undone[outflow.id] = outflow.amount - rest
     sums.paid -= undone
     if not rest:
         return
@@ -218,17 +228,17 @@ def _take_out(sums: Fold, outflow: Outflow) -> None:
         sums.highest_total = max(sums.highest_total, outflow.total_seen or 0)
 
 
-def _undone_part(sums: Fold, outflow: Outflow) -> int:
-    """Return how much of an outflow undoes a payment. See Note [Giving back]."""
+def _undone_part(sums: Fold, outflow: Outflow, gone: int) -> int:
+    """Return how much of what is gone undoes a payment. See Note [Giving back]."""
     if outflow.total_seen is None or outflow.as_goods is False:
-        return outflow.amount
+        return gone
     if outflow.as_goods:
         return 0
     was_covered = outflow.total_seen - outflow.waived_seen <= sums.paid
     if not was_covered:
-        return outflow.amount
+        return gone
     excess = max(0, sums.paid - sums.lost - sums.base(outflow.total_seen))
-    return min(outflow.amount, excess)
+    return min(gone, excess)
 
 
 class Refusal(StrEnum):
@@ -287,7 +297,7 @@ class Balance:
     """By payment that has succeeded: what may still go back."""
 
     undone: Mapping[str, int]
-    """By outflow (asking view): how much of it undoes a payment."""
+    """By outflow (asking view): how much of it does not pay for goods."""
 
     paid_before: Mapping[str, int]
     """By counted payment: what had been paid when it came."""

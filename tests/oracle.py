@@ -87,6 +87,8 @@ class _Till:
     lost: int = 0
     undone: dict[str, int] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    """By intent: nothing leaves it twice."""
 
     def may_keep(self, total: int) -> int:
         """What the shop may keep; returned goods make up for a total that was lowered later."""
@@ -95,11 +97,14 @@ class _Till:
     def put_in(self, came: Came) -> None:
         self.before[came.id] = self.money
         self.money += came.money
+        self.left[came.id] = came.money
 
     def take_out(self, went: Went) -> None:
-        undone = self._undone(went)
-        kept = went.money - undone
-        self.undone[went.id] = undone
+        money = min(went.money, self.left[went.of])
+        self.left[went.of] -= money
+        undone = self._undone(went, money)
+        kept = money - undone
+        self.undone[went.id] = went.money - kept
         self.money -= undone
         if kept > 0 and went.kind == "dispute":
             self.lost += kept
@@ -107,16 +112,16 @@ class _Till:
             self.goods += kept
             self.top = max(self.top, went.first_total or 0)
 
-    def _undone(self, went: Went) -> int:
+    def _undone(self, went: Went, money: int) -> int:
         """How much of it takes a payment back; the rest is for goods."""
         if went.first_total is None or went.said == "correction" or went.kind == "settlement":
-            return went.money
+            return money
         if went.said == "goods":
             return 0
         if self.money < went.first_total - went.first_waived:
-            return went.money
+            return money
         too_much = self.money - self.lost - self.may_keep(went.first_total)
-        return max(0, min(went.money, too_much))
+        return max(0, min(money, too_much))
 
 
 @dataclass(frozen=True, kw_only=True)

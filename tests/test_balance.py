@@ -416,6 +416,32 @@ def test_an_open_dispute_counts_as_gone_for_coverage_and_not_for_asking():
     assert balance(100, *rows, replace(open_one, progress=RETURNED)).excess == {"two": 100}
 
 
+def test_no_more_leaves_a_payment_than_came_with_it():
+    cash = gone("one", 100, 50, kind=SETTLEMENT, as_goods=False, total_seen=100)
+    again = gone("one", 100, 60, total_seen=100)
+
+    twice = balance(100, paid("one", 100), cash, again)
+
+    assert (twice.paid, twice.owed, twice.outstanding, twice.goods) == (0, 100, 100, 0)
+    assert twice.undone == {cash.id: 100, again.id: 100}
+
+
+def test_a_dispute_of_what_was_refunded_in_part_takes_what_is_left():
+    back = gone("deposit", 60, 50, total_seen=300)
+    lost = disputed("deposit", 90, second=60, total_seen=300)
+
+    both = balance(300, paid("deposit", 90), back, lost)
+
+    assert (both.paid, both.outstanding, both.lost) == (0, 300, 0)
+    covered = balance(
+        90,
+        paid("one", 90),
+        gone("one", 60, 50, total_seen=90),
+        disputed("one", 90, second=60, total_seen=90),
+    )
+    assert (covered.goods, covered.lost, covered.owed) == (60, 30, 0)
+
+
 # --- the two views ------------------------------------------------------------------------------
 
 
