@@ -179,6 +179,59 @@ def display_amount(amount: int, currency: str) -> str:
     return f"{format_amount(amount, currency)} {currency.upper()}"
 
 
+# --- what people type ---------------------------------------------------------------------------
+
+_MOST_TYPED = len(str(MAX_AMOUNT))
+
+
+def parse_typed_amount(text: str, currency: str, decimal_separator: str = ".") -> Decimal:
+    """Read an amount that a person has typed, in exactly one form, or refuse it.
+
+    The form is digits, and optionally the separator with exactly the currency's decimals. So a
+    separator of thousands is never taken for one of decimals: ``1.250`` is no amount of euros,
+    whether the reader's language writes decimals with a point or with a comma.
+
+    >>> parse_typed_amount("1250,00", "eur", ","), parse_typed_amount("500", "jpy")
+    (Decimal('1250.00'), Decimal('500'))
+
+    Raises:
+        AmountNotRepresentable: the text has another form, or the currency has no such amount.
+        InvalidCurrency: see :func:`normalize_currency`.
+    """
+    digits = display_digits(currency)
+    decimals = f"(?:{re.escape(decimal_separator)}([0-9]{{{digits}}}))?" if digits else "()"
+    typed = re.fullmatch(f"([0-9]{{1,{_MOST_TYPED}}}){decimals}", text)
+    if typed is None:
+        example = typed_example(currency, decimal_separator)
+        raise AmountNotRepresentable(f"the amount is not written like {example}")
+    amount_decimal = Decimal(f"{typed[1]}.{typed[2] or ''}")
+    to_minor_units(amount_decimal, currency)
+    return amount_decimal
+
+
+def write_typed_amount(amount_decimal: Decimal, currency: str, decimal_separator: str = ".") -> str:
+    """Write an amount in the form that :func:`parse_typed_amount` reads.
+
+    >>> write_typed_amount(Decimal("1250"), "eur", ",")
+    '1250,00'
+    """
+    try:
+        amount = to_minor_units(amount_decimal, currency)
+        amount_decimal = from_minor_units(amount, currency)
+    except AmountNotRepresentable:
+        pass  # shown as it is; it will not be read
+    return f"{amount_decimal:f}".replace(".", decimal_separator)
+
+
+def typed_example(currency: str, decimal_separator: str = ".") -> str:
+    """Return an example of the form that :func:`parse_typed_amount` reads.
+
+    >>> typed_example("eur"), typed_example("eur", ","), typed_example("jpy")
+    ('1250.00', '1250,00', '1250')
+    """
+    return write_typed_amount(Decimal(1250), currency, decimal_separator)
+
+
 @dataclass(frozen=True)
 class Money:
     """An amount in minor units and its currency; the only shape in which money travels."""

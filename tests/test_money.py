@@ -20,7 +20,10 @@ from shop_payments.money import (
     from_minor_units,
     minimum_charge,
     normalize_currency,
+    parse_typed_amount,
     to_minor_units,
+    typed_example,
+    write_typed_amount,
 )
 
 # docs.stripe.com/currencies, written out again: a mistake in the code's table must not be shared.
@@ -321,3 +324,117 @@ def test_money_does_not_change():
 def test_a_refusal_is_a_value_error():
     """So a host's form or serializer can catch it without knowing this app."""
     assert issubclass(MoneyError, ValueError)
+
+
+# --- what people type ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "separator", "amount"),
+    [
+        ("1250.00", "eur", ".", "1250.00"),
+        ("1250,00", "eur", ",", "1250.00"),
+        ("1250", "eur", ".", "1250"),
+        ("1250", "eur", ",", "1250"),
+        ("0.01", "USD", ".", "0.01"),
+        ("007.00", "usd", ".", "7.00"),
+        ("0", "usd", ".", "0"),
+        ("1250", "jpy", ".", "1250"),
+        ("500", "isk", ",", "500"),
+        ("1.250", "kwd", ".", "1.250"),
+        ("1,250", "kwd", ",", "1.250"),
+    ],
+)
+def test_a_typed_amount_is_read_in_its_one_form(text, currency, separator, amount):
+    assert parse_typed_amount(text, currency, separator) == Decimal(amount)
+
+
+@pytest.mark.parametrize("separator", [".", ","])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1.250", "1,250", "1.250,00", "1,250.00", "1 250.00", "1\u00a0250", "1'250", "1_250"),
+        *("", " ", ".", ",", ".50", ",50", "5.", "5,", "12.5", "12,5", "12.505", "1.2.3"),
+        *("-1", "+1", "-1.00", "\u22121", "1e3", "1E3", "1e-2", "0x10", "NaN", "Infinity", "ten"),
+        *("\u0661\u0662", "\uff11\uff12.00", "1\u0660.00", "1.0\u0660", "\u00b2", "\u2460"),
+        *(" 1", "1 ", "1\n", "1\t", "1\x00", "12. 00", "$5", "5 USD", "5.00 EUR", "(5)"),
+        *("9" * 20, "9" * 5000, f"{MAX_AMOUNT}", "1" * 30 + ".00"),
+    ],
+)
+def test_any_other_typed_amount_is_refused(text, separator):
+    with pytest.raises(AmountNotRepresentable):
+        parse_typed_amount(text, "eur", separator)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency"),
+    [
+        ("500.00", "jpy"),
+        ("500.", "jpy"),
+        ("1.250", "jpy"),
+        ("500.0", "isk"),
+        ("5.12", "kwd"),
+        ("5.1200", "kwd"),
+        ("5.123", "kwd"),
+    ],
+)
+def test_a_typed_amount_has_exactly_the_decimals_of_its_currency(text, currency):
+    with pytest.raises(AmountNotRepresentable):
+        parse_typed_amount(text, currency)
+
+
+def test_a_typed_amount_never_has_the_other_separator():
+    """In a currency with three decimals, grouping and decimals look the same."""
+    for text, separator in (("1.250", ","), ("1,250", ".")):
+        with pytest.raises(AmountNotRepresentable):
+            parse_typed_amount(text, "kwd", separator)
+
+
+def test_a_refused_amount_is_answered_with_an_example():
+    with pytest.raises(AmountNotRepresentable, match="not written like 1250,00$"):
+        parse_typed_amount("1.250", "eur", ",")
+
+
+@given(moneys(), st.sampled_from(".,\u066b"))
+def test_what_is_written_into_a_form_is_read_from_it(money, separator):
+    amount_decimal = from_minor_units(money.amount, money.currency)
+
+    text = write_typed_amount(amount_decimal, money.currency, separator)
+
+    assert parse_typed_amount(text, money.currency, separator) == amount_decimal
+
+
+@given(st.text(alphabet="0123456789.,'_+-eE \u00a0\u0660", max_size=12), currencies)
+@example("1.250", "kwd")
+def test_a_typed_amount_means_the_same_in_any_language_that_reads_it(text, currency):
+    read = set()
+    for separator in (".", ","):
+        try:
+            read.add(parse_typed_amount(text, currency, separator))
+        except AmountNotRepresentable:
+            continue
+
+    assert len(read) <= 1
+
+
+@pytest.mark.parametrize(
+    ("currency", "separator", "example_text"),
+    [
+        ("usd", ".", "1250.00"),
+        ("eur", ",", "1250,00"),
+        ("jpy", ",", "1250"),
+        ("isk", ".", "1250"),
+        ("kwd", ",", "1250,000"),
+    ],
+)
+def test_the_example_is_written_in_the_currencys_own_form(currency, separator, example_text):
+    assert typed_example(currency, separator) == example_text
+
+
+def test_an_amount_that_the_currency_does_not_have_is_written_as_it_is():
+    assert write_typed_amount(Decimal("5.005"), "usd", ",") == "5,005"
+
+
+def test_a_typed_amount_needs_a_currency():
+    with pytest.raises(InvalidCurrency):
+        parse_typed_amount("5.00", "us")
