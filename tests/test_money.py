@@ -391,7 +391,7 @@ def test_a_typed_amount_never_has_the_other_separator():
 
 
 def test_a_refused_amount_is_answered_with_an_example():
-    with pytest.raises(AmountNotRepresentable, match="not written like 1250,00$"):
+    with pytest.raises(AmountNotRepresentable, match=r"not written like 1250,00$"):
         parse_typed_amount("1.250", "eur", ",")
 
 
