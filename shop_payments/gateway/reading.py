@@ -103,6 +103,8 @@ def intent_from_values(
             latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
             charged_at=_charged_at(_latest_charge(values)),
+            is_paid_elsewhere=bool(_instructions(values)),
+            payable_until=_payable_until(values),
             cancellation_reason=storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
             client_secret=secret_of(values.get("client_secret")),
@@ -130,6 +132,37 @@ def _latest_charge(values: Mapping[str, Any]) -> object:
     charges = values.get("charges")
     data = charges.get("data") if isinstance(charges, Mapping) else None
     return data[0] if isinstance(data, list) and data else None
+
+
+_INSTRUCTIONS = (
+    "boleto_display_details",
+    "display_bank_transfer_instructions",
+    "konbini_display_details",
+    "multibanco_display_details",
+    "oxxo_display_details",
+    "paynow_display_qr_code",
+    "pix_display_qr_code",
+    "promptpay_display_qr_code",
+)
+"""What a customer takes along to pay elsewhere.
+
+See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-next_action
+(checked 2026-11)
+"""
+
+
+def _instructions(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    action = values.get("next_action")
+    if not isinstance(action, Mapping) or action.get("type") not in _INSTRUCTIONS:
+        return {}
+    details = action.get(action["type"])
+    return details if isinstance(details, Mapping) and details else {"type": action["type"]}
+
+
+def _payable_until(values: Mapping[str, Any]) -> datetime | None:
+    details = _instructions(values)
+    moment = details.get("expires_after") or details.get("expires_at")
+    return moment_of(moment) if moment else None
 
 
 def _charged_at(charge: object) -> datetime | None:

@@ -44,6 +44,12 @@ class PaymentIntentResult:
     charged_at: datetime | None = None
     """When the latest charge was made; None where the charge did not come with the intent."""
 
+    is_paid_elsewhere: bool = False
+    """Whether the customer has a voucher to pay in a shop, or a bank account to transfer to."""
+
+    payable_until: datetime | None = None
+    """Until when that is valid; None where Stripe says no time."""
+
     as_of: datetime | None = None
     """When this was so, by Stripe's clock; None where it was so when it was asked for."""
 

@@ -5,6 +5,7 @@ import uuid
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
+import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
@@ -491,6 +492,14 @@ class Migration(migrations.Migration):
                 (
                     "stripe_created_at",
                     models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "asked_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now,
+                        help_text="By its customer; written once an hour at most.",
+                        verbose_name="last asked for at",
+                    ),
                 ),
                 (
                     "created_at",

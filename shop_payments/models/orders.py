@@ -6,8 +6,11 @@ import secrets
 from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.validators import MinLengthValidator, MinValueValidator, RegexValidator
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
@@ -32,12 +35,35 @@ def draw_order_number(length: int = _NUMBER_LENGTHS[0]) -> str:
     return f"ORD-{_today():%Y%m%d}-{suffix}"
 
 
+def _customer_key(user: Any) -> Any | None:
+    """Return the primary key of the row that ``user`` is, or stands for; None for nobody."""
+    customers = get_user_model()
+    if isinstance(user, models.Model) and not isinstance(user, customers._meta.concrete_model):
+        return None  # a row of another table, where the same key is somebody else
+    if not getattr(user, "is_authenticated", False):
+        return None
+    given = getattr(user, "pk", None)
+    given = getattr(user, "id", None) if given is None else given
+    field: Any = customers._meta.pk
+    try:
+        key = field.to_python(given)
+        field.run_validators(key)  # what the column cannot hold is nobody's key
+    except (ValidationError, TypeError, ValueError, OverflowError):
+        return None
+    # int() reads 5.7 and True, too. UUIDs have several spellings, and all mean the same.
+    return key if key is not None and (isinstance(key, UUID) or str(key) == str(given)) else None
+
+
 class OrderQuerySet(models.QuerySet["Order"]):
     """Orders, read and created."""
 
     def placed_by(self, user: Any) -> OrderQuerySet:
-        """Keep the orders of this customer."""
-        return self.filter(customer=user)
+        """Keep the orders of this customer: a row, or a token user with the key of one.
+
+        Nobody's orders (``customer`` is NULL) are kept for nobody.
+        """
+        key = _customer_key(user)
+        return self.none() if key is None else self.filter(customer=key)
 
     def with_lines(self) -> OrderQuerySet:
         """Load the lines along, in one query more."""

@@ -268,6 +268,11 @@ class PaymentIntent(models.Model):
     last_error_key = models.CharField(max_length=255, blank=True, editable=False)
     cancellation_reason = models.CharField(_("cancellation reason"), max_length=255, blank=True)
     stripe_created_at = models.DateTimeField(_("created at Stripe"), db_index=True)
+    asked_at = models.DateTimeField(
+        _("last asked for at"),
+        default=timezone.now,
+        help_text=_("By its customer; written once an hour at most."),
+    )
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     version = models.PositiveIntegerField(
@@ -466,8 +471,12 @@ class StripeAttempt(models.Model):
         return timezone.now() - self.created_at > self.KEY_LIFETIME
 
     def is_claimed(self, *, within: timedelta, now: datetime) -> bool:
-        """Tell whether a process has sent this within the last moments and may still wait."""
-        return self.claimed_at is not None and now - self.claimed_at < within
+        """Tell whether a process has sent this within the last moments and may still wait.
+
+        Clocks of two processes may differ: a time that lies in the future blocks nobody for longer
+        than ``within``.
+        """
+        return self.claimed_at is not None and abs(now - self.claimed_at) < within
 
     def finish(self, outcome: str, *, if_pending: bool = True, **figures: Any) -> bool:
         """Write the outcome and what is known of it; false where it was known before.

@@ -16,6 +16,7 @@ from shop_payments.models import PaymentIntent, ReviewItem
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, open_review
 from shop_payments.services.units import change_payment
+from shop_payments.services.words import describe_moment
 
 _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 
@@ -49,7 +50,7 @@ def flag_authorization(seen: PaymentIntent, *, origin: Origin) -> bool:
         row = locked.intent(seen.stripe_id)
         if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
             return False
-        moment = f"{row.capture_before:%Y-%m-%d %H:%M %Z}".strip()
+        moment = describe_moment(row.capture_before)
         detail = f"{row.amount_display} is reserved with {row.stripe_id} until {moment}"
         capture_before = row.capture_before.isoformat()
         open_review(locked, row, _EXPIRES, detail, origin=origin, capture_before=capture_before)

@@ -39,7 +39,7 @@ from shop_payments.exceptions import (
     ShopPaymentsError,
     UnexpectedState,
 )
-from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter, is_unwanted
@@ -299,6 +299,7 @@ def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
     return PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
         updated_at__lt=older_than,
+        asked_at__lt=older_than,
         status__in=sorted(_ABANDONED),
     )
 
@@ -318,6 +319,12 @@ def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
     return sum(close_abandoned_intent(row, origin=origin) for row in rows.order_by("pk"))
 
 
+def _waits_for_customer(intent: PaymentIntentResult) -> bool:
+    """Whether the customer has a voucher, or an account to pay into, that is still valid."""
+    until = intent.payable_until
+    return intent.is_paid_elsewhere and (until is None or until > timezone.now())
+
+
 def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
     """Close an intent that nobody is going to pay; tell whether that was done.
 
@@ -330,7 +337,7 @@ def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
     order_id = row.order_payment.order_id
     try:
         seen = refresh_intent(row, origin=origin)
-        if seen is None or seen.row.status not in _ABANDONED:
+        if seen is None or seen.row.status not in _ABANDONED or _waits_for_customer(seen.intent):
             return False
         _cancel(order_id, "abandoned", origin, as_seen=seen.row)
     except (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError):

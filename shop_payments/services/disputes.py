@@ -19,7 +19,7 @@ from shop_payments.services.evaluation import note_outflow
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import Fact, LockedPayment, close_review, open_review
 from shop_payments.services.listed import Listed
-from shop_payments.services.words import speak
+from shop_payments.services.words import describe_moment, speak
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult
@@ -78,7 +78,8 @@ def _write(
         words = f"Stripe: {speak(row.status)}"
         close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, words)
     elif was != row.state:
-        due = f"; answer until {row.evidence_due_at:%Y-%m-%d}" if row.evidence_due_at else ""
+        due_at = row.evidence_due_at
+        due = f"; answer until {describe_moment(due_at)}" if due_at else ""
         figures = {**_figures(row), "detail": f"{_why(row)}{due}"}
         reason = ReviewItem.Reason.DISPUTED
         open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -406,11 +407,24 @@ def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
     params = build_params(locked.payment, ask)
     is_as_wanted = row.fingerprint == fingerprint_of(params) and ask.is_made_by(row)
     if row.status not in UPDATABLE_STATUSES or is_as_wanted:
+        _note_asked(row)
         return _Plan(ask=ask, step=row)
     cannot_be_updated = row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS
     if cannot_be_updated or request.replaces == row.stripe_id:
         return _Plan(ask=ask, step=_plan_replacement(locked, row))
     return _Plan(ask=ask, step=_plan_update(locked, row, params))
+
+
+_ASKED_AGAIN = timedelta(hours=1)
+"""How often it is written down that a customer asks for an intent that has not changed."""
+
+
+def _note_asked(row: PaymentIntent) -> None:
+    """Note that somebody is about to pay: the intent is not abandoned."""
+    now = timezone.now()
+    if abs(now - row.asked_at) > _ASKED_AGAIN:
+        row.asked_at = now
+        row.save(update_fields=["asked_at"])
 
 
 def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:

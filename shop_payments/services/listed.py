@@ -40,8 +40,10 @@ class Listed(Generic[_Row, _Result]):
     agrees: Callable[[_Row, _Result], bool]
     """Tell whether there is nothing to write."""
 
-    def sync(self, intent: PaymentIntent, *, origin: Origin) -> None:
+    def sync(self, intent: PaymentIntent, *, origin: Origin, follows_up: bool = True) -> None:
         """List those of an intent at Stripe and write down what has changed.
+
+        Without ``follows_up`` nothing is done at Stripe because of that.
 
         Raises:
             GatewayError: Stripe could not be asked.
@@ -49,7 +51,7 @@ class Listed(Generic[_Row, _Result]):
         for _round in range(_MAX_ROUNDS):
             known = dict(self.rows(intent).values_list("pk", "version"))
             results = self.ask(intent.stripe_id)
-            if self.write_listed(intent, known, results, origin=origin):
+            if self.write_listed(intent, known, results, origin=origin, follows_up=follows_up):
                 return
         logger.warning("The refunds or disputes of %s keep changing", intent)
 
@@ -60,6 +62,7 @@ class Listed(Generic[_Row, _Result]):
         results: Sequence[_Result],
         *,
         origin: Origin,
+        follows_up: bool = True,
     ) -> bool:
         """Write what was listed, newest first; False where a row has changed since before that.
 
@@ -80,6 +83,8 @@ class Listed(Generic[_Row, _Result]):
                     self.write(locked, current, row, result, origin=origin)
             return complete
 
-        done = change_payment(write, origin=origin, pk=intent.order_payment_id)
+        done = change_payment(
+            write, origin=origin, follows_up=follows_up, pk=intent.order_payment_id
+        )
         done.raise_if_unreadable()
         return bool(done.value)

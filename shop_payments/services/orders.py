@@ -24,8 +24,12 @@ from shop_payments.orders import (
     LineItem,
     OrderTerms,
     find_order,
+    find_visible_order,
     get_order_adapter,
+    is_known_user,
     read_amount_to_pay_now,
+    read_line_items,
+    read_number,
     read_terms,
     reading,
 )
@@ -87,12 +91,19 @@ class OrderPage:
 def list_orders(*, user: Any, any_order: bool = False, page: int = 1) -> OrderPage:
     """Return one page (from 1) of the orders that ``user`` may pay, or of all for staff.
 
-    The number of queries does not depend on the number of orders.
+    The number of queries does not depend on the number of orders. A user who is nobody has none.
+
+    Raises:
+        OrderUnreadable: the adapter raised.
     """
+    if not any_order and not is_known_user(user):
+        return OrderPage(orders=(), has_next=False)
     adapter, size = get_order_adapter(), get_config().PAGE_SIZE
-    orders = adapter.get_queryset() if any_order else adapter.list_for_user(user)
+    method = "get_queryset" if any_order else "list_for_user"
     start = (page - 1) * size
-    found = list(orders[start : start + size + 1])
+    with reading(method, "any"):
+        orders = adapter.get_queryset() if any_order else adapter.list_for_user(user)
+        found = list(orders[start : start + size + 1])
     return OrderPage(orders=_views(found[:size]), has_next=len(found) > size)
 
 
@@ -101,15 +112,9 @@ def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderV
 
     Raises:
         OrderNotFound: no such order, or not this user's.
+        OrderUnreadable: the adapter raised.
     """
-    adapter = get_order_adapter()
-    pk = adapter.parse_id(order_id)
-    order = None
-    if pk is not None:
-        order = adapter.find(pk) if any_order else adapter.find_for_user(pk, user)
-    if order is None:
-        raise OrderNotFound("Order not found.")
-    return _views([order])[0]
+    return _views([find_visible_order(order_id, user=user, any_order=any_order)])[0]
 
 
 def reevaluate_order(order_id: object, *, origin: Origin = _BY_SHOP) -> OrderPayment | None:
@@ -175,16 +180,13 @@ class _Found:
 
 def _read(order: Any) -> _Found:
     """Read an order for its view; a fault in the shop's code affects this order alone."""
-    adapter = get_order_adapter()
     number = ""
     terms: OrderTerms | None = None
     lines: tuple[LineItem, ...] = ()
     try:
-        with reading("number", order.pk):
-            number = str(adapter.number(order))
+        number = read_number(order)
         terms = read_terms(order)
-        with reading("line_items", order.pk):
-            lines = tuple(adapter.line_items(order))
+        lines = read_line_items(order)
     except (MoneyError, OrderUnreadable):
         return _Found(number, None, ())
     return _Found(number, terms, lines)

@@ -56,7 +56,7 @@ from shop_payments.models import (
 )
 from shop_payments.money import display_amount, format_amount, to_minor_units
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.disputes import sync_disputes
+from shop_payments.services.disputes import DISPUTES, sync_disputes
 from shop_payments.services.evaluation import (
     AUTOMATIC_KEY,
     evaluate,
@@ -368,12 +368,20 @@ def _wait_or_claim(refund: Refund) -> Refund:
 def refund_excess(payment_pk: int, *, origin: Origin) -> None:
     """Give back what came when nothing was owed or wanted, where the shop wants that.
 
-    The order is read and evaluated again under the lock before anything is sent. If sending fails,
-    the refund stays requested, and the sweep sends it.
+    What others have given back or claimed at Stripe is looked at first: its events may still be on
+    their way. Then the order is read and evaluated again under the lock, before anything is sent.
+    If sending fails, the refund stays requested, and the sweep sends it.
 
     Raises:
         PaymentError, GatewayError: see :func:`refund_payment`.
     """
+    seen = read_rows(OrderPayment.objects.get(pk=payment_pk))
+    if not excess_to_return(seen, seen.balance()):
+        return
+    for intent in seen.intents:
+        if intent.amount_received and intent.livemode == get_config().livemode:
+            REFUNDS.sync(intent, origin=origin, follows_up=False)
+            DISPUTES.sync(intent, origin=origin, follows_up=False)
 
     def save(locked: LockedPayment) -> list[Refund]:
         balance = evaluate(locked, origin=origin)

@@ -7,7 +7,10 @@ Other codes of Stripe's speak for themselves, without their underscores.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from django.utils import timezone
 
 from shop_payments.balance import Balance
 from shop_payments.conf import get_config
@@ -60,6 +63,25 @@ _STATUSES: dict[str, str] = {
     IntentStatus.REQUIRES_CAPTURE: "the money is reserved and waits for capture",
     IntentStatus.CANCELED: "no money will come of this payment intent",
 }
+
+
+def local_time(moment: datetime) -> datetime:
+    """Return a stored moment in the time zone that people read times in, which is then named.
+
+    With ``USE_TZ = False`` a stored moment is in the project's zone and does not say so.
+    """
+    if timezone.is_naive(moment):
+        return timezone.make_aware(moment, timezone.get_default_timezone())
+    return timezone.localtime(moment)
+
+
+def describe_moment(moment: datetime) -> str:
+    """Write a moment for a text that is stored: in the project's time zone, with its name.
+
+    The zone of the request in which the text happens to be written may be a customer's.
+    """
+    local = local_time(moment).astimezone(timezone.get_default_timezone())
+    return f"{local:%Y-%m-%d %H:%M %Z}"
 
 
 def speak(code: str) -> str:
