@@ -212,7 +212,7 @@ def work_out(known: Evidence) -> Sums:
         there=lenient.money,
         covered_by=careful.money,
         may_release=not owed and careful.money - careful.lost >= price and status != "refunded",
-        waived_and_received=_waived_and_received(known, counted, careful),
+        waived_and_received=_waived_and_received(known, counted, careful, left),
         asks=0 if refusal else unasked,
         refusal=refusal,
     )
@@ -261,12 +261,13 @@ def _share(amount: int, counted: Mapping[str, Came], left: Mapping[str, int]) ->
 
 
 def _waived_and_received(
-    known: Evidence, counted: Mapping[str, Came], careful: _Till
+    known: Evidence, counted: Mapping[str, Came], careful: _Till, left: Mapping[str, int]
 ) -> dict[str, int]:
     found = {}
     for each in counted.values():
         before, total = careful.before[each.id], each.first_total
-        if total is not None and known.waived and before < total <= before + known.waived:
+        had_been_waived = total is not None and before < total <= before + known.waived
+        if had_been_waived and left[each.id]:
             found[each.id] = each.money
     return found
 

@@ -309,6 +309,7 @@ class ShopMachine(RuleBasedStateMachine):
 
     def _ask_for_an_intent(self, order: Order) -> Json | None:
         """Ask as the storefront does; return the intent that it is answered with."""
+        before = self.audit.sums_of(Order.objects.get(pk=order.pk))
         answer = self.world.call(lambda: self.people.storefront.payment_intent(order))
         if answer is None:
             return None
@@ -317,14 +318,21 @@ class ShopMachine(RuleBasedStateMachine):
         if data is not None:
             self.world.secrets[order.pk].append(data)
         if not self.world.is_disturbed and code not in OUT_OF_ORDER:
-            self._was_asked_for_what_is_owed(order, answer)  # else it may be over by now
+            self._was_asked_for_what_is_owed(order, answer, before)  # else it may be over by now
         return data
 
-    def _was_asked_for_what_is_owed(self, order: Order, answer: Any) -> None:
-        """Nobody is asked for more than is outstanding; and it is said why nobody is asked."""
+    def _was_asked_for_what_is_owed(
+        self, order: Order, answer: Any, before: Sums | None = None
+    ) -> None:
+        """Nobody is asked for more than is outstanding; and it is said why nobody is asked.
+
+        What was known ``before`` may be reason enough, and more be known after it was said.
+        """
         order = Order.objects.get(pk=order.pk)
         sums, body = self.audit.sums_of(order), answer.json()
         told = (body.get("code"), body.get("data", {}).get("reason", ""))
+        if before is not None and before.refusal and told == before.refusal:
+            return
         if sums is None:
             is_paid_in_another = OrderPayment.objects.filter(order=order).exists()
             reason = "currency_changed" if is_paid_in_another else told[1]
@@ -861,7 +869,10 @@ class ShopMachine(RuleBasedStateMachine):
             self.world.dashboard(f"disputes/{item.subject}/close")
         elif reason == "authorization_expires":
             cancel_payment(order_id=order_id, origin=BY_STAFF)
-        elif reason == "waived_received" and item.order_payment.is_payable:
+        elif reason == "waived_received" and not item.order_payment.is_payable:
+            request = RefundRequest(key=f"item {item.pk}", intent_id=intent.stripe_id)
+            refund_payment(order_id=order_id, request=request, origin=BY_STAFF)
+        elif reason == "waived_received":
             waivers = item.order_payment.staff_entries.filter(kind="waiver", revoked_at=None)
             for pk in waivers.values_list("pk", flat=True):
                 revoke_staff_entry(entry_pk=pk, reason="it came", user=None, origin=BY_STAFF)
