@@ -168,6 +168,30 @@ def test_a_waiver_of_a_capture_counts_if_exactly_that_was_captured(
     assert waived_by([row], [entry("waiver", 2000, capture=capture)]) == waived
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "waived"),
+    [
+        (["abandoned", "succeeded"], 1500),
+        (["succeeded", "pending"], 2000),
+        (["abandoned", "pending"], 1500),
+        (["abandoned", "failed"], 2000),
+    ],
+)
+def test_of_the_waivers_of_several_captures_of_an_intent_one_counts(outcomes, waived):
+    row = intent(status="succeeded", amount_received=8000)
+    entries = [
+        entry(
+            "waiver",
+            amount,
+            pk=pk,
+            capture=StripeAttempt(outcome=outcome, params={"amount_to_capture": 8000}),
+        )
+        for pk, amount, outcome in zip([1, 2], [2000, 1500], outcomes, strict=True)
+    ]
+
+    assert waived_by([row], entries[::-1]) == waived
+
+
 # --- where the money of one intent is -----------------------------------------------------------
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from django.utils import timezone
+
 from shop_payments.exceptions import (
     OrderAlreadyPaid,
     PaymentMismatch,
@@ -26,6 +28,7 @@ from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.writes import save_write, write_until_done
 
 REST_WAIVED = "The rest was waived with the capture."
+REST_OWED = "It was captured anew, and the rest is still owed."
 
 
 def capture_payment(
@@ -63,7 +66,9 @@ def capture_payment(
         target = row.stripe_id
         amount = _amount(locked, row, amount_decimal)
         attempt = _save(locked, row, amount, origin)
-        if waive_rest and amount < row.amount_capturable:
+        if not waive_rest:
+            _revoke_earlier(locked, row, origin)
+        elif amount < row.amount_capturable:
             _waive_rest(locked, row, attempt, row.amount_capturable - amount, origin)
         return attempt
 
@@ -153,3 +158,19 @@ def _waive_rest(
         "currency": row.currency,
     }
     locked.add_facts(row, [(FactKind.AMOUNT_WAIVED, figures)], origin=origin)
+
+
+def _revoke_earlier(locked: LockedPayment, row: PaymentIntent, origin: Origin) -> None:
+    """Revoke the waiver of an earlier capture whose outcome is not known: the last word counts."""
+    for entry in locked.entries:
+        if entry.capture is None or entry.payment_intent_id != row.pk or entry.is_revoked:
+            continue
+        entry.revoked_at, entry.revocation_reason = timezone.now(), REST_OWED
+        locked.save_later(entry)
+        figures = {
+            "detail": f"{entry.amount_display} {entry.get_kind_display()}",
+            "staff_entry": entry.pk,
+            "amount": entry.amount,
+            "currency": entry.currency,
+        }
+        locked.add_facts(row, [(FactKind.STAFF_ENTRY_REVOKED, figures)], origin=origin)

@@ -51,9 +51,13 @@ def counts(payment: OrderPayment, intent: PaymentIntent) -> bool:
 
     It succeeded, its currency is the order's and its mode the key's, and the shop wanted it.
     """
+    return intent.wanted and fits(payment, intent)
+
+
+def fits(payment: OrderPayment, intent: PaymentIntent) -> bool:
+    """Tell whether the intent's money counts for the order if the shop wants it."""
     return (
         intent.has_succeeded
-        and intent.wanted
         and intent.currency == payment.currency
         and intent.livemode == get_config().livemode
     )
@@ -162,13 +166,27 @@ def _of_settlement(entry: StaffEntry, intent: PaymentIntent) -> Outflow:
 
 
 def waived_by(intents: Iterable[PaymentIntent], entries: Iterable[StaffEntry]) -> int:
-    """Add up the waivers in force."""
+    """Add up the waivers in force.
+
+    An intent is captured once. Where that was asked for again because an answer was lost, only one
+    of the waivers counts: that of the capture known to have succeeded, otherwise the newest.
+    """
     by_pk = {intent.pk: intent for intent in intents}
-    return sum(
-        entry.amount
-        for entry in entries
-        if entry.kind == StaffEntry.Kind.WAIVER and is_in_force(entry, by_pk)
-    )
+    waived, with_capture = 0, dict[int | None, int]()
+    for entry in sorted(entries, key=_by_capture):
+        if entry.kind != StaffEntry.Kind.WAIVER or not is_in_force(entry, by_pk):
+            continue
+        if entry.capture is None:
+            waived += entry.amount
+        else:
+            with_capture[entry.payment_intent_id] = entry.amount
+    return waived + sum(with_capture.values())
+
+
+def _by_capture(entry: StaffEntry) -> tuple[bool, int]:
+    capture = entry.capture
+    is_known = capture is not None and capture.outcome == StripeAttempt.Outcome.SUCCEEDED
+    return is_known, entry.pk or 0
 
 
 def is_in_force(entry: StaffEntry, intents: dict[int, PaymentIntent]) -> bool:

@@ -101,7 +101,7 @@ def known_to_stripe(
     )
 
 
-_NO_ROW: Json = {"created_at": None, "wanted": False, "total_seen": None}
+_NO_ROW: Json = {"created_at": None, "wanted": False, "total_seen": None, "waived_seen": 0}
 
 
 def as_it_is(payment: Json, order: Order) -> Json:
@@ -146,6 +146,7 @@ def _outflows(
 
 def _evidence(payment: Json, rows: Rows, *, came: dict[Any, Came], went: list[Went]) -> Evidence:
     waived = 0
+    of_captures: list[tuple[Any, tuple[bool, int, int]]] = []
     for entry in _of(payment, rows, StaffEntry).values():
         if entry["kind"] == StaffEntry.Kind.SETTLEMENT:
             stripe_id = rows[PaymentIntent][entry["payment_intent_id"]]["stripe_id"]
@@ -154,7 +155,14 @@ def _evidence(payment: Json, rows: Rows, *, came: dict[Any, Came], went: list[We
         else:
             capture = rows[StripeAttempt].get(entry["capture_id"])
             intent = came.get(entry["payment_intent_id"])
-            waived += waived_by(entry, intent=intent, capture=capture)
+            money = waived_by(entry, intent=intent, capture=capture)
+            if capture is None:
+                waived += money
+            elif money:
+                found = capture["outcome"] == "succeeded", entry["pk"], money
+                of_captures.append((entry["payment_intent_id"], found))
+    # An intent is captured once, however often that was asked for.
+    waived += sum(money for _known, _pk, money in dict(sorted(of_captures)).values())
     return Evidence(
         total=payment["total"] or 0,
         currency=payment["currency"],
