@@ -43,6 +43,9 @@ class Came:
     first_total: int | None = None
     """What the order cost when the money was first seen."""
 
+    first_waived: int = 0
+    """What was waived then."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Went:
@@ -266,7 +269,8 @@ def _waived_and_received(
     found = {}
     for each in counted.values():
         before, total = careful.before[each.id], each.first_total
-        had_been_waived = total is not None and before < total <= before + known.waived
+        waived = min(known.waived, each.first_waived)
+        had_been_waived = total is not None and before < total <= before + waived
         if had_been_waived and left[each.id]:
             found[each.id] = each.money
     return found
@@ -328,6 +332,7 @@ def intent_by_stripe(intent: Row, *, charged: int | None, row: Row) -> Came:
         livemode=intent["livemode"],
         wanted=row["wanted"],
         first_total=row["total_seen"],
+        first_waived=row["waived_seen"],
     )
 
 
@@ -342,6 +347,7 @@ def intent_by_row(row: Row) -> Came:
         livemode=row["livemode"],
         wanted=row["wanted"],
         first_total=row["total_seen"],
+        first_waived=row["waived_seen"],
     )
 
 

@@ -406,6 +406,7 @@ class Migration(migrations.Migration):
                         null=True,
                     ),
                 ),
+                ("waived_seen", models.PositiveBigIntegerField(default=0, editable=False)),
                 (
                     "received_recorded",
                     models.BooleanField(

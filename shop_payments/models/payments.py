@@ -227,6 +227,7 @@ class PaymentIntent(models.Model):
         editable=False,
         help_text=_("What the order cost when the success was first seen."),
     )
+    waived_seen = models.PositiveBigIntegerField(default=0, editable=False)
     received_recorded = models.BooleanField(
         default=False,
         editable=False,

@@ -44,7 +44,13 @@ from shop_payments.money import Money, display_amount, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, leading_intent, reopened
-from shop_payments.services.observations import is_live_under_test_key, observe, refund_key
+from shop_payments.services.observations import (
+    fits,
+    is_live_under_test_key,
+    observe,
+    refund_key,
+    waived_by,
+)
 from shop_payments.services.words import (
     SUGGESTIONS,
     describe_excess,
@@ -119,13 +125,14 @@ def note_outflow(locked: LockedPayment, row: Refund | Dispute, intent: PaymentIn
     """Note on a new refund or dispute of ``intent`` what the order costs at this time.
 
     What an outflow means follows from the order as it was then. A refund is never held up by an
-    order that cannot be read: the total that was last seen counts.
+    order that cannot be read: the total and the payability that were last seen count.
     """
     try:
         _note_terms(locked, _read(locked))
     except OrderUnreadable as error:
         logger.warning("%s is written without reading its order: %s", row, error)
-    if locked.counts(intent):
+    is_wanted = intent.wanted or locked.payment.is_payable
+    if is_wanted and fits(locked.payment, intent):
         row.total_seen = locked.payment.total
         row.waived_seen = locked.balance().waived
 
@@ -225,6 +232,7 @@ def _note_wanted(locked: LockedPayment) -> None:
             continue
         if row.total_seen is None:
             row.total_seen = payment.total
+            row.waived_seen = waived_by(locked.intents, locked.entries)
             locked.save_later(row)
         if payment.is_payable and not row.wanted:
             row.wanted = True
@@ -376,10 +384,11 @@ def _waived_money(locked: LockedPayment, balance: Balance) -> list[_Wish]:
     wishes = []
     for row in locked.intents:
         before, total = balance.paid_before.get(row.stripe_id), row.total_seen
-        is_kept = balance.waived and balance.refundable.get(row.stripe_id)
+        waived = min(balance.waived, row.waived_seen)
+        is_kept = waived and balance.refundable.get(row.stripe_id)
         if before is None or total is None or not is_kept:
             continue
-        if before < total <= before + balance.waived:
+        if before < total <= before + waived:
             detail = f"{describe_received(row)}, although it had been waived"
             figures = {"amount": row.amount_received, "currency": row.currency}
             wishes.append(_Wish(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
@@ -491,11 +500,15 @@ def is_follow_up_needed(locked: LockedPayment, balance: Balance) -> bool:
 
 
 def asks_for_too_much(locked: LockedPayment, balance: Balance) -> PaymentIntent | None:
-    """Return the open intent if it can be changed and asks for more than is outstanding."""
+    """Return the open intent if it can be changed and asks for more than is outstanding.
+
+    Or for money that would not count: in another currency than the order's.
+    """
     row = locked.open_intent
     if row is None or row.status not in UPDATABLE_STATUSES:
         return None
-    return row if row.amount > balance.outstanding else None
+    is_too_much = row.amount > balance.outstanding or row.currency != locked.payment.currency
+    return row if is_too_much else None
 
 
 _HARMLESS = (DisputeState.NONE, DisputeState.WON)

@@ -48,7 +48,7 @@ def follow_up(payment_pk: int, *, origin: Origin) -> None:
 
 
 def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
-    """Lower an open intent to what is outstanding; cancel it where nothing is.
+    """Lower an open intent to what is outstanding; cancel it where nothing is, in its currency.
 
     Raises:
         OrderUnreadable: the order could not be read.
@@ -65,7 +65,7 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
         row = asks_for_too_much(locked, balance)
         if row is None:
             return None
-        if balance.outstanding == 0:
+        if balance.outstanding == 0 or row.currency != locked.payment.currency:
             params = {"cancellation_reason": _REASON}
             return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         # Only the amount: the next call 1 brings everything else up to date.
@@ -81,9 +81,10 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
 
 def payments_to_follow_up() -> QuerySet[OrderPayment]:
     """Return the payments whose follow-up has not been done, as far as their rows say."""
+    is_too_much = Q(amount__gt=F("order_payment__amount_outstanding"))
     excessive = PaymentIntent.objects.filter(
+        is_too_much | ~Q(currency=F("order_payment__currency")),
         status__in=sorted(UPDATABLE_STATUSES),
-        amount__gt=F("order_payment__amount_outstanding"),
         livemode=get_config().livemode,
     )
     wanted = Q(pk__in=excessive.values("order_payment"))

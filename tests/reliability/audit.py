@@ -201,8 +201,8 @@ class Audit:
         intent = self.rows[PaymentIntent][row["payment_intent_id"]]
         payment = self.rows[OrderPayment][row["order_payment_id"]]
         counts = intent["wanted"] and intent["currency"] == payment["currency"]
-        if self.world.is_disturbed:
-            return  # the order may have been changed, or wanted, since
+        if self.world.is_disturbed or payment["failed_reads"]:
+            return  # the order may have been changed, or wanted, since; or cannot be read
         assert (row["total_seen"] is not None) == counts, (row, intent)
         if counts:
             was = before[OrderPayment].get(payment["pk"], payment)
