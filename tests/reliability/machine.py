@@ -58,6 +58,7 @@ from shop_payments.services.staff_entries import (
     waive_amount,
 )
 from tests.admin.support import change, fill_in, save
+from tests.oracle import Sums
 from tests.reliability.audit import Audit, read_rows
 from tests.reliability.parts import part_of
 from tests.reliability.world import HELD, MANDATE, UNIT_AMOUNTS, Adapter, Json, People, World
