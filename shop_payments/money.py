@@ -77,7 +77,7 @@ def normalize_currency(currency: str) -> str:
     """
     # Matched before it is lowered: the lower case of the Kelvin sign is an ASCII k.
     if not isinstance(currency, str) or not _CURRENCY_CODE.fullmatch(currency):
-        raise InvalidCurrency(f"{currency!r} is not a three-letter currency code")
+        raise InvalidCurrency(f"{currency!r:.40} is not a three-letter currency code")
     return currency.lower()
 
 

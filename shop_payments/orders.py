@@ -8,10 +8,13 @@ reads an order.
 from __future__ import annotations
 
 import logging
+import operator
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -24,20 +27,24 @@ from django.utils.module_loading import import_string
 
 from shop_payments.conf import get_config, order_model_label
 from shop_payments.exceptions import (
+    AmountNotRepresentable,
     ConfigurationError,
     MoneyError,
     NegativeAmount,
+    OrderNotFound,
     OrderUnreadable,
     ShopPaymentsError,
 )
 from shop_payments.models import Order
 from shop_payments.models.orders import OrderQuerySet
 from shop_payments.money import (
+    MAX_AMOUNT,
     Money,
     check_minor_units,
     minimum_charge,
     normalize_currency,
 )
+from shop_payments.users import is_known_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,15 +56,26 @@ logger = logging.getLogger("shop_payments")
 
 @dataclass(frozen=True, kw_only=True)
 class LineItem:
-    """One line of an order, as the API and Stripe's metadata show it."""
+    """One line of an order, as the API and Stripe's metadata show it.
+
+    Texts may be lazy strings, or anything else that ``str()`` turns into text.
+    """
 
     name: str
     amount: int
     """Unit price in minor units."""
 
     currency: str
-    quantity: int
+    quantity: int | Decimal
+    """How many, or how much: a whole number is shown as an integer, another one as a decimal
+    string (``"1.5"``)."""
+
     description: str = ""
+
+    @property
+    def shown_quantity(self) -> int | str:
+        """The quantity as JSON has it."""
+        return f"{self.quantity:f}" if isinstance(self.quantity, Decimal) else self.quantity
 
 
 class OrderAdapter(ABC):
@@ -103,11 +121,15 @@ class OrderAdapter(ABC):
 
     @abstractmethod
     def list_for_user(self, user: Any) -> QuerySet[Any]:
-        """The orders that ``user`` may see and pay, newest first."""
+        """The orders that ``user`` may see and pay, newest first.
+
+        ``user`` is what your authentication classes return: never anonymous, but not always a row
+        (token users are none). Filter by ``user.pk``.
+        """
 
     @abstractmethod
     def number(self, order: Any) -> str:
-        """The order number that customers and staff use."""
+        """The order number that customers and staff use; anything that ``str()`` makes text of."""
 
     @abstractmethod
     def total(self, order: Any) -> Money:
@@ -292,6 +314,35 @@ def find_order(order_id: object) -> Any:
     return order
 
 
+def parse_order_id(order_id: object) -> Any | None:
+    """Turn the id from a URL into a primary key; None where it cannot be one.
+
+    Raises:
+        OrderUnreadable: the adapter raised.
+    """
+    with reading("parse_id", order_id):
+        return get_order_adapter().parse_id(order_id)
+
+
+def find_visible_order(pk: object, *, user: Any = None, any_order: bool = False) -> Any:
+    """Return the order with this primary key if ``user`` may pay it, or any order for staff.
+
+    Raises:
+        OrderNotFound: no such order, or not this user's; nobody has any.
+        OrderUnreadable: the adapter raised.
+    """
+    adapter, order = get_order_adapter(), None
+    if pk is not None and any_order:
+        with reading("find", pk):
+            order = adapter.find(pk)
+    elif pk is not None and is_known_user(user):
+        with reading("find_for_user", pk):
+            order = adapter.find_for_user(pk, user)
+    if order is None:
+        raise OrderNotFound("Order not found.")
+    return order
+
+
 def read_terms(order: Any) -> OrderTerms:
     """Read what an evaluation needs: the total and whether the shop wants money.
 
@@ -359,15 +410,13 @@ def take_snapshot(order: Any) -> OrderSnapshot:
     Raises:
         AmountNotRepresentable: a line cannot be written in its currency.
         InvalidCurrency: a line's currency is not a currency code.
-        OrderUnreadable: the adapter raised.
+        OrderUnreadable: the adapter raised, or what it returned cannot be used.
     """
     adapter = get_order_adapter()
-    with reading("line_items", order.pk):
-        line_items = tuple(adapter.line_items(order))
-    with reading("number", order.pk):
-        number = adapter.number(order)
+    line_items = read_line_items(order)
+    number = read_number(order)
     with reading("receipt_email", order.pk):
-        receipt_email = adapter.receipt_email(order)
+        receipt_email = storable_text(adapter.receipt_email(order))
     with reading("capture_method", order.pk):
         capture_method = adapter.capture_method(order)
     return OrderSnapshot(
@@ -376,6 +425,86 @@ def take_snapshot(order: Any) -> OrderSnapshot:
         receipt_email=receipt_email,
         capture_method=capture_method,
     )
+
+
+def read_number(order: Any) -> str:
+    """Read the order's number as text; its primary key where it has none.
+
+    Raises:
+        OrderUnreadable: the adapter raised.
+    """
+    with reading("number", order.pk):
+        return storable_text(get_order_adapter().number(order)) or str(order.pk)
+
+
+def read_line_items(order: Any) -> tuple[LineItem, ...]:
+    """Read the order's lines: texts as plain strings, amounts as integers.
+
+    Raises:
+        AmountNotRepresentable: a line cannot be written in its currency.
+        InvalidCurrency: a line's currency is not a currency code.
+        OrderUnreadable: the adapter raised, or a line cannot be used.
+    """
+    with reading("line_items", order.pk):
+        return tuple(_plain_line(line) for line in get_order_adapter().line_items(order))
+
+
+def _plain_line(line: Any) -> LineItem:
+    return LineItem(
+        name=storable_text(line.name),
+        amount=_minor_units(line.amount),
+        currency=normalize_currency(storable_text(line.currency)),
+        quantity=_quantity(line.quantity),
+        description=storable_text(line.description),
+    )
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""What UTF-8 cannot encode, and NUL, which PostgreSQL does not store."""
+
+
+def storable_text(value: object) -> str:
+    """Return ``value`` as a plain string that can be stored and sent; empty for None."""
+    return "" if value is None else _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+
+
+def _minor_units(amount: Any) -> int:
+    whole = _whole(amount)
+    if whole is None or abs(whole) > MAX_AMOUNT:
+        raise AmountNotRepresentable(f"{amount!r:.40} is not an integer number of minor units")
+    return whole
+
+
+_MOST_DIGITS = 18
+"""What a number of a line may have before the point, and after it. Before the exact arithmetic,
+which would write 1E+999999999 out in full."""
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number as an integer; None for anything else. Floats are refused."""
+    if isinstance(value, Decimal):
+        is_whole = _is_handy(value) and value == value.to_integral_value()
+        return int(value) if is_whole else None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _is_handy(value: Decimal) -> bool:
+    return value.is_finite() and abs(value.adjusted()) <= _MOST_DIGITS
+
+
+def _quantity(value: Any) -> int | Decimal:
+    """Return a quantity: an integer if it is whole, else a decimal without trailing zeros."""
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    whole = _whole(value)
+    if whole is not None and abs(whole) <= MAX_AMOUNT:
+        return whole
+    if whole is None and isinstance(value, Decimal) and _is_handy(value):
+        return value.normalize()
+    raise ValueError("a line's quantity is not a number, or out of range")
 
 
 def is_unwanted(order_id: object) -> bool:

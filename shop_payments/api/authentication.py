@@ -18,7 +18,9 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.request import Request
 
 from shop_payments.models import APIKey, APIKeyScope
+from shop_payments.orders import storable_text
 from shop_payments.secrecy import Secret
+from shop_payments.users import is_known_user, key_of_user
 
 API_KEY_HEADER = "X-API-Key"
 VIEW_PERMISSION = "shop_payments.view_orderpayment"
@@ -65,25 +67,27 @@ def actor_of(request: Request) -> str:
     """Name the caller for the history."""
     key = live_key_of(request)
     who = [f"key {key.prefix}"] if key is not None else []
-    if request.user is not None and request.user.is_authenticated:
-        who.append(f"{'staff' if acts_as_staff(request) else 'user'} {request.user.pk}")
-    return ", ".join(who)
+    user = key_of_user(request.user)
+    if user is not None:
+        who.append(f"{'staff' if acts_as_staff(request) else 'user'} {user}")
+    return storable_text(", ".join(who))
 
 
 class StaffSessionAuthentication(BaseAuthentication):
-    """Staff with the model permission, in their admin session, CSRF enforced."""
+    """Staff with the model permissions, in their admin session, CSRF enforced."""
 
-    permission = VIEW_PERMISSION
+    permissions: tuple[str, ...] = (VIEW_PERMISSION,)
     challenge = "Bearer"
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         if "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META:
             return None
         user: Any = getattr(request._request, "user", None)
-        # The host's user model may be without any staff.
-        if not (getattr(user, "is_active", False) and getattr(user, "is_staff", False)):
+        # The host's user model may be without any staff; its middleware may set a token user.
+        is_staff = getattr(user, "is_active", False) and getattr(user, "is_staff", False)
+        if not (is_staff and is_known_user(user) and hasattr(user, "has_perms")):
             return None
-        if not user.has_perm(self.permission):
+        if not user.has_perms(self.permissions):
             return None
         SessionAuthentication().enforce_csrf(request)
         return user, StaffSession()
@@ -100,7 +104,7 @@ class APIKeyAuthentication(StaffSessionAuthentication):
         InsufficientScope: 403.
     """
 
-    permission = PAY_PERMISSION
+    permissions: tuple[str, ...] = (PAY_PERMISSION,)
     scope: APIKeyScope
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
@@ -159,4 +163,4 @@ class RefundAuthentication(ProgramAuthentication):
     """The key of a program that may give money back."""
 
     scope = APIKeyScope.REFUNDS
-    permission = REFUND_PERMISSION
+    permissions = (VIEW_PERMISSION, REFUND_PERMISSION)  # as in the admin

@@ -10,16 +10,24 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.db import InterfaceError, OperationalError
-from django.http import Http404
+from django.http import Http404, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions as drf
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from shop_payments import exceptions as own
 from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, InsufficientScope
+from shop_payments.api.parsers import BodyTooLarge
+from shop_payments.api.renderers import PlainJSONRenderer
 from shop_payments.api.serializers import PaymentIntentStateSerializer, refund_data
 from shop_payments.services.refunds import RefusedRefund
 from shop_payments.services.settlement import UncountedPayment, UnprovenPayment
@@ -170,9 +178,8 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "idempotency_key_reused",
         "the `Idempotency-Key` was used with another amount, reason or kind",
     ),
-    ErrorRow(
-        own.WebhookPayloadTooLarge, 413, "payload_too_large", "webhook: the body is too large"
-    ),
+    ErrorRow(own.WebhookPayloadTooLarge, 413, "payload_too_large", "the body is too large"),
+    ErrorRow(BodyTooLarge, 413, "payload_too_large", ""),
     ErrorRow(
         drf.UnsupportedMediaType,
         415,
@@ -264,6 +271,13 @@ _BY_EXCEPTION = {row.exception: row for row in ERROR_TABLE}
 _DJANGO_EXCEPTIONS: dict[type[Exception], type[drf.APIException]] = {
     Http404: drf.NotFound,
     PermissionDenied: drf.PermissionDenied,
+    # What Django finds in a body when something looks for a CSRF token in a form.
+    RequestDataTooBig: BodyTooLarge,
+    TooManyFieldsSent: BodyTooLarge,
+    TooManyFilesSent: BodyTooLarge,
+    BadRequest: drf.ParseError,
+    MultiPartParserError: drf.ParseError,
+    UnreadablePostError: drf.ParseError,
 }
 
 
@@ -293,8 +307,8 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
 
 def answer_in_json(request: Request) -> None:
     """Give up the page that a browser would get: it asks the database who the user is."""
-    request.accepted_renderer = JSONRenderer()
-    request.accepted_media_type = JSONRenderer.media_type
+    request.accepted_renderer = PlainJSONRenderer()
+    request.accepted_media_type = PlainJSONRenderer.media_type
 
 
 def _row_of_host(error: Exception) -> ErrorRow | None:

@@ -21,6 +21,7 @@ from shop_payments.api.serializers import (
     PageQuerySerializer,
     PaymentIntentSerializer,
     PaymentIntentStateSerializer,
+    QuantityField,
     RefundListSerializer,
     RefundPartsSerializer,
     RefundRequestSerializer,
@@ -125,7 +126,7 @@ _NOTHING = {"application/json": {"type": "object", "additionalProperties": False
 _ALWAYS = "not_acceptable throttled database_unavailable"
 _CUSTOMERS = "not_authenticated invalid_token"
 _PROGRAMS = "api_key_missing api_key_invalid insufficient_scope permission_denied"
-_BODIES = "parse_error invalid_request unsupported_media_type"
+_BODIES = "parse_error invalid_request payload_too_large unsupported_media_type"
 _STRIPE = "payment_intent_in_progress gateway_error gateway_unavailable not_configured"
 
 
@@ -171,7 +172,7 @@ LIST_ORDERS = Operation(
     id="shop_orders_list",
     message="Orders",
     data=(OrderPageSerializer,),
-    errors=f"{_ALWAYS} {_CUSTOMERS} invalid_request not_configured",
+    errors=f"{_ALWAYS} {_CUSTOMERS} invalid_request order_unreadable not_configured",
     security=_CUSTOMER,
     query=PageQuerySerializer,
 )
@@ -179,7 +180,7 @@ RETRIEVE_ORDER = Operation(
     id="shop_orders_retrieve",
     message="Order",
     data=(OrderSerializer,),
-    errors=f"{_ALWAYS} {_CUSTOMERS} order_not_found not_configured",
+    errors=f"{_ALWAYS} {_CUSTOMERS} order_not_found order_unreadable not_configured",
     security=_CUSTOMER,
 )
 CREATE_PAYMENT_INTENT = Operation(
@@ -211,7 +212,7 @@ LIST_REFUNDS = Operation(
     id="shop_refunds_list",
     message="Refunds",
     data=(RefundListSerializer,),
-    errors=f"{_ALWAYS} {_PROGRAMS} order_not_found not_configured",
+    errors=f"{_ALWAYS} {_PROGRAMS} order_not_found order_unreadable not_configured",
     security=_PAYMENT_SYSTEM,
     details="The API key needs the scope `refunds`.",
 )
@@ -222,7 +223,7 @@ CREATE_REFUND = Operation(
     errors=f"{_ALWAYS} {_PROGRAMS} {_BODIES} order_not_found order_not_refundable "
     "refund_exceeds_balance payment_disputed refund_in_progress refund_refused "
     "idempotency_key_reused amount_not_representable gateway_error gateway_unavailable "
-    "not_configured",
+    "order_unreadable not_configured",
     security=_PAYMENT_SYSTEM,
     body=RefundRequestSerializer,
     optional_headers={
@@ -414,6 +415,9 @@ if HAS_SPECTACULAR:
         def _map_serializer_field(
             self, field: Any, direction: Any, bypass_extensions: bool = False
         ) -> Any:
+            if isinstance(field, QuantityField):
+                types = [{"type": "integer"}, {"type": "string"}]
+                return {"oneOf": types, "description": field.help_text}
             schema = super()._map_serializer_field(  # type: ignore[no-untyped-call]
                 field, direction, bypass_extensions
             )

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 from rest_framework import serializers
 
 from shop_payments.models import Refund
 from shop_payments.money import format_amount
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment in UTC, as ISO 8601 has it, whatever the host's formats and time zone are."""
+
+    def to_representation(self, value: datetime) -> str:
+        if timezone.is_naive(value):  # the host has USE_TZ = False
+            value = timezone.make_aware(value, timezone.get_default_timezone())
+        return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+class QuantityField(serializers.Field[Any, Any, Any, Any]):
+    """An integer; a decimal string where it is none."""
+
+    def to_representation(self, value: Any) -> Any:
+        return value
 
 
 class EmptyBodySerializer(serializers.Serializer[Any]):
@@ -33,7 +51,9 @@ class LineItemSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     amount = serializers.IntegerField(help_text="Unit price in minor units.")
     currency = serializers.CharField()
-    quantity = serializers.IntegerField()
+    quantity = QuantityField(
+        source="shown_quantity", help_text='An integer; a decimal string ("1.5") where it is none.'
+    )
     description = serializers.CharField()
 
 
@@ -82,7 +102,7 @@ class OrderedPaymentSerializer(serializers.Serializer[Any]):
     )
     currency = serializers.CharField()
     counts = serializers.BooleanField(help_text="Whether it counts for the order.")
-    charged_at = serializers.DateTimeField(allow_null=True)
+    charged_at = MomentField(allow_null=True)
 
 
 class OrderLinksSerializer(serializers.Serializer[Any]):
@@ -148,7 +168,7 @@ class OrderSerializer(serializers.Serializer[Any]):
         help_text="`inquiry`, `open`, `won`, `lost`, or empty.",
     )
     needs_review = serializers.BooleanField()
-    paid_at = serializers.DateTimeField(allow_null=True)
+    paid_at = MomentField(allow_null=True)
     line_items = LineItemSerializer(many=True)
     payment_intent = MirroredIntentSerializer(allow_null=True)
     payments = OrderedPaymentSerializer(many=True)
@@ -174,11 +194,13 @@ class RefundRequestSerializer(serializers.Serializer[Any]):
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if isinstance(data, dict) and (unknown := [key for key in data if key not in self.fields]):
+        if not isinstance(data, dict):
+            raise serializers.ValidationError({"non_field_errors": ["Send a JSON object."]})
+        if unknown := [key for key in data if key not in self.fields]:
             raise serializers.ValidationError(
                 {str(key): ["This field is not known."] for key in unknown}
             )
-        amount = data.get("amount", "") if isinstance(data, dict) else ""
+        amount = data.get("amount", "")
         if not isinstance(amount, str):  # a number would have been a float on its way
             raise serializers.ValidationError(
                 {"amount": [self.fields["amount"].error_messages["invalid"]]}
@@ -208,7 +230,7 @@ class RefundSerializer(serializers.Serializer[Any]):
     status = serializers.CharField()
     reason = serializers.CharField(allow_null=True)
     failure_reason = serializers.CharField(allow_null=True)
-    created_at = serializers.DateTimeField()
+    created_at = MomentField()
 
     def get_amount(self, refund: Refund) -> str:
         return format_amount(refund.amount, refund.currency)

@@ -59,6 +59,7 @@ from rest_framework.views import APIView
 from shop_payments.api.authentication import live_key_of
 from shop_payments.api.errors import answer_in_json
 from shop_payments.conf import get_config
+from shop_payments.users import key_of_user
 
 logger = logging.getLogger("shop_payments")
 
@@ -157,9 +158,8 @@ class UserThrottle(ScopeThrottle):
     """Counts per customer, or staff in their session."""
 
     def subject(self, request: Request, view: APIView) -> str:
-        is_known = request.user is not None and request.user.is_authenticated
-        pk = getattr(request.user, "pk", None) if is_known else None
-        return "" if pk is None else f"user {pk}"
+        key = key_of_user(request.user)
+        return "" if key is None else f"user {key}"
 
 
 class KeyThrottle(ScopeThrottle):

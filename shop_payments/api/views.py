@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponseBase
 from django.http.request import UnreadablePostError
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import ParseError, ValidationError
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.permissions import AllowAny, IsAuthenticated
-from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
+from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
+from rest_framework.metadata import SimpleMetadata
+from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
@@ -31,8 +31,15 @@ from shop_payments.api.authentication import (
     acts_as_staff,
 )
 from shop_payments.api.errors import handle_exception
-from shop_payments.api.parsers import UTF8JSONParser
-from shop_payments.api.permissions import IsProgramOrStaff
+from shop_payments.api.parsers import UTF8JSONParser, check_body_size, is_empty_form, is_form
+from shop_payments.api.permissions import IsKnownUser, IsProgramOrStaff
+from shop_payments.api.renderers import (
+    OWN_SETTINGS,
+    BrowsableRenderer,
+    JSONAlways,
+    Negotiation,
+    PlainJSONRenderer,
+)
 from shop_payments.api.schema import (
     CREATE_PAYMENT_INTENT,
     CREATE_REFUND,
@@ -69,9 +76,17 @@ from shop_payments.services.webhooks import receive_event
 
 
 class PaymentViewSet(ScopedThrottling, ViewSet):
-    """What all routes share: JSON, our errors, no transaction around the view."""
+    """What all routes share: JSON, our errors, no transaction around the view.
 
+    Everything that REST framework takes from the host's settings and that shows in an answer is
+    set here. The host's authentication and throttles stay.
+    """
+
+    settings = OWN_SETTINGS
     parser_classes = (UTF8JSONParser,)
+    renderer_classes = (PlainJSONRenderer,)
+    content_negotiation_class: type[Negotiation] = Negotiation
+    metadata_class = SimpleMetadata
     versioning_class = None  # the prefix of the routes is the host's; its versions are not ours
     schema = PaymentSchema()
     schema_tags = ("payments",)
@@ -106,14 +121,43 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
             browsable = get_config().BROWSABLE_API
         except ConfigurationError:
             browsable = False  # the view itself meets the error, and answers in JSON
-        return [JSONRenderer(), *([BrowsableAPIRenderer()] if browsable else [])]
+        return [PlainJSONRenderer(), *([BrowsableRenderer()] if browsable else [])]
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return handle_exception
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        self.check_size(request)
+        super().initial(request, *args, **kwargs)
+
+    def check_size(self, request: Request) -> None:
+        """Refuse a body that is too large, before anything else."""
+        check_body_size(request._request)
+
+    def finalize_response(
+        self, request: Request, response: Response, *args: Any, **kwargs: Any
+    ) -> Response:
+        response["Cache-Control"] = "no-store"
+        # Django's cache middleware does not look at that, and tells no tokens apart.
+        request._request._cache_update_cache = False  # type: ignore[attr-defined]
+        return super().finalize_response(request, response, *args, **kwargs)
+
     def check_body(self, request: Request) -> None:
         """Refuse any field: these calls take none."""
-        EmptyBodySerializer(data=request.data).is_valid(raise_exception=True)
+        if is_form(request) and is_empty_form(request._request):
+            return
+        EmptyBodySerializer(data=self.body_of(request)).is_valid(raise_exception=True)
+
+    def body_of(self, request: Request) -> Any:
+        """Return what the body says.
+
+        Raises:
+            UnsupportedMediaType: it is a form. Where Django or a middleware has looked into it
+                before, REST framework would take it for nothing.
+        """
+        if is_form(request):
+            raise UnsupportedMediaType(request.content_type)
+        return request.data
 
 
 class RootViewSet(PaymentViewSet):
@@ -131,7 +175,7 @@ class RootViewSet(PaymentViewSet):
 class OrderViewSet(PaymentViewSet):
     """The caller's orders and how far their payment is."""
 
-    permission_classes = (IsAuthenticated,)
+    permission_classes = (IsKnownUser,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
     @documented(LIST_ORDERS)
@@ -161,7 +205,7 @@ class PaymentIntentViewSet(PaymentViewSet):
     """The order's payment intent."""
 
     own_authentication = StorefrontAuthentication
-    permission_classes = (IsAuthenticated,)
+    permission_classes = (IsKnownUser,)
     throttle_scopes = (
         FAILED_AUTHENTICATION,
         "payment_intent_user",
@@ -248,7 +292,7 @@ class RefundViewSet(PaymentViewSet):
         if not _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
             words = "Send at most 255 visible ASCII characters."
             raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
-        body = RefundRequestSerializer(data=request.data)
+        body = RefundRequestSerializer(data=self.body_of(request))
         body.is_valid(raise_exception=True)
         refunds = refund_payment(
             order_id=order_id,
@@ -271,28 +315,19 @@ def _given_key(request: Request) -> str:
     return key
 
 
-class _JSONAlways(BaseContentNegotiation):
-    """Answer in JSON whatever the caller says it accepts."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        return parsers[0]
-
-    def select_renderer(
-        self, request: Request, renderers: Any, format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
-
-
 class StripeWebhookViewSet(PaymentViewSet):
     """Stripe's signed events. The signature is the authentication."""
 
     permission_classes = (AllowAny,)
     throttle_classes = ()  # a host's default would have Stripe's bursts refused as one caller's
     throttle_scopes = ()
-    content_negotiation_class = _JSONAlways
+    content_negotiation_class = JSONAlways
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return []
+
+    def check_size(self, request: Request) -> None:
+        """Leave that to :func:`_raw_body`, which has a limit of its own."""
 
     @documented(RECEIVE_EVENT)
     def create(self, request: Request) -> Response:

@@ -18,6 +18,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.users import key_of_user
+
 NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """No 0/O and 1/I: order numbers are read over the telephone."""
 
@@ -38,12 +40,12 @@ def draw_order_number(length: int = _NUMBER_LENGTHS[0]) -> str:
 def _customer_key(user: Any) -> Any | None:
     """Return the primary key of the row that ``user`` is, or stands for; None for nobody."""
     customers = get_user_model()
-    if isinstance(user, models.Model) and not isinstance(user, customers._meta.concrete_model):
+    concrete = customers._meta.concrete_model or customers
+    if isinstance(user, models.Model) and not isinstance(user, concrete):
         return None  # a row of another table, where the same key is somebody else
-    if not getattr(user, "is_authenticated", False):
+    given = key_of_user(user)
+    if given is None:
         return None
-    given = getattr(user, "pk", None)
-    given = getattr(user, "id", None) if given is None else given
     field: Any = customers._meta.pk
     try:
         key = field.to_python(given)
@@ -51,7 +53,7 @@ def _customer_key(user: Any) -> Any | None:
     except (ValidationError, TypeError, ValueError, OverflowError):
         return None
     # int() reads 5.7 and True, too. UUIDs have several spellings, and all mean the same.
-    return key if key is not None and (isinstance(key, UUID) or str(key) == str(given)) else None
+    return key if isinstance(key, UUID) or str(key) == str(given) else None
 
 
 class OrderQuerySet(models.QuerySet["Order"]):

@@ -52,10 +52,10 @@ from shop_payments.money import Money, format_amount
 from shop_payments.orders import (
     LineItem,
     OrderSnapshot,
-    get_order_adapter,
+    find_visible_order,
+    parse_order_id,
     read_amount_to_pay_now,
     read_terms,
-    reading,
     take_snapshot,
 )
 from shop_payments.services.attempts import (
@@ -194,12 +194,7 @@ class _Request:
     """The intent that is cancelled, because Stripe does not update it to what is wanted."""
 
     def find_order(self, pk: object) -> Any:
-        adapter = get_order_adapter()
-        with reading("find" if self.any_order else "find_for_user", pk):
-            order = adapter.find(pk) if self.any_order else adapter.find_for_user(pk, self.user)
-        if order is None:
-            raise OrderNotFound("Order not found.")
-        return order
+        return find_visible_order(pk, user=self.user, any_order=self.any_order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,7 +263,7 @@ def _make_plan(request: _Request, patience: Patience) -> _Plan:
 
 def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     """Decide under the payment's lock what to do, and save the attempt if there is one."""
-    pk = get_order_adapter().parse_id(request.order_id)
+    pk = parse_order_id(request.order_id)
     if pk is None:
         raise OrderNotFound("Order not found.")
     # Whoever may not have the order locks nothing of it, and learns nothing from a wait.
@@ -523,7 +518,7 @@ def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
             "name": item.name,
             "amount": item.amount,
             "currency": item.currency,
-            "quantity": item.quantity,
+            "quantity": item.shown_quantity,
             "description": item.description,
         }
         for item in snapshot.line_items
@@ -539,7 +534,7 @@ def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
     first = {**lines[0], "description": ""}
     spare = METADATA_VALUE_LIMIT - len(_compact([{**first, "name": ""}]))
     name = str(first["name"])
-    while len(_compact([{**first, "name": name}])) > METADATA_VALUE_LIMIT:
+    while name and len(_compact([{**first, "name": name}])) > METADATA_VALUE_LIMIT:
         name = name[: min(len(name) - 1, spare)]
     return _compact([{**first, "name": name}]), len(lines) - 1
 

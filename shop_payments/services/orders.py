@@ -9,7 +9,7 @@ from typing import Any
 
 from shop_payments.balance import Balance, balance_of
 from shop_payments.conf import get_config
-from shop_payments.exceptions import MoneyError, OrderNotFound, OrderUnreadable
+from shop_payments.exceptions import MoneyError, OrderUnreadable
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import (
     Dispute,
@@ -26,7 +26,7 @@ from shop_payments.orders import (
     find_order,
     find_visible_order,
     get_order_adapter,
-    is_known_user,
+    parse_order_id,
     read_amount_to_pay_now,
     read_line_items,
     read_number,
@@ -37,6 +37,7 @@ from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, leading_intent
 from shop_payments.services.observations import Rows, counts, is_live_under_test_key, observe
 from shop_payments.services.units import Done, change_payment
+from shop_payments.users import is_known_user
 
 _BY_SHOP = Origin(source=Source.SHOP)
 
@@ -114,7 +115,8 @@ def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderV
         OrderNotFound: no such order, or not this user's.
         OrderUnreadable: the adapter raised.
     """
-    return _views([find_visible_order(order_id, user=user, any_order=any_order)])[0]
+    pk = parse_order_id(order_id)
+    return _views([find_visible_order(pk, user=user, any_order=any_order)])[0]
 
 
 def reevaluate_order(order_id: object, *, origin: Origin = _BY_SHOP) -> OrderPayment | None:
@@ -148,19 +150,18 @@ def may_release(order_id: object, *, origin: Origin = _BY_SHOP) -> bool:
     done = _evaluate(order_id, origin)
     done.raise_if_unreadable()
     if done.locked is None:
-        pk = get_order_adapter().parse_id(order_id)
+        pk = parse_order_id(order_id)
         return read_terms(find_order(pk)).total.amount == 0  # free, and nobody was asked
     return done.locked.balance().may_release
 
 
 def _evaluate(order_id: object, origin: Origin) -> Done[None]:
-    adapter = get_order_adapter()
-    pk = adapter.parse_id(order_id)
+    pk = parse_order_id(order_id)
 
     def lock() -> LockedPayment | None:
         locked = None if pk is None else find_and_lock_payment(order_id=pk)
-        if locked is None and (pk is None or adapter.find(pk) is None):
-            raise OrderNotFound("Order not found.")
+        if locked is None:
+            find_visible_order(pk, any_order=True)
         return locked
 
     return change_payment(lambda locked: None, origin=origin, lock=lock, reads_order=True)

@@ -36,7 +36,6 @@ from shop_payments.exceptions import (
     GatewayInvalidRequest,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
-    OrderNotFound,
     OrderNotRefundable,
     PaymentDisputed,
     PaymentError,
@@ -55,7 +54,7 @@ from shop_payments.models import (
     StripeAttempt,
 )
 from shop_payments.money import display_amount, format_amount, to_minor_units
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import find_visible_order, parse_order_id
 from shop_payments.services.disputes import DISPUTES, sync_disputes
 from shop_payments.services.evaluation import (
     AUTOMATIC_KEY,
@@ -194,12 +193,11 @@ def list_refunds(*, order_id: object) -> list[Refund]:
     Raises:
         OrderNotFound: no such order.
     """
-    adapter = get_order_adapter()
-    pk = adapter.parse_id(order_id)
+    pk = parse_order_id(order_id)
     rows = Refund.objects.select_related("payment_intent").order_by("created_at", "pk")
     found = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
-    if not found and (pk is None or adapter.find(pk) is None):
-        raise OrderNotFound("Order not found.")
+    if not found:
+        find_visible_order(pk, any_order=True)
     return found
 
 
@@ -210,7 +208,7 @@ def _save_or_find(
     order_id: object, request: RefundRequest, origin: Origin
 ) -> tuple[list[Refund], bool]:
     """Commit the refund that is asked for, or return the parts that its key belongs to."""
-    pk = get_order_adapter().parse_id(order_id)
+    pk = parse_order_id(order_id)
 
     def save(locked: LockedPayment) -> tuple[list[Refund], bool]:
         known = [row for row in locked.refunds if row.request_key == request.key]
@@ -229,8 +227,7 @@ def _lock(pk: object) -> LockedPayment:
     locked = None if pk is None else find_and_lock_payment(order_id=pk)
     if locked is not None:
         return locked
-    if pk is None or get_order_adapter().find(pk) is None:
-        raise OrderNotFound("Order not found.")
+    find_visible_order(pk, any_order=True)
     raise OrderNotRefundable("The order has not been paid.")
 
 

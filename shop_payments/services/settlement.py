@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from shop_payments.exceptions import (
     MoneyError,
-    OrderNotFound,
     OrderUnreadable,
     PaymentIntentInProgress,
     PaymentIntentMissing,
@@ -22,7 +21,14 @@ from shop_payments.gateway import PaymentIntentResult, assert_no_transaction
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent
 from shop_payments.money import format_amount
-from shop_payments.orders import LineItem, find_order, get_order_adapter, read_terms, reading
+from shop_payments.orders import (
+    LineItem,
+    find_order,
+    find_visible_order,
+    parse_order_id,
+    read_line_items,
+    read_terms,
+)
 from shop_payments.services.evaluation import is_as_seen
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import IntentView
@@ -135,20 +141,12 @@ def _proven(locked: LockedPayment, view: IntentView) -> IntentView:
 
 def _intents_of_order(order_id: object) -> list[PaymentIntent]:
     """Return the rows of the order's intents, oldest first."""
-    adapter = get_order_adapter()
-    pk = adapter.parse_id(order_id)
+    pk = parse_order_id(order_id)
     rows = PaymentIntent.objects.select_related("order_payment").order_by("pk")
     intents = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
-    if not intents and not _exists(pk):
-        raise OrderNotFound("Order not found.")
+    if not intents:
+        find_visible_order(pk, any_order=True)
     return intents
-
-
-def _exists(pk: object) -> bool:
-    if pk is None:
-        return False
-    with reading("find", pk):
-        return get_order_adapter().find(pk) is not None
 
 
 def _intent_to_fetch(intents: list[PaymentIntent]) -> PaymentIntent:
@@ -167,7 +165,6 @@ def _line_items(payment: OrderPayment) -> tuple[LineItem, ...]:
     cached = OrderPayment.order.is_cached(payment)
     try:
         order = payment.order if cached else find_order(payment.order_id)
-        with reading("line_items", payment.order_id):
-            return tuple(get_order_adapter().line_items(order))
+        return read_line_items(order)
     except (MoneyError, OrderUnreadable):
         return ()

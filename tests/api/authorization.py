@@ -355,8 +355,9 @@ ROWS = (
         *(OK, NO_CSRF),
     ),
     Row(
+        # In the admin, too, nobody refunds what they may not see.
         _having(session=Session.STAFF_REFUND_ONLY),
-        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_KEY, NO_KEY, OK, OK),
+        *(OK, _OTHER_USER_LIST, _OTHER_USER, NO_KEY, NO_KEY, NO_KEY, NO_KEY),
     ),
     Row(
         _having(session=Session.STAFF_CHANGE),

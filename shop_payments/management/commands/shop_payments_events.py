@@ -15,7 +15,7 @@ from shop_payments.management.arguments import moment, whole_number
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
 from shop_payments.models import OrderPayment, WebhookEvent
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import read_number
 from shop_payments.services.webhooks import replay_event
 
 _Status = WebhookEvent.Status
@@ -148,5 +148,5 @@ def _payment_of(event: WebhookEvent) -> str:
     payment = payments.filter(payment_intents__stripe_id=event.intent_id or "-").first()
     if payment is None:
         return "It is about no payment of this shop."
-    number = get_order_adapter().number(payment.order)
+    number = read_number(payment.order)
     return f"It is about {event.intent_id} of order {number}, which is {payment.status}."
