@@ -17,7 +17,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin
+from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin, admin_url
 from shop_payments.models import APIKey, APIKeyScope
 
 _LAST_FORM = "shop_payments_last_key_form"
@@ -61,7 +61,6 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-@admin.register(APIKey)
 class APIKeyAdmin(ReadOnlyAdmin):
     """A key is issued and revoked, never edited or deleted. Its digest is shown nowhere."""
 
@@ -106,7 +105,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         if request.method == "POST" and self._is_reload(request):
             text = _("This key has been issued. Its secret cannot be shown again.")
             self.message_user(request, text, messages.WARNING)
-            return redirect("admin:shop_payments_apikey_changelist")
+            return redirect(admin_url(self.admin_site, "shop_payments_apikey_changelist"))
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
 
@@ -122,6 +121,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
         """Answer with the secret itself: a redirect would have to store it on the way."""
+        request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
             "title": _("API key issued"),

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
 from django.db import connections, transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils import formats, timezone
+from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -24,7 +25,8 @@ from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
 from shop_payments.exceptions import MoneyError, OrderUnreadable
 from shop_payments.models import OrderPayment
 from shop_payments.money import display_amount
-from shop_payments.orders import get_order_adapter, read_total
+from shop_payments.orders import get_order_adapter, read_number, read_total
+from shop_payments.services.words import local_time
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -63,20 +65,25 @@ def amount_text(amount: int, currency: str) -> str:
         return NOTHING  # the order's currency is not one; its own page says so
 
 
-def page_link(row: Model | None, text: object = None) -> str:
-    """Link to the admin page of ``row``, or just name it where it has none."""
+def admin_url(site: AdminSite, name: str, *args: object) -> str:
+    """Return the address of a page of this site; there may be several."""
+    return reverse(f"admin:{name}", args=args, current_app=site.name)
+
+
+def page_link(row: Model | None, text: object = None, *, site: AdminSite) -> str:
+    """Link to the page of ``row`` on this site, or just name it where it has none."""
     if row is None:
         return NOTHING
     text = str(row) if text is None else text
-    url = page_url(row)
+    url = page_url(row, site=site)
     return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
 
 
-def page_url(row: Model) -> str:
-    """Return the address of the admin page of ``row``; empty where it has none."""
+def page_url(row: Model, *, site: AdminSite) -> str:
+    """Return the address of the page of ``row`` on this site; empty where it has none."""
     meta = row._meta
     try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])
+        return admin_url(site, f"{meta.app_label}_{meta.model_name}_change", quote(row.pk))
     except NoReverseMatch:
         return ""
 
@@ -92,21 +99,12 @@ def json_text(value: object) -> SafeString:
     return format_html('<pre class="shop-payments-json">{}</pre>', text)
 
 
-def moment_text(moment: datetime) -> str:
-    """Write a moment as the admin does, in the reader's time zone."""
-    return formats.localize(_local(moment))
-
-
-def deadline_text(moment: datetime) -> str:
-    """Write a moment with its time zone, which matters for a deadline."""
-    local = _local(moment)
-    zone = local.tzname() or timezone.get_default_timezone_name()
-    return f"{formats.localize(local)} {zone}"
-
-
-def _local(moment: datetime) -> datetime:
-    # Not aware where the host has USE_TZ = False.
-    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
+def moment_text(moment: datetime | None) -> str:
+    """Write a moment as the admin does, and name its time zone."""
+    if moment is None:
+        return NOTHING
+    local = local_time(moment)
+    return f"{formats.localize(local.replace(tzinfo=None))} {local.tzname()}"
 
 
 def stored_text(value: object, purged_at: datetime | None) -> str:
@@ -120,7 +118,7 @@ def stored_text(value: object, purged_at: datetime | None) -> str:
 
 def number_of(payment: OrderPayment) -> str:
     """The number of the payment's order, as the shop writes it."""
-    return get_order_adapter().number(payment.order)
+    return read_number(payment.order)
 
 
 def total_text(payment: OrderPayment) -> str:
@@ -244,8 +242,8 @@ class PaymentRecordAdmin(ReadOnlyAdmin):
     @admin.display(description=_("order payment"))
     def payment_link(self, row: Any) -> str:
         payment: OrderPayment = row.order_payment
-        return page_link(payment, number_of(payment))
+        return page_link(payment, number_of(payment), site=self.admin_site)
 
     @admin.display(description=_("payment intent"))
     def intent_link(self, row: Any) -> str:
-        return page_link(row.payment_intent)
+        return page_link(row.payment_intent, site=self.admin_site)

@@ -84,7 +84,6 @@ class _Columns:
 _ROWS = ("payment_intent", "capture", "created_by", "revoked_by")
 
 
-@admin.register(StaffEntry)
 class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
     list_display = [
         "created_at",
@@ -108,12 +107,12 @@ class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
     ) -> HttpResponse:
         entry = context["original"]
         context["subtitle"] = number_of(entry.order_payment)
-        context["action_links"] = links_about(request, entry)
+        context["action_links"] = links_about(self.admin_site, request, entry)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("recorded with the capture"))
     def capture_link(self, entry: StaffEntry) -> str:
-        return page_link(entry.capture)
+        return page_link(entry.capture, site=self.admin_site)
 
 
 class StaffEntryInline(_Columns, ReadOnlyInline):

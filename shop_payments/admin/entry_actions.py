@@ -11,10 +11,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import amount_text, moment_text, total_text
+from shop_payments.admin.effects import after_outflow, after_waiver, describe_after, part_of
 from shop_payments.admin.forms import RevokeForm, SettleForm, WaiveForm
 from shop_payments.admin.intent_actions import MAY_WAIVE, money_facts
 from shop_payments.admin.tasks import (
     Action,
+    Earlier,
     Found,
     IntentAction,
     Outcome,
@@ -24,7 +26,8 @@ from shop_payments.admin.tasks import (
     balance_facts,
     with_balance,
 )
-from shop_payments.exceptions import EntryRefused, IdempotencyKeyReused
+from shop_payments.balance import OutflowKind
+from shop_payments.exceptions import EntryRefused
 from shop_payments.models import StaffEntry
 from shop_payments.services.staff_entries import (
     EntryRequest,
@@ -47,12 +50,18 @@ def _record(task: Task, record: Callable[[EntryRequest], StaffEntry]) -> StaffEn
         return record(request)
     except EntryRefused as error:
         raise Refused(str(error), field="amount") from error
-    except IdempotencyKeyReused as error:
-        text = gettext(
-            "Another entry has already been made from this form; see the payment. To make this"
-            " one as well, send the form again."
-        )
-        raise Refused(text) from error
+
+
+def _earlier(target: Target, request_key: str) -> Earlier | None:
+    entry = target.payment.staff_entries.filter(request_key=request_key).first()
+    return None if entry is None else Earlier(text=_describe(entry))
+
+
+def _describe(entry: StaffEntry) -> str:
+    values = {"amount": entry.amount_display, "intent": entry.payment_intent}
+    if entry.kind == StaffEntry.Kind.WAIVER:
+        return gettext("%(amount)s is waived.") % values
+    return gettext("%(amount)s of %(intent)s is settled outside Stripe.") % values
 
 
 class WaiveAction(Action):
@@ -96,6 +105,15 @@ class WaiveAction(Action):
             *balance_facts(target.payment, *amounts, "amount_owed"),
         ]
 
+    def effect(self, target: Target, form: Any) -> str:
+        part = part_of(form.minor_units, target.found.balance.owed, self.currency(target))
+        text = gettext("%(part)s will be waived: nobody has to pay it.") % {"part": part}
+        after = after_waiver(target.found, form.minor_units)
+        return f"{text} {describe_after(target, after)}"
+
+    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+        return _earlier(target, request_key)
+
     def carry_out(self, task: Task) -> Outcome:
         entry = _record(
             task,
@@ -103,8 +121,7 @@ class WaiveAction(Action):
                 order_id=task.order_id, request=request, origin=task.origin
             ),
         )
-        text = gettext("%(amount)s is waived.") % {"amount": entry.amount_display}
-        return Outcome(with_balance(text, entry.order_payment_id))
+        return Outcome(with_balance(_describe(entry), entry.order_payment_id))
 
 
 class SettleAction(IntentAction):
@@ -137,6 +154,9 @@ class SettleAction(IntentAction):
         excess = target.found.balance.excess.get(options.intent.stripe_id)
         return excess or options.money.refundable
 
+    def most(self, target: Target) -> int:
+        return target.options.money.refundable
+
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
         return SettleForm(currency=self.currency(target), **kwargs)
 
@@ -151,6 +171,19 @@ class SettleAction(IntentAction):
             (_("Counts for the order"), gettext("yes") if options.counts else gettext("no")),
         ]
 
+    def effect(self, target: Target, form: Any) -> str:
+        part = part_of(form.minor_units, self.most(target), self.currency(target))
+        text = gettext(
+            "%(part)s will be recorded as settled outside Stripe. No money moves at Stripe."
+        ) % {"part": part}
+        if not target.options.counts:
+            return text
+        after = after_outflow(target, form.minor_units, OutflowKind.SETTLEMENT, as_goods=False)
+        return f"{text} {describe_after(target, after)}"
+
+    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+        return _earlier(target, request_key)
+
     def carry_out(self, task: Task) -> Outcome:
         entry = _record(
             task,
@@ -161,9 +194,7 @@ class SettleAction(IntentAction):
                 origin=task.origin,
             ),
         )
-        values = {"amount": entry.amount_display, "intent": task.target.options.intent}
-        text = gettext("%(amount)s of %(intent)s is settled outside Stripe.") % values
-        return Outcome(with_balance(text, entry.order_payment_id))
+        return Outcome(with_balance(_describe(entry), entry.order_payment_id))
 
 
 class RevokeAction(Action):

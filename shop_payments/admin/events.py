@@ -18,7 +18,6 @@ from shop_payments.services.webhooks import replay_event
 _MOST_REPLAYS = 100
 
 
-@admin.register(WebhookEvent)
 class WebhookEventAdmin(ReadOnlyAdmin):
     list_display = ["received_at", "type", "status", "outcome", "event_id"]
     list_filter = ["status", "livemode", "received_at", "type"]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
+from django.utils import formats
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.exceptions import AmountNotRepresentable
+from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
 from shop_payments.models import Refund
-from shop_payments.money import to_minor_units
+from shop_payments.money import (
+    display_amount,
+    parse_typed_amount,
+    to_minor_units,
+    typed_example,
+    write_typed_amount,
+)
 from shop_payments.services.cancellation import REASONS
 from shop_payments.services.words import speak
 
@@ -24,31 +31,138 @@ class ReasonField(forms.CharField):
         super().__init__(**{"label": _("Reason"), "max_length": 500, "widget": widget, **kwargs})
 
 
-class AmountForm(forms.Form):
-    amount = forms.DecimalField(
-        label=_("Amount"),
-        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 14}),
-    )
+class TypedAmountField(forms.CharField):
+    """An amount, typed in the one form that :func:`parse_typed_amount` reads.
 
-    def __init__(self, *args: Any, currency: str, **kwargs: Any) -> None:
+    The reader's language decides about the separator, and ``currency``, which the form sets, about
+    the decimals. So the field is a text: a number's field of a browser follows the browser.
+    """
+
+    currency = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attrs = {"inputmode": "decimal", "autocomplete": "off", "size": 14}
+        super().__init__(**{"widget": forms.TextInput(attrs=attrs), **kwargs})
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            return parse_typed_amount(text, self.currency, decimal_separator())
+        except InvalidCurrency:
+            return Decimal(0)  # an order's currency, which has an error where it is typed
+        except AmountNotRepresentable as error:
+            raise forms.ValidationError(
+                _("Write the amount like %(example)s."),
+                code="invalid",
+                params={"example": typed_example(self.currency, decimal_separator())},
+            ) from error
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, Decimal):
+            return value
+        return write_typed_amount(value, self.currency, decimal_separator())
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(data) != initial)
+        except forms.ValidationError:
+            return True
+
+
+def decimal_separator() -> str:
+    """Return the decimal separator of the active language."""
+    return str(formats.get_format("DECIMAL_SEPARATOR"))
+
+
+class Tick(forms.BooleanField):
+    """A tick that arms the form. The browser must not set it again when staff come back."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.CheckboxInput(attrs={"autocomplete": "off"})
+        super().__init__(**{"widget": widget, **kwargs})
+
+
+class AmountForm(forms.Form):
+    """A form with an amount: it is sent twice.
+
+    When it is sent first, the page shows what would happen, with a tick below. It is carried out
+    with the tick, and only as it was shown: ``confirmed`` says what that was.
+    """
+
+    amount = TypedAmountField(label=_("Amount"))
+    confirmed = forms.CharField(required=False, widget=forms.HiddenInput)
+    sure = Tick(required=False)
+
+    of_effect: ClassVar[tuple[str, ...]] = ()
+    """The other fields that the effect depends on."""
+
+    too_much: ClassVar[Any] = _("Enter an amount up to %(most)s.")
+
+    def __init__(self, *args: Any, currency: str, most: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.currency = currency
-        self.fields["amount"].help_text = gettext("In %(currency)s: all of it, or a part.") % {
-            "currency": currency.upper()
+        self.currency, self.most = currency, most
+        self.shows_tick = False
+        field: Any = self.fields["amount"]
+        field.currency = currency
+        field.help_text = gettext(
+            "In %(currency)s, written like %(example)s: all of it, or a part."
+        ) % {
+            "currency": currency.upper(),
+            "example": typed_example(currency, decimal_separator()),
         }
 
     def clean_amount(self) -> Decimal:
         amount: Decimal = self.cleaned_data["amount"]
-        if amount <= 0:
+        if amount == 0:
             raise forms.ValidationError(_("The amount must be more than 0."))
-        try:
-            to_minor_units(amount, self.currency)
-        except AmountNotRepresentable as error:
+        if self.most is not None and to_minor_units(amount, self.currency) > self.most:
             raise forms.ValidationError(
-                _("%(amount)s is not an amount that %(currency)s has."),
-                params={"amount": amount, "currency": self.currency.upper()},
-            ) from error
+                self.too_much,
+                params={"most": display_amount(self.most, self.currency)},
+            )
         return amount
+
+    @property
+    def minor_units(self) -> int:
+        """The amount of a valid form."""
+        return to_minor_units(self.cleaned_data["amount"], self.currency)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a valid form has the tick below exactly what it asks for now."""
+        return bool(self.cleaned_data["sure"]) and self._was_shown
+
+    def ask_for_tick(self) -> None:
+        """Show the effect of a valid form, with a tick below that is not set yet."""
+        self.shows_tick = True
+        effect_key = self._effect_key()
+        if self._was_shown:
+            self.add_error("sure", self.fields["sure"].error_messages["required"])
+        self._set(confirmed=effect_key, sure=None)
+
+    def go_to_first_step(self) -> None:
+        """Take the tick away: the effect has to be shown first."""
+        if self.is_bound:
+            self._set(confirmed=None, sure=None)
+        del self.fields["sure"]
+
+    def _set(self, **values: str | None) -> None:
+        data: Any = self.data.copy()  # type: ignore[attr-defined]
+        for name, value in values.items():
+            data.pop(name, None)
+            if value is not None:
+                data[name] = value
+        self.data = data
+
+    @property
+    def _was_shown(self) -> bool:
+        return bool(self.cleaned_data["confirmed"] == self._effect_key())
+
+    def _effect_key(self) -> str:
+        others = [str(self.cleaned_data.get(name, "")) for name in self.of_effect]
+        return ":".join([str(self.minor_units), self.currency, *others])
 
 
 class RefundForm(AmountForm):
@@ -67,9 +181,11 @@ class RefundForm(AmountForm):
         choices=[("", _("not given")), *Refund.Reason.choices],
         help_text=_("For Stripe. After “fraudulent”, Stripe also blocks such cards in future."),
     )
-    sure = forms.BooleanField(
-        label=_("Yes, give this money back to the customer. It cannot be undone.")
+    sure = Tick(
+        label=_("Yes, give this money back to the customer. It cannot be undone."), required=False
     )
+    of_effect = ("kind",)
+    too_much = _("Only %(most)s of this payment is left.")
 
 
 class CaptureForm(AmountForm):
@@ -85,9 +201,15 @@ class CaptureForm(AmountForm):
             " customer. If it is still owed, the customer can be asked for it again."
         ),
     )
-    sure = forms.BooleanField(
-        label=_("Yes, take this money from the customer. What is left is released to them.")
+    sure = Tick(
+        label=_(
+            "Yes, take this money from the customer. What is left is released to them. It cannot"
+            " be undone."
+        ),
+        required=False,
     )
+    of_effect = ("rest",)
+    too_much = _("Only %(most)s can be taken.")
 
     def __init__(self, *args: Any, reserved: int, may_waive: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -100,8 +222,7 @@ class CaptureForm(AmountForm):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        amount = values.get("amount")
-        takes_part = amount is not None and to_minor_units(amount, self.currency) < self.reserved
+        takes_part = values.get("amount") is not None and self.minor_units < self.reserved
         if takes_part and "rest" in values and not values["rest"]:
             text = _("You take less than what is reserved: say what happens to the rest.")
             self.add_error("rest", forms.ValidationError(text))
@@ -115,7 +236,7 @@ class CancelForm(forms.Form):
         initial="requested_by_customer",
         help_text=_("For Stripe."),
     )
-    sure = forms.BooleanField(label=_("Yes, close this payment. The customer pays nothing."))
+    sure = Tick(label=_("Yes, close this payment. The customer pays nothing."))
 
 
 class WaiveForm(AmountForm):
@@ -126,6 +247,7 @@ class WaiveForm(AmountForm):
             " as the shop wants money for the order."
         )
     )
+    sure = Tick(label=_("Yes, waive this amount."), required=False)
 
 
 class SettleForm(AmountForm):
@@ -137,6 +259,7 @@ class SettleForm(AmountForm):
             " entry; do not name the customer here."
         )
     )
+    sure = Tick(label=_("Yes, record this amount as settled."), required=False)
 
 
 class RevokeForm(forms.Form):
@@ -158,7 +281,7 @@ class CloseForm(forms.Form):
             " changes, the item opens again. Do not name the customer here."
         ),
     )
-    sure = forms.BooleanField()
+    sure = Tick()
 
     def __init__(self, *args: Any, deadline: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -169,3 +292,24 @@ class CloseForm(forms.Form):
             ) % {"deadline": deadline}
         else:
             del self.fields["sure"]
+
+
+class CloseManyForm(forms.Form):
+    """Close several review items, all for the same reason."""
+
+    closing_note = ReasonField(
+        label=_("Reason for closing"),
+        help_text=_(
+            "It stays with each of the items. Closing moves no money and changes nothing about what"
+            " the orders owe. Do not name customers here."
+        ),
+    )
+
+
+class SkipForm(forms.Form):
+    reason = ReasonField(
+        help_text=_(
+            "The shop's code is not notified of this any more: do by hand what it would have done,"
+            " and say so here. Do not name the customer."
+        )
+    )

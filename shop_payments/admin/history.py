@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import (
@@ -33,12 +33,19 @@ def name_staff(facts: Iterable[Any]) -> None:
     A name is personal data, so it is not part of the history, which is never purged. It is shown
     for as long as there is such a user.
     """
-    unnamed = [fact for fact in facts if not hasattr(fact, "staff_name")]
-    keys = {fact: _staff_key(fact.actor) for fact in unnamed}
+    unnamed = [fact for fact in facts if not hasattr(fact, "staff_names")]
+    keys = {each: _staff_key(each) for fact in unnamed for each in (fact.actor, fact.skipped_by)}
     wanted = {key for key in keys.values() if key is not None}
     users = get_user_model()._default_manager.in_bulk(wanted) if wanted else {}
-    for fact, key in keys.items():
-        fact.staff_name = users[key].get_username() if key in users else ""
+    names = {each: users[key].get_username() for each, key in keys.items() if key in users}
+    for fact in unnamed:
+        fact.staff_names = names
+
+
+def _with_name(actor: str, fact: Any) -> str:
+    name_staff([fact])
+    name = fact.staff_names.get(actor)
+    return f"{actor} ({name})" if name else actor or NOTHING
 
 
 def _staff_key(actor: str) -> Any:
@@ -59,8 +66,7 @@ class _FactFormSet(InlineFormSet):
 class _FactColumns:
     @admin.display(description=_("by"), ordering="actor")
     def who(self, fact: Any) -> str:
-        name_staff([fact])
-        return f"{fact.actor} ({fact.staff_name})" if fact.staff_name else fact.actor or NOTHING
+        return _with_name(fact.actor, fact)
 
     @admin.display(description=_("what happened"))
     def what_happened(self, fact: PaymentHistory) -> str:
@@ -68,12 +74,29 @@ class _FactColumns:
 
     @admin.display(description=_("shop notified"), ordering="dispatched_at")
     def notified(self, fact: PaymentHistory) -> str:
-        """When the shop's own code was notified of the fact, or that it has yet to be."""
+        """When the shop's own code was notified of the fact, or why it was not."""
         if not fact.needs_dispatch:
             return NOTHING
-        if fact.dispatched_at is None:
-            return gettext("waiting")
-        return moment_text(fact.dispatched_at)
+        if fact.dispatched_at is not None:
+            return self._with_failures(moment_text(fact.dispatched_at), fact)
+        if fact.skipped_at is None:
+            return self._with_failures(gettext("waiting"), fact)
+        values = {
+            "who": _with_name(fact.skipped_by, fact),
+            "when": moment_text(fact.skipped_at),
+        }
+        return self._with_failures(gettext("skipped by %(who)s, %(when)s") % values, fact)
+
+    @staticmethod
+    def _with_failures(text: str, fact: PaymentHistory) -> str:
+        if not fact.dispatch_failures:
+            return text
+        failures = ngettext(
+            "%(text)s, after %(count)d failed try",
+            "%(text)s, after %(count)d failed tries",
+            fact.dispatch_failures,
+        )
+        return failures % {"text": text, "count": fact.dispatch_failures}
 
 
 class WaitingFilter(admin.SimpleListFilter):
@@ -81,15 +104,24 @@ class WaitingFilter(admin.SimpleListFilter):
     parameter_name = "notified"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("waiting", _("waiting"))]
+        return [
+            ("waiting", _("waiting")),
+            ("failing", _("waiting, after failures")),
+            ("skipped", _("skipped")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() == "waiting":
-            return queryset.filter(needs_dispatch=True, dispatched_at=None)
+        waiting = queryset.filter(needs_dispatch=True, dispatched_at=None, skipped_at=None)
+        match self.value():
+            case "waiting":
+                return waiting
+            case "failing":
+                return waiting.filter(dispatch_failures__gt=0)
+            case "skipped":
+                return queryset.exclude(skipped_at=None)
         return queryset
 
 
-@admin.register(PaymentHistory)
 class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
     list_display = ["created_at", "order_number", "what_happened", "who"]
     list_filter = ["kind", "source", WaitingFilter, "created_at"]

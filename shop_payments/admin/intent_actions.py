@@ -10,8 +10,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import amount_text, total_text
+from shop_payments.admin.effects import after_capture, after_outflow, describe_after, part_of
 from shop_payments.admin.forms import CancelForm, CaptureForm, RefundForm
 from shop_payments.admin.tasks import (
+    Earlier,
     IntentAction,
     Outcome,
     Refused,
@@ -21,17 +23,17 @@ from shop_payments.admin.tasks import (
     explain,
     with_balance,
 )
+from shop_payments.balance import OutflowKind
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
     GatewayError,
-    IdempotencyKeyReused,
     OrderAlreadyPaid,
     PaymentMismatch,
     RefundExceedsBalance,
     RefundInProgress,
 )
-from shop_payments.lifecycle import RefundStatus
+from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import PaymentIntent, Refund
 from shop_payments.services.cancellation import cancel_payment
 from shop_payments.services.capture import capture_payment
@@ -61,6 +63,11 @@ class RefundAction(IntentAction):
         return options.refundable > 0 and is_of_this_mode(options.intent)
 
     def why_not(self, target: Target) -> str:
+        if target.options.dispute_state == DisputeState.OPEN:
+            return gettext(
+                "The customer's bank holds this payment; nothing of it can be refunded before the"
+                " bank has decided."
+            )
         return gettext("Nothing of this payment can be refunded now.")
 
     def label(self, target: Target) -> str:
@@ -86,6 +93,23 @@ class RefundAction(IntentAction):
         options = target.options
         return [*money_facts(options), (_("Can be refunded"), _amount(options, options.refundable))]
 
+    def effect(self, target: Target, form: Any) -> str:
+        amount, kind = form.minor_units, form.cleaned_data["kind"]
+        part = part_of(amount, target.options.refundable, self.currency(target))
+        text = gettext("%(part)s will go back to the customer.") % {"part": part}
+        if not target.options.counts:
+            return text
+        as_goods = kind == Refund.Kind.GOODS if kind else None
+        after = after_outflow(target, amount, OutflowKind.REFUND, as_goods=as_goods)
+        return f"{text} {describe_after(target, after)}"
+
+    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+        refunds = Refund.objects.filter(order_payment=target.payment, request_key=request_key)
+        refund = refunds.first()
+        if refund is None:
+            return None
+        return Earlier(text=_describe(refund), is_refused=refund.is_returned)
+
     def carry_out(self, task: Task) -> Outcome:
         request = RefundRequest(
             amount_decimal=task.values["amount"],
@@ -100,12 +124,6 @@ class RefundAction(IntentAction):
             refund = error.refund
         except RefundExceedsBalance as error:
             raise Refused(str(error), field="amount") from error
-        except IdempotencyKeyReused as error:
-            text = gettext(
-                "Another refund has already been made from this form; see the list of refunds. To"
-                " make this one as well, send the form again."
-            )
-            raise Refused(text) from error
         except (RefundInProgress, GatewayAuthenticationError) as error:
             raise Refused(explain(error), same_key=True) from error
         except GatewayError as error:
@@ -113,15 +131,28 @@ class RefundAction(IntentAction):
         return self._outcome(refund)
 
     def _outcome(self, refund: Refund) -> Outcome:
-        values = {"amount": refund.amount_display, "status": speak(refund.status)}
         if refund.is_returned:
-            values["why"] = speak(refund.failure_reason or refund.status)
-            raise Refused(gettext("The refund of %(amount)s did not happen: %(why)s.") % values)
-        if refund.status == RefundStatus.SUCCEEDED:
-            text = gettext("%(amount)s goes back to the customer.") % values
-        else:
-            text = gettext("The refund of %(amount)s is on its way (%(status)s).") % values
-        return Outcome(with_balance(text, refund.order_payment_id))
+            raise Refused(_describe(refund))
+        return Outcome(with_balance(_describe(refund), refund.order_payment_id))
+
+
+def _describe(refund: Refund) -> str:
+    """Say what came of a refund."""
+    values = {"amount": refund.amount_display, "status": speak(refund.status)}
+    if refund.is_returned:
+        values["why"] = speak(refund.failure_reason or refund.status)
+        return gettext("The refund of %(amount)s did not happen: %(why)s.") % values
+    if refund.status == RefundStatus.SUCCEEDED:
+        return gettext("%(amount)s goes back to the customer.") % values
+    if refund.status == RefundStatus.REQUESTED:
+        return (
+            gettext(
+                "It is not known yet whether Stripe has made the refund of %(amount)s. It is"
+                " finished by itself."
+            )
+            % values
+        )
+    return gettext("The refund of %(amount)s is on its way (%(status)s).") % values
 
 
 class CaptureAction(IntentAction):
@@ -157,6 +188,35 @@ class CaptureAction(IntentAction):
             (_("Order total"), total_text(intent.order_payment)),
             *balance_facts(target.payment, "amount_received", "amount_waived", "amount_owed"),
         ]
+
+    def effect(self, target: Target, form: Any) -> str:
+        currency, amount, reserved = self.currency(target), form.minor_units, form.reserved
+        waived = form.cleaned_data["rest"] == CaptureForm.WAIVED
+        rest = reserved - amount
+        after = after_capture(target, amount, waived=rest if waived else 0)
+        if amount == reserved:
+            text = gettext("%(part)s will be captured: all that is reserved.")
+        elif waived:
+            text = gettext(
+                "%(part)s will be captured; %(rest)s will be released to the customer and is"
+                " waived: nobody has to pay it."
+            )
+        elif after.owed >= rest:
+            text = gettext(
+                "%(part)s will be captured; %(rest)s will be released to the customer and is still"
+                " owed."
+            )
+        else:
+            text = gettext("%(part)s will be captured; %(rest)s will be released to the customer.")
+        amounts = {
+            "part": part_of(amount, reserved, currency),
+            "rest": amount_text(rest, currency),
+        }
+        sentences = [text % amounts, describe_after(target, after)]
+        if not target.payment.is_payable:
+            words = gettext("The shop wants no money for this order, so this money will not count.")
+            sentences.insert(1, words)
+        return " ".join(sentences)
 
     def carry_out(self, task: Task) -> Outcome:
         try:

@@ -5,6 +5,7 @@ It is closed only while money is on its way in, which has been asked for at the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -28,11 +29,10 @@ from shop_payments.admin.base import (
     TabularInline,
     amount_text,
     balance_words,
-    order_is_bundled,
     page_link,
 )
+from shop_payments.admin.forms import TypedAmountField
 from shop_payments.exceptions import (
-    AmountNotRepresentable,
     ConfigurationError,
     InvalidCurrency,
     OrderUnreadable,
@@ -115,39 +115,34 @@ def notes_on_change(payment: OrderPayment | None) -> list[str]:
 
 
 class OrderLineForm(ModelForm):
-    """A line whose price is typed and shown as a decimal in the order's currency.
+    """A line whose price is typed and shown in the order's currency.
 
     The currency is the one that stands in the order's form, saved or not. A line whose stored
     minor units mean another price in that currency counts as changed, so what the page shows is
     what is stored.
     """
 
-    unit_price = forms.DecimalField(
-        label=_("Unit price"),
-        min_value=0,
-        max_digits=15,
-        widget=forms.NumberInput(attrs={"class": "vBigIntegerField"}),
-    )
+    unit_price = TypedAmountField(label=_("Unit price"))
 
     def __init__(self, *args: Any, order: Order, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.order = order
+        field: Any = self.fields["unit_price"]
+        field.currency = order.currency
         if not self.instance._state.adding:
             self.initial["unit_price"] = _price(self.instance)
 
     def clean_unit_price(self) -> Decimal:
         price: Decimal = self.cleaned_data["unit_price"]
-        currency = self.instance.order.currency
-        try:
-            self.instance.unit_amount = to_minor_units(price, currency)
-        except InvalidCurrency:
-            pass  # the error stands at the order's currency
-        except AmountNotRepresentable as error:
-            raise forms.ValidationError(
-                _("%(price)s has more decimals than a price in %(currency)s can have."),
-                params={"price": price, "currency": currency.upper()},
-            ) from error
+        if price >= _TOO_HIGH:
+            raise forms.ValidationError(_("The price is too high."))
+        with suppress(InvalidCurrency):  # the error stands at the order's currency
+            self.instance.unit_amount = to_minor_units(price, self.instance.order.currency)
         return price
+
+
+_TOO_HIGH = 10**13
+"""No price in any currency; a sum of such prices still fits a column."""
 
 
 def _price(line: OrderLine) -> Decimal | None:
@@ -327,7 +322,7 @@ class OrderAdmin(ModelAdmin):
         payment = payment_of(order)
         if payment is None:
             return gettext("none yet")
-        return page_link(payment, _status_text(payment))
+        return page_link(payment, _status_text(payment), site=self.admin_site)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -340,7 +335,8 @@ class OrderAdmin(ModelAdmin):
                 context["notes"] = [reason]
             elif self.has_change_permission(request, order):
                 context["notes"] = notes_on_change(payment)
-            context["action_links"] = action_links(request, payment) if payment else []
+            links = action_links(self.admin_site, request, payment) if payment else []
+            context["action_links"] = links
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- what may be changed ---
@@ -396,7 +392,3 @@ class OrderAdmin(ModelAdmin):
         # A protected order cannot be deleted by anybody: that is the reason to give, and not that
         # some other permission is missing.
         return to_delete, counts, (set() if protected else needed), protected
-
-
-if order_is_bundled():
-    admin.site.register(Order, OrderAdmin)

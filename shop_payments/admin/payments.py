@@ -83,7 +83,6 @@ class StripeAttemptInline(ReadOnlyInline):
     fields = ["id", "operation", "outcome", "error_code", "request_id", "created_at"]
 
 
-@admin.register(OrderPayment)
 class OrderPaymentAdmin(PaymentRecordAdmin):
     order_path = "order"
     list_select_related = ("order",)
@@ -164,7 +163,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     ) -> HttpResponse:
         payment = context["original"]
         context["subtitle"] = number_of(payment)
-        context["action_links"] = action_links(request, payment)
+        context["action_links"] = action_links(self.admin_site, request, payment)
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("review"), ordering="needs_review")
@@ -177,7 +176,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("order"))
     def order_link(self, payment: OrderPayment) -> str:
-        return page_link(payment.order, number_of(payment))
+        return page_link(payment.order, number_of(payment), site=self.admin_site)
 
     @admin.display(description=_("order total"))
     def order_total(self, payment: OrderPayment) -> str:
@@ -358,7 +357,6 @@ def expiry_text(intent: PaymentIntent | None) -> str:
     return gettext("in %(left)s (%(when)s)") % {"left": left, "when": when}
 
 
-@admin.register(PaymentIntent)
 class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
     list_display = [
         "stripe_id",
@@ -419,10 +417,9 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
 
     @admin.display(description=_("created by attempt"))
     def attempt_link(self, intent: PaymentIntent) -> str:
-        return page_link(intent.attempt)
+        return page_link(intent.attempt, site=self.admin_site)
 
 
-@admin.register(StripeAttempt)
 class StripeAttemptAdmin(PaymentRecordAdmin):
     list_display = ["created_at", "order_number", "operation", "amount", "outcome", "error_code"]
     list_filter = ["outcome", "operation", "livemode", "created_at"]

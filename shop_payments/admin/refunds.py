@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import (
@@ -46,7 +47,6 @@ class _Columns(_When):
 # --- refunds ------------------------------------------------------------------------------------
 
 
-@admin.register(Refund)
 class RefundAdmin(_Columns, PaymentRecordAdmin):
     list_display = [
         "created_at",
@@ -98,7 +98,11 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
     @admin.display(description=_("created by attempt"))
     def attempt_link(self, refund: Refund) -> str:
         """The attempt, or that there is none: it was made in Stripe's dashboard."""
-        return page_link(refund.attempt) if refund.attempt else str(_("none: made at Stripe"))
+        return (
+            page_link(refund.attempt, site=self.admin_site)
+            if refund.attempt
+            else gettext("none: made at Stripe")
+        )
 
     @admin.display(description=_("idempotency key of the request"))
     def request_key(self, refund: Refund) -> str:
@@ -113,15 +117,20 @@ class RefundInline(_Columns, ReadOnlyInline):
 # --- disputes -----------------------------------------------------------------------------------
 
 
-@admin.register(Dispute)
-class DisputeAdmin(_Columns, PaymentRecordAdmin):
+class _DisputeColumns(_Columns):
+    @admin.display(description=_("evidence due"), ordering="evidence_due_at")
+    def evidence_due(self, dispute: Dispute) -> str:
+        return moment_text(dispute.evidence_due_at)
+
+
+class DisputeAdmin(_DisputeColumns, PaymentRecordAdmin):
     list_display = [
         "when",
         "order_number",
         "amount_text",
         "status_words",
         "reason_words",
-        "evidence_due_at",
+        "evidence_due",
     ]
     list_filter = [
         ("status", WordsFilter),
@@ -146,7 +155,7 @@ class DisputeAdmin(_Columns, PaymentRecordAdmin):
                     "status_words",
                     "meaning",
                     "reason_words",
-                    "evidence_due_at",
+                    "evidence_due",
                 ],
             },
         ),
@@ -162,14 +171,14 @@ class DisputeAdmin(_Columns, PaymentRecordAdmin):
         return dashboard_link(f"disputes/{quote(dispute.stripe_id)}", livemode=dispute.livemode)
 
 
-class DisputeInline(_Columns, ReadOnlyInline):
+class DisputeInline(_DisputeColumns, ReadOnlyInline):
     model = Dispute
     fields = [
         "stripe_id",
         "amount_text",
         "status_words",
         "reason_words",
-        "evidence_due_at",
+        "evidence_due",
     ]
 
 
@@ -194,7 +203,6 @@ class _FeeColumns(_When):
         return amount_text(row.net, row.currency)
 
 
-@admin.register(BalanceTransaction)
 class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
     list_display = [
         "when",

@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path, reverse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.actions import (
@@ -29,14 +31,18 @@ from shop_payments.admin.base import (
     ModelAdmin,
     PaymentRecordAdmin,
     ReadOnlyInline,
+    admin_url,
     dashboard_url,
-    deadline_text,
+    moment_text,
     number_of,
+    outside_of_transactions,
     page_url,
 )
-from shop_payments.admin.forms import CloseForm
+from shop_payments.admin.forms import CloseForm, CloseManyForm, SkipForm
 from shop_payments.admin.intent_actions import is_of_this_mode
-from shop_payments.models import Dispute, ReviewItem, StaffEntry
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.models import Dispute, PaymentHistory, ReviewItem, StaffEntry
+from shop_payments.services.notifications import skip_notification
 from shop_payments.services.reviews import close_review_item
 
 _Reason = ReviewItem.Reason
@@ -68,7 +74,6 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-@admin.register(ReviewItem)
 class ReviewItemAdmin(PaymentRecordAdmin):
     change_form_template = "admin/shop_payments/reviewitem/change_form.html"
     list_display = ["opened_at", "state", "order_number", "reason", "detail"]
@@ -82,13 +87,24 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         (_("Closing"), {"fields": ["closed_at", "closed_how", "closing_note"]}),
     ]
 
+    actions = ["close_selected"]
+
     def get_urls(self) -> list[URLPattern]:
-        page = path(
-            "<int:item_pk>/close/",
-            staff_view(self, self.close_view),
-            name="shop_payments_reviewitem_close",
-        )
-        return [page, *super().get_urls()]
+        pages = [
+            path(
+                f"<int:item_pk>/{name}/",
+                staff_view(self, view),
+                name=f"shop_payments_reviewitem_{name}",
+            )
+            for name, view in (("close", self.close_view), ("skip", self.skip_view))
+        ]
+        return [*pages, *super().get_urls()]
+
+    @outside_of_transactions
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(request, extra_context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Say how it was closed only once it is."""
@@ -101,10 +117,11 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         item = context["original"]
         context["subtitle"] = number_of(item.order_payment)
         if item.closed_at is None:
-            context["action_links"] = links_of(request, item)
+            links = links_of(self.admin_site, request, item)
             if self.has_close_permission(request):
-                url = reverse("admin:shop_payments_reviewitem_close", args=[item.pk])
-                context["action_links"].append(ActionLink(url=url, label=gettext("Close")))
+                url = admin_url(self.admin_site, "shop_payments_reviewitem_close", item.pk)
+                links.append(ActionLink(url=url, label=gettext("Close")))
+            context["action_links"] = links
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- closing ---
@@ -116,10 +133,9 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         """Close an item, with a reason. See Note [Views of our own] in ``actions.py``."""
         if not self.has_close_permission(request):
             raise PermissionDenied
-        items = ReviewItem.objects.select_related("order_payment__order", "payment_intent")
-        item = items.filter(pk=item_pk).first()
+        item = self._find(item_pk)
         if item is None:
-            return redirect("admin:shop_payments_reviewitem_changelist")
+            return self._to_list()
         if item.closed_at is not None:
             return self._leave(request, item, was_open=False)
         deadline = evidence_deadline(item)
@@ -157,7 +173,131 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         else:
             text = gettext("This item had been closed before; nothing was changed.")
             self.message_user(request, text, messages.WARNING)
-        return redirect("admin:shop_payments_reviewitem_change", item.pk)
+        return self._to_item(item)
+
+    def _find(self, item_pk: int) -> ReviewItem | None:
+        items = ReviewItem.objects.select_related("order_payment__order", "payment_intent")
+        return items.filter(pk=item_pk).first()
+
+    def _to_list(self) -> HttpResponse:
+        return redirect(admin_url(self.admin_site, "shop_payments_reviewitem_changelist"))
+
+    def _to_item(self, item: ReviewItem) -> HttpResponse:
+        return redirect(admin_url(self.admin_site, "shop_payments_reviewitem_change", item.pk))
+
+    # --- closing several ---
+
+    @admin.action(description=_("Close the selected items"), permissions=["close"])
+    def close_selected(
+        self, request: HttpRequest, queryset: QuerySet[ReviewItem]
+    ) -> HttpResponse | None:
+        """Close items of one reason, all with the same words, after a page that asks for them."""
+        rows = queryset.filter(closed_at=None).order_by("pk")
+        items = list(rows.select_related("order_payment__order", "payment_intent")[: _MOST + 1])
+        problem = _why_not_together(items)
+        if problem:
+            self.message_user(request, problem, messages.ERROR)
+            return None
+        running = [(item, deadline) for item in items if (deadline := evidence_deadline(item))]
+        left_out = {item.pk for item, _deadline in running}
+        to_close = [item for item in items if item.pk not in left_out]
+        kept = _describe_running(running)
+        if not to_close:
+            self.message_user(request, kept, messages.ERROR)
+            return None
+        is_sent = "closing_note" in request.POST
+        form = CloseManyForm(request.POST if is_sent else None)
+        if not form.is_valid():
+            return self._close_many_page(request, form, to_close, kept)
+        self._close_many(request, to_close, form.cleaned_data["closing_note"])
+        if kept:
+            self.message_user(request, kept, messages.WARNING)
+        return self._to_list()
+
+    def _close_many(self, request: HttpRequest, items: list[ReviewItem], reason: str) -> None:
+        closed = 0
+        for item in items:
+            try:
+                closed += close_review_item(
+                    item_pk=item.pk, reason=reason, user=request.user, origin=origin_of(request)
+                )
+            except ShopPaymentsError as error:
+                values = {"order": number_of(item.order_payment), "why": error}
+                text = gettext("The item of order %(order)s was not closed: %(why)s")
+                self.message_user(request, text % values, messages.ERROR)
+        text = ngettext("%(count)d item was closed.", "%(count)d items were closed.", closed)
+        self.message_user(request, text % {"count": closed}, messages.SUCCESS)
+
+    def _close_many_page(
+        self,
+        request: HttpRequest,
+        form: CloseManyForm,
+        items: list[ReviewItem],
+        kept: str,
+    ) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Close several items"),
+            "opts": self.opts,
+            "media": self.media,
+            "form": form,
+            "reason": items[0].get_reason_display(),
+            "items": [(number_of(item.order_payment), item) for item in items],
+            "kept": kept,
+        }
+        return TemplateResponse(request, _CLOSE_MANY_TEMPLATE, context)
+
+    # --- skipping a notification ---
+
+    def skip_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
+        """Give up a notification that the shop's code does not accept, with a reason."""
+        if not self.has_view_permission(request) or not may_skip(request):
+            raise PermissionDenied
+        item = self._find(item_pk)
+        fact = None if item is None else _failing_fact(item)
+        if item is None or fact is None:
+            return self._to_list()
+        if item.closed_at is not None or fact.skipped_at or fact.dispatched_at:
+            return self._leave_skipped(request, item, fact, was_waiting=False)
+        form = SkipForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            was_waiting = skip_notification(
+                fact_id=fact.fact_id,
+                reason=form.cleaned_data["reason"],
+                origin=origin_of(request),
+            )
+            return self._leave_skipped(request, item, fact, was_waiting=was_waiting)
+        facts = [
+            (_("Notification"), fact.sentence),
+            (_("Happened"), moment_text(fact.created_at)),
+            (_("Failed tries"), str(fact.dispatch_failures)),
+            (_("Suggested action"), item.suggested_action),
+        ]
+        return action_page(
+            self,
+            request,
+            item,
+            form,
+            title=_("Skip this notification"),
+            subtitle=number_of(item.order_payment),
+            button=_("Skip this notification"),
+            facts=facts,
+        )
+
+    def _leave_skipped(
+        self, request: HttpRequest, item: ReviewItem, fact: PaymentHistory, *, was_waiting: bool
+    ) -> HttpResponse:
+        if was_waiting:
+            text = gettext(
+                "The notification “%(fact)s” is skipped, with your name and your reason. Later"
+                " notifications of this payment are sent now."
+            )
+            self.message_user(request, text % {"fact": fact}, messages.SUCCESS)
+        else:
+            text = gettext("This notification does not wait any more; nothing was changed.")
+            self.message_user(request, text, messages.WARNING)
+        return self._to_item(item)
 
     # --- columns ---
 
@@ -180,11 +320,63 @@ def closed_how(item: ReviewItem) -> str:
     return gettext("staff (the user was deleted)") if user is None else user.get_username()
 
 
-def links_of(request: HttpRequest, item: ReviewItem) -> list[ActionLink]:
+def may_skip(request: HttpRequest) -> bool:
+    """Tell whether this member of staff may skip notifications."""
+    user: Any = request.user
+    return bool(user.has_perm("shop_payments.change_orderpayment"))
+
+
+def _failing_fact(item: ReviewItem) -> PaymentHistory | None:
+    if item.reason != _Reason.NOTIFICATION_FAILED:
+        return None
+    facts = PaymentHistory.objects.select_related("payment_intent")
+    try:
+        return facts.filter(order_payment=item.order_payment_id, fact_id=item.subject).first()
+    except ValidationError:
+        return None
+
+
+_MOST = 500
+"""Items that are closed in one request: a server ends a request that takes minutes."""
+
+_CLOSE_MANY_TEMPLATE = "admin/shop_payments/reviewitem/close_many.html"
+
+
+def _why_not_together(items: Sequence[ReviewItem]) -> str:
+    """Say why these items cannot be closed together; empty where they can."""
+    if not items:
+        return gettext("The selected items had been closed before; nothing was changed.")
+    if len({item.reason for item in items}) > 1:
+        return gettext(
+            "Select items of one reason only: they are closed with the same words. Filter the list"
+            " by reason first. Nothing was changed."
+        )
+    if len(items) > _MOST:
+        text = gettext("At most %(most)d items are closed at once. Nothing was changed.")
+        return text % {"most": _MOST}
+    return ""
+
+
+def _describe_running(running: Sequence[tuple[ReviewItem, str]]) -> str:
+    """Name the items that have to be closed one by one; empty where there is none."""
+    if not running:
+        return ""
+    names = [
+        gettext("order %(order)s (until %(deadline)s)")
+        % {"order": number_of(item.order_payment), "deadline": deadline}
+        for item, deadline in running
+    ]
+    text = gettext(
+        "Disputes that can still be answered are left out; close each on its own page: %(names)s."
+    )
+    return text % {"names": ", ".join(names)}
+
+
+def links_of(site: AdminSite, request: HttpRequest, item: ReviewItem) -> list[ActionLink]:
     """Return the buttons of an open item: first what its suggestion says, then everything else."""
-    offers = offers_of(request, item.order_payment)
+    offers = offers_of(site, request, item.order_payment)
     suggested = _suggested(offers, item)
-    links = [_elsewhere(item)]
+    links = [_elsewhere(site, request, item)]
     if suggested is not None:
         has_amount = item.reason in _WITH_AMOUNT
         links.append(suggested.suggested_link(item.data.get("amount") if has_amount else None))
@@ -210,8 +402,8 @@ def _is_about(offer: Offer, name: str | None, item: ReviewItem) -> bool:
     return offer.action.name == name and is_of_intent and is_waiver
 
 
-def _elsewhere(item: ReviewItem) -> ActionLink | None:
-    """Return the button that leads to where the suggestion is carried out, if not on our pages."""
+def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> ActionLink | None:
+    """Return the button that does what is suggested, where that is no action on the payment."""
     if item.reason == _Reason.DISPUTED:
         return ActionLink(
             url=dashboard_url(
@@ -222,9 +414,12 @@ def _elsewhere(item: ReviewItem) -> ActionLink | None:
             is_external=True,
         )
     if item.reason == _Reason.ORDER_UNREADABLE:
-        url = page_url(item.order_payment.order)
+        url = page_url(item.order_payment.order, site=site)
         label = gettext("Correct the order")
         return ActionLink(url=url, label=label, is_suggested=True) if url else None
+    if item.reason == _Reason.NOTIFICATION_FAILED and may_skip(request):
+        url = admin_url(site, "shop_payments_reviewitem_skip", item.pk)
+        return ActionLink(url=url, label=gettext("Skip this notification"), is_suggested=True)
     return None
 
 
@@ -234,7 +429,7 @@ def evidence_deadline(item: ReviewItem) -> str:
         return ""
     dispute = Dispute.objects.filter(stripe_id=item.subject).first()
     due_at = dispute.evidence_due_at if dispute else None
-    return deadline_text(due_at) if due_at is not None and due_at > timezone.now() else ""
+    return moment_text(due_at) if due_at is not None and due_at > timezone.now() else ""
 
 
 class ReviewItemInline(ReadOnlyInline):

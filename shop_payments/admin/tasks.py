@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import amount_text, balance_words
-from shop_payments.balance import Balance
+from shop_payments.balance import Balance, Observations, balance_of
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
     GatewayError,
@@ -23,6 +23,7 @@ from shop_payments.exceptions import (
 from shop_payments.models import OrderPayment, StaffEntry
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import read_rows
+from shop_payments.services.observations import observe
 from shop_payments.services.options import IntentOptions, options_in
 
 
@@ -31,6 +32,9 @@ class Found:
     """A payment as its rows stand, read once for a page."""
 
     payment: OrderPayment
+    seen: Observations
+    """What the balance follows from."""
+
     balance: Balance
     intents: Sequence[IntentOptions]
     """Newest first."""
@@ -42,9 +46,11 @@ class Found:
     def of(cls, payment: OrderPayment) -> Found:
         """Read the rows of a payment."""
         rows = read_rows(payment)
+        seen = observe(rows.rows)
         return cls(
             payment=payment,
-            balance=rows.balance(),
+            seen=seen,
+            balance=balance_of(seen),
             intents=options_in(rows),
             entries=rows.entries[::-1],
         )
@@ -105,7 +111,12 @@ class Task:
     @property
     def request_key(self) -> str:
         """The idempotency key of the service's call."""
-        return f"admin {self.key}"
+        return request_key_of(self.key)
+
+
+def request_key_of(key: UUID) -> str:
+    """Return the idempotency key of the service's call, for the key of a form."""
+    return f"admin {key}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,16 @@ class Outcome:
 
     text: str
     level: int = messages.SUCCESS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """What a form has done that was used before."""
+
+    text: str
+    is_refused: bool = False
+    """Whether it did not happen. Otherwise the same form sent again does no more, and finishes
+    what is not finished."""
 
 
 class Refused(Exception):
@@ -166,9 +187,21 @@ class Action:
         """Return what the form proposes, in minor units."""
         return None
 
+    def most(self, target: Target) -> int | None:
+        """Return the highest amount that the form takes, in minor units."""
+        return self.amount(target)
+
     def currency(self, target: Target) -> str:
         """Return the currency of the form's amount."""
         raise NotImplementedError
+
+    def effect(self, target: Target, form: Any) -> str:
+        """Say what a valid form with an amount would do."""
+        raise NotImplementedError
+
+    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+        """Return what a form with this key has done before; None where it was not used."""
+        return None
 
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
         """Return its form."""
@@ -196,6 +229,13 @@ class IntentAction(Action):
 
     def currency(self, target: Target) -> str:
         return target.options.intent.currency
+
+
+def can_be_sent_again(error: ShopPaymentsError) -> bool:
+    """Tell whether the same form, sent again, is the same try; :func:`explain` says so, too."""
+    if isinstance(error, OrderUnreadable | GatewayAuthenticationError):
+        return True
+    return isinstance(error, GatewayError) and (error.effect_unknown or error.retryable)
 
 
 def explain(error: ShopPaymentsError) -> str:

@@ -89,11 +89,24 @@ def save(client: Any, page: str, **changes: str) -> Any:
 
 
 def fill_in(client: Any, page: str, **changes: str) -> dict[str, str]:
-    """What a browser sends after somebody has filled in some fields and ticked the box."""
-    context = client.get(page).context
-    form = context["form"]
-    values = {bound.html_name: str(bound.value() or "") for bound in form}
-    return {**values, "key": str(context["key"]), "sure": "on", **changes}
+    """What a browser sends after somebody has filled in some fields and ticked the box.
+
+    Where an amount is typed, the box comes with the answer to the form without it.
+    """
+    response = client.get(page)
+    values = {**values_of(response), **changes}
+    if "confirmed" in values:
+        shown = client.post(page, {**values, "sure": ""})
+        if shown.status_code == 200:
+            values |= {"confirmed": values_of(shown)["confirmed"]}
+    return {**values, "sure": "on", **changes}
+
+
+def values_of(response: Any) -> dict[str, str]:
+    """What stands in the form of a page."""
+    form = response.context["form"]
+    values = {bound.html_name: str(bound.value() or "") for bound in form if bound.name != "sure"}
+    return {**values, "key": str(response.context["key"])}
 
 
 def page_of(action: str, *, intent: PaymentIntent | None = None) -> str:

@@ -104,8 +104,8 @@ def test_the_bundled_order_is_known_in_any_case(settings, label, bundled):
 
 
 def test_what_has_no_page_is_only_named(order):
-    assert page_link(OrderLine.objects.get()) == "2 × Main product 2"
-    assert page_link(None) == "–"
+    assert page_link(OrderLine.objects.get(), site=admin.site) == "2 × Main product 2"
+    assert page_link(None, site=admin.site) == "–"
 
 
 @pytest.mark.parametrize(

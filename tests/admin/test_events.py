@@ -149,5 +149,5 @@ def test_a_purged_payload_says_since_when(paid, staff):
 
     page = staff.get(change(event))
 
-    assert "Personal data dropped on Nov. 24, 2026, noon." in text_of(page)
+    assert "Personal data dropped on Nov. 24, 2026, noon UTC." in text_of(page)
     assert "shop-payments-json" not in text_of(page)

@@ -208,7 +208,7 @@ def test_a_purged_attempt_says_since_when_and_shows_what_is_left(staff):
 
     text = text_of(staff.get(change(attempt)))
 
-    assert "Personal data dropped on Nov. 24, 2026, noon." in text
+    assert "Personal data dropped on Nov. 24, 2026, noon UTC." in text
     assert "&quot;amount&quot;: 11200" in text
     assert "112.00 USD" in text
 

@@ -119,7 +119,7 @@ def test_it_refunds_exactly_the_excess(in_review, storefront, staff):
     assert item.suggested_action == "Refund 10.00 USD."
     assert links_of(staff, item) == ["Refund 10.00 USD", "Settle outside Stripe", "Close"]
     page = follow(staff, item, "Refund 10.00 USD")
-    assert staff.get(page).context["form"]["amount"].value() == 10
+    assert staff.get(page).context["form"]["amount"].value() == "10.00"
 
     response = send(staff, page)
 

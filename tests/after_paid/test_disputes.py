@@ -29,7 +29,7 @@ def test_an_open_dispute_asks_a_person_and_forbids_refunds(office, order, pay_or
     assert dispute.evidence_due_at is not None
     assert dispute.evidence_due_at.timestamp() == at_stripe["evidence_details"]["due_by"]
     assert (item.reason, item.subject) == ("disputed", dispute.stripe_id)
-    assert f"answer until {dispute.evidence_due_at:%Y-%m-%d}" in item.detail
+    assert f"answer until {dispute.evidence_due_at:%Y-%m-%d %H:%M} UTC" in item.detail
     assert [name for name, _data in told] == ["dispute_opened", "review_needed"]
     assert answer(office.refund(order)) == (409, "payment_disputed")
     assert_state_follows_from_rows()

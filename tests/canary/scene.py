@@ -135,6 +135,9 @@ class Scene:
                 sent[bound.html_name] = "As agreed with the customer."
         if key:
             sent["key"] = page.context["key"]
+        if "confirmed" in sent:
+            shown = self.staff.post(url, sent)
+            sent["confirmed"] = shown.context["form"]["confirmed"].value()
         return [self.staff.post(url, {**sent, "sure": "on"}).status_code]
 
     def walk_the_admin(self) -> set[type]:
