@@ -21,6 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.signals import setting_changed
+from django.db import (
+    DataError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    connection,
+)
 from django.db import Error as DatabaseFailure
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string
@@ -284,19 +291,27 @@ class OrderSnapshot:
     capture_method: str
 
 
+_REFUSED = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""What the database says of a statement that is wrong, and not of itself."""
+
+
 @contextmanager
 def reading(method: str, order_id: object) -> Iterator[None]:
     """Turn an exception of the host's adapter into one that names method and order.
 
     Raises:
         OrderUnreadable: the block raised something that neither Django's database nor this app
-            raises on purpose.
+            raises on purpose. A statement of the host's that the database refuses is such a thing,
+            too, unless a transaction is open, which that ends on PostgreSQL.
     """
     try:
         yield
-    except (DatabaseFailure, ShopPaymentsError):
+    except ShopPaymentsError:
         raise
     except Exception as error:
+        is_of_database = isinstance(error, DatabaseFailure)
+        if is_of_database and (connection.in_atomic_block or not isinstance(error, _REFUSED)):
+            raise
         logger.exception("OrderAdapter.%s raised for order %s", method, order_id)
         raise OrderUnreadable(order_id, method, f"raised {type(error).__name__}") from error
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from django.db import DataError
 
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import Order, StaffEntry
@@ -14,6 +15,7 @@ from shop_payments.sandbox import Fault
 from shop_payments.services.capture import REST_OWED
 from tests.balance.shop import DepositAdapter, Shop
 from tests.balance.test_situations import partly_paid
+from tests.factories import OrderFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,3 +191,22 @@ def test_goods_returned_while_the_order_cannot_be_read_are_not_owed(
 
 def unreadable(self: DepositAdapter, order: Order) -> Money:
     raise RuntimeError("the shop's own fault")
+
+
+def test_a_wrong_statement_of_the_adapter_leaves_the_list_of_orders_alone(
+    open_shop: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = open_shop(100)
+    other = OrderFactory.create(customer=shop.order.customer)
+    right = DepositAdapter.total
+
+    def total(self: DepositAdapter, order: Order) -> Money:
+        if order.pk == shop.order.pk:
+            raise DataError("division by zero")
+        return right(self, order)
+
+    monkeypatch.setattr(DepositAdapter, "total", total)
+    listed = shop.customer.get("orders").json()["data"]["results"]
+
+    totals = {str(each["id"]): each["total"] for each in listed}
+    assert totals == {str(shop.order.pk): None, str(other.pk): "112.00"}
