@@ -52,11 +52,14 @@ MODEL_ADMINS: dict[type, type[ModelAdmin]] = {
 
 
 def register(site: admin.AdminSite) -> None:
-    """Register all pages with an admin site; the order's as well, if it is the bundled one."""
-    for model, model_admin in MODEL_ADMINS.items():
-        site.register(model, model_admin)
-    if order_is_bundled():
-        site.register(Order, OrderAdmin)
+    """Register all pages with an admin site; the order's as well, if it is the bundled one.
+
+    A model that has a page there keeps it.
+    """
+    pages = {**MODEL_ADMINS, **({Order: OrderAdmin} if order_is_bundled() else {})}
+    for model, model_admin in pages.items():
+        if not site.is_registered(model):
+            site.register(model, model_admin)
 
 
 register(admin.site)

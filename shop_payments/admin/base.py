@@ -82,6 +82,8 @@ def page_link(row: Model | None, text: object = None, *, site: AdminSite) -> str
 def page_url(row: Model, *, site: AdminSite) -> str:
     """Return the address of the page of ``row`` on this site; empty where it has none."""
     meta = row._meta
+    if not site.is_registered(type(row)):
+        return ""  # the address could be another site's
     try:
         return admin_url(site, f"{meta.app_label}_{meta.model_name}_change", quote(row.pk))
     except NoReverseMatch:
