@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shop_payments.models import Order
 from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter, LineItem
@@ -131,3 +133,37 @@ class RaisesForFind(BundledOrderAdapter):
 
     def find_for_user(self, order_id: object, user: object) -> Order | None:
         raise RuntimeError("the shop's own")
+
+
+class CannotLookUp(BundledOrderAdapter):
+    """It finds no order, by no method."""
+
+    def parse_id(self, order_id: object) -> object:
+        return order_id
+
+    def get_queryset(self) -> Any:
+        raise RuntimeError("the shop's own")
+
+    def find(self, order_id: object) -> Order | None:
+        raise RuntimeError("the shop's own")
+
+    def list_for_user(self, user: object) -> Any:
+        raise RuntimeError("the shop's own")
+
+    def find_for_user(self, order_id: object, user: object) -> Order | None:
+        raise RuntimeError("the shop's own")
+
+
+class FailsWhenRead(BundledOrderAdapter):
+    """Its orders are something that fails only when it is read."""
+
+    def list_for_user(self, user: object) -> Any:
+        def orders() -> Any:
+            raise RuntimeError("the shop's own")
+            yield
+
+        return orders()
+
+    def find_for_user(self, order_id: object, user: object) -> Order | None:
+        order: Order | None = next(self.list_for_user(user))
+        return order
