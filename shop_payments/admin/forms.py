@@ -141,6 +141,7 @@ class AmountForm(forms.Form):
         if self._was_shown:
             self.add_error("sure", self.fields["sure"].error_messages["required"])
         self._set(confirmed=effect_key, sure=None)
+        self.fields["sure"].widget.attrs["autofocus"] = True
 
     def go_to_first_step(self) -> None:
         """Take the tick away: the effect has to be shown first."""

@@ -244,6 +244,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             "form": form,
             "reason": items[0].get_reason_display(),
             "items": [(number_of(item.order_payment), item) for item in items],
+            "suggestion": items[0].suggested_action,
             "kept": kept,
         }
         return TemplateResponse(request, _CLOSE_MANY_TEMPLATE, context)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+import time_machine
+from django.db import connections
 from django.urls import reverse
+from django.utils import timezone
 
+from shop_payments import signals
 from shop_payments.exceptions import OrderUnreadable
 from shop_payments.models import (
     Dispute,
     Order,
     OrderPayment,
     PaymentHistory,
+    PaymentIntent,
     ReviewItem,
+    Source,
     StaffEntry,
 )
 from shop_payments.services import reevaluate_order
+from shop_payments.services.authorizations import flag_expiring_authorizations
+from shop_payments.services.history import Origin
+from shop_payments.services.reconcile import reconcile
 from tests.admin.support import (
     change,
     changelist,
@@ -26,12 +37,13 @@ from tests.admin.support import (
     follow,
     links_of,
     listed,
+    make_records,
     messages_of,
     save,
     send,
     text_of,
 )
-from tests.support import answer
+from tests.support import answer, pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -413,3 +425,355 @@ def test_other_items_have_nothing_to_tick(in_review, staff):
     form = staff.get(close_page(the_item("excess"))).context["form"]
 
     assert list(form.fields) == ["closing_note"]
+
+
+# --- closing several items ----------------------------------------------------------------------
+
+
+def select(*items: ReviewItem, **more: str) -> dict[str, Any]:
+    return {"action": "close_selected", "_selected_action": [each.pk for each in items], **more}
+
+
+@pytest.fixture
+def missing(db) -> list[ReviewItem]:
+    """Items of three orders, all for the same reason."""
+    for _order in range(3):
+        make_records()
+    items = ReviewItem.objects.filter(reason="intent_missing").order_by("pk")
+    items.update(closed_at=None, closing_note="")
+    OrderPayment.objects.update(needs_review=True)
+    return list(items)
+
+
+def test_it_asks_for_a_reason_before_it_closes_several_items(missing, staff):
+    response = staff.post(changelist(ReviewItem), select(*missing[:2]))
+
+    text = text_of(response)
+    assert "2 items will be closed: Stripe does not know the payment intent" in text
+    assert missing[0].suggested_action in text
+    for item in missing[:2]:
+        assert f'name="_selected_action" value="{item.pk}"' in text
+        assert item.order_payment.order.number in text
+    assert not ReviewItem.objects.exclude(closed_at=None).exists()
+
+
+def test_it_closes_several_items_with_one_reason(missing, staff, superuser):
+    sent = select(*missing[:2], closing_note=WHY)
+
+    response = staff.post(changelist(ReviewItem), sent, follow=True)
+
+    assert messages_of(response) == ["2 items were closed."]
+    assert response.redirect_chain == [(changelist(ReviewItem), 302)]
+    closed = ReviewItem.objects.exclude(closed_at=None)
+    assert {item.pk for item in closed} == {item.pk for item in missing[:2]}
+    assert {(item.closing_note, item.closed_by) for item in closed} == {(WHY, superuser)}
+    facts = PaymentHistory.objects.filter(kind="review_closed")
+    assert {(fact.source, fact.actor) for fact in facts} == {("admin", f"staff {superuser.pk}")}
+    assert len(facts) == 2
+    needing = OrderPayment.objects.filter(needs_review=True)
+    assert [payment.pk for payment in needing] == [missing[2].order_payment_id]
+
+
+def test_it_closes_all_items_of_a_list(missing, staff):
+    sent = {**select(missing[0]), "select_across": "1"}
+
+    text = text_of(staff.post(changelist(ReviewItem), sent))
+
+    assert "3 items will be closed" in text
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
+def test_several_items_are_not_closed_without_a_reason_that_fits(reason, missing, staff):
+    sent = select(*missing, closing_note=reason)
+
+    response = staff.post(changelist(ReviewItem), sent)
+
+    assert list(response.context["form"].errors) == ["closing_note"]
+    assert not ReviewItem.objects.exclude(closed_at=None).exists()
+
+
+def test_items_of_several_reasons_are_not_closed_together(missing, staff):
+    ReviewItem.objects.filter(pk=missing[0].pk).update(reason="refund_failed")
+
+    for more in ({}, {"closing_note": WHY}):
+        sent = select(*missing, **more)
+        response = staff.post(changelist(ReviewItem), sent, follow=True)
+
+        assert messages_of(response)[-1].startswith("Select items of one reason only")
+    assert not ReviewItem.objects.exclude(closed_at=None).exists()
+
+
+def test_items_that_are_closed_already_stay_as_they_are(missing, staff):
+    send(staff, close_page(missing[0]), closing_note="First.")
+
+    staff.post(changelist(ReviewItem), select(*missing, closing_note="Second."), follow=True)
+
+    notes = [item.closing_note for item in ReviewItem.objects.order_by("pk")]
+    assert notes == ["First.", "Second.", "Second."]
+    again = staff.post(changelist(ReviewItem), select(*missing, closing_note="Third."), follow=True)
+    assert messages_of(again)[-1] == (
+        "The selected items had been closed before; nothing was changed."
+    )
+
+
+def test_disputes_with_a_running_deadline_are_left_out_and_named(answerable, missing, staff):
+    dispute = Dispute.objects.get(stripe_id=answerable.subject)
+    [over, *_others] = missing
+    ReviewItem.objects.filter(pk=over.pk).update(reason="disputed", subject="du_long_ago")
+    named = f"order {dispute.order_payment.order.number} (until {DEADLINE})"
+    selected = select(answerable, over)
+    assert named in text_of(staff.post(changelist(ReviewItem), selected))
+
+    sent = {**selected, "closing_note": WHY}
+    response = staff.post(changelist(ReviewItem), sent, follow=True)
+
+    assert messages_of(response) == [
+        "1 item was closed.",
+        f"Disputes that can still be answered are left out; close each on its own page: {named}.",
+    ]
+    answerable.refresh_from_db()
+    assert answerable.closed_at is None
+    over.refresh_from_db()
+    assert over.closing_note == WHY
+
+
+def test_only_running_disputes_close_nothing(answerable, staff):
+    sent = select(answerable, closing_note=WHY)
+
+    response = staff.post(changelist(ReviewItem), sent, follow=True)
+
+    assert DEADLINE in messages_of(response)[0]
+    answerable.refresh_from_db()
+    assert answerable.closed_at is None
+
+
+def test_closing_several_items_needs_the_permission_to_close(missing, staff_with):
+    clerk = staff_with("view_reviewitem", "change_orderpayment")
+    assert "close_selected" not in text_of(clerk.get(changelist(ReviewItem)))
+
+    clerk.post(changelist(ReviewItem), select(*missing, closing_note=WHY))
+
+    assert not ReviewItem.objects.exclude(closed_at=None).exists()
+
+
+def test_several_items_are_closed_outside_of_the_hosts_transactions(missing, staff, monkeypatch):
+    """The service itself refuses to work where one is open."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    staff.post(changelist(ReviewItem), select(*missing, closing_note=WHY), follow=True)
+
+    assert not ReviewItem.objects.open().exists()
+
+
+# --- skipping a notification --------------------------------------------------------------------
+
+
+def refuse(**kwargs: Any) -> None:
+    raise ConnectionError("the warehouse does not answer")
+
+
+@pytest.fixture
+def failing(open_payment, stripe, webhooks) -> ReviewItem:
+    """The item of a notification that the shop's code has refused three times."""
+    signals.order_paid.connect(refuse)
+    pay(stripe, open_payment.payment_intents.get().stripe_id)
+    webhooks()
+    for _try in range(2):
+        with time_machine.travel(timezone.now() + timedelta(minutes=2), tick=True):
+            reconcile(since=timezone.now() - timedelta(days=1))
+    yield the_item("notification_failed")
+    signals.order_paid.disconnect(refuse)
+
+
+def skip_page(item: ReviewItem) -> str:
+    return reverse("admin:shop_payments_reviewitem_skip", args=[item.pk])
+
+
+def test_a_failing_notification_is_skipped_with_a_reason(failing, staff, superuser):
+    assert "skip this notification" in failing.suggested_action
+    assert links_of(staff, failing)[0] == "Skip this notification"
+    page = follow(staff, failing, "Skip this notification")
+    fact = PaymentHistory.objects.get(fact_id=failing.subject)
+    assert fact.sentence in text_of(staff.get(page))
+
+    response = send(staff, page, reason="Shipped by hand.")
+
+    assert response.redirect_chain == [(change(failing), 302)]
+    assert messages_of(response)[0].startswith(f"The notification “{fact}” is skipped")
+    failing.refresh_from_db()
+    assert failing.closing_note == "Skipped: Shipped by hand."
+    fact = PaymentHistory.objects.get(pk=fact.pk)
+    assert fact.skipped_at is not None
+    assert fact.skipped_by == f"staff {superuser.pk}"
+    skipped = PaymentHistory.objects.get(kind="notification_skipped")
+    assert (skipped.source, skipped.actor) == ("admin", f"staff {superuser.pk}")
+    assert not PaymentHistory.objects.undispatched().exists()
+
+
+def test_the_history_shows_failures_and_who_skipped(failing, staff, superuser):
+    fact = PaymentHistory.objects.get(fact_id=failing.subject)
+    for page in (change(fact), change(fact.order_payment)):
+        assert f"waiting, after {fact.dispatch_failures} failed tries" in text_of(staff.get(page))
+    send(staff, skip_page(failing), reason="Shipped by hand.")
+
+    for page in (change(fact), change(fact.order_payment)):
+        text = text_of(staff.get(page))
+        assert f"skipped by staff {superuser.pk} ({superuser.username}), " in text
+        assert f", after {fact.dispatch_failures} failed tries" in text
+        assert "waiting" not in text.partition('id="content"')[2]
+
+
+def test_failing_and_skipped_notifications_are_found(failing, staff):
+    fact = PaymentHistory.objects.get(fact_id=failing.subject)
+
+    def found(state: str) -> set[Any]:
+        return listed(staff.get(changelist(PaymentHistory), {"notified": state}))
+
+    assert found("failing") == {fact}
+    assert fact in found("waiting")
+    send(staff, skip_page(failing), reason="Shipped by hand.")
+    assert found("failing") == found("waiting") == set()
+    assert found("skipped") == {fact}
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "x" * 501])
+def test_a_notification_is_not_skipped_without_a_reason_that_fits(reason, failing, staff):
+    response = send(staff, skip_page(failing), reason=reason)
+
+    assert list(response.context["form"].errors) == ["reason"]
+    assert PaymentHistory.objects.undispatched().exists()
+
+
+def test_skipping_needs_the_permission_to_change_payments(failing, staff_with):
+    clerk = staff_with("view_reviewitem", "change_reviewitem", "view_orderpayment")
+
+    answers = [
+        clerk.get(skip_page(failing)),
+        clerk.post(skip_page(failing), {"reason": "No."}),
+    ]
+
+    assert [each.status_code for each in answers] == [403, 403]
+    assert "Skip this notification" not in links_of(clerk, failing)
+    assert PaymentHistory.objects.undispatched().exists()
+
+
+def test_staff_who_may_change_payments_may_skip(failing, staff_with):
+    clerk = staff_with("view_reviewitem", "change_orderpayment")
+    assert links_of(clerk, failing)[0] == "Skip this notification"
+
+    send(clerk, skip_page(failing), reason="Yes.")
+
+    assert not PaymentHistory.objects.undispatched().exists()
+
+
+def test_staff_who_may_not_see_the_review_may_not_skip(failing, staff_with):
+    assert staff_with("change_orderpayment").get(skip_page(failing)).status_code == 403
+
+
+def test_a_notification_that_was_accepted_meanwhile_is_not_skipped(failing, staff):
+    form = fill_in(staff, skip_page(failing), reason="Too late.")
+    signals.order_paid.disconnect(refuse)
+    with time_machine.travel(timezone.now() + timedelta(minutes=2), tick=True):
+        reconcile(since=timezone.now() - timedelta(days=1))
+
+    response = staff.post(skip_page(failing), form, follow=True)
+
+    assert messages_of(response) == [
+        "This notification does not wait any more; nothing was changed."
+    ]
+    assert PaymentHistory.objects.get(fact_id=failing.subject).dispatched_at is not None
+
+
+def test_other_items_have_no_notification_to_skip(in_review, staff):
+    assert staff.get(skip_page(the_item("excess"))).url == changelist(ReviewItem)
+
+
+def test_a_notification_is_skipped_outside_of_the_hosts_transactions(failing, staff, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+
+    send(staff, skip_page(failing), reason="Shipped by hand.")
+
+    assert not PaymentHistory.objects.undispatched().exists()
+
+
+# --- times --------------------------------------------------------------------------------------
+
+
+def in_los_angeles(moment: datetime) -> datetime:
+    return moment.astimezone(ZoneInfo("America/Los_Angeles"))
+
+
+def test_a_deadline_is_shown_in_the_projects_zone_by_name(disputed, staff, settings):
+    """Found: a dispute's deadline was the date of UTC, a day late in Los Angeles."""
+    settings.TIME_ZONE = "America/Los_Angeles"
+    Dispute.objects.update(evidence_due_at=datetime(2036, 11, 25, 4, 30, tzinfo=UTC))
+    dispute, item = Dispute.objects.get(), the_item("disputed")
+
+    for page in (
+        changelist(Dispute),
+        change(dispute),
+        change(disputed),
+        close_page(item),
+    ):
+        assert "Nov. 24, 2036, 8:30 p.m. PST" in text_of(staff.get(page))
+
+
+def test_a_review_item_names_the_zone_of_a_dispute_deadline(
+    open_payment, stripe, webhooks, settings
+):
+    settings.TIME_ZONE = "America/Los_Angeles"
+    with time_machine.travel(datetime(2036, 11, 1, 6, 30, tzinfo=UTC), tick=True):
+        pay(stripe, open_payment.payment_intents.get().stripe_id, "pm_card_createDispute")
+        webhooks()
+
+    due_at = Dispute.objects.get().evidence_due_at
+    assert due_at is not None
+    local = in_los_angeles(due_at)
+    assert f"answer until {local:%Y-%m-%d %H:%M} {local.tzname()}" in the_item("disputed").detail
+
+
+def test_a_review_item_names_the_zone_in_which_an_authorization_expires(authorized, settings):
+    settings.TIME_ZONE = "America/Los_Angeles"
+    expires_at = datetime(2036, 7, 1, 5, 30, tzinfo=UTC)
+    PaymentIntent.objects.update(capture_before=expires_at)
+
+    with time_machine.travel(expires_at - timedelta(hours=3), tick=False):
+        flag_expiring_authorizations(origin=Origin(source=Source.RECONCILE))
+
+    assert the_item("authorization_expires").detail.endswith("until 2036-06-30 22:30 PDT")
+
+
+def test_the_zone_of_a_request_is_not_that_of_a_stored_text(authorized, settings):
+    settings.TIME_ZONE = "America/Los_Angeles"
+    expires_at = datetime(2036, 7, 1, 5, 30, tzinfo=UTC)
+    PaymentIntent.objects.update(capture_before=expires_at)
+
+    with (
+        timezone.override("Asia/Tokyo"),
+        time_machine.travel(expires_at - timedelta(hours=3), tick=False),
+    ):
+        flag_expiring_authorizations(origin=Origin(source=Source.RECONCILE))
+
+    assert the_item("authorization_expires").detail.endswith("until 2036-06-30 22:30 PDT")
+
+
+def test_times_name_their_zone_without_time_zones(authorized, staff, settings):
+    settings.TIME_ZONE = "America/Los_Angeles"
+    settings.USE_TZ = False
+    expires_at = datetime(2036, 6, 30, 22, 30)  # noqa: DTZ001
+    PaymentIntent.objects.update(capture_before=expires_at)
+
+    with time_machine.travel(datetime(2036, 7, 1, 4, 30, tzinfo=UTC).timestamp(), tick=False):
+        flag_expiring_authorizations(origin=Origin(source=Source.RECONCILE))
+    shown = text_of(staff.get(change(authorized)))
+
+    assert the_item("authorization_expires").detail.endswith("until 2036-06-30 22:30 PDT")
+    assert "June 30, 2036, 10:30 p.m. PDT" in shown
+
+
+@pytest.mark.parametrize("model", [ReviewItem, OrderPayment, PaymentHistory, Order])
+def test_lists_and_pages_name_the_zone_of_their_times(model, in_review, staff, settings):
+    settings.TIME_ZONE = "America/Los_Angeles"
+
+    for page in (changelist(model), change(model.objects.first())):
+        assert "Times are in the time zone America/Los_Angeles." in text_of(staff.get(page))

@@ -62,12 +62,14 @@ def test_staff_refund_a_part_of_a_paid_order(staff_page, live_server, storefront
     page.get_by_role("link", name="Refund", exact=True).click()
     assert page.get_by_label("Amount").input_value() == "112.00"
     page.get_by_label("Amount").fill("112.01")
-    page.get_by_label("Yes, give this money back").check()
-    page.get_by_role("button", name="Refund").click()
+    page.get_by_role("button", name="Refund…").click()
     page.get_by_text("Only 112.00 USD of this payment is left.").wait_for()
     page.get_by_label("Amount").fill("12.50")
     page.get_by_label("Reason").select_option("requested by customer")
-    page.get_by_role("button", name="Refund").dblclick()
+    page.get_by_role("button", name="Refund…").dblclick()
+    page.get_by_text("12.50 of 112.00 USD will go back to the customer.").wait_for()
+    page.get_by_label("Yes, give this money back").check()
+    page.get_by_role("button", name="Refund", exact=True).dblclick()
 
     page.get_by_text("12.50 USD goes back to the customer.").first.wait_for()
     page.reload()
@@ -95,8 +97,9 @@ def test_staff_refund_the_excess_as_the_review_suggests(
     page.locator("#result_list tbody a").click()
     page.get_by_role("link", name="Refund 10.00 USD").click()
     assert page.get_by_label("Amount").input_value() == "10.00"
+    page.get_by_role("button", name="Refund…").click()
     page.get_by_label("Yes, give this money back").check()
-    page.get_by_role("button", name="Refund").dblclick()
+    page.get_by_role("button", name="Refund", exact=True).dblclick()
 
     page.get_by_text("10.00 USD goes back to the customer. The order is paid.").first.wait_for()
     assert [each["amount"] for each in call_stripe(stripe, "GET", "refunds")["data"]] == [1000]
@@ -117,10 +120,13 @@ def test_staff_waive_the_rest_and_take_it_back(staff_page, live_server, storefro
     page.goto(f"{live_server.url}/admin/shop_payments/orderpayment/{payment.pk}/change/")
     page.get_by_role("link", name="Waive", exact=True).click()
     assert page.get_by_label("Amount").input_value() == "8.00"
-    page.get_by_role("button", name="Waive this amount").click()
+    page.get_by_role("button", name="Waive this amount…").click()
     page.get_by_text("This field is required.").wait_for()
     page.get_by_label("Reason").fill("Goodwill")
-    page.get_by_role("button", name="Waive this amount").dblclick()
+    page.get_by_role("button", name="Waive this amount…").click()
+    page.get_by_text("8.00 USD will be waived: nobody has to pay it.").wait_for()
+    page.get_by_label("Yes, waive this amount.").check()
+    page.get_by_role("button", name="Waive this amount", exact=True).dblclick()
     page.get_by_text("8.00 USD is waived. The order is paid.").first.wait_for()
     page.get_by_role("link", name="Revoke: 8.00 USD waived").click()
     page.get_by_label("Reason").fill("They pay after all")
@@ -128,6 +134,92 @@ def test_staff_waive_the_rest_and_take_it_back(staff_page, live_server, storefro
 
     page.get_by_text("8.00 USD is outstanding.").first.wait_for()
     assert StaffEntry.objects.get().is_revoked
+
+
+@pytest.fixture
+def armed_page(staff_page, live_server, storefront, stripe, order):
+    """A page on which staff are about to refund 40.00 of 112.00: the tick is set."""
+    page = staff_page
+    stripe.add_webhook(f"{live_server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    stripe.deliver_due()
+    payment = OrderPayment.objects.get()
+    page.goto(f"{live_server.url}/admin/shop_payments/orderpayment/{payment.pk}/change/")
+    page.get_by_role("link", name="Refund", exact=True).click()
+    page.get_by_label("Amount").fill("40.00")
+    page.get_by_role("button", name="Refund…").click()
+    page.get_by_label("Yes, give this money back").check()
+    return page
+
+
+@pytest.fixture
+def refunded_page(armed_page):
+    """A page on which staff have just refunded 40.00 of 112.00."""
+    page = armed_page
+    page.get_by_role("button", name="Refund", exact=True).click()
+    page.get_by_text("40.00 USD goes back to the customer.").first.wait_for()
+    return page
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_going_back_after_a_refund_offers_no_armed_form(refunded_page, steps):
+    """Found: Back showed the tick set, and the rest of the money in the form."""
+    page = refunded_page
+
+    for _step in range(steps):
+        page.go_back()
+        page.get_by_text("40.00 USD goes back to the customer.").first.wait_for()
+
+    assert "/change/" in page.url
+    assert page.locator("input[type=checkbox]:checked").count() == 0
+    assert page.locator("input[name=amount]").count() == 0
+    assert page.get_by_text("This form has been used already, and nothing more was done.").count()
+    assert [refund.amount for refund in Refund.objects.all()] == [4000]
+
+
+def test_another_refund_can_be_made_after_going_back(refunded_page, stripe):
+    page = refunded_page
+    page.go_back()
+
+    page.get_by_role("link", name="Refund", exact=True).click()
+    assert page.get_by_label("Amount").input_value() == "72.00"
+    page.get_by_role("button", name="Refund…").click()
+    page.get_by_label("Yes, give this money back").check()
+    page.get_by_role("button", name="Refund", exact=True).click()
+
+    page.get_by_text("72.00 USD goes back to the customer.").first.wait_for()
+    amounts = [each["amount"] for each in call_stripe(stripe, "GET", "refunds")["data"]]
+    assert sorted(amounts) == [4000, 7200]
+
+
+def test_going_back_to_a_form_that_was_not_sent_takes_the_tick_away(armed_page, order):
+    page = armed_page
+    page.get_by_role("link", name="Back, and do nothing").click()
+    page.get_by_role("heading", name=order.number).wait_for()
+
+    page.go_back()
+
+    page.get_by_role("button", name="Refund…").wait_for()
+    assert page.locator("input[type=checkbox]").count() == 0
+    assert not Refund.objects.exists()
+
+
+def test_without_scripts_going_back_offers_no_armed_form(refunded_page):
+    """The script is only a help: a form that is sent again does nothing more."""
+    page = refunded_page
+    page.route("**/action.js", lambda route: route.abort())
+    page.get_by_role("link", name="Refund", exact=True).click()
+    page.get_by_label("Amount").fill("12.00")
+    page.get_by_role("button", name="Refund…").click()
+    page.get_by_label("Yes, give this money back").check()
+    page.get_by_role("button", name="Refund", exact=True).click()
+    page.get_by_text("12.00 USD goes back to the customer.").first.wait_for()
+
+    page.evaluate("window.history.go(-2)")
+
+    page.get_by_role("button", name="Refund…").wait_for()
+    assert page.locator("input[type=checkbox]").count() == 0
+    assert sorted(refund.amount for refund in Refund.objects.all()) == [1200, 4000]
 
 
 def test_a_new_key_is_shown_once(staff_page, live_server):
