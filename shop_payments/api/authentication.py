@@ -74,9 +74,9 @@ def actor_of(request: Request) -> str:
 
 
 class StaffSessionAuthentication(BaseAuthentication):
-    """Staff with the model permissions, in their admin session, CSRF enforced."""
+    """Staff with the model permission, in their admin session, CSRF enforced."""
 
-    permissions: tuple[str, ...] = (VIEW_PERMISSION,)
+    permission = VIEW_PERMISSION
     challenge = "Bearer"
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
@@ -85,13 +85,17 @@ class StaffSessionAuthentication(BaseAuthentication):
         user: Any = getattr(request._request, "user", None)
         # The host's user model may be without any staff; its middleware may set a token user.
         is_staff = getattr(user, "is_active", False) and getattr(user, "is_staff", False)
-        if not (is_staff and is_known_user(user) and hasattr(user, "has_perms")):
+        if not (is_staff and is_known_user(user) and hasattr(user, "has_perm")):
             return None
-        if not user.has_perms(self.permissions):
+        if not self.is_permitted(user):
             return None
         # Of Django's own request: REST framework's would refuse an empty form.
         SessionAuthentication().enforce_csrf(request._request)  # type: ignore[arg-type]
         return user, StaffSession()
+
+    def is_permitted(self, user: Any) -> bool:
+        """Whether a member of staff may do what the route does."""
+        return bool(user.has_perm(self.permission))
 
     def authenticate_header(self, request: Request) -> str:
         return self.challenge
@@ -105,7 +109,7 @@ class APIKeyAuthentication(StaffSessionAuthentication):
         InsufficientScope: 403.
     """
 
-    permissions: tuple[str, ...] = (PAY_PERMISSION,)
+    permission = PAY_PERMISSION
     scope: APIKeyScope
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
@@ -164,4 +168,9 @@ class RefundAuthentication(ProgramAuthentication):
     """The key of a program that may give money back."""
 
     scope = APIKeyScope.REFUNDS
-    permissions = (VIEW_PERMISSION, REFUND_PERMISSION)  # as in the admin
+    permission = REFUND_PERMISSION
+
+    def is_permitted(self, user: Any) -> bool:
+        # As in the admin: nobody refunds what they may not see, and who may change may see.
+        may_see = user.has_perm(VIEW_PERMISSION) or user.has_perm(PAY_PERMISSION)
+        return may_see and super().is_permitted(user)

@@ -18,11 +18,12 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.api.urls import urlpatterns
-from shop_payments.models import APIKey, APIKeyScope, Order, Source
+from shop_payments.models import APIKey, APIKeyScope, Order, PaymentIntent, Source
 from shop_payments.sandbox import Sandbox
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
@@ -318,3 +319,69 @@ def test_the_methods_that_a_route_does_not_take(scene, host_takes_sessions, row:
             else:
                 assert response.status_code == expected.status, (method, route)
     assert scene.stripe.requests == []
+
+
+# --- the client secret --------------------------------------------------------------------------
+
+
+def may_have_the_secret(caller: Caller, route: Route) -> bool:
+    """Whether a caller may be given an order's client secret: said apart from the table."""
+    acts_as_staff = (caller.token, caller.key) == (Token.NONE, Key.NONE) and caller.csrf
+    may_change = {Session.STAFF_CHANGE, Session.STAFF_BOTH, Session.STAFF_REFUND}
+    if acts_as_staff and caller.session in may_change:
+        return route.name in {"payment-intent", "payment"}
+    if route.name == "payment":
+        return caller.key in {Key.PAYMENTS, Key.ALL}
+    is_customer = caller.token is Token.OWNER or caller.session is Session.CUSTOMER
+    return (
+        route.name == "payment-intent" and is_customer and caller.key in {Key.STOREFRONT, Key.ALL}
+    )
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.caller))
+def test_nobody_else_is_given_the_client_secret(scene, row: Row, accept):
+    view = create_payment_intent(
+        order_id=scene.order.pk, user=scene.order.customer, origin=Origin(source=Source.API)
+    )
+    secret = view.intent.client_secret.reveal()
+    client = scene.client_of(row.caller)
+    client.defaults["HTTP_ACCEPT"] = accept
+    for is_paid in (False, True):
+        if is_paid:
+            pay(scene.stripe, view.intent.id)
+        for route in ROUTES:
+            for method in ("GET", "POST", "OPTIONS"):
+                response = scene.request(client, route, method=method)
+
+                if secret in response.content.decode():
+                    assert may_have_the_secret(row.caller, route), (method, route, is_paid)
+                    assert response.status_code == 200
+
+
+# --- staff do by API what they may do in the admin ----------------------------------------------
+
+PERMISSIONS = ("view_orderpayment", "change_orderpayment", "add_refund", "view_refund")
+
+
+@pytest.mark.parametrize("given", list(product((False, True), repeat=len(PERMISSIONS))), ids=str)
+def test_staff_refund_by_api_what_they_may_refund_in_the_admin(scene, given):
+    scene.settle()
+    codenames = [name for name, is_given in zip(PERMISSIONS, given, strict=True) if is_given]
+    user = UserFactory.create(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    client = Client()
+    client.force_login(user)
+    intent = PaymentIntent.objects.get()
+    args = [intent.order_payment_id, intent.pk]
+    page = reverse("admin:shop_payments_orderpayment_refund", args=args)
+
+    in_admin = client.get(page).status_code
+    by_api = client.post(
+        f"{BASE}/orders/{scene.order.pk}/refunds", b"{}", content_type="application/json"
+    ).status_code
+
+    assert (in_admin, by_api) in [(200, 200), (403, 401)]
+    assert (by_api == 200) is (
+        "add_refund" in codenames and bool({*PERMISSIONS[:2]} & {*codenames})
+    )
