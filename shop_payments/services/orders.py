@@ -140,7 +140,8 @@ def may_release(order_id: object, *, origin: Origin = _BY_SHOP) -> bool:
     """Tell whether the goods of an order may go out now: ask this right before.
 
     The order is read and evaluated under its payment's lock. True where nothing is owed, also after
-    what banks hold or have taken back, and the order was not given back as a whole.
+    what banks hold or have taken back, and the order was not given back as a whole. It speaks of
+    money alone: whether the order was cancelled or shipped is the shop's to know.
 
     Raises:
         OrderNotFound: no such order.

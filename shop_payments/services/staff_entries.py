@@ -64,7 +64,8 @@ def waive_amount(*, order_id: object, request: EntryRequest, origin: Origin) -> 
             raise EntryRefused(
                 "No money was received for this order, so there is no rest to waive."
             )
-        return balance.owed, None
+        # Money on its way out may come back: waived as well, it would cover a later rise.
+        return min(balance.owed, balance.unasked), None
 
     kind = StaffEntry.Kind.WAIVER
     return _record(order_id, kind, request, limit, FactKind.AMOUNT_WAIVED, origin)

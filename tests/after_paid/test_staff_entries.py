@@ -151,6 +151,19 @@ def test_nothing_is_waived_for_money_that_does_not_count(open_shop):
         waive(shop)
 
 
+def test_money_on_its_way_out_is_not_waived(open_shop):
+    """It may come back: waived as well, it would cover a later rise of the order."""
+    shop = open_shop(230)
+    DepositAdapter.now = 180_00
+    first = shop.pay(180, "pm_card_pendingRefund")
+    DepositAdapter.now = None
+    shop.refund_in_dashboard(first, 100)
+
+    with pytest.raises(EntryRefused, match="up to 50.00 USD"):
+        waive(shop, "150.00")
+    assert waive(shop).amount == 5000
+
+
 def test_nothing_is_waived_after_all_money_went_back(shop):
     shop.refund(180)
 
