@@ -13,4 +13,7 @@ SESSIONS = "rest_framework.authentication.SessionAuthentication"
 @pytest.fixture(autouse=True, params=["tokens", "sessions first"])
 def host_authentication(request: pytest.FixtureRequest, settings: Any) -> None:
     classes = [TOKENS] if request.param == "tokens" else [SESSIONS, TOKENS]
-    settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": classes}
+    settings.REST_FRAMEWORK = {
+        **settings.REST_FRAMEWORK,
+        "DEFAULT_AUTHENTICATION_CLASSES": classes,
+    }

@@ -1,0 +1,84 @@
+"""Calls every route and writes down what it answers; see ``test_host_settings.py``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+
+from shop_payments.models import APIKeyScope
+from shop_payments.testing import StripeSandbox
+from tests.conftest import issue_key
+from tests.factories import OrderFactory, OrderLineFactory, TokenFactory, UserFactory
+from tests.support import BASE, Caller, event_body, post_webhook, sign
+
+pytestmark = pytest.mark.django_db
+
+TO = "TRANSCRIPT"
+"""The environment's variable that names the file."""
+
+
+def test_write_what_every_route_answers() -> None:
+    with (
+        time_machine.travel(datetime(2026, 11, 24, 10, tzinfo=UTC), tick=False),
+        StripeSandbox(seed=1) as stripe,
+    ):
+        text = "\n".join(written(response) for response in every_response(stripe))
+    Path(os.environ[TO]).write_text(text, encoding="utf-8")
+
+
+def every_response(stripe: StripeSandbox) -> Iterator[Any]:
+    user = UserFactory(username="ada")
+    order = OrderFactory(pk=41, number="Nº 1", customer=user)
+    OrderLineFactory(order=order, name="Käse \u2028 <b>", unit_amount=10**12, quantity=3)
+    OrderFactory(pk=42, number="N 2", customer=user, currency="kwd", lines=[{"unit_amount": 5120}])
+    token = TokenFactory(user=user, key="a" * 40)
+    customer = Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
+    machine = Caller(key=issue_key(APIKeyScope.PAYMENTS, APIKeyScope.REFUNDS))
+    one, two = "orders/41", "orders/42"
+    for accept in ("application/json", "text/html", "application/json; indent=2", "*/*"):
+        customer.headers["Accept"] = accept
+        yield from (customer.get(path) for path in ("", "orders", one))
+    customer.headers["Accept"] = "application/json"
+    yield from (customer.get(f"orders?{query}") for query in ("format=json", "page=2", "page=x"))
+    yield customer.post(f"{one}/payment-intent", {})
+    intent = customer.post(f"{two}/payment-intent")
+    yield intent
+    yield machine.post(f"{two}/payment")
+    stripe.pay(intent.json()["data"])
+    yield machine.post(f"{two}/payment")
+    key = {"Idempotency-Key": "a-key"}
+    yield machine.post(f"{two}/refunds", {"amount": "1.000", "kind": "goods"}, **key)
+    yield machine.get(f"{two}/refunds")
+    yield customer.get(two)
+    # Errors.
+    for body in ([], "x", {"amount": 1.5}, {"amount": "9999"}, {"x": 1}, {"reason": "none"}):
+        yield machine.post(f"{two}/refunds", body, **key)
+        yield customer.post(f"{one}/payment-intent", body)
+    yield from (Caller().get("orders"), Caller().post(f"{two}/payment"), customer.get(f"{one}/x"))
+    yield from (customer.get("orders/43"), customer.get(f"{two}/payment"), machine.get("orders"))
+    yield customer.client.generic(
+        "POST", f"{BASE}/{one}/payment-intent", "{NaN", "application/json", headers=customer.headers
+    )
+    yield customer.get("orders", Accept="application/xml")
+    for path in ("", "orders", one, f"{one}/payment-intent"):
+        yield customer.client.options(f"{BASE}/{path}", headers=customer.headers)
+    event = event_body({"object": "charge", "id": "ch_1"}, type="charge.succeeded", id="evt_1")
+    yield post_webhook(event, sign(event))
+    yield post_webhook(event, "none")
+
+
+def written(response: Any) -> str:
+    names = ("Content-Type", "Cache-Control", "Allow", "WWW-Authenticate", "Retry-After")
+    head = [f"{name}: {response[name]}" for name in names if name in response]
+    body = response.content.decode()
+    body = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID", body)
+    body = re.sub(r"\b\w{64}\b", "a CSRF token", body)
+    request = response.request
+    return "\n".join([f"{request['REQUEST_METHOD']} {request['PATH_INFO']}", *head, body, ""])
