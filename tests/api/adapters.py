@@ -154,15 +154,15 @@ class CannotLookUp(BundledOrderAdapter):
         raise RuntimeError("the shop's own")
 
 
+def _fail(number: int) -> Order:
+    raise RuntimeError("the shop's own")
+
+
 class FailsWhenRead(BundledOrderAdapter):
     """Its orders are something that fails only when it is read."""
 
     def list_for_user(self, user: object) -> Any:
-        def orders() -> Any:
-            raise RuntimeError("the shop's own")
-            yield
-
-        return orders()
+        return map(_fail, [1])
 
     def find_for_user(self, order_id: object, user: object) -> Order | None:
         order: Order | None = next(self.list_for_user(user))

@@ -32,7 +32,7 @@ def paid(storefront, payment_system, order, stripe) -> Any:
     return order
 
 
-def post(caller: Caller, path: str, body: bytes, content_type: str, **extra: str) -> Any:
+def post(caller: Caller, path: str, body: bytes, content_type: str, **extra: Any) -> Any:
     return caller.client.generic(
         "POST", f"{BASE}/{path}", body, content_type=content_type, headers=caller.headers, **extra
     )

@@ -216,7 +216,16 @@ def test_a_quantity_is_an_integer_where_it_is_whole(
     assert payment_system.payment(order).json()["data"]["line_items"] == [line]
 
 
-UNUSABLE = [None, "2", "two", [], Decimal("NaN"), Decimal("Infinity"), float("nan"), float("inf")]
+UNUSABLE: list[Any] = [
+    None,
+    "2",
+    "two",
+    [],
+    Decimal("NaN"),
+    Decimal("Infinity"),
+    float("nan"),
+    float("inf"),
+]
 UNUSABLE += [Decimal("1E+999999999"), Decimal("1E-999999999"), 10**5000, -(10**5000)]
 
 

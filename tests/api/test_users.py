@@ -147,7 +147,7 @@ def test_a_user_of_another_key_has_no_order(caller, order, other):
 
 def test_true_is_not_the_first_user(caller, stripe):
     first = User.objects.create(pk=1, username="first")
-    order = OrderFactory(customer=first)
+    order = OrderFactory.create(customer=first)
     sign_in(TokenUser(True))
 
     assert caller.get("orders").json()["data"]["results"] == []
@@ -155,7 +155,7 @@ def test_true_is_not_the_first_user(caller, stripe):
 
 
 def test_a_row_of_another_table_with_the_same_key_has_no_order(caller, order):
-    group = Group(pk=order.customer.pk, name="somebody else")
+    group: Any = Group(pk=order.customer.pk, name="somebody else")
     group.is_authenticated = True
     sign_in(group)
 
@@ -180,7 +180,7 @@ class ByEmail(BundledOrderAdapter):
 )
 def test_a_host_may_go_by_something_else(caller, stripe, configure, user):
     configure(**stripe.shop_payments(), ORDER_ADAPTER=f"{__name__}.ByEmail")
-    order = OrderFactory(email="ada@example.com", customer=None)
+    order = OrderFactory.create(email="ada@example.com", customer=None)
     if user is OnlyId:
         user = OnlyId("nobody@example.com")
         user.subject = "ada@example.com"
@@ -199,7 +199,7 @@ def test_a_key_of_any_form_is_counted_and_noted(caller, stripe, configure, pk):
     )
     configure(THROTTLE_RATES={"payment_intent_user": "1/min"})
     cache.clear()
-    order = OrderFactory()
+    order = OrderFactory.create()
     sign_in(TokenUser(pk))
 
     answers = [answer(caller.payment_intent(order)) for _ in range(2)]
@@ -261,7 +261,7 @@ NOBODY = {
 def test_nobody_finds_no_guests_orders(caller, configure, user, adapter):
     if adapter:
         configure(ORDER_ADAPTER=f"{__name__}.{adapter}")
-    order = OrderFactory(customer=None, email="guest@example.com")
+    order = OrderFactory.create(customer=None, email="guest@example.com")
     sign_in(user)
 
     answers = every_answer(caller, order)
@@ -280,14 +280,14 @@ def test_a_caller_without_a_token_finds_no_guests_orders(
         "UNAUTHENTICATED_USER": unauthenticated,
     }
     configure(ORDER_ADAPTER=f"{__name__}.{adapter}")
-    order = OrderFactory(customer=None, email="guest@example.com")
+    order = OrderFactory.create(customer=None, email="guest@example.com")
 
     assert every_answer(caller, order) == [(401, "not_authenticated")] * 3
 
 
 @pytest.mark.parametrize("user", NOBODY.values(), ids=NOBODY)
 def test_the_bundled_adapter_has_no_order_of_nobody(user):
-    order = OrderFactory(customer=None, email="guest@example.com")
+    order = OrderFactory.create(customer=None, email="guest@example.com")
     adapter = BundledOrderAdapter()
 
     assert list(adapter.list_for_user(user)) == []

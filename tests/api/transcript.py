@@ -38,7 +38,7 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     order = OrderFactory(pk=41, number="Nº 1", customer=user)
     OrderLineFactory(order=order, name="Käse \u2028 <b>", unit_amount=10**12, quantity=3)
     OrderFactory(pk=42, number="N 2", customer=user, currency="kwd", lines=[{"unit_amount": 5120}])
-    token = TokenFactory(user=user, key="a" * 40)
+    token = TokenFactory.create(user=user, key="a" * 40)
     customer = Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
     machine = Caller(key=issue_key(APIKeyScope.PAYMENTS, APIKeyScope.REFUNDS))
     one, two = "orders/41", "orders/42"
@@ -58,7 +58,8 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     yield machine.get(f"{two}/refunds")
     yield customer.get(two)
     # Errors.
-    for body in ([], "x", {"amount": 1.5}, {"amount": "9999"}, {"x": 1}, {"reason": "none"}):
+    bodies: list[Any] = [[], "x", {"amount": 1.5}, {"amount": "9999"}, {"x": 1}, {"reason": "none"}]
+    for body in bodies:
         yield machine.post(f"{two}/refunds", body, **key)
         yield customer.post(f"{one}/payment-intent", body)
     yield from (Caller().get("orders"), Caller().post(f"{two}/payment"), customer.get(f"{one}/x"))

@@ -22,7 +22,7 @@ class HostOrderAdapter(OrderAdapter):
         return Order.objects.select_related("customer").prefetch_related("items")
 
     def list_for_user(self, user: Any) -> QuerySet[Order]:
-        return self.get_queryset().filter(customer__user=user).order_by("-placed_at", "-pk")
+        return self.get_queryset().filter(customer__user=user.pk).order_by("-placed_at", "-pk")
 
     def number(self, order: Order) -> str:
         return order.reference
