@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Model
 
+from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import (
     Dispute,
     Order,
@@ -137,6 +138,8 @@ def _outflows(
     else:
         by_id = {row["stripe_id"]: row for row in mine.values() if row["stripe_id"]}
         pairs = [(each, by_id[each["id"]]) for each in seen if each["id"] in by_id]
+        # What was asked for here, and whose outcome nobody knows yet, is on its way.
+        pairs += [(row, row) for row in mine.values() if row["status"] == RefundStatus.REQUESTED]
     found = [
         read(each, of=intents[row["payment_intent_id"]]["stripe_id"], row=row)
         for each, row in pairs
