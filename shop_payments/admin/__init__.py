@@ -56,7 +56,9 @@ def register(site: admin.AdminSite) -> None:
 
     A model that has a page there keeps it.
     """
-    pages = {**MODEL_ADMINS, **({Order: OrderAdmin} if order_is_bundled() else {})}
+    pages = dict(MODEL_ADMINS)
+    if order_is_bundled():
+        pages[Order] = OrderAdmin
     for model, model_admin in pages.items():
         if not site.is_registered(model):
             site.register(model, model_admin)

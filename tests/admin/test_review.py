@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -573,7 +574,7 @@ def refuse(**kwargs: Any) -> None:
 
 
 @pytest.fixture
-def failing(open_payment, stripe, webhooks) -> ReviewItem:
+def failing(open_payment, stripe, webhooks) -> Iterator[ReviewItem]:
     """The item of a notification that the shop's code has refused three times."""
     signals.order_paid.connect(refuse)
     pay(stripe, open_payment.payment_intents.get().stripe_id)
