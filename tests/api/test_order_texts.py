@@ -58,6 +58,9 @@ class Words:
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        return f"Words({self.text!r})"
+
 
 def intent_of(stripe: Any, response: Any) -> dict[str, Any]:
     assert response.status_code == 200, response.content
