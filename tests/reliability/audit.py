@@ -40,7 +40,7 @@ from shop_payments.money import minimum_charge
 from tests.after_paid.support import assert_books_agree, assert_mirrors_agree
 from tests.oracle import Sums, work_out
 from tests.reliability.books import subject_of
-from tests.reliability.observed import as_it_is, columns, known_here, known_to_stripe
+from tests.reliability.observed import MONEY, as_it_is, columns, known_here, known_to_stripe
 from tests.reliability.world import Adapter, Json, World, status_of
 from tests.support import assert_state_follows_from_rows, writes
 
@@ -75,11 +75,11 @@ DISPATCH = ("dispatched_at", "dispatch_claimed_at")
 """What may change of a fact, once it is written."""
 
 
-def read_rows() -> Rows:
+def read_rows(models: tuple[type[Model], ...] = MODELS) -> Rows:
     """Every row that a payment has."""
     return {
         model: {row["pk"]: row for row in model._default_manager.values("pk", *columns(model))}
-        for model in MODELS
+        for model in models
     }
 
 
@@ -260,7 +260,7 @@ class Audit:
     def sums_of(self, order: Order) -> Sums | None:
         """Work out an order as it is, by our rows as they are; None where nothing was ever tried,
         or it cannot be read."""
-        rows = read_rows()
+        rows = read_rows((OrderPayment, *MONEY))
         payments = rows[OrderPayment].values()
         payment = next((each for each in payments if each["order_id"] == order.pk), None)
         if payment is None or self.is_unreadable(payment, rows):

@@ -63,7 +63,15 @@ class Outages:
 class Round:
     """Some orders, from nothing to paid, and some of them to refunded."""
 
-    def __init__(self, shop: TwoServers, *, orders: int, seed: str) -> None:
+    def __init__(
+        self,
+        shop: TwoServers,
+        *,
+        orders: int,
+        seed: str,
+        parts: Sequence[int] = (1, 1, 1, 2, 3, 4),
+    ) -> None:
+        """``parts``: in how many payments an order is paid is drawn from these."""
         draw = random.Random(seed)
         storefront_key = issue_key(APIKeyScope.STOREFRONT)
         tokens = TokenFactory.create_batch(CLIENTS)
@@ -73,7 +81,7 @@ class Round:
         for number in range(orders):
             user = tokens[number % CLIENTS].user
             order = OrderFactory.create(customer=user)
-            order.number = number_in_parts(order.number, draw.choice([1, 1, 1, 2, 3, 4]))
+            order.number = number_in_parts(order.number, draw.choice(parts))
             order.save()
             self.journeys.append(Journey.draw(draw, order, customers[user]))
         self._payment_system = Caller(key=issue_key(APIKeyScope.PAYMENTS))

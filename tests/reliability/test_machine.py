@@ -46,7 +46,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 STEPS = 50
 """Of one run."""
 
-RUNS = sized("RELIABILITY_MACHINE_RUNS", sample=8, full=200)
+RUNS = sized("RELIABILITY_MACHINE_RUNS", sample=5, full=200)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 
 
@@ -222,18 +222,18 @@ def sweep_without_asking_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("sabotage", "first_seed"),
     [
-        (count_any_currency, 20),
+        (count_any_currency, 1),
         (never_note_what_is_wanted, 0),
         (take_the_total_of_an_outflow_anew, 0),
         (ask_for_everything_again, 0),
-        (leave_what_is_open_as_it_is, 0),
-        (refund_without_a_cap, 14),
+        (leave_what_is_open_as_it_is, 27),
+        (refund_without_a_cap, 1),
         (believe_every_event, 2),
-        (send_another_key_each_time, 12),
+        (send_another_key_each_time, 0),
         (tell_and_forget, 0),
-        (take_in_what_others_made, 7),
-        (sweep_without_refunds, 20),
-        (sweep_without_asking_the_shop, 80),
+        (take_in_what_others_made, 6),
+        (sweep_without_refunds, 9),
+        (sweep_without_asking_the_shop, 24),
     ],
 )
 def test_the_machine_finds_what_is_broken(people, monkeypatch, figure, sabotage, first_seed):
