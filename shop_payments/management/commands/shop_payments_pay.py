@@ -118,11 +118,12 @@ def _in_words(error: GatewayError) -> str:
 
 
 def _as_json(result: PaymentIntentResult) -> str:
-    """Write what Stripe said of the intent, but for its client secret."""
+    """Write what Stripe said of the intent, without its client secret."""
+    left_out = {"client_secret", "absent"}
     values = {
         item.name: getattr(result, item.name)
         for item in fields(result)
-        if item.name != "client_secret"
+        if item.name not in left_out
     }
     error = result.last_payment_error
     values["last_payment_error"] = asdict(error) if error else None
