@@ -24,11 +24,10 @@ class PlainJSONRenderer(JSONRenderer):
 class BrowsableRenderer(BrowsableAPIRenderer):
     """The browsable API around the same JSON."""
 
+    template = "shop_payments/browsable_api.html"
+
     def get_default_renderer(self, view: Any) -> BaseRenderer:
         return PlainJSONRenderer()
-
-    def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context(*args, **kwargs), "api_settings": OWN_SETTINGS}
 
 
 class Negotiation(DefaultContentNegotiation):

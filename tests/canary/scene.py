@@ -271,7 +271,8 @@ def run_what_comes_after(
 
     scene.new_order()
     scene.ask()
-    PaymentIntent.objects.update(updated_at=timezone.now() - timedelta(days=9))
+    long_ago = timezone.now() - timedelta(days=9)
+    PaymentIntent.objects.update(updated_at=long_ago, asked_at=long_ago)
     for arguments in COMMANDS_AFTER_PAID:
         before_each()
         for _time in range(2):
