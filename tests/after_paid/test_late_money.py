@@ -113,7 +113,7 @@ def test_a_refund_of_late_money_that_is_not_answered_is_sent_by_the_sweep(
     configure, late, order, stripe, webhooks
 ):
     configure(**{**stripe.shop_payments(), "AUTO_REFUND_EXCESS": True})
-    stripe.inject(Fault("drop_before", path="/v1/refunds"))
+    stripe.inject(Fault("drop_before", method="POST", path="/v1/refunds", times=None))
 
     payment = late()
 
@@ -121,6 +121,7 @@ def test_a_refund_of_late_money_that_is_not_answered_is_sent_by_the_sweep(
     assert Refund.objects.get().status == "requested"
     assert not refunds_at_stripe(stripe)
 
+    stripe.clear_faults()
     with time_machine.travel(timezone.now() + timedelta(minutes=2)):
         reconcile(since=timezone.now() - timedelta(hours=1))
 
