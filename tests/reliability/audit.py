@@ -71,7 +71,7 @@ NOTED: dict[type[Model], tuple[str, ...]] = {
 }
 """What is noted when something is first seen, and stays."""
 
-DISPATCH = ("dispatched_at", "dispatch_claimed_at")
+DISPATCH = ("dispatched_at", "dispatch_claimed_at", "dispatch_failures")
 """What may change of a fact, once it is written."""
 
 
@@ -371,6 +371,7 @@ class Audit:
             row = self.rows[PaymentHistory][pk]
             assert {**row, **dict.fromkeys(DISPATCH)} == {**was, **dict.fromkeys(DISPATCH)}
             assert was["dispatched_at"] in (None, row["dispatched_at"])
+            assert was["dispatch_failures"] <= row["dispatch_failures"]
 
     def _facts_are_told_once(self) -> None:
         facts = list(self.rows[PaymentHistory].values())
@@ -380,8 +381,19 @@ class Audit:
             assert fact["needs_dispatch"] or not told
             if fact["kind"] in HOOKS and told:
                 assert Adapter.told[fact["fact_id"]], f"the adapter was not told: {fact}"
+        self._facts_are_told_in_order(facts)
         found = Counter(key for fact in facts if (key := subject_of(fact)) is not None)
         assert not [key for key, count in found.items() if count > 1], found
+
+    def _facts_are_told_in_order(self, facts: list[Json]) -> None:
+        """A later fact of a payment waits for an earlier one."""
+        waiting: dict[Any, Json] = {}
+        for fact in sorted(facts, key=lambda each: each["pk"]):
+            earlier = waiting.get(fact["order_payment_id"])
+            if fact["dispatched_at"]:
+                assert earlier is None, f"{fact} was told before {earlier}"
+            elif fact["needs_dispatch"]:
+                waiting.setdefault(fact["order_payment_id"], fact)
 
     def _events_are_kept(self) -> None:
         """All that were signed; and those that fail do so for a reason."""
