@@ -20,9 +20,9 @@ order owe again. Which of the two it is follows from the order as it was when th
 * the order was not covered at that time: it undoes a payment;
 * otherwise the excess goes back first, and the rest pays for goods.
 
-No more can leave a payment than came with it. Whoever gives the same money back twice (settled in
-cash, and refunded in Stripe's dashboard; or refunded, and then lost to the bank) has lost it, and
-the customer does not owe it on top of what the order costs.
+No more can leave a payment than came with it. If the same money is given back twice (settled in
+cash, and refunded in Stripe's dashboard; or refunded, and then lost to the bank), the shop has
+lost it, and the customer does not owe it on top of what the order costs.
 
 Note [Within one second]
 ~~~~~~~~~~~~~~~~~~~~~~~~

@@ -12,7 +12,7 @@ cancelled once, and an entry is revoked once.
 
 Note [Two steps]
 ~~~~~~~~~~~~~~~~
-Whoever types an amount sees what it would do, in the currency, before it is final. The form is sent
+Staff who type an amount see what it would do, in the currency, before it is final. The form is sent
 without a tick first, and answered with its effect and a tick. It is carried out with the tick, and
 only if it still asks for what was shown; otherwise the new effect is shown.
 

@@ -49,7 +49,7 @@ def _customer_key(user: Any) -> Any | None:
     field: Any = customers._meta.pk
     try:
         key = field.to_python(given)
-        field.run_validators(key)  # what the column cannot hold is nobody's key
+        field.run_validators(key)  # what the column cannot hold is no user's key
     except (ValidationError, TypeError, ValueError, OverflowError):
         return None
     # int() reads 5.7 and True, too. UUIDs have several spellings, and all mean the same.
@@ -62,7 +62,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
     def placed_by(self, user: Any) -> OrderQuerySet:
         """Keep the orders of this customer: a row, or a token user with the key of one.
 
-        Nobody's orders (``customer`` is NULL) are kept for nobody.
+        Orders without a customer (``customer`` is NULL) belong to no user.
         """
         key = _customer_key(user)
         return self.none() if key is None else self.filter(customer=key)

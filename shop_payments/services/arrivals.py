@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Write what is certainly not older than the row; False where the intent is not ours.
 
-    That is: an intent in a final status, whoever says so. Money that has come is evaluated again,
-    also where nothing is new: the order may have changed.
+    That is: an intent in a final status, by event or retrieval. Money that has come is evaluated
+    again, also where nothing is new: the order may have changed.
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.

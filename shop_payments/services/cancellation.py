@@ -234,7 +234,7 @@ def close_as_wanted(payment_pk: int, *, origin: Origin) -> None:
         PaymentNotCancelable: the money is on its way. When it comes, it is judged, and goes to
             review; but it may fail to come, and leave the intent open, so the wish stands.
         PaymentIntentMissing: the intent is of live mode, and not at Stripe; a person is asked.
-        PaymentIntentInProgress: others are at it for too long.
+        PaymentIntentInProgress: other requests hold the intent for too long.
         GatewayError: Stripe could not be reached; the wish stands.
     """
     payment = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at__isnull=False).first()

@@ -36,7 +36,7 @@ def follow_up(payment_pk: int, *, origin: Origin) -> None:
         try:
             work(payment_pk, origin=origin)
         except Exception as error:
-            # The commit stands, whoever made it: what comes after it must not undo the answer.
+            # The commit stands: what comes after it must not undo the answer.
             is_known = isinstance(error, ShopPaymentsError | DatabaseFailure)
             logger.warning(
                 "payment=%s %s failed, left to the sweep: %s",
@@ -52,7 +52,7 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
 
     Raises:
         OrderUnreadable: the order could not be read.
-        PaymentError, GatewayError: others are at it, or Stripe refused or could not be asked.
+        PaymentError, GatewayError: another request does so, Stripe refused or could not be asked.
     """
     payment = OrderPayment.objects.get(pk=payment_pk)
 

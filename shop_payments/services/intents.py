@@ -105,7 +105,7 @@ def create_payment_intent(
 
     It asks for the outstanding amount, or for the part of it that the adapter names. The order must
     be one that ``user`` may pay, unless ``any_order`` (for staff). Exactly one call to Stripe where
-    nothing goes wrong and no other request is at it.
+    nothing goes wrong and no other request works on the order.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
@@ -266,7 +266,7 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     pk = parse_order_id(request.order_id)
     if pk is None:
         raise OrderNotFound("Order not found.")
-    # Whoever may not have the order locks nothing of it, and learns nothing from a wait.
+    # Callers who may not see the order lock nothing of it, and learn nothing from a wait.
     order = request.find_order(pk)
     locked = find_and_lock_payment(order_id=pk)
     if locked is None:

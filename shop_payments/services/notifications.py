@@ -46,7 +46,7 @@ def close_delivered(*, origin: Origin) -> None:
 def skip_notification(*, fact_id: UUID, reason: str, origin: Origin) -> bool:
     """Give a notification up, so that later ones can go out; tell whether it still waited.
 
-    The shop is not notified of this fact any more: whoever skips it has done by hand what the
+    The shop is not notified of this fact any more: the member of staff has done by hand what the
     shop's code would have done.
 
     Raises:

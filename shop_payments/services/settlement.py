@@ -1,6 +1,6 @@
 """Settle an order's payment on proof from Stripe.
 
-Whoever says "this order is paid" gives a hint and nothing more. The intent is fetched and the order
+"This order is paid" is a hint and nothing more. The intent is fetched and the order
 evaluated: it is paid only if the money that counts covers what it costs.
 """
 
@@ -68,8 +68,8 @@ class UncountedPayment(PaymentMismatch):
 def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
     """Mark an order as paid if its payments prove it; asked again, change nothing.
 
-    One call to Stripe where no other request is at it: the open intent is fetched, otherwise the
-    newest one.
+    One call to Stripe where no other request works on the order: the open intent is fetched,
+    otherwise the newest one.
 
     Raises:
         TransactionOpenError: called inside a database transaction.

@@ -85,7 +85,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
 
     Raises:
         OrderNotFound: no such order, or nothing was ever tried for it.
-        PaymentIntentInProgress: others are at it for more than ``INTENT_WAIT_SECONDS``.
+        PaymentIntentInProgress: another request holds it for more than ``INTENT_WAIT_SECONDS``.
         PaymentIntentMissing: the intent is of live mode, and not at Stripe.
         GatewayError: Stripe refused, or could not be reached.
     """
