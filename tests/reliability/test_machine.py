@@ -222,18 +222,18 @@ def sweep_without_asking_the_shop(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("sabotage", "first_seed"),
     [
-        (count_any_currency, 1),
+        (count_any_currency, 37),
         (never_note_what_is_wanted, 0),
-        (take_the_total_of_an_outflow_anew, 0),
+        (take_the_total_of_an_outflow_anew, 4),
         (ask_for_everything_again, 0),
-        (leave_what_is_open_as_it_is, 27),
-        (refund_without_a_cap, 1),
-        (believe_every_event, 2),
+        (leave_what_is_open_as_it_is, 0),
+        (refund_without_a_cap, 2),
+        (believe_every_event, 1),
         (send_another_key_each_time, 0),
         (tell_and_forget, 0),
-        (take_in_what_others_made, 6),
-        (sweep_without_refunds, 9),
-        (sweep_without_asking_the_shop, 24),
+        (take_in_what_others_made, 1),
+        (sweep_without_refunds, 0),
+        (sweep_without_asking_the_shop, 0),
     ],
 )
 def test_the_machine_finds_what_is_broken(people, monkeypatch, figure, sabotage, first_seed):
