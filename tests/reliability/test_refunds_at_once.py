@@ -61,7 +61,7 @@ def test_refunds_at_once_never_give_back_more_than_came(
     configure(STRIPE_TRANSPORT=stripe.handle)
     assert_books_agree(stripe)
     if trouble == LOST:
-        assert totals["lost"] or ROUNDS * count < 100
+        assert totals["lost"] or totals["refunds"] < 100  # a sample may be too small
     figure(
         f"{count} refunds at once over {crew.processes} processes, {trouble}, {ROUNDS} rounds, seed"
         f" {SEED}: {totals['refunds']} of {totals['keys']} keys accepted, each once at Stripe,"

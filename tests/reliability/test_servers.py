@@ -50,6 +50,9 @@ ORDERS = sized("RELIABILITY_SERVER_ORDERS", sample=64, full=320)
 GUARDS = ("attempt",) if ROUNDS == 1 else ("attempt", "transaction")
 """What is taken away, by its name in ``switches.py``, to see that the damage is found."""
 
+ATTACKED = 16
+"""Orders, each with two payments, at servers without a guard."""
+
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 AGAIN = replay("servers", seed=SEED, runs=ROUNDS)
 
@@ -123,14 +126,14 @@ def test_the_damage_would_be_found(new_shop, without, figure):
     """The harness itself: with a guard taken away, two servers get in each other's way."""
     with new_shop(f"without_{without}", without=without) as shop:
         shop.stripe.slow_down("/v1/", 1.0)  # time enough to ask the other server
-        played = Round(shop, orders=16, seed=str(SEED), parts=[1])
+        played = Round(shop, orders=ATTACKED, seed=str(SEED), parts=[2])
         played.run()
         shop.stripe.deliver_everything()
 
         damage = played.damage()
 
     assert damage.doubled, damage
-    figure(f"two servers without the {without}: {len(damage.doubled)} doubled in 16 orders")
+    figure(f"two servers without the {without}: {len(damage.doubled)} doubled in {ATTACKED} orders")
 
 
 A_RUN = """
