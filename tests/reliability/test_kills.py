@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_d
 
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 AGAIN = replay("kill", seed=SEED)
-SAMPLE = sized("RELIABILITY_KILLS", sample=2, full=0)
+SAMPLE = sized("RELIABILITY_KILLS", sample=1, full=0)
 """Deaths for each operation; 0 for all."""
 ASKED_FOR = [each for each in OPERATIONS if each == os.environ.get("RELIABILITY_OPERATION", each)]
 WAYS = ("retry", "events", "sweep")

@@ -34,7 +34,7 @@ from tests.support import event_body, pay, sized
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 
 CROWD_ROUNDS = sized("RELIABILITY_CROWD_ROUNDS", sample=4, full=20)
-PAID_ROUNDS = sized("RELIABILITY_PAID_ROUNDS", sample=40, full=200)
+PAID_ROUNDS = sized("RELIABILITY_PAID_ROUNDS", sample=24, full=200)
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
 AGAIN = replay("processes", seed=SEED)
 LATENCY = 5

@@ -54,7 +54,7 @@ from tests.support import post_webhook, sign, sized
 # Not real transactions: each order of arrival is taken back with a savepoint.
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db]
 
-ORDERS = sized("RELIABILITY_ORDERS", sample=6, full=math.factorial(EVENTS))
+ORDERS = sized("RELIABILITY_ORDERS", sample=4, full=math.factorial(EVENTS))
 SEED = int(os.environ.get("RELIABILITY_SEED", "7"))
 AGAIN = replay("arrival", seed=SEED)
 ASKED_FOR = [each for each in HISTORIES if each == os.environ.get("RELIABILITY_HISTORY", each)]

@@ -50,7 +50,7 @@ ORDERS = sized("RELIABILITY_SERVER_ORDERS", sample=64, full=320)
 GUARDS = ("attempt",) if ROUNDS == 1 else ("attempt", "transaction")
 """What is taken away, by its name in ``switches.py``, to see that the damage is found."""
 
-ATTACKED = 16
+ATTACKED = 8
 """Orders, each with two payments, at servers without a guard."""
 
 SEED = int(os.environ.get("RELIABILITY_SEED", "3"))
