@@ -35,6 +35,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["NAME"] = str(_folder / "db.sqlite3")
     DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
 
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+"""Django 6.1 and later want one; earlier versions do not know the setting."""
+
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
 SHOP_PAYMENTS = {

@@ -45,6 +45,7 @@ from shop_payments.orders import OrderTerms, find_order, read_terms
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, leading_intent, reopened
 from shop_payments.services.observations import (
+    counted_money,
     fits,
     is_live_under_test_key,
     observe,
@@ -152,8 +153,7 @@ def derive(locked: LockedPayment) -> Balance:
 
 def derived_values(locked: LockedPayment, balance: Balance) -> dict[str, Any]:
     """Return the payment's fields that follow from its rows."""
-    counted = {row.pk for row in locked.intents if locked.counts(row)}
-    money = [locked.money_of(row) for row in locked.intents if row.pk in counted]
+    money = counted_money(locked.rows)
     return {
         "status": balance.status,
         "dispute_state": gravest_dispute(row.status for row in locked.disputes),

@@ -231,6 +231,15 @@ class IntentMoney:
         return max(0, self.received - gone)
 
 
+def counted_money(rows: Rows) -> list[IntentMoney]:
+    """Return where the money is of each intent that counts."""
+    return [
+        money_of(intent, rows.refunds, rows.disputes, rows.entries)
+        for intent in rows.intents
+        if counts(rows.payment, intent)
+    ]
+
+
 def money_of(
     intent: PaymentIntent,
     refunds: Iterable[Refund] = (),

@@ -35,7 +35,13 @@ from shop_payments.orders import (
 )
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, leading_intent
-from shop_payments.services.observations import Rows, counts, is_live_under_test_key, observe
+from shop_payments.services.observations import (
+    Rows,
+    counted_money,
+    counts,
+    is_live_under_test_key,
+    observe,
+)
 from shop_payments.services.units import Done, change_payment
 from shop_payments.users import is_known_user
 
@@ -236,20 +242,28 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
     currency = found.terms.total.currency if found.terms else None
     known = currency or payment.currency
     intents = list(rows.intents) if rows else []
+    paid_at, waived, refunded = payment.paid_at, payment.amount_waived, payment.amount_refunded
+    if rows and balance:
+        # From the rows like the status: they may have changed since the payment was read.
+        waived = balance.waived
+        refunded = sum(money.refunded for money in counted_money(rows))
+        if paid_at is None and balance.is_covered:
+            counted = (row for row in intents if counts(payment, row))
+            paid_at = max(row.charged_at or row.stripe_created_at for row in counted)
     return OrderView(
         id=str(order.pk),
         number=found.number,
         total_decimal=_decimal(balance.total, currency) if balance else None,
         outstanding_decimal=_decimal(balance.outstanding, currency) if balance else None,
-        waived_decimal=_decimal(payment.amount_waived, known) or "0",
+        waived_decimal=_decimal(waived, known) or "0",
         currency=currency,
         line_items=found.line_items,
         payable=balance is not None and _would_be_asked(order, balance, known, intents),
         payment_status=str(balance.status if balance else payment.status or PaymentStatus.UNPAID),
-        amount_refunded_decimal=_decimal(payment.amount_refunded, known) or "0",
+        amount_refunded_decimal=_decimal(refunded, known) or "0",
         dispute_state=payment.dispute_state,
         needs_review=payment.needs_review,
-        paid_at=payment.paid_at,
+        paid_at=paid_at,
         payment_intent=leading_intent(intents),
         payments=tuple(_payment_view(payment, row) for row in intents if row.amount_received),
     )

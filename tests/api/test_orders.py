@@ -347,3 +347,44 @@ class TestBrowsableAPI:
         configure(BROWSABLE_API=False)
 
         assert answer(self.as_staff(admin_client, "orders")) == (406, "not_acceptable")
+
+
+class Between:
+    """Has something happen once, after an order's payment was read and before its intents are."""
+
+    def __init__(self, happens):
+        self.happens = happens
+        self.has_happened = False
+
+    def __call__(self, execute, sql, *rest):
+        if not self.has_happened and 'FROM "shop_payments_paymentintent"' in sql:
+            self.has_happened = True
+            self.happens()
+        return execute(sql, *rest)
+
+
+def test_an_order_read_while_its_money_comes_is_not_paid_at_no_time(
+    storefront, order, stripe, webhooks
+):
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+
+    with connection.execute_wrapper(Between(webhooks)):
+        read = storefront.get(f"orders/{order.pk}").json()["data"]
+
+    assert read["payment_status"] == "paid"
+    assert read["paid_at"] is not None
+    assert read == storefront.get(f"orders/{order.pk}").json()["data"]
+
+
+def test_an_order_read_while_more_goes_back_adds_up(storefront, order, stripe, webhooks):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id)
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id, amount="1000")
+    webhooks()
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
+
+    with connection.execute_wrapper(Between(webhooks)):
+        read = storefront.get(f"orders/{order.pk}").json()["data"]
+
+    assert read["payment_status"] == "refunded"
+    assert read["amount_refunded"] == "112.00"
