@@ -113,6 +113,7 @@ class SandboxMachine(RuleBasedStateMachine):
         self.seen_events = 0
         self.wanted: dict[str, set[str]] = {}
         self.doubled = False
+        self.failed_afterwards: set[str] = set()
         self.endpoints = {
             url: self.sandbox.add_webhook(url, "whsec_x", deliver=self.receive) for url in URLS
         }
@@ -285,11 +286,15 @@ class SandboxMachine(RuleBasedStateMachine):
             assert intent["status"] in {last, "requires_confirmation"}
 
     def no_event_is_without_an_effect(self, events: list[Json]) -> None:
-        """Each names the request behind it, and that was answered, or its answer was lost."""
+        """Each names the request behind it, and that was answered, or its answer was lost.
+
+        Or it was answered with a 500 that says nothing of the effect.
+        """
         answered = {request.request_id: request.status for request in self.sandbox.requests}
         for event in events[self.seen_events :]:
-            if event["request"]["id"] is not None:
-                assert answered[event["request"]["id"]] in (200, 402, None)
+            request_id = event["request"]["id"]
+            if request_id is not None and request_id not in self.failed_afterwards:
+                assert answered[request_id] in (200, 402, None)
         created = [event["created"] for event in events]
         assert created == sorted(created)
         assert all(moment <= self.sandbox.now for moment in created)
@@ -399,6 +404,8 @@ class SandboxMachine(RuleBasedStateMachine):
         """Write as a client does: with a key, and again until there is an answer."""
         form, key = urlencode(params), f"key-{len(self.sandbox.requests)}"
         before = self.everything()
+        fails_afterwards = any(fault.kind == "error_after" for fault in self.sandbox.faults)
+        sent_before = len(self.sandbox.requests)
         answer = None
         while answer is None:
             try:
@@ -408,7 +415,11 @@ class SandboxMachine(RuleBasedStateMachine):
         assert answer_problems(answer.json) == []
         if answer.status in (200, 402, 500):
             self.sent.append(Sent(path, form, key, answer, self.sandbox.now))
-        if answer.status not in (200, 402):
+        if answer.status == 500 and fails_afterwards:
+            self.failed_afterwards |= {
+                request.request_id for request in self.sandbox.requests[sent_before:]
+            }
+        elif answer.status not in (200, 402):
             assert self.everything() == before
         if answer.status == 200:
             assert answer.json in self.all(f"/v1/{answer.json['object']}s")
