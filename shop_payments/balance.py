@@ -147,6 +147,9 @@ class Observations:
     waived: int = 0
     """The waivers in force."""
 
+    has_unknown: bool = False
+    """Whether Stripe has a payment of the order that is not known here, and staff are asked."""
+
 
 @dataclass(kw_only=True)
 class Fold:
@@ -246,6 +249,7 @@ class Refusal(StrEnum):
 
     REFUND_PENDING = "refund_pending"
     DISPUTE_OPEN = "dispute_open"
+    UNKNOWN_INTENT = "unknown_intent"
     FREE = "free"
     REFUNDED = "refunded"
     PAID = "paid"
@@ -305,6 +309,9 @@ class Balance:
     on_its_way_out: Refusal | None
     """Why the two views differ, where they do."""
 
+    has_unknown: bool
+    """Whether a payment may have come that is not known here: nobody is asked for money."""
+
     open_status: PaymentStatus | None
     """``pending`` or ``authorized`` while money is on its way in."""
 
@@ -334,6 +341,8 @@ class Balance:
             return self._nothing_missing()
         if not self.is_payable:
             return Refusal.NOT_PAYABLE
+        if self.has_unknown:
+            return Refusal.UNKNOWN_INTENT
         if self.uncounted:
             return Refusal.UNCOUNTED
         if self.open_status == PaymentStatus.PENDING:
@@ -368,7 +377,7 @@ def balance_of(seen: Observations) -> Balance:
         lost=low.lost,
         waived=seen.waived,
         owed=owed,
-        outstanding=unasked if seen.is_payable else 0,
+        outstanding=unasked if seen.is_payable and not seen.has_unknown else 0,
         unasked=unasked,
         excess=_attribute(excess, newest_first(counted), refundable),
         uncounted={
@@ -380,6 +389,7 @@ def balance_of(seen: Observations) -> Balance:
         undone=high.undone,
         paid_before=low.paid_before,
         on_its_way_out=_on_its_way_out(seen.outflows, low, high),
+        has_unknown=seen.has_unknown,
         open_status=open_status,
     )
 

@@ -322,11 +322,20 @@ def find_order(order_id: object) -> Any:
     Raises:
         OrderUnreadable: the adapter raised, or does not find it.
     """
-    with reading("find", order_id):
-        order = get_order_adapter().find(order_id)
+    order = find_order_or_none(order_id)
     if order is None:
         raise OrderUnreadable(order_id, "find", "found no such order")
     return order
+
+
+def find_order_or_none(order_id: object) -> Any | None:
+    """Return the order with this primary key, if there is one.
+
+    Raises:
+        OrderUnreadable: the adapter raised.
+    """
+    with reading("find", order_id):
+        return get_order_adapter().find(order_id)
 
 
 def parse_order_id(order_id: object) -> Any | None:

@@ -272,6 +272,15 @@ class RevokeForm(forms.Form):
     )
 
 
+class AcceptForm(forms.Form):
+    sure = Tick(
+        label=_(
+            "Yes, this shop took the payment. Its money counts for the order like any other; the"
+            " customer is asked for what is left, if anything."
+        )
+    )
+
+
 class CloseForm(forms.Form):
     """Close a review item; with a warning while the evidence of a dispute is still due."""
 

@@ -32,18 +32,22 @@ from shop_payments.admin.base import (
     PaymentRecordAdmin,
     ReadOnlyInline,
     admin_url,
+    balance_words,
     dashboard_url,
+    mode_text,
     moment_text,
     number_of,
     outside_of_transactions,
     page_url,
 )
-from shop_payments.admin.forms import CloseForm, CloseManyForm, SkipForm
+from shop_payments.admin.forms import AcceptForm, CloseForm, CloseManyForm, SkipForm
 from shop_payments.admin.intent_actions import is_of_this_mode
+from shop_payments.admin.tasks import explain
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import Dispute, PaymentHistory, ReviewItem, StaffEntry
 from shop_payments.services.notifications import skip_notification
 from shop_payments.services.reviews import close_review_item
+from shop_payments.services.unknown_intents import accept_unknown_intent
 
 _Reason = ReviewItem.Reason
 
@@ -96,7 +100,11 @@ class ReviewItemAdmin(PaymentRecordAdmin):
                 staff_view(self, view),
                 name=f"shop_payments_reviewitem_{name}",
             )
-            for name, view in (("close", self.close_view), ("skip", self.skip_view))
+            for name, view in (
+                ("accept", self.accept_view),
+                ("close", self.close_view),
+                ("skip", self.skip_view),
+            )
         ]
         return [*pages, *super().get_urls()]
 
@@ -120,7 +128,9 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             links = links_of(self.admin_site, request, item)
             if self.has_close_permission(request):
                 url = admin_url(self.admin_site, "shop_payments_reviewitem_close", item.pk)
-                links.append(ActionLink(url=url, label=gettext("Close")))
+                is_unknown = item.reason == _Reason.UNKNOWN_INTENT
+                label = gettext("Dismiss") if is_unknown else gettext("Close")
+                links.append(ActionLink(url=url, label=label))
             context["action_links"] = links
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -184,6 +194,49 @@ class ReviewItemAdmin(PaymentRecordAdmin):
 
     def _to_item(self, item: ReviewItem) -> HttpResponse:
         return redirect(admin_url(self.admin_site, "shop_payments_reviewitem_change", item.pk))
+
+    # --- accepting an unknown intent ---
+
+    def accept_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
+        """Make an intent that is not known here one of its order's."""
+        if not self.has_view_permission(request) or not may_change_payments(request):
+            raise PermissionDenied
+        item = self._find(item_pk)
+        if item is None or item.reason != _Reason.UNKNOWN_INTENT:
+            return self._to_list()
+        if item.closed_at is not None:
+            return self._leave(request, item, was_open=False)
+        form = AcceptForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                return self._accept(request, item)
+            except ShopPaymentsError as error:
+                form.add_error(None, explain(error))
+        facts = [
+            (_("Detail"), item.detail),
+            (_("Mode"), mode_text(bool(item.data.get("livemode")))),
+            (_("Suggested action"), item.suggested_action),
+        ]
+        return action_page(
+            self,
+            request,
+            item,
+            form,
+            title=_("Accept this payment"),
+            subtitle=number_of(item.order_payment),
+            button=_("Accept this payment"),
+            facts=facts,
+        )
+
+    def _accept(self, request: HttpRequest, item: ReviewItem) -> HttpResponse:
+        row = accept_unknown_intent(item_pk=item.pk, user=request.user, origin=origin_of(request))
+        if row is None:
+            return self._leave(request, item, was_open=False)
+        payment = row.order_payment
+        text = gettext("%(intent)s is a payment of this order now. %(balance)s")
+        values = {"intent": row, "balance": balance_words(payment)}
+        self.message_user(request, text % values, messages.SUCCESS)
+        return redirect(admin_url(self.admin_site, "shop_payments_orderpayment_change", payment.pk))
 
     # --- closing several ---
 
@@ -253,7 +306,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
 
     def skip_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
         """Give up a notification that the shop's code does not accept, with a reason."""
-        if not self.has_view_permission(request) or not may_skip(request):
+        if not self.has_view_permission(request) or not may_change_payments(request):
             raise PermissionDenied
         item = self._find(item_pk)
         fact = None if item is None else _failing_fact(item)
@@ -321,8 +374,8 @@ def closed_how(item: ReviewItem) -> str:
     return gettext("staff (the user was deleted)") if user is None else user.get_username()
 
 
-def may_skip(request: HttpRequest) -> bool:
-    """Tell whether this member of staff may skip notifications."""
+def may_change_payments(request: HttpRequest) -> bool:
+    """Tell whether this member of staff may skip notifications, and accept unknown payments."""
     user: Any = request.user
     return bool(user.has_perm("shop_payments.change_orderpayment"))
 
@@ -391,7 +444,8 @@ _WITH_AMOUNT = {_Reason.EXCESS, _Reason.UNCOUNTED, _Reason.REST_OWED, _Reason.RE
 
 def _suggested(offers: Sequence[Offer], item: ReviewItem) -> Offer | None:
     name = _SUGGESTED.get(item.reason)
-    if name == "refund" and not is_of_this_mode(item.payment_intent):
+    intent = item.payment_intent
+    if name == "refund" and intent is not None and not is_of_this_mode(intent):
         name = "settle"  # Stripe cannot give back test money with a live key
     return next((offer for offer in offers if _is_about(offer, name, item)), None)
 
@@ -405,7 +459,7 @@ def _is_about(offer: Offer, name: str | None, item: ReviewItem) -> bool:
 
 def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> ActionLink | None:
     """Return the button that does what is suggested, where that is no action on the payment."""
-    if item.reason == _Reason.DISPUTED:
+    if item.reason == _Reason.DISPUTED and item.payment_intent is not None:
         return ActionLink(
             url=dashboard_url(
                 f"disputes/{quote(item.subject)}", livemode=item.payment_intent.livemode
@@ -418,7 +472,10 @@ def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> Actio
         url = page_url(item.order_payment.order, site=site)
         label = gettext("Correct the order")
         return ActionLink(url=url, label=label, is_suggested=True) if url else None
-    if item.reason == _Reason.NOTIFICATION_FAILED and may_skip(request):
+    if item.reason == _Reason.UNKNOWN_INTENT and may_change_payments(request):
+        url = admin_url(site, "shop_payments_reviewitem_accept", item.pk)
+        return ActionLink(url=url, label=gettext("Accept this payment"), is_suggested=True)
+    if item.reason == _Reason.NOTIFICATION_FAILED and may_change_payments(request):
         url = admin_url(site, "shop_payments_reviewitem_skip", item.pk)
         return ActionLink(url=url, label=gettext("Skip this notification"), is_suggested=True)
     return None

@@ -323,6 +323,14 @@ class Migration(migrations.Migration):
                 ("has_refunds_or_disputes", models.BooleanField(default=False, editable=False)),
                 ("has_staff_entries", models.BooleanField(default=False, editable=False)),
                 (
+                    "has_unknown_intent",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether staff are asked about an intent at Stripe that is not known here.",
+                    ),
+                ),
+                (
                     "refused_receipt",
                     models.CharField(
                         blank=True,
@@ -809,6 +817,7 @@ class Migration(migrations.Migration):
                             ("waived_received", "money came that had been waived"),
                             ("order_unreadable", "the order could not be read"),
                             ("notification_failed", "the shop's code accepts no notification"),
+                            ("unknown_intent", "Stripe has a payment that is not known here"),
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
                             ("refund_failed", "a refund failed"),
@@ -822,7 +831,7 @@ class Migration(migrations.Migration):
                     "subject",
                     models.CharField(
                         blank=True,
-                        help_text="The refund or dispute; empty where it is the payment intent itself.",
+                        help_text="The refund, dispute or unknown intent; empty where it is the payment intent.",
                         max_length=255,
                         verbose_name="Stripe object",
                     ),
@@ -871,6 +880,9 @@ class Migration(migrations.Migration):
                 (
                     "payment_intent",
                     models.ForeignKey(
+                        blank=True,
+                        help_text="Empty where it is not known here.",
+                        null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="review_items",
                         to="shop_payments.paymentintent",
@@ -1447,6 +1459,14 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("payment_intent", "reason", "subject"),
                 name="shop_payments_review_once_per_reason",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="reviewitem",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("payment_intent", None)),
+                fields=("order_payment", "reason", "subject"),
+                name="shop_payments_review_once_without_intent",
             ),
         ),
         migrations.AddConstraint(

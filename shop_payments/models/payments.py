@@ -116,6 +116,11 @@ class OrderPayment(models.Model):
     )
     has_refunds_or_disputes = models.BooleanField(default=False, editable=False)
     has_staff_entries = models.BooleanField(default=False, editable=False)
+    has_unknown_intent = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text=_("Whether staff are asked about an intent at Stripe that is not known here."),
+    )
     refused_receipt = models.CharField(
         max_length=64,
         blank=True,

@@ -37,6 +37,7 @@ class ReviewItem(models.Model):
         WAIVED_RECEIVED = "waived_received", _("money came that had been waived")
         ORDER_UNREADABLE = "order_unreadable", _("the order could not be read")
         NOTIFICATION_FAILED = "notification_failed", _("the shop's code accepts no notification")
+        UNKNOWN_INTENT = "unknown_intent", _("Stripe has a payment that is not known here")
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
         AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
         REFUND_FAILED = "refund_failed", _("a refund failed")
@@ -51,15 +52,18 @@ class ReviewItem(models.Model):
     payment_intent = models.ForeignKey(
         PaymentIntent,
         on_delete=models.PROTECT,
+        null=True,
+        blank=True,
         related_name="review_items",
         verbose_name=_("payment intent"),
+        help_text=_("Empty where it is not known here."),
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices)
     subject = models.CharField(
         _("Stripe object"),
         max_length=255,
         blank=True,
-        help_text=_("The refund or dispute; empty where it is the payment intent itself."),
+        help_text=_("The refund, dispute or unknown intent; empty where it is the payment intent."),
     )
     detail = models.CharField(_("detail"), max_length=500, blank=True)
     suggested_action = models.CharField(_("suggested action"), max_length=500, blank=True)
@@ -89,6 +93,11 @@ class ReviewItem(models.Model):
             models.UniqueConstraint(
                 fields=["payment_intent", "reason", "subject"],
                 name="shop_payments_review_once_per_reason",
+            ),
+            models.UniqueConstraint(
+                fields=["order_payment", "reason", "subject"],
+                condition=Q(payment_intent=None),
+                name="shop_payments_review_once_without_intent",
             ),
             models.CheckConstraint(
                 condition=Q(closed_at__isnull=False) | Q(closing_note=""),

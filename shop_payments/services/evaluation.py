@@ -104,7 +104,7 @@ def evaluate(
     received = _record_received(locked, balance, origin)
     _record_paid(locked, balance, received, origin)
     _record_refunds(locked, balance, origin)
-    _sync_review(locked, _wishes(locked, balance), origin)
+    sync_review(locked, _wishes(locked, balance), origin)
     locked.needs_follow_up = is_follow_up_needed(locked, balance)
     return balance
 
@@ -221,8 +221,8 @@ def _note_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Ori
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)
     if payment.failed_reads >= TRIES_BEFORE_REVIEW and leading is not None:
-        wish = _Wish(leading, _Reason.ORDER_UNREADABLE, str(error))
-        _sync_review(locked, [wish], origin, only={_Reason.ORDER_UNREADABLE})
+        wish = Wish(leading, _Reason.ORDER_UNREADABLE, str(error))
+        sync_review(locked, [wish], origin, only={_Reason.ORDER_UNREADABLE})
 
 
 def _note_wanted(locked: LockedPayment) -> None:
@@ -334,22 +334,28 @@ def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> 
 
 
 @dataclass(frozen=True)
-class _Wish:
-    """A review item that should be open."""
+class Wish:
+    """A review item that should be open; ``row`` is None where the intent is not known here."""
 
-    row: PaymentIntent
+    row: PaymentIntent | None
     reason: ReviewItem.Reason
     detail: str
     suggestion: str = ""
+    subject: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple[int | None, str, str]:
+        """What there is one item for."""
+        return (None if self.row is None else self.row.pk, str(self.reason), self.subject)
 
-def _wishes(locked: LockedPayment, balance: Balance) -> list[_Wish]:
+
+def _wishes(locked: LockedPayment, balance: Balance) -> list[Wish]:
     """Return what staff have to look at, as the balance stands."""
     by_id = {row.stripe_id: row for row in locked.intents}
     payment = locked.payment
     currency = payment.currency
-    wishes: list[_Wish] = []
+    wishes: list[Wish] = []
     for stripe_id, amount in balance.excess.items():
         row = by_id[stripe_id]
         words = describe_excess(row, amount, balance, payment)
@@ -364,22 +370,23 @@ def _wishes(locked: LockedPayment, balance: Balance) -> list[_Wish]:
         figures = {"amount": balance.owed, "currency": currency}
         if not balance.is_payable and balance.status == PaymentStatus.PARTIALLY_PAID:
             detail = describe_rest(balance, currency)
-            wishes.append(_Wish(row, _Reason.REST_OWED, detail, figures=figures))
+            wishes.append(Wish(row, _Reason.REST_OWED, detail, figures=figures))
         elif balance.refusal is None and balance.outstanding < minimum_charge(currency):
             rest = display_amount(balance.outstanding, currency)
             detail = f"{rest} is owed, which is below Stripe's minimum"
-            wishes.append(_Wish(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
+            wishes.append(Wish(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
     return [*wishes, *_waived_money(locked, balance)]
 
 
 def _wish_for_money(
     row: PaymentIntent, reason: ReviewItem.Reason, words: tuple[str, str], amount: int
-) -> _Wish:
+) -> Wish:
     detail, suggestion = words
-    return _Wish(row, reason, detail, suggestion, {"amount": amount, "currency": row.currency})
+    figures = {"amount": amount, "currency": row.currency}
+    return Wish(row, reason, detail, suggestion, figures=figures)
 
 
-def _waived_money(locked: LockedPayment, balance: Balance) -> list[_Wish]:
+def _waived_money(locked: LockedPayment, balance: Balance) -> list[Wish]:
     """Note money that arrived although it had been waived: it is kept."""
     wishes = []
     for row in locked.intents:
@@ -391,13 +398,13 @@ def _waived_money(locked: LockedPayment, balance: Balance) -> list[_Wish]:
         if before < total <= before + waived:
             detail = f"{describe_received(row)}, although it had been waived"
             figures = {"amount": row.amount_received, "currency": row.currency}
-            wishes.append(_Wish(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
+            wishes.append(Wish(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
     return wishes
 
 
-def _sync_review(
+def sync_review(
     locked: LockedPayment,
-    wishes: list[_Wish],
+    wishes: list[Wish],
     origin: Origin,
     *,
     only: frozenset[ReviewItem.Reason] | set[ReviewItem.Reason] = _BALANCE_REASONS,
@@ -407,20 +414,26 @@ def _sync_review(
     if not wishes and not payment.needs_review:
         return
     items = list(payment.review_items.all())
-    known = {(item.payment_intent_id, item.reason): item for item in items}
-    wanted = {(wish.row.pk, str(wish.reason)) for wish in wishes}
+    known = {_key_of(item): item for item in items}
+    wanted = {wish.key for wish in wishes}
     for wish in wishes:
-        _open_or_update(locked, known.get((wish.row.pk, str(wish.reason))), wish, items, origin)
+        _open_or_update(locked, known.get(wish.key), wish, items, origin)
     for item in items:
         is_open = item.closed_at is None
         if not is_open:
             continue
-        is_gone = item.reason in only and (item.payment_intent_id, item.reason) not in wanted
+        is_gone = item.reason in only and _key_of(item) not in wanted
         if is_gone or _is_made_good(locked, item):
             item.closed_at, item.closed_itself = timezone.now(), True
             item.closing_note = _closing_note(item)
             item.save()
-    payment.needs_review = any(item.closed_at is None for item in items)
+    still_open = [item.reason for item in items if item.closed_at is None]
+    payment.needs_review = bool(still_open)
+    payment.has_unknown_intent = _Reason.UNKNOWN_INTENT in still_open
+
+
+def _key_of(item: ReviewItem) -> tuple[int | None, str, str]:
+    return (item.payment_intent_id, item.reason, item.subject)
 
 
 def _closing_note(item: ReviewItem) -> str:
@@ -434,14 +447,14 @@ def _closing_note(item: ReviewItem) -> str:
 def _open_or_update(
     locked: LockedPayment,
     item: ReviewItem | None,
-    wish: _Wish,
+    wish: Wish,
     items: list[ReviewItem],
     origin: Origin,
 ) -> None:
     data = {
         "detail": wish.detail[:500],
         "reason": str(wish.reason),
-        "subject": "",
+        "subject": wish.subject,
         **wish.figures,
     }
     values = {
@@ -454,6 +467,7 @@ def _open_or_update(
             order_payment=locked.payment,
             payment_intent=wish.row,
             reason=wish.reason,
+            subject=wish.subject,
             **values,
         )
         items.append(item)

@@ -353,6 +353,7 @@ _NOT_PAYABLE = "The order is empty, free or cancelled."
 _ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
     Refusal.REFUND_PENDING: partial(PaymentInReview, _IN_REVIEW, reason=Refusal.REFUND_PENDING),
     Refusal.DISPUTE_OPEN: partial(PaymentInReview, _IN_REVIEW, reason=Refusal.DISPUTE_OPEN),
+    Refusal.UNKNOWN_INTENT: partial(PaymentInReview, _IN_REVIEW, reason=Refusal.UNKNOWN_INTENT),
     Refusal.FREE: partial(OrderNotPayable, _NOT_PAYABLE, reason=Refusal.FREE),
     Refusal.REFUNDED: partial(
         OrderNotPayable, "The order has been refunded.", reason=Refusal.REFUNDED

@@ -344,4 +344,8 @@ def close_items(locked: LockedPayment, note: str, *, by: Any = None, **lookup: A
     )
     if closed and not items.exists():
         locked.payment.needs_review = False
+    if closed and locked.payment.has_unknown_intent:
+        unknown = items.filter(reason=ReviewItem.Reason.UNKNOWN_INTENT)
+        locked.payment.has_unknown_intent = unknown.exists()
+        locked.needs_order = True  # the order may ask for money again
     return bool(closed)

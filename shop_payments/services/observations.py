@@ -78,6 +78,7 @@ def observe(rows: Rows) -> Observations:
         payments=[_payment(payment, intent) for intent in rows.intents],
         outflows=[*outflows_of(rows.intents, rows.refunds, rows.disputes, rows.entries)],
         waived=waived_by(rows.intents, rows.entries),
+        has_unknown=payment.has_unknown_intent,
     )
 
 

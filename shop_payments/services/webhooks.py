@@ -48,6 +48,7 @@ from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin
 from shop_payments.services.mirror import bring_up_to_date, find_attempt_of
 from shop_payments.services.refunds import sync_refunds
+from shop_payments.services.unknown_intents import ask_about, find_named_order
 
 logger = logging.getLogger("shop_payments")
 
@@ -227,9 +228,23 @@ def _act_on(event: WebhookEvent) -> _Outcome:
     if intent.status in FINAL_STATUSES and not _lacks_something(intent):
         # Stripe never takes a final status back, so the event itself is the proof.
         if not believe_intent(intent, origin=origin):
-            return _NOT_OURS
+            return _unknown(intent, origin=origin)
         return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
     return _fetch_and_write(intent, origin=origin)
+
+
+def _unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Ask staff about an intent that is not known here, if it names an order of this shop."""
+    order = find_named_order(intent)
+    if order is None:
+        return _NOT_OURS
+    try:
+        now = get_gateway().retrieve_payment_intent(intent.id)
+    except ObjectMissing:
+        return _NOT_OURS
+    is_asked = ask_about(order, now, origin=origin)
+    words = "staff are asked about it" if is_asked else "staff need not be asked"
+    return WebhookEvent.Status.PROCESSED, f"{intent.id} is not known here; {words}"
 
 
 def _lacks_something(intent: PaymentIntentResult) -> bool:
@@ -278,7 +293,7 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     rows = PaymentIntent.objects.select_related("order_payment")
     row = rows.filter(stripe_id=hint.id).first()
     if row is None and find_attempt_of(hint) is None:
-        return _NOT_OURS
+        return _unknown(hint, origin=origin)
     if hint.livemode != get_config().livemode:
         return _OF_OTHER_MODE
     if row is None:

@@ -19,7 +19,7 @@ from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem
 from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
-    from shop_payments.gateway import LastPaymentError
+    from shop_payments.gateway import LastPaymentError, PaymentIntentResult
 
 SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.EXCESS: "Refund the excess.",
@@ -35,6 +35,11 @@ SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.NOTIFICATION_FAILED: (
         "Have the shop's receiver corrected: it is notified again with the next sweep. Or do by"
         " hand what it would have done, and skip this notification. Later ones wait for it."
+    ),
+    ReviewItem.Reason.UNKNOWN_INTENT: (
+        "Accept the payment if it is this shop's: after a restored backup, say. Dismiss it if"
+        " another installation made it with the same Stripe account. Until then the order asks"
+        " for no money."
     ),
     ReviewItem.Reason.INTENT_MISSING: (
         "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
@@ -124,6 +129,12 @@ def describe_received(intent: PaymentIntent) -> str:
     """Say how much has come, and with which payment intent."""
     received = display_amount(intent.amount_received, intent.currency)
     return f"{received} received with {intent.stripe_id}"
+
+
+def describe_unknown(intent: PaymentIntentResult) -> str:
+    """Say what Stripe has that is not known here."""
+    amount = display_amount(intent.amount, intent.currency)
+    return f"{intent.id} of {amount} names this order, and is {describe_status(intent.status)}"
 
 
 def describe_excess(

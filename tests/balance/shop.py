@@ -193,7 +193,7 @@ class Shop:
             (
                 item.reason,
                 item.data["amount"] // 100 if "amount" in item.data else None,
-                item.payment_intent.stripe_id,
+                item.payment_intent.stripe_id if item.payment_intent else item.subject,
             )
             for item in ReviewItem.objects.open().select_related("payment_intent")
         }

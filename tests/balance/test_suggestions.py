@@ -37,6 +37,7 @@ def refund_as_suggested(shop: Shop, item: ReviewItem) -> None:
     """Refund the amount that the text names, of the payment that the item is about."""
     found = re.search(r"[Rr]efund (\d+\.\d\d) ", item.suggested_action)
     assert found, item.suggested_action
+    assert item.payment_intent is not None
     request = RefundRequest(
         amount_decimal=Decimal(found[1]),
         key=f"admin {item.pk}",
@@ -213,6 +214,7 @@ def test_a_waiver_of_money_that_came_is_revoked(waived_and_paid: Shop) -> None:
 
 def test_money_that_had_been_waived_is_refunded(waived_and_paid: Shop) -> None:
     item = the_item("waived_received")
+    assert item.payment_intent is not None
 
     waived_and_paid.refund_in_dashboard(item.payment_intent.stripe_id, 50)
 

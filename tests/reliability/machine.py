@@ -865,6 +865,7 @@ class ShopMachine(RuleBasedStateMachine):
     def _carry_out(self, item: ReviewItem) -> None:
         """Do what the item suggests, the first thing of it that is possible."""
         intent, reason = item.payment_intent, item.reason
+        assert intent is not None
         order_id = item.order_payment.order_id
         amount = item.data.get("amount", 0)
         if reason in ("excess", "uncounted"):

@@ -87,6 +87,11 @@ def _needs(report: Report) -> str:
     lines = ["Somebody should look:"]
     if report.reviews_opened:
         lines.append(f"{counted(report.reviews_opened, 'new review item')} (in the admin)")
+    if report.unknown:
+        lines.append(
+            f"{counted(report.unknown, 'payment intent')} at Stripe not known here, of orders that "
+            "ask for no money until staff accept or dismiss them (docs/reliability.md, restore)"
+        )
     if report.events_set_aside:
         lines.append(
             f"{counted(report.events_set_aside, 'event')} set aside "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,12 @@ from shop_payments.services.mirror import (
 from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.units import change_payment
+from shop_payments.services.unknown_intents import (
+    ask_about,
+    asked_about,
+    close_known,
+    find_named_order,
+)
 from shop_payments.services.writes import save_attempt
 
 if TYPE_CHECKING:
@@ -40,12 +46,18 @@ def mirror_intents(sweep: Sweep) -> None:
     """
     ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
     look = _Look(sweep)
+    waiting = {item.subject for item in asked_about()}
     ask = get_gateway().page_of_payment_intents
     for seen in pages(sweep, ask, rows=ours, unsettled=ours.open()):
         look.at_page({row.stripe_id: row for row in seen.before}, seen.found)
+        waiting -= {intent.id for intent in seen.found}
         for row in seen.not_shown:
             sweep.try_to(row.stripe_id, partial(look.at, row))
     look.end()
+    for stripe_id in sorted(waiting):
+        sweep.try_to(stripe_id, partial(_ask_again, sweep, stripe_id))
+    if not sweep.dry_run:
+        close_known(origin=sweep.origin)
 
 
 _MANY = 3
@@ -121,8 +133,12 @@ def _mirror_page(
             if not sweep.dry_run:
                 sweep.try_to(intent.id, partial(_refresh, sweep, late[intent.id].pk))
     unknown = [each for each in found if each.id not in before and each.id not in late]
-    for intent, attempt in _of_our_attempts(unknown):
-        sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
+    ours = _of_our_attempts(unknown)
+    for intent in unknown:
+        if attempt := ours.get(intent.id):
+            sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
+        else:
+            sweep.try_to(intent.id, partial(_ask_about, sweep, intent))
 
 
 def _mirror(
@@ -165,20 +181,40 @@ def _refresh(sweep: Sweep, pk: int) -> None:
         sweep.tell(f"intent {pk} is changing, and left to those who change it")
 
 
+def _ask_again(sweep: Sweep, stripe_id: str) -> None:
+    """Look at an intent that staff are asked about, and that no page has shown.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    try:
+        intent = get_gateway().retrieve_payment_intent(stripe_id)
+    except ObjectMissing:
+        return  # absence at one moment proves nothing: staff close the item
+    _ask_about(sweep, intent)
+
+
 # --- those without a row ------------------------------------------------------------------------
 
 
-def _of_our_attempts(
-    intents: Sequence[PaymentIntentResult],
-) -> Iterator[tuple[PaymentIntentResult, StripeAttempt]]:
-    """Keep the intents that an attempt of ours has made; the others are somebody else's."""
+def _of_our_attempts(intents: Sequence[PaymentIntentResult]) -> dict[str, StripeAttempt]:
+    """Return by intent the attempt of ours that made it; the others are somebody else's."""
     named = {intent.id: named_attempt(intent) for intent in intents}
     attempts = StripeAttempt.objects.filter(operation=StripeAttempt.Operation.CREATE_INTENT)
     ours = attempts.in_bulk([pk for pk in named.values() if pk is not None])
-    for intent in intents:
-        pk = named[intent.id]
-        if pk in ours:
-            yield intent, ours[pk]
+    return {stripe_id: ours[pk] for stripe_id, pk in named.items() if pk in ours}
+
+
+def _ask_about(sweep: Sweep, intent: PaymentIntentResult) -> None:
+    """Have staff asked about an intent that names an order of ours, and that is not known here.
+
+    See Note [Unknown intents] in ``unknown_intents.py``.
+    """
+    order = find_named_order(intent)
+    if order is None:
+        return
+    if sweep.dry_run or ask_about(order, intent, origin=sweep.origin):
+        sweep.report.unknown += 1
 
 
 def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:

@@ -49,6 +49,9 @@ class Report:
     orphans: int = 0
     """Intents of ours that lost their place to another one, cancelled."""
 
+    unknown: int = 0
+    """Intents that name an order of ours and are not known here, so that staff are asked."""
+
     cancellations: int = 0
     """Cancellations that the shop wanted."""
 
@@ -79,7 +82,7 @@ class Report:
     @property
     def needs_person(self) -> bool:
         """Whether somebody should look."""
-        return bool(self.problems or self.events_set_aside or self.reviews_opened)
+        return bool(self.problems or self.events_set_aside or self.reviews_opened or self.unknown)
 
 
 @dataclass

@@ -1,0 +1,201 @@
+"""Payment intents at Stripe that name an order of ours, and that are not known here.
+
+Note [Unknown intents]
+~~~~~~~~~~~~~~~~~~~~~~
+Each intent of ours names its order's id and number in its metadata, and the attempt that made it.
+An attempt is committed before it is sent, so an intent whose attempt is not in the table comes
+from another installation that uses the same Stripe account, or from time that the database has
+lost: a backup was restored, or a standby took over without the last seconds. Only staff can tell.
+
+Until they do, the order asks for no money, for the customer may have paid. Staff accept the
+intent, which writes the lost attempt again and makes the intent one like any other; or they dismiss
+it, by closing the item. It is asked about again if money comes with it after that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError
+from django.utils import timezone
+
+from shop_payments.conf import get_config
+from shop_payments.exceptions import EntryRefused
+from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.lifecycle import is_open
+from shop_payments.models import (
+    FactKind,
+    OrderPayment,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+)
+from shop_payments.orders import find_order_or_none, parse_order_id, read_number
+from shop_payments.services.disputes import sync_disputes
+from shop_payments.services.evaluation import Wish, sync_review
+from shop_payments.services.history import Origin
+from shop_payments.services.intents import METADATA_VALUE_LIMIT
+from shop_payments.services.ledger import LockedPayment, close_items, find_and_lock_payment
+from shop_payments.services.mirror import adopt_intent, complete_charge_times, named_attempt
+from shop_payments.services.refunds import sync_refunds
+from shop_payments.services.units import change_payment
+from shop_payments.services.words import describe_unknown
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import PaymentIntentResult
+
+_REASON = ReviewItem.Reason.UNKNOWN_INTENT
+
+
+def find_named_order(intent: PaymentIntentResult) -> Any | None:
+    """Return the order that an intent names, if it is not known here; None where there is none.
+
+    Both the order's id and its number have to be right: installations that share an account often
+    have orders of the same id.
+
+    Raises:
+        OrderUnreadable: the shop's code failed.
+    """
+    attempt_id = named_attempt(intent)
+    if attempt_id is None or intent.livemode != get_config().livemode:
+        return None
+    pk = parse_order_id(intent.metadata.get("order_id", ""))
+    order = None if pk is None else find_order_or_none(pk)
+    if order is None:
+        return None
+    number = read_number(order)[:METADATA_VALUE_LIMIT]
+    if number != intent.metadata.get("order_number") or _is_known(intent.id, attempt_id):
+        return None
+    return order
+
+
+def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> bool:
+    """Ask staff about an intent that names ``order``, or stop asking; tell whether it is asked.
+
+    ``intent`` is as Stripe describes it now. Where it can bring no money any more, nobody is asked.
+    """
+    may_hold_money = is_open(intent.status) or intent.amount_received > 0
+    figures = {
+        "amount": intent.amount_received,  # an item that staff have closed opens again with it
+        "currency": intent.currency,
+        "status": intent.status,
+        "livemode": intent.livemode,
+    }
+    wish = Wish(None, _REASON, describe_unknown(intent), subject=intent.id, figures=figures)
+
+    def ask(locked: LockedPayment) -> bool:
+        if _is_known(intent.id, named_attempt(intent)):
+            return False
+        if may_hold_money:
+            sync_review(locked, [wish], origin, only=frozenset())
+        elif locked.payment.has_unknown_intent:
+            note = f"{intent.id} is {intent.status}, without money"
+            close_items(locked, note, reason=_REASON, subject=intent.id)
+        locked.needs_order = True
+        items = locked.payment.review_items.open()
+        return items.filter(reason=_REASON, subject=intent.id).exists()
+
+    def lock() -> LockedPayment | None:
+        found = find_and_lock_payment(order_id=order.pk)
+        if found is None and may_hold_money:
+            found = LockedPayment(OrderPayment(order_id=order.pk), [])
+            found.insert()
+        return found
+
+    try:
+        done = change_payment(ask, origin=origin, lock=lock)
+    except IntegrityError:  # another request has inserted the order's payment first
+        done = change_payment(ask, origin=origin, lock=lock)
+    return bool(done.value)
+
+
+def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> PaymentIntent | None:
+    """Make an unknown intent one of the order's, for staff; None where the item was closed before.
+
+    Its money then counts like any other, and its refunds and disputes are looked up.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        ReviewItem.DoesNotExist: no such item about an unknown intent.
+        EntryRefused: the order has another open intent.
+        ObjectMissing: Stripe does not know the intent.
+        OrderUnreadable: accepted, but the order could not be evaluated; that is tried again.
+        GatewayError: Stripe could not be asked.
+    """
+    assert_no_transaction()
+    item = ReviewItem.objects.get(pk=item_pk, reason=_REASON)
+    intent = get_gateway().retrieve_payment_intent(item.subject)
+
+    def accept(locked: LockedPayment) -> PaymentIntent | None:
+        items = locked.payment.review_items.open().filter(pk=item.pk)
+        if not items.exists():
+            return None
+        attempt = _write_again(locked, intent)
+        row = adopt_intent(locked, attempt, intent, fingerprint="", origin=origin)
+        if row is None:
+            raise EntryRefused(
+                f"The order has another open payment intent, {locked.open_intent}. Cancel it first."
+            )
+        close_items(locked, f"Accepted: {intent.id}", by=user, pk=item.pk)
+        figures = {"detail": f"{item.get_reason_display()}: accepted", "review_item": item.pk}
+        fact = (FactKind.REVIEW_CLOSED, {**figures, "reason": item.reason})
+        locked.add_facts(row, [fact], origin=origin)
+        return row
+
+    done = change_payment(accept, origin=origin, pk=item.order_payment_id)
+    complete_charge_times(done.locked, origin=origin)
+    row = done.value
+    if row is not None and row.has_succeeded:
+        sync_refunds(row, origin=origin)
+        sync_disputes(row, origin=origin)
+    done.raise_if_unreadable()
+    return row
+
+
+def close_known(*, origin: Origin) -> None:
+    """Close the items of intents that are known by now: another backup was restored, say."""
+    for item in asked_about():
+        if PaymentIntent.objects.filter(stripe_id=item.subject).exists():
+
+            def close(locked: LockedPayment, item: ReviewItem = item) -> None:
+                close_items(locked, f"{item.subject} is known here", pk=item.pk)
+
+            change_payment(close, origin=origin, pk=item.order_payment_id)
+
+
+def asked_about() -> list[ReviewItem]:
+    """Return the open items about unknown intents of the key's mode."""
+    items = ReviewItem.objects.open().filter(reason=_REASON).order_by("pk")
+    return [item for item in items if item.data.get("livemode") == get_config().livemode]
+
+
+def _is_known(stripe_id: str, attempt_id: Any) -> bool:
+    """Whether the intent has a row, or an attempt of ours has made it."""
+    return (
+        PaymentIntent.objects.filter(stripe_id=stripe_id).exists()
+        or StripeAttempt.objects.filter(pk=attempt_id).exists()
+    )
+
+
+def _write_again(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAttempt:
+    """Return the attempt that made an intent, inserted again with what can be known of it.
+
+    Raises:
+        EntryRefused: the intent names no attempt.
+    """
+    attempt_id = named_attempt(intent)
+    if attempt_id is None:
+        raise EntryRefused(f"{intent.id} does not name the attempt that made it any more.")
+    attempt, _is_new = StripeAttempt.objects.get_or_create(
+        pk=attempt_id,
+        defaults={
+            "order_payment": locked.payment,
+            "operation": StripeAttempt.Operation.CREATE_INTENT,
+            "outcome": StripeAttempt.Outcome.SUCCEEDED,
+            "livemode": intent.livemode,
+            "params": {},  # what was sent is lost: the next call 1 sends everything
+            "stripe_object_id": intent.id,
+            "finished_at": timezone.now(),
+        },
+    )
+    return attempt

@@ -1,0 +1,401 @@
+"""After a restore: Stripe has payments of our orders that the database does not know any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.urls import reverse
+from django.utils import timezone
+
+from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, StripeAttempt
+from shop_payments.orders import BundledOrderAdapter
+from shop_payments.sandbox import Fault
+from shop_payments.services.reconcile import Report, reconcile
+from tests.admin.support import errors_of, links_of, messages_of
+from tests.factories import OrderFactory
+from tests.support import answer, call_stripe, debit, pay, writes
+
+pytestmark = pytest.mark.django_db
+
+ASKED = (409, "payment_in_review")
+
+
+@pytest.fixture
+def staff(admin_client):
+    return admin_client
+
+
+def sweep(**options: Any) -> Report:
+    return reconcile(since=timezone.now() - timedelta(days=1), **options)
+
+
+def restore_backup() -> None:
+    """Lose every row of this app, as if yesterday's backup were back; the orders were in it."""
+    with connection.cursor() as cursor:
+        for table in (
+            "paymenthistory webhookevent reviewitem refund dispute staffentry paymentintent"
+            " stripeattempt orderpayment"
+        ).split():
+            cursor.execute(f"DELETE FROM shop_payments_{table}")
+
+
+def lose(storefront, order, stripe, *, paid: bool = False) -> str:
+    """Have a payment begun, or paid, and lose it with a restore; return the intent's id."""
+    intent_id: str = storefront.payment_intent(order).json()["data"]["id"]
+    if paid:
+        pay(stripe, intent_id)
+    restore_backup()
+    return intent_id
+
+
+def make_elsewhere(stripe, order, *, paid: bool = False, **changes: str) -> str:
+    """Have another installation with the same account make an intent; return its id."""
+    metadata = {
+        "order_id": str(order.pk),
+        "order_number": order.number,
+        "attempt_id": str(uuid4()),
+        **changes,
+    }
+    intent = call_stripe(
+        stripe,
+        "POST",
+        "payment_intents",
+        amount="11200",
+        currency="usd",
+        **{f"metadata[{name}]": value for name, value in metadata.items()},
+        **{"allowed_payment_method_types[]": "card"},
+    )
+    if paid:
+        pay(stripe, intent["id"])
+    stripe_id: str = intent["id"]
+    return stripe_id
+
+
+def the_item() -> ReviewItem:
+    return ReviewItem.objects.get(reason="unknown_intent")
+
+
+def accept(client, item: ReviewItem, **form: str) -> Any:
+    page = reverse("admin:shop_payments_reviewitem_accept", args=[item.pk])
+    return client.post(page, {"sure": "on", **form}, follow=True)
+
+
+def dismiss(client, item: ReviewItem) -> Any:
+    page = reverse("admin:shop_payments_reviewitem_close", args=[item.pk])
+    return client.post(page, {"closing_note": "it is of the staging shop"}, follow=True)
+
+
+# --- found --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_payment_lost_with_a_restore_is_reported_and_nobody_is_charged_again(
+    storefront, order, stripe, paid
+):
+    intent_id = lose(storefront, order, stripe, paid=paid)
+
+    report = sweep()
+
+    assert (report.unknown, report.reviews_opened, report.problems) == (1, 1, [])
+    assert report.needs_person
+    item = the_item()
+    assert (item.subject, item.payment_intent) == (intent_id, None)
+    assert f"{intent_id} of 112.00 USD names this order" in item.detail
+    response = storefront.payment_intent(order)
+    assert answer(response) == ASKED
+    assert response.json()["data"] == {"reason": "unknown_intent"}
+    shown = storefront.get(f"orders/{order.pk}").json()["data"]
+    assert (shown["payable"], shown["outstanding"], shown["needs_review"]) == (False, "0.00", True)
+    assert writes(stripe).count("/v1/payment_intents") == 1
+
+
+def test_every_sweep_says_so_until_staff_have_decided(storefront, order, stripe, capsys):
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+    rows = list(ReviewItem.objects.values())
+
+    with pytest.raises(CommandError, match="1 payment intent at Stripe not known here"):
+        call_command("shop_payments_reconcile")
+
+    assert list(ReviewItem.objects.values()) == rows
+
+
+def test_a_dry_run_says_so_and_writes_nothing(storefront, order, stripe):
+    lose(storefront, order, stripe, paid=True)
+
+    report = sweep(dry_run=True)
+
+    assert (report.unknown, report.needs_person) == (1, True)
+    assert not OrderPayment.objects.exists()
+
+
+def test_the_event_of_a_lost_payment_has_staff_asked(storefront, order, stripe, webhooks):
+    lose(storefront, order, stripe, paid=True)
+
+    webhooks()
+
+    assert answer(storefront.payment_intent(order)) == ASKED
+    assert the_item().data["amount"] == 11200
+
+
+def test_a_refund_of_an_order_that_was_lost_has_nobody_asked_for_what_never_came(
+    storefront, order, stripe
+):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}/cancel")
+    restore_backup()
+
+    report = sweep()
+
+    assert (report.unknown, report.needs_person) == (0, False)
+    assert answer(storefront.payment_intent(order))[0] == 200
+
+
+def test_the_orders_own_open_intent_is_cancelled_while_staff_are_asked(storefront, order, stripe):
+    lose(storefront, order, stripe, paid=True)
+    second = storefront.payment_intent(order).json()["data"]["id"]  # before the first sweep
+
+    sweep()
+
+    assert call_stripe(stripe, "GET", f"payment_intents/{second}")["status"] == "canceled"
+    assert answer(storefront.payment_intent(order)) == ASKED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"order_number": "ORD-OF-STAGING"},
+        {"order_id": "999999"},
+        {"order_id": "nine"},
+        {"attempt_id": "of another program"},
+    ],
+    ids=["number", "no such order", "no id", "attempt"],
+)
+def test_what_names_no_order_of_this_shop_is_left_alone(
+    storefront, order, stripe, webhooks, changes
+):
+    make_elsewhere(stripe, order, paid=True, **changes)
+
+    webhooks()
+    report = sweep()
+
+    assert (report.unknown, report.needs_person) == (0, False)
+    assert answer(storefront.payment_intent(order))[0] == 200
+
+
+def test_an_order_that_cannot_be_read_holds_up_no_other(
+    storefront, order, stripe, configure, monkeypatch
+):
+    other = OrderFactory.create(customer=order.customer)
+    make_elsewhere(stripe, order, paid=True)
+    make_elsewhere(stripe, other, paid=True)
+    adapter = f"{__name__}.{Broken.__name__}"
+    monkeypatch.setattr(Broken, "broken_pk", order.pk)
+    configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": adapter})
+
+    report = sweep()
+
+    assert report.unknown == 1
+    assert len(report.problems) == 1
+    assert "OrderAdapter.number" in report.problems[0]
+
+
+class Broken(BundledOrderAdapter):
+    broken_pk: Any = None
+
+    def number(self, order):
+        if order.pk == self.broken_pk:
+            raise KeyError("number")
+        return super().number(order)
+
+
+# --- accepted -----------------------------------------------------------------------------------
+
+
+def test_an_accepted_payment_pays_the_order(staff, storefront, order, stripe, paid_signals):
+    intent_id = lose(storefront, order, stripe, paid=True)
+    sweep()
+
+    response = accept(staff, the_item())
+
+    assert f"{intent_id} is a payment of this order now" in messages_of(response)[0]
+    assert OrderPayment.objects.get().status == "paid"
+    assert [each["payment_intent"].stripe_id for each in paid_signals[-1:]] == [intent_id]
+    assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
+    item = the_item()
+    assert (item.closing_note, item.closed_by is not None) == (f"Accepted: {intent_id}", True)
+    assert not sweep().needs_person
+
+
+def test_what_went_back_meanwhile_is_known_after_accepting(staff, storefront, order, stripe):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id)
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id, amount="1200")
+    restore_backup()
+    sweep()
+
+    accept(staff, the_item())
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_refunded) == ("partially_refunded", 1200)
+
+
+def test_an_accepted_open_intent_is_what_the_customer_goes_on_with(
+    staff, storefront, order, stripe, webhooks
+):
+    intent_id = lose(storefront, order, stripe)
+    sweep()
+
+    accept(staff, the_item())
+
+    assert storefront.payment_intent(order).json()["data"]["id"] == intent_id
+    pay(stripe, intent_id)
+    webhooks()
+    assert OrderPayment.objects.get().status == "paid"
+
+
+def test_two_lost_payments_of_one_order_are_one_paid_and_one_too_much(
+    staff, storefront, order, stripe
+):
+    make_elsewhere(stripe, order, paid=True)
+    make_elsewhere(stripe, order, paid=True)
+    sweep()
+    first, second = ReviewItem.objects.order_by("pk")
+
+    accept(staff, first)
+    assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
+    accept(staff, second)
+
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.amount_excess) == ("paid", 11200)
+    assert ReviewItem.objects.open().get().reason == "excess"
+
+
+def test_accepting_twice_is_accepting_once(staff, storefront, order, stripe):
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+    item = the_item()
+    accept(staff, item)
+
+    again = accept(staff, item)
+
+    assert messages_of(again) == ["This item had been closed before; nothing was changed."]
+    assert PaymentIntent.objects.count() == 1
+
+
+def test_nothing_is_accepted_beside_a_payment_that_is_processing(
+    staff, storefront, order, stripe, webhooks, configure
+):
+    types = ["card", "us_bank_account"]
+    configure(**{**stripe.shop_payments(), "ALLOWED_PAYMENT_METHOD_TYPES": types})
+    own = storefront.payment_intent(order).json()["data"]["id"]
+    debit(stripe, own, "pm_usBankAccount_processing")
+    webhooks()
+    other = make_elsewhere(stripe, order)
+    sweep()
+
+    response = accept(staff, the_item())
+
+    assert f"another open payment intent, {own}" in errors_of(response)[0]
+    assert the_item().closed_at is None
+    assert not StripeAttempt.objects.filter(stripe_object_id=other).exists()
+
+
+def test_nothing_is_accepted_while_stripe_does_not_answer(staff, storefront, order, stripe):
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+    stripe.inject(Fault("drop_before"))
+
+    response = accept(staff, the_item())
+
+    assert "Stripe has not answered" in errors_of(response)[0]
+    assert not StripeAttempt.objects.exists()
+    assert the_item().closed_at is None
+
+
+def test_accepting_asks_first(staff, storefront, order, stripe):
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+    item = the_item()
+
+    page = staff.get(reverse("admin:shop_payments_reviewitem_accept", args=[item.pk]))
+    without_tick = accept(staff, item, sure="")
+
+    assert "Its money counts for the order" in page.content.decode()
+    assert errors_of(without_tick)
+    assert not PaymentIntent.objects.exists()
+    assert links_of(staff, item)[0] == "Accept this payment"
+    assert links_of(staff, item)[-1] == "Dismiss"
+
+
+def test_who_may_only_look_accepts_nothing(client, django_user_model, storefront, order, stripe):
+    from django.contrib.auth.models import Permission
+
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    client.force_login(viewer)
+    asked = len(stripe.requests)
+
+    assert accept(client, the_item()).status_code == 403
+    assert len(stripe.requests) == asked
+    assert the_item().closed_at is None
+
+
+# --- dismissed, and gone by itself --------------------------------------------------------------
+
+
+def test_a_dismissed_payment_blocks_nobody_and_is_not_asked_about_again(
+    staff, storefront, order, stripe
+):
+    other = make_elsewhere(stripe, order)
+    sweep()
+
+    dismiss(staff, the_item())
+
+    assert not sweep().needs_person
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    assert intent_id != other
+    assert the_item().closing_note == "it is of the staging shop"
+
+
+def test_money_that_comes_with_a_dismissed_intent_is_asked_about_again(
+    staff, storefront, order, stripe
+):
+    other = make_elsewhere(stripe, order)
+    sweep()
+    dismiss(staff, the_item())
+
+    pay(stripe, other)
+
+    assert sweep().unknown == 1
+    assert the_item().closed_at is None
+    assert answer(storefront.payment_intent(order)) == ASKED
+
+
+def test_an_unknown_intent_that_is_cancelled_at_stripe_closes_its_item(storefront, order, stripe):
+    other = make_elsewhere(stripe, order)
+    sweep()
+
+    call_stripe(stripe, "POST", f"payment_intents/{other}/cancel")
+
+    assert not sweep().needs_person
+    assert the_item().closed_itself
+    assert answer(storefront.payment_intent(order))[0] == 200
+
+
+def test_an_unknown_intent_too_old_to_be_listed_is_still_looked_at(storefront, order, stripe):
+    other = make_elsewhere(stripe, order)
+    sweep()
+    call_stripe(stripe, "POST", f"payment_intents/{other}/cancel")
+    stripe.advance_clock(2 * 24 * 60 * 60)
+
+    reconcile(since=timezone.now() + timedelta(days=1))
+
+    assert the_item().closed_itself
