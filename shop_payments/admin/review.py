@@ -33,6 +33,7 @@ from shop_payments.admin.base import (
     ReadOnlyInline,
     admin_url,
     balance_words,
+    dashboard_link,
     dashboard_url,
     mode_text,
     moment_text,
@@ -212,9 +213,11 @@ class ReviewItemAdmin(PaymentRecordAdmin):
                 return self._accept(request, item)
             except ShopPaymentsError as error:
                 form.add_error(None, explain(error))
+        livemode = bool(item.data.get("livemode"))
         facts = [
             (_("Detail"), item.detail),
-            (_("Mode"), mode_text(bool(item.data.get("livemode")))),
+            (_("Mode"), mode_text(livemode)),
+            (_("At Stripe"), dashboard_link(f"payments/{quote(item.subject)}", livemode=livemode)),
             (_("Suggested action"), item.suggested_action),
         ]
         return action_page(

@@ -123,8 +123,9 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentInReview,
         409,
         "payment_in_review",
-        "money is there that does not count, or is on its way out: then `data.reason` is "
-        "`refund_pending` or `dispute_open`",
+        "money is there that does not count, or is on its way out (`data.reason` is "
+        "`refund_pending` or `dispute_open`), or Stripe has a payment that is not known here "
+        "(`unknown_intent`)",
     ),
     ErrorRow(
         own.PaymentIntentInProgress,

@@ -311,7 +311,7 @@ def _error_schema(codes: list[str], states: dict[str, Any]) -> dict[str, Any]:
 
 _REASONS: dict[str, list[str]] = {
     "order_not_payable": [Refusal.FREE, Refusal.REFUNDED, "negative_total", "currency_changed"],
-    "payment_in_review": [Refusal.REFUND_PENDING, Refusal.DISPUTE_OPEN],
+    "payment_in_review": [Refusal.REFUND_PENDING, Refusal.DISPUTE_OPEN, Refusal.UNKNOWN_INTENT],
 }
 
 

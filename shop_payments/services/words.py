@@ -37,9 +37,9 @@ SUGGESTIONS: dict[str, str] = {
         " hand what it would have done, and skip this notification. Later ones wait for it."
     ),
     ReviewItem.Reason.UNKNOWN_INTENT: (
-        "Accept the payment if it is this shop's: after a restored backup, say. Dismiss it if"
-        " another installation made it with the same Stripe account. Until then the order asks"
-        " for no money."
+        "Accept the payment if this shop took it and its customer is the order's: a backup was"
+        " restored, for example. Dismiss it if another installation with the same Stripe account"
+        " made it. Until then the order asks for no money."
     ),
     ReviewItem.Reason.INTENT_MISSING: (
         "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
