@@ -7,8 +7,11 @@ INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostshop"]
 ROOT_URLCONF = "tests.hostshop.urls"
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # The main suite's test database is in use while these tests run.
-    DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}_hostshop"}
+    # The main suite's test database is in use while these tests run. A dict of its own: the main
+    # suite reads this module, too.
+    _default = DATABASES["default"]
+    _test = {"NAME": f"test_{_default['NAME']}_hostshop"}
+    DATABASES = {**DATABASES, "default": {**_default, "TEST": _test}}
 
 # SessionAuthentication names no challenge: the payment routes have to answer 401 all the same.
 REST_FRAMEWORK = {
