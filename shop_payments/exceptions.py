@@ -241,7 +241,7 @@ class GatewayError(ShopPaymentsError):
 
     @property
     def in_full(self) -> str:
-        """The message with what Stripe says of it, for logs and for whoever asks Stripe."""
+        """The message with what Stripe says of it, for logs and for questions to Stripe."""
         status = f"status {self.http_status}" if self.http_status else ""
         details = ", ".join(filter(None, [self.code, status, self.request_id]))
         return f"{self} ({details})" if details else str(self)

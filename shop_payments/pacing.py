@@ -13,7 +13,7 @@ from contextvars import ContextVar
 
 
 class Pace:
-    """At most ``per_second`` turns within any second; whoever is slower never waits.
+    """At most ``per_second`` turns within any second; callers that are slower never wait.
 
     The second begins with the end of a turn: some time within it, its request has reached Stripe.
     From its beginning, requests that are slow on their way would arrive together with later ones.

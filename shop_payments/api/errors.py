@@ -131,7 +131,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentIntentInProgress,
         409,
         "payment_intent_in_progress",
-        "another request is at this order, or still running at Stripe; `Retry-After`",
+        "another request for this order is running; `Retry-After`",
     ),
     ErrorRow(
         own.PaymentNotCompleted,

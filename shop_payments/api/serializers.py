@@ -32,8 +32,8 @@ class QuantityField(serializers.Field[Any, Any, Any, Any]):
 
 
 class EmptyBodySerializer(serializers.Serializer[Any]):
-    """A body of nothing or ``{}``. Anything else is refused: nobody shall believe that the amount,
-    say, could be chosen by the client."""
+    """A body of nothing or ``{}``. Anything else is refused: a client that sends an amount has to
+    learn that it cannot choose it."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):

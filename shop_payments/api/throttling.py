@@ -3,9 +3,9 @@
 What is counted, for whom, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``) are what they are:
 
 ``failed_authentication``
-    Requests of nobody known, per address, over all routes but the webhook. It is looked at before a
-    key or a token is looked up. Whoever has a live key and a wrong token is counted apart, per key
-    and address, and refused only after the token was found to be wrong: a storefront's server
+    Requests of unknown callers, per address, over all routes but the webhook. It is checked before
+    a key or a token is looked up. A caller with a live key and a wrong token is counted apart, per
+    key and address, and refused only after the token was found to be wrong: a storefront's server
     cannot know that its customer's token has expired, and must not lose its other customers for
     it; and a key that a browser carries is known to everybody. The secrets cannot be guessed at any
     rate; 300 a minute keep guesses from being work for the database.
@@ -25,7 +25,7 @@ What is counted, for whom, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``
     The payment system repeats its hint until it is believed, for many orders at a time. ``user``
     is staff in their session, who have no key.
 ``refund_user``, ``refund_order``, ``refund_key``
-    Whoever holds a key that gives money back should not be able to empty the till in a minute. A
+    A key that gives money back should not be enough to empty the till in a minute. A
     shop that refunds a season's orders in one night raises them.
 ``orders_user``
     A client polls every second or two while a payment is on its way.
@@ -70,7 +70,7 @@ _IPV6_SITE = 64
 class ThrottleCache:
     """The cache (``THROTTLE_CACHE``) of one request. While it is down, nothing is counted.
 
-    Customers shall be able to pay then. One failure is enough for a request: the next call might
+    Customers have to be able to pay then. One failure is enough for a request: the next call might
     wait for another timeout.
     """
 
@@ -187,7 +187,7 @@ class AddressThrottle(ScopeThrottle):
         # Behind a Unix socket there is no address; everybody would be the same caller.
         subject = f"address {_line(ident)}" if ident else ""
         if api_settings.NUM_PROXIES is None and request.META.get("HTTP_X_FORWARDED_FOR"):
-            # Written by whoever calls. Where they call from is not, and keeps them from using up
+            # Written by the caller. The address of the caller is not, and keeps them from using up
             # what another address may do.
             return f"{subject} by way of {request.META.get('REMOTE_ADDR', '')}"
         return subject

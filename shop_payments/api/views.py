@@ -275,7 +275,7 @@ class RefundViewSet(PaymentViewSet):
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        # Also on failure: whoever sent none needs it to ask again.
+        # Also on failure: a caller that sent none needs it to ask again.
         if _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
             response[IDEMPOTENCY_KEY_HEADER] = self.idempotency_key
         return super().finalize_response(request, response, *args, **kwargs)

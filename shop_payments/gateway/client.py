@@ -164,7 +164,7 @@ class Gateway:
 
     @_stripe_call
     def list_refunds(self, intent_id: str) -> list[RefundResult]:
-        """Return all refunds of an intent, newest first, whoever made them.
+        """Return all refunds of an intent, newest first, those made elsewhere included.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.

@@ -12,7 +12,7 @@ from django.utils import timezone
 _MOST_HOURS = 24 * 366 * 10
 
 _YEARS = range(2000, 2100)
-"""Stripe has nothing before them; and whoever writes 0001 or 9999 means no day."""
+"""Stripe has nothing before them; and 0001 or 9999 is a typing error."""
 
 
 def read_whole_number(text: str) -> int:

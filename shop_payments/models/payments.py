@@ -372,8 +372,8 @@ class StripeAttempt(models.Model):
     Claiming is only courtesy: it keeps a second process from sending the same request while the
     first still waits for its answer. If both send it, Stripe executes it once.
 
-    What was sent is nobody's business once it is old and the outcome is known: the purge leaves of
-    ``params`` what tells no person (``services/retention.py``).
+    Once an attempt is old and its outcome is known, the purge leaves of ``params`` only what names
+    no person (``services/retention.py``).
 
     See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
     """

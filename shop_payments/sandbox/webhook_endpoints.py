@@ -135,7 +135,7 @@ def roll_secret(books: Books, endpoint_id: str, secret: str | None, *, expires_i
     """Put a new secret before those that still sign; return it. Stripe's dashboard does this.
 
     Raises:
-        ValueError: if the one before shall live for longer than Stripe lets it.
+        ValueError: if the one before is to live for longer than Stripe allows.
     """
     if not 0 <= expires_in <= LONGEST_OVERLAP_SECONDS:
         raise ValueError(f"expires_in is 0 to {LONGEST_OVERLAP_SECONDS} seconds, not {expires_in}.")

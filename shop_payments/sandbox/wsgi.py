@@ -58,6 +58,6 @@ def _body(environ: WSGIEnvironment) -> bytes | SandboxResponse:
     if not length.isascii() or not length.isdigit():
         return SandboxResponse(400, {"content-type": "text/plain"}, b"Bad Content-Length.\n")
     body: bytes = environ["wsgi.input"].read(int(length))
-    if len(body) < int(length):  # whoever sent it has gone; half of a form is another form
+    if len(body) < int(length):  # the client has gone; half of a form is another form
         return SandboxResponse(400, {"content-type": "text/plain"}, b"The body is cut short.\n")
     return body

@@ -58,7 +58,7 @@ See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-ca
 
 
 def fingerprint_of(params: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what an intent should look like, whoever created it.
+    """Return the SHA-256 of what an intent should look like.
 
     Two orders' states are the same payment if and only if their fingerprints are equal: the
     attempt's id and keys that are sent only to unset something do not count.
@@ -253,7 +253,7 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
 
     For a create: the intent that carries the attempt's id, created between the commit of the
     attempt and its last sending. For a change: nothing to look for. Whether it had an effect does
-    not matter, for the row forgets what was last sent, and whoever wants the change decides anew.
+    not matter, for the row forgets what was last sent, and the next request decides again.
 
     Raises:
         GatewayError: Stripe could not be asked; the attempt stays pending, free to be claimed.

@@ -29,7 +29,7 @@ def expiring_authorizations(*, within: timedelta = timedelta(hours=24)) -> Query
 
 
 def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), origin: Origin) -> int:
-    """Ask a person, once each, what shall become of money that is reserved for no longer than that.
+    """Ask staff, once each, about money that is reserved for no longer than that.
 
     Return how many were asked for. The items close by themselves when the money is taken or let
     go. Stripe is not called: when an authorization lapses is known since it was seen.
@@ -44,7 +44,7 @@ def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), ori
 
 
 def flag_authorization(seen: PaymentIntent, *, origin: Origin) -> bool:
-    """Ask a person about money that is reserved with this intent; tell whether this asks anew."""
+    """Ask staff about money that is reserved with this intent; tell whether that is new."""
 
     def flag(locked: LockedPayment) -> bool:
         row = locked.intent(seen.stripe_id)

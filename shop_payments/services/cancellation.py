@@ -99,7 +99,7 @@ def _cancel(
             return None
         row = _open_intent(locked, as_seen)
         if row is None or target not in {"", row.stripe_id}:
-            return None  # what was to be closed is closed, and the customer has begun anew
+            return None  # what was to be closed is closed, and the customer has begun again
         target = row.stripe_id
         if belongs_to_other_mode(row.livemode):
             mark_missing(locked, row, origin=origin)  # a test payment, left behind by a live key

@@ -28,7 +28,7 @@ from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.writes import save_write, write_until_done
 
 REST_WAIVED = "The rest was waived with the capture."
-REST_OWED = "It was captured anew, and the rest is still owed."
+REST_OWED = "It was captured again, and the rest is still owed."
 
 
 def capture_payment(

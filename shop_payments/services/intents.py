@@ -3,8 +3,8 @@
 Note [One call, two short transactions]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 A request locks the order's payment, decides, commits what it is going to do, and lets go. Then it
-calls Stripe, with no transaction open. Then it locks again and writes down the answer. Whoever
-comes in between sees the committed attempt and waits for it instead of doing the same.
+calls Stripe, with no transaction open. Then it locks again and writes down the answer. A
+request that comes in between sees the committed attempt and waits for it instead of doing the same.
 
 After anything unexpected (a lost race, a repeated answer, an intent that changed its status) the
 request does not patch up what it knows but starts over and decides again.
@@ -82,7 +82,7 @@ METADATA_VALUE_LIMIT = 500
 
 _DESCRIPTION_LIMIT = 1000
 _MAX_ROUNDS = 8
-"""How often a request decides anew before it gives up; two are usual when something happened."""
+"""How often a request decides again before it gives up; two are usual when something happened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def create_payment_intent(
             the order's balance forbids it.
         OrderUnreadable: the shop's order could not be read.
         ConfigurationError: the secret key is missing, or of the mode that the payment is not in.
-        PaymentIntentInProgress: another request is at it for more than ``INTENT_WAIT_SECONDS``.
+        PaymentIntentInProgress: another request takes longer than ``INTENT_WAIT_SECONDS``.
         AmountNotRepresentable, InvalidCurrency: the order cannot be paid as it stands.
         GatewayError: Stripe refused, or could not be reached.
     """
@@ -387,7 +387,7 @@ def _ask(
 
 
 def _take_over(attempt: StripeAttempt, ask: Ask, patience: Patience) -> _Plan | _Wait:
-    """Finish what another request began, unless that one may still be at it."""
+    """Finish what another request began, unless that request may still be running."""
     if not claim(attempt, within=patience.claim_time):
         return _Wait(attempt)
     return _Plan(ask=ask, step=attempt, taken_over=True)
@@ -548,7 +548,7 @@ def _compact(value: object) -> str:
 
 
 def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
-    """Make the plan's one call to Stripe; None where the order must be looked at anew.
+    """Make the plan's one call to Stripe; None where the order must be looked at again.
 
     Raises:
         PaymentError: the intent has gone too far to be paid.

@@ -9,7 +9,7 @@ Rows are locked in this order, so there is no circle to wait in:
 2. The ``OrderPayment``, one in a transaction.
 3. What belongs to that payment, in any order: the payment's lock keeps others out.
 
-Whoever writes anything of a payment locks its row first, and reads the rows that belong to it
+Code that writes anything of a payment locks its row first, and reads the rows that belong to it
 afterwards: what is read under the lock is as new as the lock. A statement that is its own
 transaction and writes one row (an attempt claimed, an event or a fact noted) has nothing in its
 hand while it waits. The purge locks many payments and events, but only those that are free

@@ -1,4 +1,4 @@
-"""What may be done with a payment as its rows stand: for whoever offers it to a person.
+"""What may be done with a payment as its rows stand, for pages that offer it.
 
 It is a look and no promise. The services decide again, under the lock.
 """

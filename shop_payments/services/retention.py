@@ -12,7 +12,7 @@ fingerprints made of those. Each is dropped only when the app itself can do with
   things are happening (money is on its way, or something has changed since the cut-off).
 
 A customer who never came back leaves an intent open for ever. It keeps nothing alive: the next
-request for it compares the order with the fingerprint, finds none, and sends the order anew.
+request for it compares the order with the fingerprint, finds none, and sends the order again.
 
 The rows stay, and so do ids: an event's is what makes a late duplicate a duplicate, and an
 attempt's is what makes an intent ours.
@@ -193,7 +193,7 @@ class _Purge:
             }
             attempt.purged_at = now
         StripeAttempt.objects.bulk_update(attempts, ["params", "purged_at"])
-        # A hash of an address is as good as the address to whoever can guess it.
+        # A hash of an address is as good as the address to somebody who can guess it.
         intents = PaymentIntent.objects.filter(order_payment__in=payments)
         intents.exclude(fingerprint="").update(fingerprint="")
         refused = OrderPayment.objects.filter(pk__in=payments).exclude(refused_receipt="")

@@ -53,7 +53,7 @@ class Patience:
 
 
 def claim(attempt: StripeAttempt, *, within: timedelta) -> bool:
-    """Take over what another request began, unless that one may still be at it."""
+    """Take over what another request began, unless that request may still be running."""
     now = timezone.now()
     busy = attempt.is_claimed(within=within, now=now)
     return not busy and StripeAttempt.objects.all().claim(attempt, now=now)

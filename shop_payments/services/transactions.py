@@ -34,7 +34,7 @@ logger = logging.getLogger("shop_payments")
 
 _TRIES = 5
 _SECONDS = 5.0
-"""No new try after so long: whoever waits has a client who waits."""
+"""No new try after so long: the client is waiting."""
 
 _FIRST_PAUSE = 0.02
 _PASSING_STATES = frozenset({"40001", "40P01"})
@@ -79,9 +79,9 @@ def is_in_transaction() -> bool:
 def after_commit(work: Callable[[], object], *, what: str) -> None:
     """Do ``work`` when the caller's transaction is committed; ``what`` it is, for the log.
 
-    What it raises is logged and goes no further: the commit stands, whoever made it may be the
-    host, and others may be waiting for it, too. What is left undone has to stand in a row, for the
-    next call or the sweep.
+    What it raises is logged and goes no further: the commit stands, perhaps the host's own, and
+    other work may wait for it, too. What is left undone has to stand in a row, for the next call or
+    the sweep.
     """
 
     def try_it() -> None:
@@ -98,7 +98,7 @@ def short_transactions() -> Iterator[ShortTransaction]:
     """Yield a durable transaction, and another one for as long as the database undoes them.
 
     It has begun when it is yielded: to begin may be refused as well. The block sets whatever it
-    sets anew in each run, and does nothing that a rollback does not undo.
+    sets again in each run, and does nothing that a rollback does not undo.
 
     ::
 

@@ -368,7 +368,7 @@ def _take_in(intent_id: str, *, origin: Origin) -> None:
     """Give an intent its row that has been created here and not been heard of yet.
 
     A refund or a dispute names no attempt, so the intent is asked for the one that it names: only
-    while there is an attempt to be named, for those of other systems shall cost no call.
+    while there is an attempt to be named, so that those of other systems cost no call.
     """
     creating = StripeAttempt.objects.pending().filter(
         operation=StripeAttempt.Operation.CREATE_INTENT, livemode=get_config().livemode

@@ -64,7 +64,7 @@ _STATUSES: dict[str, str] = {
     IntentStatus.REQUIRES_PAYMENT_METHOD: "the customer may try again, or with another card",
     IntentStatus.REQUIRES_CONFIRMATION: "a card is there, and the customer has yet to confirm",
     IntentStatus.REQUIRES_ACTION: "the customer's bank asks them to approve the payment",
-    IntentStatus.PROCESSING: "the bank is at it, which may take days",
+    IntentStatus.PROCESSING: "the bank has not answered yet, which may take days",
     IntentStatus.REQUIRES_CAPTURE: "the money is reserved and waits for capture",
     IntentStatus.CANCELED: "no money will come of this payment intent",
 }

@@ -20,8 +20,8 @@ from shop_payments.sandbox.dispute_moves import DECISION_SECONDS, LOSING, WINNIN
 from .events import SignedEvent, configured_secret, webhook_url
 from .guards import get_test_config
 
-_SECRET_KEY = "sk_test_of_the_sandbox"  # noqa: S105 - nobody's
-_WEBHOOK_SECRET = "whsec_of_the_sandbox"  # noqa: S105 - nobody's
+_SECRET_KEY = "sk_test_of_the_sandbox"  # noqa: S105 - no real key
+_WEBHOOK_SECRET = "whsec_of_the_sandbox"  # noqa: S105 - no real key
 
 
 _FROM_A_BROWSER = {"return_url": "https://testserver/", "use_stripe_sdk": "true"}

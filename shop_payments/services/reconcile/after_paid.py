@@ -1,4 +1,4 @@
-"""Mirror the refunds and disputes of our payment intents, whoever made them."""
+"""Mirror the refunds and disputes of our payment intents, also those made in Stripe's dashboard."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _close_abandoned(sweep: Sweep, row: PaymentIntent) -> None:
 
 
 def ask_about_authorizations(sweep: Sweep) -> None:
-    """Ask a person what shall become of reserved money that is about to lapse."""
+    """Ask staff about reserved money that is about to lapse."""
     due = list(expiring_authorizations().order_by("capture_before"))
     if due:
         sweep.tell(f"{len(due)} authorizations lapse soon")
