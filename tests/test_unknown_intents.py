@@ -16,7 +16,7 @@ from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, Stripe
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import Report, reconcile
-from tests.admin.support import errors_of, links_of, messages_of
+from tests.admin.support import errors_of, links_of, messages_of, money_of
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, debit, pay, writes
 
@@ -223,7 +223,7 @@ def test_an_accepted_payment_pays_the_order(staff, storefront, order, stripe, pa
 
     response = accept(staff, the_item())
 
-    assert f"{intent_id} is a payment of this order now" in messages_of(response)[0]
+    assert f"The payment {intent_id} is one of this order now" in messages_of(response)[0]
     assert OrderPayment.objects.get().status == "paid"
     assert [each["payment_intent"].stripe_id for each in paid_signals[-1:]] == [intent_id]
     assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
@@ -329,6 +329,10 @@ def test_accepting_asks_first(staff, storefront, order, stripe):
     assert "Its money counts for the order" in page.content.decode()
     assert errors_of(without_tick)
     assert not PaymentIntent.objects.exists()
+    assert (
+        "until it is known what an unknown payment is"
+        in money_of(staff, item.order_payment)["Owed"]
+    )
     assert links_of(staff, item)[0] == "Accept this payment"
     assert links_of(staff, item)[-1] == "Dismiss"
 

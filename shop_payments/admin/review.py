@@ -236,7 +236,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         if row is None:
             return self._leave(request, item, was_open=False)
         payment = row.order_payment
-        text = gettext("%(intent)s is a payment of this order now. %(balance)s")
+        text = gettext("The payment %(intent)s is one of this order now. %(balance)s")
         values = {"intent": row, "balance": balance_words(payment)}
         self.message_user(request, text % values, messages.SUCCESS)
         return redirect(admin_url(self.admin_site, "shop_payments_orderpayment_change", payment.pk))

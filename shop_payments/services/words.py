@@ -134,7 +134,9 @@ def describe_received(intent: PaymentIntent) -> str:
 def describe_unknown(intent: PaymentIntentResult) -> str:
     """Say what Stripe has that is not known here."""
     amount = display_amount(intent.amount, intent.currency)
-    return f"{intent.id} of {amount} names this order, and is {describe_status(intent.status)}"
+    return (
+        f"{intent.id} of {amount} names this order; its status is {describe_status(intent.status)}"
+    )
 
 
 def describe_excess(
