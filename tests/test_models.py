@@ -163,6 +163,11 @@ def two_reviews_for_one_reason(payment: OrderPayment) -> None:
     make_review(intent, reason="excess")
 
 
+def two_reviews_of_one_unknown_intent(payment):
+    for _item in range(2):
+        ReviewItem.objects.create(order_payment=payment, reason="unknown_intent", subject="pi_1")
+
+
 def two_refunds_of_one_id(payment: OrderPayment) -> None:
     intent = make_intent(payment)
     make_refund(intent, stripe_id="re_1", status="pending")
@@ -202,6 +207,7 @@ VIOLATIONS: dict[str, Callable[[OrderPayment], object]] = {
         make_intent(payment), status="succeeded"
     ),
     "review_once_per_reason": two_reviews_for_one_reason,
+    "review_once_without_intent": two_reviews_of_one_unknown_intent,
     "review_closing_has_time": lambda payment: make_review(
         make_intent(payment), reason="excess", closing_note="refunded"
     ),
