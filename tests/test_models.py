@@ -163,7 +163,7 @@ def two_reviews_for_one_reason(payment: OrderPayment) -> None:
     make_review(intent, reason="excess")
 
 
-def two_reviews_of_one_unknown_intent(payment):
+def two_reviews_of_one_unknown_intent(payment: OrderPayment) -> None:
     for _item in range(2):
         ReviewItem.objects.create(order_payment=payment, reason="unknown_intent", subject="pi_1")
 
