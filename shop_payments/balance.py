@@ -40,7 +40,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shop_payments.lifecycle import IntentStatus, PaymentStatus
+from shop_payments.lifecycle import IntentStatus, PaymentStatus, holds_money
 
 Moment = tuple[datetime, datetime]
 """A second of Stripe's, and a time of ours for the order within it."""
@@ -84,9 +84,9 @@ class Payment:
     """What the order cost when the success was first seen."""
 
     @property
-    def succeeded(self) -> bool:
-        """Whether the money has come."""
-        return self.status == IntentStatus.SUCCEEDED
+    def holds_money(self) -> bool:
+        """Whether the money has come, to stay until somebody gives it back."""
+        return holds_money(self.status, self.received)
 
     @property
     def moment(self) -> Moment:
@@ -298,7 +298,7 @@ class Balance:
     """By payment: money that came, does not count, and is still there."""
 
     refundable: Mapping[str, int]
-    """By payment that has succeeded: what may still go back."""
+    """By payment that holds money: what may still go back."""
 
     undone: Mapping[str, int]
     """By outflow (asking view): how much of it does not pay for goods."""
@@ -383,7 +383,7 @@ def balance_of(seen: Observations) -> Balance:
         uncounted={
             payment.id: refundable[payment.id]
             for payment in seen.payments
-            if payment.succeeded and not payment.counts and refundable[payment.id]
+            if payment.holds_money and not payment.counts and refundable[payment.id]
         },
         refundable=refundable,
         undone=high.undone,
@@ -400,7 +400,7 @@ def newest_first(payments: Iterable[Payment]) -> list[Payment]:
 
 
 def _refundable(seen: Observations) -> dict[str, int]:
-    left = {payment.id: payment.received for payment in seen.payments if payment.succeeded}
+    left = {payment.id: payment.received for payment in seen.payments if payment.holds_money}
     for outflow in seen.outflows:
         if outflow.payment_id in left and outflow.is_in(View.COVERAGE):
             left[outflow.payment_id] -= outflow.amount

@@ -99,6 +99,18 @@ def is_open(status: str) -> bool:
     return status not in CLOSED_STATUSES
 
 
+def holds_money(status: str, received: int) -> bool:
+    """Tell whether an intent has ended with money: ``received``, in minor units.
+
+    Stripe ends an intent of which a part was captured as ``succeeded``. But it is in
+    ``requires_capture`` until then, which can be cancelled, and what was captured before stays.
+
+    See: https://docs.stripe.com/payments/multicapture (Final capture) and
+    https://docs.stripe.com/api/payment_intents/cancel (checked 2026-11)
+    """
+    return status == _S.SUCCEEDED or (status == _S.CANCELED and received > 0)
+
+
 def can_step(old: str, new: str) -> bool:
     """Tell whether ``old`` → ``new`` is one of Stripe's single steps."""
     return new in TRANSITIONS.get(old, frozenset())

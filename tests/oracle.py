@@ -182,11 +182,17 @@ class Sums:
 
 def work_out(known: Evidence) -> Sums:
     """Say what an order's payments amount to."""
-    arrived = [each for each in known.came if each.status == "succeeded"]
+    arrived = [
+        each
+        for each in known.came
+        if each.status == "succeeded" or (each.status == "canceled" and each.money)
+    ]
     counted = {
         each.id: each
         for each in arrived
-        if each.wanted and (each.currency, each.livemode) == (known.currency, known.livemode)
+        if each.status == "succeeded"
+        and each.wanted
+        and (each.currency, each.livemode) == (known.currency, known.livemode)
     }
     careful, lenient = _walk(known, counted, all_of_it=True), _walk(known, counted, all_of_it=False)
     price = known.total - known.waived

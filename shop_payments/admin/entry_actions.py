@@ -135,7 +135,7 @@ class SettleAction(IntentAction):
 
     def is_offered(self, target: Target) -> bool:
         options = target.options
-        return options.intent.has_succeeded and options.money.refundable > 0
+        return options.intent.holds_money and options.money.refundable > 0
 
     def why_not(self, target: Target) -> str:
         return gettext("Nothing of this payment is left to settle.")

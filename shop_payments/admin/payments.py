@@ -58,7 +58,7 @@ class _IntentColumns:
 
     @admin.display(description=_("counts"), boolean=True)
     def counts(self, intent: PaymentIntent) -> bool | None:
-        return counts(intent.order_payment, intent) if intent.has_succeeded else None
+        return counts(intent.order_payment, intent) if intent.holds_money else None
 
     @admin.display(description=_("mode"), ordering="livemode")
     def mode(self, intent: PaymentIntent) -> str:
@@ -253,7 +253,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         return ", ".join(
             amount_text(each.money.refundable, each.intent.currency)
             for each in options_of(payment)
-            if each.intent.has_succeeded and not each.counts and each.money.refundable
+            if each.intent.holds_money and not each.counts and each.money.refundable
         )
 
     @admin.display(description=_("refunded"))

@@ -18,6 +18,7 @@ from shop_payments.lifecycle import (
     DisputeState,
     IntentStatus,
     PaymentStatus,
+    holds_money,
     is_open,
 )
 from shop_payments.money import display_amount
@@ -324,8 +325,13 @@ class PaymentIntent(models.Model):
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether its money has come."""
+        """Whether it was paid as Stripe says: only such money may count for the order."""
         return self.status == IntentStatus.SUCCEEDED
+
+    @property
+    def holds_money(self) -> bool:
+        """Whether it has ended with money: succeeded, or cancelled after a partial capture."""
+        return holds_money(self.status, self.amount_received)
 
     @property
     def amount_display(self) -> str:

@@ -129,9 +129,25 @@ def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
     The rest is no refund: since 2025-03-31.basil it shows in neither `amount_refunded` nor the
     balance. See: https://docs.stripe.com/changelog/basil (checked 2026-11)
     """
-    charge.update(captured=True, amount_captured=amount)
-    _credit(books, charge)
+    new = amount - charge["amount_captured"]
+    is_refunded = 0 < charge["amount_refunded"] == amount
+    charge.update(captured=True, amount_captured=amount, refunded=is_refunded)
+    if new:
+        _credit(books, charge, new)
     events.emit(books, "charge.captured", charge, cause)
+
+
+def capture_part(books: Books, charge: Object, amount: int, cause: Cause) -> None:
+    """Take reserved money up to `amount` in all and keep the rest reserved, and tell.
+
+    The charge counts as `captured` only once nothing is reserved any more.
+    See: https://docs.stripe.com/payments/multicapture (checked 2026-11)
+    """
+    old = copy.deepcopy(charge)
+    charge["amount_captured"] = amount
+    _credit(books, charge, amount - old["amount_captured"])
+    changed = events.differences(old, charge)
+    events.emit(books, "charge.updated", charge, cause, previous=changed)
 
 
 def expire(books: Books, charge: Object, cause: Cause) -> None:
@@ -151,13 +167,13 @@ def _credit_later(books: Books, charge: Object) -> None:
     events.emit(books, "charge.updated", charge, Cause(), previous={"balance_transaction": None})
 
 
-def _credit(books: Books, charge: Object) -> None:
+def _credit(books: Books, charge: Object, amount: int | None = None) -> None:
     instrument = books.instruments[charge["payment_method"]]
     transaction = balance_transactions.book(
         books,
         "charge",
         charge,
-        charge["amount_captured"],
+        charge["amount_captured"] if amount is None else amount,
         method=instrument.type,
         description=charge["description"],
         at_once=isinstance(instrument, Card) and instrument.bypasses_pending,

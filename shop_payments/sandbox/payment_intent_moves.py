@@ -125,9 +125,28 @@ class Step:
         )
         self._expire()
 
+    def capture_part(self, amount: int) -> None:
+        """Take a part of the reserved money and keep the rest reserved, as with multicapture.
+
+        See: https://docs.stripe.com/payments/multicapture (checked 2026-11)
+        """
+        charge = self._charge()
+        assert charge is not None
+        old = copy.deepcopy(self.intent)
+        received = self.intent["amount_received"] + amount
+        charges.capture_part(self.books, charge, received, self.cause)
+        capturable = self.intent["amount_capturable"] - amount
+        self.intent.update(amount_capturable=capturable, amount_received=received)
+        changed = events.differences(old, self.intent)
+        event_type = EVENT_OF_STATUS["requires_capture"]
+        events.emit(self.books, event_type, self.intent, self.cause, previous=changed)
+
     def succeed(self, *, amount: int | None = None) -> None:
         """Take the money: now, the part `amount` of what is reserved, or what was pending."""
-        received = self.intent["amount"] if amount is None else amount
+        if amount is None:
+            received = self.intent["amount"]
+        else:
+            received = self.intent["amount_received"] + amount
         charge = self._charge()
         if charge is None:
             self._start_charge("captured")
@@ -155,10 +174,16 @@ class Step:
         return error
 
     def cancel(self, reason: str | None) -> None:
-        """End it; money that is reserved is released, money that is pending is called back."""
+        """End it; money that is reserved is released, money that is pending is called back.
+
+        What was captured before stays, and the intent is `canceled` all the same (?): Stripe says
+        neither that such an intent cannot be cancelled nor what it is afterwards.
+        """
         charge = self._charge()
         if charge is not None and charge["status"] == "pending":
             charges.fail(self.books, charge, CANCELED_BEFORE_SETTLING, self.cause)
+        elif charge is not None and charge["amount_captured"]:
+            charges.capture(self.books, charge, charge["amount_captured"], self.cause)
         self._enter("canceled", canceled_at=self.books.now(), cancellation_reason=reason)
 
     def _dispute(self) -> None:
@@ -183,9 +208,16 @@ class Step:
         intent, charge_id = self.intent, self.intent["latest_charge"]
 
         def lapse() -> None:
-            if intent["status"] == "requires_capture" and intent["latest_charge"] == charge_id:
+            if intent["status"] != "requires_capture" or intent["latest_charge"] != charge_id:
+                return
+            step = Step(books=self.books, intent=intent, cause=Cause())
+            if intent[
+                "amount_received"
+            ]:  # partially captured ones succeed, says multicapture's page
+                step.succeed(amount=0)
+            else:
                 charges.expire(self.books, self.books.charges[charge_id], Cause())
-                Step(books=self.books, intent=intent, cause=Cause()).cancel("expired")
+                step.cancel("expired")
 
         self.books.clock.after(charges.AUTHORIZED_SECONDS, lapse)
 
@@ -261,6 +293,19 @@ def advance(books: Books, intent_id: str, status: str, fields: Mapping[str, Any]
         case _:
             _payment_method(books, intent)
             _CHARGING[status](step)
+    return intent
+
+
+def capture_part(books: Books, intent_id: str, amount: int) -> Object:
+    """Take a part of what is reserved and keep the rest reserved.
+
+    Raises:
+        ValueError: if not so much is reserved.
+    """
+    intent = find(books, intent_id)
+    if not 0 < amount < intent["amount_capturable"]:
+        raise ValueError(f"No part of {amount} is reserved with {intent_id}.")
+    Step(books=books, intent=intent, cause=Cause()).capture_part(amount)
     return intent
 
 

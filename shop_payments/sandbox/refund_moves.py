@@ -159,7 +159,8 @@ def _give_back(books: Books, refund: Object) -> None:
 
 def _note_at_charge(charge: Object, amount: int) -> None:
     refunded = charge["amount_refunded"] + amount
-    charge.update(amount_refunded=refunded, refunded=refunded == charge["amount_captured"])
+    is_all = charge["captured"] and refunded == charge["amount_captured"]
+    charge.update(amount_refunded=refunded, refunded=is_all)
 
 
 def _description(words: str, charge: Object) -> str:

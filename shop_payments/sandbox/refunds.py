@@ -136,7 +136,7 @@ def _no_charge(intent_id: str) -> InvalidRequest:
 def _check_refundable(books: Books, charge: Object) -> None:
     if charge["status"] != "succeeded":
         raise _no_charge(charge["payment_intent"])
-    if not charge["captured"]:
+    if not charge["captured"] and not charge["amount_captured"]:
         raise InvalidRequest(
             f"This uncaptured Charge was created by a PaymentIntent ({charge['payment_intent']})."
             " You must cancel the PaymentIntent to reverse the authorization instead of refunding"

@@ -172,6 +172,21 @@ class Sandbox:
                 payment_intent_moves.advance(self._books, intent_id, status, fields)
             )
 
+    def capture_part(self, intent_id: str, amount: int) -> Object:
+        """Let somebody take a part of the reserved money and keep the rest reserved.
+
+        That is multicapture, which shops may have without this app knowing of it. The intent stays
+        in `requires_capture`, with what was received so far in `amount_received`; returns a copy of
+        it. The rest is captured or cancelled over the API.
+
+        Raises:
+            ValueError: if not more than that is reserved.
+            StripeError: if there is no such intent.
+        """
+        with self._books.lock:
+            self._books.clock.catch_up()
+            return copy.deepcopy(payment_intent_moves.capture_part(self._books, intent_id, amount))
+
     def advance_refund(
         self, refund_id: str, status: str, *, failure_reason: str = "expired_or_canceled_card"
     ) -> Object:

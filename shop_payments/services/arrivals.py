@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shop_payments.lifecycle import IntentStatus
+from shop_payments.lifecycle import holds_money
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.attempts import sent_fingerprint
 from shop_payments.services.history import Origin
@@ -52,7 +52,7 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
             _adopt(locked, attempt, intent, origin=origin)
         return True
 
-    reads_order = intent.status == IntentStatus.SUCCEEDED
+    reads_order = holds_money(intent.status, intent.amount_received)
     done = change_payment(write, origin=origin, lock=lock, reads_order=reads_order)
     complete_charge_times(done.locked, origin=origin)
     done.raise_if_unreadable()

@@ -562,7 +562,8 @@ def _came_unasked(locked: LockedPayment, row: PaymentIntent, balance: Balance) -
     if row.livemode != get_config().livemode:
         return False
     if row.stripe_id in balance.uncounted:
-        return not row.wanted and not locked.payment.is_payable
+        # Of a cancelled intent nobody knows what its captures were for: staff decide.
+        return row.has_succeeded and not row.wanted and not locked.payment.is_payable
     is_excess = balance.excess.get(row.stripe_id) == row.amount_received
     was_covered = balance.paid_before.get(row.stripe_id, 0) >= (row.total_seen or 0)
     return is_excess and was_covered

@@ -216,13 +216,13 @@ def _values(payment: OrderPayment) -> dict[str, Any]:
 
 
 def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
-    """Return the intent to speak of: the open one, else the newest that succeeded, else the newest.
+    """Return the intent to speak of: the open one, else the newest with money, else the newest.
 
     ``intents`` are one payment's, oldest first.
     """
     return max(
         intents,
-        key=lambda row: (row.is_open, row.has_succeeded, row.pk),
+        key=lambda row: (row.is_open, row.holds_money, row.pk),
         default=None,
     )
 

@@ -239,6 +239,10 @@ def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[Pay
     else:
         intents = newest_counted_first(locked)
     intents = [row for row in intents if row.amount_received]
+    if not intents and not request.intent_id and locked.balance().uncounted:
+        raise OrderNotRefundable(
+            "What was received does not count for this order. Staff refund it in the admin."
+        )
     if not intents:
         raise OrderNotRefundable("The order has not been paid.")
     if any(belongs_to_other_mode(row.livemode) for row in intents):
@@ -408,6 +412,7 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
     Raises:
         RefundExceedsBalance, PaymentDisputed: Stripe knows of something that we did not; the
             rows have been brought up to date.
+        OrderNotRefundable: Stripe does not refund this payment over its API.
         RefundInProgress: another request waits for Stripe's answer to it.
         GatewayError: see :func:`refund_payment`.
     """
@@ -503,6 +508,7 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
         RefundExceedsBalance: somebody gave the money back already.
         PaymentDisputed: the customer's bank has claimed it. Of a lost payment Stripe gives nothing
             back, though a refund that failed meanwhile may have left something of it.
+        OrderNotRefundable: the intent was cancelled after a partial capture.
     """
     if not isinstance(error, GatewayInvalidRequest):
         return
@@ -518,6 +524,13 @@ def _explain(refund: Refund, error: GatewayError, *, origin: Origin) -> None:
     left = locked.money_of(current).refundable
     if left < refund.amount:
         raise _exceeds_balance(left, current.currency) from None
+    if current.holds_money and not current.has_succeeded:
+        # Stripe does not say whether its API refunds a cancelled intent.
+        raise OrderNotRefundable(
+            f"Stripe refused to refund this payment: {error} The payment intent was cancelled"
+            f" after a part was captured. Refund its charge ({current.latest_charge}) in Stripe's"
+            " dashboard."
+        ) from None
 
 
 def _find_out(refund: Refund, *, origin: Origin) -> Refund:

@@ -89,7 +89,7 @@ def settle_outside_stripe(
 
     def limit(locked: LockedPayment) -> tuple[int, PaymentIntent | None]:
         row = locked.intent(intent_id)
-        if row is None or not row.has_succeeded:
+        if row is None or not row.holds_money:
             raise EntryRefused("No money was received with this payment.")
         return locked.money_of(row).refundable, row
 

@@ -41,7 +41,7 @@ from shop_payments.gateway import (
     is_thin,
     subject_of_event,
 )
-from shop_payments.lifecycle import FINAL_STATUSES, IntentStatus
+from shop_payments.lifecycle import FINAL_STATUSES, holds_money
 from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
@@ -248,14 +248,16 @@ def _unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
 
 
 def _lacks_something(intent: PaymentIntentResult) -> bool:
-    """Whether an event about money that came lacks what later events are recognised by.
+    """Whether an event lacks the amount that came, or what later events are recognised by.
 
     Endpoints have an API version of their own. What is missing in it is fetched, where the key's
     mode allows that.
     """
     is_fetchable = intent.livemode == get_config().livemode
-    missing = intent.absent & {"amount_received", "latest_charge"}
-    return intent.status == IntentStatus.SUCCEEDED and is_fetchable and bool(missing)
+    needed = {"amount_received"}
+    if holds_money(intent.status, intent.amount_received):
+        needed.add("latest_charge")
+    return is_fetchable and bool(intent.absent & needed)
 
 
 def _look_up(event: WebhookEvent, intent_id: str, *, origin: Origin) -> _Outcome:

@@ -179,6 +179,11 @@ def describe_uncounted(
         return f"{received} in test mode, but the key in use is for live mode", (
             "No real money was received. Settle it outside Stripe, with that as the reason."
         )
+    if not intent.has_succeeded:
+        return f"{received}, and then the payment intent was cancelled", (
+            f"Refund {money} and let the customer pay again. If the shop keeps it, settle it"
+            " outside Stripe, with the reason."
+        )
     if payment.currency and intent.currency != payment.currency:
         total = display_amount(payment.total or 0, payment.currency)
         return f"{received}, but the order costs {total}", (

@@ -362,7 +362,8 @@ class TestMoneyThatDoesNotFit:
         self, intent, storefront, order, stripe, paid_signals
     ):
         """The first was believed canceled. (Paid twice: see test_stories.py.)"""
-        send_event({**intent, "status": "canceled"}, type="payment_intent.canceled")
+        canceled = {**intent, "status": "canceled", "amount_received": 0}
+        send_event(canceled, type="payment_intent.canceled")
         second = pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
         send_event(second)
 

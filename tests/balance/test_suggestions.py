@@ -21,7 +21,7 @@ from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.services.reviews import close_review_item
 from shop_payments.services.staff_entries import EntryRequest, waive_amount
 from tests.balance.shop import STAFF, DepositAdapter, Shop
-from tests.support import answer
+from tests.support import answer, call_stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -135,6 +135,37 @@ def test_money_in_another_currency_is_refunded_and_paid_again(open_shop: Build) 
     shop.pay(120)
     shop.assert_is("paid", outstanding=0)
     assert_nothing_asked(shop)
+
+
+@pytest.fixture
+def cancelled_with_money(open_shop: Build) -> Shop:
+    """70 of 112 were captured of a payment intent that was then cancelled."""
+    shop = open_shop(112, CAPTURE_METHOD="manual")
+    first = shop.pay(112)
+    shop.stripe.capture_part(first, 70_00)
+    call_stripe(shop.stripe, "POST", f"payment_intents/{first}/cancel")
+    shop.stripe.deliver_webhooks()
+    assert_says(the_item("uncounted"), "Refund 70.00 USD", "let the customer pay again")
+    assert_says(the_item("uncounted"), "settle it outside Stripe")
+    return shop
+
+
+def test_money_of_a_cancelled_intent_is_refunded_and_paid_again(cancelled_with_money: Shop) -> None:
+    item = the_item("uncounted")
+
+    refund_as_suggested(cancelled_with_money, item)
+
+    assert_closed_itself(item)
+    cancelled_with_money.assert_is("unpaid", outstanding=112, asks=112)
+
+
+def test_money_of_a_cancelled_intent_is_settled(cancelled_with_money: Shop) -> None:
+    item = the_item("uncounted")
+
+    cancelled_with_money.settle(item.payment_intent.stripe_id)
+
+    assert_closed_itself(item)
+    cancelled_with_money.assert_is("unpaid", outstanding=112, asks=112)
 
 
 @pytest.fixture

@@ -226,3 +226,63 @@ def test_a_debit_is_not_captured_by_hand(api: Api) -> None:
     )
 
     assert (answer.status, answer.error["param"]) == (400, "capture_method")
+
+
+def test_a_part_is_captured_and_the_rest_stays_reserved(api: Api, sandbox: Sandbox) -> None:
+    intent = authorized(api)
+
+    sandbox.capture_part(intent["id"], 4000)
+    captured = sandbox.capture_part(intent["id"], 3000)
+
+    assert (captured["status"], captured["amount_received"]) == ("requires_capture", 7000)
+    assert captured["amount_capturable"] == 4200
+    charge = api.get(f"{CHARGES}/{intent['latest_charge']}")
+    assert (charge["captured"], charge["amount_captured"]) == (False, 7000)
+    told = sandbox.events[3:]
+    assert [event["type"] for event in told] == [
+        "charge.updated",
+        "payment_intent.amount_capturable_updated",
+    ] * 2
+    assert told[-1]["data"]["previous_attributes"] == {
+        "amount_capturable": 7200,
+        "amount_received": 4000,
+    }
+    with pytest.raises(ValueError, match="No part of 4200 is reserved"):
+        sandbox.capture_part(intent["id"], 4200)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "received"),
+    [("capture", "succeeded", 11200), ("cancel", "canceled", 7000), ("wait", "succeeded", 7000)],
+)
+def test_what_was_captured_in_parts_stays(
+    api: Api, sandbox: Sandbox, end: str, status: str, received: int
+) -> None:
+    intent = authorized(api)
+    sandbox.capture_part(intent["id"], 7000)
+
+    if end == "wait":
+        sandbox.advance_clock(7 * DAY)
+    else:
+        api.post(f"{INTENTS}/{intent['id']}/{end}")
+
+    ended = api.get(f"{INTENTS}/{intent['id']}")
+    assert (ended["status"], ended["amount_received"]) == (status, received)
+    assert ended["amount_capturable"] == 0
+    charge = api.get(f"{CHARGES}/{intent['latest_charge']}")
+    assert (charge["captured"], charge["amount_captured"]) == (True, received)
+    assert sandbox.events[-2]["type"] == "charge.captured"
+    booked = api.get(MONEY, {"source": charge["id"]})["data"]
+    assert sum(each["amount"] for each in booked) == received
+
+
+def test_captured_parts_are_refunded(api: Api, sandbox: Sandbox) -> None:
+    intent = authorized(api)
+    sandbox.capture_part(intent["id"], 7000)
+
+    api.post(REFUNDS, {"payment_intent": intent["id"]})
+    while_reserved = api.get(f"{CHARGES}/{intent['latest_charge']}")
+    api.post(f"{INTENTS}/{intent['id']}/cancel")
+
+    assert (while_reserved["amount_refunded"], while_reserved["refunded"]) == (7000, False)
+    assert api.get(f"{CHARGES}/{intent['latest_charge']}")["refunded"] is True
