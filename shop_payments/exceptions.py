@@ -267,7 +267,13 @@ class IdempotencyKeyInUse(GatewayBusy):
 
 
 class GatewayAuthenticationError(GatewayError):
-    """Stripe does not accept the secret key, or the key may not do this."""
+    """Stripe does not accept the secret key, or the key may not do this.
+
+    ``permission`` names what a restricted key lacks, in Stripe's words (``rak_refund_write``; any
+    of them, where they are several), empty where Stripe does not say it.
+    """
+
+    permission = ""
 
 
 class IdempotencyMismatch(GatewayError):

@@ -245,6 +245,12 @@ def explain(error: ShopPaymentsError) -> str:
             "The order could not be read, so nothing was recorded. Send this form again; if it"
             " fails again, ask the shop's developers: %(why)s."
         ) % {"why": error}
+    if isinstance(error, GatewayAuthenticationError) and error.permission:
+        return gettext(
+            "The shop's Stripe key lacks the permission %(permission)s, so Stripe has not taken"
+            " this try. Ask the shop's operator to give it to the key in Stripe's dashboard. After"
+            " that, send this form again, and Stripe does it once."
+        ) % {"permission": error.permission}
     if isinstance(error, GatewayAuthenticationError):
         return gettext(
             "Stripe does not accept the shop's secret key, or the key may not do this, and has not"

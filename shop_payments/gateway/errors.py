@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import requests
 import stripe
 
@@ -21,6 +24,8 @@ from shop_payments.exceptions import (
 )
 from shop_payments.gateway.values import storable
 
+logger = logging.getLogger("shop_payments")
+
 _AMOUNT_ERRORS: dict[str, type[GatewayInvalidRequest]] = {
     "amount_too_small": AmountTooSmall,
     "amount_too_large": AmountTooLarge,
@@ -38,14 +43,44 @@ def translate_error(error: stripe.StripeError) -> GatewayError:
     code = str(details.get("code") or error.code or "")
     kind = _error_class(error, status=status, code=code, type_=str(details.get("type") or ""))
     headers = requests.structures.CaseInsensitiveDict(error.headers or {})
-    return kind(
-        _message_of(error),
+    message = _message_of(error)
+    permission = _missing_permission(message) if status == _FORBIDDEN else ""
+    translated = kind(
+        f"The key in STRIPE_SECRET_KEY lacks the permission {permission}"
+        if permission
+        else message,
         code=storable(code),
         param=storable(str(details.get("param") or "")),
         request_id=storable(str(headers.get("request-id") or "")),
         http_status=status,
         replayed=headers.get("idempotent-replayed") == "true",
     )
+    if isinstance(translated, GatewayAuthenticationError):
+        translated.permission = permission
+        logger.error(
+            "Stripe refused the secret key: status=%s permission=%s request_id=%s",
+            status,
+            permission or "-",
+            translated.request_id,
+        )
+    return translated
+
+
+_FORBIDDEN = 403
+_NAMED = re.compile(r"(?:Having|Enabling) (.{1,400}?) permissions? (?:on this key )?would allow")
+_PERMISSION = re.compile(r"'([a-z0-9_]{1,100})'")
+
+
+def _missing_permission(message: str) -> str:
+    """Return what Stripe says that the key lacks; empty where it does not say it.
+
+    Stripe documents that a restricted key without the permission is refused, and not the words:
+    "Having the 'rak_charge_read' permission would allow this request to continue." The plural
+    names all that would do. See: https://docs.stripe.com/keys/restricted-api-keys and
+    https://github.com/stripe/stripe-node/issues/2246 (checked 2026-11)
+    """
+    named = _NAMED.search(message)
+    return " or ".join(_PERMISSION.findall(named[1])) if named else ""
 
 
 def _message_of(error: stripe.StripeError) -> str:

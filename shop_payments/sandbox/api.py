@@ -24,6 +24,7 @@ from .protocol import (
     SandboxResponse,
     api_version,
     authenticate,
+    check_permission,
     json_response,
     read_params,
     refuse_publishable_key,
@@ -145,6 +146,7 @@ class StripeApi:
             refuse_uncovered_headers(exchange.headers)
             raw.update(read_params(exchange.query, exchange.headers, exchange.body))
             route, object_id = find_route(exchange.method, exchange.path)
+            check_permission(route, exchange.headers, accepted=self._accepted)
             response = self._run(
                 _Request(
                     exchange=exchange,

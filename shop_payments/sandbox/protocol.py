@@ -19,7 +19,8 @@ from .errors import AuthenticationFailed, InvalidRequest, NotCovered, ResourceMi
 from .params import Appended, Schema
 from .versions import DEFAULT_VERSION, VERSIONS
 
-SECRET_KEY_PREFIXES = ("sk_test_", "rk_test_")
+RESTRICTED_KEY_PREFIX = "rk_test_"
+SECRET_KEY_PREFIXES = ("sk_test_", RESTRICTED_KEY_PREFIX)
 PUBLISHABLE_KEY_PREFIX = "pk_test_"
 _MAX_DEPTH = 8
 
@@ -132,6 +133,8 @@ class AcceptedKeys:
     secret: Collection[str] | None = None
     """Restricted ones as well."""
     publishable: Collection[str] | None = None
+    permissions: dict[str, frozenset[str]] = field(default_factory=dict)
+    """By restricted key; one that is not in it may do everything."""
 
     def __post_init__(self) -> None:
         for keys, prefixes in (
@@ -187,6 +190,29 @@ def refuse_publishable_key(route: Route) -> None:
             code="secret_key_required",
             status=403,
         )
+
+
+ACCOUNT = "acct_1SandboxAccount"
+
+
+def check_permission(route: Route, headers: Mapping[str, str], *, accepted: AcceptedKeys) -> None:
+    """Raise AuthenticationFailed where a restricted key lacks the permission for a route.
+
+    Writing includes reading. Stripe's messages show the names (?): it has no list of them.
+    See: https://docs.stripe.com/keys/restricted-api-keys (checked 2026-11)
+    """
+    key = _api_key(headers.get("authorization", ""))
+    granted = accepted.permissions.get(key)
+    write, read = f"rak_{route.returns}_write", f"rak_{route.returns}_read"
+    wanted = read if route.method == "GET" else write
+    if granted is None or {wanted, write} & granted:
+        return
+    raise AuthenticationFailed(
+        f"The provided key '{mask(key)}' does not have the required permissions for this endpoint"
+        f" on account '{ACCOUNT}'. Having the '{wanted}' permission would allow this request to"
+        " continue.",
+        status=403,
+    )
 
 
 def mask(key: str) -> str:

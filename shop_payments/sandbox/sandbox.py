@@ -26,7 +26,7 @@ from .clock import Clock
 from .faults import Fault, Faults
 from .idempotency import IdempotencyKeys
 from .loopback import check_loopback
-from .protocol import AcceptedKeys, Cause, SandboxResponse
+from .protocol import RESTRICTED_KEY_PREFIX, AcceptedKeys, Cause, SandboxResponse
 from .webhooks import Deliver, Delivery, WebhookEndpoint
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Sandbox:
             faults=Faults(random.Random(seed), sleep),  # noqa: S311 - ids do not depend on faults
         )
         self._keys = IdempotencyKeys(self._books.clock)
+        self._accepted = accepted
         self._api = StripeApi(
             books=self._books,
             keys=self._keys,
@@ -99,6 +100,18 @@ class Sandbox:
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request as a WSGI application."""
         return wsgi.serve(self.handle, environ, start_response)
+
+    def restrict_key(self, key: str, *permissions: str) -> None:
+        """Let `key` (`rk_test_…`) do only this from now on, e.g. `rak_payment_intent_write`.
+
+        Writing includes reading. Anything else is refused with 403, as Stripe does it.
+
+        Raises:
+            ValueError: for a key of another kind.
+        """
+        if not key.startswith(RESTRICTED_KEY_PREFIX):
+            raise ValueError(f"Restricted keys begin with {RESTRICTED_KEY_PREFIX}.")
+        self._accepted.permissions[key] = frozenset(permissions)
 
     # Faults
 

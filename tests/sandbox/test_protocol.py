@@ -7,12 +7,33 @@ import pytest
 from shop_payments.sandbox import Sandbox
 from shop_payments.sandbox.errors import InvalidRequest
 from shop_payments.sandbox.protocol import mask, nest
-from tests.sandbox.support import INTENTS, KEY, ORDER, PUBLISHABLE_KEY, Api
+from tests.sandbox.support import CHARGES, INTENTS, KEY, ORDER, PUBLISHABLE_KEY, REFUNDS, Api
 
 
 @pytest.mark.parametrize("key", [KEY, "rk_test_abcdefghijklmnop"])
 def test_it_takes_secret_and_restricted_test_keys(api: Api, key: str) -> None:
     assert api.call("GET", INTENTS, key=key).status == 200
+
+
+def test_a_restricted_key_does_what_it_may(api: Api, sandbox: Sandbox) -> None:
+    key = "rk_test_abcdefghijklmnop"
+    sandbox.restrict_key(key, "rak_payment_intent_write", "rak_refund_read")
+
+    created = api.call("POST", INTENTS, ORDER, key=key)
+    allowed = [api.call("GET", path, key=key) for path in (INTENTS, REFUNDS)]
+    refund = api.call("POST", REFUNDS, {"payment_intent": created["id"]}, key=key)
+
+    assert [created.status, *(answer.status for answer in allowed)] == [200, 200, 200]
+    assert (refund.status, refund.error["type"]) == (403, "invalid_request_error")
+    assert "code" not in refund.error
+    assert refund.error["message"] == (
+        "The provided key 'rk_test_************mnop' does not have the required permissions for"
+        " this endpoint on account 'acct_1SandboxAccount'. Having the 'rak_refund_write'"
+        " permission would allow this request to continue."
+    )
+    assert api.call("GET", CHARGES).status == 200
+    with pytest.raises(ValueError, match="begin with rk_test_"):
+        sandbox.restrict_key(KEY)
 
 
 def test_it_takes_a_key_as_basic_user(api: Api) -> None:
