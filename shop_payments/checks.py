@@ -34,7 +34,7 @@ _Apps = Sequence[AppConfig] | None
 
 @register()
 def check_settings(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check the ``SHOP_PAYMENTS`` setting (E001–E006, W001–W002)."""
+    """Check the ``SHOP_PAYMENTS`` setting (E001–E006, W001–W002, W006)."""
     try:
         config = get_config()
     except ConfigurationError as error:
@@ -45,6 +45,7 @@ def check_settings(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
         *_check_publishable_key(config),
         *_check_webhook_secrets(config),
         *_check_api_base(config),
+        *_check_timeouts(config),
     ]
 
 
@@ -155,6 +156,28 @@ def _check_api_base(config: Config) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+_WORKER_SECONDS = 30
+"""Gunicorn's default: a worker that takes longer is killed in the middle of its request.
+
+See: https://docs.gunicorn.org/en/stable/settings.html#timeout (checked 2026-11)
+"""
+
+
+def _check_timeouts(config: Config) -> list[CheckMessage]:
+    seconds = config.CONNECT_TIMEOUT + config.READ_TIMEOUT
+    if seconds <= _WORKER_SECONDS:
+        return []
+    return [
+        Warning(
+            f"A call to Stripe may take {seconds:g} seconds, and gunicorn kills a worker after"
+            f" {_WORKER_SECONDS} by default.",
+            hint="Lower SHOP_PAYMENTS['READ_TIMEOUT'] or ['CONNECT_TIMEOUT']. Or raise the worker "
+            "timeout of your server above that, and silence this check.",
+            id="shop_payments.W006",
+        )
+    ]
 
 
 def _host_of(url: str) -> str:

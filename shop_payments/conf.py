@@ -88,10 +88,13 @@ class Config:
     """Seconds, for each of the addresses that Stripe's name has."""
 
     READ_TIMEOUT: float = 20.0
-    """Seconds for which Stripe may say nothing, before its answer and within it."""
+    """Seconds for a whole call, until the last byte of its answer and with its repetitions."""
 
     MAX_NETWORK_RETRIES: int = 1
-    """How often stripe-python repeats a broken call, with the same idempotency key."""
+    """How often stripe-python repeats a broken call within ``READ_TIMEOUT``.
+
+    The idempotency key stays the same.
+    """
 
     ORDER_ADAPTER: str = "shop_payments.orders.BundledOrderAdapter"
     """Dotted path of the :class:`~shop_payments.orders.OrderAdapter` to use."""

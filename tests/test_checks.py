@@ -88,6 +88,8 @@ HERE = "tests.test_checks"
         ("W002", {"STRIPE_API_BASE": "https://stripe.example"}, "['STRIPE_API_BASE']"),
         ("W002", {"STRIPE_API_BASE": "127.0.0.1:12111"}, "http://127.0.0.1"),
         ("W002", {"STRIPE_API_BASE": "http://[::1"}, "http://127.0.0.1"),
+        ("W006", {"READ_TIMEOUT": 25.5}, "['READ_TIMEOUT']"),
+        ("W006", {"CONNECT_TIMEOUT": 12, "READ_TIMEOUT": 20}, "silence this check"),
     ],
 )
 def test_it_names_the_fix(configure, check_id, values, fix):
@@ -106,6 +108,7 @@ def test_it_names_the_fix(configure, check_id, values, fix):
         {"STRIPE_SECRET_KEY": "rk_test_x", "STRIPE_PUBLISHABLE_KEY": ""},
         {"STRIPE_WEBHOOK_SECRETS": "whsec_x", "STRIPE_API_BASE": "http://localhost:12111/"},
         {"CONNECT_TIMEOUT": 3, "INTENT_WAIT_SECONDS": 0, "MAX_NETWORK_RETRIES": 0},
+        {"CONNECT_TIMEOUT": 5, "READ_TIMEOUT": 25, "MAX_NETWORK_RETRIES": 9},
         {"EVENT_HANDLER": f"{HERE}.handler", "STRIPE_TRANSPORT": handler},
         LIVE,
     ],

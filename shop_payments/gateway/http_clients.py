@@ -12,6 +12,7 @@ import stripe
 
 from shop_payments.conf import STRIPE_API_BASE, Config, Transport
 from shop_payments.exceptions import ConfigurationError
+from shop_payments.gateway.deadlines import DeadlineAdapter, seconds_left, within
 from shop_payments.gateway.sdk_logs import silence_console
 from shop_payments.gateway.values import without_client_secrets
 from shop_payments.pacing import taking_turns
@@ -36,10 +37,11 @@ def build_http_client(config: Config) -> stripe.HTTPClient:
     session = _Session()
     # The sandbox is on this machine, and the environment's proxy knows the way to Stripe only.
     session.trust_env = config.STRIPE_API_BASE == STRIPE_API_BASE
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=_POOL_SIZE)
+    adapter = DeadlineAdapter(pool_maxsize=_POOL_SIZE)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    return _RequestsClient(timeout=(config.CONNECT_TIMEOUT, config.READ_TIMEOUT), session=session)
+    timeout = (config.CONNECT_TIMEOUT, config.READ_TIMEOUT)
+    return _RequestsClient(config.READ_TIMEOUT, timeout=timeout, session=session)
 
 
 class _Session(requests.Session):
@@ -126,7 +128,23 @@ def _json_object(body: str | bytes) -> dict[str, Any] | None:
 
 
 class _RequestsClient(_CheckedClient, stripe.RequestsClient):
-    """stripe-python's own client."""
+    """stripe-python's own client; a call ends after ``seconds``, its repetitions included."""
+
+    def __init__(self, seconds: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._seconds = seconds
+
+    def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        with within(self._seconds):
+            return super().request_with_retries(*args, **kwargs)
+
+    def request(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
+        """Send once; not again when the time is over."""
+        try:
+            return super().request(*args, **kwargs)
+        except stripe.APIConnectionError as error:
+            error.should_retry &= seconds_left() > 0
+            raise
 
 
 class _Answerer(stripe.HTTPClient):
