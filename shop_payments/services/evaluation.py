@@ -54,6 +54,7 @@ from shop_payments.services.observations import (
 )
 from shop_payments.services.words import (
     SUGGESTIONS,
+    WAIT_FOR_THE_BANK,
     describe_excess,
     describe_received,
     describe_rest,
@@ -359,11 +360,11 @@ def _wishes(locked: LockedPayment, balance: Balance) -> list[Wish]:
     for stripe_id, amount in balance.excess.items():
         row = by_id[stripe_id]
         words = describe_excess(row, amount, balance, payment)
-        wishes.append(_wish_for_money(row, _Reason.EXCESS, words, amount))
+        wishes.append(_wish_for_money(locked, row, _Reason.EXCESS, words, amount))
     for stripe_id, amount in balance.uncounted.items():
         row = by_id[stripe_id]
         words = describe_uncounted(row, amount, payment)
-        wishes.append(_wish_for_money(row, _Reason.UNCOUNTED, words, amount))
+        wishes.append(_wish_for_money(locked, row, _Reason.UNCOUNTED, words, amount))
     counted = newest_counted_first(locked)
     if counted and balance.paid > 0 and balance.owed > 0:
         row = counted[0]
@@ -379,9 +380,15 @@ def _wishes(locked: LockedPayment, balance: Balance) -> list[Wish]:
 
 
 def _wish_for_money(
-    row: PaymentIntent, reason: ReviewItem.Reason, words: tuple[str, str], amount: int
+    locked: LockedPayment,
+    row: PaymentIntent,
+    reason: ReviewItem.Reason,
+    words: tuple[str, str],
+    amount: int,
 ) -> Wish:
     detail, suggestion = words
+    if locked.dispute_state_of(row) == DisputeState.OPEN:
+        suggestion = f"{WAIT_FOR_THE_BANK} {suggestion}"
     figures = {"amount": amount, "currency": row.currency}
     return Wish(row, reason, detail, suggestion, figures=figures)
 

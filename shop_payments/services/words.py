@@ -57,6 +57,11 @@ SUGGESTIONS: dict[str, str] = {
 }
 """What a person may do, by the reason of the review."""
 
+WAIT_FOR_THE_BANK = (
+    "Wait until the customer's bank has decided: nothing of a disputed payment is refunded."
+)
+"""What comes before the suggestion to give back money of such a payment."""
+
 _TRACES = re.compile(r"\S+@\S+|\+?\d[\d ()./-]{4,}\d")
 """E-mail addresses; numbers of telephones, accounts and cards."""
 

@@ -161,6 +161,7 @@ def test_money_of_a_cancelled_intent_is_refunded_and_paid_again(cancelled_with_m
 
 def test_money_of_a_cancelled_intent_is_settled(cancelled_with_money: Shop) -> None:
     item = the_item("uncounted")
+    assert item.payment_intent is not None
 
     cancelled_with_money.settle(item.payment_intent.stripe_id)
 

@@ -853,7 +853,8 @@ class ShopMachine(RuleBasedStateMachine):
             items = self._open_items()
             if not items:
                 return
-            for item in items:
+            # What a bank holds cannot go back: those items say to wait for its decision.
+            for item in sorted(items, key=lambda item: item["reason"] != "disputed"):
                 if ReviewItem.objects.open().filter(pk=item["pk"]).exists():
                     self._carry_out(ReviewItem.objects.get(pk=item["pk"]))
                     self._hear()
