@@ -330,6 +330,11 @@ class Balance:
         return self.owed == 0 and is_there and self.status != PaymentStatus.REFUNDED
 
     @property
+    def askable(self) -> int:
+        """What an open payment intent may ask for at most."""
+        return 0 if self.has_unknown else self.outstanding
+
+    @property
     def refusal(self) -> Refusal | None:
         """Why the customer is not asked for money; None where they are asked for ``outstanding``.
 
@@ -377,7 +382,7 @@ def balance_of(seen: Observations) -> Balance:
         lost=low.lost,
         waived=seen.waived,
         owed=owed,
-        outstanding=unasked if seen.is_payable and not seen.has_unknown else 0,
+        outstanding=unasked if seen.is_payable else 0,
         unasked=unasked,
         excess=_attribute(excess, newest_first(counted), refundable),
         uncounted={

@@ -12,13 +12,19 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
-from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, StripeAttempt
+from shop_payments.models import (
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    ReviewItem,
+    StripeAttempt,
+)
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import Report, reconcile
 from tests.admin.support import errors_of, links_of, messages_of, money_of
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, debit, pay, writes
+from tests.support import answer, call_stripe, debit, pay, send_event, writes
 
 pytestmark = pytest.mark.django_db
 
@@ -110,7 +116,11 @@ def test_a_payment_lost_with_a_restore_is_reported_and_nobody_is_charged_again(
     assert answer(response) == ASKED
     assert response.json()["data"] == {"reason": "unknown_intent"}
     shown = storefront.get(f"orders/{order.pk}").json()["data"]
-    assert (shown["payable"], shown["outstanding"], shown["needs_review"]) == (False, "0.00", True)
+    assert (shown["payable"], shown["outstanding"], shown["needs_review"]) == (
+        False,
+        "112.00",
+        True,
+    )
     assert writes(stripe).count("/v1/payment_intents") == 1
 
 
@@ -331,7 +341,7 @@ def test_accepting_asks_first(staff, storefront, order, stripe):
     assert not PaymentIntent.objects.exists()
     assert (
         "until it is known what an unknown payment is"
-        in money_of(staff, item.order_payment)["Owed"]
+        in money_of(staff, item.order_payment)["Outstanding"]
     )
     assert links_of(staff, item)[0] == "Accept this payment"
     assert links_of(staff, item)[-1] == "Dismiss"
@@ -403,3 +413,19 @@ def test_an_unknown_intent_too_old_to_be_listed_is_still_looked_at(storefront, o
     reconcile(since=timezone.now() + timedelta(days=1))
 
     assert the_item().closed_itself
+
+
+def test_money_that_comes_while_staff_are_asked_says_what_is_outstanding(
+    storefront, order, stripe, configure
+):
+    configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": "tests.api.adapters.Deposit"})
+    own = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, own)
+    other = make_elsewhere(stripe, order)
+    for intent_id in (other, own):
+        send_event(call_stripe(stripe, "GET", f"payment_intents/{intent_id}"))
+
+    fact = PaymentHistory.objects.get(kind="payment_received")
+
+    assert OrderPayment.objects.get().has_unknown_intent
+    assert fact.data["outstanding"] == 11200 - fact.data["amount"] > 0

@@ -224,7 +224,11 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("outstanding"))
     def outstanding(self, payment: OrderPayment) -> str:
-        return self._money(payment, payment.amount_outstanding)
+        amount = self._money(payment, payment.amount_outstanding)
+        if payment.has_unknown_intent:
+            text = gettext("%(amount)s, not asked for until it is known what an unknown payment is")
+            return text % {"amount": amount}
+        return amount
 
     @admin.display(description=_("owed"))
     def owed(self, payment: OrderPayment) -> str:
@@ -234,9 +238,6 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
             return gettext("%(amount)s, but the shop wants no money for the order now") % {
                 "amount": amount
             }
-        if payment.has_unknown_intent:
-            text = gettext("%(amount)s, not asked for until it is known what an unknown payment is")
-            return text % {"amount": amount}
         leaving = self._money(payment, payment.amount_owed - payment.amount_outstanding)
         return gettext("%(amount)s, including %(leaving)s that is on its way out") % {
             "amount": amount,

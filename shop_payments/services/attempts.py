@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from shop_payments.exceptions import (
@@ -90,12 +90,16 @@ def sent_fingerprint(attempt: StripeAttempt) -> str:
     return fingerprint_of(attempt.params) if is_complete else ""
 
 
-def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResult | None:
+def send_attempt(
+    attempt: StripeAttempt, *, origin: Origin, as_of: datetime | None = None
+) -> PaymentIntentResult | None:
     """Send ``attempt`` (which the caller has claimed) and record the outcome.
 
     Returns the intent as Stripe described it in an answer that is certainly fresh. None means:
     the attempt is finished, but what Stripe says now has to be asked for (the answer was a
     repetition, a webhook was quicker, or the attempt turned out to have had no effect).
+    With ``as_of``, the payment's ``updated_at`` when the attempt was planned, it also means that
+    the payment has changed since: the intent may ask for more than is outstanding by now.
 
     Raises:
         GatewayError: refused (the attempt is finished as failed), or retryable (it stays pending,
@@ -117,8 +121,9 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin) -> PaymentIntentResu
         if isinstance(error, ObjectMissing):
             return None
         raise
-    written = _record_success(attempt, intent, origin=origin)
-    return intent if written and not intent.replayed else None
+    written, planned_for = _record_success(attempt, intent, origin=origin)
+    is_as_planned = as_of is None or planned_for == as_of
+    return intent if written and is_as_planned and not intent.replayed else None
 
 
 def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:
@@ -169,8 +174,13 @@ def _has_moved(attempt: StripeAttempt, *, origin: Origin) -> bool:
     return refreshed is None or refreshed.row.status not in _ALLOWED_IN[attempt.operation]
 
 
-def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin) -> bool:
-    """Write the answer onto the mirror; false where the row already knew something newer."""
+def _record_success(
+    attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin
+) -> tuple[bool, datetime | None]:
+    """Write the answer onto the mirror; false where the row already knew something newer.
+
+    The second value is when the payment was last changed before.
+    """
     describes = attempt.operation in {_Operation.CREATE_INTENT, _Operation.UPDATE_INTENT}
     sent = sent_fingerprint(attempt) if describes else None
 
@@ -195,7 +205,7 @@ def _record_success(attempt: StripeAttempt, intent: PaymentIntentResult, *, orig
 
     done = change_payment(write, origin=origin, pk=attempt.order_payment_id)
     complete_charge_times(done.locked, origin=origin)
-    return bool(done.value)
+    return bool(done.value), done.locked.changed_at if done.locked else None
 
 
 def _adopt(

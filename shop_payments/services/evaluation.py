@@ -528,7 +528,7 @@ def asks_for_too_much(locked: LockedPayment, balance: Balance) -> PaymentIntent 
     row = locked.open_intent
     if row is None or row.status not in UPDATABLE_STATUSES:
         return None
-    is_too_much = row.amount > balance.outstanding or row.currency != locked.payment.currency
+    is_too_much = row.amount > balance.askable or row.currency != locked.payment.currency
     return row if is_too_much else None
 
 

@@ -65,11 +65,11 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
         row = asks_for_too_much(locked, balance)
         if row is None:
             return None
-        if balance.outstanding == 0 or row.currency != locked.payment.currency:
+        if balance.askable == 0 or row.currency != locked.payment.currency:
             params = {"cancellation_reason": _REASON}
             return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         # Only the amount: the next call 1 brings everything else up to date.
-        amount = {"amount": balance.outstanding}
+        amount = {"amount": balance.askable}
         return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, amount)
 
     try:
@@ -82,6 +82,7 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
 def payments_to_follow_up() -> QuerySet[OrderPayment]:
     """Return the payments whose follow-up has not been done, as far as their rows say."""
     is_too_much = Q(amount__gt=F("order_payment__amount_outstanding"))
+    is_too_much |= Q(order_payment__has_unknown_intent=True)
     excessive = PaymentIntent.objects.filter(
         is_too_much | ~Q(currency=F("order_payment__currency")),
         status__in=sorted(UPDATABLE_STATUSES),

@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -225,6 +225,9 @@ class _Plan:
     others_wait: bool = False
     """Whether earlier facts of the payment have not been dispatched yet."""
 
+    as_of: datetime | None = None
+    """When the payment was last saved, with the plan or before it."""
+
 
 @dataclass(frozen=True)
 class _Wait:
@@ -294,7 +297,12 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     locked.flush(terms=False)
     if not isinstance(decision, _Plan):
         return decision
-    return replace(decision, facts=tuple(locked.facts), others_wait=locked.others_wait)
+    return replace(
+        decision,
+        facts=tuple(locked.facts),
+        others_wait=locked.others_wait,
+        as_of=locked.payment.updated_at,
+    )
 
 
 def _decide_first(request: _Request, order: Any) -> _Plan:
@@ -308,7 +316,7 @@ def _decide_first(request: _Request, order: Any) -> _Plan:
     ask = _ask(request, order, balance, locked.payment)
     step = _plan_create(locked, ask)
     locked.flush()
-    return _Plan(ask=ask, step=step)
+    return _Plan(ask=ask, step=step, as_of=locked.payment.updated_at)
 
 
 def _evaluate_first(locked: LockedPayment, order: Any, origin: Origin) -> Balance:
@@ -560,7 +568,7 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
     if plan.taken_over:
         finish_for_others(plan.step, origin=origin)
         return None
-    intent = send_attempt(plan.step, origin=origin)
+    intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of)
     return None if intent is None else _payable(intent, plan.ask)
 
 

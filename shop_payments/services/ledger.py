@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, Model
@@ -88,6 +89,8 @@ class LockedPayment:
         self._dirty: list[Model] = []
         self._saved_facts = 0
         self._before = _values(self.payment)
+        self.changed_at: datetime | None = self.payment.updated_at
+        """When the payment was last saved before this unit of work."""
 
     # --- finding ---
 
