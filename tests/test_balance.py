@@ -101,6 +101,16 @@ def test_only_what_has_succeeded_is_money():
     assert balance(112, begun).refundable == balance(112, begun).uncounted == {}
 
 
+def test_money_of_an_intent_that_was_cancelled_after_a_capture_is_uncounted():
+    cancelled = paid("one", 70, counts=False, status="canceled")
+
+    found = balance(112, cancelled)
+
+    assert (found.uncounted, found.refundable) == ({"one": 70}, {"one": 70})
+    assert (found.outstanding, found.refusal) == (112, Refusal.UNCOUNTED)
+    assert balance(112, cancelled, gone("one", 70)).refusal is None
+
+
 def test_money_that_counts_is_never_uncounted():
     assert balance(112, paid("one", 112)).uncounted == {}
 

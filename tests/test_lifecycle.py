@@ -19,6 +19,7 @@ from shop_payments.lifecycle import (
     PaymentStatus,
     can_observe,
     can_step,
+    holds_money,
     is_open,
 )
 
@@ -120,3 +121,10 @@ def test_the_words_are_those_of_the_database():
     assert " ".join(PaymentStatus) == (
         "unpaid pending authorized partially_paid paid partially_refunded refunded"
     )
+
+
+@pytest.mark.parametrize("status", [*IntentStatus, "of_tomorrow"])
+@pytest.mark.parametrize("received", [0, 1, 7000])
+def test_an_intent_holds_money_if_it_ended_with_some(status, received):
+    expected = status == "succeeded" or (status == "canceled" and received > 0)
+    assert holds_money(status, received) is expected
