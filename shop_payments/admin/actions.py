@@ -12,9 +12,9 @@ cancelled once, and an entry is revoked once.
 
 Note [Two steps]
 ~~~~~~~~~~~~~~~~
-Staff who type an amount see what it would do, in the currency, before it is final. The form is sent
-without a tick first, and answered with its effect and a tick. It is carried out with the tick, and
-only if it still asks for what was shown; otherwise the new effect is shown.
+Where money moves or a debt changes, staff see what would happen before it is final. The form is
+sent without a tick first, and answered with its effect and a tick. It is carried out with the tick,
+and only if it still asks for what was shown; otherwise the new effect is shown.
 
 Note [Going back]
 ~~~~~~~~~~~~~~~~~
@@ -53,8 +53,9 @@ from shop_payments.admin.base import (
     outside_of_transactions,
 )
 from shop_payments.admin.entry_actions import RevokeAction, SettleAction, WaiveAction
-from shop_payments.admin.forms import AmountForm
+from shop_payments.admin.forms import TwoStepForm
 from shop_payments.admin.intent_actions import CancelAction, CaptureAction, RefundAction
+from shop_payments.admin.refund_actions import GiveUpAction
 from shop_payments.admin.tasks import (
     Action,
     Earlier,
@@ -68,7 +69,7 @@ from shop_payments.admin.tasks import (
     request_key_of,
 )
 from shop_payments.exceptions import IdempotencyKeyReused, ShopPaymentsError
-from shop_payments.models import OrderPayment, Source, StaffEntry
+from shop_payments.models import OrderPayment, Refund, Source, StaffEntry
 from shop_payments.money import from_minor_units
 from shop_payments.services.history import Origin
 
@@ -83,6 +84,7 @@ ACTIONS: dict[str, Action] = {
         SettleAction(),
         CancelAction(),
         RevokeAction(),
+        GiveUpAction(),
     )
 }
 """All of them, in the order of their buttons."""
@@ -158,10 +160,12 @@ def action_links(site: AdminSite, request: HttpRequest, payment: OrderPayment) -
     return [offer.link() for offer in offers_of(site, request, payment)]
 
 
-def links_about(site: AdminSite, request: HttpRequest, entry: StaffEntry) -> list[ActionLink]:
-    """Return the buttons for what this member of staff may do with a staff entry now."""
-    offers = offers_of(site, request, entry.order_payment)
-    return [offer.link() for offer in offers if offer.target.staff_entry == entry]
+def links_about(
+    site: AdminSite, request: HttpRequest, row: StaffEntry | Refund
+) -> list[ActionLink]:
+    """Return the buttons for what this member of staff may do with a staff entry or refund now."""
+    offers = offers_of(site, request, row.order_payment)
+    return [offer.link() for offer in offers if offer.target.row == row]
 
 
 # --- the view -----------------------------------------------------------------------------------
@@ -171,7 +175,7 @@ def action_urls(admin: ModelAdmin) -> list[URLPattern]:
     """Return the pages of all actions, to go before the admin's own."""
     return [
         path(
-            f"<int:payment_pk>/{action.name}/{'<int:pk>/' if action.has_row else ''}",
+            f"<int:payment_pk>/{action.name}/{action.key_in_url}",
             staff_view(admin, ActionView(admin, action)),
             name=f"shop_payments_orderpayment_{action.name}",
         )
@@ -185,9 +189,7 @@ class ActionView:
     def __init__(self, admin: ModelAdmin, action: Action) -> None:
         self.admin, self.action = admin, action
 
-    def __call__(
-        self, request: HttpRequest, payment_pk: int, pk: int | None = None
-    ) -> HttpResponse:
+    def __call__(self, request: HttpRequest, payment_pk: int, pk: Any = None) -> HttpResponse:
         if not self.admin.has_view_permission(request):
             raise PermissionDenied
         target = self._target(payment_pk, pk)
@@ -201,7 +203,7 @@ class ActionView:
             return self._post(request, target)
         return self._get(request, target)
 
-    def _target(self, payment_pk: int, pk: int | None) -> Target | None:
+    def _target(self, payment_pk: int, pk: Any) -> Target | None:
         payment = OrderPayment.objects.select_related("order").filter(pk=payment_pk).first()
         if payment is None:
             return None
@@ -238,7 +240,7 @@ class ActionView:
         if not is_valid:
             return self._page(request, target, form, key)
         effect = ""
-        if isinstance(form, AmountForm):
+        if isinstance(form, TwoStepForm):
             effect = self.action.effect(target, form)
             if not form.is_confirmed:
                 form.ask_for_tick()
@@ -273,7 +275,7 @@ class ActionView:
         except ShopPaymentsError as error:
             form.add_error(None, explain(error))
             is_same_try, next_key = can_be_sent_again(error), uuid4()
-        if isinstance(form, AmountForm) and is_same_try:
+        if isinstance(form, TwoStepForm) and is_same_try:
             form.shows_tick = True
         target = self._target(target.payment.pk, target.pk) or target
         return self._page(request, target, form, next_key, effect=effect if is_same_try else "")
@@ -315,7 +317,7 @@ class ActionView:
         if target.intent_options is not None:
             facts.append((_("Payment intent"), target.options.intent.stripe_id))
         button = str(self.action.button)
-        if isinstance(form, AmountForm) and not form.shows_tick:
+        if isinstance(form, TwoStepForm) and not form.shows_tick:
             form.go_to_first_step()
             button = f"{button}…"
         return action_page(

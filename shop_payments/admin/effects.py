@@ -20,7 +20,9 @@ from shop_payments.balance import (
     balance_of,
 )
 from shop_payments.lifecycle import IntentStatus
+from shop_payments.models import Refund
 from shop_payments.money import format_amount
+from shop_payments.services.observations import refund_key
 
 
 def part_of(amount: int, whole: int, currency: str) -> str:
@@ -62,6 +64,12 @@ def after_capture(target: Target, amount: int, *, waived: int) -> Balance:
         for each in seen.payments
     ]
     return balance_of(replace(seen, payments=payments, waived=seen.waived + waived))
+
+
+def after_giving_up(found: Found, refund: Refund) -> Balance:
+    """Return the balance after a refund was given up: its money has not left."""
+    left = [each for each in found.seen.outflows if each.id != refund_key(refund)]
+    return balance_of(replace(found.seen, outflows=left))
 
 
 def after_waiver(found: Found, amount: int) -> Balance:

@@ -84,50 +84,19 @@ class Tick(forms.BooleanField):
         super().__init__(**{"widget": widget, **kwargs})
 
 
-class AmountForm(forms.Form):
-    """A form with an amount: it is sent twice.
+class TwoStepForm(forms.Form):
+    """A form that is sent twice.
 
     When it is sent first, the page shows what would happen, with a tick below. It is carried out
     with the tick, and only as it was shown: ``confirmed`` says what that was.
     """
 
-    amount = TypedAmountField(label=_("Amount"))
     confirmed = forms.CharField(required=False, widget=forms.HiddenInput)
     sure = Tick(required=False)
 
-    of_effect: ClassVar[tuple[str, ...]] = ()
-    """The other fields that the effect depends on."""
-
-    too_much: ClassVar[Any] = _("Enter an amount up to %(most)s.")
-
-    def __init__(self, *args: Any, currency: str, most: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.currency, self.most = currency, most
         self.shows_tick = False
-        field: Any = self.fields["amount"]
-        field.currency = currency
-        field.help_text = gettext(
-            "In %(currency)s, written like %(example)s: all of it, or a part."
-        ) % {
-            "currency": currency.upper(),
-            "example": typed_example(currency, decimal_separator()),
-        }
-
-    def clean_amount(self) -> Decimal:
-        amount: Decimal = self.cleaned_data["amount"]
-        if amount == 0:
-            raise forms.ValidationError(_("The amount must be more than 0."))
-        if self.most is not None and to_minor_units(amount, self.currency) > self.most:
-            raise forms.ValidationError(
-                self.too_much,
-                params={"most": display_amount(self.most, self.currency)},
-            )
-        return amount
-
-    @property
-    def minor_units(self) -> int:
-        """The amount of a valid form."""
-        return to_minor_units(self.cleaned_data["amount"], self.currency)
 
     @property
     def is_confirmed(self) -> bool:
@@ -160,6 +129,51 @@ class AmountForm(forms.Form):
     @property
     def _was_shown(self) -> bool:
         return bool(self.cleaned_data["confirmed"] == self._effect_key())
+
+    def _effect_key(self) -> str:
+        """Return what the effect depends on, of what was typed; never empty."""
+        return "shown"
+
+
+class AmountForm(TwoStepForm):
+    """A form with an amount."""
+
+    amount = TypedAmountField(label=_("Amount"))
+
+    of_effect: ClassVar[tuple[str, ...]] = ()
+    """The other fields that the effect depends on."""
+
+    too_much: ClassVar[Any] = _("Enter an amount up to %(most)s.")
+
+    field_order = ("amount",)
+
+    def __init__(self, *args: Any, currency: str, most: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.currency, self.most = currency, most
+        field: Any = self.fields["amount"]
+        field.currency = currency
+        field.help_text = gettext(
+            "In %(currency)s, written like %(example)s: all of it, or a part."
+        ) % {
+            "currency": currency.upper(),
+            "example": typed_example(currency, decimal_separator()),
+        }
+
+    def clean_amount(self) -> Decimal:
+        amount: Decimal = self.cleaned_data["amount"]
+        if amount == 0:
+            raise forms.ValidationError(_("The amount must be more than 0."))
+        if self.most is not None and to_minor_units(amount, self.currency) > self.most:
+            raise forms.ValidationError(
+                self.too_much,
+                params={"most": display_amount(self.most, self.currency)},
+            )
+        return amount
+
+    @property
+    def minor_units(self) -> int:
+        """The amount of a valid form."""
+        return to_minor_units(self.cleaned_data["amount"], self.currency)
 
     def _effect_key(self) -> str:
         others = [str(self.cleaned_data.get(name, "")) for name in self.of_effect]
@@ -261,6 +275,20 @@ class SettleForm(AmountForm):
         )
     )
     sure = Tick(label=_("Yes, record this amount as settled."), required=False)
+
+
+class GiveUpForm(TwoStepForm):
+    reason = ReasonField(
+        help_text=_(
+            "How you know that Stripe has not made this refund. Look at the payment in the Stripe"
+            " dashboard first. Your name and the reason stay in the history; do not name the"
+            " customer here."
+        )
+    )
+    sure = Tick(
+        label=_("Yes, I have looked, and this refund is not in the Stripe dashboard."),
+        required=False,
+    )
 
 
 class RevokeForm(forms.Form):

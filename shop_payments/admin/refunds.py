@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.admin.actions import links_about
 from shop_payments.admin.base import (
     NOTHING,
     PaymentRecordAdmin,
@@ -17,6 +19,7 @@ from shop_payments.admin.base import (
     amount_text,
     dashboard_link,
     moment_text,
+    number_of,
     page_link,
 )
 from shop_payments.models import BalanceTransaction, Dispute, Refund
@@ -85,6 +88,14 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
             },
         ),
     ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        refund = context["original"]
+        context["subtitle"] = number_of(refund.order_payment)
+        context["action_links"] = links_about(self.admin_site, request, refund)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=_("failure reason"))
     def failure_words(self, refund: Refund) -> str:

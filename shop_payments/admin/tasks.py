@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
+from django.db.models import Model
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -20,7 +21,7 @@ from shop_payments.exceptions import (
     OrderUnreadable,
     ShopPaymentsError,
 )
-from shop_payments.models import OrderPayment, StaffEntry
+from shop_payments.models import OrderPayment, Refund, StaffEntry
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import read_rows
 from shop_payments.services.observations import observe
@@ -42,6 +43,9 @@ class Found:
     entries: Sequence[StaffEntry]
     """Newest first."""
 
+    refunds: Sequence[Refund]
+    """Newest first."""
+
     @classmethod
     def of(cls, payment: OrderPayment) -> Found:
         """Read the rows of a payment."""
@@ -53,16 +57,18 @@ class Found:
             balance=balance_of(seen),
             intents=options_in(rows),
             entries=rows.entries[::-1],
+            refunds=sorted(rows.refunds, key=lambda refund: refund.created_at, reverse=True),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What an action is about: a payment, and of it an intent or a staff entry."""
+    """What an action is about: a payment, and of it an intent, a staff entry or a refund."""
 
     found: Found
     intent_options: IntentOptions | None = None
     staff_entry: StaffEntry | None = None
+    of_refund: Refund | None = None
 
     @property
     def payment(self) -> OrderPayment:
@@ -82,11 +88,22 @@ class Target:
         return self.staff_entry
 
     @property
-    def pk(self) -> int | None:
-        """The key of the intent or entry; None where it is about the payment as a whole."""
+    def refund(self) -> Refund:
+        """The refund."""
+        assert self.of_refund is not None
+        return self.of_refund
+
+    @property
+    def row(self) -> Model | None:
+        """The intent, entry or refund; None where it is about the payment as a whole."""
         if self.intent_options is not None:
-            return self.intent_options.intent.pk
-        return None if self.staff_entry is None else self.staff_entry.pk
+            return self.intent_options.intent
+        return self.staff_entry or self.of_refund
+
+    @property
+    def pk(self) -> Any:
+        """The key of the row, if there is one."""
+        return None if self.row is None else self.row.pk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +171,15 @@ class Action:
     title: ClassVar[Any]
     button: ClassVar[Any]
     has_row = True
-    """Whether it is about one intent or entry, and not about the payment as a whole."""
+    """Whether it is about one intent, entry or refund, and not about the payment as a whole."""
+
+    key_kind: ClassVar[str] = "int"
+    """Django's path converter for the key of that row."""
+
+    @property
+    def key_in_url(self) -> str:
+        """The end of its page's route."""
+        return f"<{self.key_kind}:pk>/" if self.has_row else ""
 
     is_final = True
     """Whether it cannot be done a second time to the same target."""
@@ -196,7 +221,7 @@ class Action:
         raise NotImplementedError
 
     def effect(self, target: Target, form: Any) -> str:
-        """Say what a valid form with an amount would do."""
+        """Say what a valid form with two steps would do."""
         raise NotImplementedError
 
     def earlier(self, target: Target, request_key: str) -> Earlier | None:

@@ -10,12 +10,14 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 
-from shop_payments.models import Order, OrderPayment
-from shop_payments.sandbox import Sandbox
+from shop_payments.models import APIKeyScope, Order, OrderPayment, Refund, StripeAttempt
+from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.fees import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import act, make_records
+from tests.after_paid.support import AccountingOffice
 from tests.balance.conftest import open_shop
+from tests.conftest import issue_key
 from tests.support import Caller, call_stripe, pay
 
 __all__ = ["open_shop"]
@@ -63,6 +65,18 @@ def paid(open_payment: OrderPayment, stripe: Sandbox, webhooks: Callable[[], int
     open_payment.refresh_from_db()
     assert open_payment.is_paid
     return open_payment
+
+
+@pytest.fixture
+def unresolved(paid: OrderPayment, stripe: Sandbox) -> OrderPayment:
+    """The payment of an order of whose refund of 40.00, a correction, nobody knows the outcome."""
+    stripe.inject(Fault("error", method="POST", path="/v1/refunds", status=500))
+    office = AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+    response = office.refund(paid.order, {"amount": "40.00", "kind": "correction"}, key="a")
+    assert response.status_code == 503
+    assert Refund.objects.get().status == "requested"
+    StripeAttempt.objects.update(claimed_at=None)  # minutes later
+    return paid
 
 
 @pytest.fixture

@@ -110,10 +110,12 @@ def values_of(response: Any) -> dict[str, str]:
 
 
 def page_of(action: str, *, intent: PaymentIntent | None = None) -> str:
-    """The page of an action, on the only intent or staff entry if none is named."""
-    args = [OrderPayment.objects.get().pk]
+    """The page of an action, on the only intent, staff entry or refund if none is named."""
+    args: list[Any] = [OrderPayment.objects.get().pk]
     if action == "revoke":
         args.append(StaffEntry.objects.get().pk)
+    elif action == "give_up":
+        args.append(Refund.objects.get().pk)
     elif action != "waive":
         args.append((intent or PaymentIntent.objects.get()).pk)
     return reverse(f"admin:shop_payments_orderpayment_{action}", args=args)

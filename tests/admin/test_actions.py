@@ -533,10 +533,11 @@ MAY_ACT = [
     ("refund", "paid", "add_refund"),
     ("capture", "authorized", "change_orderpayment"),
     ("cancel", "authorized", "change_orderpayment"),
+    ("give_up", "unresolved", "add_refund"),
 ]
 
 NEEDED: dict[str, dict[str, Any]] = {
-    name: {"reason": "Agreed by telephone."} for name in ("waive", "settle", "revoke")
+    name: {"reason": "Agreed by telephone."} for name in ("waive", "settle", "revoke", "give_up")
 }
 """What a form does not send by itself."""
 

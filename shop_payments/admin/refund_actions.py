@@ -1,0 +1,88 @@
+"""What staff do with a refund: give up one whose outcome nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote
+
+from django import forms
+from django.contrib import messages
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.admin.base import dashboard_link, moment_text
+from shop_payments.admin.effects import after_giving_up, describe_after
+from shop_payments.admin.forms import GiveUpForm
+from shop_payments.admin.tasks import Action, Found, Outcome, Target, Task, with_balance
+from shop_payments.lifecycle import RefundStatus
+from shop_payments.models import Refund
+from shop_payments.services.observations import counts
+from shop_payments.services.refunds import give_up_refund
+from shop_payments.services.words import speak
+
+
+class GiveUpAction(Action):
+    name = "give_up"
+    title = _("Give up the refund")
+    button = _("Give up this refund")
+    key_kind = "uuid"
+
+    def targets(self, found: Found) -> Iterable[Target]:
+        return [Target(found=found, of_refund=refund) for refund in found.refunds]
+
+    def permission(self, target: Target) -> str:
+        return "shop_payments.add_refund"
+
+    def is_offered(self, target: Target) -> bool:
+        return target.refund.status == RefundStatus.REQUESTED
+
+    def why_not(self, target: Target) -> str:
+        return _why_not(target.refund)
+
+    def label(self, target: Target) -> str:
+        values = {"amount": target.refund.amount_display}
+        return gettext("Give up the refund of %(amount)s") % values
+
+    def currency(self, target: Target) -> str:
+        return target.refund.currency
+
+    def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
+        return GiveUpForm(**kwargs)
+
+    def facts(self, target: Target) -> list[tuple[Any, str]]:
+        refund, intent = target.refund, target.refund.payment_intent
+        path = f"payments/{quote(intent.stripe_id)}"
+        return [
+            (_("Refund"), refund.amount_display),
+            (_("Asked for"), moment_text(refund.created_at)),
+            (_("Outcome"), gettext("not known: Stripe has not said whether it was made")),
+            (_("Payment intent"), intent.stripe_id),
+            (_("Look here first"), dashboard_link(path, livemode=refund.livemode)),
+        ]
+
+    def effect(self, target: Target, form: Any) -> str:
+        refund = target.refund
+        text = gettext(
+            "The refund of %(amount)s will be recorded as not made, and this amount can be refunded"
+            " again. Nothing is sent to Stripe. If Stripe makes the refund all the same, it counts."
+        ) % {"amount": refund.amount_display}
+        if not counts(target.payment, refund.payment_intent):
+            return text
+        return f"{text} {describe_after(target, after_giving_up(target.found, refund))}"
+
+    def carry_out(self, task: Task) -> Outcome:
+        refund = give_up_refund(
+            refund_pk=task.target.refund.pk, reason=task.values["reason"], origin=task.origin
+        )
+        if refund.status != RefundStatus.REFUSED:  # its outcome became known meanwhile
+            return Outcome(_why_not(refund), messages.WARNING)
+        values = {"amount": refund.amount_display}
+        text = gettext("The refund of %(amount)s is given up.") % values
+        return Outcome(with_balance(text, refund.order_payment_id))
+
+
+def _why_not(refund: Refund) -> str:
+    return gettext("Nothing was changed: this refund is %(status)s.") % {
+        "status": speak(refund.status)
+    }
