@@ -45,7 +45,8 @@ from shop_payments.admin.forms import AcceptForm, CloseForm, CloseManyForm, Skip
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.tasks import explain
 from shop_payments.exceptions import ShopPaymentsError
-from shop_payments.models import Dispute, PaymentHistory, ReviewItem, StaffEntry
+from shop_payments.lifecycle import DisputeState, gravest_dispute
+from shop_payments.models import Dispute, PaymentHistory, PaymentIntent, ReviewItem, StaffEntry
 from shop_payments.services.notifications import skip_notification
 from shop_payments.services.reviews import close_review_item
 from shop_payments.services.unknown_intents import accept_unknown_intent
@@ -448,9 +449,17 @@ _WITH_AMOUNT = {_Reason.EXCESS, _Reason.UNCOUNTED, _Reason.REST_OWED, _Reason.RE
 def _suggested(offers: Sequence[Offer], item: ReviewItem) -> Offer | None:
     name = _SUGGESTED.get(item.reason)
     intent = item.payment_intent
-    if name == "refund" and intent is not None and not is_of_this_mode(intent):
-        name = "settle"  # Stripe cannot give back test money with a live key
+    if name == "refund" and intent is not None and not _can_be_refunded(intent):
+        name = "settle"
     return next((offer for offer in offers if _is_about(offer, name, item)), None)
+
+
+def _can_be_refunded(intent: PaymentIntent) -> bool:
+    """Tell whether Stripe can refund it: not in the other mode, nor after a lost dispute."""
+    return (
+        is_of_this_mode(intent)
+        and gravest_dispute(intent.disputes.values_list("status", flat=True)) != DisputeState.LOST
+    )
 
 
 def _is_about(offer: Offer, name: str | None, item: ReviewItem) -> bool:

@@ -53,6 +53,7 @@ from shop_payments.services.observations import (
     waived_by,
 )
 from shop_payments.services.words import (
+    LOST_TO_THE_BANK,
     SUGGESTIONS,
     WAIT_FOR_THE_BANK,
     describe_excess,
@@ -387,8 +388,11 @@ def _wish_for_money(
     amount: int,
 ) -> Wish:
     detail, suggestion = words
-    if locked.dispute_state_of(row) == DisputeState.OPEN:
+    dispute = locked.dispute_state_of(row)
+    if dispute == DisputeState.OPEN:
         suggestion = f"{WAIT_FOR_THE_BANK} {suggestion}"
+    elif dispute == DisputeState.LOST:
+        suggestion = LOST_TO_THE_BANK
     figures = {"amount": amount, "currency": row.currency}
     return Wish(row, reason, detail, suggestion, figures=figures)
 

@@ -62,6 +62,15 @@ WAIT_FOR_THE_BANK = (
 )
 """What comes before the suggestion to give back money of such a payment."""
 
+LOST_TO_THE_BANK = (
+    "Stripe refunds nothing of a payment that was lost in a dispute: give the money back in another"
+    " way and settle it outside Stripe."
+)
+"""What is suggested instead.
+
+See: https://docs.stripe.com/error-codes (charge_disputed; checked 2026-11)
+"""
+
 _TRACES = re.compile(r"\S+@\S+|\+?\d[\d ()./-]{4,}\d")
 """E-mail addresses; numbers of telephones, accounts and cards."""
 

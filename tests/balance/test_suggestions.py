@@ -335,3 +335,26 @@ def test_a_dispute_is_answered_in_the_dashboard(open_shop: Build, won: bool, sta
     assert_closed_itself(item)
     shop.assert_is(status, outstanding=0)
     assert_nothing_asked(shop)
+
+
+def test_money_that_a_bank_holds_or_has_taken_is_not_refunded(open_shop: Build) -> None:
+    """A refund that failed may leave money beside a dispute: Stripe gives nothing of it back."""
+    shop = open_shop(112)
+    intent_id = shop.pay(112)
+    refund = shop.refund_in_dashboard(intent_id, 40)
+    charge = call_stripe(shop.stripe, "GET", f"payment_intents/{intent_id}")["latest_charge"]
+    dispute = shop.stripe.open_dispute(charge)
+    shop.stripe.advance_refund(refund["id"], "failed")
+    shop.costs(20)
+    shop.stripe.deliver_webhooks()
+
+    item = the_item("excess")
+    assert_says(item, "Wait until the customer's bank has decided", "Refund 20.00")
+    call_stripe(shop.stripe, "POST", f"disputes/{dispute['id']}/close")
+    shop.stripe.deliver_webhooks()
+
+    item.refresh_from_db()
+    assert_says(item, "settle it outside Stripe")
+    shop.settle(intent_id, 20)
+    assert_closed_itself(item)
+    assert_nothing_asked(shop)

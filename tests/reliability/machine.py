@@ -27,6 +27,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from shop_payments.lifecycle import (
     CANCELABLE_STATUSES,
     UPDATABLE_STATUSES,
+    DisputeState,
     IntentStatus,
     RefundStatus,
     is_open,
@@ -57,6 +58,7 @@ from shop_payments.services.staff_entries import (
     settle_outside_stripe,
     waive_amount,
 )
+from shop_payments.services.words import LOST_TO_THE_BANK, WAIT_FOR_THE_BANK
 from tests.admin.support import change, fill_in, save
 from tests.oracle import Sums
 from tests.reliability.audit import Audit, read_rows
@@ -848,13 +850,14 @@ class ShopMachine(RuleBasedStateMachine):
         self.audit.compare_with_stripe(as_it_is=True)
 
     def _suggestions_are_carried_out(self) -> None:
-        """Each closes its item."""
-        for _round in range(3):
+        """Each closes its item, or says to wait for a bank that decides before the next round."""
+        for _round in range(4):
             items = self._open_items()
             if not items:
                 return
-            # What a bank holds cannot go back: those items say to wait for its decision.
-            for item in sorted(items, key=lambda item: item["reason"] != "disputed"):
+            for item in items:
+                if self._has_to_wait(ReviewItem.objects.get(pk=item["pk"])):
+                    continue
                 if ReviewItem.objects.open().filter(pk=item["pk"]).exists():
                     self._carry_out(ReviewItem.objects.get(pk=item["pk"]))
                     self._hear()
@@ -863,13 +866,32 @@ class ShopMachine(RuleBasedStateMachine):
             self.audit.check()
         assert not self._open_items()
 
+    def _has_to_wait(self, item: ReviewItem) -> bool:
+        """Have the bank decide where an item says to wait for that: it is for the next round."""
+        if not item.suggested_action.startswith(WAIT_FOR_THE_BANK):
+            return False
+        assert item.payment_intent is not None
+        for dispute in item.payment_intent.disputes.all():
+            if dispute.state == DisputeState.OPEN:
+                self.world.dashboard(f"disputes/{dispute.stripe_id}/close")
+        self._hear()
+        return True
+
     def _carry_out(self, item: ReviewItem) -> None:
         """Do what the item suggests, the first thing of it that is possible."""
         intent, reason = item.payment_intent, item.reason
         assert intent is not None
         order_id = item.order_payment.order_id
         amount = item.data.get("amount", 0)
-        if reason in ("excess", "uncounted"):
+        if item.suggested_action == LOST_TO_THE_BANK:
+            money = from_minor_units(amount, intent.currency)
+            settle_outside_stripe(
+                order_id=order_id,
+                intent_id=intent.stripe_id,
+                request=EntryRequest(amount_decimal=money, reason="by bank transfer"),
+                origin=BY_STAFF,
+            )
+        elif reason in ("excess", "uncounted"):
             money = from_minor_units(amount, intent.currency)
             request = RefundRequest(
                 amount_decimal=money, key=f"item {item.pk} {amount}", intent_id=intent.stripe_id
