@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.urls import reverse
@@ -20,8 +23,9 @@ from shop_payments.models import (
     StripeAttempt,
 )
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.sandbox import Fault
+from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.reconcile import Report, reconcile
+from shop_payments.testing import StripeSandbox
 from tests.admin.support import errors_of, links_of, messages_of, money_of
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, debit, pay, send_event, writes
@@ -222,6 +226,92 @@ class Broken(BundledOrderAdapter):
         if order.pk == self.broken_pk:
             raise KeyError("number")
         return super().number(order)
+
+
+# --- another account's key ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def staging() -> Sandbox:
+    """A staging shop's account of its own."""
+    return StripeSandbox()
+
+
+@pytest.fixture
+def key_of(configure, stripe):
+    @contextmanager
+    def use(account: Sandbox) -> Iterator[None]:
+        configure(**{**stripe.shop_payments(), "STRIPE_TRANSPORT": account.handle})
+        yield
+        configure(**stripe.shop_payments())
+
+    return use
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["", "dry run"])
+def test_a_sweep_with_a_staging_accounts_key_stops_no_order(
+    storefront, order, stripe, staging, key_of, dry_run
+):
+    orders = [order] + [OrderFactory.create(customer=order.customer) for _ in range(3)]
+    own = [storefront.payment_intent(each).json()["data"]["id"] for each in orders]
+    for each in orders:
+        make_elsewhere(staging, each, paid=True)
+
+    written = writes(staging)
+
+    with key_of(staging):
+        report = sweep(dry_run=dry_run)
+
+    assert (report.unknown, report.reviews_opened) == (0, 0)
+    assert len(report.problems) == 1
+    assert "STRIPE_SECRET_KEY" in report.problems[0]
+    assert not ReviewItem.objects.exists()
+    assert writes(staging) == written
+    found = [storefront.payment_intent(each).json()["data"]["id"] for each in orders]
+    assert found == own
+
+
+def test_an_old_payment_of_ours_shows_whose_key_it_is(storefront, order, stripe, staging, key_of):
+    paid = OrderFactory.create(customer=order.customer)
+    pay(stripe, storefront.payment_intent(paid).json()["data"]["id"])
+    sweep()
+    make_elsewhere(staging, order, paid=True)
+    later = timezone.now() + timedelta(days=9)
+    stripe.advance_clock(9 * 24 * 60 * 60)
+    other = make_elsewhere(stripe, order, paid=True)
+
+    with time_machine.travel(later, tick=True), key_of(staging):
+        staging.advance_clock(9 * 24 * 60 * 60)
+        make_elsewhere(staging, order, paid=True)
+        assert sweep().unknown == 0
+    with time_machine.travel(later, tick=True):
+        assert sweep().unknown == 1
+    assert the_item().subject == other
+
+
+def test_a_key_under_which_nothing_of_ours_is_listed_is_reported(
+    storefront, order, stripe, staging, key_of
+):
+    storefront.payment_intent(order)
+
+    with key_of(staging):
+        report = sweep()
+
+    assert "STRIPE_SECRET_KEY" in report.problems[0]
+    assert not sweep().needs_person
+
+
+def test_an_item_whose_intent_is_not_at_stripe_for_a_moment_is_still_reported(
+    storefront, order, stripe, staging, key_of
+):
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+
+    with key_of(staging):
+        report = sweep()
+
+    assert (report.unknown, report.needs_person) == (1, True)
+    assert the_item().closed_at is None
 
 
 # --- accepted -----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,16 +46,13 @@ def mirror_intents(sweep: Sweep) -> None:
     """
     ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
     look = _Look(sweep)
-    waiting = {item.subject for item in asked_about()}
     ask = get_gateway().page_of_payment_intents
     for seen in pages(sweep, ask, rows=ours, unsettled=ours.open()):
         look.at_page({row.stripe_id: row for row in seen.before}, seen.found)
-        waiting -= {intent.id for intent in seen.found}
         for row in seen.not_shown:
             sweep.try_to(row.stripe_id, partial(look.at, row))
-    look.end()
-    for stripe_id in sorted(waiting):
-        sweep.try_to(stripe_id, partial(_ask_again, sweep, stripe_id))
+    if look.end():
+        _handle_without_row(sweep, look.without_row)
     if not sweep.dry_run:
         close_known(origin=sweep.origin)
 
@@ -71,15 +68,25 @@ class _Look:
         self._sweep = sweep
         self._found = 0
         self._missing: list[PaymentIntent] = []
-        asked_about = ReviewItem.objects.open().filter(reason=ReviewItem.Reason.INTENT_MISSING)
-        self.asked_about = set(asked_about.values_list("payment_intent__stripe_id", flat=True))
+        self.without_row: dict[str, PaymentIntentResult] = {}
+        """Intents by id that have no row here, and name an attempt."""
+        items = ReviewItem.objects.open().filter(reason=ReviewItem.Reason.INTENT_MISSING)
+        self.asked_about = set(items.values_list("payment_intent__stripe_id", flat=True))
 
     def at_page(
         self, before: dict[str, PaymentIntent], found: Sequence[PaymentIntentResult]
     ) -> None:
         """Compare one page of Stripe's list with our rows."""
-        self._found += sum(intent.id in before for intent in found)
-        _mirror_page(self._sweep, before, found, asked_about=self.asked_about)
+        not_read = [intent.id for intent in found if intent.id not in before]
+        late = {row.stripe_id: row for row in PaymentIntent.objects.filter(stripe_id__in=not_read)}
+        self._found += sum(intent.id in before or intent.id in late for intent in found)
+        for intent in found:
+            if intent.id in before:
+                _mirror(self._sweep, before[intent.id], intent, asked_about=self.asked_about)
+            elif intent.id in late:
+                _mirror_late(self._sweep, late[intent.id], intent)
+            elif named_attempt(intent) is not None:
+                self.without_row[intent.id] = intent
 
     def at(self, row: PaymentIntent) -> None:
         """Fetch one intent, which no page has shown.
@@ -95,50 +102,60 @@ class _Look:
             self._found += 1
             _mirror(self._sweep, row, intent, asked_about=self.asked_about)
 
-    def end(self) -> None:
-        """Note the intents that Stripe does not know, unless the key is to blame.
+    def end(self) -> bool:
+        """Note the intents that Stripe does not know; False where the key is to blame for that.
 
         With another account's key none of ours is found. To close them, or to ask staff about each
-        of them, would stop every open payment.
+        of them, would stop every open payment. To believe what that account says of our orders
+        would do the same: it may be that of a staging shop with a copy of our database.
+
+        Raises:
+            GatewayError: Stripe could not be asked.
         """
         sweep, missing = self._sweep, self._missing
         if len(missing) >= _MANY and len(missing) >= self._found:
-            sweep.problem(
-                f"{len(missing)} of {len(missing) + self._found} payment intents are not at Stripe:"
-                " does SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account that made them?"
-                " Nothing was changed"
-            )
-            return
+            self._blame_key(f"{len(missing)} of {len(missing) + self._found} payment intents are")
+            return False
+        if not self._is_our_account():
+            self._blame_key("The newest payment intent is")
+            return False
         for row in missing:
             sweep.report.intents += 1
             if not sweep.dry_run:
                 sweep.try_to(row.stripe_id, partial(write_seen, row, None, origin=sweep.origin))
+        return True
+
+    def _blame_key(self, what: str) -> None:
+        self._sweep.problem(
+            f"{what} not at Stripe: does SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account"
+            " that made them? Nothing was changed"
+        )
+
+    def _is_our_account(self) -> bool:
+        """Whether one of our intents is there. Nothing proves the opposite where we have none."""
+        if self._found or _of_our_attempts(list(self.without_row.values())):
+            return True
+        ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
+        newest = ours.order_by("-stripe_created_at", "-pk").first()
+        if newest is None:
+            return True
+        should_be_listed = newest.stripe_created_at >= self._sweep.since
+        if not should_be_listed and not self.without_row and not asked_about():
+            return True  # nothing was listed, and nothing will be done
+        try:
+            get_gateway().retrieve_payment_intent(newest.stripe_id)
+        except ObjectMissing:
+            return False
+        return True
 
 
-def _mirror_page(
-    sweep: Sweep,
-    before: dict[str, PaymentIntent],
-    found: Sequence[PaymentIntentResult],
-    *,
-    asked_about: Collection[str],
-) -> None:
-    not_read = [intent.id for intent in found if intent.id not in before]
-    late = {row.stripe_id: row for row in PaymentIntent.objects.filter(stripe_id__in=not_read)}
-    for intent in found:
-        row = before.get(intent.id)
-        if row is not None:
-            _mirror(sweep, row, intent, asked_about=asked_about)
-        elif intent.id in late and not agrees(late[intent.id], intent):
-            sweep.report.intents += 1
-            if not sweep.dry_run:
-                sweep.try_to(intent.id, partial(_refresh, sweep, late[intent.id].pk))
-    unknown = [each for each in found if each.id not in before and each.id not in late]
-    ours = _of_our_attempts(unknown)
-    for intent in unknown:
-        if attempt := ours.get(intent.id):
-            sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
-        else:
-            sweep.try_to(intent.id, partial(_ask_about, sweep, intent))
+def _mirror_late(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    """Look once more at an intent whose row is newer than the page that shows it."""
+    if agrees(row, intent):
+        return
+    sweep.report.intents += 1
+    if not sweep.dry_run:
+        sweep.try_to(intent.id, partial(_refresh, sweep, row.pk))
 
 
 def _mirror(
@@ -190,11 +207,24 @@ def _ask_again(sweep: Sweep, stripe_id: str) -> None:
     try:
         intent = get_gateway().retrieve_payment_intent(stripe_id)
     except ObjectMissing:
-        return  # absence at one moment proves nothing: staff close the item
-    _ask_about(sweep, intent)
+        sweep.report.unknown += 1  # absence at one moment proves nothing: staff close the item
+    else:
+        _ask_about(sweep, intent)
 
 
 # --- those without a row ------------------------------------------------------------------------
+
+
+def _handle_without_row(sweep: Sweep, found: Mapping[str, PaymentIntentResult]) -> None:
+    """Give the intents of our attempts their rows, and have staff asked about the others."""
+    ours = _of_our_attempts(list(found.values()))
+    for intent in found.values():
+        if attempt := ours.get(intent.id):
+            sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
+        else:
+            sweep.try_to(intent.id, partial(_ask_about, sweep, intent))
+    for stripe_id in sorted({item.subject for item in asked_about()} - set(found)):
+        sweep.try_to(stripe_id, partial(_ask_again, sweep, stripe_id))
 
 
 def _of_our_attempts(intents: Sequence[PaymentIntentResult]) -> dict[str, StripeAttempt]:
