@@ -15,6 +15,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from shop_payments import services, signals
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -416,6 +417,91 @@ def test_nothing_is_accepted_while_stripe_does_not_answer(staff, storefront, ord
     assert "Stripe has not answered" in errors_of(response)[0]
     assert not StripeAttempt.objects.exists()
     assert the_item().closed_at is None
+
+
+@pytest.mark.parametrize(
+    ("path", "card", "state"),
+    [
+        ("/v1/refunds", "pm_card_visa", ("refunded", "")),
+        ("/v1/disputes", "pm_card_createDispute", ("paid", "open")),
+    ],
+)
+def test_nothing_is_accepted_before_it_is_known_what_has_gone_back(
+    staff, storefront, order, stripe, path, card, state
+):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id, card)
+    if path == "/v1/refunds":
+        call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
+    restore_backup()
+    sweep()
+    stripe.inject(Fault("error", status=500, method="GET", path=path, times=9))
+
+    response = accept(staff, the_item())
+
+    assert errors_of(response)
+    assert not PaymentIntent.objects.exists()
+    assert the_item().closed_at is None
+    stripe.clear_faults()
+    accept(staff, the_item())
+    payment = OrderPayment.objects.get()
+    assert (payment.status, payment.dispute_state) == state
+    assert not services.may_release(order.pk) or state[0] == "paid"
+
+
+def test_an_accepted_payment_that_was_refunded_meanwhile_releases_nothing(
+    staff, storefront, order, stripe
+):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id)
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
+    restore_backup()
+    sweep()
+
+    with releases_heard() as heard:
+        accept(staff, the_item())
+
+    assert heard == {"payment_received": False, "order_paid": False, "order_refunded": False}
+
+
+@contextmanager
+def releases_heard() -> Iterator[dict[str, bool]]:
+    """Note of each signal whether its receiver may release the goods, in their order."""
+    heard: dict[str, bool] = {}
+    receivers = []
+    for name in ("payment_received", "order_paid", "order_refunded", "dispute_opened"):
+
+        def hear(*, order_payment: OrderPayment, name: str = name, **_data: Any) -> None:
+            heard[name] = services.may_release(order_payment.order_id)
+
+        receivers.append((getattr(signals, name), hear))
+        receivers[-1][0].connect(hear)
+    yield heard
+    for signal, hear in receivers:
+        signal.disconnect(hear)
+
+
+def test_an_accepted_payment_of_an_unreadable_order_is_said_to_be_accepted(
+    staff, storefront, order, stripe, configure
+):
+    intent_id = lose(storefront, order, stripe, paid=True)
+    sweep()
+    configure(ORDER_ADAPTER=f"{__name__}.{WithoutTotal.__name__}")
+
+    response = accept(staff, the_item())
+
+    [message] = messages_of(response)
+    assert f"The payment {intent_id} is accepted, but the order could not be read" in message
+    assert "It is evaluated again by itself" in message
+    assert the_item().closed_at is not None
+    configure(ORDER_ADAPTER="shop_payments.orders.BundledOrderAdapter")
+    sweep()
+    assert OrderPayment.objects.get().status == "paid"
+
+
+class WithoutTotal(BundledOrderAdapter):
+    def total(self, order):
+        raise KeyError("total")
 
 
 def test_accepting_asks_first(staff, storefront, order, stripe):

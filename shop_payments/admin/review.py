@@ -44,7 +44,7 @@ from shop_payments.admin.base import (
 from shop_payments.admin.forms import AcceptForm, CloseForm, CloseManyForm, SkipForm
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.tasks import explain
-from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.exceptions import OrderUnreadable, ShopPaymentsError
 from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import Dispute, PaymentHistory, PaymentIntent, ReviewItem, StaffEntry
 from shop_payments.services.notifications import skip_notification
@@ -233,13 +233,25 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         )
 
     def _accept(self, request: HttpRequest, item: ReviewItem) -> HttpResponse:
-        row = accept_unknown_intent(item_pk=item.pk, user=request.user, origin=origin_of(request))
-        if row is None:
-            return self._leave(request, item, was_open=False)
-        payment = row.order_payment
-        text = gettext("The payment %(intent)s is one of this order now. %(balance)s")
-        values = {"intent": row, "balance": balance_words(payment)}
-        self.message_user(request, text % values, messages.SUCCESS)
+        payment = item.order_payment
+        try:
+            row = accept_unknown_intent(
+                item_pk=item.pk, user=request.user, origin=origin_of(request)
+            )
+        except OrderUnreadable as error:
+            text = gettext(
+                "The payment %(intent)s is accepted, but the order could not be read, so its"
+                " amounts are not up to date. It is evaluated again by itself; if that fails again,"
+                " ask the shop's developers: %(why)s."
+            )
+            values = {"intent": item.subject, "why": error}
+            self.message_user(request, text % values, messages.WARNING)
+        else:
+            if row is None:
+                return self._leave(request, item, was_open=False)
+            text = gettext("The payment %(intent)s is one of this order now. %(balance)s")
+            values = {"intent": row, "balance": balance_words(row.order_payment)}
+            self.message_user(request, text % values, messages.SUCCESS)
         return redirect(admin_url(self.admin_site, "shop_payments_orderpayment_change", payment.pk))
 
     # --- closing several ---

@@ -49,11 +49,15 @@ class Listed(Generic[_Row, _Result]):
             GatewayError: Stripe could not be asked.
         """
         for _round in range(_MAX_ROUNDS):
-            known = dict(self.rows(intent).values_list("pk", "version"))
+            known = self.versions(intent)
             results = self.ask(intent.stripe_id)
             if self.write_listed(intent, known, results, origin=origin, follows_up=follows_up):
                 return
         logger.warning("The refunds or disputes of %s keep changing", intent)
+
+    def versions(self, intent: PaymentIntent) -> dict[Any, int]:
+        """Return the versions of an intent's rows by primary key, before Stripe is asked."""
+        return dict(self.rows(intent).values_list("pk", "version"))
 
     def write_listed(
         self,
@@ -73,18 +77,30 @@ class Listed(Generic[_Row, _Result]):
         """
 
         def write(locked: LockedPayment) -> bool:
-            complete = True
-            current = locked.intent(intent.stripe_id)
-            for result in reversed(results) if current is not None else ():
-                row = self.find(locked, result)
-                if row is not None and row.version != known.get(row.pk):
-                    complete = False
-                elif current is not None:
-                    self.write(locked, current, row, result, origin=origin)
-            return complete
+            return self.write_into(locked, intent.stripe_id, known, results, origin=origin)
 
         done = change_payment(
             write, origin=origin, follows_up=follows_up, pk=intent.order_payment_id
         )
         done.raise_if_unreadable()
         return bool(done.value)
+
+    def write_into(
+        self,
+        locked: LockedPayment,
+        intent_id: str,
+        known: Mapping[Any, int],
+        results: Sequence[_Result],
+        *,
+        origin: Origin,
+    ) -> bool:
+        """Write what was listed in a unit of work; False as :meth:`write_listed`."""
+        complete = True
+        intent = locked.intent(intent_id)
+        for result in reversed(results) if intent is not None else ():
+            row = self.find(locked, result)
+            if row is not None and row.version != known.get(row.pk):
+                complete = False
+            elif intent is not None:
+                self.write(locked, intent, row, result, origin=origin)
+        return complete

@@ -288,17 +288,20 @@ def _write_seen(
     return done
 
 
-def complete_charge_times(locked: LockedPayment | None, *, origin: Origin) -> None:
+def complete_charge_times(
+    locked: LockedPayment | None, *, origin: Origin, expected: int = 0
+) -> None:
     """Fetch when the charges of an order's payments were made, where events alone told of them.
 
-    Which payment came first matters once there are several. The time of an event is not always
-    that of the charge: a bank debit succeeds days after it was made.
+    Which payment came first matters once there are several; ``expected`` are about to be added.
+    The time of an event is not always that of the charge: a bank debit succeeds days after it was
+    made.
 
     Raises:
         GatewayError: Stripe could not be asked.
     """
     paid = [row for row in locked.intents if row.has_succeeded] if locked else []
-    if len(paid) < 2:
+    if len(paid) + expected < 2:
         return
     for row in paid:
         if row.charged_at_is_exact or row.livemode != get_config().livemode:

@@ -31,13 +31,17 @@ from shop_payments.models import (
     StripeAttempt,
 )
 from shop_payments.orders import find_order_or_none, parse_order_id, read_number
-from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.evaluation import Wish, sync_review
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import METADATA_VALUE_LIMIT
-from shop_payments.services.ledger import LockedPayment, close_items, find_and_lock_payment
+from shop_payments.services.ledger import (
+    LockedPayment,
+    close_items,
+    find_and_lock_payment,
+    read_rows,
+)
 from shop_payments.services.mirror import adopt_intent, complete_charge_times, named_attempt
-from shop_payments.services.refunds import sync_refunds
+from shop_payments.services.outflows import Outflows, list_outflows
 from shop_payments.services.units import change_payment
 from shop_payments.services.words import describe_unknown
 
@@ -112,7 +116,8 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
 def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> PaymentIntent | None:
     """Make an unknown intent one of the order's, for staff; None where the item was closed before.
 
-    Its money then counts like any other, and its refunds and disputes are looked up.
+    Its money then counts like any other. Its refunds and disputes are written with it: see
+    Note [Outflows with the payment] in ``outflows.py``.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
@@ -120,11 +125,14 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
         EntryRefused: the order has another open intent.
         ObjectMissing: Stripe does not know the intent.
         OrderUnreadable: accepted, but the order could not be evaluated; that is tried again.
-        GatewayError: Stripe could not be asked.
+        GatewayError: Stripe could not be asked, and nothing was recorded.
     """
     assert_no_transaction()
-    item = ReviewItem.objects.get(pk=item_pk, reason=_REASON)
+    item = ReviewItem.objects.select_related("order_payment").get(pk=item_pk, reason=_REASON)
     intent = get_gateway().retrieve_payment_intent(item.subject)
+    outflows = list_outflows(intent.id) if intent.amount_received else Outflows(intent.id)
+    if intent.amount_received:
+        complete_charge_times(read_rows(item.order_payment), origin=origin, expected=1)
 
     def accept(locked: LockedPayment) -> PaymentIntent | None:
         items = locked.payment.review_items.open().filter(pk=item.pk)
@@ -136,6 +144,7 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
             raise EntryRefused(
                 f"The order has another open payment intent, {locked.open_intent}. Cancel it first."
             )
+        outflows.write(locked, origin=origin)
         close_items(locked, f"Accepted: {intent.id}", by=user, pk=item.pk)
         figures = {"detail": f"{item.get_reason_display()}: accepted", "review_item": item.pk}
         fact = (FactKind.REVIEW_CLOSED, {**figures, "reason": item.reason})
@@ -143,13 +152,8 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
         return row
 
     done = change_payment(accept, origin=origin, pk=item.order_payment_id)
-    complete_charge_times(done.locked, origin=origin)
-    row = done.value
-    if row is not None and row.has_succeeded:
-        sync_refunds(row, origin=origin)
-        sync_disputes(row, origin=origin)
     done.raise_if_unreadable()
-    return row
+    return done.value
 
 
 def close_known(*, origin: Origin) -> None:
