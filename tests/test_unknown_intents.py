@@ -27,7 +27,7 @@ from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.testing import StripeSandbox
-from tests.admin.support import errors_of, links_of, messages_of, money_of
+from tests.admin.support import errors_of, fill_in, links_of, messages_of, money_of, send
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, debit, pay, send_event, writes
 
@@ -98,7 +98,7 @@ def accept(client, item: ReviewItem, **form: str) -> Any:
 
 def dismiss(client, item: ReviewItem) -> Any:
     page = reverse("admin:shop_payments_reviewitem_close", args=[item.pk])
-    return client.post(page, {"closing_note": "it is of the staging shop"}, follow=True)
+    return send(client, page, closing_note="it is of the staging shop")
 
 
 # --- found --------------------------------------------------------------------------------------
@@ -553,6 +553,68 @@ def test_a_dismissed_payment_blocks_nobody_and_is_not_asked_about_again(
     intent_id = storefront.payment_intent(order).json()["data"]["id"]
     assert intent_id != other
     assert the_item().closing_note == "it is of the staging shop"
+
+
+def test_a_payment_made_since_the_page_was_opened_is_not_dismissed(
+    staff, storefront, order, stripe, webhooks
+):
+    intent_id = lose(storefront, order, stripe)
+    sweep()
+    page = reverse("admin:shop_payments_reviewitem_close", args=[the_item().pk])
+    form = fill_in(staff, page, closing_note="nobody has paid it")
+    pay(stripe, intent_id)
+    webhooks()
+
+    response = staff.post(page, form)
+
+    assert "changed since this page was opened" in errors_of(response)[0]
+    assert the_item().closed_at is None
+    assert answer(storefront.payment_intent(order)) == ASKED
+
+
+def test_payments_made_since_the_page_was_opened_are_not_dismissed_together(
+    staff, storefront, order, stripe, webhooks
+):
+    intent_id = lose(storefront, order, stripe)
+    sweep()
+    page = reverse("admin:shop_payments_reviewitem_changelist")
+    selected = {"action": "close_selected", "_selected_action": [the_item().pk]}
+    shown = staff.post(page, selected).context["form"]["shown"].value()
+    pay(stripe, intent_id)
+    webhooks()
+
+    staff.post(page, {**selected, "shown": shown, "closing_note": "nobody has paid them"})
+
+    assert the_item().closed_at is None
+    assert answer(storefront.payment_intent(order)) == ASKED
+
+
+def test_staff_who_dismissed_a_payment_by_mistake_can_still_accept_it(
+    staff, storefront, order, stripe
+):
+    lose(storefront, order, stripe, paid=True)
+    sweep()
+    dismiss(staff, the_item())
+    assert links_of(staff, the_item()) == ["Accept this payment"]
+
+    response = accept(staff, the_item())
+
+    assert "is one of this order now. The order is paid." in messages_of(response)[0]
+    assert the_item().closing_note.startswith("Accepted: ")
+    assert links_of(staff, the_item()) == []
+    assert not sweep().needs_person
+
+
+def test_an_item_that_closed_itself_is_not_accepted(staff, storefront, order, stripe):
+    other = make_elsewhere(stripe, order)
+    sweep()
+    call_stripe(stripe, "POST", f"payment_intents/{other}/cancel")
+    sweep()
+
+    accept(staff, the_item())
+
+    assert links_of(staff, the_item()) == []
+    assert not PaymentIntent.objects.exists()
 
 
 def test_money_that_comes_with_a_dismissed_intent_is_asked_about_again(

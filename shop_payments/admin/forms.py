@@ -309,7 +309,21 @@ class AcceptForm(forms.Form):
     )
 
 
-class CloseForm(forms.Form):
+class ShownForm(forms.Form):
+    """A form about what its page shows: ``shown`` says what that was."""
+
+    shown = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def show_again(self, shown: str, why: str) -> None:
+        """Ask again below what the page shows now, and say why."""
+        data: Any = self.data.copy()  # type: ignore[attr-defined]
+        data["shown"] = shown
+        data.pop("sure", None)
+        self.data = data
+        self.add_error(None, why)
+
+
+class CloseForm(ShownForm):
     """Close a review item; with a warning while the evidence of a dispute is still due."""
 
     closing_note = ReasonField(
@@ -332,7 +346,7 @@ class CloseForm(forms.Form):
             del self.fields["sure"]
 
 
-class CloseManyForm(forms.Form):
+class CloseManyForm(ShownForm):
     """Close several review items, all for the same reason."""
 
     closing_note = ReasonField(

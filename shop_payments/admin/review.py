@@ -44,12 +44,12 @@ from shop_payments.admin.base import (
 from shop_payments.admin.forms import AcceptForm, CloseForm, CloseManyForm, SkipForm
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.tasks import explain
-from shop_payments.exceptions import OrderUnreadable, ShopPaymentsError
+from shop_payments.exceptions import EntryRefused, OrderUnreadable, ShopPaymentsError
 from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import Dispute, PaymentHistory, PaymentIntent, ReviewItem, StaffEntry
 from shop_payments.services.notifications import skip_notification
 from shop_payments.services.reviews import close_review_item
-from shop_payments.services.unknown_intents import accept_unknown_intent
+from shop_payments.services.unknown_intents import accept_unknown_intent, can_be_accepted
 
 _Reason = ReviewItem.Reason
 
@@ -134,6 +134,8 @@ class ReviewItemAdmin(PaymentRecordAdmin):
                 label = gettext("Dismiss") if is_unknown else gettext("Close")
                 links.append(ActionLink(url=url, label=label))
             context["action_links"] = links
+        elif can_be_accepted(item) and may_change_payments(request):
+            context["action_links"] = [_accept_link(self.admin_site, item)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- closing ---
@@ -151,15 +153,25 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         if item.closed_at is not None:
             return self._leave(request, item, was_open=False)
         deadline = evidence_deadline(item)
-        form = CloseForm(request.POST if request.method == "POST" else None, deadline=deadline)
+        form = CloseForm(
+            request.POST if request.method == "POST" else None,
+            deadline=deadline,
+            initial={"shown": item.shown_key},
+        )
         if form.is_valid():
-            was_open = close_review_item(
-                item_pk=item.pk,
-                reason=form.cleaned_data["closing_note"],
-                user=request.user,
-                origin=origin_of(request),
-            )
-            return self._leave(request, item, was_open=was_open)
+            try:
+                was_open = close_review_item(
+                    item_pk=item.pk,
+                    reason=form.cleaned_data["closing_note"],
+                    user=request.user,
+                    origin=origin_of(request),
+                    shown_key=form.cleaned_data["shown"],
+                )
+            except EntryRefused as error:
+                item.refresh_from_db()
+                form.show_again(item.shown_key, str(error))
+            else:
+                return self._leave(request, item, was_open=was_open)
         facts = [
             (_("What needs attention"), str(item.get_reason_display())),
             (_("Detail"), item.detail),
@@ -206,7 +218,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         item = self._find(item_pk)
         if item is None or item.reason != _Reason.UNKNOWN_INTENT:
             return self._to_list()
-        if item.closed_at is not None:
+        if not can_be_accepted(item):
             return self._leave(request, item, was_open=False)
         form = AcceptForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
@@ -275,8 +287,14 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             self.message_user(request, kept, messages.ERROR)
             return None
         is_sent = "closing_note" in request.POST
-        form = CloseManyForm(request.POST if is_sent else None)
+        # One field for all of them: Django limits how many a form has.
+        keys = " ".join(item.shown_key for item in to_close)
+        form = CloseManyForm(request.POST if is_sent else None, initial={"shown": keys})
         if not form.is_valid():
+            return self._close_many_page(request, form, to_close, kept)
+        shown = form.cleaned_data["shown"].split()
+        if changed := [item for item in to_close if item.shown_key not in shown]:
+            form.show_again(keys, _describe_changed(changed))
             return self._close_many_page(request, form, to_close, kept)
         self._close_many(request, to_close, form.cleaned_data["closing_note"])
         if kept:
@@ -288,7 +306,11 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         for item in items:
             try:
                 closed += close_review_item(
-                    item_pk=item.pk, reason=reason, user=request.user, origin=origin_of(request)
+                    item_pk=item.pk,
+                    reason=reason,
+                    user=request.user,
+                    origin=origin_of(request),
+                    shown_key=item.shown_key,
                 )
             except ShopPaymentsError as error:
                 values = {"order": number_of(item.order_payment), "why": error}
@@ -427,6 +449,15 @@ def _why_not_together(items: Sequence[ReviewItem]) -> str:
     return ""
 
 
+def _describe_changed(changed: Sequence[ReviewItem]) -> str:
+    """Name the items that say something else than the page that was sent."""
+    text = gettext(
+        "Items have changed since this page was opened, so nothing was closed. Read what they say"
+        " now, and send the form again if all of them may be closed. Changed: %(orders)s."
+    )
+    return text % {"orders": ", ".join(number_of(item.order_payment) for item in changed)}
+
+
 def _describe_running(running: Sequence[tuple[ReviewItem, str]]) -> str:
     """Name the items that have to be closed one by one; empty where there is none."""
     if not running:
@@ -497,12 +528,16 @@ def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> Actio
         label = gettext("Correct the order")
         return ActionLink(url=url, label=label, is_suggested=True) if url else None
     if item.reason == _Reason.UNKNOWN_INTENT and may_change_payments(request):
-        url = admin_url(site, "shop_payments_reviewitem_accept", item.pk)
-        return ActionLink(url=url, label=gettext("Accept this payment"), is_suggested=True)
+        return _accept_link(site, item, is_suggested=True)
     if item.reason == _Reason.NOTIFICATION_FAILED and may_change_payments(request):
         url = admin_url(site, "shop_payments_reviewitem_skip", item.pk)
         return ActionLink(url=url, label=gettext("Skip this notification"), is_suggested=True)
     return None
+
+
+def _accept_link(site: AdminSite, item: ReviewItem, *, is_suggested: bool = False) -> ActionLink:
+    url = admin_url(site, "shop_payments_reviewitem_accept", item.pk)
+    return ActionLink(url=url, label=gettext("Accept this payment"), is_suggested=is_suggested)
 
 
 def evidence_deadline(item: ReviewItem) -> str:

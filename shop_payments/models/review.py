@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import ClassVar
 
 from django.conf import settings
@@ -111,3 +113,9 @@ class ReviewItem(models.Model):
             if self.detail
             else str(self.get_reason_display())
         )
+
+    @property
+    def shown_key(self) -> str:
+        """A digest of what the item says: staff close what they have read, and nothing newer."""
+        says = [self.pk, self.detail, self.suggested_action, self.data]
+        return hashlib.sha256(json.dumps(says, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shop_payments.exceptions import EntryRefused
 from shop_payments.gateway import assert_no_transaction
 from shop_payments.models import FactKind, ReviewItem
 from shop_payments.services.history import Origin
@@ -11,8 +12,12 @@ from shop_payments.services.ledger import LockedPayment, close_items
 from shop_payments.services.units import change_payment
 
 
-def close_review_item(*, item_pk: int, reason: str, user: Any, origin: Origin) -> bool:
+def close_review_item(
+    *, item_pk: int, reason: str, user: Any, origin: Origin, shown_key: str | None = None
+) -> bool:
     """Close a review item by hand; tell whether it was open.
+
+    ``shown_key`` is that of what staff have read (:attr:`ReviewItem.shown_key`).
 
     It moves no money and changes nothing about what the order owes: rows decide that. The item
     opens again if the amount it is about changes. The history says who closed it; the reason stays
@@ -22,6 +27,7 @@ def close_review_item(*, item_pk: int, reason: str, user: Any, origin: Origin) -
         TransactionOpenError: called inside a database transaction.
         ReviewItem.DoesNotExist: no such item.
         ValueError: no reason.
+        EntryRefused: the item says something else by now; nothing was closed.
     """
     if not reason.strip():
         raise ValueError("closing a review item needs a reason")
@@ -29,6 +35,12 @@ def close_review_item(*, item_pk: int, reason: str, user: Any, origin: Origin) -
     item = ReviewItem.objects.select_related("payment_intent").get(pk=item_pk)
 
     def close(locked: LockedPayment) -> bool:
+        now = locked.payment.review_items.open().filter(pk=item.pk).first()
+        if now is not None and shown_key not in {None, now.shown_key}:
+            raise EntryRefused(
+                "The item has changed since this page was opened, so it was not closed. Read what"
+                " it says now; if that may be closed too, send the form again."
+            )
         was_open = close_items(locked, reason.strip(), by=user, pk=item.pk)
         if was_open:
             figures = {

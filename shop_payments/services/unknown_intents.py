@@ -9,7 +9,8 @@ lost: a backup was restored, or a standby took over without the last seconds. On
 
 Until they do, the order asks for no money, for the customer may have paid. Staff accept the
 intent, which writes the lost attempt again and makes the intent one like any other; or they dismiss
-it, by closing the item. It is asked about again if money comes with it after that.
+it, by closing the item. It is asked about again if money comes with it after that, and staff who
+were wrong can still accept it.
 """
 
 from __future__ import annotations
@@ -113,8 +114,19 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
     return bool(done.value)
 
 
+def can_be_accepted(item: ReviewItem) -> bool:
+    """Tell whether an item is about an unknown intent, and is open or was dismissed by staff."""
+    return (
+        item.reason == _REASON
+        and not item.closed_itself
+        and not PaymentIntent.objects.filter(stripe_id=item.subject).exists()
+    )
+
+
 def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> PaymentIntent | None:
-    """Make an unknown intent one of the order's, for staff; None where the item was closed before.
+    """Make an unknown intent one of the order's, for staff; None where it cannot be.
+
+    That is where the item has closed itself, or was accepted before: see :func:`can_be_accepted`.
 
     Its money then counts like any other. Its refunds and disputes are written with it: see
     Note [Outflows with the payment] in ``outflows.py``.
@@ -135,8 +147,8 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
         complete_charge_times(read_rows(item.order_payment), origin=origin, expected=1)
 
     def accept(locked: LockedPayment) -> PaymentIntent | None:
-        items = locked.payment.review_items.open().filter(pk=item.pk)
-        if not items.exists():
+        items = locked.payment.review_items.filter(pk=item.pk)
+        if not can_be_accepted(items.get()):
             return None
         attempt = _write_again(locked, intent)
         row = adopt_intent(locked, attempt, intent, fingerprint="", origin=origin)
@@ -145,6 +157,7 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
                 f"The order has another open payment intent, {locked.open_intent}. Cancel it first."
             )
         outflows.write(locked, origin=origin)
+        items.update(closed_at=None, closing_note="")  # it may have been dismissed
         close_items(locked, f"Accepted: {intent.id}", by=user, pk=item.pk)
         figures = {"detail": f"{item.get_reason_display()}: accepted", "review_item": item.pk}
         fact = (FactKind.REVIEW_CLOSED, {**figures, "reason": item.reason})

@@ -43,6 +43,7 @@ from tests.admin.support import (
     save,
     send,
     text_of,
+    values_of,
 )
 from tests.support import answer, pay
 
@@ -377,6 +378,29 @@ def test_an_item_that_is_not_there_leads_to_the_list(staff):
     assert staff.get(page).url == changelist(ReviewItem)
 
 
+def test_staff_close_only_what_they_have_read(in_review, staff):
+    item = in_review.review_items.get()
+    form = fill_in(staff, close_page(item), closing_note="10.00 stay with us.")
+    in_review.order.lines.update(unit_amount=100)
+    reevaluate_order(in_review.order_id)
+
+    response = staff.post(close_page(item), form)
+
+    assert "changed since this page was opened" in errors_of(response)[0]
+    assert "110.00 USD is too much" in text_of(response)
+    assert OrderPayment.objects.get().needs_review
+    staff.post(close_page(item), {**values_of(response), "closing_note": "They give us all."})
+    assert not OrderPayment.objects.get().needs_review
+
+
+def test_a_form_that_does_not_say_what_was_read_closes_nothing(in_review, staff):
+    item = in_review.review_items.get()
+
+    staff.post(close_page(item), {"closing_note": "10.00 stay with us."})
+
+    assert OrderPayment.objects.get().needs_review
+
+
 # --- closing the item of a dispute --------------------------------------------------------------
 
 DEADLINE = "Nov. 24, 2036, 12:30 p.m. CET"
@@ -425,14 +449,16 @@ def test_after_the_deadline_there_is_nothing_to_tick(due_at, answerable, staff):
 def test_other_items_have_nothing_to_tick(in_review, staff):
     form = staff.get(close_page(the_item("excess"))).context["form"]
 
-    assert list(form.fields) == ["closing_note"]
+    assert [bound.name for bound in form.visible_fields()] == ["closing_note"]
 
 
 # --- closing several items ----------------------------------------------------------------------
 
 
 def select(*items: ReviewItem, **more: str) -> dict[str, Any]:
-    return {"action": "close_selected", "_selected_action": [each.pk for each in items], **more}
+    pks = [each.pk for each in items]
+    shown = " ".join(each.shown_key for each in ReviewItem.objects.filter(pk__in=pks))
+    return {"action": "close_selected", "_selected_action": pks, "shown": shown, **more}
 
 
 @pytest.fixture
@@ -546,6 +572,21 @@ def test_only_running_disputes_close_nothing(answerable, staff):
     assert DEADLINE in messages_of(response)[0]
     answerable.refresh_from_db()
     assert answerable.closed_at is None
+
+
+def test_several_items_are_closed_only_as_they_were_read(missing, staff):
+    sent = select(*missing, closing_note=WHY)
+    ReviewItem.objects.filter(pk=missing[1].pk).update(detail="Stripe knows it again")
+
+    response = staff.post(changelist(ReviewItem), sent)
+
+    number = missing[1].order_payment.order.number
+    assert response.context["form"].non_field_errors()[0].endswith(f"Changed: {number}.")
+    assert "Stripe knows it again" in text_of(response)
+    assert not ReviewItem.objects.exclude(closed_at=None).exists()
+    again = {**sent, "shown": response.context["form"]["shown"].value()}
+    staff.post(changelist(ReviewItem), again)
+    assert not ReviewItem.objects.open().exists()
 
 
 def test_closing_several_items_needs_the_permission_to_close(missing, staff_with):

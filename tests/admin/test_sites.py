@@ -121,9 +121,11 @@ def test_staff_close_an_item(in_review, ops):
 def test_staff_close_several_items(in_review, ops):
     item = ReviewItem.objects.get()
     selected = {"action": "close_selected", "_selected_action": [item.pk]}
-    assert ops.post(changelist(ReviewItem), selected).status_code == 200
+    page = ops.post(changelist(ReviewItem), selected)
+    assert page.status_code == 200
 
-    sent = {**selected, "closing_note": "Agreed."}
+    shown = page.context["form"]["shown"].value()
+    sent = {**selected, "shown": shown, "closing_note": "Agreed."}
     response = ops.post(changelist(ReviewItem), sent, follow=True)
 
     assert response.redirect_chain == [("/ops/shop_payments/reviewitem/", 302)]
