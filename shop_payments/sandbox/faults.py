@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from .errors import IdempotencyConflict, ServerError, StripeError
+from .errors import IdempotencyConflict, InvalidRequest, ServerError, StripeError
 from .event_types import EVENT_TYPES
 
 RequestFaultKind = Literal[
@@ -26,6 +26,7 @@ RequestFaultKind = Literal[
     "drop_after",
     "error",
     "error_after",
+    "refused",
     "effect_later",
     "unlisted",
     "another_account",
@@ -85,6 +86,14 @@ def unknown_error() -> StripeError:
     return ServerError("An unknown error occurred", status=500)
 
 
+def _refusal(param: str | None) -> StripeError:
+    """Return Stripe's 400 for a change that the object does not take: Stripe documents few of them.
+
+    See: https://github.com/jcberquist/stripe-cfml/pull/55 (an intent's currency; checked 2026-11)
+    """
+    return InvalidRequest("This object cannot be changed that way.", param=param)
+
+
 def _unavailable() -> StripeError:
     return ServerError("Stripe is temporarily unavailable. Please try again.", status=503)
 
@@ -131,6 +140,8 @@ class Fault:
     """The HTTP status of an error: 409, 429, 500 or 503."""
     code: str | None = field(default=None, kw_only=True)
     """Stripe's code of an error, where a status has several: 429 is rate_limit or lock_timeout."""
+    param: str | None = field(default=None, kw_only=True)
+    """The parameter that a refusal names; None where it names none."""
 
     def __post_init__(self) -> None:
         if self.times == _AS_USUAL:
@@ -157,6 +168,8 @@ class Fault:
             yield "it takes status 409, 429 (code rate_limit or lock_timeout), 500 or 503"
         if self.kind != "error" and (self.status is not None or self.code is not None):
             yield "status and code are for the kind error"
+        if self.kind != "refused" and self.param is not None:
+            yield "param is for the kind refused"
         if self.kind in _TIMED and not 0 < self.seconds <= _LONGEST_SECONDS:
             yield f"seconds are above 0 and at most {_LONGEST_SECONDS}, not {self.seconds}"
         if self.kind not in _TIMED and self.seconds != 0:
@@ -300,6 +313,8 @@ class Trouble:
         if "latency" in self._faults:
             self._sleep(self._faults["latency"].seconds)
         self._raise_error(saved=True)
+        if "refused" in self._faults:
+            raise _refusal(self._faults["refused"].param)
 
     def after_effect(self) -> None:
         """Fail when all is done: the failure is the saved answer, and nothing is undone."""

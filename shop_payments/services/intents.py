@@ -27,6 +27,8 @@ from django.utils import timezone
 from shop_payments.balance import Balance, Refusal
 from shop_payments.conf import CAPTURE_METHODS, get_config
 from shop_payments.exceptions import (
+    AmountTooLarge,
+    AmountTooSmall,
     ConfigurationError,
     GatewayInvalidRequest,
     MoneyError,
@@ -144,6 +146,14 @@ def _without_what_was_refused(
 ) -> _Request:
     """Return the request as it can be granted: a customer must be able to pay.
 
+    An intent that Stripe does not update is replaced, once: Stripe's own advice for a parameter
+    that cannot be changed is to cancel the intent and create another one. Its documentation does
+    not list all that an intent refuses, so the rule does not depend on the parameter. An amount
+    that is too small or too large would be refused on creation, too.
+
+    See: https://github.com/Automattic/woocommerce-payments/issues/142, which quotes the advice, and
+    https://github.com/jcberquist/stripe-cfml/pull/55, a refused currency (checked 2026-11)
+
     Raises:
         GatewayInvalidRequest: ``error``, where nothing can be left out.
     """
@@ -151,18 +161,20 @@ def _without_what_was_refused(
         _note_refused_receipt(plan.ask, origin=request.origin)
         return replace(request, with_receipt=False)
     step = plan.step
-    if (
-        isinstance(step, StripeAttempt)
-        and step.operation == StripeAttempt.Operation.UPDATE_INTENT
-        and error.param in _SET_ON_CREATION
-        and not request.replaces
-    ):
-        return replace(request, replaces=step.target)
+    if isinstance(step, StripeAttempt) and not isinstance(error, AmountTooSmall | AmountTooLarge):
+        is_update = step.operation == StripeAttempt.Operation.UPDATE_INTENT
+        if is_update and not request.replaces:
+            # It may be refused because the customer has just paid: then there is nothing to cancel.
+            _refresh(PaymentIntent.objects.get(stripe_id=step.target), origin=request.origin)
+            return replace(request, replaces=step.target)
+        if request.replaces == step.target and not _is_updatable(step.target):
+            return request  # the customer was quicker than the cancellation
     raise error
 
 
-_SET_ON_CREATION = frozenset({"allowed_payment_method_types", "capture_method"})
-"""What Stripe may refuse to update: then the intent is cancelled, and another one created."""
+def _is_updatable(stripe_id: str) -> bool:
+    rows = PaymentIntent.objects.filter(stripe_id=stripe_id)
+    return rows.filter(status__in=sorted(UPDATABLE_STATUSES)).exists()
 
 
 def _note_refused_receipt(ask: Ask, *, origin: Origin) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,9 @@ import pytest
 
 from shop_payments.models import Order, OrderPayment, PaymentIntent
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.sandbox import SandboxResponse
+from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.testing import StripeSandbox
-from tests.support import writes
+from tests.support import answer, pay, writes
 
 pytestmark = pytest.mark.django_db
 
@@ -24,23 +23,21 @@ class ReservesLargeOrders(BundledOrderAdapter):
         return "manual" if order.amount >= 15000 else "automatic"
 
 
-class RefusesToUpdate:
-    """Stripe, which does not update one parameter of an open intent."""
+class PaysWhenCancelled:
+    """Stripe, where the customer pays just before an intent is cancelled."""
 
-    def __init__(self, stripe: StripeSandbox, param: str) -> None:
-        self._stripe, self._param = stripe, param
+    def __init__(self, stripe: StripeSandbox) -> None:
+        self._stripe = stripe
 
     def __call__(self, method: str, url: str, headers: Any, body: Any = None) -> SandboxResponse:
-        is_update = method.upper() == "POST" and url.rsplit("/", 2)[-2] == "payment_intents"
-        if is_update and self._param in str(body):
-            words = f"You cannot update {self._param} of this PaymentIntent."
-            error = {"type": "invalid_request_error", "message": words, "param": self._param}
-            return SandboxResponse(
-                400,
-                {"content-type": "application/json", "request-id": "req_refused"},
-                json.dumps({"error": error}).encode(),
-            )
+        if url.endswith("/cancel"):
+            pay(self._stripe, url.rsplit("/", 2)[-2])
         return self._stripe.handle(method, url, headers, body)
+
+
+def refuse_update(stripe: StripeSandbox, param: str | None = None, times: int = 1) -> None:
+    path = "/v1/payment_intents/pi_" + 24 * "[!/]"
+    stripe.inject(Fault("refused", method="POST", path=path, param=param, times=times))
 
 
 @pytest.fixture
@@ -100,11 +97,9 @@ def test_automatic_payment_methods_cannot_be_updated_so_the_intent_is_replaced(
 
 
 def test_what_stripe_refuses_to_update_is_replaced(use, storefront, order, stripe):
-    use(
-        ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders",
-        STRIPE_TRANSPORT=RefusesToUpdate(stripe, "capture_method"),
-    )
+    use(ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders")
     first = ask(storefront, order)
+    refuse_update(stripe, "capture_method")
 
     order.lines.update(unit_amount=9000)
     second = ask(storefront, order)
@@ -113,6 +108,87 @@ def test_what_stripe_refuses_to_update_is_replaced(use, storefront, order, strip
     assert stripe.payment_intent(first)["status"] == "canceled"
     assert stripe.payment_intent(second)["capture_method"] == "manual"
     assert PaymentIntent.objects.open().get().stripe_id == second
+
+
+@pytest.mark.parametrize("param", ["currency", "description", "metadata", "amount", None])
+def test_an_update_that_stripe_refuses_for_whatever_parameter_replaces_the_intent(
+    storefront, order, stripe, param
+):
+    first = ask(storefront, order)
+    refuse_update(stripe, param)
+
+    order.lines.update(unit_amount=9000)
+    second = ask(storefront, order)
+
+    assert second != first
+    assert stripe.payment_intent(first)["status"] == "canceled"
+    assert PaymentIntent.objects.open().get().stripe_id == second
+    assert ask(storefront, order) == second
+
+
+def test_another_currency_that_stripe_refuses_to_update_replaces_the_intent(
+    storefront, order, stripe
+):
+    first = ask(storefront, order)
+    refuse_update(stripe, "currency")
+
+    Order.objects.filter(pk=order.pk).update(currency="eur")
+    second = ask(storefront, order)
+
+    assert stripe.payment_intent(first)["status"] == "canceled"
+    assert stripe.payment_intent(second)["currency"] == "eur"
+
+
+def test_a_refused_update_of_an_intent_that_was_just_paid_cancels_nothing(
+    storefront, order, stripe
+):
+    first = ask(storefront, order)
+    pay(stripe, first)
+    refuse_update(stripe)
+    order.lines.update(unit_amount=5000)
+
+    assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
+
+    assert stripe.payment_intent(first)["status"] == "succeeded"
+
+
+def test_a_refused_update_of_an_intent_that_was_just_authorized_cancels_nothing(
+    use, storefront, order, stripe
+):
+    use(CAPTURE_METHOD="manual")
+    first = ask(storefront, order)
+    pay(stripe, first)
+    refuse_update(stripe)
+    order.lines.update(unit_amount=5000)
+
+    assert answer(storefront.payment_intent(order)) == (409, "payment_authorized")
+
+    assert stripe.payment_intent(first)["status"] == "requires_capture"
+
+
+def test_an_intent_that_is_paid_while_it_is_replaced_pays_the_order(use, storefront, order, stripe):
+    use(STRIPE_TRANSPORT=PaysWhenCancelled(stripe))
+    first = ask(storefront, order)
+    refuse_update(stripe)
+    order.lines.update(unit_amount=5000)
+
+    assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
+
+    assert stripe.payment_intent(first)["status"] == "succeeded"
+
+
+def test_an_intent_that_can_be_neither_updated_nor_cancelled_ends_in_an_error(
+    storefront, order, stripe
+):
+    first = ask(storefront, order)
+    refuse_update(stripe)
+    stripe.inject(Fault("refused", method="POST", path="/v1/payment_intents/*/cancel"))
+    order.lines.update(unit_amount=5000)
+
+    assert answer(storefront.payment_intent(order)) == (502, "gateway_error")
+
+    assert len(writes(stripe)) == 3
+    assert stripe.payment_intent(first)["status"] == "requires_payment_method"
 
 
 def test_an_amount_that_stripe_refuses_replaces_nothing(use, storefront, order, stripe):

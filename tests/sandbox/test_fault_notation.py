@@ -23,6 +23,11 @@ SAID_THRICE = [
         {"kind": "webhook_delayed", "seconds": 1.5, "type": "payment_intent.*", "times": None},
         Fault("webhook_delayed", seconds=1.5, type="payment_intent.*", times=None),
     ),
+    (
+        "refused param=currency method=POST",
+        {"kind": "refused", "param": "currency", "method": "POST", "times": 1},
+        Fault("refused", param="currency", method="POST"),
+    ),
     ("drop_before", {"kind": "drop_before", "times": 1}, Fault("drop_before")),
 ]
 
@@ -57,6 +62,7 @@ def test_words_may_be_quoted() -> None:
         ("drop_after times=twice", "times=twice: 'twice' is not a number"),
         ("drop_after rate=2", "rate is above 0 and at most 1, not 2.0"),
         ("error status=200", "it takes status 409"),
+        ("error status=500 param=currency", "param is for the kind refused"),
         ("latency", "seconds are above 0"),
         ("drop_after 'path=/v1", "No closing quotation"),
     ],

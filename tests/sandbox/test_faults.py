@@ -42,6 +42,20 @@ def test_a_dropped_request_is_logged_without_a_status(api: Api, sandbox: Sandbox
     assert [(request.path, request.status) for request in sandbox.requests] == [(INTENTS, None)]
 
 
+def test_a_refusal_has_no_effect_and_names_its_parameter(api: Api, sandbox: Sandbox) -> None:
+    intent = api.create()
+    sandbox.inject(Fault("refused", path="/v1/payment_intents/pi_*", param="currency"))
+
+    refused = api.post(f"{INTENTS}/{intent['id']}", {"description": "new"}, Idempotency_Key="k")
+    replay = api.post(f"{INTENTS}/{intent['id']}", {"description": "new"}, Idempotency_Key="k")
+
+    error = refused.json["error"]
+    assert (refused.status, error["param"]) == (400, "currency")
+    assert "code" not in error
+    assert replay.headers["idempotent-replayed"] == "true"
+    assert api.get(f"{INTENTS}/{intent['id']}").json["description"] is None
+
+
 def test_latency_waits(api: Api, sandbox: Sandbox) -> None:
     sandbox.inject(Fault("latency", seconds=0.2))
     started = time.monotonic()
