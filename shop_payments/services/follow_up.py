@@ -14,12 +14,19 @@ from django.db import Error as DatabaseFailure
 from django.db.models import F, Q, QuerySet
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import GatewayInvalidRequest, ShopPaymentsError
+from shop_payments.exceptions import (
+    ConfigurationError,
+    GatewayInvalidRequest,
+    MoneyError,
+    PaymentError,
+    ShopPaymentsError,
+)
 from shop_payments.lifecycle import UPDATABLE_STATUSES
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.services.cancellation import cancel_payment
 from shop_payments.services.evaluation import asks_for_too_much, evaluate
 from shop_payments.services.history import Origin
+from shop_payments.services.intents import build_update
 from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.refunds import refund_excess
 from shop_payments.services.writes import save_write, write_until_done
@@ -48,7 +55,10 @@ def follow_up(payment_pk: int, *, origin: Origin) -> None:
 
 
 def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
-    """Lower an open intent to what is outstanding; cancel it where nothing is, in its currency.
+    """Lower an open intent to what call 1 would ask for; cancel it where nothing is outstanding.
+
+    The update sends everything, as in call 1: an order that was lowered may be captured in another
+    way. An intent in another currency, or that cannot be updated, is cancelled.
 
     Raises:
         OrderUnreadable: the order could not be read.
@@ -68,9 +78,14 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
         if balance.askable == 0 or row.currency != locked.payment.currency:
             params = {"cancellation_reason": _REASON}
             return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
-        # Only the amount: the next call 1 brings everything else up to date.
-        amount = {"amount": balance.askable}
-        return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, amount)
+        try:
+            params = build_update(locked, row, balance)
+        except (PaymentError, MoneyError, ConfigurationError) as error:
+            # The customer must not pay too much, and the next call 1 creates another intent.
+            logger.warning("payment=%s %s is cancelled, not lowered: %s", payment_pk, row, error)
+            params = {"cancellation_reason": _REASON}
+            return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
+        return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, params)
 
     try:
         write_until_done(order_id=payment.order_id, decide=decide, origin=origin)

@@ -297,7 +297,8 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
     if refusal is not None and refusal not in _MAY_HAVE_ENDED:
         locked.flush()
         return _Refused(_ERRORS[refusal](), locked)
-    ask = _ask(request, order, balance, locked.payment, is_under_way=refusal is not None)
+    is_under_way = refusal is not None
+    ask = _ask(order, balance, locked.payment, request.with_receipt, is_under_way=is_under_way)
     if locked.payment.cancel_requested_at is not None:
         # The shop has taken the order up again. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
@@ -325,7 +326,7 @@ def _decide_first(request: _Request, order: Any) -> _Plan:
     # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
     order = request.find_order(order.pk)
     balance = _evaluate_first(locked, order, request.origin)
-    ask = _ask(request, order, balance, locked.payment)
+    ask = _ask(order, balance, locked.payment, request.with_receipt)
     step = _plan_create(locked, ask)
     locked.flush()
     return _Plan(ask=ask, step=step, as_of=locked.payment.updated_at)
@@ -389,17 +390,17 @@ _ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
 
 
 def _ask(
-    request: _Request,
     order: Any,
     balance: Balance,
     payment: OrderPayment,
+    with_receipt: bool = True,
     *,
     is_under_way: bool = False,
 ) -> Ask:
     snapshot = take_snapshot(order)
     address = snapshot.receipt_email
     was_refused = bool(payment.refused_receipt) and payment.refused_receipt == _digest(address)
-    if was_refused or not request.with_receipt:
+    if was_refused or not with_receipt:
         snapshot = replace(snapshot, receipt_email="")
     outstanding = Money(balance.outstanding, payment.currency)
     money = outstanding if is_under_way else read_amount_to_pay_now(order, outstanding)
@@ -462,15 +463,18 @@ def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
 def _plan_update(
     locked: LockedPayment, row: PaymentIntent, params: dict[str, Any]
 ) -> StripeAttempt:
-    # Stripe merges metadata; an empty value takes a key away that an earlier state needed.
-    params["metadata"].setdefault("line_items_omitted", "")
     return _save_attempt(
         order_payment=locked.payment,
         operation=StripeAttempt.Operation.UPDATE_INTENT,
         target=row.stripe_id,
         target_version=row.version,
-        params=params,
+        params=_with_unset_keys(params),
     )
+
+
+def _with_unset_keys(params: dict[str, Any]) -> dict[str, Any]:
+    """Stripe merges metadata: an empty value removes a key that an earlier state needed."""
+    return {**params, "metadata": {"line_items_omitted": "", **params["metadata"]}}
 
 
 def _plan_replacement(locked: LockedPayment, row: PaymentIntent) -> StripeAttempt:
@@ -492,6 +496,22 @@ def _save_attempt(**values: Any) -> StripeAttempt:
 
 
 # --- parameters ---------------------------------------------------------------------------------
+
+
+def build_update(locked: LockedPayment, row: PaymentIntent, balance: Balance) -> dict[str, Any]:
+    """Return all that an update of the open intent sends: the same as in call 1.
+
+    The order has been read and evaluated under the lock, and something is outstanding.
+
+    Raises:
+        PaymentError, MoneyError: the order cannot be shown to Stripe: the adapter raised, say.
+        ConfigurationError: the intent cannot be updated to the settings, or the adapter's capture
+            method is none.
+    """
+    if row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS:
+        raise ConfigurationError("AUTOMATIC_PAYMENT_METHODS has changed: Stripe does not update it")
+    ask = _ask(locked.payment.order, balance, locked.payment)
+    return _with_unset_keys(build_params(locked.payment, ask))
 
 
 def build_params(payment: OrderPayment, ask: Ask) -> dict[str, Any]:

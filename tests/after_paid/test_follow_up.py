@@ -12,7 +12,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from shop_payments import services
-from shop_payments.models import Order, PaymentHistory, PaymentIntent, Refund, StripeAttempt
+from shop_payments.models import (
+    Order,
+    OrderPayment,
+    PaymentHistory,
+    PaymentIntent,
+    Refund,
+    StripeAttempt,
+)
+from shop_payments.orders import LineItem
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import Report, reconcile
 from tests.balance.shop import DepositAdapter, Shop
@@ -58,6 +66,87 @@ def test_an_open_payment_is_lowered_with_its_order(open_shop: Build) -> None:
     fact = PaymentHistory.objects.get(kind="intent_updated")
     assert (fact.source, fact.data["detail"]) == ("shop", "102.00 USD")
     assert shop.begin(102) == intent_id
+
+
+class ReservesLargeOrders(DepositAdapter):
+    """Money for orders above 200.00 is only reserved."""
+
+    def capture_method(self, order: Order) -> str:
+        return "manual" if order.amount > 200_00 else "automatic"
+
+
+class CannotShowOrders(DepositAdapter):
+    """Can be evaluated, and not shown to Stripe."""
+
+    def line_items(self, order: Order) -> list[LineItem]:
+        raise RuntimeError("the catalogue is away")
+
+
+@pytest.mark.parametrize("heard_by", ["the shop", "the sweep"])
+def test_an_order_lowered_under_the_threshold_is_captured_at_once(open_shop: Build, heard_by):
+    """Only the amount was lowered: money was reserved that nobody was going to capture."""
+    shop = open_shop(300, ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders")
+    intent_id = shop.begin(300)
+    assert shop.at_stripe(intent_id)["capture_method"] == "manual"
+
+    if heard_by == "the shop":
+        costs(shop, 112)
+    else:
+        shop.order.lines.update(unit_amount=112_00)
+        OrderPayment.objects.update(total=112_00, amount_owed=112_00, amount_outstanding=112_00)
+        sweep()
+
+    assert asked_at_stripe(shop, intent_id) == (OPEN, 112)
+    assert shop.at_stripe(intent_id)["capture_method"] == "automatic_async"
+    shop.finish(intent_id)
+    shop.assert_is("paid", outstanding=0, review=set())
+
+
+def test_a_lowered_payment_is_brought_up_to_date_in_everything(open_shop: Build) -> None:
+    """Call 1 has nothing left to update, so it only fetches the intent."""
+    shop = open_shop(112)
+    intent_id = shop.begin(112)
+    Order.objects.update(email="new@example.com")
+
+    shop.costs(102)
+    sent = len(writes(shop.stripe))
+
+    intent = shop.at_stripe(intent_id)
+    assert intent["receipt_email"] == "new@example.com"
+    assert '"amount":10200' in intent["metadata"]["line_items"]
+    assert shop.begin(102) == intent_id
+    assert len(writes(shop.stripe)) == sent
+
+
+def test_a_payment_is_lowered_to_what_the_customer_pays_now(open_shop: Build) -> None:
+    shop = open_shop(300)
+    intent_id = shop.begin(300)
+    DepositAdapter.now = 90_00
+
+    shop.costs(250)
+
+    assert asked_at_stripe(shop, intent_id) == (OPEN, 90)
+
+
+def test_an_open_payment_is_cancelled_where_its_order_cannot_be_shown(open_shop: Build, configure):
+    shop = open_shop(112)
+    intent_id = shop.begin(112)
+    adapter = f"{__name__}.CannotShowOrders"
+    configure(**{**shop.stripe.shop_payments(), "ORDER_ADAPTER": adapter})
+
+    shop.costs(102)
+
+    assert shop.at_stripe(intent_id)["status"] == "canceled"
+
+
+def test_an_open_payment_that_takes_other_types_by_now_is_cancelled(open_shop: Build, configure):
+    shop = open_shop(112)
+    intent_id = shop.begin(112)
+    configure(**{**shop.stripe.shop_payments(), "AUTOMATIC_PAYMENT_METHODS": True})
+
+    shop.costs(102)
+
+    assert shop.at_stripe(intent_id)["status"] == "canceled"
 
 
 def test_an_open_payment_of_a_free_order_is_cancelled(open_shop: Build) -> None:
