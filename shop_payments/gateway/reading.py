@@ -105,6 +105,9 @@ def intent_from_values(
             charged_at=_charged_at(_latest_charge(values)),
             is_paid_elsewhere=bool(_instructions(values)),
             payable_until=_payable_until(values),
+            capture_method=storable(str(values.get("capture_method") or "")),
+            allowed_payment_method_types=_allowed_types(values),
+            receipt_email=storable(str(values.get("receipt_email") or "")),
             cancellation_reason=storable(str(values.get("cancellation_reason") or "")),
             last_payment_error=_last_error(values.get("last_payment_error")),
             client_secret=secret_of(values.get("client_secret")),
@@ -114,12 +117,30 @@ def intent_from_values(
         )
 
 
-_MAY_BE_ABSENT = ("amount_received", "cancellation_reason", "latest_charge", "payment_method")
+_MAY_BE_ABSENT = (
+    "allowed_payment_method_types",
+    "amount_received",
+    "cancellation_reason",
+    "capture_method",
+    "latest_charge",
+    "payment_method",
+    "receipt_email",
+)
 
 
 def _absent(values: Mapping[str, Any]) -> frozenset[str]:
     names = {name for name in _MAY_BE_ABSENT if name not in values}
     return frozenset(names - {"latest_charge"} if _latest_charge(values) else names)
+
+
+def _allowed_types(values: Mapping[str, Any]) -> frozenset[str]:
+    """Return the types that an intent is limited to, and not those that it takes just now.
+
+    See: https://docs.stripe.com/api/payment_intents/object (``allowed_payment_method_types`` and
+    ``payment_method_types``, of which Stripe leaves out what does not fit; checked 2026-11)
+    """
+    found = values.get("allowed_payment_method_types")
+    return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
 
 def _latest_charge(values: Mapping[str, Any]) -> object:

@@ -53,6 +53,13 @@ class PaymentIntentResult:
     as_of: datetime | None = None
     """When this was so, by Stripe's clock; None where it was so when it was asked for."""
 
+    capture_method: str = ""
+    allowed_payment_method_types: frozenset[str] = frozenset()
+    """The types that the intent is limited to; empty where it names none."""
+
+    receipt_email: str = field(default="", repr=False)
+    """For comparison; it is personal data, and never stored."""
+
     cancellation_reason: str = ""
     last_payment_error: LastPaymentError | None = None
     client_secret: Secret = field(default=Secret(""), repr=False)

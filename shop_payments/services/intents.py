@@ -167,7 +167,8 @@ def _without_what_was_refused(
             # It may be refused because the customer has just paid: then there is nothing to cancel.
             _refresh(PaymentIntent.objects.get(stripe_id=step.target), origin=request.origin)
             return replace(request, replaces=step.target)
-        if request.replaces == step.target and not _is_updatable(step.target):
+        is_replacement = request.replaces != "" and request.replaces == step.target
+        if is_replacement and not _is_updatable(step.target):
             return request  # the customer was quicker than the cancellation
     raise error
 
@@ -596,12 +597,52 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
     """
     if isinstance(plan.step, PaymentIntent):
         refreshed = _refresh(plan.step, origin=origin)
-        return None if refreshed is None else _payable(refreshed.intent, plan.ask)
+        if refreshed is None:
+            return None
+        if _was_changed_at_stripe(refreshed.intent, plan.ask):
+            _forget_what_was_sent(refreshed.row, origin=origin)
+            return None
+        return _payable(refreshed.intent, plan.ask)
     if plan.taken_over:
         finish_for_others(plan.step, origin=origin)
         return None
     intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of)
     return None if intent is None else _payable(intent, plan.ask)
+
+
+def _was_changed_at_stripe(intent: PaymentIntentResult, ask: Ask) -> bool:
+    """Whether an intent that has everything by our rows has something else at Stripe.
+
+    Somebody has updated it in the dashboard or by the API, or the database has lost our last update
+    with a restored backup. Fields that Stripe does not send are unknown, not different.
+    """
+    if intent.status not in UPDATABLE_STATUSES:
+        return False
+    snapshot, config = ask.snapshot, get_config()
+    differs = {
+        "capture_method": (intent.capture_method == "manual")
+        != (_capture_method(snapshot) == "manual"),
+        "receipt_email": _same_case(intent.receipt_email) != _same_case(snapshot.receipt_email),
+        "allowed_payment_method_types": not config.AUTOMATIC_PAYMENT_METHODS
+        and intent.allowed_payment_method_types != set(config.ALLOWED_PAYMENT_METHOD_TYPES),
+    }
+    return any(differs[name] for name in differs.keys() - intent.absent)
+
+
+def _same_case(address: str) -> str:
+    return address.strip().casefold()
+
+
+def _forget_what_was_sent(row: PaymentIntent, *, origin: Origin) -> None:
+    """Have the next round update the intent."""
+
+    def forget(locked: LockedPayment) -> None:
+        current = locked.intent(row.stripe_id)
+        if current is not None and current.version == row.version:
+            current.fingerprint = ""
+            current.save(update_fields=["fingerprint"])
+
+    change_payment(forget, origin=origin, pk=row.order_payment_id)
 
 
 def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from shop_payments.models import Order, OrderPayment, PaymentIntent
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.testing import StripeSandbox
-from tests.support import answer, pay, writes
+from tests.support import answer, call_stripe, pay, writes
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +35,23 @@ class PaysWhenCancelled:
         if url.endswith("/cancel"):
             pay(self._stripe, url.rsplit("/", 2)[-2])
         return self._stripe.handle(method, url, headers, body)
+
+
+class LeavesOut:
+    """Stripe, which leaves a field out of its answers or always has another value in it."""
+
+    def __init__(self, stripe: StripeSandbox, **values: Any) -> None:
+        self._stripe, self._values = stripe, values
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any = None) -> SandboxResponse:
+        answer = self._stripe.handle(method, url, headers, body)
+        values = {**json.loads(answer.body), **self._values}
+        kept = {name: value for name, value in values.items() if value is not ABSENT}
+        return replace(answer, body=json.dumps(kept).encode())
+
+
+ABSENT = object()
+"""A field that an older API version does not have."""
 
 
 def refuse_update(stripe: StripeSandbox, param: str | None = None, times: int = 1) -> None:
@@ -222,3 +241,81 @@ def test_another_receipt_address_is_tried_again(storefront, order, stripe):
     assert ask(storefront, order) == first
 
     assert stripe.payment_intent(first)["receipt_email"] == "somebody@example.com"
+
+
+# --- what somebody else has changed at Stripe ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"capture_method": "manual"}, "capture_method"),
+        ({"receipt_email": "somebody.else@example.com"}, "receipt_email"),
+        ({"receipt_email": ""}, "receipt_email"),
+        (
+            {
+                "allowed_payment_method_types[0]": "card",
+                "allowed_payment_method_types[1]": "us_bank_account",
+            },
+            "allowed_payment_method_types",
+        ),
+    ],
+)
+def test_what_was_changed_at_stripe_is_updated_in_the_same_request(
+    storefront, order, stripe, changed, field
+):
+    """Also after a restore: the backup knows the intent, and not its last update."""
+    first = ask(storefront, order)
+    wanted = stripe.payment_intent(first)[field]
+    call_stripe(stripe, "POST", f"payment_intents/{first}", **changed)
+    assert stripe.payment_intent(first)[field] != wanted
+    sent = len(stripe.requests)
+
+    assert ask(storefront, order) == first
+    assert ask(storefront, order) == first
+
+    assert [call.method for call in stripe.requests[sent:]] == ["GET", "POST", "GET"]
+    assert stripe.payment_intent(first)[field] == wanted
+
+
+@pytest.mark.parametrize(
+    "field", ["capture_method", "receipt_email", "allowed_payment_method_types"]
+)
+def test_a_field_that_stripe_does_not_send_is_unknown_and_not_different(
+    use, storefront, order, stripe, field
+):
+    use(STRIPE_TRANSPORT=LeavesOut(stripe, **{field: ABSENT}))
+    first = ask(storefront, order)
+
+    assert ask(storefront, order) == first
+
+    assert len(writes(stripe)) == 1
+
+
+def test_an_address_that_stripe_writes_in_another_case_is_the_same(use, storefront, order, stripe):
+    Order.objects.filter(pk=order.pk).update(email="Jane.Doe@Example.com")
+    use(STRIPE_TRANSPORT=LeavesOut(stripe, receipt_email="jane.doe@example.com"))
+    first = ask(storefront, order)
+
+    assert ask(storefront, order) == first
+
+    assert len(writes(stripe)) == 1
+
+
+def test_a_change_that_stripe_does_not_take_back_does_not_end_in_a_loop(
+    use, storefront, order, stripe
+):
+    use(STRIPE_TRANSPORT=LeavesOut(stripe, capture_method="manual"))
+    first = ask(storefront, order)
+
+    assert ask(storefront, order) == first
+
+    assert len(writes(stripe)) == 2
+
+
+def test_money_that_is_on_its_way_is_not_updated_to_the_settings(use, storefront, order, stripe):
+    first = ask(storefront, order)
+    call_stripe(stripe, "POST", f"payment_intents/{first}", capture_method="manual")
+    pay(stripe, first)
+
+    assert answer(storefront.payment_intent(order)) == (409, "payment_authorized")
