@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -153,3 +154,95 @@ def test_a_voucher_is_not_abandoned_while_it_is_valid(
         sweep()
 
     assert sweep().abandoned == abandoned
+
+
+def until(days: int) -> int:
+    return int((timezone.now() + timedelta(days=days)).timestamp())
+
+
+def begin_long_ago(storefront: Any, order: Any, stripe: Any, days: int, action: Any) -> str:
+    """Begin a payment, days ago, that waits for an action of the customer since then."""
+    with time_machine.travel(timezone.now() - timedelta(days=days), tick=True):
+        intent_id: str = storefront.payment_intent(order).json()["data"]["id"]
+        stripe.advance(intent_id, "requires_action", next_action=action)
+        sweep()
+    return intent_id
+
+
+@pytest.mark.parametrize(
+    ("action", "details", "days"),
+    [
+        ("verify_with_microdeposits", lambda: {"arrival_date": until(-3)}, 4),
+        ("verify_with_microdeposits", lambda: {"arrival_date": until(-9)}, 40),
+        ("display_bank_transfer_instructions", lambda: {"amount_remaining": 100}, 40),
+        ("boleto_display_details", lambda: {"expires_at": until(1)}, 40),
+        ("konbini_display_details", lambda: {"expires_at": until(1)}, 40),
+        ("multibanco_display_details", lambda: {"expires_at": until(1)}, 40),
+        ("pix_display_qr_code", lambda: {"expires_at": until(1)}, 40),
+        ("card_await_notification", lambda: {"charge_attempt_at": until(1)}, 40),
+        ("an_action_that_stripe_adds_one_day", dict, 40),
+    ],
+)
+def test_what_a_customer_may_do_for_days_is_not_abandoned(
+    storefront, order, stripe, configure, action, details, days
+):
+    configure(**{**stripe.shop_payments(), "ABANDONED_AFTER_DAYS": 3})
+    next_action = {"type": action, action: details()}
+    intent_id = begin_long_ago(storefront, order, stripe, days, next_action)
+
+    assert sweep().abandoned == 0
+    assert stripe.payment_intent(intent_id)["status"] == "requires_action"
+
+
+@pytest.mark.parametrize(
+    ("action", "details"),
+    [
+        ("verify_with_microdeposits", lambda: {"arrival_date": until(-11)}),
+        ("card_await_notification", lambda: {"charge_attempt_at": until(-1)}),
+        ("redirect_to_url", lambda: {"url": "https://bank.example"}),
+        ("use_stripe_sdk", lambda: {"type": "three_d_secure_redirect"}),
+        ("wechat_pay_display_qr_code", dict),
+    ],
+)
+def test_what_a_customer_does_at_once_or_cannot_do_any_more_is_abandoned(
+    storefront, order, stripe, action, details
+):
+    begin_long_ago(storefront, order, stripe, 31, {"type": action, action: details()})
+
+    assert sweep().abandoned == 1
+
+
+class AsksDuringTheLook:
+    """Stripe, where the customer opens the page while the sweep fetches their intent."""
+
+    def __init__(self, stripe: Any, ask: Callable[[], Any]) -> None:
+        self._stripe, self._ask = stripe, ask
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any = None) -> Any:
+        answer = self._stripe.handle(method, url, headers, body)
+        if method.upper() == "GET" and "/v1/payment_intents/pi_" in url:
+            ask, self._ask = self._ask, lambda: None
+            ask()
+        return answer
+
+
+@pytest.mark.parametrize("is_news", [False, True])
+def test_an_intent_that_its_customer_asks_for_during_the_sweep_is_not_abandoned(
+    storefront, order, stripe, configure, is_news
+):
+    """It was cancelled under the customer's hand, who had just got its secret."""
+    asked: list[Any] = []
+
+    def ask() -> None:
+        asked.append(storefront.payment_intent(order).json()["data"]["id"])
+
+    with time_machine.travel(timezone.now() - timedelta(days=31), tick=True):
+        intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    if is_news:  # the look has something to write
+        stripe.advance(intent_id, "requires_confirmation")
+    configure(**{**stripe.shop_payments(), "STRIPE_TRANSPORT": AsksDuringTheLook(stripe, ask)})
+
+    call_command("shop_payments_cancel_abandoned", "-v0")
+
+    assert asked == [intent_id]
+    assert stripe.payment_intent(intent_id)["status"] != "canceled"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import stripe
@@ -103,7 +103,7 @@ def intent_from_values(
             latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
             charged_at=_charged_at(_latest_charge(values)),
-            is_paid_elsewhere=bool(_instructions(values)),
+            is_finished_elsewhere=bool(_instructions(values)),
             payable_until=_payable_until(values),
             capture_method=storable(str(values.get("capture_method") or "")),
             allowed_payment_method_types=_allowed_types(values),
@@ -155,35 +155,57 @@ def _latest_charge(values: Mapping[str, Any]) -> object:
     return data[0] if isinstance(data, list) and data else None
 
 
-_INSTRUCTIONS = (
-    "boleto_display_details",
-    "display_bank_transfer_instructions",
-    "konbini_display_details",
-    "multibanco_display_details",
-    "oxxo_display_details",
-    "paynow_display_qr_code",
-    "pix_display_qr_code",
-    "promptpay_display_qr_code",
+_DONE_AT_ONCE = (
+    "alipay_handle_redirect",
+    "blik_authorize",
+    "cashapp_handle_redirect_or_display_qr_code",
+    "klarna_display_qr_code",
+    "redirect_to_url",
+    "swish_handle_redirect_or_display_qr_code",
+    "upi_handle_redirect_or_display_qr_code",
+    "use_stripe_sdk",
+    "wechat_pay_display_qr_code",
+    "wechat_pay_redirect_to_android_app",
+    "wechat_pay_redirect_to_ios_app",
 )
-"""What a customer takes along to pay elsewhere.
+"""What a customer does within minutes, at a page or in an app.
+
+All other actions may take days: vouchers, bank transfers, QR codes to take along, microdeposits on
+a bank statement, a notice of the customer's bank (``card_await_notification``), and those that
+Stripe adds one day.
 
 See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-next_action
 (checked 2026-11)
 """
 
+_MICRODEPOSITS = "verify_with_microdeposits"
+_MICRODEPOSITS_TIMEOUT = timedelta(days=10)
+"""They arrive in one or two business days; ten days later the intent requires a payment method.
+
+See: https://docs.stripe.com/payments/ach-direct-debit/accept-a-payment and
+https://support.stripe.com/questions/verify-a-new-ach-direct-debit-customer-using-micro-deposits
+(checked 2026-11)
+"""
+
 
 def _instructions(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what the customer has yet to do outside the shop's page, empty for nothing."""
     action = values.get("next_action")
-    if not isinstance(action, Mapping) or action.get("type") not in _INSTRUCTIONS:
+    if not isinstance(action, Mapping) or action.get("type") in (None, *_DONE_AT_ONCE):
         return {}
     details = action.get(action["type"])
-    return details if isinstance(details, Mapping) and details else {"type": action["type"]}
+    return {"type": action["type"], **(details if isinstance(details, Mapping) else {})}
 
 
 def _payable_until(values: Mapping[str, Any]) -> datetime | None:
     details = _instructions(values)
-    moment = details.get("expires_after") or details.get("expires_at")
-    return moment_of(moment) if moment else None
+    if details.get("type") == _MICRODEPOSITS:
+        arrival = details.get("arrival_date")
+        return moment_of(arrival) + _MICRODEPOSITS_TIMEOUT if arrival else None
+    for name in ("expires_after", "expires_at", "charge_attempt_at"):
+        if details.get(name):
+            return moment_of(details[name])
+    return None
 
 
 def _charged_at(charge: object) -> datetime | None:

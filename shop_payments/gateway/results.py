@@ -44,11 +44,12 @@ class PaymentIntentResult:
     charged_at: datetime | None = None
     """When the latest charge was made; None where the charge did not come with the intent."""
 
-    is_paid_elsewhere: bool = False
-    """Whether the customer has a voucher to pay in a shop, or a bank account to transfer to."""
+    is_finished_elsewhere: bool = False
+    """Whether the customer has something to do outside the page, which may take days: pay a voucher
+    in a shop, transfer money, or read microdeposits on a bank statement."""
 
     payable_until: datetime | None = None
-    """Until when that is valid; None where Stripe says no time."""
+    """Until when that can be done; None where Stripe says no time."""
 
     as_of: datetime | None = None
     """When this was so, by Stripe's clock; None where it was so when it was asked for."""

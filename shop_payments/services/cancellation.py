@@ -80,13 +80,14 @@ def _cancel(
     origin: Origin,
     *,
     wanted_since: datetime | None = None,
-    as_seen: PaymentIntent | None = None,
+    as_seen: _Seen | None = None,
     is_noted: bool = False,
 ) -> None:
     """Close the intent that is open now, and none that is opened meanwhile.
 
     Where ``wanted_since`` is given, it is closed only for as long as that wish stands; where
-    ``as_seen`` is given, only that intent, and as long as nobody has touched it since. ``is_noted``
+    ``as_seen`` is given, only that intent, and as long as nobody has touched it or asked for it
+    since. ``is_noted``
     where the history says already who has asked for it.
     """
     assert_no_transaction()
@@ -130,7 +131,11 @@ def _note_request(locked: LockedPayment, row: PaymentIntent | None, origin: Orig
     locked.add_facts(row, [(FactKind.CANCEL_REQUESTED, {"detail": str(row or "")})], origin=origin)
 
 
-def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> PaymentIntent | None:
+_Seen = tuple[int, int, datetime]
+"""An intent's primary key and version, and when it was last asked for."""
+
+
+def _open_intent(locked: LockedPayment, as_seen: _Seen | None) -> PaymentIntent | None:
     """Return what is to be closed.
 
     Raises:
@@ -141,7 +146,7 @@ def _open_intent(locked: LockedPayment, as_seen: PaymentIntent | None) -> Paymen
         raise _already_paid()
     if row is None or as_seen is None:
         return row
-    return row if (row.pk, row.version) == (as_seen.pk, as_seen.version) else None
+    return row if (row.pk, row.version, row.asked_at) == as_seen else None
 
 
 def _was_refused(row: PaymentIntent) -> bool:
@@ -320,26 +325,27 @@ def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
 
 
 def _waits_for_customer(intent: PaymentIntentResult) -> bool:
-    """Whether the customer has a voucher, or an account to pay into, that is still valid."""
+    """Whether the customer can still do something elsewhere: pay a voucher, say."""
     until = intent.payable_until
-    return intent.is_paid_elsewhere and (until is None or until > timezone.now())
+    return intent.is_finished_elsewhere and (until is None or until > timezone.now())
 
 
 def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
     """Close an intent that nobody is going to pay; tell whether that was done.
 
     It is looked at before: that somebody has paid it, or that the money is on its way, may not
-    have been heard of. Who touches it meanwhile keeps it.
+    have been heard of. A customer who asks for it meanwhile keeps it.
 
     Raises:
         GatewayError: Stripe could not be reached.
     """
-    order_id = row.order_payment.order_id
+    order_id, asked_at = row.order_payment.order_id, row.asked_at
     try:
         seen = refresh_intent(row, origin=origin)
         if seen is None or seen.row.status not in _ABANDONED or _waits_for_customer(seen.intent):
             return False
-        _cancel(order_id, "abandoned", origin, as_seen=seen.row)
+        # A customer who asks for it while Stripe is asked is about to pay.
+        _cancel(order_id, "abandoned", origin, as_seen=(seen.row.pk, seen.row.version, asked_at))
     except (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError):
         raise
     except (PaymentError, GatewayError) as error:
