@@ -13,7 +13,8 @@ Every signal carries:
 ``order_payment``
     :class:`shop_payments.models.OrderPayment`;
 ``payment_intent``
-    :class:`shop_payments.models.PaymentIntent`, or ``None``;
+    :class:`shop_payments.models.PaymentIntent`; ``None`` in a ``review_needed`` that is not about a
+    known payment intent (``unknown_intent``, for example);
 ``fact_id``
     ``uuid.UUID`` of the history row;
 ``data``

@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 import time_machine
 from django.dispatch import Signal
+from django.urls import reverse
 from django.utils import timezone
 
 from shop_payments import signals
-from shop_payments.models import OrderPayment, PaymentHistory, ReviewItem, Source
+from shop_payments.models import Order, OrderPayment, PaymentHistory, ReviewItem, Source
+from shop_payments.money import Money
+from shop_payments.orders import BundledOrderAdapter
 from shop_payments.services.history import SIGNALS, Origin
 from shop_payments.services.notifications import skip_notification
 from shop_payments.services.reconcile import Report, reconcile
 from tests.balance.conftest import open_shop  # noqa: F401 - a fixture
+from tests.test_unknown_intents import accept, lose
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -178,3 +182,81 @@ def test_skipping_needs_a_reason(stuck):
         skip_notification(fact_id=fact.fact_id, reason=" ", origin=STAFF)
 
     assert waiting()[0] == "order_paid"
+
+
+# --- facts without a payment intent -------------------------------------------------------------
+
+
+def wants_an_intent(payment_intent: Any, **kwargs: Any) -> None:
+    """As a receiver may be written that was only notified of known payment intents."""
+    str(payment_intent.stripe_id)
+
+
+def test_staff_see_a_notification_without_an_intent_that_keeps_failing(
+    storefront, order, stripe, admin_client
+):
+    """It was tried for ever, and staff were not asked: an item needed a payment intent."""
+    with connected(signals.review_needed, wants_an_intent):
+        lose(storefront, order, stripe, paid=True)
+        for minutes in (0, 5, 10, 15):
+            sweep(minutes)
+
+        fact = PaymentHistory.objects.filter(kind="review_needed").earliest("pk")
+        assert fact.payment_intent is None
+        item = ReviewItem.objects.open().get(reason="notification_failed")
+        assert (item.payment_intent, item.subject) == (None, str(fact.fact_id))
+
+        page = reverse("admin:shop_payments_reviewitem_skip", args=[item.pk])
+        assert admin_client.get(page).status_code == 200
+        admin_client.post(page, {"reason": "Staff were called.", "sure": "on"})
+
+    fact.refresh_from_db()
+    assert fact.skipped_at is not None
+
+
+def test_it_is_asked_about_once_although_the_intent_is_known_later(
+    storefront, order, stripe, admin_client
+):
+    with connected(signals.review_needed, wants_an_intent):
+        lose(storefront, order, stripe, paid=True)
+        for minutes in (0, 5, 10, 15):
+            sweep(minutes)
+        accept(admin_client, ReviewItem.objects.get(reason="unknown_intent"))
+        sweep(20)
+
+    assert ReviewItem.objects.filter(reason="notification_failed").count() == 1
+
+
+def test_a_fact_waits_for_an_earlier_one_that_has_no_intent(
+    storefront, order, stripe, admin_client, heard
+):
+    """`order_paid` overtook the notice about the intent that was not known."""
+    with connected(signals.review_needed, refuse):
+        lose(storefront, order, stripe, paid=True)
+        sweep(0)
+        heard.clear()
+        accept(admin_client, ReviewItem.objects.get(reason="unknown_intent"))
+        assert "order_paid" not in heard
+
+    heard.clear()
+    sweep(5)
+
+    assert heard == ["review_needed", "payment_received", "order_paid"]
+
+
+class UnreadableOrders(BundledOrderAdapter):
+    def total(self, order: Order) -> Money:
+        raise ConnectionError("the price list does not answer")
+
+
+def test_staff_see_an_unreadable_order_whose_only_payment_is_unknown(
+    storefront, order, stripe, configure
+):
+    lose(storefront, order, stripe, paid=True)
+    configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": f"{__name__}.UnreadableOrders"})
+
+    for minutes in (0, 5, 10, 15):
+        sweep(minutes)
+
+    item = ReviewItem.objects.open().get(reason="order_unreadable")
+    assert item.payment_intent is None

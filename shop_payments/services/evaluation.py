@@ -222,7 +222,7 @@ def _note_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Ori
     payment = locked.payment
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)
-    if payment.failed_reads >= TRIES_BEFORE_REVIEW and leading is not None:
+    if payment.failed_reads >= TRIES_BEFORE_REVIEW:
         wish = Wish(leading, _Reason.ORDER_UNREADABLE, str(error))
         sync_review(locked, [wish], origin, only={_Reason.ORDER_UNREADABLE})
 

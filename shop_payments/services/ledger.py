@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, Model
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.utils import timezone
 
 from shop_payments.balance import Balance, balance_of
@@ -235,10 +235,10 @@ def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
 
     To be called first in a transaction. See Note [Lock order].
     """
-    payment = OrderPayment.objects.locked().filter(**lookup).first()
-    if payment is None:
-        return None
-    return read_rows(payment)
+    waiting = _undispatched().filter(order_payment=OuterRef("pk"))
+    payments = OrderPayment.objects.locked().annotate(others_wait=Exists(waiting))
+    payment = payments.filter(**lookup).first()
+    return None if payment is None else read_rows(payment)
 
 
 def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None) -> LockedPayment:
@@ -247,13 +247,13 @@ def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None)
     ``intents`` are those that the caller has read already, oldest first.
     """
     if intents is None:
-        waiting = PaymentHistory.objects.undispatched().filter(order_payment=payment).order_by()
+        waiting = _undispatched().filter(order_payment=payment)
         rows = payment.payment_intents.annotate(others_wait=Exists(waiting))
         intents = list(rows.order_by("pk"))
     for intent in intents:
         intent.order_payment = payment
     locked = LockedPayment(payment, intents)
-    locked.others_wait = any(getattr(intent, "others_wait", False) for intent in intents)
+    locked.others_wait = _others_wait(payment, intents)
     if payment.has_refunds_or_disputes:
         locked.refunds += Refund.objects.of_intents(intents).select_related("attempt")
         by_pk = {intent.pk: intent for intent in intents}
@@ -263,6 +263,24 @@ def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None)
     if payment.has_staff_entries:
         locked.entries += payment.staff_entries.select_related("capture").order_by("pk")
     return locked
+
+
+def _undispatched() -> QuerySet[PaymentHistory]:
+    return PaymentHistory.objects.undispatched().order_by()
+
+
+def _others_wait(payment: OrderPayment, intents: Sequence[PaymentIntent]) -> bool:
+    """Whether facts of the payment wait, without another statement unless there is a reason.
+
+    What the statement that locks reads of other tables is as old as its snapshot: on PostgreSQL it
+    misses the facts of a process that has just held the lock. So the intents, read under the lock,
+    say it, too. Where there are none, the only facts are those of an item that is in review.
+    """
+    if any(getattr(row, "others_wait", False) for row in (payment, *intents)):
+        return True
+    if intents or not payment.needs_review:
+        return False
+    return _undispatched().filter(order_payment=payment).exists()
 
 
 def lock_payment(pk: int) -> LockedPayment:
@@ -282,23 +300,30 @@ def lock_payment(pk: int) -> LockedPayment:
 
 def open_review(
     locked: LockedPayment,
-    row: PaymentIntent,
+    row: PaymentIntent | None,
     reason: ReviewItem.Reason,
     detail: str,
     *,
     origin: Origin,
     subject: str = "",
+    notifies: bool = True,
     **figures: Any,
 ) -> None:
     """Ask for somebody's attention, once for each object and reason.
 
+    Without ``notifies`` the host is not notified of it.
+
     A dispute is asked about again when it has become one again: what staff or the bank had
     decided before is not what has to be decided now.
     """
-    about: dict[str, Any] = {"payment_intent": row, "reason": reason, "subject": subject}
+    about: dict[str, Any] = {
+        "order_payment": locked.payment,
+        "payment_intent": row,
+        "reason": reason,
+        "subject": subject,
+    }
     data = {"detail": detail, "reason": str(reason), "subject": subject, **figures}
     question: dict[str, Any] = {
-        "order_payment": locked.payment,
         "detail": detail[:500],
         "suggested_action": SUGGESTIONS[reason],
         "data": data,
@@ -310,7 +335,8 @@ def open_review(
         _item, is_new = ReviewItem.objects.get_or_create(**about, defaults=question)
     if is_new:
         locked.payment.needs_review = True
-        locked.add_facts(row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
+        if notifies:
+            locked.add_facts(row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
 
 
 def reopened() -> dict[str, Any]:

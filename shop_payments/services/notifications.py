@@ -7,7 +7,7 @@ from uuid import UUID
 from shop_payments.gateway import assert_no_transaction
 from shop_payments.models import FactKind, PaymentHistory, ReviewItem
 from shop_payments.services.history import Origin, dispatch_waiting
-from shop_payments.services.ledger import LockedPayment, close_items, leading_intent, open_review
+from shop_payments.services.ledger import LockedPayment, close_items, open_review
 from shop_payments.services.units import change_payment
 
 FAILURES_BEFORE_REVIEW = 3
@@ -22,11 +22,16 @@ def flag_undelivered(fact: PaymentHistory, *, origin: Origin) -> None:
         return
 
     def flag(locked: LockedPayment) -> None:
-        row = fact.payment_intent or leading_intent(locked.intents)
-        if row is not None:
-            detail = f"The shop's code did not accept {fact.kind}, {fact.dispatch_failures} times"
-            about = str(fact.fact_id)
-            open_review(locked, row, _UNDELIVERED, detail, origin=origin, subject=about)
+        detail = f"The shop's code did not accept {fact.kind}, {fact.dispatch_failures} times"
+        open_review(
+            locked,
+            fact.payment_intent,
+            _UNDELIVERED,
+            detail,
+            origin=origin,
+            subject=str(fact.fact_id),
+            notifies=fact.kind != FactKind.REVIEW_NEEDED,  # the same receiver would refuse it
+        )
 
     change_payment(flag, origin=origin, pk=fact.order_payment_id)
 
