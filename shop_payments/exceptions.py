@@ -40,6 +40,7 @@
         │   └── IdempotencyKeyInUse   the same call is still running
         ├── GatewayAuthenticationError
         ├── IdempotencyMismatch       the key was used with other parameters
+        ├── TargetMissing             the key does not show what a write is about
         ├── CardDeclined
         └── GatewayInvalidRequest
             ├── ObjectMissing         Stripe has no such object under this key
@@ -279,6 +280,17 @@ class GatewayAuthenticationError(GatewayError):
 class IdempotencyMismatch(GatewayError):
     """The idempotency key was used before with other parameters."""
 
+    effect_unknown = True
+
+
+class TargetMissing(GatewayError):
+    """Stripe does not show the object of a write under the key in use, which proves nothing.
+
+    The key may belong to another account, and an earlier sending may have had its effect in the
+    right one.
+    """
+
+    retryable = True
     effect_unknown = True
 
 

@@ -14,7 +14,7 @@ import pytest
 import time_machine
 from django.db import transaction
 
-from shop_payments.exceptions import TransactionOpenError
+from shop_payments.exceptions import GatewayUnavailable, TransactionOpenError
 from shop_payments.models import (
     Order,
     OrderLine,
@@ -26,6 +26,7 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
+from shop_payments.services.capture import capture_payment
 from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
 from shop_payments.services.settlement import settle_payment
@@ -207,6 +208,23 @@ class TestStripeHasForgottenTheIntent:
 
         assert answer(payment_system.payment(order)) == (503, "not_configured")
         assert not OrderPayment.objects.get().needs_review
+
+    def test_an_unresolved_capture_does_not_block_the_order(
+        self, storefront, order, stripe, configure
+    ):
+        """The sandbox was started again: the intent is closed, and the order gets another one."""
+        configure(**stripe.shop_payments(), CAPTURE_METHOD="manual")
+        pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+        storefront.payment_intent(order)  # it is authorized, as the app now knows
+        stripe.inject(Fault("drop_before", method="POST", times=2))
+        with pytest.raises(GatewayUnavailable):
+            capture_payment(order_id=order.pk, origin=Origin(source=Source.ADMIN))
+        configure(STRIPE_TRANSPORT=Sandbox().handle)
+
+        assert storefront.payment_intent(order).status_code == 200
+
+        statuses = [row.status for row in PaymentIntent.objects.order_by("pk")]
+        assert statuses == ["missing", "requires_payment_method"]
 
     def test_in_live_mode_a_person_is_asked_and_nothing_is_replaced(
         self, storefront, payment_system, order, stripe, intent_id, configure

@@ -21,6 +21,7 @@ from shop_payments.exceptions import ConfigurationError
 from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.models import WebhookEvent as Event
 from shop_payments.sandbox import Sandbox
+from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
 from shop_payments.services.reviews import close_review_item
@@ -49,8 +50,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {**self.headers, "Authorization": "Bearer sk_test_of_the_tests"}
         response = self.server.account.handle(self.command, self.path, headers, body or None)
         values = json.loads(response.body)
-        if "livemode" in values:
-            values["livemode"] = True
+        for each in [values, *values.get("data", [])]:
+            if "livemode" in each:
+                each["livemode"] = True
         self.send_response(response.status)
         self.end_headers()
         self.wfile.write(json.dumps(values).encode())
@@ -153,6 +155,39 @@ def test_an_intent_that_is_there_after_all_is_used_again(storefront, order, live
     )
 
     assert storefront.payment_intent(order).json()["data"]["id"] == first
+
+
+def test_an_update_that_meets_another_account_asks_staff_and_stays_open(
+    storefront, order, live_stripe
+):
+    first = storefront.payment_intent(order).json()["data"]["id"]
+    right_account, live_stripe.account = live_stripe.account, Sandbox()
+    order.lines.update(quantity=3)
+
+    assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
+    assert [request.method for request in live_stripe.account.requests] == ["POST", "GET"]
+    assert ReviewItem.objects.open().get().reason == "intent_missing"
+
+    live_stripe.account = right_account
+    shown = storefront.payment_intent(order).json()["data"]
+    assert (shown["id"], shown["amount"]) == (first, "168.00")
+    assert not ReviewItem.objects.open().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cancellation_that_meets_another_account_is_not_refused(storefront, order, live_stripe):
+    """Found: the 404 counted as a refusal, so the cancellation was never sent again."""
+    first = storefront.payment_intent(order).json()["data"]["id"]
+    right_account, live_stripe.account = live_stripe.account, Sandbox()
+    Order.objects.update(status=Order.Status.CANCELLED)
+    cancel_payment_on_commit(order_id=order.pk, origin=STAFF)
+    assert PaymentIntent.objects.get().is_open
+
+    live_stripe.account = right_account
+    reconcile(since=timezone.now() - timedelta(hours=72))
+
+    assert call_stripe(right_account, "GET", f"payment_intents/{first}")["status"] == "canceled"
+    assert PaymentIntent.objects.get().status == "canceled"
 
 
 # --- live money under a test key ----------------------------------------------------------------

@@ -220,6 +220,14 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         2,
     ),
     ErrorRow(
+        own.TargetMissing,
+        503,
+        "gateway_unavailable",
+        "",
+        _UNAVAILABLE,
+        60,
+    ),
+    ErrorRow(
         own.IdempotencyKeyInUse,
         409,
         "payment_intent_in_progress",

@@ -505,4 +505,6 @@ class StripeAttempt(models.Model):
     def release(self, **figures: Any) -> None:
         """Let the next caller send this at once: what came of it is not known."""
         self.claimed_at = None
+        for name, value in figures.items():
+            setattr(self, name, value)
         type(self).objects.pending().filter(pk=self.pk).update(claimed_at=None, **figures)

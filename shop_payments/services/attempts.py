@@ -15,7 +15,8 @@ from shop_payments.exceptions import (
     GatewayAuthenticationError,
     GatewayError,
     IdempotencyKeyInUse,
-    ObjectMissing,
+    PaymentIntentMissing,
+    TargetMissing,
     UnexpectedState,
 )
 from shop_payments.gateway import get_gateway
@@ -24,6 +25,7 @@ from shop_payments.lifecycle import (
     CAPTURABLE_STATUSES,
     FINAL_STATUSES,
     UPDATABLE_STATUSES,
+    IntentStatus,
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.history import Origin
@@ -32,11 +34,17 @@ from shop_payments.services.mirror import (
     adopt_intent,
     complete_charge_times,
     find_attempt_of,
-    mark_missing,
     refresh_intent,
     write_intent,
 )
-from shop_payments.services.sending import free_if_lost, log_error, must_look_up
+from shop_payments.services.sending import (
+    doubt_of,
+    doubting_the_key,
+    free_if_lost,
+    is_missing,
+    log_error,
+    must_look_up,
+)
 from shop_payments.services.units import change_payment
 
 if TYPE_CHECKING:
@@ -97,11 +105,14 @@ def send_attempt(
 
     Returns the intent as Stripe described it in an answer that is certainly fresh. None means:
     the attempt is finished, but what Stripe says now has to be asked for (the answer was a
-    repetition, a webhook was quicker, or the attempt turned out to have had no effect).
-    With ``as_of``, the payment's ``updated_at`` when the attempt was planned, it also means that
-    the payment has changed since: the intent may ask for more than is outstanding by now.
+    repetition, a webhook was quicker, the attempt turned out to have had no effect, or Stripe did
+    not know the intent: see :func:`check_target`). With ``as_of``, the payment's ``updated_at``
+    when the attempt was planned, it also means that the payment has changed since: the intent may
+    ask for more than is outstanding by now.
 
     Raises:
+        TargetMissing: Stripe does not know the intent that is to be captured; the attempt stays
+            pending, for an earlier sending may have captured it.
         GatewayError: refused (the attempt is finished as failed), or retryable (it stays pending,
             free to be claimed by the next call).
     """
@@ -114,11 +125,12 @@ def send_attempt(
         if must_look_up(error):
             _resolve_by_lookup(attempt, origin=origin)
             return None
+        if is_missing(error) and attempt.target:
+            _record_missing(attempt, error, origin=origin)
+            return None
         _record_error(attempt, error, origin=origin)
         refused_update = isinstance(error, UnexpectedState) and attempt.target != ""
         if refused_update and _has_moved(attempt, origin=origin):
-            return None
-        if isinstance(error, ObjectMissing):
             return None
         raise
     written, planned_for = _record_success(attempt, intent, origin=origin)
@@ -132,13 +144,42 @@ def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:
     If Stripe refuses it, that is an answer to the other request, and not to the caller's.
 
     Raises:
+        PaymentIntentMissing: see :func:`check_target`.
         GatewayError: the outcome is not known; the attempt stays pending.
     """
     try:
         send_attempt(attempt, origin=origin)
+    except TargetMissing:
+        check_target(attempt, origin=origin)
     except GatewayError as error:
         if error.retryable or isinstance(error, GatewayAuthenticationError):
             raise
+    else:
+        check_target(attempt, origin=origin)
+
+
+def check_target(attempt: StripeAttempt, *, origin: Origin) -> None:
+    """Look at the intent that Stripe did not know when ``attempt`` was sent.
+
+    Raises:
+        PaymentIntentMissing: Stripe still does not know it, and it is open here. A test-mode
+            intent is closed instead (ADR 8), so the caller can go on.
+        GatewayError: Stripe could not be asked.
+    """
+    if attempt.http_status != _NOT_FOUND:
+        return
+    rows = PaymentIntent.objects.select_related("order_payment")
+    row = rows.filter(stripe_id=attempt.target).first()
+    if row is None:
+        return
+    try:
+        refresh_intent(row, origin=origin)
+    except PaymentIntentMissing:
+        if PaymentIntent.objects.open().filter(pk=row.pk).exists():
+            raise
+
+
+_NOT_FOUND = 404
 
 
 def _call_stripe(attempt: StripeAttempt) -> PaymentIntentResult:
@@ -244,10 +285,7 @@ def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin
 
     def write(locked: LockedPayment) -> None:
         if not error.retryable and not isinstance(error, GatewayAuthenticationError):
-            first = attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
-            row = locked.intent(attempt.target)
-            if first and isinstance(error, ObjectMissing) and row is not None:
-                mark_missing(locked, row, origin=origin)
+            attempt.finish(StripeAttempt.Outcome.FAILED, **figures)
             for entry in locked.entries:
                 if entry.capture_id == attempt.pk:  # a waiver of a refused capture does not count
                     entry.capture, locked.needs_order = attempt, True
@@ -256,6 +294,23 @@ def _record_error(attempt: StripeAttempt, error: GatewayError, *, origin: Origin
             attempt.release(**figures)
 
     change_payment(write, origin=origin, pk=attempt.order_payment_id)
+
+
+def _record_missing(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> None:
+    """Note that Stripe does not know the intent that ``attempt`` is about: this refuses nothing.
+
+    A capture stays pending and is sent again: a waiver of staff depends on what came of it. For an
+    update or a cancellation it does not matter whether an earlier sending had an effect (ADR 15).
+
+    Raises:
+        TargetMissing: the attempt is a capture.
+    """
+    doubt = doubt_of(attempt.target, error)
+    figures = log_error(attempt, doubt)
+    if attempt.operation == _Operation.CAPTURE_INTENT:
+        attempt.release(**figures)
+        raise doubt
+    _abandon(attempt, figures, origin=origin)
 
 
 def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
@@ -274,12 +329,35 @@ def _resolve_by_lookup(attempt: StripeAttempt, *, origin: Origin) -> None:
         since, until = attempt.created_at - _CLOCK_SKEW, last_sent + _CLOCK_SKEW
         with free_if_lost(attempt):
             found = get_gateway().find_created_intent(str(attempt.pk), since=since, until=until)
+            if found is None:
+                _prove_account(attempt)
     if found is not None:
         _record_success(attempt, found, origin=origin)
         return
+    _abandon(attempt, {}, origin=origin)
+
+
+def _prove_account(attempt: StripeAttempt) -> None:
+    """Make sure that the key belongs to the account of our intents, as far as we have any.
+
+    Another account's list does not have what we look for, and proves nothing.
+
+    Raises:
+        TargetMissing: Stripe does not know the newest of our intents under the key in use.
+        GatewayError: Stripe could not be asked.
+    """
+    rows = PaymentIntent.objects.filter(livemode=attempt.livemode)
+    newest = rows.exclude(status=IntentStatus.MISSING).order_by("-pk").first()
+    if newest is not None:
+        with doubting_the_key(newest.stripe_id):
+            get_gateway().retrieve_payment_intent(newest.stripe_id)
+
+
+def _abandon(attempt: StripeAttempt, figures: dict[str, Any], *, origin: Origin) -> None:
+    """Finish an attempt of which no effect is known; the row forgets what was last sent."""
 
     def give_up(locked: LockedPayment) -> None:
-        attempt.finish(StripeAttempt.Outcome.ABANDONED)
+        attempt.finish(StripeAttempt.Outcome.ABANDONED, **figures)
         row = locked.intent(attempt.target)
         if row is not None:
             row.fingerprint = ""

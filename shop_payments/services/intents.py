@@ -62,6 +62,7 @@ from shop_payments.orders import (
 )
 from shop_payments.services.attempts import (
     DEFAULT_CAPTURE_METHOD,
+    check_target,
     fingerprint_of,
     finish_for_others,
     send_attempt,
@@ -603,10 +604,15 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
             _forget_what_was_sent(refreshed.row, origin=origin)
             return None
         return _payable(refreshed.intent, plan.ask)
-    if plan.taken_over:
-        finish_for_others(plan.step, origin=origin)
-        return None
-    intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of)
+    intent = None
+    try:
+        if plan.taken_over:
+            finish_for_others(plan.step, origin=origin)
+        else:
+            intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of)
+            check_target(plan.step, origin=origin)
+    except PaymentIntentMissing:
+        raise PaymentInReview("The order's payment intent is not at Stripe.") from None
     return None if intent is None else _payable(intent, plan.ask)
 
 

@@ -14,6 +14,10 @@ finish it later. So a refund that was answered so, and is not in the list, keeps
 key. It is given up only when the key has expired and two looks, an hour apart, have not found it,
 or by staff. A refund that comes even later is mirrored as any other.
 
+A look counts only if the payment intent can be retrieved under the same key: another account has
+neither. For the same reason a 404 refuses nothing: what was to be refunded or captured exists, so
+the key is in doubt. The call stays unresolved, and is sent again.
+
 See: https://docs.stripe.com/refunds, https://docs.stripe.com/error-low-level (checked 2026-11)
 """
 
@@ -75,7 +79,10 @@ from shop_payments.services.sending import (
     Patience,
     belongs_to_other_mode,
     claim,
+    doubt_of,
+    doubting_the_key,
     free_if_lost,
+    is_missing,
     log_error,
     must_look_up,
 )
@@ -429,9 +436,11 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
             return _find_out(refund, origin=origin)
         if isinstance(error, IdempotencyKeyInUse):
             raise RefundInProgress(_IN_PROGRESS) from None
+        if is_missing(error):
+            error = doubt_of(attempt.target, error)
         _record_error(refund, error, origin=origin)
         _explain(refund, error, origin=origin)
-        raise
+        raise error from None
     return _write_one(refund, result, origin=origin)
 
 
@@ -540,16 +549,20 @@ def _find_out(refund: Refund, *, origin: Origin) -> Refund:
 
     Raises:
         RefundInProgress: it is not there, which proves nothing yet; it stays requested.
+        TargetMissing: nor is the payment intent; this look does not count.
         GatewayError: Stripe could not be asked; the refund stays requested, and the next caller may
             try it at once.
     """
     attempt = refund.attempt
     assert attempt is not None
-    with free_if_lost(attempt):
-        listed = get_gateway().list_refunds(refund.payment_intent.stripe_id)
+    with free_if_lost(attempt), doubting_the_key(attempt.target):
+        listed = get_gateway().list_refunds(attempt.target)
     for result in listed:
         if result.metadata.get("attempt_id") == str(refund.pk):
             return _write_one(refund, result, origin=origin)
+    if attempt.key_expired:
+        with free_if_lost(attempt), doubting_the_key(attempt.target):
+            get_gateway().retrieve_payment_intent(attempt.target)  # the key is of the right account
     if _is_certainly_missing(attempt):
         why = "Stripe had no such refund, a day after it was asked for"
         return _give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)

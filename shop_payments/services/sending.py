@@ -15,9 +15,12 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     ConfigurationError,
     GatewayError,
+    GatewayInvalidRequest,
     IdempotencyMismatch,
     PaymentError,
+    TargetMissing,
 )
+from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import StripeAttempt
 from shop_payments.services.ledger import LockedPayment
 
@@ -63,12 +66,17 @@ def pending_write(locked: LockedPayment) -> StripeAttempt | None:
     """Return what was begun with the payment's intent and is not known to be finished.
 
     What was begun with a test key is left behind by a live one: it must never be sent with that.
+    So is what was begun with an intent that is missing: it must not keep the order from another.
 
     Raises:
         ConfigurationError: begun in live mode, and the key in use is a test key.
     """
     pending = locked.payment.attempts.intent_writes().pending().first()
-    if pending is None or not belongs_to_other_mode(pending.livemode):
+    if pending is None:
+        return None
+    target = locked.intent(pending.target)
+    is_missing = target is not None and target.status == IntentStatus.MISSING
+    if not is_missing and not belongs_to_other_mode(pending.livemode):
         return pending
     pending.finish(StripeAttempt.Outcome.ABANDONED)
     return None
@@ -86,6 +94,44 @@ def free_if_lost(attempt: StripeAttempt) -> Iterator[None]:
     except GatewayError:
         attempt.release()
         raise
+
+
+@contextmanager
+def doubting_the_key(stripe_id: str) -> Iterator[None]:
+    """Conclude nothing if Stripe does not know ``stripe_id``, which is ours, under the key in use.
+
+    See Note [Absence proves nothing] in ``refunds.py``.
+
+    Raises:
+        TargetMissing: Stripe does not know it.
+        GatewayError: as the block.
+    """
+    try:
+        yield
+    except GatewayInvalidRequest as error:
+        if not is_missing(error):
+            raise
+        raise doubt_of(stripe_id, error) from None
+
+
+def is_missing(error: GatewayError) -> bool:
+    """Whether Stripe does not know an object: the one of the path (404), or a parameter's (400).
+
+    See: https://docs.stripe.com/error-codes#resource-missing (checked 2026-11)
+    """
+    return isinstance(error, GatewayInvalidRequest) and error.code == "resource_missing"
+
+
+def doubt_of(stripe_id: str, error: GatewayError) -> TargetMissing:
+    """Return what to raise where Stripe does not know an object of ours."""
+    return TargetMissing(
+        f"Stripe does not know {stripe_id} under the key in use: does"
+        " SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account that made it?",
+        code=error.code,
+        param=error.param,
+        request_id=error.request_id,
+        http_status=error.http_status,
+    )
 
 
 def log_error(attempt: StripeAttempt, error: GatewayError) -> dict[str, Any]:

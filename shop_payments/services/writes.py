@@ -16,7 +16,7 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import OrderNotFound, PaymentIntentInProgress, PaymentIntentMissing
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.attempts import finish_for_others, send_attempt
+from shop_payments.services.attempts import check_target, finish_for_others, send_attempt
 from shop_payments.services.history import Origin, dispatch
 from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.sending import (
@@ -87,6 +87,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         OrderNotFound: no such order, or nothing was ever tried for it.
         PaymentIntentInProgress: another request holds it for more than ``INTENT_WAIT_SECONDS``.
         PaymentIntentMissing: the intent is of live mode, and not at Stripe.
+        TargetMissing: the same of a capture, whose outcome is not known then.
         GatewayError: Stripe refused, or could not be reached.
     """
     pk = get_order_adapter().parse_id(order_id)
@@ -111,7 +112,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
             dispatch(locked.facts, others_wait=locked.others_wait)
             is_sent = True
             send_attempt(step, origin=origin)
-            _check_target(step)
+            check_target(step, origin=origin)
         elif pending is None:
             after(locked, origin=origin)
             return locked
@@ -127,10 +128,3 @@ def _lock(pk: object) -> LockedPayment:
     if locked is None:
         raise OrderNotFound("No payment of this order was found.")
     return locked
-
-
-def _check_target(attempt: StripeAttempt) -> None:
-    """In live mode an intent that is not at Stripe stays open: asking again would not help."""
-    is_missing = attempt.outcome == StripeAttempt.Outcome.FAILED and attempt.http_status == 404
-    if is_missing and attempt.livemode:
-        raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
