@@ -20,7 +20,7 @@ from shop_payments import services
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.models import WebhookEvent as Event
-from shop_payments.sandbox import Sandbox
+from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
@@ -270,6 +270,21 @@ def test_a_cancelled_order_of_live_mode_is_left_to_its_key(
     report = reconcile(since=timezone.now() - timedelta(hours=72))
 
     assert (report.cancellations, report.problems) == (0, [])
+    assert [request.path for request in sandbox.requests if request.method == "POST"] == []
+    assert rows() == before
+
+
+def test_the_sweep_leaves_what_was_begun_in_live_mode_to_its_key(
+    storefront, order, live_stripe, use_test_key
+):
+    live_stripe.account.inject(Fault("error", status=500))
+    assert storefront.payment_intent(order).status_code == 503
+    before = rows()
+    sandbox = use_test_key()
+
+    report = reconcile(since=timezone.now() - timedelta(hours=72))
+
+    assert ["live mode" in problem for problem in report.problems] == [True]
     assert [request.path for request in sandbox.requests if request.method == "POST"] == []
     assert rows() == before
 

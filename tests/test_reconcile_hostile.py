@@ -278,6 +278,19 @@ def test_a_part_that_breaks_does_not_keep_the_others_from_being_done(intent, str
     assert [problem for problem in report.problems if "RuntimeError" in problem]
 
 
+def test_the_key_of_another_account_closes_no_intent(storefront, order, stripe, configure):
+    for each in (order, *OrderFactory.create_batch(2, customer=order.customer)):
+        storefront.payment_intent(each)
+    PaymentIntent.objects.update(stripe_created_at=timezone.now() - timedelta(days=9))
+    configure(STRIPE_TRANSPORT=StripeSandbox().handle)
+
+    report = sweep()
+
+    assert ["STRIPE_SECRET_KEY" in problem for problem in report.problems] == [True]
+    open_ones = PaymentIntent.objects.filter(status="requires_payment_method")
+    assert open_ones.count() == 3
+
+
 def test_a_key_that_stripe_does_not_take_ends_a_part_early(storefront, order, stripe, configure):
     """Each of a thousand calls was refused one by one."""
     stripe.inject(Fault("drop_before", method="POST", times=None))

@@ -562,6 +562,21 @@ def test_two_events_of_one_dispute_at_once(order, disputed, hold, stripe, when, 
     assert PaymentHistory.objects.filter(kind="dispute_opened").count() == 1
 
 
+def test_a_list_that_grew_old_does_not_open_a_dispute_again(order, disputed, hold, stripe):
+    disputed("pm_card_createDispute")
+    dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
+    line = hold("/v1/disputes", "after", method="GET")
+
+    def the_bank_decides():
+        stripe.decide_dispute(dispute["payment_intent"], won=False, deliver=False)
+        return stripe.deliver_due()
+
+    line.meanwhile(stripe.deliver_due, the_bank_decides)
+
+    assert Dispute.objects.get().status == "lost"
+    assert OrderPayment.objects.get().dispute_state == "lost"
+
+
 def test_every_event_of_a_long_story_at_once(order, pay_order, office, stripe, webhooks, told):
     """Six threads deliver what happened, each all of it."""
     pay_order("pm_card_createDisputeInquiry")

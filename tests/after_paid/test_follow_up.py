@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import time_machine
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from shop_payments import services
@@ -279,6 +279,19 @@ def test_where_stripe_was_away_the_sweep_does_it(
     sent = writes(shop.stripe)
     sweep()
     assert writes(shop.stripe) == sent
+
+
+def test_the_sweep_lowers_what_a_dead_process_has_left(open_shop: Build) -> None:
+    shop = open_shop(112)
+    intent_id = shop.begin(112)
+    with transaction.atomic():
+        costs(shop, 102)
+        connection.run_on_commit.clear()  # it dies right after the commit
+    assert asked_at_stripe(shop, intent_id) == (OPEN, 112)
+
+    assert sweep().problems == []
+
+    assert asked_at_stripe(shop, intent_id) == (OPEN, 102)
 
 
 def test_the_newest_total_counts_where_stripe_was_away_for_an_older_one(open_shop: Build) -> None:

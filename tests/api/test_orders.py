@@ -279,6 +279,16 @@ def test_the_list_comes_in_pages(storefront, order, configure):
     assert last["previous"].endswith("page=2")
 
 
+def test_a_full_page_may_be_the_last_one(storefront, order, configure):
+    configure(PAGE_SIZE=2)
+    OrderFactory.create(customer=order.customer)
+
+    data = storefront.get("orders").json()["data"]
+
+    assert len(data["results"]) == 2
+    assert data["next"] is None
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "x", "9" * 30])
 def test_a_page_that_cannot_be(storefront, page):
     response = storefront.get(f"orders?page={page}")

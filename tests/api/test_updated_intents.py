@@ -89,6 +89,18 @@ def test_the_capture_method_follows_the_order(use, storefront, order, stripe, be
     assert stripe.payment_intent(first)["capture_method"] == wanted
 
 
+def test_the_capture_method_is_updated_where_nothing_else_has_changed(
+    use, storefront, order, stripe
+):
+    order.lines.update(unit_amount=9000)
+    first = ask(storefront, order)
+
+    use(ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders")
+    assert ask(storefront, order) == first
+
+    assert stripe.payment_intent(first)["capture_method"] == "manual"
+
+
 def test_the_payment_method_types_follow_the_settings(use, storefront, order, stripe):
     first = ask(storefront, order)
 

@@ -98,6 +98,22 @@ def test_a_later_message_without_it_leaves_a_known_charge(intent_id, stripe, web
     assert PaymentIntent.objects.get().latest_charge == known != ""
 
 
+def test_a_cancellation_without_it_leaves_a_known_charge(intent_id, stripe, webhooks):
+    pay(stripe, intent_id, "pm_card_chargeDeclined")
+    webhooks()
+    known = PaymentIntent.objects.get().latest_charge
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}/cancel")
+    event = next(each for each in stripe.events if each["type"] == "payment_intent.canceled")
+    about = {k: v for k, v in event["data"]["object"].items() if k != "latest_charge"}
+
+    body = as_bytes({**event, "data": {"object": about}})
+    assert post_webhook(body, sign(body)).status_code == 200
+
+    row = PaymentIntent.objects.get()
+    assert (row.status, row.latest_charge) == ("canceled", known)
+    assert known
+
+
 def test_a_final_row_is_completed_by_the_sweep(intent_id, stripe, webhooks):
     pay(stripe, intent_id)
     webhooks()

@@ -185,6 +185,16 @@ class TestRefused:
         assert answer(post_webhook(body, sign(body))) == (413, "payload_too_large")
         assert not WebhookEvent.objects.exists()
 
+    def test_a_huge_body_is_not_even_read(self, configure):
+        configure(WEBHOOK_MAX_BYTES=1000)
+        body = BytesIO(b" " * 1001)
+        declared: dict[str, Any] = {"CONTENT_LENGTH": "1001", "wsgi.input": body}
+
+        response = Client().generic("POST", f"{BASE}/webhooks/stripe", **declared)
+
+        assert answer(response) == (413, "payload_too_large")
+        assert body.tell() == 0
+
     def test_a_huge_body_that_does_not_say_its_length(self, intent, configure):
         """As servers of ASGI pass on what comes in chunks."""
         body = event_body(intent)

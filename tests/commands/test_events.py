@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from shop_payments.models import OrderPayment, WebhookEvent
 from shop_payments.sandbox import Fault
-from tests.support import pay
+from tests.support import pay, send_event
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,6 +196,16 @@ def test_an_event_that_fails_again_is_an_error(storefront, order, stripe, webhoo
 
     failed.refresh_from_db()
     assert failed.status == "processed"
+
+
+def test_an_event_that_is_set_aside_again_is_an_error(storefront, order, stripe):
+    intent = storefront.payment_intent(order).json()["data"]
+    send_event({**stripe.payment_intent(intent["id"]), "amount": None})
+
+    with pytest.raises(CommandError, match="Not processed: 1 event;"):
+        run("replay", "--set-aside")
+
+    assert WebhookEvent.objects.get().status == "set_aside"
 
 
 @pytest.mark.parametrize(
