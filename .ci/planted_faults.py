@@ -95,10 +95,10 @@ FAULTS = (
     ),
     Fault(
         "an intent whose answer was lost counts as refused",
-        old="if not error.retryable and not isinstance(error, GatewayAuthenticationError): first",
+        old="if not error.retryable and not isinstance(error, GatewayAuthenticationError): attempt.finish",
         new="""
             if not isinstance(error, GatewayAuthenticationError):
-                first
+                attempt.finish
         """,
         tests="tests/api/test_payment_intents.py::TestStripeInTrouble::test_a_broken_connection_is_503_and_the_next_call_finishes_it",
     ),
@@ -269,8 +269,8 @@ FAULTS = (
     ),
     Fault(
         "a payment begun in test mode is sent with a live key",
-        old="if pending is None or not belongs_to_other_mode(pending.livemode):",
-        new="if True:",
+        old="if not is_missing and not belongs_to_other_mode(pending.livemode):",
+        new="if not is_missing:",
         tests="tests/after_paid/test_hostile.py::test_nothing_begun_in_test_mode_is_sent_with_a_live_key",
     ),
     Fault(
