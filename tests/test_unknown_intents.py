@@ -22,6 +22,7 @@ from shop_payments.models import (
     PaymentIntent,
     ReviewItem,
     StripeAttempt,
+    WebhookEvent,
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox
@@ -169,6 +170,46 @@ def test_a_refund_of_an_order_that_was_lost_has_nobody_asked_for_what_never_came
 
     assert (report.unknown, report.needs_person) == (0, False)
     assert answer(storefront.payment_intent(order))[0] == 200
+
+
+@pytest.mark.parametrize("form", [None, "webhook_thin"])
+@pytest.mark.parametrize("kind", ["payment", "refund", "dispute"])
+def test_each_event_of_a_lost_payment_asks_staff(storefront, order, stripe, webhooks, form, kind):
+    """Found: thin events, and those of refunds and disputes, were "not ours" until a sweep."""
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    if kind != "payment":
+        pay(stripe, intent_id)
+        webhooks()
+    restore_backup()
+    if form:
+        stripe.inject(Fault(form, times=None))
+    if kind == "payment":
+        pay(stripe, intent_id)
+    elif kind == "refund":
+        call_stripe(stripe, "POST", "refunds", payment_intent=intent_id, amount="100")
+    else:
+        stripe.dispute(intent_id, deliver=False)
+
+    webhooks()
+
+    assert the_item().subject == intent_id
+    assert answer(storefront.payment_intent(order)) == ASKED
+
+
+def test_an_event_of_a_lost_payment_waits_for_the_right_key(storefront, order, stripe, webhooks):
+    """Found: Stripe did not know the payment for a moment, and its event was ignored for ever."""
+    lose(storefront, order, stripe, paid=True)
+    stripe.inject(Fault("another_account", method="GET", times=None))
+    webhooks()
+    assert not WebhookEvent.objects.filter(
+        type="payment_intent.succeeded", status="ignored"
+    ).exists()
+    stripe.clear_faults()
+
+    stripe.advance_clock(3600)
+    webhooks()
+
+    assert answer(storefront.payment_intent(order)) == ASKED
 
 
 def test_the_orders_own_open_intent_is_cancelled_while_staff_are_asked(storefront, order, stripe):

@@ -18,6 +18,7 @@ from shop_payments.gateway.reading import (
     all_pages,
     balance_transaction_of_answer,
     dispute_of_answer,
+    intent_in_answer,
     intent_of_answer,
     page_of_answer,
     refund_of_answer,
@@ -36,6 +37,8 @@ _R = TypeVar("_R")
 
 PAGE_SIZE = 100
 """As many objects as Stripe puts into one page of a list."""
+
+_WITH_INTENT: Any = {"expand": ["payment_intent.latest_charge"]}
 
 
 def _stripe_call(
@@ -173,24 +176,24 @@ class Gateway:
         return [refund_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
 
     @_stripe_call
-    def retrieve_refund(self, refund_id: str) -> RefundResult:
-        """Fetch a refund as it is now.
+    def intent_of_refund(self, refund_id: str) -> PaymentIntentResult | None:
+        """Fetch the intent that a refund is of, in one call; None where it is of a charge alone.
 
         Raises:
-            ObjectMissing: Stripe does not know it under this key.
+            ObjectMissing: Stripe does not know the refund under this key.
             GatewayError: see the tree in ``exceptions``.
         """
-        return refund_of_answer(self._refunds.retrieve(refund_id))
+        return intent_in_answer(self._refunds.retrieve(refund_id, _WITH_INTENT), "refund")
 
     @_stripe_call
-    def retrieve_dispute(self, dispute_id: str) -> DisputeResult:
-        """Fetch a dispute as it is now.
+    def intent_of_dispute(self, dispute_id: str) -> PaymentIntentResult | None:
+        """Fetch the intent that a dispute is of, in one call; None where it is of a charge alone.
 
         Raises:
-            ObjectMissing: Stripe does not know it under this key.
+            ObjectMissing: Stripe does not know the dispute under this key.
             GatewayError: see the tree in ``exceptions``.
         """
-        return dispute_of_answer(self._disputes.retrieve(dispute_id))
+        return intent_in_answer(self._disputes.retrieve(dispute_id, _WITH_INTENT), "dispute")
 
     @_stripe_call
     def list_disputes(self, intent_id: str) -> list[DisputeResult]:

@@ -76,6 +76,21 @@ def intent_of_answer(
     return result
 
 
+def intent_in_answer(answer: Any, kind: str) -> PaymentIntentResult | None:
+    """Read the expanded intent of an object that Stripe has answered with; None where it has none.
+
+    Raises:
+        MalformedObject: it is something else, or its intent is not expanded.
+    """
+    values, request_id, _replayed = _answer(answer, kind)
+    intent = values.get("payment_intent")
+    if intent is None:
+        return None
+    if not isinstance(intent, Mapping):
+        raise MalformedObject("not a payment intent")
+    return intent_from_values(intent, request_id=request_id)
+
+
 def intent_from_values(
     values: Mapping[str, Any], *, request_id: str = "", replayed: bool = False
 ) -> PaymentIntentResult:

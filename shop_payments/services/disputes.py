@@ -8,6 +8,7 @@ See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 _UNDECIDED = (DisputeState.OPEN, DisputeState.INQUIRY)
 
 
-def sync_disputes(intent: PaymentIntent, *, origin: Origin) -> None:
-    """List an intent's disputes at Stripe and write down what has changed.
+def sync_disputes(intent: PaymentIntent, *, origin: Origin) -> Sequence[DisputeResult]:
+    """List an intent's disputes at Stripe, write down what has changed, and return the list.
 
     Raises:
         GatewayError: Stripe could not be asked.
     """
-    DISPUTES.sync(intent, origin=origin)
+    return DISPUTES.sync(intent, origin=origin)
 
 
 def _write(

@@ -40,8 +40,10 @@ class Listed(Generic[_Row, _Result]):
     agrees: Callable[[_Row, _Result], bool]
     """Tell whether there is nothing to write."""
 
-    def sync(self, intent: PaymentIntent, *, origin: Origin, follows_up: bool = True) -> None:
-        """List those of an intent at Stripe and write down what has changed.
+    def sync(
+        self, intent: PaymentIntent, *, origin: Origin, follows_up: bool = True
+    ) -> Sequence[_Result]:
+        """List those of an intent at Stripe, write down what has changed, and return the list.
 
         Without ``follows_up`` nothing is done at Stripe because of that.
 
@@ -52,8 +54,9 @@ class Listed(Generic[_Row, _Result]):
             known = self.versions(intent)
             results = self.ask(intent.stripe_id)
             if self.write_listed(intent, known, results, origin=origin, follows_up=follows_up):
-                return
+                return results
         logger.warning("The refunds or disputes of %s keep changing", intent)
+        return results
 
     def versions(self, intent: PaymentIntent) -> dict[Any, int]:
         """Return the versions of an intent's rows by primary key, before Stripe is asked."""

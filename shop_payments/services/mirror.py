@@ -342,7 +342,7 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
     the item, and Stripe still does not know the intent, it is closed as well. A row in a final
     status keeps it: what happened has happened.
     """
-    if row.is_final:
+    if row.is_final or row.status == IntentStatus.MISSING:
         return
     was = row.status
     detail = f"Stripe does not know {row.stripe_id} under the key in use"

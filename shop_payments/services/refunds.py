@@ -617,13 +617,13 @@ _JUST_SENT = timedelta(minutes=2)
 # --- mirroring ----------------------------------------------------------------------------------
 
 
-def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> None:
-    """List an intent's refunds at Stripe and write down what has changed.
+def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> Sequence[RefundResult]:
+    """List an intent's refunds at Stripe, write down what has changed, and return the list.
 
     Raises:
         GatewayError: Stripe could not be asked.
     """
-    REFUNDS.sync(intent, origin=origin)
+    return REFUNDS.sync(intent, origin=origin)
 
 
 def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:

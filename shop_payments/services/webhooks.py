@@ -7,13 +7,15 @@ written beside it. A second delivery of an event that is done changes nothing; o
 it tries again: Stripe's redelivery is the retry. An event that keeps failing is set aside for a
 person, and Stripe is told to stop. Two deliveries may be at work at once: a failure is noted only
 while nobody has finished the event, and a success over everything but another success.
+
+An event says that its object exists. So where Stripe does not know the object, the key in use is in
+doubt, and the event fails and is tried again (ADR 15).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from django.db import IntegrityError, transaction
@@ -25,7 +27,6 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     InvalidWebhookPayload,
     ObjectMissing,
-    PaymentIntentMissing,
     ShopPaymentsError,
 )
 from shop_payments.gateway import (
@@ -42,7 +43,7 @@ from shop_payments.gateway import (
     subject_of_event,
 )
 from shop_payments.lifecycle import FINAL_STATUSES, holds_money
-from shop_payments.models import PaymentIntent, Source, StripeAttempt, WebhookEvent
+from shop_payments.models import PaymentIntent, Source, WebhookEvent
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
 from shop_payments.services.history import Origin
@@ -234,17 +235,31 @@ def _act_on(event: WebhookEvent) -> _Outcome:
 
 
 def _unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Ask staff about an intent that is not known here, if it names an order of this shop."""
+    """Ask staff about an intent that is not known here, if it names an order of this shop.
+
+    Raises:
+        ObjectMissing: Stripe does not know it now, although it has sent an event about it.
+    """
+    if find_named_order(intent) is None:
+        return _NOT_OURS
+    return _ask(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
+
+
+def _ask(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Do as :func:`_unknown` with an intent that was just fetched."""
     order = find_named_order(intent)
     if order is None:
         return _NOT_OURS
-    try:
-        now = get_gateway().retrieve_payment_intent(intent.id)
-    except ObjectMissing:
-        return _NOT_OURS
-    is_asked = ask_about(order, now, origin=origin)
+    is_asked = ask_about(order, intent, origin=origin)
     words = "staff are asked about it" if is_asked else "staff need not be asked"
     return WebhookEvent.Status.PROCESSED, f"{intent.id} is not known here; {words}"
+
+
+def _meet(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """See whose an intent is that has no row and was just fetched; give ours its row."""
+    if adopt_unknown(intent, origin=origin):
+        return _looked_up(intent.id)
+    return _ask(intent, origin=origin)
 
 
 def _lacks_something(intent: PaymentIntentResult) -> bool:
@@ -261,16 +276,16 @@ def _lacks_something(intent: PaymentIntentResult) -> bool:
 
 
 def _look_up(event: WebhookEvent, intent_id: str, *, origin: Origin) -> _Outcome:
-    """Look at the intent that a thin event names."""
+    """Look at the intent that a thin event names: one call, also for those of other systems.
+
+    Raises:
+        ObjectMissing: Stripe does not know it now, although it has sent an event about it.
+    """
     if event.livemode != get_config().livemode:
         return _OF_OTHER_MODE
+    fetched = get_gateway().retrieve_payment_intent(intent_id)
     if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
-        _take_in(intent_id, origin=origin)
-        return _looked_up(intent_id)
-    try:
-        fetched = get_gateway().retrieve_payment_intent(intent_id)
-    except ObjectMissing:
-        return WebhookEvent.Status.IGNORED, f"{intent_id} is not at Stripe any more"
+        return _meet(fetched, origin=origin)
     return _write(fetched, origin=origin)
 
 
@@ -291,7 +306,11 @@ def _write(fetched: PaymentIntentResult, *, origin: Origin) -> _Outcome:
 
 
 def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Look at the intent itself: an event about a status that may pass is only a hint."""
+    """Look at the intent itself: an event about a status that may pass is only a hint.
+
+    Raises:
+        PaymentIntentMissing: Stripe does not know it now, although it has sent an event about it.
+    """
     rows = PaymentIntent.objects.select_related("order_payment")
     row = rows.filter(stripe_id=hint.id).first()
     if row is None and find_attempt_of(hint) is None:
@@ -305,58 +324,73 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     elif hint.status in FINAL_STATUSES:
         return _write(get_gateway().retrieve_payment_intent(hint.id), origin=origin)
     else:
-        try:
-            bring_up_to_date(row, origin=origin)
-        except PaymentIntentMissing:
-            return WebhookEvent.Status.IGNORED, f"{hint.id} is not at Stripe any more"
+        bring_up_to_date(row, origin=origin)
     return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
 
 
-_SYNC_BY_TYPE: dict[tuple[str, ...], Callable[..., None]] = {
+def _check_listed(about: EventSubject, listed: Sequence[str]) -> None:
+    """Make sure that Stripe has listed what the event is about: another account lists nothing.
+
+    Raises:
+        ObjectMissing: it has not; the event is tried again.
+    """
+    is_listed = bool(listed) if about.id == about.charge else about.id in listed
+    if not is_listed:
+        raise ObjectMissing(f"Stripe has sent an event about {about.id} and does not list it")
+
+
+_Sync = Callable[..., Sequence[DisputeResult | RefundResult]]
+
+_SYNC_BY_TYPE: dict[tuple[str, ...], _Sync] = {
     ("refund.", "charge.refund"): sync_refunds,
     ("charge.dispute.",): sync_disputes,
 }
 """Events that are hints to list something of an intent."""
 
 
-def _sync(event: WebhookEvent, sync: Callable[..., None]) -> _Outcome:
-    """List what the event is about: it may be older than what is known, or not the latest."""
+def _sync(event: WebhookEvent, sync: _Sync) -> _Outcome:
+    """List what the event is about: it may be older than what is known, or not the latest.
+
+    One call, at most, for those of other systems.
+
+    Raises:
+        ObjectMissing: Stripe does not know it now, although it has sent an event about it.
+        PaymentIntentMissing: the same of a payment intent that is open here.
+    """
     about = subject_of_event(event.payload)
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
     row = _row_of(about)
-    if row is None and event.livemode == get_config().livemode:
-        about = _completed(about, sync)
-        row = _row_of(about)
-    if row is None and event.livemode == get_config().livemode:
-        _take_in(about.payment_intent, origin=origin)
-        row = _row_of(about)
-    if row is None:
-        return _NOT_OURS
     if event.livemode != get_config().livemode:
-        return _OF_OTHER_MODE
+        return _NOT_OURS if row is None else _OF_OTHER_MODE
+    if row is None:
+        intent = _intent_of(about, sync)
+        if intent is None:
+            return _NOT_OURS
+        outcome = _meet(intent, origin=origin)
+        row = _row_of(replace(about, payment_intent=intent.id))
+        if row is None:
+            return outcome
     # It has succeeded, or there would be nothing to give back. A refund that is written before its
     # order is known to be paid would never be told as the order's.
     bring_up_to_date(row, origin=origin)
-    sync(row, origin=origin)
+    _check_listed(about, [each.id for each in sync(row, origin=origin)])
     kind = "disputes" if sync is sync_disputes else "refunds"
     return WebhookEvent.Status.PROCESSED, f"the {kind} of {row.stripe_id} were looked up"
 
 
-def _completed(about: EventSubject, sync: Callable[..., None]) -> EventSubject:
-    """Ask Stripe whose refund or dispute it is, where the event does not say.
+def _intent_of(about: EventSubject, sync: _Sync) -> PaymentIntentResult | None:
+    """Fetch the intent of a refund or dispute; None where it has none, or the event does not say.
 
-    Thin events name the object alone, and events of old API versions may name its charge alone.
+    Thin events name the object alone, and events of old API versions may name its charge alone. A
+    refund or a dispute names no order and no attempt: its intent does.
     """
-    if about.payment_intent or not about.id:
-        return about
-    if about.id == about.charge:
-        return about
-    retrieve: Callable[[str], DisputeResult | RefundResult] = get_gateway().retrieve_refund
+    if about.payment_intent:
+        return get_gateway().retrieve_payment_intent(about.payment_intent)
+    if not about.id or about.id == about.charge:
+        return None
     if sync is sync_disputes:
-        retrieve = get_gateway().retrieve_dispute
-    with suppress(ObjectMissing):
-        return replace(about, payment_intent=retrieve(about.id).payment_intent)
-    return about
+        return get_gateway().intent_of_dispute(about.id)
+    return get_gateway().intent_of_refund(about.id)
 
 
 def _row_of(about: EventSubject) -> PaymentIntent | None:
@@ -364,17 +398,3 @@ def _row_of(about: EventSubject) -> PaymentIntent | None:
     if not about.payment_intent:
         rows = PaymentIntent.objects.filter(latest_charge=about.charge) if about.charge else rows
     return rows.first()
-
-
-def _take_in(intent_id: str, *, origin: Origin) -> None:
-    """Give an intent its row that has been created here and not been heard of yet.
-
-    A refund or a dispute names no attempt, so the intent is asked for the one that it names: only
-    while there is an attempt to be named, so that those of other systems cost no call.
-    """
-    creating = StripeAttempt.objects.pending().filter(
-        operation=StripeAttempt.Operation.CREATE_INTENT, livemode=get_config().livemode
-    )
-    if intent_id and creating.exists():
-        with suppress(ObjectMissing):
-            adopt_unknown(get_gateway().retrieve_payment_intent(intent_id), origin=origin)

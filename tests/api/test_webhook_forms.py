@@ -20,7 +20,7 @@ from shop_payments.sandbox import Fault
 from shop_payments.services.fees import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import assert_mirrors_agree
-from tests.support import call_stripe, pay, post_webhook, sign
+from tests.support import call_stripe, pay, post_webhook, send_event, sign
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,7 +137,7 @@ def test_another_accounts_events_are_not_ours(every, intent_id, stripe, webhooks
     assert outcomes() == {("ignored", "of the connected account acct_1SandboxConnected")}
 
 
-def test_a_thin_event_of_another_systems_intent_costs_no_call(every, stripe, webhooks, db):
+def test_a_thin_event_of_another_systems_intent_costs_one_call(every, stripe, webhooks, db):
     every("webhook_thin")
     call_stripe(stripe, "POST", "payment_intents", amount="500", currency="usd")
     before = len(stripe.requests)
@@ -145,7 +145,102 @@ def test_a_thin_event_of_another_systems_intent_costs_no_call(every, stripe, web
     webhooks()
 
     assert outcomes() == {("ignored", "not one of this shop's payment intents")}
-    assert len(stripe.requests) == before
+    assert len(stripe.requests) == before + 1
+
+
+@pytest.mark.parametrize("form", ["webhook_old", "webhook_thin", None])
+@pytest.mark.parametrize("kind", ["refund", "dispute"])
+def test_events_of_another_systems_payment_cost_one_call_each(
+    every, stripe, webhooks, order, form, kind
+):
+    """A refund or a dispute names no order: its payment intent has to be asked for one."""
+    if form:
+        every(form)
+    theirs = call_stripe(stripe, "POST", "payment_intents", amount="500", currency="usd")["id"]
+    if kind == "refund":
+        pay(stripe, theirs)
+        call_stripe(stripe, "POST", "refunds", payment_intent=theirs)
+    else:
+        pay(stripe, theirs, "pm_card_createDispute")
+    stripe.requests.clear()
+    webhooks()
+
+    assert {status for status, _outcome in outcomes()} == {"ignored"}
+    assert 1 <= len(stripe.requests) <= WebhookEvent.objects.count()
+
+
+# --- absence at one moment ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_another_accounts_key(stripe, webhooks) -> Callable[[], None]:
+    """Have the events delivered while another account's key is in use, and clear it."""
+
+    def deliver() -> None:
+        stripe.inject(Fault("another_account", method="GET", times=None))
+        webhooks()
+        stripe.clear_faults()
+
+    return deliver
+
+
+@pytest.mark.parametrize("form", [None, "webhook_old", "webhook_thin"])
+def test_what_stripe_does_not_know_for_a_moment_is_delivered_again(
+    form, every, intent_id, stripe, webhooks, with_another_accounts_key
+):
+    """Found: refunds and disputes of known payments were ignored, and Stripe was told 200."""
+    pay(stripe, intent_id)
+    webhooks()
+    if form:
+        every(form)
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id, amount="1200")
+    stripe.dispute(intent_id, deliver=False)
+
+    with_another_accounts_key()
+
+    assert not Refund.objects.exists()
+    acted_on = WebhookEvent.objects.exclude(outcome="no use for this type")
+    after_paid = acted_on.exclude(type__contains="payment_intent")
+    assert set(after_paid.values_list("status", flat=True)) == {"failed"}
+
+    if form:
+        every(form)
+    stripe.advance_clock(3600)
+    webhooks()
+    assert OrderPayment.objects.get().status == "partially_refunded"
+    assert_mirrors_agree(stripe)
+
+
+@pytest.mark.parametrize("form", [None, "webhook_thin"])
+def test_a_passing_status_that_stripe_does_not_know_for_a_moment_is_delivered_again(
+    form, every, intent_id, stripe, webhooks, with_another_accounts_key
+):
+    if form:
+        every(form)
+    pay(stripe, intent_id, "pm_card_chargeDeclined")
+
+    with_another_accounts_key()
+    assert "processed" not in {status for status, _outcome in outcomes()}
+
+    stripe.advance_clock(3600)
+    webhooks()
+    assert PaymentIntent.objects.get().last_error_code == "card_declined"
+    assert not WebhookEvent.objects.filter(status="failed").exists()
+
+
+def test_a_dispute_that_names_an_unknown_charge_alone(intent_id, stripe, webhooks):
+    pay(stripe, intent_id, "pm_card_createDispute")
+    webhooks()
+    PaymentIntent.objects.update(latest_charge="")
+    (dispute,) = call_stripe(stripe, "GET", "disputes")["data"]
+    del dispute["payment_intent"]
+    stripe.inject(Fault("another_account", method="GET", times=None))
+
+    assert send_event(dispute, type="charge.dispute.updated").status_code == 503
+    stripe.clear_faults()
+
+    call_command("shop_payments_events", "replay", "--failed", verbosity=0)
+    assert WebhookEvent.objects.get(type="charge.dispute.updated").status == "processed"
 
 
 def test_a_thin_event_that_is_quicker_than_the_answer(every, storefront, order, stripe, webhooks):
