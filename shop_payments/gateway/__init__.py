@@ -20,6 +20,7 @@ from shop_payments.gateway.results import (
 )
 from shop_payments.gateway.webhooks import (
     account_of_event,
+    id_of_intent_event,
     intent_from_event,
     is_thin,
     read_event,
@@ -40,6 +41,7 @@ __all__ = [
     "account_of_event",
     "assert_no_transaction",
     "get_gateway",
+    "id_of_intent_event",
     "intent_from_event",
     "is_thin",
     "read_event",

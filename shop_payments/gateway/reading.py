@@ -138,13 +138,17 @@ _MAY_BE_ABSENT = (
     "cancellation_reason",
     "capture_method",
     "latest_charge",
+    "metadata",
     "payment_method",
     "receipt_email",
 )
+_NEVER_NULL = ("amount_received", "metadata")
+"""What Stripe never says as null: a null is as good as absent."""
 
 
 def _absent(values: Mapping[str, Any]) -> frozenset[str]:
     names = {name for name in _MAY_BE_ABSENT if name not in values}
+    names |= {name for name in _NEVER_NULL if values.get(name) is None}
     return frozenset(names - {"latest_charge"} if _latest_charge(values) else names)
 
 

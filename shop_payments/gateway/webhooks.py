@@ -144,8 +144,17 @@ def _intent_id(payload: Mapping[str, Any]) -> str:
 def account_of_event(payload: Mapping[str, Any]) -> str:
     """Return the connected account that a stored event is about; empty for the shop's own.
 
-    See: https://docs.stripe.com/api/events/object#event_object-account (checked 2026-11)
+    Thin events have no ``account``; they name it in ``context``, which the key needs to fetch the
+    object. Snapshots for an organization have a ``context`` as well, also those of the shop's own
+    account, so it says nothing there.
+
+    See: https://docs.stripe.com/api/events/object#event_object-account,
+    https://docs.stripe.com/api/v2/core/events/object#v2_event_object-context,
+    https://docs.stripe.com/changelog/basil/2025-04-30/additional-context-organization-events
+    (checked 2026-11)
     """
+    if is_thin(payload):
+        return id_of(payload.get("account") or payload.get("context"))
     return id_of(payload.get("account"))
 
 
@@ -185,6 +194,21 @@ def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
     except MalformedObject as error:
         raise InvalidWebhookPayload(str(error)) from None
     return replace(intent, as_of=_event_time(payload.get("created")))
+
+
+def id_of_intent_event(payload: Mapping[str, Any]) -> str:
+    """Return the id of the intent that a stored event is about, also if the rest is unreadable.
+
+    Raises:
+        InvalidWebhookPayload: the event is not about an intent, or the id is not one.
+    """
+    about = _about(payload)
+    if about is None or about.get("object") != "payment_intent":
+        raise InvalidWebhookPayload("the event is not about a payment intent")
+    try:
+        return own_id(about.get("id"))
+    except (TypeError, ValueError) as error:
+        raise InvalidWebhookPayload(f"not a payment intent: {error!r}") from None
 
 
 def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:

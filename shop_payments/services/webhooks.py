@@ -38,6 +38,7 @@ from shop_payments.gateway import (
     account_of_event,
     assert_no_transaction,
     get_gateway,
+    id_of_intent_event,
     intent_from_event,
     is_thin,
     subject_of_event,
@@ -225,7 +226,11 @@ def _act_on(event: WebhookEvent) -> _Outcome:
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
     if thin:
         return _look_up(event, subject_of_event(event.payload).id, origin=origin)
-    intent = intent_from_event(event.payload)
+    try:
+        intent = intent_from_event(event.payload)
+    except InvalidWebhookPayload:
+        # Written in a version in which we cannot read it: a hint to fetch what it is about.
+        return _look_up(event, id_of_intent_event(event.payload), origin=origin)
     if intent.status in FINAL_STATUSES and not _lacks_something(intent):
         # Stripe never takes a final status back, so the event itself is the proof.
         if not believe_intent(intent, origin=origin):
@@ -237,9 +242,13 @@ def _act_on(event: WebhookEvent) -> _Outcome:
 def _unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     """Ask staff about an intent that is not known here, if it names an order of this shop.
 
+    An event without metadata does not say whose it is, so the intent is fetched.
+
     Raises:
         ObjectMissing: Stripe does not know it now, although it has sent an event about it.
     """
+    if "metadata" in intent.absent and intent.livemode == get_config().livemode:
+        return _meet(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
     if find_named_order(intent) is None:
         return _NOT_OURS
     return _ask(get_gateway().retrieve_payment_intent(intent.id), origin=origin)

@@ -169,6 +169,88 @@ def test_events_of_another_systems_payment_cost_one_call_each(
     assert 1 <= len(stripe.requests) <= WebhookEvent.objects.count()
 
 
+# --- events that lack something -----------------------------------------------------------------
+
+
+def deliver_without(intent: dict[str, Any], **changes: Any) -> Any:
+    """Deliver an event about an intent without the keys that are changed to ``...``."""
+    changed = {**intent, **changes}
+    return send_event({key: value for key, value in changed.items() if value is not ...})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount_received": None},
+        {"amount_received": ...},
+        {"metadata": ...},
+        {"currency": ...},
+        {"livemode": ...},
+        {"amount": "11200"},
+    ],
+    ids=str,
+)
+def test_a_final_event_that_lacks_something_is_completed_by_a_fetch(changes, intent_id, stripe):
+    """Found: without an amount 0 had been received for good; without a currency, nothing."""
+    intent = pay(stripe, intent_id)
+
+    assert deliver_without(intent, **changes).status_code == 200
+
+    assert PaymentIntent.objects.get().amount_received == 11200
+    assert OrderPayment.objects.get().status == "paid"
+
+
+@pytest.mark.parametrize("status", ["succeeded", "requires_payment_method"])
+def test_an_event_without_metadata_of_an_intent_whose_answer_was_lost(
+    status, storefront, order, stripe
+):
+    """Found: it was "not ours". What an event does not have is unknown, not empty."""
+    stripe.inject(Fault("drop_after", method="POST", path="/v1/payment_intents"))
+    storefront.payment_intent(order)
+    (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+    if status == "succeeded":
+        intent = pay(stripe, intent["id"])
+
+    assert deliver_without(intent, metadata=...).status_code == 200
+
+    assert PaymentIntent.objects.get().status == status
+
+
+@pytest.mark.parametrize(
+    ("kind", "related"),
+    [
+        ("v1.payment_intent.succeeded", {"id": "pi_theirs", "type": "payment_intent"}),
+        ("v1.refund.created", {"id": "re_theirs", "type": "refund"}),
+        ("v1.charge.dispute.created", {"id": "du_theirs", "type": "dispute"}),
+    ],
+)
+def test_a_thin_event_of_a_connected_account_is_not_ours(kind, related, stripe, db):
+    """Thin events name the account in their context."""
+    body = as_bytes(
+        {
+            "id": "evt_1",
+            "object": "v2.core.event",
+            "type": kind,
+            "livemode": False,
+            "created": "2026-11-29T16:00:00.000Z",
+            "context": "acct_theirs",
+            "related_object": related,
+        }
+    )
+
+    assert post_webhook(body, sign(body)).status_code == 200
+
+    assert outcomes() == {("ignored", "of the connected account acct_theirs")}
+    assert stripe.requests == []
+
+
+def test_the_context_of_an_organization_is_no_connected_account(intent_id, stripe):
+    """An organization's endpoint gets snapshots of its own accounts with their context."""
+    assert send_event(pay(stripe, intent_id), context="acct_ours").status_code == 200
+
+    assert OrderPayment.objects.get().status == "paid"
+
+
 # --- absence at one moment ----------------------------------------------------------------------
 
 

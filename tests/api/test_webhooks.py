@@ -433,7 +433,7 @@ class TestEventsThatAreOnlyHints:
             {"data": None},
             {"data": {"object": "pi_x"}},
             {"data": {"object": {"object": "charge"}}},
-            {"data": {"object": {"object": "payment_intent", "id": "pi_x", "amount": "a lot"}}},
+            {"data": {"object": {"object": "payment_intent", "id": 7, "amount": "a lot"}}},
         ],
     )
     def test_a_malformed_intent_is_set_aside_at_once(self, intent, changes):
