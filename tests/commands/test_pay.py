@@ -57,6 +57,7 @@ def test_it_does_not_show_the_client_secret(order, intent):
 
     assert intent["client_secret"] not in output
     assert "client_secret" not in json.loads(output)
+    assert order.email not in output
 
 
 def test_a_decline_is_named_and_the_order_can_be_paid_again(order, intent):

@@ -118,8 +118,8 @@ def _in_words(error: GatewayError) -> str:
 
 
 def _as_json(result: PaymentIntentResult) -> str:
-    """Write what Stripe said of the intent, without its client secret."""
-    left_out = {"client_secret", "absent"}
+    """Write what Stripe said of the intent, without its client secret and personal data."""
+    left_out = {"absent", "allowed_payment_method_types", "client_secret", "receipt_email"}
     values = {
         item.name: getattr(result, item.name)
         for item in fields(result)
