@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client, override_settings
 
+from shop_payments import services, signals
 from shop_payments.models import OrderPayment
 from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.services.evaluation import derived_values
@@ -174,3 +176,20 @@ class StripeOfTomorrow:
 
     def __exit__(self, *exc: object) -> None:
         self._override.disable()
+
+
+@contextmanager
+def releases_heard() -> Iterator[dict[str, bool]]:
+    """Note of each signal whether its receiver may release the goods, in their order."""
+    heard: dict[str, bool] = {}
+    receivers = []
+    for name in ("payment_received", "order_paid", "order_refunded", "dispute_opened"):
+
+        def hear(*, order_payment: OrderPayment, name: str = name, **_data: Any) -> None:
+            heard[name] = services.may_release(order_payment.order_id)
+
+        receivers.append((getattr(signals, name), hear))
+        receivers[-1][0].connect(hear)
+    yield heard
+    for signal, hear in receivers:
+        signal.disconnect(hear)

@@ -15,7 +15,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
-from shop_payments import services, signals
+from shop_payments import services
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -30,7 +30,7 @@ from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import errors_of, fill_in, links_of, messages_of, money_of, send
 from tests.factories import OrderFactory
-from tests.support import answer, call_stripe, debit, pay, send_event, writes
+from tests.support import answer, call_stripe, debit, pay, releases_heard, send_event, writes
 
 pytestmark = pytest.mark.django_db
 
@@ -503,23 +503,6 @@ def test_an_accepted_payment_that_was_refunded_meanwhile_releases_nothing(
         accept(staff, the_item())
 
     assert heard == {"payment_received": False, "order_paid": False, "order_refunded": False}
-
-
-@contextmanager
-def releases_heard() -> Iterator[dict[str, bool]]:
-    """Note of each signal whether its receiver may release the goods, in their order."""
-    heard: dict[str, bool] = {}
-    receivers = []
-    for name in ("payment_received", "order_paid", "order_refunded", "dispute_opened"):
-
-        def hear(*, order_payment: OrderPayment, name: str = name, **_data: Any) -> None:
-            heard[name] = services.may_release(order_payment.order_id)
-
-        receivers.append((getattr(signals, name), hear))
-        receivers[-1][0].connect(hear)
-    yield heard
-    for signal, hear in receivers:
-        signal.disconnect(hear)
 
 
 def test_an_accepted_payment_of_an_unreadable_order_is_said_to_be_accepted(

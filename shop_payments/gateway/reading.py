@@ -118,6 +118,8 @@ def intent_from_values(
             latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
             charged_at=_charged_at(_latest_charge(values)),
+            amount_refunded=_amount_refunded(_latest_charge(values)),
+            is_disputed=_is_disputed(_latest_charge(values)),
             is_finished_elsewhere=bool(_instructions(values)),
             payable_until=_payable_until(values),
             capture_method=storable(str(values.get("capture_method") or "")),
@@ -231,6 +233,20 @@ def _charged_at(charge: object) -> datetime | None:
     """Read when a charge that came with its intent was made."""
     created = charge.get("created") if isinstance(charge, Mapping) else None
     return moment_of(created) if created else None
+
+
+def _amount_refunded(charge: object) -> int:
+    """Read what was refunded of a charge that came with its intent.
+
+    What was reserved and not captured is not among it since API version 2025-03-31.basil.
+    See: https://docs.stripe.com/api/charges/object (checked 2026-11)
+    """
+    amount = charge.get("amount_refunded") if isinstance(charge, Mapping) else None
+    return integer_of(amount or 0)
+
+
+def _is_disputed(charge: object) -> bool:
+    return isinstance(charge, Mapping) and charge.get("disputed") is True
 
 
 def _capture_before(charge: object) -> datetime | None:

@@ -44,6 +44,12 @@ class PaymentIntentResult:
     charged_at: datetime | None = None
     """When the latest charge was made; None where the charge did not come with the intent."""
 
+    amount_refunded: int = 0
+    """What was refunded of the latest charge; 0 also where the charge did not come with it."""
+
+    is_disputed: bool = False
+    """Whether the latest charge has been disputed; False also where it did not come with it."""
+
     is_finished_elsewhere: bool = False
     """Whether the customer has something to do outside the page, which may take days: pay a voucher
     in a shop, transfer money, or read microdeposits on a bank statement."""

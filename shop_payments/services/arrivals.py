@@ -20,6 +20,7 @@ from shop_payments.services.mirror import (
     find_attempt_of,
     write_intent,
 )
+from shop_payments.services.outflows import look_for_outflows
 from shop_payments.services.units import change_payment
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
-        GatewayError: Stripe could not be asked for the times of the order's charges.
+        GatewayError: Stripe could not be asked for what has gone back of it, or for the times of
+            the order's charges.
     """
+    outflows = look_for_outflows(intent)
 
     def lock() -> LockedPayment | None:
         found = find_and_lock_payment(payment_intents__stripe_id=intent.id)
@@ -50,6 +53,7 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
             write_intent(locked, row, intent, origin=origin)
         elif (attempt := find_attempt_of(intent)) is not None:
             _adopt(locked, attempt, intent, origin=origin)
+        outflows.write(locked, origin=origin)
         return True
 
     reads_order = holds_money(intent.status, intent.amount_received)
@@ -69,7 +73,9 @@ def adopt_unknown(
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
+        GatewayError: Stripe could not be asked for what has gone back of it.
     """
+    outflows = look_for_outflows(intent)
     attempt: StripeAttempt | None = None
 
     def lock() -> LockedPayment | None:
@@ -80,6 +86,7 @@ def adopt_unknown(
     def write(locked: LockedPayment) -> None:
         if attempt is not None and locked.intent(intent.id) is None:
             _adopt(locked, attempt, intent, origin=origin)
+            outflows.write(locked, origin=origin)
 
     done = change_payment(write, origin=origin, lock=lock)
     done.raise_if_unreadable()

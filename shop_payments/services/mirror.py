@@ -35,6 +35,7 @@ from shop_payments.lifecycle import IntentStatus, can_observe, is_open
 from shop_payments.models import FactKind, PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.services.history import Origin
 from shop_payments.services.ledger import Fact, LockedPayment, close_review, open_review
+from shop_payments.services.outflows import look_for_outflows
 from shop_payments.services.sending import belongs_to_other_mode
 from shop_payments.services.units import Done, change_payment
 from shop_payments.services.words import describe_failure, describe_status
@@ -264,6 +265,7 @@ def write_seen(
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
+        GatewayError: Stripe could not be asked for what has gone back of it, or for charges' times.
     """
     done = _write_seen(row, intent, origin=origin)
     done.raise_if_unreadable()
@@ -273,14 +275,17 @@ def write_seen(
 def _write_seen(
     row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
 ) -> Done[PaymentIntent | None]:
+    outflows = None if intent is None else look_for_outflows(intent)
+
     def write(locked: LockedPayment) -> PaymentIntent | None:
         current = locked.intent(row.stripe_id)
         if current is None or current.version != row.version:
             return None
-        if intent is None:
+        if intent is None or outflows is None:
             mark_missing(locked, current, origin=origin)
         else:
             write_intent(locked, current, intent, origin=origin)
+            outflows.write(locked, origin=origin)
         return current
 
     done = change_payment(write, origin=origin, pk=row.order_payment_id)

@@ -4,15 +4,21 @@ Note [Outflows with the payment]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 The shop may ship the goods when it is notified that an order is paid. A payment that is found late
 may have been refunded meanwhile. So its refunds and disputes are listed before it is written, and
-are written in the same unit of work: the facts are the same and in the same order, and whoever is
-notified of the first one finds all of the rows.
+are written in the same unit of work: the facts are the same and in the same order, and a receiver
+of the first one finds all of the rows.
+
+Stripe's charge, which comes with a fetched intent, says whether there are any (``amount_refunded``,
+``disputed``). So nothing is listed in the ordinary case. An event has only the charge's id: there
+the money is written at once, and what has gone back follows with its own events.
+
+See: https://docs.stripe.com/api/charges/object (checked 2026-11)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shop_payments.models import PaymentIntent
 from shop_payments.services.disputes import DISPUTES
@@ -21,6 +27,9 @@ from shop_payments.services.history import Origin
 from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.listed import Listed
 from shop_payments.services.refunds import REFUNDS
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import PaymentIntentResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +48,29 @@ class Outflows:
 
     def write(self, locked: LockedPayment, *, origin: Origin) -> None:
         """Write them in the unit of work that has written their intent."""
-        if locked.intent(self.intent_id) is None or not any(each.results for each in self.found):
+        row = locked.intent(self.intent_id)
+        if row is None or not row.holds_money or not any(each.results for each in self.found):
             return
         # What came is recorded before what went back.
         evaluate(locked, origin=origin)
         for each in self.found:
             # A row that has changed since is newer than this.
             each.listed.write_into(locked, self.intent_id, each.known, each.results, origin=origin)
+
+
+def look_for_outflows(intent: PaymentIntentResult) -> Outflows:
+    """List the refunds and disputes of an intent whose money is not known here yet.
+
+    One that is known is left to the events and lists of refunds and disputes.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    nothing = Outflows(intent.id)
+    if not intent.amount_received or not (intent.amount_refunded or intent.is_disputed):
+        return nothing
+    row = PaymentIntent.objects.filter(stripe_id=intent.id).first()
+    return nothing if row is not None and row.holds_money else list_outflows(intent.id)
 
 
 def list_outflows(intent_id: str) -> Outflows:

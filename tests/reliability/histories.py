@@ -69,6 +69,10 @@ class AtStripe:
     def refund(self, **params: str) -> None:
         call_stripe(self.stripe, "POST", "refunds", payment_intent=self.intent_id, **params)
 
+    def dispute(self) -> None:
+        intent = call_stripe(self.stripe, "GET", f"payment_intents/{self.intent_id}")
+        self.stripe.open_dispute(intent["latest_charge"])
+
     def answer_dispute(self, evidence: str) -> None:
         answer_dispute(self.stripe, evidence)
 
@@ -293,9 +297,10 @@ HISTORIES: Mapping[str, History] = {
         told=("dispute_opened", "payment_received", "review_needed"),
     ),
     "the deposit disputed and lost": History(
-        first_payment=_DISPUTED,
+        first_payment=_VISA,
         parts=2,
         steps=(
+            lambda at: at.first.dispute(),
             AtStripe.a_minute_passes,
             AtStripe.pay,
             lambda at: at.answer_dispute("losing_evidence"),
