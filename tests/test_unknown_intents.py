@@ -528,6 +528,55 @@ class WithoutTotal(BundledOrderAdapter):
         raise KeyError("total")
 
 
+def rename(stripe, intent_id: str, order) -> None:
+    """Have an intent name another order at Stripe."""
+    metadata = {"metadata[order_id]": str(order.pk), "metadata[order_number]": order.number}
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}", **metadata)
+
+
+def test_a_payment_that_names_another_order_by_now_is_not_accepted(
+    staff, storefront, order, stripe
+):
+    other_order = OrderFactory.create(customer=order.customer)
+    intent_id = lose(storefront, order, stripe, paid=True)
+    sweep()
+    rename(stripe, intent_id, other_order)
+
+    response = accept(staff, the_item())
+
+    assert messages_of(response) == [f"At Stripe, {intent_id} does not name this order any more."]
+    assert not PaymentIntent.objects.exists()
+    assert the_item().closed_itself
+    assert answer(storefront.payment_intent(order))[0] == 200
+
+
+def test_a_sweep_asks_about_the_order_that_a_payment_names_now(storefront, order, stripe):
+    other_order = OrderFactory.create(customer=order.customer)
+    intent_id = lose(storefront, order, stripe, paid=True)
+    sweep()
+    rename(stripe, intent_id, other_order)
+
+    report = sweep()
+
+    assert report.unknown == 1
+    assert ReviewItem.objects.open().get().order_payment.order == other_order
+    assert answer(storefront.payment_intent(order))[0] == 200
+
+
+def test_the_second_of_two_payments_that_name_one_attempt_is_refused(staff, order, stripe):
+    attempt_id = str(uuid4())
+    for _intent in range(2):
+        make_elsewhere(stripe, order, paid=True, attempt_id=attempt_id)
+    sweep()
+    first, second = ReviewItem.objects.order_by("pk")
+    accept(staff, first)
+
+    response = accept(staff, second)
+
+    assert f"names the attempt that made {first.subject}" in errors_of(response)[0]
+    assert PaymentIntent.objects.get().stripe_id == first.subject
+
+
 def test_accepting_asks_first(staff, storefront, order, stripe):
     lose(storefront, order, stripe, paid=True)
     sweep()

@@ -225,6 +225,10 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             try:
                 return self._accept(request, item)
             except ShopPaymentsError as error:
+                item.refresh_from_db()
+                if item.closed_itself:
+                    self.message_user(request, explain(error), messages.ERROR)
+                    return self._to_item(item)
                 form.add_error(None, explain(error))
         livemode = bool(item.data.get("livemode"))
         facts = [

@@ -21,7 +21,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import EntryRefused
+from shop_payments.exceptions import EntryRefused, OrderUnreadable
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.lifecycle import is_open
 from shop_payments.models import (
@@ -68,10 +68,27 @@ def find_named_order(intent: PaymentIntentResult) -> Any | None:
     order = None if pk is None else find_order_or_none(pk)
     if order is None:
         return None
-    number = read_number(order)[:METADATA_VALUE_LIMIT]
-    if number != intent.metadata.get("order_number") or _is_known(intent.id, attempt_id):
+    if not _names_number_of(order, intent) or _is_known(intent.id, attempt_id):
         return None
     return order
+
+
+def _names_number_of(order: Any, intent: PaymentIntentResult) -> bool:
+    number = read_number(order)[:METADATA_VALUE_LIMIT]
+    return number == intent.metadata.get("order_number")
+
+
+def _still_names(order_id: Any, intent: PaymentIntentResult) -> bool:
+    """Whether an intent names the order that staff are asked about; the shop may hide it by now.
+
+    Raises:
+        OrderUnreadable: the shop's code failed.
+    """
+    pk = parse_order_id(intent.metadata.get("order_id", ""))
+    if str(pk) != str(order_id):
+        return False
+    order = find_order_or_none(pk)
+    return order is None or _names_number_of(order, intent)
 
 
 def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> bool:
@@ -134,7 +151,8 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
     Raises:
         TransactionOpenError: called inside a database transaction.
         ReviewItem.DoesNotExist: no such item about an unknown intent.
-        EntryRefused: the order has another open intent.
+        EntryRefused: the order has another open intent, or the intent names another order or the
+            attempt of another intent by now.
         ObjectMissing: Stripe does not know the intent.
         OrderUnreadable: accepted, but the order could not be evaluated; that is tried again.
         GatewayError: Stripe could not be asked, and nothing was recorded.
@@ -142,6 +160,7 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
     assert_no_transaction()
     item = ReviewItem.objects.select_related("order_payment").get(pk=item_pk, reason=_REASON)
     intent = get_gateway().retrieve_payment_intent(item.subject)
+    _refuse_renamed(item, intent, origin=origin)
     outflows = list_outflows(intent.id) if intent.amount_received else Outflows(intent.id)
     if intent.amount_received:
         complete_charge_times(read_rows(item.order_payment), origin=origin, expected=1)
@@ -169,21 +188,59 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
     return done.value
 
 
+def _refuse_renamed(item: ReviewItem, intent: PaymentIntentResult, *, origin: Origin) -> None:
+    """Raise where an intent does not name the order of its item any more, and close the item.
+
+    Raises:
+        EntryRefused: so it is, or the order could not be read.
+    """
+    order_id = item.order_payment.order_id
+    try:
+        is_named = _still_names(order_id, intent)
+    except OrderUnreadable as error:
+        raise EntryRefused(
+            f"The order could not be read, so nothing was recorded: {error}"
+        ) from error
+    if not is_named:
+        _close_renamed(item, origin)
+        raise EntryRefused(f"At Stripe, {intent.id} does not name this order any more.")
+
+
+def close_renamed(intent: PaymentIntentResult, *, origin: Origin) -> None:
+    """Close the items of orders that an intent has named before, and does not name any more.
+
+    Raises:
+        OrderUnreadable: the shop's code failed.
+    """
+    for item in asked_about():
+        if item.subject == intent.id and not _still_names(item.order_payment.order_id, intent):
+            _close_renamed(item, origin)
+
+
+def _close_renamed(item: ReviewItem, origin: Origin) -> None:
+    _close(item, f"{item.subject} does not name this order any more", origin)
+
+
 def close_known(*, origin: Origin) -> None:
     """Close the items of intents that are known by now: another backup was restored, say."""
     for item in asked_about():
         if PaymentIntent.objects.filter(stripe_id=item.subject).exists():
+            _close(item, f"{item.subject} is known here", origin)
 
-            def close(locked: LockedPayment, item: ReviewItem = item) -> None:
-                close_items(locked, f"{item.subject} is known here", pk=item.pk)
 
-            change_payment(close, origin=origin, pk=item.order_payment_id)
+def _close(item: ReviewItem, note: str, origin: Origin) -> None:
+    def close(locked: LockedPayment) -> None:
+        close_items(locked, note, pk=item.pk)
+
+    change_payment(close, origin=origin, pk=item.order_payment_id)
 
 
 def asked_about() -> list[ReviewItem]:
     """Return the open items about unknown intents of the key's mode."""
-    items = ReviewItem.objects.open().filter(reason=_REASON).order_by("pk")
-    return [item for item in items if item.data.get("livemode") == get_config().livemode]
+    items = ReviewItem.objects.open().filter(reason=_REASON).select_related("order_payment")
+    return [
+        item for item in items.order_by("pk") if item.data.get("livemode") == get_config().livemode
+    ]
 
 
 def _is_known(stripe_id: str, attempt_id: Any) -> bool:
@@ -198,7 +255,7 @@ def _write_again(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAt
     """Return the attempt that made an intent, inserted again with what can be known of it.
 
     Raises:
-        EntryRefused: the intent names no attempt.
+        EntryRefused: the intent names no attempt, or that of another intent.
     """
     attempt_id = named_attempt(intent)
     if attempt_id is None:
@@ -215,4 +272,12 @@ def _write_again(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAt
             "finished_at": timezone.now(),
         },
     )
+    if attempt.order_payment_id != locked.payment.pk or attempt.stripe_object_id not in {
+        "",
+        intent.id,
+    }:
+        raise EntryRefused(
+            f"{intent.id} names the attempt that made {attempt.stripe_object_id or 'another one'}:"
+            " somebody has copied its metadata. Refund it in Stripe's dashboard, and dismiss it."
+        )
     return attempt

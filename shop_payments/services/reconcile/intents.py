@@ -30,6 +30,7 @@ from shop_payments.services.unknown_intents import (
     ask_about,
     asked_about,
     close_known,
+    close_renamed,
     find_named_order,
 )
 from shop_payments.services.writes import save_attempt
@@ -55,6 +56,7 @@ def mirror_intents(sweep: Sweep) -> None:
         _handle_without_row(sweep, look.without_row)
     if not sweep.dry_run:
         close_known(origin=sweep.origin)
+        sweep.report.unknown = len(asked_about())  # each sweep says so until staff have decided
 
 
 _MANY = 3
@@ -208,8 +210,8 @@ def _ask_again(sweep: Sweep, stripe_id: str) -> None:
         intent = get_gateway().retrieve_payment_intent(stripe_id)
     except ObjectMissing:
         sweep.report.unknown += 1  # absence at one moment proves nothing: staff close the item
-    else:
-        _ask_about(sweep, intent)
+        return
+    _ask_about(sweep, intent, is_waiting=True)
 
 
 # --- those without a row ------------------------------------------------------------------------
@@ -217,13 +219,15 @@ def _ask_again(sweep: Sweep, stripe_id: str) -> None:
 
 def _handle_without_row(sweep: Sweep, found: Mapping[str, PaymentIntentResult]) -> None:
     """Give the intents of our attempts their rows, and have staff asked about the others."""
+    waiting = {item.subject for item in asked_about()}
     ours = _of_our_attempts(list(found.values()))
     for intent in found.values():
         if attempt := ours.get(intent.id):
             sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
         else:
-            sweep.try_to(intent.id, partial(_ask_about, sweep, intent))
-    for stripe_id in sorted({item.subject for item in asked_about()} - set(found)):
+            is_waiting = intent.id in waiting
+            sweep.try_to(intent.id, partial(_ask_about, sweep, intent, is_waiting=is_waiting))
+    for stripe_id in sorted(waiting - set(found)):
         sweep.try_to(stripe_id, partial(_ask_again, sweep, stripe_id))
 
 
@@ -235,11 +239,14 @@ def _of_our_attempts(intents: Sequence[PaymentIntentResult]) -> dict[str, Stripe
     return {stripe_id: ours[pk] for stripe_id, pk in named.items() if pk in ours}
 
 
-def _ask_about(sweep: Sweep, intent: PaymentIntentResult) -> None:
+def _ask_about(sweep: Sweep, intent: PaymentIntentResult, *, is_waiting: bool) -> None:
     """Have staff asked about an intent that names an order of ours, and that is not known here.
 
-    See Note [Unknown intents] in ``unknown_intents.py``.
+    ``is_waiting`` says that they are asked about it already. See Note [Unknown intents] in
+    ``unknown_intents.py``.
     """
+    if is_waiting and not sweep.dry_run:
+        close_renamed(intent, origin=sweep.origin)
     order = find_named_order(intent)
     if order is None:
         return
