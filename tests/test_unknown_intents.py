@@ -704,6 +704,94 @@ def test_money_that_comes_with_a_dismissed_intent_is_asked_about_again(
     assert answer(storefront.payment_intent(order)) == ASKED
 
 
+def test_money_that_is_reserved_with_a_dismissed_intent_is_asked_about_again(
+    staff, storefront, order, stripe, configure, webhooks
+):
+    configure(CAPTURE_METHOD="manual")
+    intent_id = lose(storefront, order, stripe)
+    sweep()
+    dismiss(staff, the_item())
+
+    pay(stripe, intent_id)
+    webhooks()
+
+    assert the_item().closed_at is None
+    dismiss(staff, the_item())
+    assert not sweep().needs_person  # they have seen that it is reserved
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}/capture")
+    assert sweep().unknown == 1
+
+
+def test_a_debit_of_a_dismissed_intent_is_asked_about_again(
+    staff, storefront, order, stripe, configure
+):
+    configure(ALLOWED_PAYMENT_METHOD_TYPES=["card", "us_bank_account"])
+    intent_id = lose(storefront, order, stripe)
+    sweep()
+    dismiss(staff, the_item())
+
+    debit(stripe, intent_id, "pm_usBankAccount_processing")
+
+    assert sweep().unknown == 1
+    assert answer(storefront.payment_intent(order)) == ASKED
+
+
+class OlderPage:
+    """A Stripe whose next list was read before something else happened."""
+
+    def __init__(self, stripe: Sandbox) -> None:
+        self._stripe = stripe
+        self._page: Any = None
+
+    def read(self) -> None:
+        path = "/v1/payment_intents?limit=100&expand[]=data.latest_charge"
+        headers = {"Authorization": "Bearer sk_test_of_the_tests"}
+        self._page = self._stripe.handle("GET", path, headers)
+
+    def handle(self, method: str, url: str, *args: Any) -> Any:
+        is_list = method.upper() == "GET" and "/v1/payment_intents?" in url
+        return self._page if is_list else self._stripe.handle(method, url, *args)
+
+
+@pytest.mark.parametrize("dismissed", [True, False])
+def test_an_older_page_changes_nothing_about_a_payment_that_was_made_since(
+    staff, order, stripe, configure, dismissed
+):
+    other = make_elsewhere(stripe, order)
+    older = OlderPage(stripe)
+    older.read()
+    pay(stripe, other)
+    sweep()
+    if dismissed:
+        dismiss(staff, the_item())
+    before = ReviewItem.objects.values().get()
+
+    configure(**{**stripe.shop_payments(), "STRIPE_TRANSPORT": older.handle})
+    sweep()
+
+    assert ReviewItem.objects.values().get() == before
+
+
+def test_a_dry_run_counts_what_a_sweep_would_ask_about(staff, order, stripe):
+    other = make_elsewhere(stripe, order)
+    sweep()
+    assert sweep(dry_run=True).unknown == 1
+
+    dismiss(staff, the_item())
+    assert not sweep(dry_run=True).needs_person
+
+    pay(stripe, other)
+    assert sweep(dry_run=True).unknown == 1
+    assert the_item().closed_at is not None
+
+
+def test_a_dry_run_counts_no_cancelled_intent(order, stripe):
+    other = make_elsewhere(stripe, order)
+    call_stripe(stripe, "POST", f"payment_intents/{other}/cancel")
+
+    assert sweep(dry_run=True).unknown == 0
+
+
 def test_an_unknown_intent_that_is_cancelled_at_stripe_closes_its_item(storefront, order, stripe):
     other = make_elsewhere(stripe, order)
     sweep()

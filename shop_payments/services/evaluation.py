@@ -455,6 +455,10 @@ def _closing_note(item: ReviewItem) -> str:
     return "Its cause is gone"
 
 
+_REOPENING = ("amount", "is_on_its_way")
+"""The figures whose change opens an item again that staff have closed."""
+
+
 def _open_or_update(
     locked: LockedPayment,
     item: ReviewItem | None,
@@ -483,7 +487,7 @@ def _open_or_update(
         )
         items.append(item)
     elif item.closed_at is not None:
-        same = item.data.get("amount") == wish.figures.get("amount")
+        same = all(item.data.get(name) == wish.figures.get(name) for name in _REOPENING)
         if same and not item.closed_itself:
             return  # staff have closed exactly this
         for name, value in {**values, **reopened()}.items():

@@ -9,8 +9,8 @@ lost: a backup was restored, or a standby took over without the last seconds. On
 
 Until they do, the order asks for no money, for the customer may have paid. Staff accept the
 intent, which writes the lost attempt again and makes the intent one like any other; or they dismiss
-it, by closing the item. It is asked about again if money comes with it after that, and staff who
-were wrong can still accept it.
+it, by closing the item. It is asked about again if money comes with it after that, or is on its
+way; and staff who were wrong can still accept it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from django.utils import timezone
 from shop_payments.conf import get_config
 from shop_payments.exceptions import EntryRefused, OrderUnreadable
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.lifecycle import is_open
+from shop_payments.lifecycle import IntentStatus, is_open
 from shop_payments.models import (
     FactKind,
     OrderPayment,
@@ -96,30 +96,25 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
 
     ``intent`` is as Stripe describes it now. Where it can bring no money any more, nobody is asked.
     """
-    may_hold_money = is_open(intent.status) or intent.amount_received > 0
-    figures = {
-        "amount": intent.amount_received,  # an item that staff have closed opens again with it
-        "currency": intent.currency,
-        "status": intent.status,
-        "livemode": intent.livemode,
-    }
+    figures = _figures(intent)
     wish = Wish(None, _REASON, describe_unknown(intent), subject=intent.id, figures=figures)
 
     def ask(locked: LockedPayment) -> bool:
         if _is_known(intent.id, named_attempt(intent)):
             return False
-        if may_hold_money:
-            sync_review(locked, [wish], origin, only=frozenset())
+        items = locked.payment.review_items.filter(reason=_REASON, subject=intent.id)
+        if _may_hold_money(intent):
+            if _is_news(items.first(), intent):
+                sync_review(locked, [wish], origin, only=frozenset())
         elif locked.payment.has_unknown_intent:
             note = f"{intent.id} is {intent.status}, without money"
             close_items(locked, note, reason=_REASON, subject=intent.id)
         locked.needs_order = True
-        items = locked.payment.review_items.open()
-        return items.filter(reason=_REASON, subject=intent.id).exists()
+        return items.open().exists()
 
     def lock() -> LockedPayment | None:
         found = find_and_lock_payment(order_id=order.pk)
-        if found is None and may_hold_money:
+        if found is None and _may_hold_money(intent):
             found = LockedPayment(OrderPayment(order_id=order.pk), [])
             found.insert()
         return found
@@ -129,6 +124,50 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
     except IntegrityError:  # another request has inserted the order's payment first
         done = change_payment(ask, origin=origin, lock=lock)
     return bool(done.value)
+
+
+def would_ask(order: Any, intent: PaymentIntentResult) -> bool:
+    """Tell whether :func:`ask_about` would have an open item; nothing is written."""
+    items = ReviewItem.objects.filter(
+        order_payment__order=order.pk, reason=_REASON, subject=intent.id
+    )
+    item = items.first()
+    is_open_already = item is not None and item.closed_at is None
+    return _may_hold_money(intent) and (is_open_already or _is_news(item, intent))
+
+
+def _may_hold_money(intent: PaymentIntentResult) -> bool:
+    return is_open(intent.status) or intent.amount_received > 0
+
+
+_ON_ITS_WAY = frozenset({IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE})
+
+
+def _figures(intent: PaymentIntentResult) -> dict[str, Any]:
+    """Return the figures of an item; one that staff have closed opens again with the first two."""
+    on_its_way = {"is_on_its_way": True} if intent.status in _ON_ITS_WAY else {}
+    return {
+        "amount": intent.amount_received,
+        **on_its_way,
+        "currency": intent.currency,
+        "status": intent.status,
+        "livemode": intent.livemode,
+    }
+
+
+def _is_news(item: ReviewItem | None, intent: PaymentIntentResult) -> bool:
+    """Whether an intent says something to ask staff about, or to ask them again.
+
+    A page of a list may be older than the item. What was received never becomes less.
+    """
+    if item is None:
+        return True
+    known: int = item.data.get("amount", 0)
+    if item.closed_at is None or item.closed_itself:
+        return intent.amount_received >= known
+    is_now_on_its_way = intent.status in _ON_ITS_WAY and not item.data.get("is_on_its_way")
+    same_amount = intent.amount_received == known
+    return intent.amount_received > known or (same_amount and is_now_on_its_way)
 
 
 def can_be_accepted(item: ReviewItem) -> bool:

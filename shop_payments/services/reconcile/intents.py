@@ -32,6 +32,7 @@ from shop_payments.services.unknown_intents import (
     close_known,
     close_renamed,
     find_named_order,
+    would_ask,
 )
 from shop_payments.services.writes import save_attempt
 
@@ -250,8 +251,10 @@ def _ask_about(sweep: Sweep, intent: PaymentIntentResult, *, is_waiting: bool) -
     order = find_named_order(intent)
     if order is None:
         return
-    if sweep.dry_run or ask_about(order, intent, origin=sweep.origin):
-        sweep.report.unknown += 1
+    if sweep.dry_run:
+        sweep.report.unknown += would_ask(order, intent)
+    else:
+        ask_about(order, intent, origin=sweep.origin)
 
 
 def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
