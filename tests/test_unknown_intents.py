@@ -130,6 +130,31 @@ def test_a_payment_lost_with_a_restore_is_reported_and_nobody_is_charged_again(
     assert writes(stripe).count("/v1/payment_intents") == 1
 
 
+def test_an_item_says_what_was_received_and_what_has_gone_back(
+    storefront, order, stripe, configure
+):
+    configure(CAPTURE_METHOD="manual")
+    intent_id = lose(storefront, order, stripe, paid=True)
+    call_stripe(stripe, "POST", f"payment_intents/{intent_id}/capture", amount_to_capture="8000")
+
+    sweep()
+    assert the_item().detail.endswith("; its status is succeeded, 80.00 USD received")
+
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id, amount="3000")
+    sweep()
+    assert the_item().detail.endswith(", 80.00 USD received, 30.00 USD refunded")
+
+
+def test_an_item_says_that_a_payment_is_disputed(storefront, order, stripe):
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    pay(stripe, intent_id, "pm_card_createDispute")
+    restore_backup()
+
+    sweep()
+
+    assert the_item().detail.endswith("112.00 USD received, disputed by the customer's bank")
+
+
 def test_every_sweep_says_so_until_staff_have_decided(storefront, order, stripe, capsys):
     lose(storefront, order, stripe, paid=True)
     sweep()

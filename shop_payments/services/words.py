@@ -148,9 +148,15 @@ def describe_received(intent: PaymentIntent) -> str:
 def describe_unknown(intent: PaymentIntentResult) -> str:
     """Say what Stripe has that is not known here."""
     amount = display_amount(intent.amount, intent.currency)
-    return (
-        f"{intent.id} of {amount} names this order; its status is {describe_status(intent.status)}"
-    )
+    status = describe_status(intent.status)
+    words = [f"{intent.id} of {amount} names this order; its status is {status}"]
+    if intent.amount_received:
+        words.append(f"{display_amount(intent.amount_received, intent.currency)} received")
+    if intent.amount_refunded:
+        words.append(f"{display_amount(intent.amount_refunded, intent.currency)} refunded")
+    if intent.is_disputed:
+        words.append("disputed by the customer's bank")
+    return ", ".join(words)
 
 
 def describe_excess(
