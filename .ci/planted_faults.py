@@ -538,7 +538,7 @@ FAULTS = (
     ),
     Fault(
         "the sweep does not ask about unknown intents",
-        old="sweep.try_to(intent.id, partial(_ask_about, sweep, intent))",
+        old="ask_about(order, intent, origin=sweep.origin)",
         new="pass",
         tests="tests/test_unknown_intents.py::test_a_payment_lost_with_a_restore_is_reported_and_nobody_is_charged_again",
     ),

@@ -209,6 +209,20 @@ def parse_typed_amount(text: str, currency: str, decimal_separator: str = ".") -
     return amount_decimal
 
 
+def check_written_decimals(amount_decimal: Decimal, currency: str) -> None:
+    """Refuse an amount that is written with more decimals than the currency has, zeros included.
+
+    >>> check_written_decimals(Decimal("1.25"), "usd")
+
+    Raises:
+        AmountNotRepresentable: as for ``1.250`` of dollars, or ``100.00`` of yen.
+        InvalidCurrency: see :func:`normalize_currency`.
+    """
+    written = amount_decimal.as_tuple().exponent
+    if not isinstance(written, int) or -written > display_digits(currency):
+        raise AmountNotRepresentable(f"{amount_decimal} has more decimals than {currency} has")
+
+
 def write_typed_amount(amount_decimal: Decimal, currency: str, decimal_separator: str = ".") -> str:
     """Write an amount in the form that :func:`parse_typed_amount` reads.
 

@@ -15,6 +15,7 @@ from shop_payments.money import (
     MAX_AMOUNT,
     Money,
     check_minor_units,
+    check_written_decimals,
     display_digits,
     format_amount,
     from_minor_units,
@@ -438,3 +439,21 @@ def test_an_amount_that_the_currency_does_not_have_is_written_as_it_is():
 def test_a_typed_amount_needs_a_currency():
     with pytest.raises(InvalidCurrency):
         parse_typed_amount("5.00", "us")
+
+
+@pytest.mark.parametrize(
+    ("written", "currency"),
+    [("10", "usd"), ("10.5", "usd"), ("10.50", "usd"), ("100", "jpy"), ("1.230", "kwd")],
+)
+def test_decimals_that_the_currency_has(written, currency):
+    check_written_decimals(Decimal(written), currency)
+
+
+@pytest.mark.parametrize(
+    ("written", "currency"),
+    [("1.250", "usd"), ("100.0", "jpy"), ("100.00", "isk"), ("1.2300", "kwd"), ("NaN", "usd")],
+)
+def test_decimals_that_the_currency_does_not_have_zeros_included(written, currency):
+    words = f"^{written} has more decimals than {currency} has$"
+    with pytest.raises(AmountNotRepresentable, match=words):
+        check_written_decimals(Decimal(written), currency)

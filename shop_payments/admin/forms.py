@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -69,6 +70,30 @@ class TypedAmountField(forms.CharField):
             return bool(self.to_python(data) != initial)
         except forms.ValidationError:
             return True
+
+
+class WholeNumberField(forms.IntegerField):
+    """A whole number, typed in digits 0-9 alone.
+
+    Django's own field takes ``1.000`` for 1, and signs, underscores and the digits of every script,
+    too. It is a text field, as :class:`TypedAmountField` is.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        attrs = {"inputmode": "numeric", "autocomplete": "off", "size": 8}
+        super().__init__(**{**kwargs, "widget": forms.TextInput(attrs=attrs)})
+
+    def to_python(self, value: Any) -> int | None:
+        text = "" if value is None else str(value).strip()
+        if not text:
+            return None
+        if not re.fullmatch("[0-9]{1,18}", text):
+            raise forms.ValidationError(
+                _("Write a whole number like %(example)s."),
+                code="invalid",
+                params={"example": "1250"},
+            )
+        return int(text)
 
 
 def decimal_separator() -> str:

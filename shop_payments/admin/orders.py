@@ -14,7 +14,15 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import (
+    CharField,
+    OuterRef,
+    PositiveIntegerField,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+)
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
@@ -31,7 +39,7 @@ from shop_payments.admin.base import (
     balance_words,
     page_link,
 )
-from shop_payments.admin.forms import TypedAmountField
+from shop_payments.admin.forms import TypedAmountField, WholeNumberField
 from shop_payments.exceptions import (
     ConfigurationError,
     InvalidCurrency,
@@ -170,6 +178,7 @@ class OrderLineInline(TabularInline):
     formfield_overrides = {
         CharField: {"widget": forms.TextInput(attrs={"size": 26})},
         TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 24})},
+        PositiveIntegerField: {"form_class": WholeNumberField},
     }
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -181,8 +182,9 @@ class RefundRequestSerializer(serializers.Serializer[Any]):
     amount = serializers.RegexField(
         r"\A[0-9]{1,15}(\.[0-9]{1,6})?\Z",
         required=False,
-        help_text='Decimal string in the payment\'s currency, e.g. "12.50"; all that is left if it '
-        "is missing.",
+        trim_whitespace=False,
+        help_text="Decimal string in the payment's currency, with a point and at most the "
+        'currency\'s decimals, e.g. "12.50"; all that is left if it is missing.',
         error_messages={"invalid": 'Write the amount as a decimal string, e.g. "12.50".'},
     )
     reason = serializers.ChoiceField(Refund.Reason.choices, required=False)
@@ -271,7 +273,17 @@ class RefundListSerializer(serializers.Serializer[Any]):
     results = RefundSerializer(many=True)
 
 
+class WholeNumberField(serializers.IntegerField):
+    """A number in digits 0-9 alone: no sign, space, underscore or point."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, str) and not re.fullmatch("[0-9]+", data):
+            self.fail("invalid")
+        number: int = super().to_internal_value(data)
+        return number
+
+
 class PageQuerySerializer(serializers.Serializer[Any]):
     """The query of ``GET orders``."""
 
-    page = serializers.IntegerField(min_value=1, max_value=1_000_000, default=1)
+    page = WholeNumberField(min_value=1, max_value=1_000_000, default=1)

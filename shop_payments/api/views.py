@@ -298,6 +298,7 @@ class RefundViewSet(PaymentViewSet):
             order_id=order_id,
             request=RefundRequest(
                 amount_decimal=body.validated_data.get("amount"),
+                is_typed=True,
                 reason=body.validated_data.get("reason", ""),
                 kind=body.validated_data.get("kind", ""),
                 key=self.idempotency_key,

@@ -7,6 +7,7 @@ error status=500 path=/v1/payment_intents rate=0.1
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -86,7 +87,8 @@ def _value(name: str, text: str) -> Any:
         return None
     if name not in _NUMBERS:
         return text
+    is_plain = re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text)
     try:
-        return _NUMBERS[name](text)
+        return _NUMBERS[name](text if is_plain else "")
     except ValueError:
         raise ValueError(f"{name}={text}: {text!r} is not a number.") from None

@@ -38,7 +38,7 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
         GatewayError: Stripe could not be asked for what has gone back of it, or for the times of
             the order's charges.
     """
-    outflows = look_for_outflows(intent)
+    outflows = look_for_outflows(intent, is_ours=lambda: find_attempt_of(intent) is not None)
 
     def lock() -> LockedPayment | None:
         found = find_and_lock_payment(payment_intents__stripe_id=intent.id)
@@ -75,12 +75,13 @@ def adopt_unknown(
         OrderUnreadable: written, but the order could not be evaluated; try again.
         GatewayError: Stripe could not be asked for what has gone back of it.
     """
-    outflows = look_for_outflows(intent)
+    names = named_by or intent
+    outflows = look_for_outflows(intent, is_ours=lambda: find_attempt_of(names) is not None)
     attempt: StripeAttempt | None = None
 
     def lock() -> LockedPayment | None:
         nonlocal attempt
-        attempt = find_attempt_of(named_by or intent)
+        attempt = find_attempt_of(names)
         return None if attempt is None else lock_payment(attempt.order_payment_id)
 
     def write(locked: LockedPayment) -> None:

@@ -16,7 +16,7 @@ See: https://docs.stripe.com/api/charges/object (checked 2026-11)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +58,13 @@ class Outflows:
             each.listed.write_into(locked, self.intent_id, each.known, each.results, origin=origin)
 
 
-def look_for_outflows(intent: PaymentIntentResult) -> Outflows:
+def look_for_outflows(
+    intent: PaymentIntentResult, *, is_ours: Callable[[], bool] = lambda: True
+) -> Outflows:
     """List the refunds and disputes of an intent whose money is not known here yet.
 
-    One that is known is left to the events and lists of refunds and disputes.
+    One that is known is left to the events and lists of refunds and disputes. ``is_ours`` tells
+    whether an intent without a row is to get one: those of other systems cost no call.
 
     Raises:
         GatewayError: Stripe could not be asked.
@@ -70,7 +73,10 @@ def look_for_outflows(intent: PaymentIntentResult) -> Outflows:
     if not intent.amount_received or not (intent.amount_refunded or intent.is_disputed):
         return nothing
     row = PaymentIntent.objects.filter(stripe_id=intent.id).first()
-    return nothing if row is not None and row.holds_money else list_outflows(intent.id)
+    is_known = row is not None and row.holds_money
+    if is_known or (row is None and not is_ours()):
+        return nothing
+    return list_outflows(intent.id)
 
 
 def list_outflows(intent_id: str) -> Outflows:

@@ -57,7 +57,12 @@ from shop_payments.models import (
     ReviewItem,
     StripeAttempt,
 )
-from shop_payments.money import display_amount, format_amount, to_minor_units
+from shop_payments.money import (
+    check_written_decimals,
+    display_amount,
+    format_amount,
+    to_minor_units,
+)
 from shop_payments.orders import find_visible_order, parse_order_id
 from shop_payments.services.disputes import DISPUTES, sync_disputes
 from shop_payments.services.evaluation import (
@@ -115,6 +120,10 @@ class RefundRequest:
 
     amount_decimal: Decimal | None = None
     """In the payment's currency; None for all that is left."""
+
+    is_typed: bool = False
+    """Whether the amount came as text: then it has at most the currency's decimals, zeros included,
+    for ``1.250`` may be meant as 1250."""
 
     reason: str = ""
     """One of :class:`Refund.Reason`, or empty."""
@@ -300,7 +309,11 @@ def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[Payment
 def _requested_amount(request: RefundRequest, currency: str) -> int | None:
     """Return what was asked for, in minor units; None for all that is left."""
     asked = request.amount_decimal
-    return None if asked is None else to_minor_units(asked, currency)
+    if asked is None:
+        return None
+    if request.is_typed:
+        check_written_decimals(asked, currency)
+    return to_minor_units(asked, currency)
 
 
 def _exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:

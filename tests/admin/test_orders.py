@@ -94,6 +94,37 @@ def test_staff_add_an_order(staff, superuser):
     assert LogEntry.objects.get().object_repr == order.number
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize(
+    "typed", ["1.000", "1,000", "2.0", "1_000", "+3", "-3", "\u0663", "1e1", "9" * 30]
+)
+def test_a_quantity_is_typed_in_digits_alone(typed, language, order, staff, settings):
+    """1.000, meant as a thousand, was stored as 1."""
+    settings.LANGUAGE_CODE = language
+
+    response = save(staff, change(order), lines_0_quantity=typed)
+
+    assert response.status_code == 200
+    assert "1250" in str(errors_of(response))
+    assert order.lines.get().quantity == 2
+
+
+def test_a_quantity_above_a_thousand_is_shown_as_it_is_typed(order, staff, settings):
+    settings.USE_THOUSAND_SEPARATOR = True
+
+    assert save(staff, change(order), lines_0_quantity=" 1250 ").status_code == 302
+
+    assert order.lines.get().quantity == 1250
+    page = staff.get(change(order)).content.decode()
+    assert re.search('name="lines-0-quantity" value="1250"', page)
+
+
+@pytest.mark.parametrize("typed", ["0", ""])
+def test_a_quantity_out_of_range_is_refused(typed, order, staff):
+    assert save(staff, change(order), lines_0_quantity=typed).status_code == 200
+    assert order.lines.get().quantity == 2
+
+
 @pytest.mark.parametrize(
     ("currency", "price", "amount"),
     [

@@ -74,6 +74,16 @@ def test_it_serves_until_told_to_stop(
     assert (running.returncode, errors) == (0, "")
 
 
+@pytest.mark.parametrize("arguments", [["--port", "8_000"], ["--port", "+1"], ["--seed", "+7"]])
+def test_a_number_is_digits_alone(arguments: list[str]) -> None:
+    finished = subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
+    )
+
+    assert finished.returncode == 2
+    assert "a whole number from 0 to" in finished.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

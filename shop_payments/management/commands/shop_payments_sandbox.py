@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from shop_payments.management.arguments import whole_number
 from shop_payments.sandbox import Sandbox, SandboxServer, fault_from_words
 
 DEFAULT_PORT = 12111
@@ -39,7 +40,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--port",
-            type=int,
+            type=whole_number(0, 99_999),  # a port above 65535 is refused by name
             default=DEFAULT_PORT,
             help=f"where to listen on this machine, 0 for any free one (default: {DEFAULT_PORT})",
         )
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--seed",
-            type=int,
+            type=whole_number(0, 999_999_999),
             metavar="NUMBER",
             help="make ids, and what faults with a rate befall, the same in every run",
         )
