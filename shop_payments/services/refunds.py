@@ -18,11 +18,19 @@ A look counts only if the payment intent can be retrieved under the same key: an
 neither. For the same reason a 404 refuses nothing: what was to be refunded or captured exists, so
 the key is in doubt. The call stays unresolved, and is sent again.
 
+Note [Requests at Stripe]
+~~~~~~~~~~~~~~~~~~~~~~~~~
+If a backup is restored, Stripe has refunds that the database does not know. Their metadata carries
+a digest of the order's id and the caller's key. A refund that is mirrored keeps the digest in place
+of the key, so the same request is recognized and not sent again. Stripe never gets the key itself.
+
 See: https://docs.stripe.com/refunds, https://docs.stripe.com/error-low-level (checked 2026-11)
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -227,9 +235,8 @@ def _save_or_find(
     pk = parse_order_id(order_id)
 
     def save(locked: LockedPayment) -> tuple[list[Refund], bool]:
-        known = [row for row in locked.refunds if row.request_key == request.key]
+        known = _known_parts(locked, request)
         if known:
-            _check_same(known, request)
             return known, False
         shares = _shares(locked, request)
         return [_insert(locked, intent, amount, request, origin) for intent, amount in shares], True
@@ -264,6 +271,68 @@ def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[Pay
     if any(belongs_to_other_mode(row.livemode) for row in intents):
         raise OrderNotRefundable("This was paid in test mode, and the key in use is a live one.")
     return intents
+
+
+def _known_parts(locked: LockedPayment, request: RefundRequest) -> list[Refund]:
+    """Return the refunds that the request's key belongs to; those of a lost request by its digest.
+
+    Raises:
+        IdempotencyKeyReused: the key belongs to another request.
+    """
+    known = [row for row in locked.refunds if row.request_key == request.key]
+    if known:
+        _check_same(known, request)
+        return known
+    mirrored_key = _mirrored_key(locked.payment.order_id, request.key)
+    mirrored = [row for row in locked.refunds if row.request_key == mirrored_key]
+    if mirrored:
+        _check_same_mirrored(mirrored, request)
+    return mirrored
+
+
+def _digest_of(order_id: object, key: str) -> str:
+    """Return what a refund's metadata says of its request, as hexadecimal SHA-256."""
+    return hashlib.sha256(f"{order_id}:{key}".encode()).hexdigest()
+
+
+def _mirrored_key(order_id: object, key: str) -> str:
+    return f"sha256:{_digest_of(order_id, key)}"
+
+
+def _key_of_mirrored(locked: LockedPayment, intent: PaymentIntent, result: RefundResult) -> str:
+    """Return the request key of a refund that is not known here; empty where it names none.
+
+    See Note [Requests at Stripe].
+    """
+    digest = result.metadata.get("request", "")
+    if not _DIGEST.fullmatch(digest):
+        return ""
+    automatic = f"{AUTOMATIC_KEY} {intent.stripe_id}"
+    is_automatic = digest == _digest_of(locked.payment.order_id, automatic)
+    key = automatic if is_automatic else f"sha256:{digest}"
+    # Metadata can be copied in Stripe's dashboard, and a key has one refund of an intent.
+    is_taken = any(
+        row.request_key == key and row.payment_intent_id == intent.pk for row in locked.refunds
+    )
+    return "" if is_taken else key
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def _check_same_mirrored(known: Sequence[Refund], request: RefundRequest) -> None:
+    """Compare a request with what is left of one that was lost: what went back, and from where."""
+    asked = _requested_amount(request, known[0].currency)
+    is_same = (
+        asked in (None, sum(row.amount for row in known))
+        and request.reason == known[0].reason
+        and (
+            not request.intent_id
+            or [row.payment_intent.stripe_id for row in known] == [request.intent_id]
+        )
+    )
+    if not is_same:
+        raise IdempotencyKeyReused("This idempotency key was used for another refund.")
 
 
 def _check_same(known: Sequence[Refund], request: RefundRequest) -> None:
@@ -335,7 +404,11 @@ def _insert(
     params: dict[str, Any] = {
         "payment_intent": intent.stripe_id,
         "amount": amount,
-        "metadata": {"order_id": str(locked.payment.order_id), "attempt_id": str(key)},
+        "metadata": {
+            "order_id": str(locked.payment.order_id),
+            "attempt_id": str(key),
+            "request": _digest_of(locked.payment.order_id, request.key),
+        },
     }
     if request.reason:
         params["reason"] = request.reason
@@ -663,6 +736,7 @@ def _write(
         row = Refund(
             order_payment=locked.payment,
             payment_intent=intent,
+            request_key=_key_of_mirrored(locked, intent, result),
             amount=result.amount,
             currency=result.currency,
             livemode=intent.livemode,

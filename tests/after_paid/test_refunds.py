@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import timedelta
 
@@ -49,7 +50,12 @@ def test_a_part_is_given_back(office, order, paid, stripe, told):
         },
     }
     assert (made["amount"], made["reason"]) == (1250, "requested_by_customer")
-    assert made["metadata"] == {"order_id": str(order.pk), "attempt_id": str(row.pk)}
+    digest = hashlib.sha256(f"{order.pk}:{row.request_key}".encode()).hexdigest()
+    assert made["metadata"] == {
+        "order_id": str(order.pk),
+        "attempt_id": str(row.pk),
+        "request": digest,
+    }
     payment = OrderPayment.objects.get()
     assert (payment.status, payment.amount_refunded) == ("partially_refunded", 1250)
     assert [(name, data["amount"]) for name, data in told] == [("order_refunded", 1250)]
