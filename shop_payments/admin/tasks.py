@@ -20,6 +20,7 @@ from shop_payments.exceptions import (
     GatewayError,
     OrderUnreadable,
     ShopPaymentsError,
+    TargetMissing,
 )
 from shop_payments.models import OrderPayment, Refund, StaffEntry
 from shop_payments.services.history import Origin
@@ -281,6 +282,13 @@ def explain(error: ShopPaymentsError) -> str:
             "Stripe does not accept the shop's secret key, or the key may not do this, and has not"
             " taken this try. Ask the shop's operator to check STRIPE_SECRET_KEY. After that, send"
             " this form again, and Stripe does it once."
+        )
+    if isinstance(error, TargetMissing):
+        return gettext(
+            "Stripe does not know this payment under the shop's key, so it is not known whether"
+            " it was done. Ask the shop's operator to check whether STRIPE_SECRET_KEY is of the"
+            " account that took the payment. After that, send this form again, and Stripe does it"
+            " once."
         )
     if isinstance(error, GatewayError) and error.effect_unknown:
         return gettext(

@@ -652,6 +652,21 @@ def test_trouble_at_stripe_is_a_sentence_and_the_form_can_be_sent_again(
     assert Refund.objects.get().status == "succeeded"
 
 
+def test_a_key_of_another_account_is_a_sentence_and_the_form_can_be_sent_again(paid, staff, stripe):
+    page = page_of("refund")
+    form = fill_in(staff, page)
+    stripe.inject(Fault("another_account", times=None))
+
+    response = staff.post(page, form)
+    stripe.clear_faults()
+
+    assert "does not know this payment under the shop's key" in errors_of(response)[0]
+    assert str(response.context["key"]) == form["key"]
+    staff.post(page, form)
+    assert [refund["status"] for refund in refunds_at_stripe(stripe)] == ["succeeded"]
+    assert Refund.objects.get().status == "succeeded"
+
+
 @pytest.mark.parametrize("status", [401, 429])
 def test_it_does_not_say_that_nothing_was_done_after_a_try_that_was_lost(
     status, paid, staff, stripe, configure
