@@ -426,6 +426,19 @@ def test_an_accepted_open_intent_is_what_the_customer_goes_on_with(
     assert OrderPayment.objects.get().status == "paid"
 
 
+def test_an_accepted_intent_with_automatic_payment_methods_is_not_replaced(
+    staff, storefront, order, stripe, configure
+):
+    configure(AUTOMATIC_PAYMENT_METHODS=True)
+    intent_id = lose(storefront, order, stripe)
+    sweep()
+
+    accept(staff, the_item())
+
+    assert storefront.payment_intent(order).json()["data"]["id"] == intent_id
+    assert call_stripe(stripe, "GET", f"payment_intents/{intent_id}")["status"] != "canceled"
+
+
 def test_two_lost_payments_of_one_order_are_one_paid_and_one_too_much(
     staff, storefront, order, stripe
 ):

@@ -118,6 +118,7 @@ def intent_from_values(
             latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
             charged_at=_charged_at(_latest_charge(values)),
+            uses_automatic_methods=_uses_automatic_methods(values),
             amount_refunded=_amount_refunded(_latest_charge(values)),
             is_disputed=_is_disputed(_latest_charge(values)),
             is_finished_elsewhere=bool(_instructions(values)),
@@ -233,6 +234,18 @@ def _charged_at(charge: object) -> datetime | None:
     """Read when a charge that came with its intent was made."""
     created = charge.get("created") if isinstance(charge, Mapping) else None
     return moment_of(created) if created else None
+
+
+def _uses_automatic_methods(values: Mapping[str, Any]) -> bool | None:
+    """Read whether Stripe chooses the payment methods, which no update changes.
+
+    See: https://docs.stripe.com/api/payment_intents/object (checked 2026-11)
+    """
+    name = "automatic_payment_methods"
+    if name not in values:
+        return None
+    methods = values[name]
+    return isinstance(methods, Mapping) and methods.get("enabled") is True
 
 
 def _amount_refunded(charge: object) -> int:

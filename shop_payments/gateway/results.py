@@ -44,6 +44,9 @@ class PaymentIntentResult:
     charged_at: datetime | None = None
     """When the latest charge was made; None where the charge did not come with the intent."""
 
+    uses_automatic_methods: bool | None = None
+    """Whether Stripe chooses the payment methods; None where the message does not say."""
+
     amount_refunded: int = 0
     """What was refunded of the latest charge; 0 also where the charge did not come with it."""
 

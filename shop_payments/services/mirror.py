@@ -98,13 +98,16 @@ def adopt_intent(
     if is_open(intent.status) and locked.open_intent is not None:
         logger.error("%s came too late: %s is open", intent.id, locked.open_intent)
         return None
+    is_automatic = intent.uses_automatic_methods
+    if is_automatic is None:
+        is_automatic = "automatic_payment_methods" in attempt.params
     row = PaymentIntent(
         order_payment=locked.payment,
         stripe_id=intent.id,
         attempt=attempt,
         livemode=intent.livemode,
         fingerprint=fingerprint,
-        uses_automatic_methods="automatic_payment_methods" in attempt.params,
+        uses_automatic_methods=is_automatic,
         stripe_created_at=intent.created_at,
     )
     facts = _take_over(locked, row, intent)
