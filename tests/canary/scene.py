@@ -84,7 +84,8 @@ class Scene:
 
     def pay(self, payment_method: str = "pm_card_visa") -> None:
         for intent in list(self.stripe._books.payment_intents.values()):
-            if intent["metadata"].get("order_id") == str(self.order.pk):
+            is_of_order = intent["metadata"].get("order_id") == str(self.order.pk)
+            if is_of_order and intent["status"] != "canceled":
                 pay(self.stripe, intent["id"], payment_method)
 
     def deliver(self, *, since: int = 0) -> list[int]:

@@ -162,8 +162,8 @@ def ask_for_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Call 1 asks for the total, whatever has come of it."""
     ask = intents._ask
 
-    def ask_for_the_total(request: Any, order: Any, balance: Any, *args: Any, **how: Any) -> Any:
-        return ask(request, order, replace(balance, outstanding=balance.total), *args, **how)
+    def ask_for_the_total(order: Any, balance: Any, *args: Any, **how: Any) -> Any:
+        return ask(order, replace(balance, outstanding=balance.total), *args, **how)
 
     monkeypatch.setattr(intents, "_ask", ask_for_the_total)
 
