@@ -502,13 +502,13 @@ def test_a_list_that_grew_old_does_not_undo_a_newer_refund(
 def disputed(storefront, payment_system, order, stripe):
     """A bank claims the money back, and Stripe has not told us yet."""
 
-    def make(card: str) -> None:
+    def make(*, inquiry: bool = False) -> None:
         stripe.disconnect_webhooks()
         intent = storefront.payment_intent(order).json()["data"]
-        stripe.pay(intent["id"], card, deliver=False)
+        paid = stripe.pay(intent["id"], deliver=False)
         assert payment_system.payment(order).status_code == 200
+        dispute = stripe.open_dispute(paid["latest_charge"], inquiry=inquiry)
         stripe.connect_webhooks()
-        dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
         call_stripe(stripe, "POST", f"disputes/{dispute['id']}", **{"metadata[a]": "b"})
 
     return make
@@ -518,7 +518,7 @@ def disputed(storefront, payment_system, order, stripe):
 def test_a_dispute_that_is_told_of_during_a_refund_forbids_it(
     order, disputed, office, hold, stripe, when, told
 ):
-    disputed("pm_card_createDispute")
+    disputed()
     line = hold("/v1/refunds", when)
 
     response, delivered = line.meanwhile(lambda: office.refund(order, key="a"), stripe.deliver_due)
@@ -534,7 +534,7 @@ def test_a_dispute_that_is_told_of_during_a_refund_forbids_it(
 def test_an_inquiry_that_is_told_of_during_a_refund_does_not(
     order, disputed, office, hold, stripe, when
 ):
-    disputed("pm_card_createDisputeInquiry")
+    disputed(inquiry=True)
     line = hold("/v1/refunds", when)
 
     response, _delivered = line.meanwhile(lambda: office.refund(order, key="a"), stripe.deliver_due)
@@ -547,7 +547,7 @@ def test_an_inquiry_that_is_told_of_during_a_refund_does_not(
 
 @BOTH
 def test_two_events_of_one_dispute_at_once(order, disputed, hold, stripe, when, told):
-    disputed("pm_card_createDispute")
+    disputed()
     dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
     line = hold("/v1/disputes", when, method="GET")
 

@@ -33,7 +33,7 @@ from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS, Canary, Witness
 from tests.canary.reports import run
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
-from tests.support import Caller, pay, post_webhook, sign
+from tests.support import Caller, call_stripe, pay, post_webhook, sign
 
 KEY_FORM = {"label": "Mobile app", "scopes": ["storefront"], "expires_at_0": "", "expires_at_1": ""}
 
@@ -256,7 +256,9 @@ def run_what_comes_after(
     scene.stripe.advance_clock(60 * 60)
     deliver()
 
-    pay_another("pm_card_createDispute")
+    pay_another("pm_card_visa")
+    [paid, *_others] = call_stripe(scene.stripe, "GET", "payment_intents")["data"]
+    scene.stripe.open_dispute(paid["latest_charge"])
     twice(scene.refund)
     deliver()
     scene.stripe.clear_faults()
