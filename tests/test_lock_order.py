@@ -81,10 +81,11 @@ def lock_of(sql: str) -> Lock | None:
         return Lock(written[1], written[2])
     if not re.search(r" FOR (NO KEY )?(UPDATE|SHARE)\b", sql):
         return None
-    table = re.search(r' FROM "(\w+)"', sql)
+    # What is locked, and not what a subquery in front of it reads.
+    table = re.search(r' OF "(\w+)"', sql) or re.search(r' FROM "(\w+)"', sql)
     assert table is not None, sql
     one = " LIMIT 1 " in sql
-    where = re.search(r" WHERE (.*?)( ORDER BY | LIMIT | FOR )", sql)
+    where = re.search(r".* WHERE (.*?)( ORDER BY | LIMIT | FOR )", sql)
     return Lock(
         "FOR UPDATE",
         table[1],

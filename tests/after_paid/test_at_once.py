@@ -563,7 +563,7 @@ def test_two_events_of_one_dispute_at_once(order, disputed, hold, stripe, when, 
 
 
 def test_a_list_that_grew_old_does_not_open_a_dispute_again(order, disputed, hold, stripe):
-    disputed("pm_card_createDispute")
+    disputed()
     dispute = call_stripe(stripe, "GET", "disputes")["data"][0]
     line = hold("/v1/disputes", "after", method="GET")
 
