@@ -200,7 +200,7 @@ def test_an_event_that_fails_again_is_an_error(storefront, order, stripe, webhoo
 
 def test_an_event_that_is_set_aside_again_is_an_error(storefront, order, stripe):
     intent = storefront.payment_intent(order).json()["data"]
-    send_event({**stripe.payment_intent(intent["id"]), "amount": None})
+    send_event({**stripe.payment_intent(intent["id"]), "id": None, "amount": None})
 
     with pytest.raises(CommandError, match="Not processed: 1 event;"):
         run("replay", "--set-aside")
