@@ -866,3 +866,15 @@ def test_money_that_comes_while_staff_are_asked_says_what_is_outstanding(
 
     assert OrderPayment.objects.get().has_unknown_intent
     assert fact.data["outstanding"] == 11200 - fact.data["amount"] > 0
+
+
+def test_an_account_whose_test_data_was_deleted_is_not_blamed(storefront, order, stripe):
+    storefront.payment_intent(order)
+    stripe._books.payment_intents.clear()
+    PaymentIntent.objects.update(status="missing")
+    other = OrderFactory.create()
+    make_elsewhere(stripe, other, paid=True)
+
+    report = sweep()
+
+    assert (report.problems, report.unknown) == ([], 1)
