@@ -91,12 +91,18 @@ FAULTS = (
     Fault("drop_after", times=2),
     Fault("error", status=500, times=2),
     Fault("error_after", method="POST"),
+    # Of a payment intent of test mode, a key of another account would allow a second one (ADR 8).
+    Fault("another_account", path="/v1/refunds", times=2),
+    Fault("effect_later", method="POST", path="/v1/refunds", seconds=5 * MINUTE),
+    Fault("unlisted", method="POST", path="/v1/refunds", seconds=HOUR),
 )
 WEBHOOK_FAULTS = (
     Fault("webhook_lost", times=4),
     Fault("webhook_doubled", times=2),
     Fault("webhook_delayed", seconds=HOUR, times=2),
     Fault("webhook_reordered", seconds=10 * MINUTE, times=6),
+    Fault("webhook_old", times=4),
+    Fault("webhook_thin", times=4),
 )
 
 OUT_OF_ORDER = {
@@ -762,6 +768,23 @@ class ShopMachine(RuleBasedStateMachine):
     )
     def time_passes(self, seconds: int) -> None:
         self.world.clock.shift(seconds)
+
+    @step(
+        2,
+        where=lambda self: self.world.orders,
+        at=SOME,
+        seconds=(-10 * MINUTE, 10 * MINUTE),
+        what=("ask", "settle", "sweep"),
+    )
+    def a_process_with_another_clock_acts(self, at: int, seconds: int, what: str) -> None:
+        self.world.meanwhile.clear()  # webhooks that arrive then are too old, or too new
+        with self.world.clock_ahead(seconds):
+            if what == "ask":
+                self.the_storefront_asks_for_an_intent(at)
+            elif what == "settle":
+                self.the_payment_system_says_it_is_paid(at)
+            else:
+                self.a_sweep(72)
 
     # Operators
 

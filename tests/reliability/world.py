@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -159,6 +160,8 @@ class World:
         while the app waits for them. It gets the primary key of the order that they are about."""
         self.is_disturbed = False
         """Whether somebody has, since this was last reset."""
+        self.skew = 0
+        """Seconds by which the app's clock is ahead of Stripe's."""
         self.receivers_break = 0
         self.told: Counter[Any] = Counter()
         """How often the host has been told of each fact, without raising."""
@@ -175,7 +178,7 @@ class World:
             _empty_tables()
             Adapter.told.clear()
             Adapter.broken = ""
-            self.stripe = StripeSandbox(seed=1)
+            self.stripe = StripeSandbox(clock=lambda: time.time() - self.skew, seed=1)
             values = {**self.stripe.shop_payments(), "STRIPE_TRANSPORT": self._answer}
             values |= {
                 "ORDER_ADAPTER": "tests.reliability.world.Adapter",
@@ -209,6 +212,17 @@ class World:
         )
         self.orders.append(order)
         return order
+
+    @contextmanager
+    def clock_ahead(self, seconds: int) -> Iterator[None]:
+        """Let the process that acts meanwhile have a clock that is so far ahead, or behind."""
+        self.clock.shift(seconds)
+        self.skew += seconds
+        try:
+            yield
+        finally:
+            self.skew -= seconds
+            self.clock.shift(-seconds)
 
     def survive(self, work: Callable[[], Any]) -> Any | None:
         """Do something in a process of its own; None where that has died."""
