@@ -878,3 +878,17 @@ def test_an_account_whose_test_data_was_deleted_is_not_blamed(storefront, order,
     report = sweep()
 
     assert (report.problems, report.unknown) == ([], 1)
+
+
+def test_a_lost_creation_stops_no_order_after_test_data_was_deleted(storefront, order, stripe):
+    """Found: the newest intent was paid, so it could not prove the account any more."""
+    other = OrderFactory.create(customer=order.customer)
+    paid = storefront.payment_intent(other).json()["data"]["id"]
+    pay(stripe, paid)
+    send_event(call_stripe(stripe, "GET", f"payment_intents/{paid}"))
+    stripe.inject(Fault("drop_before", method="POST", path="/v1/payment_intents"))
+    assert storefront.payment_intent(order).status_code == 503
+    stripe._books.payment_intents.clear()
+
+    with time_machine.travel(timezone.now() + timedelta(hours=30), tick=True):
+        assert answer(storefront.payment_intent(order)) == (200, None)

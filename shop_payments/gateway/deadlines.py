@@ -51,7 +51,8 @@ class DeadlineAdapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager: Any = super().proxy_manager_for(*args, **kwargs)
-        _limit(manager)
+        if not hasattr(manager, "is_limited"):  # the same one is returned for each call
+            _limit(manager)
         return manager
 
     def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -98,6 +99,7 @@ class _Response(http.client.HTTPResponse):
 
 def _limit(manager: Any) -> None:
     """Let the connections that ``manager`` makes from now on read their answers so."""
+    manager.is_limited = True
     pools = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _limited(pools[scheme]) for scheme in pools}
 

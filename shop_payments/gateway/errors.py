@@ -83,9 +83,13 @@ def _missing_permission(message: str) -> str:
     return " or ".join(_PERMISSION.findall(named[1])) if named else ""
 
 
+_ADDRESS = re.compile(r"\S*@\S*")
+
+
 def _message_of(error: stripe.StripeError) -> str:
     if error.error is not None:
-        return storable(str(error.user_message or "Stripe gave no message")).strip()
+        words = storable(str(error.user_message or "Stripe gave no message")).strip()
+        return _ADDRESS.sub("…", words)  # receipt addresses stay out of logs
     if error.http_status:
         return f"The answer was not Stripe's (HTTP {error.http_status})"
     return f"Stripe could not be reached ({type(error).__name__})"

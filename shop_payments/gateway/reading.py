@@ -145,7 +145,7 @@ _MAY_BE_ABSENT = (
     "payment_method",
     "receipt_email",
 )
-_NEVER_NULL = ("amount_received", "metadata")
+_NEVER_NULL = ("allowed_payment_method_types", "amount_received", "metadata")
 """What Stripe never says as null: a null is as good as absent."""
 
 

@@ -218,7 +218,9 @@ def _note_terms(locked: LockedPayment, terms: OrderTerms) -> None:
 
 
 def _note_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Origin) -> None:
-    locked.order_error = error
+    if locked.has_counted_failure:
+        return  # once in a unit of work
+    locked.order_error, locked.has_counted_failure = error, True
     payment = locked.payment
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)

@@ -9,6 +9,7 @@ What fails here is left to the sweep, which looks for the same.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.db import Error as DatabaseFailure
 from django.db.models import F, Q, QuerySet
@@ -26,7 +27,7 @@ from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.services.cancellation import cancel_payment
 from shop_payments.services.evaluation import asks_for_too_much, evaluate
 from shop_payments.services.history import Origin
-from shop_payments.services.intents import build_update
+from shop_payments.services.intents import build_update, note_refused_receipt
 from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.refunds import refund_excess
 from shop_payments.services.writes import save_write, write_until_done
@@ -85,13 +86,21 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
             logger.warning("payment=%s %s is cancelled, not lowered: %s", payment_pk, row, error)
             params = {"cancellation_reason": _REASON}
             return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
+        sent.update(params)
         return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, params)
 
-    try:
-        write_until_done(order_id=payment.order_id, decide=decide, origin=origin)
-    except GatewayInvalidRequest:
-        # Below the account's minimum, say: an intent that cannot be lowered must not be paid.
-        cancel_payment(order_id=payment.order_id, reason=_REASON, origin=origin)
+    for _try in range(2):
+        sent: dict[str, Any] = {}
+        try:
+            write_until_done(order_id=payment.order_id, decide=decide, origin=origin)
+        except GatewayInvalidRequest as error:
+            if error.param == "receipt_email" and sent.get("receipt_email"):
+                note_refused_receipt(payment_pk, sent["receipt_email"], origin=origin)
+                continue  # without it
+            break
+        return
+    # Below the account's minimum, say: an intent that cannot be lowered must not be paid.
+    cancel_payment(order_id=payment.order_id, reason=_REASON, origin=origin)
 
 
 def payments_to_follow_up() -> QuerySet[OrderPayment]:

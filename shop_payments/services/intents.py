@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -159,7 +159,9 @@ def _without_what_was_refused(
         GatewayInvalidRequest: ``error``, where nothing can be left out.
     """
     if error.param == "receipt_email" and request.with_receipt:
-        _note_refused_receipt(plan.ask, origin=request.origin)
+        note_refused_receipt(
+            plan.ask.payment_pk, plan.ask.snapshot.receipt_email, origin=request.origin
+        )
         return replace(request, with_receipt=False)
     step = plan.step
     if isinstance(step, StripeAttempt) and not isinstance(error, AmountTooSmall | AmountTooLarge):
@@ -179,13 +181,13 @@ def _is_updatable(stripe_id: str) -> bool:
     return rows.filter(status__in=sorted(UPDATABLE_STATUSES)).exists()
 
 
-def _note_refused_receipt(ask: Ask, *, origin: Origin) -> None:
+def note_refused_receipt(payment_pk: int, address: str, *, origin: Origin) -> None:
     """Remember an address that Stripe does not take, so that it is refused once."""
 
     def note(locked: LockedPayment) -> None:
-        locked.payment.refused_receipt = _digest(ask.snapshot.receipt_email)
+        locked.payment.refused_receipt = _digest(address)
 
-    change_payment(note, origin=origin, pk=ask.payment_pk)
+    change_payment(note, origin=origin, pk=payment_pk)
 
 
 def _digest(address: str) -> str:
@@ -206,6 +208,8 @@ class _Request:
 
     replaces: str = ""
     """The intent that is cancelled, because Stripe does not update it to what is wanted."""
+
+    asked_at: datetime = field(default_factory=timezone.now)
 
     def find_order(self, pk: object) -> Any:
         return find_visible_order(pk, user=self.user, any_order=self.any_order)
@@ -301,7 +305,8 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
         return _Refused(_ERRORS[refusal](), locked)
     is_under_way = refusal is not None
     ask = _ask(order, balance, locked.payment, request.with_receipt, is_under_way=is_under_way)
-    if locked.payment.cancel_requested_at is not None:
+    wish = locked.payment.cancel_requested_at
+    if wish is not None and wish < request.asked_at:
         # The shop has taken the order up again. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
     pending = pending_write(locked)

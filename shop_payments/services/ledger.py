@@ -76,6 +76,9 @@ class LockedPayment:
     order_error: OrderUnreadable | None = None
     """Why the order could not be read, where that was tried."""
 
+    has_counted_failure: bool = False
+    """Whether that is counted in ``failed_reads``."""
+
     others_wait: bool = False
     """Whether earlier facts of the payment have not been dispatched yet."""
 

@@ -20,7 +20,7 @@ from shop_payments.models import (
     Refund,
     StripeAttempt,
 )
-from shop_payments.orders import LineItem
+from shop_payments.orders import BundledOrderAdapter, LineItem
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import Report, reconcile
 from tests.balance.shop import DepositAdapter, Shop
@@ -522,3 +522,22 @@ def test_a_refund_that_was_not_answered_is_sent_once(open_shop: Build) -> None:
     assert shop.refunds() == [(second, 100)]
     assert Refund.objects.get().status == "succeeded"
     assert PaymentIntent.objects.count() == 2
+
+
+def test_an_address_that_stripe_refuses_does_not_keep_an_intent_from_being_lowered(
+    storefront, order, stripe, configure, caplog
+):
+    storefront.payment_intent(order)
+    configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": f"{__name__}.OfNobody"})
+    order.lines.update(unit_amount=2500)
+
+    services.reevaluate_order(order.pk)
+
+    intent = PaymentIntent.objects.get()
+    assert (intent.status, intent.amount) == ("requires_payment_method", 5000)
+    assert "nobody@" not in caplog.text
+
+
+class OfNobody(BundledOrderAdapter):
+    def receipt_email(self, order):
+        return "nobody@@nowhere"

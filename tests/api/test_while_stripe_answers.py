@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.utils import timezone
 
 from shop_payments import services
 from shop_payments.models import OrderPayment, PaymentIntent, Source
+from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.history import Origin
+from shop_payments.services.reconcile import reconcile
 from shop_payments.services.staff_entries import EntryRequest, waive_amount
 from tests.support import answer, call_stripe, pay, send_event
 from tests.test_unknown_intents import make_elsewhere
@@ -119,3 +123,14 @@ def test_nothing_happens_and_one_call_is_enough(storefront, order, stripe, meanw
     assert storefront.payment_intent(order).status_code == 200
 
     assert len(stripe.requests) == before + 1
+
+
+def test_the_shop_wants_the_payment_cancelled(storefront, order, stripe, meanwhile):
+    """A wish that is younger than the request is not taken back by it."""
+    meanwhile(lambda: cancel_payment_on_commit(order_id=order.pk, origin=BY_STAFF))
+
+    storefront.payment_intent(order)
+    reconcile(since=timezone.now() - timedelta(days=1))
+
+    assert OrderPayment.objects.get().cancel_requested_at is None
+    assert payable_at_stripe(stripe) == []

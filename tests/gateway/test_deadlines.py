@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.gateway import get_gateway
+from shop_payments.gateway.deadlines import DeadlineAdapter
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.sandbox import Fault
 from shop_payments.services.reconcile import reconcile
@@ -207,3 +208,13 @@ def test_a_sweep_ends_where_stripe_drips(configure, stripe, storefront, order):
 
     assert len(report.problems) == 3
     assert PaymentIntent.objects.get().is_open
+
+
+def test_a_proxys_connections_are_limited_once():
+    """Found: each call through a proxy put another class around the one before."""
+    adapter = DeadlineAdapter()
+    first = adapter.proxy_manager_for("http://127.0.0.1:1").pool_classes_by_scheme
+
+    again = adapter.proxy_manager_for("http://127.0.0.1:1").pool_classes_by_scheme
+
+    assert again is first
