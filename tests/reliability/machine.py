@@ -94,7 +94,6 @@ FAULTS = (
     # Of a payment intent of test mode, a key of another account would allow a second one (ADR 8).
     Fault("another_account", path="/v1/refunds", times=2),
     Fault("effect_later", method="POST", path="/v1/refunds", seconds=5 * MINUTE),
-    Fault("unlisted", method="POST", path="/v1/refunds", seconds=HOUR),
 )
 WEBHOOK_FAULTS = (
     Fault("webhook_lost", times=4),
