@@ -745,3 +745,11 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would_do(
     assert report.attempts == 1
     assert report.intents == 3
     assert paid_signals == []
+
+
+def test_a_review_that_a_clock_ahead_has_opened_is_new_once(storefront, order, stripe):
+    """Found: for ten minutes each sweep said so again, because it went by the time of opening."""
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"], "pm_card_createDispute")
+
+    assert sweep(after=timedelta(minutes=10)).reviews_opened == 1
+    assert sweep().reviews_opened == 0

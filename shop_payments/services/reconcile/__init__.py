@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from django.utils import timezone
-
 from shop_payments.conf import get_config
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.models import ReviewItem
@@ -72,7 +70,8 @@ def reconcile(
     assert_no_transaction()
     get_gateway()
     sweep = Sweep(since=since, dry_run=dry_run, tell=on_progress or (lambda line: None))
-    started_at = timezone.now()
+    # Not by the time of opening: clocks of two processes may differ.
+    were_open = set(ReviewItem.objects.open().values_list("pk", flat=True))
     with keeping(Pace(get_config().RECONCILE_REQUESTS_PER_SECOND)):
         for name, part in _PARTS.items():
             sweep.tell(f"{name} …")
@@ -80,7 +79,6 @@ def reconcile(
                 part(sweep)
             except Exception as error:
                 sweep.note_failure(name, error, of_rest=True)
-    sweep.report.reviews_opened = (
-        ReviewItem.objects.open().filter(opened_at__gte=started_at).count()
-    )
+    are_open = set(ReviewItem.objects.open().values_list("pk", flat=True))
+    sweep.report.reviews_opened = len(are_open - were_open)
     return sweep.report
