@@ -129,7 +129,9 @@ def _rows(
                 amount=TOTAL,
                 currency="usd",
                 total_seen=TOTAL,
-                **later,
+                # A day after the refunds: at the same time their ids would decide, which are random.
+                stripe_created_at=MOMENT + timedelta(2),
+                created_at=MOMENT + timedelta(2),
             )
             for number, each in enumerate(disputes)
         ],
