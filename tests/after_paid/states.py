@@ -129,7 +129,7 @@ def _rows(
                 amount=TOTAL,
                 currency="usd",
                 total_seen=TOTAL,
-                # A day after the refunds: at the same time their ids would decide, which are random.
+                # A day after the refunds: at the same time their ids, which are random, decide.
                 stripe_created_at=MOMENT + timedelta(2),
                 created_at=MOMENT + timedelta(2),
             )
