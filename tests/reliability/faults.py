@@ -262,7 +262,10 @@ class Day:
         for placed in paying:
             intent_id = placed.pay()
             if not any(self._pay(intent_id) for _try in range(100)):
-                raise RuntimeError(f"{intent_id} cannot be paid")
+                # Damage, not a broken test: without a guard, two callers may create an intent each,
+                # and the app cancels the one that the customer was shown.
+                del placed.paid[intent_id]
+                self._wrong.append(f"{intent_id} was shown and cannot be paid")
 
     def _pay(self, intent_id: str) -> bool:
         """Try it once; the browser knows no more than we do, and tries again."""
