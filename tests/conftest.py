@@ -10,8 +10,8 @@ from django.conf import settings as django_settings
 from django.db import connection
 
 from shop_payments import signals
+from shop_payments.ledger.facts import SIGNALS
 from shop_payments.models import APIKey, APIKeyScope, Order, OrderPayment
-from shop_payments.services.history import SIGNALS
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory, TokenFactory
 from tests.support import Caller, assert_state_follows_from_rows

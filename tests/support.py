@@ -15,10 +15,10 @@ from django.db import connection
 from django.test import Client, override_settings
 
 from shop_payments import services, signals
+from shop_payments.ledger.evaluation import derived_values
+from shop_payments.ledger.payments import read_rows
 from shop_payments.models import OrderPayment
 from shop_payments.sandbox import Sandbox, SandboxResponse
-from shop_payments.services.evaluation import derived_values
-from shop_payments.services.ledger import read_rows
 from shop_payments.testing import SignedEvent, StripeSandbox, build_event, sign_event
 
 BASE = "/api/v1/shop"

@@ -15,6 +15,7 @@ import time_machine
 from django.db import transaction
 
 from shop_payments.exceptions import GatewayUnavailable, TransactionOpenError
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     Order,
     OrderLine,
@@ -27,7 +28,6 @@ from shop_payments.models import (
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
 from shop_payments.services.settlement import settle_payment
 from tests.support import (

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.dispatch import Signal
 
 from shop_payments import signals
+from shop_payments.ledger.facts import SIGNALS, Origin, build_fact, dispatch, dispatch_waiting
 from shop_payments.models import (
     FactKind,
     Order,
@@ -20,7 +21,6 @@ from shop_payments.models import (
     Source,
 )
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.history import SIGNALS, Origin, build_fact, dispatch, dispatch_waiting
 from tests.support import pay
 
 pytestmark = pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Rows are locked in one order: Note [Lock order] in ``services/ledger.py``."""
+"""Rows are locked in one order: Note [Lock order] in ``ledger/payments.py``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from django.utils import timezone
 
 import shop_payments
 from shop_payments import services
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import (
     APIKeyScope,
     Order,
@@ -34,8 +36,6 @@ from shop_payments.models import (
 from shop_payments.sandbox import Fault
 from shop_payments.services.cancellation import cancel_payment, cancel_payment_on_commit
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
-from shop_payments.services.reviews import close_review_item
 from shop_payments.services.staff_entries import (
     EntryRequest,
     revoke_staff_entry,

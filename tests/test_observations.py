@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shop_payments.balance import OutflowProgress
+from shop_payments.ledger.observations import Rows, counts, money_of, observe, waived_by
 from shop_payments.lifecycle import RETURNED_REFUND_STATUSES, RefundStatus
 from shop_payments.models import (
     Dispute,
@@ -19,7 +20,6 @@ from shop_payments.models import (
     StaffEntry,
     StripeAttempt,
 )
-from shop_payments.services.observations import Rows, counts, money_of, observe, waived_by
 
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
 PAYMENT = OrderPayment(pk=1, total=10000, currency="usd", is_payable=True)

@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from shop_payments import signals
 from shop_payments.exceptions import GatewayUnavailable
+from shop_payments.ledger import units
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -24,10 +26,8 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
-from shop_payments.services import units
 from shop_payments.services.cancellation import cancel_payment_on_commit
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.services.settlement import settle_payment

@@ -35,6 +35,7 @@ from django.utils import timezone
 
 from shop_payments import services, signals
 from shop_payments.conf import Config, get_config
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     APIKeyScope,
     Order,
@@ -46,7 +47,6 @@ from shop_payments.models import (
 )
 from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.fees import fetch_fees
-from shop_payments.services.history import Origin
 from shop_payments.services.staff_entries import EntryRequest
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import AccountingOffice

@@ -13,6 +13,10 @@ from django.db import IntegrityError, OperationalError, connection, connections,
 from django.urls import reverse
 
 from shop_payments.api.urls import urlpatterns
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import lock_payment, open_review
+from shop_payments.ledger.reviews import close_review_item
+from shop_payments.ledger.transactions import short_transactions
 from shop_payments.models import (
     APIKeyScope,
     Order,
@@ -23,10 +27,6 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import lock_payment, open_review
-from shop_payments.services.reviews import close_review_item
-from shop_payments.services.transactions import short_transactions
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory

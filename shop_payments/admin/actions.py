@@ -69,9 +69,9 @@ from shop_payments.admin.tasks import (
     request_key_of,
 )
 from shop_payments.exceptions import IdempotencyKeyReused, ShopPaymentsError
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import OrderPayment, Refund, Source, StaffEntry
 from shop_payments.money import from_minor_units
-from shop_payments.services.history import Origin
 
 TEMPLATE = "admin/shop_payments/action.html"
 

@@ -23,10 +23,10 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
 from shop_payments.exceptions import MoneyError, OrderUnreadable
+from shop_payments.ledger.descriptions import local_time
 from shop_payments.models import OrderPayment
 from shop_payments.money import display_amount
 from shop_payments.orders import get_order_adapter, read_number, read_total
-from shop_payments.services.words import local_time
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

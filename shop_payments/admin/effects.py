@@ -19,10 +19,10 @@ from shop_payments.balance import (
     OutflowProgress,
     balance_of,
 )
+from shop_payments.ledger.observations import refund_key
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import Refund
 from shop_payments.money import format_amount
-from shop_payments.services.observations import refund_key
 
 
 def part_of(amount: int, whole: int, currency: str) -> str:

@@ -19,8 +19,8 @@ from shop_payments.admin.base import (
     number_of,
     page_link,
 )
+from shop_payments.ledger.observations import is_in_force
 from shop_payments.models import StaffEntry
-from shop_payments.services.observations import is_in_force
 
 
 class StateFilter(admin.SimpleListFilter):

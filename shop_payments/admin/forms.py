@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
+from shop_payments.ledger.descriptions import speak
 from shop_payments.models import Refund
 from shop_payments.money import (
     display_amount,
@@ -21,7 +22,6 @@ from shop_payments.money import (
     write_typed_amount,
 )
 from shop_payments.services.cancellation import REASONS
-from shop_payments.services.words import speak
 
 
 class ReasonField(forms.CharField):

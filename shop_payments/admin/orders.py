@@ -45,13 +45,13 @@ from shop_payments.exceptions import (
     InvalidCurrency,
     OrderUnreadable,
 )
+from shop_payments.ledger.observations import counts
+from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.ledger import find_and_lock_payment
-from shop_payments.services.observations import counts
 from shop_payments.services.orders import reevaluate_order
 
 
@@ -264,7 +264,7 @@ def _lock_order(object_id: str) -> OrderPayment | None:
 
     A payment that arrives meanwhile is evaluated with the order as it was before this change or as
     it is after it, and never while it is half written. See Note [Lock order] in
-    ``services/ledger.py``.
+    ``ledger/payments.py``.
     """
     pk = get_order_adapter().parse_id(unquote(object_id))
     if pk is None:

@@ -35,12 +35,12 @@ from shop_payments.admin.entries import StaffEntryInline
 from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
+from shop_payments.ledger.descriptions import describe_dispute
+from shop_payments.ledger.observations import counts
+from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
-from shop_payments.services.ledger import leading_intent
-from shop_payments.services.observations import counts
 from shop_payments.services.options import options_of
-from shop_payments.services.words import describe_dispute
 
 
 class _IntentColumns:

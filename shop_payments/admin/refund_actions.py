@@ -15,11 +15,11 @@ from shop_payments.admin.base import dashboard_link, moment_text
 from shop_payments.admin.effects import after_giving_up, describe_after
 from shop_payments.admin.forms import GiveUpForm
 from shop_payments.admin.tasks import Action, Found, Outcome, Target, Task, with_balance
+from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.observations import counts
 from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import Refund
-from shop_payments.services.observations import counts
 from shop_payments.services.refunds import give_up_refund
-from shop_payments.services.words import speak
 
 
 class GiveUpAction(Action):

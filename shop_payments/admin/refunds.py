@@ -22,8 +22,8 @@ from shop_payments.admin.base import (
     number_of,
     page_link,
 )
+from shop_payments.ledger.descriptions import describe_dispute
 from shop_payments.models import BalanceTransaction, Dispute, Refund
-from shop_payments.services.words import describe_dispute
 
 
 class _When:

@@ -45,10 +45,10 @@ from shop_payments.admin.forms import AcceptForm, CloseForm, CloseManyForm, Skip
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.tasks import explain
 from shop_payments.exceptions import EntryRefused, OrderUnreadable, ShopPaymentsError
+from shop_payments.ledger.notifications import skip_notification
+from shop_payments.ledger.reviews import close_review_item
 from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import Dispute, PaymentHistory, PaymentIntent, ReviewItem, StaffEntry
-from shop_payments.services.notifications import skip_notification
-from shop_payments.services.reviews import close_review_item
 from shop_payments.services.unknown_intents import accept_unknown_intent, can_be_accepted
 
 _Reason = ReviewItem.Reason

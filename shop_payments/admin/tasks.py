@@ -22,10 +22,10 @@ from shop_payments.exceptions import (
     ShopPaymentsError,
     TargetMissing,
 )
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.observations import observe
+from shop_payments.ledger.payments import read_rows
 from shop_payments.models import OrderPayment, Refund, StaffEntry
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import read_rows
-from shop_payments.services.observations import observe
 from shop_payments.services.options import IntentOptions, options_in
 
 

@@ -66,8 +66,8 @@ from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import Source
-from shop_payments.services.history import Origin
 from shop_payments.services.intents import create_payment_intent
 from shop_payments.services.orders import get_order, list_orders
 from shop_payments.services.refunds import RefundRequest, list_refunds, refund_payment

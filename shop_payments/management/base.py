@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, InternalError, OperationalError, connection
 
-from shop_payments.services.transactions import is_of_a_standby
+from shop_payments.ledger.transactions import is_of_a_standby
 
 INTERRUPTED = 130
 HUNG_UP = 141

@@ -40,7 +40,7 @@ class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
     def locked(self) -> OrderPaymentQuerySet:
         """Lock the rows until the transaction ends.
 
-        See Note [Lock order] in ``services/ledger.py``. SQLite has no row locks; there IMMEDIATE
+        See Note [Lock order] in ``ledger/payments.py``. SQLite has no row locks; there IMMEDIATE
         transactions and the constraints do the work.
         """
         return self.select_for_update(of=("self",))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, lock_payment
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import holds_money
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.services.attempts import sent_fingerprint
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, lock_payment
 from shop_payments.services.mirror import (
     adopt_intent,
     complete_charge_times,
@@ -21,7 +22,6 @@ from shop_payments.services.mirror import (
     write_intent,
 )
 from shop_payments.services.outflows import look_for_outflows
-from shop_payments.services.units import change_payment
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

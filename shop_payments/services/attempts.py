@@ -20,6 +20,9 @@ from shop_payments.exceptions import (
     UnexpectedState,
 )
 from shop_payments.gateway import get_gateway
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import (
     CANCELABLE_STATUSES,
     CAPTURABLE_STATUSES,
@@ -28,8 +31,6 @@ from shop_payments.lifecycle import (
     IntentStatus,
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.mirror import (
     adopt_intent,
     complete_charge_times,
@@ -45,7 +46,6 @@ from shop_payments.services.sending import (
     log_error,
     must_look_up,
 )
-from shop_payments.services.units import change_payment
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

@@ -11,12 +11,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from shop_payments.gateway import assert_no_transaction
+from shop_payments.ledger.descriptions import describe_moment
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment, open_review
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import PaymentIntent, ReviewItem
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, open_review
-from shop_payments.services.units import change_payment
-from shop_payments.services.words import describe_moment
 
 _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 

@@ -40,15 +40,15 @@ from shop_payments.exceptions import (
     UnexpectedState,
 )
 from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.modes import belongs_to_other_mode
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
+from shop_payments.ledger.transactions import after_commit, short_transactions
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter, is_unwanted
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import mark_missing, refresh_intent
-from shop_payments.services.sending import belongs_to_other_mode
-from shop_payments.services.transactions import after_commit, short_transactions
-from shop_payments.services.units import change_payment
 from shop_payments.services.writes import save_write, write_until_done
 
 logger = logging.getLogger("shop_payments")

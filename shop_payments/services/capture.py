@@ -19,12 +19,12 @@ from shop_payments.exceptions import (
     UnexpectedState,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import FactKind, PaymentIntent, StaffEntry, StripeAttempt
 from shop_payments.money import display_amount, to_minor_units
 from shop_payments.orders import find_order, read_terms
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.writes import save_write, write_until_done
 
 REST_WAIVED = "The rest was waived with the capture."

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from shop_payments.gateway import get_gateway
+from shop_payments.ledger.descriptions import describe_moment, speak
+from shop_payments.ledger.evaluation import note_outflow
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
-from shop_payments.services.evaluation import note_outflow
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import Fact, LockedPayment, close_review, open_review
 from shop_payments.services.listed import Listed
-from shop_payments.services.words import describe_moment, speak
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult

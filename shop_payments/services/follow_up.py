@@ -22,13 +22,14 @@ from shop_payments.exceptions import (
     PaymentError,
     ShopPaymentsError,
 )
+from shop_payments.ledger.evaluation import asks_for_too_much, evaluate
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
+from shop_payments.ledger.units import runs_after_commit
 from shop_payments.lifecycle import UPDATABLE_STATUSES
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.evaluation import asks_for_too_much, evaluate
-from shop_payments.services.history import Origin
 from shop_payments.services.intents import build_update, note_refused_receipt
-from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.refunds import refund_excess
 from shop_payments.services.writes import save_write, write_until_done
 
@@ -38,6 +39,7 @@ _REASON = "duplicate"
 """Stripe's word for an intent whose money is not owed any more."""
 
 
+@runs_after_commit
 def follow_up(payment_pk: int, *, origin: Origin) -> None:
     """Do what the balance of a payment asks for; what fails is logged and left to the sweep."""
     for work in (lower_open_intent, refund_excess):

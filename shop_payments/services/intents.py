@@ -44,6 +44,12 @@ from shop_payments.exceptions import (
     PaymentProcessing,
 )
 from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
+from shop_payments.ledger.evaluation import evaluate
+from shop_payments.ledger.facts import Origin, dispatch
+from shop_payments.ledger.modes import belongs_to_other_mode
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
+from shop_payments.ledger.transactions import short_transactions
+from shop_payments.ledger.units import after, change_payment
 from shop_payments.lifecycle import (
     FINAL_STATUSES,
     UPDATABLE_STATUSES,
@@ -67,18 +73,8 @@ from shop_payments.services.attempts import (
     finish_for_others,
     send_attempt,
 )
-from shop_payments.services.evaluation import evaluate
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
 from shop_payments.services.mirror import Refreshed, mark_missing, refresh_intent
-from shop_payments.services.sending import (
-    Patience,
-    belongs_to_other_mode,
-    claim,
-    pending_write,
-)
-from shop_payments.services.transactions import short_transactions
-from shop_payments.services.units import after, change_payment
+from shop_payments.services.sending import Patience, claim, pending_write
 
 METADATA_VALUE_LIMIT = 500
 """Characters in one of Stripe's metadata values."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
+from shop_payments.ledger.units import change_payment
 from shop_payments.models import Dispute, PaymentIntent, Refund
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment
-from shop_payments.services.units import change_payment
 
 logger = logging.getLogger("shop_payments")
 

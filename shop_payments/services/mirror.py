@@ -31,14 +31,14 @@ from shop_payments.exceptions import (
     PaymentIntentMissing,
 )
 from shop_payments.gateway import get_gateway
+from shop_payments.ledger.descriptions import describe_failure, describe_status
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.modes import belongs_to_other_mode
+from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
+from shop_payments.ledger.units import Done, change_payment
 from shop_payments.lifecycle import IntentStatus, can_observe, is_open
 from shop_payments.models import FactKind, PaymentIntent, ReviewItem, StripeAttempt
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import Fact, LockedPayment, close_review, open_review
 from shop_payments.services.outflows import look_for_outflows
-from shop_payments.services.sending import belongs_to_other_mode
-from shop_payments.services.units import Done, change_payment
-from shop_payments.services.words import describe_failure, describe_status
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shop_payments.ledger.observations import IntentMoney
+from shop_payments.ledger.payments import LockedPayment, read_rows
 from shop_payments.lifecycle import (
     CANCELABLE_STATUSES,
     CAPTURABLE_STATUSES,
     DisputeState,
 )
 from shop_payments.models import OrderPayment, PaymentIntent
-from shop_payments.services.ledger import LockedPayment, read_rows
-from shop_payments.services.observations import IntentMoney
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,16 @@ from typing import Any
 from shop_payments.balance import Balance, balance_of
 from shop_payments.conf import get_config
 from shop_payments.exceptions import MoneyError, OrderUnreadable
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.observations import (
+    Rows,
+    counted_money,
+    counts,
+    is_live_under_test_key,
+    observe,
+)
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, leading_intent
+from shop_payments.ledger.units import Done, change_payment
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import (
     Dispute,
@@ -33,16 +43,6 @@ from shop_payments.orders import (
     read_terms,
     reading,
 )
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment, leading_intent
-from shop_payments.services.observations import (
-    Rows,
-    counted_money,
-    counts,
-    is_live_under_test_key,
-    observe,
-)
-from shop_payments.services.units import Done, change_payment
 from shop_payments.users import is_known_user
 
 _BY_SHOP = Origin(source=Source.SHOP)

@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from shop_payments.ledger.evaluation import evaluate
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
 from shop_payments.models import PaymentIntent
 from shop_payments.services.disputes import DISPUTES
-from shop_payments.services.evaluation import evaluate
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.listed import Listed
 from shop_payments.services.refunds import REFUNDS
 

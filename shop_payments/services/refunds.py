@@ -56,6 +56,23 @@ from shop_payments.exceptions import (
     RefundRefused,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.evaluation import (
+    AUTOMATIC_KEY,
+    evaluate,
+    excess_to_return,
+    newest_counted_first,
+    note_outflow,
+)
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.modes import belongs_to_other_mode
+from shop_payments.ledger.payments import (
+    LockedPayment,
+    find_and_lock_payment,
+    open_review,
+    read_rows,
+)
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import DisputeState, RefundStatus, can_observe_refund
 from shop_payments.models import (
     FactKind,
@@ -73,24 +90,9 @@ from shop_payments.money import (
 )
 from shop_payments.orders import find_visible_order, parse_order_id
 from shop_payments.services.disputes import DISPUTES, sync_disputes
-from shop_payments.services.evaluation import (
-    AUTOMATIC_KEY,
-    evaluate,
-    excess_to_return,
-    newest_counted_first,
-    note_outflow,
-)
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import (
-    LockedPayment,
-    find_and_lock_payment,
-    open_review,
-    read_rows,
-)
 from shop_payments.services.listed import Listed
 from shop_payments.services.sending import (
     Patience,
-    belongs_to_other_mode,
     claim,
     doubt_of,
     doubting_the_key,
@@ -99,8 +101,6 @@ from shop_payments.services.sending import (
     log_error,
     must_look_up,
 )
-from shop_payments.services.units import change_payment
-from shop_payments.services.words import speak
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult

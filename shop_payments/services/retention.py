@@ -38,6 +38,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from shop_payments.conf import get_config, problem_of_retention
+from shop_payments.ledger.transactions import short_transactions
 from shop_payments.lifecycle import (
     CLOSED_STATUSES,
     RETURNED_REFUND_STATUSES,
@@ -53,7 +54,6 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
-from shop_payments.services.transactions import short_transactions
 
 BATCH_SIZE = 500
 LARGEST_BATCH = 5_000

@@ -1,4 +1,4 @@
-"""What all writes to Stripe share: taking turns, knowing when to ask, and the mode of the key."""
+"""What all writes to Stripe share: taking turns, and knowing when to ask."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from typing import Any
 
 from django.utils import timezone
 
-from shop_payments.conf import get_config
 from shop_payments.exceptions import (
-    ConfigurationError,
     GatewayError,
     GatewayInvalidRequest,
     IdempotencyMismatch,
     PaymentError,
     TargetMissing,
 )
+from shop_payments.ledger.modes import belongs_to_other_mode
+from shop_payments.ledger.payments import LockedPayment
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import StripeAttempt
-from shop_payments.services.ledger import LockedPayment
 
 logger = logging.getLogger("shop_payments")
 
@@ -152,21 +151,3 @@ def must_look_up(error: GatewayError) -> bool:
     if it should ever save one (?). An idempotency error says only that the key has been used.
     """
     return isinstance(error, IdempotencyMismatch) or (error.retryable and error.replayed)
-
-
-def belongs_to_other_mode(livemode: bool) -> bool:
-    """Tell whether something was begun with a test key and the key in use is live.
-
-    There is no money in test mode, so it may be left behind. The reverse may not.
-
-    Raises:
-        ConfigurationError: begun in live mode, and the key in use is a test key.
-    """
-    if livemode == get_config().livemode:
-        return False
-    if livemode:
-        raise ConfigurationError(
-            "This order has a payment in live mode, "
-            "but SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a test key"
-        )
-    return True

@@ -18,6 +18,10 @@ from shop_payments.exceptions import (
     PaymentNotCompleted,
 )
 from shop_payments.gateway import PaymentIntentResult, assert_no_transaction
+from shop_payments.ledger.evaluation import is_as_seen
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment, leading_intent, read_rows
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent
 from shop_payments.money import format_amount
@@ -29,12 +33,8 @@ from shop_payments.orders import (
     read_line_items,
     read_terms,
 )
-from shop_payments.services.evaluation import is_as_seen
-from shop_payments.services.history import Origin
 from shop_payments.services.intents import IntentView
-from shop_payments.services.ledger import LockedPayment, leading_intent, read_rows
 from shop_payments.services.mirror import refresh_intent, write_intent
-from shop_payments.services.units import change_payment
 
 _MAX_ROUNDS = 4
 

@@ -17,13 +17,13 @@ from django.utils import timezone
 
 from shop_payments.exceptions import EntryRefused, IdempotencyKeyReused, OrderNotFound
 from shop_payments.gateway import assert_no_transaction
+from shop_payments.ledger.evaluation import evaluate, newest_counted_first
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
+from shop_payments.ledger.units import Done, change_payment
 from shop_payments.models import FactKind, PaymentIntent, StaffEntry
 from shop_payments.money import display_amount, to_minor_units
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.evaluation import evaluate, newest_counted_first
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
-from shop_payments.services.units import Done, change_payment
 
 
 @dataclass(frozen=True, kw_only=True)

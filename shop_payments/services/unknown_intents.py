@@ -23,6 +23,16 @@ from django.utils import timezone
 from shop_payments.conf import get_config
 from shop_payments.exceptions import EntryRefused, OrderUnreadable
 from shop_payments.gateway import assert_no_transaction, get_gateway
+from shop_payments.ledger.descriptions import describe_unknown
+from shop_payments.ledger.evaluation import Wish, sync_review
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import (
+    LockedPayment,
+    close_items,
+    find_and_lock_payment,
+    read_rows,
+)
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import IntentStatus, is_open
 from shop_payments.models import (
     FactKind,
@@ -32,19 +42,9 @@ from shop_payments.models import (
     StripeAttempt,
 )
 from shop_payments.orders import find_order_or_none, parse_order_id, read_number
-from shop_payments.services.evaluation import Wish, sync_review
-from shop_payments.services.history import Origin
 from shop_payments.services.intents import METADATA_VALUE_LIMIT
-from shop_payments.services.ledger import (
-    LockedPayment,
-    close_items,
-    find_and_lock_payment,
-    read_rows,
-)
 from shop_payments.services.mirror import adopt_intent, complete_charge_times, named_attempt
 from shop_payments.services.outflows import Outflows, list_outflows
-from shop_payments.services.units import change_payment
-from shop_payments.services.words import describe_unknown
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

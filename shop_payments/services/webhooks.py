@@ -42,11 +42,11 @@ from shop_payments.gateway import (
     is_thin,
     subject_of_event,
 )
+from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import FINAL_STATUSES, holds_money
 from shop_payments.models import PaymentIntent, Source, WebhookEvent
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.disputes import sync_disputes
-from shop_payments.services.history import Origin
 from shop_payments.services.mirror import bring_up_to_date, find_attempt_of
 from shop_payments.services.refunds import sync_refunds
 from shop_payments.services.unknown_intents import ask_about, find_named_order

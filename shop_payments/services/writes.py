@@ -14,19 +14,15 @@ from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import OrderNotFound, PaymentIntentInProgress, PaymentIntentMissing
+from shop_payments.ledger.facts import Origin, dispatch
+from shop_payments.ledger.modes import belongs_to_other_mode
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
+from shop_payments.ledger.transactions import short_transactions
+from shop_payments.ledger.units import after, complete
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.attempts import check_target, finish_for_others, send_attempt
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
-from shop_payments.services.sending import (
-    Patience,
-    belongs_to_other_mode,
-    claim,
-    pending_write,
-)
-from shop_payments.services.transactions import short_transactions
-from shop_payments.services.units import after, complete
+from shop_payments.services.sending import Patience, claim, pending_write
 
 _MAX_ROUNDS = 8
 

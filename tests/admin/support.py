@@ -11,6 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import capfirst
 
+from shop_payments.ledger.evaluation import derive
+from shop_payments.ledger.payments import read_rows
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
@@ -26,8 +28,6 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
-from shop_payments.services.evaluation import derive
-from shop_payments.services.ledger import read_rows
 from tests.factories import OrderFactory
 
 RECORDS = [

@@ -9,9 +9,9 @@ import pytest
 from django.contrib import admin
 
 from shop_payments.admin.payments import StripeAttemptAdmin
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import Order, OrderPayment, PaymentIntent, Source, StripeAttempt
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from tests.admin.support import (
     RECORDS,

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from shop_payments import signals
 from shop_payments.exceptions import OrderUnreadable
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     Dispute,
     Order,
@@ -28,7 +29,6 @@ from shop_payments.models import (
 )
 from shop_payments.services import reevaluate_order
 from shop_payments.services.authorizations import flag_expiring_authorizations
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
 from tests.admin.support import (
     change,

@@ -18,7 +18,7 @@ from shop_payments.lifecycle import gravest_dispute
 from shop_payments.money import format_amount
 
 if TYPE_CHECKING:
-    from shop_payments.services.observations import Rows
+    from shop_payments.ledger.observations import Rows
 
 TOTAL = 10000
 MOMENT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ def _outcome(
     disputes: tuple[str, ...] = (),
 ) -> list[str]:
     """Status, dispute, and what may be refunded."""
-    from shop_payments.services.observations import observe
+    from shop_payments.ledger.observations import observe
 
     rows = _rows(status, received=received, wanted=wanted, refunds=refunds, disputes=disputes)
     balance, dispute = balance_of(observe(rows)), gravest_dispute(disputes)
@@ -97,8 +97,8 @@ def _rows(
     disputes: tuple[str, ...],
 ) -> Rows:
     """Rows that were never saved: the order was seen at its total all the time."""
+    from shop_payments.ledger.observations import Rows
     from shop_payments.models import Dispute, OrderPayment, PaymentIntent, Refund
-    from shop_payments.services.observations import Rows
 
     payment = OrderPayment(pk=1, total=TOTAL, currency="usd", is_payable=True)
     intent = PaymentIntent(

@@ -11,6 +11,8 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments.exceptions import PaymentError
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.observations import money_of
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
@@ -25,8 +27,6 @@ from shop_payments.models import (
 from shop_payments.money import from_minor_units
 from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
 from shop_payments.services.fees import fetch_fees
-from shop_payments.services.history import Origin
-from shop_payments.services.observations import money_of
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from shop_payments.testing import StripeSandbox
 from tests.support import (

@@ -22,6 +22,7 @@ from shop_payments.exceptions import (
     PaymentNotCancelable,
     PaymentNotCapturable,
 )
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     Dispute,
     Order,
@@ -41,7 +42,6 @@ from shop_payments.services.cancellation import (
     wanted_cancellations,
 )
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
 from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
 from tests.support import answer, call_stripe

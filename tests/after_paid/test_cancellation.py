@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable, OrderNotFound, PaymentNotCancelable
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -25,7 +26,6 @@ from shop_payments.services.cancellation import (
     finish_cancellation,
     wanted_cancellations,
 )
-from shop_payments.services.history import Origin
 from tests.factories import OrderFactory
 from tests.support import answer, writes
 

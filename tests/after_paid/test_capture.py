@@ -15,6 +15,7 @@ from shop_payments.exceptions import (
     OrderUnreadable,
     PaymentNotCapturable,
 )
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -26,7 +27,6 @@ from shop_payments.models import (
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from tests.after_paid.support import assert_books_agree
 from tests.support import answer, call_stripe, writes
 

@@ -13,6 +13,8 @@ from django.utils import timezone
 
 from shop_payments.exceptions import PaymentMismatch, PaymentNotCapturable
 from shop_payments.gateway import get_gateway
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import (
     Dispute,
     OrderPayment,
@@ -33,9 +35,7 @@ from shop_payments.services.cancellation import (
     wanted_cancellations,
 )
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.refunds import give_up_refund
-from shop_payments.services.reviews import close_review_item
 from shop_payments.testing import build_event
 from tests.after_paid.support import answer_dispute, refund_in_dashboard, refunds_at_stripe
 from tests.factories import OrderFactory

@@ -9,6 +9,7 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments import services
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     OrderPayment,
     PaymentIntent,
@@ -18,7 +19,6 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
 from shop_payments.services.refunds import RefundRequest, refund_payment
 from tests.after_paid.support import assert_books_agree, refunds_at_stripe

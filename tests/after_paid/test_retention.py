@@ -9,10 +9,10 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import OrderPayment, Refund, ReviewItem, Source
-from shop_payments.services.history import Origin
 from shop_payments.services.retention import PurgeReport, purge_personal_data
-from shop_payments.services.reviews import close_review_item
 from tests.after_paid.support import refund_in_dashboard
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -8,9 +8,9 @@ from django.db import transaction
 
 from shop_payments import services
 from shop_payments.exceptions import TransactionOpenError
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import OrderPayment, PaymentHistory, ReviewItem, Source
-from shop_payments.services.history import Origin
-from shop_payments.services.reviews import close_review_item
 from tests.after_paid.support import answer_dispute
 from tests.support import answer, pay
 

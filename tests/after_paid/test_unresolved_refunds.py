@@ -10,9 +10,9 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments.exceptions import RefundInProgress
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import Refund, Source, StripeAttempt
 from shop_payments.sandbox import Fault
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.services.refunds import give_up_refund
 from tests.after_paid.support import refunds_at_stripe

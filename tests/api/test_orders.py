@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKeyScope, Order, OrderPayment, PaymentIntent, Source
-from shop_payments.services.history import Origin
 from shop_payments.services.staff_entries import EntryRequest, waive_amount
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key

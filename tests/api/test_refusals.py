@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from shop_payments.exceptions import NegativeAmount
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKeyScope, Order, Refund, Source
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.history import Origin
 from shop_payments.services.staff_entries import (
     EntryRequest,
     revoke_staff_entry,

@@ -11,9 +11,9 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from shop_payments import services
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import OrderPayment, PaymentIntent, Source
 from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
 from shop_payments.services.staff_entries import EntryRequest, waive_amount
 from tests.support import answer, call_stripe, pay, send_event

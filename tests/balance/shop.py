@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from shop_payments import services
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     APIKeyScope,
     Order,
@@ -23,7 +24,6 @@ from shop_payments.models import (
 from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.staff_entries import (
     EntryRequest,
     revoke_staff_entry,

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
     APIKeyScope,
     Order,
@@ -25,7 +26,6 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import add, change, changelist
 from tests.after_paid.support import AccountingOffice, answer_dispute

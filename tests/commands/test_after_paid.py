@@ -10,10 +10,10 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import OrderPayment, PaymentIntent, Source
 from shop_payments.sandbox import Fault
 from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.history import Origin
 from shop_payments.services.settlement import settle_payment
 from tests.support import pay
 

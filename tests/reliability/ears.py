@@ -16,7 +16,7 @@ class Ears(AppConfig):
     name = "tests.reliability"
 
     def ready(self) -> None:
-        from shop_payments.services.history import SIGNALS
+        from shop_payments.ledger.facts import SIGNALS
         from tests.reliability import switches
 
         switches.throw(os.environ.get("RELIABILITY_WITHOUT", ""))

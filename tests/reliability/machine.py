@@ -24,6 +24,9 @@ from django.urls import reverse
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from shop_payments.ledger.descriptions import LOST_TO_THE_BANK, WAIT_FOR_THE_BANK
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.reviews import close_review_item
 from shop_payments.lifecycle import (
     CANCELABLE_STATUSES,
     UPDATABLE_STATUSES,
@@ -48,17 +51,14 @@ from shop_payments.sandbox.refund_moves import LEGAL_MOVES
 from shop_payments.services import may_release, reevaluate_order
 from shop_payments.services.cancellation import cancel_payment, cancel_payment_on_commit
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.history import Origin
 from shop_payments.services.options import options_of
 from shop_payments.services.refunds import RefundRequest, refund_payment
-from shop_payments.services.reviews import close_review_item
 from shop_payments.services.staff_entries import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,
     waive_amount,
 )
-from shop_payments.services.words import LOST_TO_THE_BANK, WAIT_FOR_THE_BANK
 from tests.admin.support import change, fill_in, save
 from tests.oracle import Sums
 from tests.reliability.audit import Audit, read_rows

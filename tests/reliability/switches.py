@@ -83,7 +83,7 @@ def _see_that_they_are_gone() -> None:
 
 
 def _refund_anything() -> None:
-    from shop_payments.services.observations import IntentMoney
+    from shop_payments.ledger.observations import IntentMoney
 
     IntentMoney.refundable = 10**9  # type: ignore[assignment,method-assign]
 

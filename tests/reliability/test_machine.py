@@ -23,19 +23,12 @@ from django.db import connection
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from shop_payments.ledger import evaluation, observations
+from shop_payments.ledger.observations import IntentMoney
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, StripeAttempt
 from shop_payments.models.history import PaymentHistoryQuerySet
-from shop_payments.services import (
-    arrivals,
-    attempts,
-    evaluation,
-    intents,
-    observations,
-    reconcile,
-    webhooks,
-)
-from shop_payments.services.observations import IntentMoney
+from shop_payments.services import arrivals, attempts, intents, reconcile, webhooks
 from shop_payments.services.reconcile import unfinished
 from tests.reliability.machine import NUMBERS, ShopMachine
 from tests.reliability.world import People

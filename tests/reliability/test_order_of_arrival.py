@@ -25,10 +25,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from shop_payments.ledger.facts import SIGNALS
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, PaymentHistory, WebhookEvent
 from shop_payments.services import webhooks
-from shop_payments.services.history import SIGNALS
 from tests.after_paid.support import (
     assert_books_agree,
     books_at_stripe,

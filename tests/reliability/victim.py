@@ -31,8 +31,8 @@ from tests.reliability.worker import serve
 
 
 def _by_staff() -> Any:
+    from shop_payments.ledger.facts import Origin
     from shop_payments.models import Source
-    from shop_payments.services.history import Origin
 
     return Origin(source=Source.ADMIN)
 
@@ -131,7 +131,7 @@ SERVICES: dict[str, Callable[[int], None]] = {
 
 def tell_a_file(path: str, boundaries: Boundaries) -> None:
     """Append a line for every signal; one small write to a file so opened is never torn."""
-    from shop_payments.services.history import SIGNALS
+    from shop_payments.ledger.facts import SIGNALS
 
     record = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for kind, signal in SIGNALS.items():

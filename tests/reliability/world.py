@@ -23,6 +23,7 @@ from django.test import Client, override_settings
 
 from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.ledger.facts import SIGNALS
 from shop_payments.models import (
     APIKey,
     APIKeyScope,
@@ -34,7 +35,6 @@ from shop_payments.models import (
 from shop_payments.money import Money
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.sandbox.faults import REQUEST_FAULTS
-from shop_payments.services.history import SIGNALS
 from shop_payments.testing import SignedEvent, StripeSandbox, sign_event
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key

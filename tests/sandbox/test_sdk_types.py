@@ -34,6 +34,7 @@ from stripe.params import (
 )
 
 from shop_payments.gateway import get_gateway
+from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKeyScope, Source
 from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.sandbox.params import with_lists
@@ -42,7 +43,6 @@ from shop_payments.sandbox.routes import RESOURCES
 from shop_payments.services.cancellation import cancel_payment
 from shop_payments.services.capture import capture_payment
 from shop_payments.services.fees import fetch_fees
-from shop_payments.services.history import Origin
 from shop_payments.services.reconcile import reconcile
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from shop_payments.conf import LONGEST_DAYS, get_config
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.ledger.facts import Origin
 from shop_payments.management.arguments import whole_number
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted, sentence
@@ -20,7 +21,6 @@ from shop_payments.services.cancellation import (
     finish_cancellation,
     wanted_cancellations,
 )
-from shop_payments.services.history import Origin
 
 _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 

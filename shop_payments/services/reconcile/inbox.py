@@ -12,10 +12,10 @@ from shop_payments.exceptions import (
     GatewayUnavailable,
     ShopPaymentsError,
 )
+from shop_payments.ledger.facts import dispatch_waiting
+from shop_payments.ledger.notifications import close_delivered, flag_undelivered
 from shop_payments.models import PaymentHistory, WebhookEvent
 from shop_payments.models.history import INSERTED_LEASE
-from shop_payments.services.history import dispatch_waiting
-from shop_payments.services.notifications import close_delivered, flag_undelivered
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.webhooks import EventFailed, claim_event, process_event
 
@@ -62,7 +62,7 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
 def send_facts(sweep: Sweep) -> None:
     """Notify the host of what it has not been notified of, payment by payment, in order.
 
-    See Note [One after another] in ``services/history.py``.
+    See Note [One after another] in ``ledger/facts.py``.
     """
     waiting = PaymentHistory.objects.undispatched()
     payments = dict.fromkeys(waiting.values_list("order_payment_id", flat=True))

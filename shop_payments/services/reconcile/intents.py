@@ -11,11 +11,12 @@ from django.db import IntegrityError
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ObjectMissing, PaymentIntentMissing
 from shop_payments.gateway import get_gateway
+from shop_payments.ledger.payments import LockedPayment
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentStatus
 from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
-from shop_payments.services.ledger import LockedPayment
 from shop_payments.services.mirror import (
     agrees,
     can_be_completed,
@@ -25,7 +26,6 @@ from shop_payments.services.mirror import (
 )
 from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
-from shop_payments.services.units import change_payment
 from shop_payments.services.unknown_intents import (
     ask_about,
     asked_about,

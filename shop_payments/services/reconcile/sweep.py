@@ -17,9 +17,9 @@ from shop_payments.exceptions import (
     GatewayUnavailable,
     ShopPaymentsError,
 )
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.transactions import is_away
 from shop_payments.models import Source
-from shop_payments.services.history import Origin
-from shop_payments.services.transactions import is_away
 
 logger = logging.getLogger("shop_payments")
 

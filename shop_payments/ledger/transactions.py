@@ -5,7 +5,7 @@ Note [Running again]
 A transaction of ours locks one payment, reads, decides and writes. What it decides follows from
 what it has read, so one that the database has undone can be run again, from its first line.
 PostgreSQL undoes one for a deadlock (40P01; there is none among ours, see Note [Lock order] in
-``services/ledger.py``, but the host's code may hold locks, too) or because the host has chosen a
+``ledger/payments.py``, but the host's code may hold locks, too) or because the host has chosen a
 stricter isolation (40001). SQLite says that it is locked.
 
 Who has waited for a lock must see what its last holder has written. REPEATABLE READ shows what was

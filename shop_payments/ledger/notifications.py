@@ -5,10 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from shop_payments.gateway import assert_no_transaction
+from shop_payments.ledger.facts import Origin, dispatch_waiting
+from shop_payments.ledger.payments import LockedPayment, close_items, open_review
+from shop_payments.ledger.units import change_payment
 from shop_payments.models import FactKind, PaymentHistory, ReviewItem
-from shop_payments.services.history import Origin, dispatch_waiting
-from shop_payments.services.ledger import LockedPayment, close_items, open_review
-from shop_payments.services.units import change_payment
 
 FAILURES_BEFORE_REVIEW = 3
 """Failed notifications after which staff are asked to look."""

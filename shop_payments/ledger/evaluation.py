@@ -25,6 +25,25 @@ from shop_payments.exceptions import (
     ConfigurationError,
     OrderUnreadable,
 )
+from shop_payments.ledger.descriptions import (
+    LOST_TO_THE_BANK,
+    SUGGESTIONS,
+    WAIT_FOR_THE_BANK,
+    describe_excess,
+    describe_received,
+    describe_rest,
+    describe_uncounted,
+)
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.observations import (
+    counted_money,
+    fits,
+    is_live_under_test_key,
+    observe,
+    refund_key,
+    waived_by,
+)
+from shop_payments.ledger.payments import LockedPayment, leading_intent, reopened
 from shop_payments.lifecycle import (
     UPDATABLE_STATUSES,
     DisputeState,
@@ -42,25 +61,6 @@ from shop_payments.models import (
 )
 from shop_payments.money import Money, display_amount, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, leading_intent, reopened
-from shop_payments.services.observations import (
-    counted_money,
-    fits,
-    is_live_under_test_key,
-    observe,
-    refund_key,
-    waived_by,
-)
-from shop_payments.services.words import (
-    LOST_TO_THE_BANK,
-    SUGGESTIONS,
-    WAIT_FOR_THE_BANK,
-    describe_excess,
-    describe_received,
-    describe_rest,
-    describe_uncounted,
-)
 
 logger = logging.getLogger("shop_payments")
 

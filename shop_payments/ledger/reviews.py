@@ -6,10 +6,10 @@ from typing import Any
 
 from shop_payments.exceptions import EntryRefused
 from shop_payments.gateway import assert_no_transaction
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment, close_items
+from shop_payments.ledger.units import change_payment
 from shop_payments.models import FactKind, ReviewItem
-from shop_payments.services.history import Origin
-from shop_payments.services.ledger import LockedPayment, close_items
-from shop_payments.services.units import change_payment
 
 
 def close_review_item(

@@ -10,7 +10,7 @@ after it by hand:
 2. the caller changes rows;
 3. if money has moved, the order is evaluated (``evaluation.py``); the rows are saved;
 4. after the commit the host is notified of the new facts, and what has to be done at Stripe
-   because of them is done (``follow_up.py``).
+   because of them is done (``services/follow_up.py``).
 """
 
 from __future__ import annotations
@@ -18,19 +18,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from django.db import transaction
 
-from shop_payments.services.evaluation import derive, evaluate, terms_last_seen
-from shop_payments.services.history import Origin, dispatch
-from shop_payments.services.ledger import LockedPayment, find_and_lock_payment
-from shop_payments.services.transactions import after_commit, is_in_transaction, short_transactions
+from shop_payments.ledger.evaluation import derive, evaluate, terms_last_seen
+from shop_payments.ledger.facts import Origin, dispatch
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
+from shop_payments.ledger.transactions import after_commit, is_in_transaction, short_transactions
 
 _T = TypeVar("_T")
 
 Lock = Callable[[], LockedPayment | None]
+
+
+class _FollowUp(Protocol):
+    def __call__(self, payment_pk: int, *, origin: Origin) -> None: ...
+
+
+_follow_ups: list[_FollowUp] = []
+
+
+def runs_after_commit(work: _FollowUp) -> _FollowUp:
+    """Register what is done at Stripe after a commit. It sends, so it stands above this room."""
+    _follow_ups.append(work)
+    return work
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,5 @@ def after(locked: LockedPayment, *, origin: Origin) -> None:
     """Notify the host of what was committed, and do at Stripe what follows from it."""
     dispatch(locked.facts, others_wait=locked.others_wait)
     if locked.needs_follow_up:
-        # It sends, and so it imports what stands above this module.
-        follow_up = import_module("shop_payments.services.follow_up").follow_up
-        follow_up(locked.payment.pk, origin=origin)
+        for work in _follow_ups:
+            work(locked.payment.pk, origin=origin)

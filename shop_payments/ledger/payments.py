@@ -28,6 +28,9 @@ from django.utils import timezone
 
 from shop_payments.balance import Balance, balance_of
 from shop_payments.exceptions import OrderUnreadable
+from shop_payments.ledger.descriptions import SUGGESTIONS
+from shop_payments.ledger.facts import Origin, build_fact
+from shop_payments.ledger.observations import IntentMoney, Rows, counts, money_of, observe
 from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import (
     Dispute,
@@ -40,9 +43,6 @@ from shop_payments.models import (
     StaffEntry,
 )
 from shop_payments.orders import OrderTerms
-from shop_payments.services.history import Origin, build_fact
-from shop_payments.services.observations import IntentMoney, Rows, counts, money_of, observe
-from shop_payments.services.words import SUGGESTIONS
 
 Fact = tuple[FactKind, dict[str, Any]]
 """What happened, and its figures; ``detail`` is for people."""

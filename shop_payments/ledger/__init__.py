@@ -1,0 +1,1 @@
+"""The one writer of payment rows: lock, unit of work, evaluation, facts, notifications, reviews."""
