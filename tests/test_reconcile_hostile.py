@@ -341,7 +341,7 @@ def test_what_a_database_error_quotes_is_not_shown(intent, stripe, monkeypatch):
 
     send_event(call_stripe(stripe, "GET", f"payment_intents/{intent.stripe_id}"))
     WebhookEvent.objects.update(status="failed", attempts=1)
-    monkeypatch.setattr("shop_payments.services.mirror.refresh_intent", refuse)
+    monkeypatch.setattr("shop_payments.sync.payment_intents.refresh_intent", refuse)
     lines: list[str] = []
 
     with time_machine.travel(datetime.now(UTC) + 2 * LATER):

@@ -46,8 +46,8 @@ from shop_payments.models import (
     StaffEntry,
 )
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.services.fees import fetch_fees
 from shop_payments.services.staff_entries import EntryRequest
+from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key

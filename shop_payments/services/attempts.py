@@ -5,9 +5,6 @@ See Note [Attempt rows] in ``models/payments.py`` for why a request is saved bef
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +28,6 @@ from shop_payments.lifecycle import (
     IntentStatus,
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.services.mirror import (
-    adopt_intent,
-    complete_charge_times,
-    find_attempt_of,
-    refresh_intent,
-    write_intent,
-)
 from shop_payments.services.sending import (
     doubt_of,
     doubting_the_key,
@@ -45,6 +35,14 @@ from shop_payments.services.sending import (
     is_missing,
     log_error,
     must_look_up,
+)
+from shop_payments.sync.fingerprints import sent_fingerprint
+from shop_payments.sync.payment_intents import (
+    adopt_intent,
+    complete_charge_times,
+    find_attempt_of,
+    refresh_intent,
+    write_intent,
 )
 
 if TYPE_CHECKING:
@@ -55,47 +53,6 @@ _Operation = StripeAttempt.Operation
 
 _CLOCK_SKEW = timedelta(minutes=10)
 """How far Stripe's clock and ours may be apart when an object is looked for by its creation."""
-
-
-DEFAULT_CAPTURE_METHOD = "automatic_async"
-"""What Stripe sets where an intent is created without one.
-
-See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-capture_method
-(checked 2026-11)
-"""
-
-
-def fingerprint_of(params: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what an intent should look like.
-
-    Two orders' states are the same payment if and only if their fingerprints are equal: the
-    attempt's id and keys that are sent only to unset something do not count.
-    """
-    metadata = {
-        key: value
-        for key, value in params.get("metadata", {}).items()
-        if key != "attempt_id" and value != ""
-    }
-    core = {
-        "amount": params["amount"],
-        "currency": params["currency"],
-        "description": params["description"],
-        "receipt_email": params.get("receipt_email") or "",
-        "capture_method": params.get("capture_method", DEFAULT_CAPTURE_METHOD),
-        "payment_method_types": params.get("allowed_payment_method_types", "automatic"),
-        "metadata": metadata,
-    }
-    text = json.dumps(core, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sent_fingerprint(attempt: StripeAttempt) -> str:
-    """Return the fingerprint of what ``attempt`` sent; empty where that is not all, or was purged.
-
-    An intent without a fingerprint is updated to what its order wants when it is next asked for.
-    """
-    is_complete = attempt.purged_at is None and "description" in attempt.params
-    return fingerprint_of(attempt.params) if is_complete else ""
 
 
 def send_attempt(

@@ -50,11 +50,7 @@ from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
 from shop_payments.ledger.transactions import short_transactions
 from shop_payments.ledger.units import after, change_payment
-from shop_payments.lifecycle import (
-    FINAL_STATUSES,
-    UPDATABLE_STATUSES,
-    IntentStatus,
-)
+from shop_payments.lifecycle import FINAL_STATUSES, UPDATABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
 from shop_payments.money import Money, format_amount
 from shop_payments.orders import (
@@ -66,15 +62,10 @@ from shop_payments.orders import (
     read_terms,
     take_snapshot,
 )
-from shop_payments.services.attempts import (
-    DEFAULT_CAPTURE_METHOD,
-    check_target,
-    fingerprint_of,
-    finish_for_others,
-    send_attempt,
-)
-from shop_payments.services.mirror import Refreshed, mark_missing, refresh_intent
+from shop_payments.services.attempts import check_target, finish_for_others, send_attempt
 from shop_payments.services.sending import Patience, claim, pending_write
+from shop_payments.sync.fingerprints import DEFAULT_CAPTURE_METHOD, fingerprint_of
+from shop_payments.sync.payment_intents import Refreshed, mark_missing, refresh_intent
 
 METADATA_VALUE_LIMIT = 500
 """Characters in one of Stripe's metadata values."""

@@ -1,11 +1,10 @@
-"""Give money back, in full or in part, and mirror what others have given back.
+"""Give money back, in full or in part.
 
 Note [Refunds]
 ~~~~~~~~~~~~~~
 A refund that is asked for here is saved under the payment's lock, where it reserves its amount,
-and sent after the commit (see Note [Refund rows] in ``models/refunds.py``). A refund made in
-Stripe's dashboard is seen when the intent's refunds are listed. Always all of them: an event's or a
-charge's "latest refund" need not be the one that changed.
+and sent after the commit (see Note [Refund rows] in ``models/refunds.py``). What others have given
+back is mirrored (``sync/refunds.py``).
 
 Note [Absence proves nothing]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
@@ -18,19 +17,11 @@ A look counts only if the payment intent can be retrieved under the same key: an
 neither. For the same reason a 404 refuses nothing: what was to be refunded or captured exists, so
 the key is in doubt. The call stays unresolved, and is sent again.
 
-Note [Requests at Stripe]
-~~~~~~~~~~~~~~~~~~~~~~~~~
-If a backup is restored, Stripe has refunds that the database does not know. Their metadata carries
-a digest of the order's id and the caller's key. A refund that is mirrored keeps the digest in place
-of the key, so the same request is recognized and not sent again. Stripe never gets the key itself.
-
 See: https://docs.stripe.com/refunds, https://docs.stripe.com/error-low-level (checked 2026-11)
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,22 +57,10 @@ from shop_payments.ledger.evaluation import (
 )
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
-from shop_payments.ledger.payments import (
-    LockedPayment,
-    find_and_lock_payment,
-    open_review,
-    read_rows,
-)
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, read_rows
 from shop_payments.ledger.units import change_payment
-from shop_payments.lifecycle import DisputeState, RefundStatus, can_observe_refund
-from shop_payments.models import (
-    FactKind,
-    OrderPayment,
-    PaymentIntent,
-    Refund,
-    ReviewItem,
-    StripeAttempt,
-)
+from shop_payments.lifecycle import DisputeState, RefundStatus
+from shop_payments.models import FactKind, OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.money import (
     check_written_decimals,
     display_amount,
@@ -89,8 +68,6 @@ from shop_payments.money import (
     to_minor_units,
 )
 from shop_payments.orders import find_visible_order, parse_order_id
-from shop_payments.services.disputes import DISPUTES, sync_disputes
-from shop_payments.services.listed import Listed
 from shop_payments.services.sending import (
     Patience,
     claim,
@@ -100,6 +77,16 @@ from shop_payments.services.sending import (
     is_missing,
     log_error,
     must_look_up,
+)
+from shop_payments.sync.disputes import DISPUTES, sync_disputes
+from shop_payments.sync.refunds import (
+    REFUNDS,
+    digest_of_request,
+    figures_of,
+    mirrored_key,
+    save_refund,
+    sync_refunds,
+    write_refund,
 )
 
 if TYPE_CHECKING:
@@ -283,41 +270,11 @@ def _known_parts(locked: LockedPayment, request: RefundRequest) -> list[Refund]:
     if known:
         _check_same(known, request)
         return known
-    mirrored_key = _mirrored_key(locked.payment.order_id, request.key)
-    mirrored = [row for row in locked.refunds if row.request_key == mirrored_key]
+    digest_key = mirrored_key(locked.payment.order_id, request.key)
+    mirrored = [row for row in locked.refunds if row.request_key == digest_key]
     if mirrored:
         _check_same_mirrored(mirrored, request)
     return mirrored
-
-
-def _digest_of(order_id: object, key: str) -> str:
-    """Return what a refund's metadata says of its request, as hexadecimal SHA-256."""
-    return hashlib.sha256(f"{order_id}:{key}".encode()).hexdigest()
-
-
-def _mirrored_key(order_id: object, key: str) -> str:
-    return f"sha256:{_digest_of(order_id, key)}"
-
-
-def _key_of_mirrored(locked: LockedPayment, intent: PaymentIntent, result: RefundResult) -> str:
-    """Return the request key of a refund that is not known here; empty where it names none.
-
-    See Note [Requests at Stripe].
-    """
-    digest = result.metadata.get("request", "")
-    if not _DIGEST.fullmatch(digest):
-        return ""
-    automatic = f"{AUTOMATIC_KEY} {intent.stripe_id}"
-    is_automatic = digest == _digest_of(locked.payment.order_id, automatic)
-    key = automatic if is_automatic else f"sha256:{digest}"
-    # Metadata can be copied in Stripe's dashboard, and a key has one refund of an intent.
-    is_taken = any(
-        row.request_key == key and row.payment_intent_id == intent.pk for row in locked.refunds
-    )
-    return "" if is_taken else key
-
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def _check_same_mirrored(known: Sequence[Refund], request: RefundRequest) -> None:
@@ -407,7 +364,7 @@ def _insert(
         "metadata": {
             "order_id": str(locked.payment.order_id),
             "attempt_id": str(key),
-            "request": _digest_of(locked.payment.order_id, request.key),
+            "request": digest_of_request(locked.payment.order_id, request.key),
         },
     }
     if request.reason:
@@ -440,7 +397,7 @@ def _insert(
     refund.save(force_insert=True)
     locked.refunds.append(refund)
     locked.needs_order = True
-    fact = (FactKind.REFUND_REQUESTED, _figures(refund, f"{refund.amount_display} asked for"))
+    fact = (FactKind.REFUND_REQUESTED, figures_of(refund, f"{refund.amount_display} asked for"))
     locked.add_facts(intent, [fact], origin=origin)
     return refund
 
@@ -537,7 +494,7 @@ def _write_one(refund: Refund, result: RefundResult, *, origin: Origin) -> Refun
             locked.payment.order = refund.order_payment.order  # the receivers get it too
         # Else it was listed meanwhile: this is what it was when it was made, at best as new.
         if not row.stripe_id:
-            _write(locked, _intent_of(locked, row), row, result, origin=origin)
+            write_refund(locked, _intent_of(locked, row), row, result, origin=origin)
         return row
 
     done = change_payment(write, origin=origin, pk=refund.order_payment_id)
@@ -575,8 +532,11 @@ def _give_up(
         if row.attempt.finish(outcome, **figures) and row.status == RefundStatus.REQUESTED:
             row.status = RefundStatus.REFUSED
             row.failure_reason = why[:255]
-            _save(locked, row)
-            fact = (FactKind.REFUND_CHANGED, _figures(row, f"{row.amount_display} refused: {why}"))
+            save_refund(locked, row)
+            fact = (
+                FactKind.REFUND_CHANGED,
+                figures_of(row, f"{row.amount_display} refused: {why}"),
+            )
             request_id = figures.get("request_id", "")
             intent = _intent_of(locked, row)
             locked.add_facts(intent, [fact], origin=origin, request_id=request_id)
@@ -585,12 +545,6 @@ def _give_up(
     done = change_payment(close, origin=origin, pk=refund.order_payment_id)
     assert done.value is not None
     return done.value
-
-
-def _save(locked: LockedPayment, row: Refund) -> None:
-    row.version += 1
-    locked.save_later(row)
-    locked.needs_evaluation = True
 
 
 _DISPUTED = "charge_disputed"
@@ -701,124 +655,3 @@ _JUST_SENT = timedelta(minutes=2)
 
 
 # --- mirroring ----------------------------------------------------------------------------------
-
-
-def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> Sequence[RefundResult]:
-    """List an intent's refunds at Stripe, write down what has changed, and return the list.
-
-    Raises:
-        GatewayError: Stripe could not be asked.
-    """
-    return REFUNDS.sync(intent, origin=origin)
-
-
-def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
-    """Return the row of a refund: by Stripe's id, or by the attempt that made it."""
-    made_here = result.metadata.get("attempt_id")
-    return locked.refund(result.id) or next(
-        (row for row in locked.refunds if not row.stripe_id and str(row.pk) == made_here), None
-    )
-
-
-def _write(
-    locked: LockedPayment,
-    intent: PaymentIntent,
-    row: Refund | None,
-    result: RefundResult,
-    *,
-    origin: Origin,
-) -> None:
-    """Bring a refund's row to what Stripe says, or insert it, with history and review.
-
-    The caller has made sure that ``result`` is not older than the row.
-    """
-    if row is None:
-        row = Refund(
-            order_payment=locked.payment,
-            payment_intent=intent,
-            request_key=_key_of_mirrored(locked, intent, result),
-            amount=result.amount,
-            currency=result.currency,
-            livemode=intent.livemode,
-            created_at=timezone.now(),
-        )
-        note_outflow(locked, row, intent)
-        locked.refunds.append(row)
-    moves = row.status != result.status
-    if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
-        return
-    before, known_as = _visible_state(row), row.stripe_id
-    row.status, row.stripe_id = result.status, result.id
-    row.amount, row.currency = result.amount, result.currency
-    row.reason = result.reason[:64]
-    row.failure_reason = result.failure_reason[:255]
-    row.stripe_created_at = result.created_at
-    if row.attempt_id is not None and known_as != result.id:
-        _finish_attempt(row, result)
-    if _visible_state(row) == before:
-        return
-    _save(locked, row)
-    # One of ours was saved a moment ago, and its order was read then.
-    locked.needs_order |= row.attempt_id is None or bool(known_as)
-    if moves:
-        _record_move(locked, intent, row, origin=origin, request_id=result.request_id)
-
-
-def _visible_state(row: Refund) -> tuple[str, ...]:
-    return row.status, row.stripe_id, row.reason, row.failure_reason
-
-
-def _agrees(row: Refund, result: RefundResult) -> bool:
-    seen = (result.status, result.id, result.reason[:64], result.failure_reason[:255])
-    return _visible_state(row) == seen
-
-
-def _finish_attempt(row: Refund, result: RefundResult) -> None:
-    assert row.attempt is not None
-    row.attempt.finish(
-        StripeAttempt.Outcome.SUCCEEDED,
-        if_pending=False,
-        stripe_object_id=result.id,
-        request_id=result.request_id[:255],
-        http_status=200,
-    )
-
-
-def _record_move(
-    locked: LockedPayment, intent: PaymentIntent, row: Refund, *, origin: Origin, request_id: str
-) -> None:
-    """Record a refund's new status; that it went back is recorded when it is evaluated."""
-    figures = _figures(row, f"{row.stripe_id} over {row.amount_display} is {speak(row.status)}")
-    kind = FactKind.REFUND_CHANGED
-    if row.status == RefundStatus.FAILED:
-        detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
-        if row.failure_reason:
-            detail = f"{detail}: {speak(row.failure_reason)}"
-        kind, figures = FactKind.REFUND_FAILED, _figures(row, detail)
-        reason = ReviewItem.Reason.REFUND_FAILED
-        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
-        open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
-    elif row.status != RefundStatus.SUCCEEDED or not locked.counts(intent):
-        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
-
-
-def _figures(row: Refund, detail: str) -> dict[str, Any]:
-    return {
-        "detail": detail,
-        "refund_id": str(row.pk),
-        "stripe_refund_id": row.stripe_id,
-        "amount": row.amount,
-        "currency": row.currency,
-        "status": row.status,
-        "refund_reason": row.reason,
-    }
-
-
-REFUNDS: Listed[Refund, RefundResult] = Listed(
-    ask=lambda intent_id: get_gateway().list_refunds(intent_id),
-    rows=lambda intent: intent.refunds.all(),
-    find=_row_of,
-    write=_write,
-    agrees=_agrees,
-)
-"""How the refunds of an intent are mirrored."""

@@ -34,7 +34,7 @@ from shop_payments.orders import (
     read_terms,
 )
 from shop_payments.services.intents import IntentView
-from shop_payments.services.mirror import refresh_intent, write_intent
+from shop_payments.sync.payment_intents import refresh_intent, write_intent
 
 _MAX_ROUNDS = 4
 

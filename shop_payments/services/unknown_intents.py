@@ -34,17 +34,11 @@ from shop_payments.ledger.payments import (
 )
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import IntentStatus, is_open
-from shop_payments.models import (
-    FactKind,
-    OrderPayment,
-    PaymentIntent,
-    ReviewItem,
-    StripeAttempt,
-)
+from shop_payments.models import FactKind, OrderPayment, PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.orders import find_order_or_none, parse_order_id, read_number
 from shop_payments.services.intents import METADATA_VALUE_LIMIT
-from shop_payments.services.mirror import adopt_intent, complete_charge_times, named_attempt
-from shop_payments.services.outflows import Outflows, list_outflows
+from shop_payments.sync.outflows import Outflows, list_outflows
+from shop_payments.sync.payment_intents import adopt_intent, complete_charge_times, named_attempt
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

@@ -24,10 +24,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import (
-    InvalidWebhookPayload,
-    ShopPaymentsError,
-)
+from shop_payments.exceptions import InvalidWebhookPayload, ShopPaymentsError
 from shop_payments.gateway import (
     DisputeResult,
     EventResult,
@@ -45,11 +42,11 @@ from shop_payments.gateway import (
 from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import FINAL_STATUSES, holds_money
 from shop_payments.models import PaymentIntent, Source, WebhookEvent
-from shop_payments.services.arrivals import adopt_unknown, believe_intent
-from shop_payments.services.disputes import sync_disputes
-from shop_payments.services.mirror import bring_up_to_date, find_attempt_of
-from shop_payments.services.refunds import sync_refunds
 from shop_payments.services.unknown_intents import ask_about, find_named_order
+from shop_payments.sync.arrivals import adopt_unknown, believe_intent
+from shop_payments.sync.disputes import sync_disputes
+from shop_payments.sync.payment_intents import bring_up_to_date, find_attempt_of
+from shop_payments.sync.refunds import sync_refunds
 
 logger = logging.getLogger("shop_payments")
 

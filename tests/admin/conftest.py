@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from shop_payments.models import APIKeyScope, Order, OrderPayment, Refund, StripeAttempt
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.services.fees import fetch_fees
+from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import act, make_records
 from tests.after_paid.support import AccountingOffice

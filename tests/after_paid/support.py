@@ -26,8 +26,8 @@ from shop_payments.models import (
 )
 from shop_payments.money import from_minor_units
 from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
-from shop_payments.services.fees import fetch_fees
 from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.support import (
     AnyStripe,

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import BalanceTransaction, OrderPayment
-from shop_payments.services.fees import fetch_fees
+from shop_payments.sync.balance_transactions import fetch_fees
 from tests.after_paid.support import answer_dispute, assert_books_agree
 from tests.factories import OrderFactory
 from tests.support import call_stripe

@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from shop_payments.models import (
-    Dispute,
-    OrderPayment,
-    PaymentIntent,
-    Refund,
-    WebhookEvent,
-)
+from shop_payments.models import Dispute, OrderPayment, PaymentIntent, Refund, WebhookEvent
 from shop_payments.sandbox import Fault
-from shop_payments.services.fees import fetch_fees
+from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import assert_mirrors_agree
 from tests.support import call_stripe, pay, post_webhook, send_event, sign

@@ -19,7 +19,7 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.fees import fetch_fees
+from shop_payments.sync.balance_transactions import fetch_fees
 from tests.admin.support import change
 from tests.canary.scene import run_the_flow
 from tests.support import Caller

@@ -28,8 +28,9 @@ from shop_payments.ledger.observations import IntentMoney
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, StripeAttempt
 from shop_payments.models.history import PaymentHistoryQuerySet
-from shop_payments.services import arrivals, attempts, intents, reconcile, webhooks
+from shop_payments.services import attempts, intents, reconcile, webhooks
 from shop_payments.services.reconcile import unfinished
+from shop_payments.sync import arrivals
 from tests.reliability.machine import NUMBERS, ShopMachine
 from tests.reliability.world import People
 from tests.support import sized

@@ -42,21 +42,13 @@ from shop_payments.sandbox.protocol import nest
 from shop_payments.sandbox.routes import RESOURCES
 from shop_payments.services.cancellation import cancel_payment
 from shop_payments.services.capture import capture_payment
-from shop_payments.services.fees import fetch_fees
 from shop_payments.services.reconcile import reconcile
+from shop_payments.sync.balance_transactions import fetch_fees
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.sandbox.sdk_types import LEFT_OUT, answer_problems, known_keys, request_problems
-from tests.sandbox.support import (
-    CHARGES,
-    DISPUTES,
-    INTENTS,
-    MONEY,
-    PUBLISHABLE_KEY,
-    REFUNDS,
-    Api,
-)
+from tests.sandbox.support import CHARGES, DISPUTES, INTENTS, MONEY, PUBLISHABLE_KEY, REFUNDS, Api
 
 DAY = 24 * 60 * 60
 

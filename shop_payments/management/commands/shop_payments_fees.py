@@ -15,7 +15,7 @@ from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted, sentence
 from shop_payments.models import BalanceTransaction
 from shop_payments.money import format_amount
-from shop_payments.services.fees import fetch_fees
+from shop_payments.sync.balance_transactions import fetch_fees
 
 
 class Command(PaymentsCommand):

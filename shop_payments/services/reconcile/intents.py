@@ -15,15 +15,7 @@ from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentStatus
 from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
-from shop_payments.services.arrivals import adopt_unknown, believe_intent
 from shop_payments.services.attempts import send_attempt
-from shop_payments.services.mirror import (
-    agrees,
-    can_be_completed,
-    named_attempt,
-    refresh_intent,
-    write_seen,
-)
 from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.unknown_intents import (
@@ -35,6 +27,14 @@ from shop_payments.services.unknown_intents import (
     would_ask,
 )
 from shop_payments.services.writes import save_attempt
+from shop_payments.sync.arrivals import adopt_unknown, believe_intent
+from shop_payments.sync.payment_intents import (
+    agrees,
+    can_be_completed,
+    named_attempt,
+    refresh_intent,
+    write_seen,
+)
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

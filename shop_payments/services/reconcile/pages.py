@@ -1,7 +1,8 @@
 """Walk through Stripe's lists, with our rows as they were before each page.
 
 What a page says is as fresh as a fetch, so it is written by the same rule (Note [Whose word counts]
-in ``services/mirror.py``): only onto a row that is still what it was before the page was asked for.
+in ``sync/payment_intents.py``): only onto a row that is still what it was before the page was asked
+for.
 Which rows a page will hold is not known then. But lists go from the newest to the oldest, so it is
 at most the next hundred of ours; a few more are read, for those that were created within the same
 second. A row that was not read, or has changed since, is looked at once more by itself.

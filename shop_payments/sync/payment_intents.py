@@ -25,11 +25,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import (
-    ObjectMissing,
-    PaymentIntentInProgress,
-    PaymentIntentMissing,
-)
+from shop_payments.exceptions import ObjectMissing, PaymentIntentInProgress, PaymentIntentMissing
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.descriptions import describe_failure, describe_status
 from shop_payments.ledger.facts import Origin
@@ -38,7 +34,7 @@ from shop_payments.ledger.payments import Fact, LockedPayment, close_review, ope
 from shop_payments.ledger.units import Done, change_payment
 from shop_payments.lifecycle import IntentStatus, can_observe, is_open
 from shop_payments.models import FactKind, PaymentIntent, ReviewItem, StripeAttempt
-from shop_payments.services.outflows import look_for_outflows
+from shop_payments.sync.outflows import look_for_outflows
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

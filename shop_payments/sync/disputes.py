@@ -20,7 +20,7 @@ from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
-from shop_payments.services.listed import Listed
+from shop_payments.sync.base import Listed
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult

@@ -14,14 +14,14 @@ from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, 
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import holds_money
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.services.attempts import sent_fingerprint
-from shop_payments.services.mirror import (
+from shop_payments.sync.fingerprints import sent_fingerprint
+from shop_payments.sync.outflows import look_for_outflows
+from shop_payments.sync.payment_intents import (
     adopt_intent,
     complete_charge_times,
     find_attempt_of,
     write_intent,
 )
-from shop_payments.services.outflows import look_for_outflows
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -69,7 +69,7 @@ def adopt_unknown(
     """Give an intent of ours its row, if it still has none; False where it is not ours.
 
     ``named_by`` is what names the attempt, where that is not the intent as it was looked up. The
-    intent may go without a row: see :func:`~shop_payments.services.mirror.adopt_intent`.
+    intent may go without a row: see :func:`~shop_payments.sync.payment_intents.adopt_intent`.
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.

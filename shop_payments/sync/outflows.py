@@ -24,9 +24,9 @@ from shop_payments.ledger.evaluation import evaluate
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.models import PaymentIntent
-from shop_payments.services.disputes import DISPUTES
-from shop_payments.services.listed import Listed
-from shop_payments.services.refunds import REFUNDS
+from shop_payments.sync.base import Listed
+from shop_payments.sync.disputes import DISPUTES
+from shop_payments.sync.refunds import REFUNDS
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult

@@ -1,0 +1,194 @@
+"""Write what Stripe says of refunds onto their rows: those made here, and those of others.
+
+A refund made in Stripe's dashboard is seen when the intent's refunds are listed. Always all of
+them: an event's or a charge's "latest refund" need not be the one that changed.
+
+Note [Requests at Stripe]
+~~~~~~~~~~~~~~~~~~~~~~~~~
+If a backup is restored, Stripe has refunds that the database does not know. Their metadata carries
+a digest of the order's id and the caller's key. A refund that is mirrored keeps the digest in place
+of the key, so the same request is recognized and not sent again. Stripe never gets the key itself.
+
+See: https://docs.stripe.com/refunds (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from shop_payments.gateway import get_gateway
+from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.evaluation import AUTOMATIC_KEY, note_outflow
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment, open_review
+from shop_payments.lifecycle import RefundStatus, can_observe_refund
+from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
+from shop_payments.sync.base import Listed
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import RefundResult
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def digest_of_request(order_id: object, key: str) -> str:
+    """Return what a refund's metadata says of its request, as hexadecimal SHA-256."""
+    return hashlib.sha256(f"{order_id}:{key}".encode()).hexdigest()
+
+
+def mirrored_key(order_id: object, key: str) -> str:
+    """Return the request key of a refund that was mirrored, and has only the request's digest."""
+    return f"sha256:{digest_of_request(order_id, key)}"
+
+
+def _key_of_mirrored(locked: LockedPayment, intent: PaymentIntent, result: RefundResult) -> str:
+    """Return the request key of a refund that is not known here; empty where it names none.
+
+    See Note [Requests at Stripe].
+    """
+    digest = result.metadata.get("request", "")
+    if not _DIGEST.fullmatch(digest):
+        return ""
+    automatic = f"{AUTOMATIC_KEY} {intent.stripe_id}"
+    is_automatic = digest == digest_of_request(locked.payment.order_id, automatic)
+    key = automatic if is_automatic else f"sha256:{digest}"
+    # Metadata can be copied in Stripe's dashboard, and a key has one refund of an intent.
+    is_taken = any(
+        row.request_key == key and row.payment_intent_id == intent.pk for row in locked.refunds
+    )
+    return "" if is_taken else key
+
+
+def save_refund(locked: LockedPayment, row: Refund) -> None:
+    """Save a changed refund with its payment, which is evaluated again."""
+    row.version += 1
+    locked.save_later(row)
+    locked.needs_evaluation = True
+
+
+def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> Sequence[RefundResult]:
+    """List an intent's refunds at Stripe, write down what has changed, and return the list.
+
+    Raises:
+        GatewayError: Stripe could not be asked.
+    """
+    return REFUNDS.sync(intent, origin=origin)
+
+
+def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
+    """Return the row of a refund: by Stripe's id, or by the attempt that made it."""
+    made_here = result.metadata.get("attempt_id")
+    return locked.refund(result.id) or next(
+        (row for row in locked.refunds if not row.stripe_id and str(row.pk) == made_here), None
+    )
+
+
+def write_refund(
+    locked: LockedPayment,
+    intent: PaymentIntent,
+    row: Refund | None,
+    result: RefundResult,
+    *,
+    origin: Origin,
+) -> None:
+    """Bring a refund's row to what Stripe says, or insert it, with history and review.
+
+    The caller has made sure that ``result`` is not older than the row.
+    """
+    if row is None:
+        row = Refund(
+            order_payment=locked.payment,
+            payment_intent=intent,
+            request_key=_key_of_mirrored(locked, intent, result),
+            amount=result.amount,
+            currency=result.currency,
+            livemode=intent.livemode,
+            created_at=timezone.now(),
+        )
+        note_outflow(locked, row, intent)
+        locked.refunds.append(row)
+    moves = row.status != result.status
+    if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
+        return
+    before, known_as = _visible_state(row), row.stripe_id
+    row.status, row.stripe_id = result.status, result.id
+    row.amount, row.currency = result.amount, result.currency
+    row.reason = result.reason[:64]
+    row.failure_reason = result.failure_reason[:255]
+    row.stripe_created_at = result.created_at
+    if row.attempt_id is not None and known_as != result.id:
+        _finish_attempt(row, result)
+    if _visible_state(row) == before:
+        return
+    save_refund(locked, row)
+    # One of ours was saved a moment ago, and its order was read then.
+    locked.needs_order |= row.attempt_id is None or bool(known_as)
+    if moves:
+        _record_move(locked, intent, row, origin=origin, request_id=result.request_id)
+
+
+def _visible_state(row: Refund) -> tuple[str, ...]:
+    return row.status, row.stripe_id, row.reason, row.failure_reason
+
+
+def _agrees(row: Refund, result: RefundResult) -> bool:
+    seen = (result.status, result.id, result.reason[:64], result.failure_reason[:255])
+    return _visible_state(row) == seen
+
+
+def _finish_attempt(row: Refund, result: RefundResult) -> None:
+    assert row.attempt is not None
+    row.attempt.finish(
+        StripeAttempt.Outcome.SUCCEEDED,
+        if_pending=False,
+        stripe_object_id=result.id,
+        request_id=result.request_id[:255],
+        http_status=200,
+    )
+
+
+def _record_move(
+    locked: LockedPayment, intent: PaymentIntent, row: Refund, *, origin: Origin, request_id: str
+) -> None:
+    """Record a refund's new status; that it went back is recorded when it is evaluated."""
+    figures = figures_of(row, f"{row.stripe_id} over {row.amount_display} is {speak(row.status)}")
+    kind = FactKind.REFUND_CHANGED
+    if row.status == RefundStatus.FAILED:
+        detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
+        if row.failure_reason:
+            detail = f"{detail}: {speak(row.failure_reason)}"
+        kind, figures = FactKind.REFUND_FAILED, figures_of(row, detail)
+        reason = ReviewItem.Reason.REFUND_FAILED
+        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
+        open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
+    elif row.status != RefundStatus.SUCCEEDED or not locked.counts(intent):
+        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
+
+
+def figures_of(row: Refund, detail: str) -> dict[str, Any]:
+    """Return what a fact or a review item says of a refund."""
+    return {
+        "detail": detail,
+        "refund_id": str(row.pk),
+        "stripe_refund_id": row.stripe_id,
+        "amount": row.amount,
+        "currency": row.currency,
+        "status": row.status,
+        "refund_reason": row.reason,
+    }
+
+
+REFUNDS: Listed[Refund, RefundResult] = Listed(
+    ask=lambda intent_id: get_gateway().list_refunds(intent_id),
+    rows=lambda intent: intent.refunds.all(),
+    find=_row_of,
+    write=write_refund,
+    agrees=_agrees,
+)
+"""How the refunds of an intent are mirrored."""
