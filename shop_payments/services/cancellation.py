@@ -48,7 +48,7 @@ from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter, is_unwanted
-from shop_payments.services.writes import save_write, write_until_done
+from shop_payments.outbox.writer import save_write, write_until_done
 from shop_payments.sync.payment_intents import mark_missing, refresh_intent
 
 logger = logging.getLogger("shop_payments")

@@ -25,7 +25,7 @@ from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import FactKind, PaymentIntent, StaffEntry, StripeAttempt
 from shop_payments.money import display_amount, to_minor_units
 from shop_payments.orders import find_order, read_terms
-from shop_payments.services.writes import save_write, write_until_done
+from shop_payments.outbox.writer import save_write, write_until_done
 
 REST_WAIVED = "The rest was waived with the capture."
 REST_OWED = "It was captured again, and the rest is still owed."

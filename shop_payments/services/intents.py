@@ -12,8 +12,6 @@ request does not patch up what it knows but starts over and decides again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,11 +23,10 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from shop_payments.balance import Balance, Refusal
-from shop_payments.conf import CAPTURE_METHODS, get_config
+from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     AmountTooLarge,
     AmountTooSmall,
-    ConfigurationError,
     GatewayInvalidRequest,
     MoneyError,
     OrderAlreadyPaid,
@@ -52,25 +49,21 @@ from shop_payments.ledger.transactions import short_transactions
 from shop_payments.ledger.units import after, change_payment
 from shop_payments.lifecycle import FINAL_STATUSES, UPDATABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
-from shop_payments.money import Money, format_amount
-from shop_payments.orders import (
-    LineItem,
-    OrderSnapshot,
-    find_visible_order,
-    parse_order_id,
-    read_amount_to_pay_now,
-    read_terms,
-    take_snapshot,
+from shop_payments.money import format_amount
+from shop_payments.orders import LineItem, find_visible_order, parse_order_id, read_terms
+from shop_payments.outbox.intent_params import (
+    Ask,
+    ask_for,
+    build_params,
+    digest_of_address,
+    was_changed_at_stripe,
+    with_unset_keys,
 )
-from shop_payments.services.attempts import check_target, finish_for_others, send_attempt
-from shop_payments.services.sending import Patience, claim, pending_write
+from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
+from shop_payments.outbox.turns import Patience, claim, pending_write
 from shop_payments.sync.fingerprints import DEFAULT_CAPTURE_METHOD, fingerprint_of
 from shop_payments.sync.payment_intents import Refreshed, mark_missing, refresh_intent
 
-METADATA_VALUE_LIMIT = 500
-"""Characters in one of Stripe's metadata values."""
-
-_DESCRIPTION_LIMIT = 1000
 _MAX_ROUNDS = 8
 """How often a request decides again before it gives up; two are usual when something happened."""
 
@@ -172,13 +165,9 @@ def note_refused_receipt(payment_pk: int, address: str, *, origin: Origin) -> No
     """Remember an address that Stripe does not take, so that it is refused once."""
 
     def note(locked: LockedPayment) -> None:
-        locked.payment.refused_receipt = _digest(address)
+        locked.payment.refused_receipt = digest_of_address(address)
 
     change_payment(note, origin=origin, pk=payment_pk)
-
-
-def _digest(address: str) -> str:
-    return hashlib.sha256(address.encode()).hexdigest()
 
 
 # --- deciding -----------------------------------------------------------------------------------
@@ -200,19 +189,6 @@ class _Request:
 
     def find_order(self, pk: object) -> Any:
         return find_visible_order(pk, user=self.user, any_order=self.any_order)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What the customer is asked for, and what they and Stripe are shown."""
-
-    payment_pk: int
-    snapshot: OrderSnapshot
-    money: Money
-
-    def is_made_by(self, intent: PaymentIntent | PaymentIntentResult) -> bool:
-        """Whether the intent asks the customer for exactly this money."""
-        return (intent.amount, intent.currency) == (self.money.amount, self.money.currency)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,7 +267,7 @@ def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
         locked.flush()
         return _Refused(_ERRORS[refusal](), locked)
     is_under_way = refusal is not None
-    ask = _ask(order, balance, locked.payment, request.with_receipt, is_under_way=is_under_way)
+    ask = ask_for(order, balance, locked.payment, request.with_receipt, is_under_way=is_under_way)
     wish = locked.payment.cancel_requested_at
     if wish is not None and wish < request.asked_at:
         # The shop has taken the order up again. See Note [Cancelling with the order].
@@ -320,7 +296,7 @@ def _decide_first(request: _Request, order: Any) -> _Plan:
     # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
     order = request.find_order(order.pk)
     balance = _evaluate_first(locked, order, request.origin)
-    ask = _ask(order, balance, locked.payment, request.with_receipt)
+    ask = ask_for(order, balance, locked.payment, request.with_receipt)
     step = _plan_create(locked, ask)
     locked.flush()
     return _Plan(ask=ask, step=step, as_of=locked.payment.updated_at)
@@ -381,24 +357,6 @@ _ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
         PaymentAuthorized, "The order's payment is authorized and waits for capture."
     ),
 }
-
-
-def _ask(
-    order: Any,
-    balance: Balance,
-    payment: OrderPayment,
-    with_receipt: bool = True,
-    *,
-    is_under_way: bool = False,
-) -> Ask:
-    snapshot = take_snapshot(order)
-    address = snapshot.receipt_email
-    was_refused = bool(payment.refused_receipt) and payment.refused_receipt == _digest(address)
-    if was_refused or not with_receipt:
-        snapshot = replace(snapshot, receipt_email="")
-    outstanding = Money(balance.outstanding, payment.currency)
-    money = outstanding if is_under_way else read_amount_to_pay_now(order, outstanding)
-    return Ask(payment_pk=payment.pk, snapshot=snapshot, money=money)
 
 
 def _take_over(attempt: StripeAttempt, ask: Ask, patience: Patience) -> _Plan | _Wait:
@@ -462,13 +420,8 @@ def _plan_update(
         operation=StripeAttempt.Operation.UPDATE_INTENT,
         target=row.stripe_id,
         target_version=row.version,
-        params=_with_unset_keys(params),
+        params=with_unset_keys(params),
     )
-
-
-def _with_unset_keys(params: dict[str, Any]) -> dict[str, Any]:
-    """Stripe merges metadata: an empty value removes a key that an earlier state needed."""
-    return {**params, "metadata": {"line_items_omitted": "", **params["metadata"]}}
 
 
 def _plan_replacement(locked: LockedPayment, row: PaymentIntent) -> StripeAttempt:
@@ -492,92 +445,6 @@ def _save_attempt(**values: Any) -> StripeAttempt:
 # --- parameters ---------------------------------------------------------------------------------
 
 
-def build_update(locked: LockedPayment, row: PaymentIntent, balance: Balance) -> dict[str, Any]:
-    """Return all that an update of the open intent sends: the same as in call 1.
-
-    The order has been read and evaluated under the lock, and something is outstanding.
-
-    Raises:
-        PaymentError, MoneyError: the order cannot be shown to Stripe: the adapter raised, say.
-        ConfigurationError: the intent cannot be updated to the settings, or the adapter's capture
-            method is none.
-    """
-    if row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS:
-        raise ConfigurationError("AUTOMATIC_PAYMENT_METHODS has changed: Stripe does not update it")
-    ask = _ask(locked.payment.order, balance, locked.payment)
-    return _with_unset_keys(build_params(locked.payment, ask))
-
-
-def build_params(payment: OrderPayment, ask: Ask) -> dict[str, Any]:
-    """Return what the order's intent should look like at Stripe (amount in minor units)."""
-    snapshot = ask.snapshot
-    shown, omitted = _line_items_text(snapshot)
-    metadata = {
-        "order_id": str(payment.order_id),
-        "order_number": snapshot.number[:METADATA_VALUE_LIMIT],
-        "line_items": shown,
-    }
-    if omitted:
-        metadata["line_items_omitted"] = str(omitted)
-    params = {
-        "amount": ask.money.amount,
-        "currency": ask.money.currency,
-        "description": f"Payment for Order #{snapshot.number}"[:_DESCRIPTION_LIMIT],
-        "receipt_email": snapshot.receipt_email,
-        "metadata": metadata,
-        "capture_method": _capture_method(snapshot),
-    }
-    config = get_config()
-    if not config.AUTOMATIC_PAYMENT_METHODS:
-        params["allowed_payment_method_types"] = list(config.ALLOWED_PAYMENT_METHOD_TYPES)
-    return params
-
-
-def _capture_method(snapshot: OrderSnapshot) -> str:
-    if snapshot.capture_method not in CAPTURE_METHODS:
-        raise ConfigurationError(
-            f"OrderAdapter.capture_method returned {snapshot.capture_method!r}; "
-            f"it has to be one of {', '.join(CAPTURE_METHODS)}"
-        )
-    return "manual" if snapshot.capture_method == "manual" else DEFAULT_CAPTURE_METHOD
-
-
-def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
-    """Return compact JSON of as many lines as 500 characters hold, and how many are left out.
-
-    A first line that is too long for itself loses the end of its name and its description, so
-    that Stripe's dashboard shows something of every order.
-    """
-    lines = [
-        {
-            "name": item.name,
-            "amount": item.amount,
-            "currency": item.currency,
-            "quantity": item.shown_quantity,
-            "description": item.description,
-        }
-        for item in snapshot.line_items
-    ]
-    shown, length = 0, len("[]")
-    for line in lines:
-        length += len(_compact(line)) + (1 if shown else 0)
-        if length > METADATA_VALUE_LIMIT:
-            break
-        shown += 1
-    if shown or not lines:
-        return _compact(lines[:shown]), len(lines) - shown
-    first = {**lines[0], "description": ""}
-    spare = METADATA_VALUE_LIMIT - len(_compact([{**first, "name": ""}]))
-    name = str(first["name"])
-    while name and len(_compact([{**first, "name": name}])) > METADATA_VALUE_LIMIT:
-        name = name[: min(len(name) - 1, spare)]
-    return _compact([{**first, "name": name}]), len(lines) - 1
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 # --- carrying out -------------------------------------------------------------------------------
 
 
@@ -592,7 +459,7 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
         refreshed = _refresh(plan.step, origin=origin)
         if refreshed is None:
             return None
-        if _was_changed_at_stripe(refreshed.intent, plan.ask):
+        if was_changed_at_stripe(refreshed.intent, plan.ask):
             _forget_what_was_sent(refreshed.row, origin=origin)
             return None
         return _payable(refreshed.intent, plan.ask)
@@ -606,29 +473,6 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
     except PaymentIntentMissing:
         raise PaymentInReview("The order's payment intent is not at Stripe.") from None
     return None if intent is None else _payable(intent, plan.ask)
-
-
-def _was_changed_at_stripe(intent: PaymentIntentResult, ask: Ask) -> bool:
-    """Whether an intent that has everything by our rows has something else at Stripe.
-
-    Somebody has updated it in the dashboard or by the API, or the database has lost our last update
-    with a restored backup. Fields that Stripe does not send are unknown, not different.
-    """
-    if intent.status not in UPDATABLE_STATUSES:
-        return False
-    snapshot, config = ask.snapshot, get_config()
-    differs = {
-        "capture_method": (intent.capture_method == "manual")
-        != (_capture_method(snapshot) == "manual"),
-        "receipt_email": _same_case(intent.receipt_email) != _same_case(snapshot.receipt_email),
-        "allowed_payment_method_types": not config.AUTOMATIC_PAYMENT_METHODS
-        and intent.allowed_payment_method_types != set(config.ALLOWED_PAYMENT_METHOD_TYPES),
-    }
-    return any(differs[name] for name in differs.keys() - intent.absent)
-
-
-def _same_case(address: str) -> str:
-    return address.strip().casefold()
 
 
 def _forget_what_was_sent(row: PaymentIntent, *, origin: Origin) -> None:

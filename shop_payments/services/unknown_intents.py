@@ -36,7 +36,7 @@ from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import IntentStatus, is_open
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.orders import find_order_or_none, parse_order_id, read_number
-from shop_payments.services.intents import METADATA_VALUE_LIMIT
+from shop_payments.outbox.intent_params import METADATA_VALUE_LIMIT
 from shop_payments.sync.outflows import Outflows, list_outflows
 from shop_payments.sync.payment_intents import adopt_intent, complete_charge_times, named_attempt
 

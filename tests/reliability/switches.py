@@ -27,7 +27,7 @@ CONSTRAINTS = {
 
 def _write_attempts_afterwards() -> None:
     from shop_payments.models import StripeAttempt
-    from shop_payments.services import attempts
+    from shop_payments.outbox import sender as attempts
 
     call_stripe = attempts._call_stripe
 

@@ -28,7 +28,8 @@ from shop_payments.ledger.observations import IntentMoney
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, StripeAttempt
 from shop_payments.models.history import PaymentHistoryQuerySet
-from shop_payments.services import attempts, intents, reconcile, webhooks
+from shop_payments.outbox import sender as attempts
+from shop_payments.services import intents, reconcile, webhooks
 from shop_payments.services.reconcile import unfinished
 from shop_payments.sync import arrivals
 from tests.reliability.machine import NUMBERS, ShopMachine
@@ -154,12 +155,12 @@ def take_the_total_of_an_outflow_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask_for_everything_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Call 1 asks for the total, whatever has come of it."""
-    ask = intents._ask
+    ask = intents.ask_for
 
     def ask_for_the_total(order: Any, balance: Any, *args: Any, **how: Any) -> Any:
         return ask(order, replace(balance, outstanding=balance.total), *args, **how)
 
-    monkeypatch.setattr(intents, "_ask", ask_for_the_total)
+    monkeypatch.setattr(intents, "ask_for", ask_for_the_total)
 
 
 def leave_what_is_open_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentStatus
 from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
-from shop_payments.services.attempts import send_attempt
+from shop_payments.outbox.sender import send_attempt
+from shop_payments.outbox.writer import save_attempt
 from shop_payments.services.reconcile.pages import pages
 from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.unknown_intents import (
@@ -26,7 +27,6 @@ from shop_payments.services.unknown_intents import (
     find_named_order,
     would_ask,
 )
-from shop_payments.services.writes import save_attempt
 from shop_payments.sync.arrivals import adopt_unknown, believe_intent
 from shop_payments.sync.payment_intents import (
     agrees,

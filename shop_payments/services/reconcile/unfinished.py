@@ -17,11 +17,10 @@ from shop_payments.exceptions import (
 )
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.orders import is_unwanted
-from shop_payments.services.attempts import send_attempt
-from shop_payments.services.authorizations import (
-    expiring_authorizations,
-    flag_authorization,
-)
+from shop_payments.outbox.refunds import send_refund
+from shop_payments.outbox.sender import send_attempt
+from shop_payments.outbox.turns import claim
+from shop_payments.services.authorizations import expiring_authorizations, flag_authorization
 from shop_payments.services.cancellation import (
     abandoned_intents,
     close_abandoned_intent,
@@ -31,8 +30,6 @@ from shop_payments.services.cancellation import (
     wanted_cancellations,
 )
 from shop_payments.services.reconcile.sweep import Sweep
-from shop_payments.services.refunds import send_refund
-from shop_payments.services.sending import claim
 
 _IN_FLIGHT = timedelta(minutes=1)
 """Younger claims belong to a process that may still wait for its answer."""

@@ -21,8 +21,8 @@ from shop_payments.ledger.transactions import short_transactions
 from shop_payments.ledger.units import after, complete
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.attempts import check_target, finish_for_others, send_attempt
-from shop_payments.services.sending import Patience, claim, pending_write
+from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
+from shop_payments.outbox.turns import Patience, claim, pending_write
 
 _MAX_ROUNDS = 8
 

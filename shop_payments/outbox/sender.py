@@ -28,14 +28,14 @@ from shop_payments.lifecycle import (
     IntentStatus,
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
-from shop_payments.services.sending import (
+from shop_payments.outbox.outcomes import (
     doubt_of,
     doubting_the_key,
-    free_if_lost,
     is_missing,
     log_error,
     must_look_up,
 )
+from shop_payments.outbox.turns import free_if_lost
 from shop_payments.sync.fingerprints import sent_fingerprint
 from shop_payments.sync.payment_intents import (
     adopt_intent,
