@@ -132,8 +132,8 @@ class Config:
 
     EVENT_HANDLER: str = ""
     """Dotted path of a callable that gets a stored event's primary key and hands it to the
-    host's own task queue, which calls ``shop_payments.services.webhooks.process_event``. Empty:
-    events are processed in the request that brings them."""
+    host's own task queue, which calls ``shop_payments.services.process_event``.
+    Empty: events are processed in the request that brings them."""
 
     BROWSABLE_API: bool = True
     """Whether the API's pages can be walked with a browser."""

@@ -27,17 +27,10 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.intents import create_payment_intent
-from shop_payments.services.settlement import settle_payment
-from tests.support import (
-    StripeOfTomorrow,
-    answer,
-    call_stripe,
-    pay,
-    send_event,
-    writes,
-)
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.create_payment_intent import create_payment_intent
+from shop_payments.services.settle_payment import settle_payment
+from tests.support import StripeOfTomorrow, answer, call_stripe, pay, send_event, writes
 from tests.test_recovery import START, DyingLine, die
 
 pytestmark = pytest.mark.django_db

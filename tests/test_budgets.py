@@ -23,8 +23,8 @@ from django.test.utils import CaptureQueriesContext
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKey, APIKeyScope, OrderPayment, Source
 from shop_payments.sandbox import Sandbox
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.capture_payment import capture_payment
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory

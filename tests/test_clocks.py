@@ -12,14 +12,9 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
-from shop_payments.models import (
-    OrderPayment,
-    PaymentIntent,
-    StripeAttempt,
-    WebhookEvent,
-)
+from shop_payments.maintenance.reconcile import Report, reconcile
+from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt, WebhookEvent
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import Report, reconcile
 from tests.support import answer, pay, send_event
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from shop_payments.exceptions import TransactionOpenError
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -21,8 +22,7 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import reconcile
-from shop_payments.services.webhooks import process_event
+from shop_payments.services.receive_event import process_event
 from tests.after_paid.support import assert_mirrors_agree, refund_in_dashboard
 from tests.support import answer, call_stripe, pay, post_webhook, send_event, sign
 from tests.threads import HeldLine, RestlessLine, at_once

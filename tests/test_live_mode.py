@@ -20,12 +20,12 @@ from shop_payments import services
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.models import WebhookEvent as Event
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.reconcile import reconcile
-from shop_payments.services.staff_entries import EntryRequest, settle_outside_stripe
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
+from shop_payments.services.record_staff_entry import EntryRequest, settle_outside_stripe
 from tests.after_paid.support import everything
 from tests.support import answer, call_stripe, send_event
 

@@ -25,18 +25,11 @@ import shop_payments
 from shop_payments import services
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
-from shop_payments.models import (
-    APIKeyScope,
-    Order,
-    OrderPayment,
-    ReviewItem,
-    Source,
-    WebhookEvent,
-)
+from shop_payments.models import APIKeyScope, Order, OrderPayment, ReviewItem, Source, WebhookEvent
 from shop_payments.sandbox import Fault
-from shop_payments.services.cancellation import cancel_payment, cancel_payment_on_commit
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.staff_entries import (
+from shop_payments.services.cancel_payment import cancel_payment, cancel_payment_on_commit
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.record_staff_entry import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,
@@ -198,7 +191,7 @@ def test_the_places_where_rows_are_locked_are_known():
         if (count := path.read_text().count("select_for_update("))
     }
 
-    assert places == {"models/payments.py": 1, "admin/orders.py": 1, "services/retention.py": 1}
+    assert places == {"models/payments.py": 1, "admin/orders.py": 1, "maintenance/retention.py": 1}
 
 
 # --- every operation ----------------------------------------------------------------------------

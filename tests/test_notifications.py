@@ -16,10 +16,10 @@ from django.utils import timezone
 from shop_payments import signals
 from shop_payments.ledger.facts import SIGNALS, Origin
 from shop_payments.ledger.notifications import skip_notification
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import Order, OrderPayment, PaymentHistory, ReviewItem, Source
 from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.reconcile import Report, reconcile
 from tests.balance.conftest import open_shop  # noqa: F401 - a fixture
 from tests.test_unknown_intents import accept, lose
 

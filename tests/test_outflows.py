@@ -9,9 +9,9 @@ import pytest
 from django.utils import timezone
 
 from shop_payments import signals
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import OrderPayment
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import reconcile
 from tests.support import call_stripe, pay, releases_heard
 
 pytestmark = pytest.mark.django_db

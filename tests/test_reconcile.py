@@ -14,6 +14,7 @@ from shop_payments import signals
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.ledger import units
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -26,11 +27,10 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
-from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.reconcile import Report, reconcile
-from shop_payments.services.refunds import RefundRequest, refund_payment
-from shop_payments.services.settlement import settle_payment
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
+from shop_payments.services.settle_payment import settle_payment
 from tests.after_paid.support import assert_books_agree, everything, refund_in_dashboard
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, debit, pay, send_event, writes

@@ -13,6 +13,8 @@ import time_machine
 from django.db import DataError, connection, transaction
 from django.utils import timezone
 
+from shop_payments.maintenance.cancellations import cancel_abandoned_intents
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import (
     Dispute,
     OrderPayment,
@@ -23,8 +25,7 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
-from shop_payments.services.cancellation import cancel_abandoned_intents, cancel_payment_on_commit
-from shop_payments.services.reconcile import Report, reconcile
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.support import call_stripe, debit, pay, send_event, writes

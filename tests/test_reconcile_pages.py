@@ -70,7 +70,7 @@ def calls(stripe, configure) -> Counted:
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
     monkeypatch.setattr("shop_payments.gateway.client.PAGE_SIZE", 3)
-    monkeypatch.setattr("shop_payments.services.reconcile.pages._PAGE", 3)
+    monkeypatch.setattr("shop_payments.maintenance.reconcile.pages._PAGE", 3)
 
 
 def test_sixty_old_ones_cost_a_call_and_not_one_each(days_ago, stripe, calls):

@@ -14,6 +14,7 @@ from django.core import serializers
 from django.db import IntegrityError, OperationalError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 
+from shop_payments.maintenance.retention import PurgeReport, purge_personal_data
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -23,7 +24,6 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.retention import PurgeReport, purge_personal_data
 from tests.factories import OrderFactory, TokenFactory
 from tests.support import (
     Caller,

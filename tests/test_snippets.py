@@ -46,7 +46,7 @@ from shop_payments.models import (
     StaffEntry,
 )
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.services.staff_entries import EntryRequest
+from shop_payments.services.record_staff_entry import EntryRequest
 from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import AccountingOffice
@@ -252,7 +252,7 @@ def test_the_answer_of_a_refund_has_this_shape(text, paid):
     assert found == shown
 
 
-@snippet("docs/after-paid.md", "from shop_payments.services.refunds import")
+@snippet("docs/after-paid.md", "from shop_payments.services.refund_payment import")
 def test_a_refund_is_made(text, paid):
     names = run(text, order=paid)
 

@@ -26,7 +26,7 @@ from shop_payments.models import (
     Source,
     WebhookEvent,
 )
-from shop_payments.services.cancellation import cancel_payment_on_commit
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory

@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from shop_payments import services
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -26,7 +27,6 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.services.reconcile import Report, reconcile
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import errors_of, fill_in, links_of, messages_of, money_of, send
 from tests.factories import OrderFactory

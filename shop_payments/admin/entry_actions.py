@@ -29,7 +29,7 @@ from shop_payments.admin.tasks import (
 from shop_payments.balance import OutflowKind
 from shop_payments.exceptions import EntryRefused
 from shop_payments.models import StaffEntry
-from shop_payments.services.staff_entries import (
+from shop_payments.services.record_staff_entry import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,

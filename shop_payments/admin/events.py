@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.admin.base import ReadOnlyAdmin, outside_of_transactions, stored_text
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import WebhookEvent
-from shop_payments.services.webhooks import replay_event
+from shop_payments.services.receive_event import replay_event
 
 _MOST_REPLAYS = 100
 

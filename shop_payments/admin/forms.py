@@ -21,7 +21,7 @@ from shop_payments.money import (
     typed_example,
     write_typed_amount,
 )
-from shop_payments.services.cancellation import REASONS
+from shop_payments.services.cancel_payment import REASONS
 
 
 class ReasonField(forms.CharField):

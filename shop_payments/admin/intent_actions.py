@@ -36,10 +36,10 @@ from shop_payments.exceptions import (
 from shop_payments.ledger.descriptions import describe_status, speak
 from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import PaymentIntent, Refund
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.capture_payment import capture_payment
 from shop_payments.services.options import IntentOptions
-from shop_payments.services.refunds import RefundRequest, RefusedRefund, refund_payment
+from shop_payments.services.refund_payment import RefundRequest, RefusedRefund, refund_payment
 
 MAY_WAIVE = "shop_payments.waive_amount"
 

@@ -40,19 +40,15 @@ from shop_payments.admin.base import (
     page_link,
 )
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
-from shop_payments.exceptions import (
-    ConfigurationError,
-    InvalidCurrency,
-    OrderUnreadable,
-)
+from shop_payments.exceptions import ConfigurationError, InvalidCurrency, OrderUnreadable
 from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.orders import reevaluate_order
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
+from shop_payments.services.reevaluate_order import reevaluate_order
 
 
 def payment_of(order: Any) -> OrderPayment | None:

@@ -19,7 +19,7 @@ from shop_payments.ledger.descriptions import speak
 from shop_payments.ledger.observations import counts
 from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import Refund
-from shop_payments.services.refunds import give_up_refund
+from shop_payments.services.give_up_refund import give_up_refund
 
 
 class GiveUpAction(Action):

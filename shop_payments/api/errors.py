@@ -30,9 +30,9 @@ from shop_payments.api.parsers import BodyTooLarge
 from shop_payments.api.renderers import PlainJSONRenderer
 from shop_payments.api.serializers import PaymentIntentStateSerializer, refund_data
 from shop_payments.ledger.transactions import is_of_a_standby
-from shop_payments.services.refunds import RefusedRefund
-from shop_payments.services.settlement import UncountedPayment, UnprovenPayment
-from shop_payments.services.webhooks import EventFailed
+from shop_payments.services.receive_event import EventFailed
+from shop_payments.services.refund_payment import RefusedRefund
+from shop_payments.services.settle_payment import UncountedPayment, UnprovenPayment
 
 
 @dataclass(frozen=True)

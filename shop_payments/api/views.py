@@ -68,11 +68,11 @@ from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import Source
-from shop_payments.services.intents import create_payment_intent
-from shop_payments.services.orders import get_order, list_orders
-from shop_payments.services.refunds import RefundRequest, list_refunds, refund_payment
-from shop_payments.services.settlement import settle_payment
-from shop_payments.services.webhooks import receive_event
+from shop_payments.services.create_payment_intent import create_payment_intent
+from shop_payments.services.queries import get_order, list_orders, list_refunds
+from shop_payments.services.receive_event import receive_event
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
+from shop_payments.services.settle_payment import settle_payment
 
 
 class PaymentViewSet(ScopedThrottling, ViewSet):

@@ -379,7 +379,7 @@ class StripeAttempt(models.Model):
     first still waits for its answer. If both send it, Stripe executes it once.
 
     Once an attempt is old and its outcome is known, the purge leaves of ``params`` only what names
-    no person (``services/retention.py``).
+    no person (``maintenance/retention.py``).
 
     See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
     """

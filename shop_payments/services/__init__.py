@@ -1,4 +1,4 @@
-"""The use cases. What the shop's own code calls is named here.
+"""The use cases, one verb a module. What is named here is the app's public Python API.
 
 ::
 
@@ -7,8 +7,66 @@
     services.reevaluate_order(order.pk)  # after the order has changed
     if services.may_release(order.pk):  # right before goods go out
         ...
+
+All of them raise :class:`~shop_payments.exceptions.ShopPaymentsError`. ``origin`` says who wants a
+change: ``Origin(source=Source.SHOP, actor="warehouse")`` is recorded in the payment's history.
 """
 
-from shop_payments.services.orders import may_release, reevaluate_order
+from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.reviews import close_review_item
+from shop_payments.models import Source
+from shop_payments.services.cancel_payment import cancel_payment, cancel_payment_on_commit
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.create_payment_intent import IntentView, create_payment_intent
+from shop_payments.services.give_up_refund import give_up_refund
+from shop_payments.services.may_release import may_release
+from shop_payments.services.queries import (
+    OrderPage,
+    OrderView,
+    PaymentView,
+    get_order,
+    list_orders,
+    list_refunds,
+)
+from shop_payments.services.receive_event import process_event
+from shop_payments.services.record_staff_entry import (
+    EntryRequest,
+    revoke_staff_entry,
+    settle_outside_stripe,
+    waive_amount,
+)
+from shop_payments.services.reevaluate_order import reevaluate_order
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
+from shop_payments.services.settle_payment import settle_payment
+from shop_payments.services.unknown_intents import accept_unknown_intent
 
-__all__ = ["may_release", "reevaluate_order"]
+__all__ = [
+    "EntryRequest",
+    "IntentView",
+    "OrderPage",
+    "OrderView",
+    "Origin",
+    "PaymentView",
+    "RefundRequest",
+    "ShopPaymentsError",
+    "Source",
+    "accept_unknown_intent",
+    "cancel_payment",
+    "cancel_payment_on_commit",
+    "capture_payment",
+    "close_review_item",
+    "create_payment_intent",
+    "get_order",
+    "give_up_refund",
+    "list_orders",
+    "list_refunds",
+    "may_release",
+    "process_event",
+    "reevaluate_order",
+    "refund_payment",
+    "revoke_staff_entry",
+    "settle_outside_stripe",
+    "settle_payment",
+    "waive_amount",
+]

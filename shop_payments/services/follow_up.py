@@ -30,9 +30,9 @@ from shop_payments.lifecycle import UPDATABLE_STATUSES
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.outbox.intent_params import build_update
 from shop_payments.outbox.writer import save_write, write_until_done
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.intents import note_refused_receipt
-from shop_payments.services.refunds import refund_excess
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.create_payment_intent import note_refused_receipt
+from shop_payments.services.refund_excess import refund_excess
 
 logger = logging.getLogger("shop_payments")
 

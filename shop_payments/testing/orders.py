@@ -12,7 +12,7 @@ from shop_payments.ledger.facts import Origin
 from shop_payments.models import OrderPayment, PaymentIntent, Source
 from shop_payments.models.payments import PaymentIntentQuerySet
 from shop_payments.orders import get_order_adapter
-from shop_payments.services.intents import create_payment_intent
+from shop_payments.services.create_payment_intent import create_payment_intent
 
 from .guards import assert_not_at_stripe, get_test_config
 

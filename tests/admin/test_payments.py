@@ -11,8 +11,8 @@ from django.contrib import admin
 from shop_payments.admin.payments import StripeAttemptAdmin
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import Order, OrderPayment, PaymentIntent, Source, StripeAttempt
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from tests.admin.support import (
     RECORDS,
     change,

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import (
     OrderPayment,
     PaymentHistory,
@@ -16,7 +17,6 @@ from shop_payments.models import (
     StripeAttempt,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import reconcile
 from tests.admin.support import (
     act,
     change,

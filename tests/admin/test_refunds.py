@@ -13,7 +13,7 @@ from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import BalanceTransaction, Dispute, PaymentIntent, Refund, Source
 from shop_payments.sandbox import Fault
-from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from shop_payments.sync.balance_transactions import fetch_fees
 from tests.admin.support import change, changelist, listed, make_records, money_of, text_of
 from tests.support import call_stripe

@@ -17,6 +17,8 @@ from django.utils import timezone
 from shop_payments import signals
 from shop_payments.exceptions import OrderUnreadable
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.authorizations import flag_expiring_authorizations
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import (
     Dispute,
     Order,
@@ -28,8 +30,6 @@ from shop_payments.models import (
     StaffEntry,
 )
 from shop_payments.services import reevaluate_order
-from shop_payments.services.authorizations import flag_expiring_authorizations
-from shop_payments.services.reconcile import reconcile
 from tests.admin.support import (
     change,
     changelist,

@@ -13,6 +13,7 @@ from django.utils import timezone
 from shop_payments.exceptions import PaymentError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.observations import money_of
+from shop_payments.maintenance.cancellations import wanted_cancellations
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
@@ -25,8 +26,8 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.money import from_minor_units
-from shop_payments.services.cancellation import finish_cancellation, wanted_cancellations
-from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.services.cancel_payment import finish_cancellation
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from tests.support import (

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable, TargetMissing
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, Source, StripeAttempt
 from shop_payments.sandbox import Fault
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.reconcile import Report, reconcile
+from shop_payments.services.capture_payment import capture_payment
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import refunds_at_stripe
 from tests.factories import OrderFactory

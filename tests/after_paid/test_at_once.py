@@ -17,12 +17,10 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from shop_payments.exceptions import (
-    OrderAlreadyPaid,
-    PaymentNotCancelable,
-    PaymentNotCapturable,
-)
+from shop_payments.exceptions import OrderAlreadyPaid, PaymentNotCancelable, PaymentNotCapturable
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.cancellations import wanted_cancellations
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import (
     Dispute,
     Order,
@@ -35,14 +33,12 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
-from shop_payments.services.cancellation import (
+from shop_payments.services.cancel_payment import (
     cancel_payment,
     cancel_payment_on_commit,
     finish_cancellation,
-    wanted_cancellations,
 )
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.reconcile import reconcile
+from shop_payments.services.capture_payment import capture_payment
 from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
 from tests.support import answer, call_stripe
 from tests.threads import HeldLine, Hold, at_once

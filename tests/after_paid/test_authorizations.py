@@ -13,10 +13,10 @@ from django.utils import timezone
 from shop_payments.exceptions import TransactionOpenError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
+from shop_payments.maintenance.authorizations import flag_expiring_authorizations
 from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem, Source
-from shop_payments.services.authorizations import flag_expiring_authorizations
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.capture_payment import capture_payment
 from tests.support import call_stripe
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable, OrderNotFound, PaymentNotCancelable
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.cancellations import cancel_abandoned_intents, wanted_cancellations
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -19,12 +20,10 @@ from shop_payments.models import (
     Source,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.cancellation import (
-    cancel_abandoned_intents,
+from shop_payments.services.cancel_payment import (
     cancel_payment,
     cancel_payment_on_commit,
     finish_cancellation,
-    wanted_cancellations,
 )
 from tests.factories import OrderFactory
 from tests.support import answer, writes

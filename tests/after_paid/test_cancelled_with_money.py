@@ -10,11 +10,11 @@ import pytest
 from django.utils import timezone
 
 from shop_payments.exceptions import OrderNotRefundable
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem
 from shop_payments.sandbox import Fault, SandboxResponse
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.reconcile import reconcile
-from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
 from tests.balance.shop import STAFF
 from tests.support import answer, call_stripe, post_webhook, sign

@@ -26,7 +26,7 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, SandboxResponse
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.capture_payment import capture_payment
 from tests.after_paid.support import assert_books_agree
 from tests.support import answer, call_stripe, writes
 

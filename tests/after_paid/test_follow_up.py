@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from shop_payments import services
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -22,7 +23,6 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter, LineItem
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import Report, reconcile
 from tests.balance.shop import DepositAdapter, Shop
 from tests.support import writes
 

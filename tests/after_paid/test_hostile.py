@@ -15,6 +15,7 @@ from shop_payments.exceptions import PaymentMismatch, PaymentNotCapturable
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
+from shop_payments.maintenance.cancellations import cancel_abandoned_intents, wanted_cancellations
 from shop_payments.models import (
     Dispute,
     OrderPayment,
@@ -27,15 +28,13 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, SandboxResponse, SandboxServer
-from shop_payments.services.cancellation import (
-    cancel_abandoned_intents,
+from shop_payments.services.cancel_payment import (
     cancel_payment,
     cancel_payment_on_commit,
     finish_cancellation,
-    wanted_cancellations,
 )
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.refunds import give_up_refund
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.give_up_refund import give_up_refund
 from shop_payments.testing import build_event
 from tests.after_paid.support import answer_dispute, refund_in_dashboard, refunds_at_stripe
 from tests.factories import OrderFactory
@@ -361,7 +360,7 @@ def test_a_wish_that_ended_meanwhile_closes_nothing(order, storefront, stripe, m
         assert storefront.payment_intent(order).status_code == 200
         return get_gateway()
 
-    monkeypatch.setattr("shop_payments.services.cancellation.get_gateway", somebody_pays)
+    monkeypatch.setattr("shop_payments.services.cancel_payment.get_gateway", somebody_pays)
     assert finish_cancellation(payment.pk, origin=SHOP)
 
     assert PaymentIntent.objects.get().is_open

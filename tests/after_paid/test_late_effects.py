@@ -20,11 +20,11 @@ from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import PaymentIntent, Source, StripeAttempt
 from shop_payments.sandbox import Fault
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.reconcile import reconcile
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.capture_payment import capture_payment
 from shop_payments.testing import StripeSandbox
 from tests.after_paid.support import refunds_at_stripe
 from tests.support import call_stripe

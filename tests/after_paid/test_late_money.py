@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from shop_payments import services
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import (
     OrderPayment,
     PaymentIntent,
@@ -19,8 +20,7 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import reconcile
-from shop_payments.services.refunds import RefundRequest, refund_payment
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from tests.after_paid.support import assert_books_agree, refunds_at_stripe
 from tests.support import answer
 

@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import OrderPayment, Refund
-from shop_payments.services.reconcile import reconcile
 from tests.after_paid.support import refund_in_dashboard, refunds_at_stripe
 from tests.support import answer
 

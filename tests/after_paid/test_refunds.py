@@ -10,14 +10,10 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import OrderPayment, PaymentHistory, Refund, ReviewItem, StripeAttempt
 from shop_payments.sandbox import Fault, SandboxResponse
-from shop_payments.services.reconcile import reconcile
-from tests.after_paid.support import (
-    assert_books_agree,
-    refund_in_dashboard,
-    refunds_at_stripe,
-)
+from tests.after_paid.support import assert_books_agree, refund_in_dashboard, refunds_at_stripe
 from tests.balance.shop import DepositAdapter, Shop
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, post_webhook, sign, writes

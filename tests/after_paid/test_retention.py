@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
+from shop_payments.maintenance.retention import PurgeReport, purge_personal_data
 from shop_payments.models import OrderPayment, Refund, ReviewItem, Source
-from shop_payments.services.retention import PurgeReport, purge_personal_data
 from tests.after_paid.support import refund_in_dashboard
 
 pytestmark = pytest.mark.django_db(transaction=True)

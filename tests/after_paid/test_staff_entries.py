@@ -18,7 +18,7 @@ from shop_payments.exceptions import (
     TransactionOpenError,
 )
 from shop_payments.models import PaymentHistory, StaffEntry
-from shop_payments.services.staff_entries import (
+from shop_payments.services.record_staff_entry import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,

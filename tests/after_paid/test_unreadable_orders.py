@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from shop_payments import services
 from shop_payments.exceptions import NegativeAmount, OrderUnreadable
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -23,7 +24,6 @@ from shop_payments.models import (
 )
 from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.reconcile import Report, reconcile
 from tests.factories import OrderFactory
 from tests.support import answer, call_stripe, send_event, writes
 

@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from shop_payments.exceptions import RefundInProgress
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import Refund, Source, StripeAttempt
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import Report, reconcile
-from shop_payments.services.refunds import give_up_refund
+from shop_payments.services.give_up_refund import give_up_refund
 from tests.after_paid.support import refunds_at_stripe
 from tests.support import answer
 

@@ -26,8 +26,8 @@ from shop_payments.api.urls import urlpatterns
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKey, APIKeyScope, Order, PaymentIntent, Source
 from shop_payments.sandbox import Sandbox
-from shop_payments.services.intents import create_payment_intent
-from shop_payments.services.settlement import settle_payment
+from shop_payments.services.create_payment_intent import create_payment_intent
+from shop_payments.services.settle_payment import settle_payment
 from tests.api.authorization import (
     CELLS,
     METHODS,

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKeyScope, Order, OrderPayment, PaymentIntent, Source
-from shop_payments.services.staff_entries import EntryRequest, waive_amount
+from shop_payments.services.record_staff_entry import EntryRequest, waive_amount
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, OrderLineFactory

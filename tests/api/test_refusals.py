@@ -12,7 +12,7 @@ from shop_payments.exceptions import NegativeAmount
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKeyScope, Order, Refund, Source
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.staff_entries import (
+from shop_payments.services.record_staff_entry import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,

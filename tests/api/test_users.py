@@ -12,7 +12,7 @@ from rest_framework.authentication import BaseAuthentication
 
 from shop_payments.models import APIKeyScope, Order, PaymentHistory
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.orders import get_order, list_orders
+from shop_payments.services.queries import get_order, list_orders
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.support import Caller, answer, pay

@@ -489,7 +489,7 @@ def test_a_host_may_process_events_elsewhere(intent, configure):
     assert send_event(intent).status_code == 200
     assert not is_paid()
 
-    from shop_payments.services.webhooks import process_event
+    from shop_payments.services.receive_event import process_event
 
     process_event(handed_over.pop())
     assert is_paid()

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from shop_payments import services
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import OrderPayment, PaymentIntent, Source
-from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.reconcile import reconcile
-from shop_payments.services.staff_entries import EntryRequest, waive_amount
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
+from shop_payments.services.record_staff_entry import EntryRequest, waive_amount
 from tests.support import answer, call_stripe, pay, send_event
 from tests.test_unknown_intents import make_elsewhere
 

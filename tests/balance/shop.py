@@ -23,8 +23,8 @@ from shop_payments.models import (
 )
 from shop_payments.money import Money
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.capture import capture_payment
-from shop_payments.services.staff_entries import (
+from shop_payments.services.capture_payment import capture_payment
+from shop_payments.services.record_staff_entry import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,

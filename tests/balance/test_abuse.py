@@ -12,7 +12,7 @@ from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.models import Order, StaffEntry
 from shop_payments.money import Money
 from shop_payments.sandbox import Fault
-from shop_payments.services.capture import REST_OWED
+from shop_payments.services.capture_payment import REST_OWED
 from tests.balance.shop import DepositAdapter, Shop
 from tests.balance.test_situations import partly_paid
 from tests.factories import OrderFactory

@@ -15,11 +15,11 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments.ledger.reviews import close_review_item
+from shop_payments.maintenance.authorizations import flag_expiring_authorizations
 from shop_payments.models import Order, ReviewItem
-from shop_payments.services.authorizations import flag_expiring_authorizations
-from shop_payments.services.cancellation import cancel_payment
-from shop_payments.services.refunds import RefundRequest, refund_payment
-from shop_payments.services.staff_entries import EntryRequest, waive_amount
+from shop_payments.services.cancel_payment import cancel_payment
+from shop_payments.services.record_staff_entry import EntryRequest, waive_amount
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from tests.balance.shop import STAFF, DepositAdapter, Shop
 from tests.support import answer, call_stripe
 

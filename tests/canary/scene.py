@@ -16,16 +16,9 @@ from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
-from shop_payments.models import (
-    APIKeyScope,
-    Order,
-    OrderPayment,
-    PaymentIntent,
-    ReviewItem,
-    Source,
-)
+from shop_payments.models import APIKeyScope, Order, OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.orders import BundledOrderAdapter
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.capture_payment import capture_payment
 from shop_payments.testing import StripeSandbox
 from tests.admin.support import add, change, changelist
 from tests.after_paid.support import AccountingOffice, answer_dispute

@@ -31,7 +31,7 @@ def test_while_customers_pay(scene, audit):
         run_the_flow(scene)
 
     gateway = {f"/gateway/{name}.py" for name in ("client", "building", "webhooks")}
-    assert {*gateway, "/api/views.py", "/services/webhooks.py"} <= audit.seen
+    assert {*gateway, "/api/views.py", "/services/receive_event.py"} <= audit.seen
     assert {"read_event", "parse_config", "_client", "_digest", "secret_of"} <= audit.sealed
 
 
@@ -60,7 +60,7 @@ def test_while_staff_give_money_back(scene, audit):
         statuses = scene.act_as_staff()
 
     assert statuses == [302, 302]  # a refund, and the dispute's review item closed
-    assert {"/admin/actions.py", "/admin/review.py", "/services/refunds.py"} <= audit.seen
+    assert {"/admin/actions.py", "/admin/review.py", "/services/refund_payment.py"} <= audit.seen
 
 
 def test_while_staff_waive_a_rest(scene, audit):
@@ -73,7 +73,7 @@ def test_while_staff_waive_a_rest(scene, audit):
         statuses = scene.waive_the_rest()
 
     assert statuses == [302]
-    assert {"/admin/entry_actions.py", "/services/staff_entries.py"} <= audit.seen
+    assert {"/admin/entry_actions.py", "/services/record_staff_entry.py"} <= audit.seen
 
 
 def test_while_commands_run(scene, audit, new_secret):

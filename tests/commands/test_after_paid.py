@@ -13,8 +13,8 @@ from django.utils import timezone
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import OrderPayment, PaymentIntent, Source
 from shop_payments.sandbox import Fault
-from shop_payments.services.cancellation import cancel_payment_on_commit
-from shop_payments.services.settlement import settle_payment
+from shop_payments.services.cancel_payment import cancel_payment_on_commit
+from shop_payments.services.settle_payment import settle_payment
 from tests.support import pay
 
 pytestmark = pytest.mark.django_db(transaction=True)

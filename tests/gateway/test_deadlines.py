@@ -15,9 +15,9 @@ from django.utils import timezone
 from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.gateway import get_gateway
 from shop_payments.gateway.deadlines import DeadlineAdapter
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.sandbox import Fault
-from shop_payments.services.reconcile import reconcile
 from tests.gateway.support import create, facts, refusal
 from tests.support import answer, call_stripe
 

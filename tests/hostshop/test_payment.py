@@ -9,7 +9,7 @@ import pytest
 
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKeyScope, OrderPayment, ReviewItem, Source
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.capture_payment import capture_payment
 from tests.after_paid.support import AccountingOffice, assert_books_agree, refunds_at_stripe
 from tests.conftest import issue_key
 from tests.hostshop.factories import CustomerFactory, HostOrderFactory, customer_of

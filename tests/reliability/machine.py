@@ -49,16 +49,16 @@ from shop_payments.money import format_amount, from_minor_units, minimum_charge
 from shop_payments.sandbox import Fault
 from shop_payments.sandbox.refund_moves import LEGAL_MOVES
 from shop_payments.services import may_release, reevaluate_order
-from shop_payments.services.cancellation import cancel_payment, cancel_payment_on_commit
-from shop_payments.services.capture import capture_payment
+from shop_payments.services.cancel_payment import cancel_payment, cancel_payment_on_commit
+from shop_payments.services.capture_payment import capture_payment
 from shop_payments.services.options import options_of
-from shop_payments.services.refunds import RefundRequest, refund_payment
-from shop_payments.services.staff_entries import (
+from shop_payments.services.record_staff_entry import (
     EntryRequest,
     revoke_staff_entry,
     settle_outside_stripe,
     waive_amount,
 )
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from tests.admin.support import change, fill_in, save
 from tests.oracle import Sums
 from tests.reliability.audit import Audit, read_rows

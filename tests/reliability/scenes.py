@@ -11,7 +11,7 @@ from typing import Any
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import APIKey, FactKind, Order, PaymentIntent, Source, StripeAttempt
 from shop_payments.sandbox import Fault
-from shop_payments.services.staff_entries import EntryRequest, waive_amount
+from shop_payments.services.record_staff_entry import EntryRequest, waive_amount
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.reliability.crew import Call

@@ -12,8 +12,8 @@ import pytest
 import time_machine
 from django.db import connection
 
+from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem
-from shop_payments.services.reconcile import reconcile
 from shop_payments.testing import StripeSandbox
 from tests.factories import OrderFactory
 from tests.reliability.__main__ import replay

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import replace
+from importlib import import_module
 from itertools import count, takewhile
 from typing import Any
 from uuid import uuid4
@@ -26,15 +27,18 @@ from hypothesis.stateful import run_state_machine_as_test
 from shop_payments.ledger import evaluation, observations
 from shop_payments.ledger.observations import IntentMoney
 from shop_payments.lifecycle import IntentStatus
+from shop_payments.maintenance import reconcile
+from shop_payments.maintenance.reconcile import unfinished
 from shop_payments.models import OrderPayment, StripeAttempt
 from shop_payments.models.history import PaymentHistoryQuerySet
 from shop_payments.outbox import sender as attempts
-from shop_payments.services import intents, reconcile, webhooks
-from shop_payments.services.reconcile import unfinished
 from shop_payments.sync import arrivals
 from tests.reliability.machine import NUMBERS, ShopMachine
 from tests.reliability.world import People
 from tests.support import sized
+
+intents = import_module("shop_payments.services.create_payment_intent")
+webhooks = import_module("shop_payments.services.receive_event")
 
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db(transaction=True)]
 

@@ -18,6 +18,7 @@ import os
 import shlex
 import time
 from collections import Counter
+from importlib import import_module
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,13 +29,7 @@ from django.test import Client
 from shop_payments.ledger.facts import SIGNALS
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import OrderPayment, PaymentHistory, WebhookEvent
-from shop_payments.services import webhooks
-from tests.after_paid.support import (
-    assert_books_agree,
-    books_at_stripe,
-    hear_everything,
-    our_books,
-)
+from tests.after_paid.support import assert_books_agree, books_at_stripe, hear_everything, our_books
 from tests.reliability.__main__ import plan, replay
 from tests.reliability.arrivals import (
     Arrival,
@@ -52,6 +47,8 @@ from tests.reliability.parts import number_in_parts
 from tests.support import post_webhook, sign, sized
 
 # Not real transactions: each order of arrival is taken back with a savepoint.
+webhooks = import_module("shop_payments.services.receive_event")
+
 pytestmark = [pytest.mark.reliability, pytest.mark.figures, pytest.mark.django_db]
 
 ORDERS = sized("RELIABILITY_ORDERS", sample=4, full=math.factorial(EVENTS))

@@ -38,7 +38,7 @@ def _by_staff() -> Any:
 
 
 def capture(order_id: int, **values: Any) -> None:
-    from shop_payments.services.capture import capture_payment
+    from shop_payments.services.capture_payment import capture_payment
 
     capture_payment(order_id=order_id, origin=_by_staff(), **values)
 
@@ -52,7 +52,7 @@ def capture_and_waive(order_id: int) -> None:
 
 
 def cancel(order_id: int) -> None:
-    from shop_payments.services.cancellation import cancel_payment
+    from shop_payments.services.cancel_payment import cancel_payment
 
     cancel_payment(order_id=order_id, origin=_by_staff())
 
@@ -60,7 +60,7 @@ def cancel(order_id: int) -> None:
 def cancel_order(order_id: int) -> None:
     """What a shop does that cancels an order: the payment goes with it, after the commit."""
     from shop_payments.models import Order
-    from shop_payments.services.cancellation import cancel_payment_on_commit
+    from shop_payments.services.cancel_payment import cancel_payment_on_commit
 
     with transaction.atomic():
         Order.objects.filter(pk=order_id).update(status=Order.Status.CANCELLED)
@@ -75,7 +75,7 @@ def reevaluate(order_id: int) -> None:
 
 
 def waive(order_id: int) -> None:
-    from shop_payments.services.staff_entries import EntryRequest, waive_amount
+    from shop_payments.services.record_staff_entry import EntryRequest, waive_amount
 
     request = EntryRequest(reason="an old customer", key="waived")
     waive_amount(order_id=order_id, request=request, origin=_by_staff())
@@ -83,7 +83,7 @@ def waive(order_id: int) -> None:
 
 def settle_outside(order_id: int) -> None:
     from shop_payments.models import PaymentIntent
-    from shop_payments.services.staff_entries import EntryRequest, settle_outside_stripe
+    from shop_payments.services.record_staff_entry import EntryRequest, settle_outside_stripe
 
     intent = PaymentIntent.objects.get(order_payment__order=order_id)
     settle_outside_stripe(
@@ -96,7 +96,7 @@ def settle_outside(order_id: int) -> None:
 
 def revoke(order_id: int) -> None:
     from shop_payments.models import StaffEntry
-    from shop_payments.services.staff_entries import revoke_staff_entry
+    from shop_payments.services.record_staff_entry import revoke_staff_entry
 
     entry = StaffEntry.objects.get(order_payment__order=order_id)
     revoke_staff_entry(entry_pk=entry.pk, reason="a mistake", user=None, origin=_by_staff())

@@ -11,16 +11,13 @@ from django.utils import timezone
 from shop_payments.conf import LONGEST_DAYS, get_config
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.authorizations import flag_expiring_authorizations
+from shop_payments.maintenance.cancellations import cancel_abandoned_intents, wanted_cancellations
 from shop_payments.management.arguments import whole_number
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted, sentence
 from shop_payments.models import Source
-from shop_payments.services.authorizations import flag_expiring_authorizations
-from shop_payments.services.cancellation import (
-    cancel_abandoned_intents,
-    finish_cancellation,
-    wanted_cancellations,
-)
+from shop_payments.services.cancel_payment import finish_cancellation
 
 _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 

@@ -16,7 +16,7 @@ from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
 from shop_payments.models import OrderPayment, WebhookEvent
 from shop_payments.orders import read_number
-from shop_payments.services.webhooks import replay_event
+from shop_payments.services.receive_event import replay_event
 
 _Status = WebhookEvent.Status
 

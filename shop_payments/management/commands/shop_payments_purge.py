@@ -11,15 +11,15 @@ from django.core.management.base import CommandError, CommandParser
 
 from shop_payments.conf import RETENTION_LIMITS, problem_of_retention
 from shop_payments.exceptions import ConfigurationError
-from shop_payments.management.arguments import read_whole_number, whole_number
-from shop_payments.management.base import PaymentsCommand
-from shop_payments.management.words import counted
-from shop_payments.services.retention import (
+from shop_payments.maintenance.retention import (
     BATCH_SIZE,
     LARGEST_BATCH,
     PurgeReport,
     purge_personal_data,
 )
+from shop_payments.management.arguments import read_whole_number, whole_number
+from shop_payments.management.base import PaymentsCommand
+from shop_payments.management.words import counted
 
 _PAUSE = 1.0
 """Seconds between two lines of progress."""

@@ -9,10 +9,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.management.arguments import hours_ago, moment
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
-from shop_payments.services.reconcile import Report, reconcile
 
 _DEFAULT_HOURS = 72
 """Stripe gives up on a webhook after three days; what it gave up on, a nightly run has seen."""

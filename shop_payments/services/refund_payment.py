@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,26 +31,18 @@ from shop_payments.exceptions import (
     RefundRefused,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.ledger.descriptions import speak
-from shop_payments.ledger.evaluation import (
-    AUTOMATIC_KEY,
-    evaluate,
-    excess_to_return,
-    newest_counted_first,
-    note_outflow,
-)
+from shop_payments.ledger.evaluation import newest_counted_first, note_outflow
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
-from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, read_rows
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import DisputeState, RefundStatus
-from shop_payments.models import FactKind, OrderPayment, PaymentIntent, Refund, StripeAttempt
+from shop_payments.models import FactKind, PaymentIntent, Refund, StripeAttempt
 from shop_payments.money import check_written_decimals, to_minor_units
 from shop_payments.orders import find_visible_order, parse_order_id
-from shop_payments.outbox.refunds import IN_PROGRESS, exceeds_balance, give_up, send_refund
+from shop_payments.outbox.refunds import IN_PROGRESS, exceeds_balance, send_refund
 from shop_payments.outbox.turns import Patience, claim
-from shop_payments.sync.disputes import DISPUTES
-from shop_payments.sync.refunds import REFUNDS, digest_of_request, figures_of, mirrored_key
+from shop_payments.sync.refunds import digest_of_request, figures_of, mirrored_key
 
 if TYPE_CHECKING:
     pass
@@ -160,20 +151,6 @@ def _graver(
     return known
 
 
-def list_refunds(*, order_id: object) -> list[Refund]:
-    """Return the refunds of an order, oldest first, as they are mirrored.
-
-    Raises:
-        OrderNotFound: no such order.
-    """
-    pk = parse_order_id(order_id)
-    rows = Refund.objects.select_related("payment_intent").order_by("created_at", "pk")
-    found = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
-    if not found:
-        find_visible_order(pk, any_order=True)
-    return found
-
-
 # --- saving -------------------------------------------------------------------------------------
 
 
@@ -188,7 +165,9 @@ def _save_or_find(
         if known:
             return known, False
         shares = _shares(locked, request)
-        return [_insert(locked, intent, amount, request, origin) for intent, amount in shares], True
+        return [
+            insert_refund(locked, intent, amount, request, origin) for intent, amount in shares
+        ], True
 
     done = change_payment(save, origin=origin, lock=partial(_lock, pk))
     assert done.value is not None
@@ -304,13 +283,14 @@ def _requested_amount(request: RefundRequest, currency: str) -> int | None:
     return to_minor_units(asked, currency)
 
 
-def _insert(
+def insert_refund(
     locked: LockedPayment,
     intent: PaymentIntent,
     amount: int,
     request: RefundRequest,
     origin: Origin,
 ) -> Refund:
+    """Insert a refund with its attempt: from now on it reserves ``amount`` (minor units)."""
     key, now = uuid4(), timezone.now()
     params: dict[str, Any] = {
         "payment_intent": intent.stripe_id,
@@ -370,73 +350,7 @@ def _wait_or_claim(refund: Refund) -> Refund:
     return refund
 
 
-def refund_excess(payment_pk: int, *, origin: Origin) -> None:
-    """Give back what came when nothing was owed or wanted, where the shop wants that.
-
-    What others have given back or claimed at Stripe is looked at first: its events may still be on
-    their way. Then the order is read and evaluated again under the lock, before anything is sent.
-    If sending fails, the refund stays requested, and the sweep sends it.
-
-    Raises:
-        PaymentError, GatewayError: see :func:`refund_payment`.
-    """
-    seen = read_rows(OrderPayment.objects.get(pk=payment_pk))
-    if not excess_to_return(seen, seen.balance()):
-        return
-    for intent in seen.intents:
-        if intent.amount_received and intent.livemode == get_config().livemode:
-            REFUNDS.sync(intent, origin=origin, follows_up=False)
-            DISPUTES.sync(intent, origin=origin, follows_up=False)
-
-    def save(locked: LockedPayment) -> list[Refund]:
-        balance = evaluate(locked, origin=origin)
-        rows = [] if balance is None else excess_to_return(locked, balance)
-        return [
-            _insert(
-                locked,
-                row,
-                row.amount_received,
-                RefundRequest(key=f"{AUTOMATIC_KEY} {row.stripe_id}"),
-                origin,
-            )
-            for row in rows
-        ]
-
-    done = change_payment(save, origin=origin, follows_up=False, pk=payment_pk)
-    for refund in done.value or ():
-        send_refund(refund, origin=origin)
-
-
 # --- sending ------------------------------------------------------------------------------------
-
-
-def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
-    """Free the amount of a refund whose outcome nobody knows, on a member of staff's word.
-
-    They have looked in Stripe's dashboard, and it is not there. Should it come all the same, it is
-    mirrored, and the order's balance follows.
-
-    Raises:
-        TransactionOpenError: called inside a database transaction.
-        Refund.DoesNotExist: no such refund.
-        RefundInProgress: it was sent a moment ago, or its outcome is known.
-        ValueError: no reason.
-    """
-    if not reason.strip():
-        raise ValueError("giving a refund up needs a reason")
-    assert_no_transaction()
-    refund = Refund.objects.select_related("attempt", "order_payment").get(pk=refund_pk)
-    attempt = refund.attempt
-    if refund.status != RefundStatus.REQUESTED or attempt is None:
-        raise RefundInProgress(f"This refund is {speak(refund.status)}, not unresolved.")
-    if attempt.is_claimed(within=_JUST_SENT, now=timezone.now()):
-        raise RefundInProgress(IN_PROGRESS)
-    why = f"given up by staff: {reason.strip()}"
-    return give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)
-
-
-_JUST_SENT = timedelta(minutes=2)
-"""A request that was sent so recently may still be answered."""
 
 
 # --- mirroring ----------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from shop_payments.orders import (
     read_line_items,
     read_terms,
 )
-from shop_payments.services.intents import IntentView
+from shop_payments.services.create_payment_intent import IntentView
 from shop_payments.sync.payment_intents import refresh_intent, write_intent
 
 _MAX_ROUNDS = 4

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from shop_payments.services.reconcile.sweep import Sweep
+from shop_payments.maintenance.reconcile.sweep import Sweep
 
 if TYPE_CHECKING:
     from shop_payments.gateway import Page

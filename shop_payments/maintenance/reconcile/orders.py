@@ -6,14 +6,11 @@ from functools import partial
 
 from django.db.models import Q
 
+from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import OrderPayment
-from shop_payments.services.follow_up import (
-    lower_open_intent,
-    payments_to_follow_up,
-)
-from shop_payments.services.orders import reevaluate_order
-from shop_payments.services.reconcile.sweep import Sweep
-from shop_payments.services.refunds import refund_excess
+from shop_payments.services.follow_up import lower_open_intent, payments_to_follow_up
+from shop_payments.services.reevaluate_order import reevaluate_order
+from shop_payments.services.refund_excess import refund_excess
 
 _MAY_HAVE_CHANGED = Q(needs_review=True) & (
     Q(amount_excess__gt=0) | Q(amount_uncounted__gt=0) | Q(amount_owed__gt=0)

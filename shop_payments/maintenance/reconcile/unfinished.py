@@ -15,21 +15,21 @@ from shop_payments.exceptions import (
     PaymentNotCancelable,
     RefundInProgress,
 )
+from shop_payments.maintenance.authorizations import expiring_authorizations, flag_authorization
+from shop_payments.maintenance.cancellations import (
+    abandoned_intents,
+    close_abandoned_intent,
+    note_lost_wish,
+    payments_without_a_wish,
+    wanted_cancellations,
+)
+from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.orders import is_unwanted
 from shop_payments.outbox.refunds import send_refund
 from shop_payments.outbox.sender import send_attempt
 from shop_payments.outbox.turns import claim
-from shop_payments.services.authorizations import expiring_authorizations, flag_authorization
-from shop_payments.services.cancellation import (
-    abandoned_intents,
-    close_abandoned_intent,
-    close_as_wanted,
-    note_lost_wish,
-    payments_without_a_wish,
-    wanted_cancellations,
-)
-from shop_payments.services.reconcile.sweep import Sweep
+from shop_payments.services.cancel_payment import close_as_wanted
 
 _IN_FLIGHT = timedelta(minutes=1)
 """Younger claims belong to a process that may still wait for its answer."""
@@ -96,7 +96,7 @@ def finish_cancellations(sweep: Sweep) -> None:
 
 
 def _look_for_lost_wish(sweep: Sweep, payment: OrderPayment) -> None:
-    """See Note [Cancelling with the order] in ``services/cancellation.py``."""
+    """See Note [Cancelling with the order] in ``services/cancel_payment.py``."""
     if not is_unwanted(payment.order_id):
         return
     if sweep.dry_run:

@@ -14,10 +14,10 @@ from shop_payments.exceptions import (
 )
 from shop_payments.ledger.facts import dispatch_waiting
 from shop_payments.ledger.notifications import close_delivered, flag_undelivered
+from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import PaymentHistory, WebhookEvent
 from shop_payments.models.history import INSERTED_LEASE
-from shop_payments.services.reconcile.sweep import Sweep
-from shop_payments.services.webhooks import EventFailed, claim_event, process_event
+from shop_payments.services.receive_event import EventFailed, claim_event, process_event
 
 
 def retry_events(sweep: Sweep) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 from shop_payments.conf import get_config
 from shop_payments.gateway import Page, get_gateway
 from shop_payments.lifecycle import DECIDED_DISPUTE_STATUSES, SETTLED_REFUND_STATUSES, RefundStatus
+from shop_payments.maintenance.reconcile.pages import pages
+from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import Dispute, PaymentIntent, Refund
-from shop_payments.services.reconcile.pages import pages
-from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.sync.base import Listed
 from shop_payments.sync.disputes import DISPUTES
 from shop_payments.sync.payment_intents import bring_up_to_date

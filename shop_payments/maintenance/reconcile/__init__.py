@@ -22,19 +22,19 @@ from datetime import datetime
 
 from shop_payments.conf import get_config
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.models import ReviewItem
-from shop_payments.pacing import Pace, keeping
-from shop_payments.services.reconcile.after_paid import mirror_disputes, mirror_refunds
-from shop_payments.services.reconcile.inbox import retry_events, send_facts
-from shop_payments.services.reconcile.intents import mirror_intents
-from shop_payments.services.reconcile.orders import evaluate_orders
-from shop_payments.services.reconcile.sweep import Report, Sweep
-from shop_payments.services.reconcile.unfinished import (
+from shop_payments.maintenance.reconcile.after_paid import mirror_disputes, mirror_refunds
+from shop_payments.maintenance.reconcile.inbox import retry_events, send_facts
+from shop_payments.maintenance.reconcile.intents import mirror_intents
+from shop_payments.maintenance.reconcile.orders import evaluate_orders
+from shop_payments.maintenance.reconcile.sweep import Report, Sweep
+from shop_payments.maintenance.reconcile.unfinished import (
     ask_about_authorizations,
     close_abandoned,
     finish_attempts,
     finish_cancellations,
 )
+from shop_payments.models import ReviewItem
+from shop_payments.pacing import Pace, keeping
 
 __all__ = ["Report", "reconcile"]
 

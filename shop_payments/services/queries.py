@@ -10,7 +10,6 @@ from typing import Any
 from shop_payments.balance import Balance, balance_of
 from shop_payments.conf import get_config
 from shop_payments.exceptions import MoneyError, OrderUnreadable
-from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.observations import (
     Rows,
     counted_money,
@@ -18,22 +17,13 @@ from shop_payments.ledger.observations import (
     is_live_under_test_key,
     observe,
 )
-from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, leading_intent
-from shop_payments.ledger.units import Done, change_payment
+from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import PaymentStatus
-from shop_payments.models import (
-    Dispute,
-    OrderPayment,
-    PaymentIntent,
-    Refund,
-    Source,
-    StaffEntry,
-)
+from shop_payments.models import Dispute, OrderPayment, PaymentIntent, Refund, StaffEntry
 from shop_payments.money import Money, format_amount, minimum_charge
 from shop_payments.orders import (
     LineItem,
     OrderTerms,
-    find_order,
     find_visible_order,
     get_order_adapter,
     parse_order_id,
@@ -44,8 +34,6 @@ from shop_payments.orders import (
     reading,
 )
 from shop_payments.users import is_known_user
-
-_BY_SHOP = Origin(source=Source.SHOP)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,55 +111,6 @@ def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderV
     """
     pk = parse_order_id(order_id)
     return _views([find_visible_order(pk, user=user, any_order=any_order)])[0]
-
-
-def reevaluate_order(order_id: object, *, origin: Origin = _BY_SHOP) -> OrderPayment | None:
-    """Read an order again and derive what its payments amount to; None where it has none.
-
-    To be called by the shop's own code after it has changed what an order costs, or whether it
-    wants money for it. Inside a transaction, receivers are notified and Stripe is called after the
-    commit.
-
-    Raises:
-        OrderNotFound: no such order.
-        OrderUnreadable: the order could not be read; try again.
-        ConfigurationError: it was paid in live mode, and the key in use is a test key.
-    """
-    done = _evaluate(order_id, origin)
-    done.raise_if_unreadable()
-    return None if done.locked is None else done.locked.payment
-
-
-def may_release(order_id: object, *, origin: Origin = _BY_SHOP) -> bool:
-    """Tell whether the goods of an order may go out now: ask this right before.
-
-    The order is read and evaluated under its payment's lock. True where nothing is owed, also after
-    what banks hold or have taken back, and the order was not given back as a whole. It speaks of
-    money alone: whether the order was cancelled or shipped is the shop's to know.
-
-    Raises:
-        OrderNotFound: no such order.
-        OrderUnreadable: the order could not be read; try again.
-        ConfigurationError: it was paid in live mode, and the key in use is a test key.
-    """
-    done = _evaluate(order_id, origin)
-    done.raise_if_unreadable()
-    if done.locked is None:
-        pk = parse_order_id(order_id)
-        return read_terms(find_order(pk)).total.amount == 0  # free, and nobody was asked
-    return done.locked.balance().may_release
-
-
-def _evaluate(order_id: object, origin: Origin) -> Done[None]:
-    pk = parse_order_id(order_id)
-
-    def lock() -> LockedPayment | None:
-        locked = None if pk is None else find_and_lock_payment(order_id=pk)
-        if locked is None:
-            find_visible_order(pk, any_order=True)
-        return locked
-
-    return change_payment(lambda locked: None, origin=origin, lock=lock, reads_order=True)
 
 
 # --- views --------------------------------------------------------------------------------------
@@ -310,3 +249,17 @@ def _would_be_asked(
 
 def _decimal(amount: int, currency: str | None) -> str | None:
     return format_amount(amount, currency) if currency else None
+
+
+def list_refunds(*, order_id: object) -> list[Refund]:
+    """Return the refunds of an order, oldest first, as they are mirrored.
+
+    Raises:
+        OrderNotFound: no such order.
+    """
+    pk = parse_order_id(order_id)
+    rows = Refund.objects.select_related("payment_intent").order_by("created_at", "pk")
+    found = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
+    if not found:
+        find_visible_order(pk, any_order=True)
+    return found

@@ -14,11 +14,11 @@ from shop_payments.gateway import get_gateway
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, FINAL_STATUSES, IntentStatus
+from shop_payments.maintenance.reconcile.pages import pages
+from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.outbox.sender import send_attempt
 from shop_payments.outbox.writer import save_attempt
-from shop_payments.services.reconcile.pages import pages
-from shop_payments.services.reconcile.sweep import Sweep
 from shop_payments.services.unknown_intents import (
     ask_about,
     asked_about,

@@ -1,0 +1,1 @@
+"""What runs now and then: the sweep, cancellations, expiring authorizations, retention."""

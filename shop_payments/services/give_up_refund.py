@@ -1,0 +1,48 @@
+"""Free the amount of a refund whose outcome nobody knows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from shop_payments.exceptions import RefundInProgress
+from shop_payments.gateway import assert_no_transaction
+from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.facts import Origin
+from shop_payments.lifecycle import RefundStatus
+from shop_payments.models import Refund, StripeAttempt
+from shop_payments.outbox.refunds import IN_PROGRESS, give_up
+
+if TYPE_CHECKING:
+    pass
+
+
+def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
+    """Free the amount of a refund whose outcome nobody knows, on a member of staff's word.
+
+    They have looked in Stripe's dashboard, and it is not there. Should it come all the same, it is
+    mirrored, and the order's balance follows.
+
+    Raises:
+        TransactionOpenError: called inside a database transaction.
+        Refund.DoesNotExist: no such refund.
+        RefundInProgress: it was sent a moment ago, or its outcome is known.
+        ValueError: no reason.
+    """
+    if not reason.strip():
+        raise ValueError("giving a refund up needs a reason")
+    assert_no_transaction()
+    refund = Refund.objects.select_related("attempt", "order_payment").get(pk=refund_pk)
+    attempt = refund.attempt
+    if refund.status != RefundStatus.REQUESTED or attempt is None:
+        raise RefundInProgress(f"This refund is {speak(refund.status)}, not unresolved.")
+    if attempt.is_claimed(within=_JUST_SENT, now=timezone.now()):
+        raise RefundInProgress(IN_PROGRESS)
+    why = f"given up by staff: {reason.strip()}"
+    return give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)
+
+
+_JUST_SENT = timedelta(minutes=2)
+"""A request that was sent so recently may still be answered."""
