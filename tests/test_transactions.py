@@ -16,7 +16,7 @@ from shop_payments.api.urls import urlpatterns
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import lock_payment, open_review
 from shop_payments.ledger.reviews import close_review_item
-from shop_payments.ledger.transactions import short_transactions
+from shop_payments.ledger.transactions import run_short
 from shop_payments.models import (
     APIKeyScope,
     Order,
@@ -42,10 +42,13 @@ on_postgresql = pytest.mark.skipif(
 
 def test_one_run_is_enough_where_nothing_is_undone(order):
     runs = 0
-    for short in short_transactions():
-        with short:
-            runs += 1
-            Order.objects.update(email="new@example.com")
+
+    def work() -> None:
+        nonlocal runs
+        runs += 1
+        Order.objects.update(email="new@example.com")
+
+    run_short(work)
 
     order.refresh_from_db()
     assert (runs, order.email) == (1, "new@example.com")
@@ -54,13 +57,11 @@ def test_one_run_is_enough_where_nothing_is_undone(order):
 
 def test_what_the_block_raises_is_raised_and_undone(order):
     def work() -> None:
-        for short in short_transactions():
-            with short:
-                Order.objects.update(email="new@example.com")
-                raise RuntimeError
+        Order.objects.update(email="new@example.com")
+        raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        work()
+        run_short(work)
 
     order.refresh_from_db()
     assert order.email != "new@example.com"
@@ -71,26 +72,21 @@ def test_what_will_not_pass_is_not_run_again(order):
     runs: list[int] = []
 
     def work() -> None:
-        for short in short_transactions():
-            with short:
-                runs.append(1)
-                OrderFactory.create(number=order.number, customer=order.customer)
+        runs.append(1)
+        OrderFactory.create(number=order.number, customer=order.customer)
 
     with pytest.raises(IntegrityError):
-        work()
+        run_short(work)
 
     assert len(runs) == 1
 
 
-def test_a_block_may_return(order):
+def test_it_returns_what_the_work_returns(order):
     def work() -> str:
-        for short in short_transactions():
-            with short:
-                Order.objects.update(email="new@example.com")
-                return "done"
-        raise AssertionError
+        Order.objects.update(email="new@example.com")
+        return "done"
 
-    assert work() == "done"
+    assert run_short(work) == "done"
     order.refresh_from_db()
     assert order.email == "new@example.com"
 
@@ -103,16 +99,14 @@ def test_a_deadlock_is_run_again(order):
     runs = [0, 0]
 
     def work(number: int) -> None:
-        for short in short_transactions():
-            with short:
-                runs[number] += 1
-                first, second = rows if number else rows[::-1]
-                Order.objects.filter(pk=first).update(email=f"{number}@example.com")
-                if runs[number] == 1:
-                    both_hold_one.wait(10)
-                Order.objects.filter(pk=second).update(email=f"{number}@example.com")
+        runs[number] += 1
+        first, second = rows if number else rows[::-1]
+        Order.objects.filter(pk=first).update(email=f"{number}@example.com")
+        if runs[number] == 1:
+            both_hold_one.wait(10)
+        Order.objects.filter(pk=second).update(email=f"{number}@example.com")
 
-    results = at_once(lambda: work(0), lambda: work(1))
+    results = at_once(*(partial(run_short, partial(work, number)) for number in (0, 1)))
 
     assert results == [None, None]
     assert max(runs) > 1, "there was no deadlock"
@@ -125,15 +119,17 @@ def test_a_serialization_failure_is_run_again(order):
     def change_it() -> None:
         Order.objects.update(email="somebody@example.com")
 
-    for short in short_transactions():
-        with short:
-            runs += 1
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            Order.objects.get()
-            if runs == 1:
-                assert at_once(change_it) == [None]
-            Order.objects.update(email="me@example.com")
+    def work() -> None:
+        nonlocal runs
+        runs += 1
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        Order.objects.get()
+        if runs == 1:
+            assert at_once(change_it) == [None]
+        Order.objects.update(email="me@example.com")
+
+    run_short(work)
 
     assert runs == 2
 
@@ -146,17 +142,15 @@ def test_it_is_not_run_again_for_ever(order):
         Order.objects.update(email=f"{len(runs)}@example.com")
 
     def work() -> None:
-        for short in short_transactions():
-            with short:
-                runs.append(1)
-                with connection.cursor() as cursor:
-                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                Order.objects.get()
-                at_once(change_it)
-                Order.objects.update(email="me@example.com")
+        runs.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        Order.objects.get()
+        at_once(change_it)
+        Order.objects.update(email="me@example.com")
 
     with pytest.raises(OperationalError):
-        work()
+        run_short(work)
 
     assert len(runs) == 5
     assert not connection.in_atomic_block
@@ -207,13 +201,14 @@ def strict_host(request, host_with):
 @on_postgresql
 @pytest.mark.usefixtures("strict_host")
 def test_the_hosts_own_transactions_stay_as_strict_as_they_are(order):
+    def work(failure: type[Exception] | None) -> None:
+        Order.objects.update(email="new@example.com")
+        if failure is not None:
+            raise failure
+
     for failure in (None, RuntimeError):
         with suppress(RuntimeError):
-            for short in short_transactions():
-                with short:
-                    Order.objects.update(email="new@example.com")
-                    if failure is not None:
-                        raise failure
+            run_short(partial(work, failure))
 
         assert level_of_the_host() == "repeatable read"
 
@@ -222,10 +217,12 @@ def test_the_hosts_own_transactions_stay_as_strict_as_they_are(order):
 def test_the_strictest_isolation_stays(order, host_with):
     host_with(*of_django("SERIALIZABLE"))
 
-    for short in short_transactions():
-        with short, connection.cursor() as cursor:
+    def work() -> None:
+        with connection.cursor() as cursor:
             cursor.execute("SHOW transaction_isolation")
             assert cursor.fetchone() == ("serializable",)
+
+    run_short(work)
 
 
 @on_postgresql
@@ -262,20 +259,19 @@ def test_who_closes_an_item_sees_the_one_that_was_opened_meanwhile(
     item, holds, origin = ReviewItem.objects.get(), Hold(), Origin(source=Source.ADMIN)
 
     def open_another() -> None:
-        reason = ReviewItem.Reason.DISPUTED
-        for short in short_transactions():
-            with short:
-                locked = lock_payment(item.order_payment_id)
-                row = locked.intents[0]
-                open_review(locked, row, reason, "", origin=origin, subject="dp_1")
-                locked.flush()
-                holds.hold()
+        locked = lock_payment(item.order_payment_id)
+        row, reason = locked.intents[0], ReviewItem.Reason.DISPUTED
+        open_review(locked, row, reason, "", origin=origin, subject="dp_1")
+        locked.flush()
+        holds.hold()
 
     def close() -> bool:
         holds.is_reached.wait(30)
         return close_review_item(item_pk=item.pk, reason="good", user=None, origin=origin)
 
-    results = at_once(open_another, close, partial(let_go_when_somebody_waits, holds))
+    results = at_once(
+        partial(run_short, open_another), close, partial(let_go_when_somebody_waits, holds)
+    )
 
     assert results == [None, True, None]
     assert ReviewItem.objects.open().get().reason == "disputed"
@@ -291,17 +287,17 @@ def test_an_order_that_is_cancelled_while_a_customer_waits_for_the_lock_gets_no_
     payment, holds = OrderPayment.objects.get(), Hold()
 
     def cancel_the_order() -> None:
-        for short in short_transactions():
-            with short:
-                lock_payment(payment.pk)
-                holds.hold()
-                Order.objects.update(status=Order.Status.CANCELLED)
+        lock_payment(payment.pk)
+        holds.hold()
+        Order.objects.update(status=Order.Status.CANCELLED)
 
     def ask() -> Any:
         holds.is_reached.wait(30)
         return answer(storefront.payment_intent(order))
 
-    results = at_once(cancel_the_order, ask, partial(let_go_when_somebody_waits, holds))
+    results = at_once(
+        partial(run_short, cancel_the_order), ask, partial(let_go_when_somebody_waits, holds)
+    )
 
     assert results == [None, (409, "order_not_payable"), None]
 
@@ -314,16 +310,16 @@ def test_a_cancellation_outside_of_a_transaction_waits_and_is_done(storefront, o
     payment, holds = OrderPayment.objects.get(), Hold()
 
     def change_it() -> None:
-        for short in short_transactions():
-            with short:
-                lock_payment(payment.pk).payment.save()
-                holds.hold()
+        lock_payment(payment.pk).payment.save()
+        holds.hold()
 
     def cancel() -> None:
         holds.is_reached.wait(30)
         cancel_payment_on_commit(order_id=order.pk, origin=Origin(source=Source.ADMIN))
 
-    results = at_once(change_it, cancel, partial(let_go_when_somebody_waits, holds))
+    results = at_once(
+        partial(run_short, change_it), cancel, partial(let_go_when_somebody_waits, holds)
+    )
 
     assert results == [None, None, None]
     assert not PaymentIntent.objects.open().exists()
@@ -368,10 +364,13 @@ def test_a_locked_database_is_waited_for(order, monkeypatch):
     held.wait(30)
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 1")
-    for short in short_transactions():
-        with short:
-            runs += 1
-            Order.objects.update(email="me@example.com")
+
+    def work() -> None:
+        nonlocal runs
+        runs += 1
+        Order.objects.update(email="me@example.com")
+
+    run_short(work)
     connection.close()
 
     order.refresh_from_db()

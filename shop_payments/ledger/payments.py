@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -31,6 +32,7 @@ from shop_payments.exceptions import OrderUnreadable
 from shop_payments.ledger.descriptions import SUGGESTIONS
 from shop_payments.ledger.facts import Origin, build_fact
 from shop_payments.ledger.observations import IntentMoney, Rows, counts, money_of, observe
+from shop_payments.ledger.transactions import run_short
 from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import (
     Dispute,
@@ -84,6 +86,15 @@ class LockedPayment:
 
     needs_follow_up: bool = False
     """Whether something has to be done at Stripe after the commit: see ``follow_up.py``."""
+
+    is_new: bool = False
+    """Whether the payment was inserted in this unit of work."""
+
+    follows_up: bool = True
+    """Whether this unit of work does so; not if it is about to send something itself."""
+
+    saves_terms: bool = True
+    """Whether a new total alone is worth a statement; not if the order is read again anyway."""
 
     request_id: str = ""
     """The request to Stripe that this unit of work follows from, for the facts derived from it."""
@@ -175,13 +186,11 @@ class LockedPayment:
             IntegrityError: another request has inserted it first.
         """
         self.payment.save(force_insert=True)
+        self.is_new = True
         self._before = _values(self.payment)
 
-    def flush(self, *, terms: bool = True) -> None:
+    def flush(self) -> None:
         """Write what was collected: intents, the payment if it has changed, and the facts.
-
-        With ``terms=False`` a new total alone is not saved while no money has come: the order is
-        read again before anything follows from it.
 
         Raises:
             IntegrityError: the order was paid before (constraint ``..._order_paid_once``).
@@ -191,7 +200,7 @@ class LockedPayment:
         self._dirty.clear()
         self.payment.has_refunds_or_disputes |= bool(self.refunds or self.disputes)
         self.payment.has_staff_entries |= bool(self.entries)
-        if self._is_worth_saving(terms=terms):
+        if self._is_worth_saving():
             self.payment.save()
             self._before = _values(self.payment)
         new = self.facts[self._saved_facts :]
@@ -199,11 +208,11 @@ class LockedPayment:
             PaymentHistory.objects.bulk_create(new)
             self._saved_facts = len(self.facts)
 
-    def _is_worth_saving(self, *, terms: bool) -> bool:
+    def _is_worth_saving(self) -> bool:
         now, before = _values(self.payment), self._before
         changed = {name for name, value in now.items() if before[name] != value}
         is_paid = any(row.amount_received for row in self.intents)
-        if not (terms or is_paid or self.needs_follow_up):
+        if not (self.saves_terms or is_paid or self.needs_follow_up):
             changed -= _TERMS
         return bool(changed)
 
@@ -219,6 +228,21 @@ def _values(payment: OrderPayment) -> dict[str, Any]:
         for each in payment._meta.concrete_fields
         if each.attname not in _BOOKKEEPING
     }
+
+
+def is_payment_begun(order_pk: Any) -> bool:
+    """Tell whether the order has a payment, and wait for one that is just being inserted.
+
+    A row that is not committed yet cannot be seen; the unique constraint waits for it.
+    """
+
+    def look() -> bool:
+        _payment, is_none = OrderPayment.objects.get_or_create(order_id=order_pk)
+        if is_none:
+            transaction.set_rollback(True)
+        return not is_none
+
+    return run_short(look)
 
 
 def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:

@@ -24,13 +24,21 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import (
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 logger = logging.getLogger("shop_payments")
+
+_T = TypeVar("_T")
 
 _TRIES = 5
 _SECONDS = 5.0
@@ -94,33 +102,33 @@ def after_commit(work: Callable[[], object], *, what: str) -> None:
     transaction.on_commit(try_it)
 
 
-def short_transactions() -> Iterator[ShortTransaction]:
-    """Yield a durable transaction, and another one for as long as the database undoes them.
+def run_short(work: Callable[[], _T], *, competes: bool = False) -> _T:
+    """Run ``work`` in a durable transaction, and again for as long as the database undoes it.
 
-    It has begun when it is yielded: to begin may be refused as well. The block sets whatever it
-    sets again in each run, and does nothing that a rollback does not undo.
-
-    ::
-
-        for short in short_transactions():
-            with short:
-                locked = lock_payment(pk)
-                ...
-        dispatch(locked.facts)
+    ``work`` locks, reads, decides and writes. It does nothing that a rollback does not undo. With
+    ``competes`` it is also run again if another process was faster to insert the same row: now the
+    row can be seen.
 
     Raises:
         OperationalError: it was undone too often, or for another reason.
+        IntegrityError: without ``competes``, or too often.
     """
     started = time.monotonic()
     for number in range(1, _TRIES + 1):
-        may_fail = number < _TRIES and time.monotonic() - started < _SECONDS
-        short = ShortTransaction(may_fail=may_fail)
-        if short.begin():
-            yield short
-        if short.is_committed:
-            return
+        is_last = number == _TRIES or time.monotonic() - started > _SECONDS
+        try:
+            with _reading_what_is_committed(), transaction.atomic(durable=True):
+                return work()
+        except IntegrityError:
+            if is_last or not competes:
+                raise
+            continue
+        except OperationalError as error:
+            if is_last or not is_passing(error):
+                raise
         # Not the same pause for everybody, or they would meet again.
         time.sleep(random.uniform(0, _FIRST_PAUSE * 2**number))  # noqa: S311 - no secret
+    raise AssertionError("the last try returns or raises")
 
 
 @contextmanager
@@ -141,43 +149,3 @@ def _reading_what_is_committed() -> Iterator[None]:
     finally:
         if connection.connection is driver and not driver.closed:
             driver.isolation_level = level
-
-
-class ShortTransaction:
-    """One run of a block."""
-
-    def __init__(self, *, may_fail: bool) -> None:
-        self.is_committed = False
-        self._may_fail = may_fail
-        self._begun = ExitStack()
-
-    def begin(self) -> bool:
-        """Begin; False where that has to be tried again."""
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(_reading_what_is_committed())
-                stack.enter_context(transaction.atomic(durable=True))
-                self._begun = stack.pop_all()
-        except OperationalError as error:
-            if not (self._may_fail and is_passing(error)):
-                raise
-            return False
-        return True
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        try:
-            self._begun.__exit__(kind, error, traceback)
-        except OperationalError as commit_error:
-            if not (self._may_fail and is_passing(commit_error)):
-                raise
-            return True
-        self.is_committed = error is None
-        return isinstance(error, OperationalError) and self._may_fail and is_passing(error)

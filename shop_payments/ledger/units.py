@@ -25,7 +25,7 @@ from django.db import transaction
 from shop_payments.ledger.evaluation import derive, evaluate, terms_last_seen
 from shop_payments.ledger.facts import Origin, dispatch
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
-from shop_payments.ledger.transactions import after_commit, is_in_transaction, short_transactions
+from shop_payments.ledger.transactions import after_commit, is_in_transaction, run_short
 
 _T = TypeVar("_T")
 
@@ -71,13 +71,15 @@ def change_payment(
     lock: Lock | None = None,
     reads_order: bool = False,
     follows_up: bool = True,
+    competes: bool = False,
     **lookup: Any,
 ) -> Done[_T]:
     """Run ``change`` under the lock of the payment that ``lookup`` (or ``lock``) finds.
 
     ``reads_order`` has the order read and evaluated whether or not something has changed. Without
     ``follows_up`` nothing is done at Stripe afterwards: a follow-up must not start another one.
-    Inside a transaction of the caller everything that follows the commit waits for that commit.
+    With ``competes`` it is run again if another process was faster to insert the same row. Inside a
+    transaction of the caller everything that follows the commit waits for that commit.
 
     Raises:
         ConfigurationError: the order was paid in live mode, and the key in use is a test key.
@@ -89,9 +91,9 @@ def change_payment(
         locked = find()
         if locked is None:
             return Done(None, None)
+        locked.follows_up = follows_up
         value = change(locked)
-        complete(locked, origin=origin, reads_order=reads_order)
-        locked.needs_follow_up &= follows_up
+        _complete(locked, origin=origin, reads_order=reads_order)
         return Done(locked, value)
 
     if is_in_transaction():
@@ -99,17 +101,15 @@ def change_payment(
             done = run()
         if done.locked is not None:
             what = f"what follows a change of {done.locked.payment}"
-            after_commit(partial(after, done.locked, origin=origin), what=what)
+            after_commit(partial(_after, done.locked, origin=origin), what=what)
         return done
-    for short in short_transactions():
-        with short:
-            done = run()
+    done = run_short(run, competes=competes)
     if done.locked is not None:
-        after(done.locked, origin=origin)
+        _after(done.locked, origin=origin)
     return done
 
 
-def complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False) -> None:
+def _complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False) -> None:
     """Evaluate a changed payment and save its rows: the end of each transaction."""
     payment = locked.payment
     if reads_order or locked.needs_order or payment.failed_reads or payment.total is None:
@@ -121,9 +121,9 @@ def complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False
     locked.flush()
 
 
-def after(locked: LockedPayment, *, origin: Origin) -> None:
+def _after(locked: LockedPayment, *, origin: Origin) -> None:
     """Notify the host of what was committed, and do at Stripe what follows from it."""
     dispatch(locked.facts, others_wait=locked.others_wait)
-    if locked.needs_follow_up:
+    if locked.needs_follow_up and locked.follows_up:
         for work in _follow_ups:
             work(locked.payment.pk, origin=origin)

@@ -38,7 +38,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from shop_payments.conf import get_config, problem_of_retention
-from shop_payments.ledger.transactions import short_transactions
+from shop_payments.ledger.transactions import run_short
 from shop_payments.lifecycle import (
     CLOSED_STATUSES,
     RETURNED_REFUND_STATUSES,
@@ -149,12 +149,14 @@ class _Purge:
         self, rows: QuerySet[Any], age: str, owner: str, purge: Callable[[list[_Row]], int]
     ) -> Iterator[int]:
         last: _Row | None = None
+
+        def purge_next() -> tuple[list[_Row], int]:
+            page = page_of(rows, age, after=last).values_list("pk", age, owner)
+            batch = [_Row(*values) for values in page[: self.batch_size]]
+            return batch, purge(batch) if batch else 0
+
         while True:
-            for short in short_transactions():
-                with short:
-                    page = page_of(rows, age, after=last).values_list("pk", age, owner)
-                    batch = [_Row(*values) for values in page[: self.batch_size]]
-                    count = purge(batch) if batch else 0
+            batch, count = run_short(purge_next)
             if not batch:
                 return
             last = batch[-1]

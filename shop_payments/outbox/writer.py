@@ -7,18 +7,18 @@ there is an intent, and one thing is to be done with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+from uuid import UUID, uuid4
 
-from django.db import IntegrityError
 from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import OrderNotFound, PaymentIntentInProgress, PaymentIntentMissing
-from shop_payments.ledger.facts import Origin, dispatch
+from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
-from shop_payments.ledger.transactions import short_transactions
-from shop_payments.ledger.units import after, complete
+from shop_payments.ledger.units import change_payment
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
 from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
@@ -54,14 +54,17 @@ def save_attempt(
     params: Mapping[str, Any],
     *,
     target_version: int = 0,
+    attempt_id: UUID | None = None,
 ) -> StripeAttempt:
-    """Commit, with the caller's transaction, a change of an intent; claimed by the caller.
+    """Commit, with the caller's transaction, what is about to be sent; claimed by the caller.
 
     Raises:
         IntegrityError: another write of this payment's intents is not finished.
     """
     now = timezone.now()
+    locked.follows_up = False  # what has to follow, follows from the answer
     return StripeAttempt.objects.create(
+        id=attempt_id or uuid4(),
         order_payment=locked.payment,
         operation=operation,
         target=target,
@@ -86,32 +89,33 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         TargetMissing: the same of a capture, whose outcome is not known then.
         GatewayError: Stripe refused, or could not be reached.
     """
-    pk = get_order_adapter().parse_id(order_id)
+    lock = partial(_lock, get_order_adapter().parse_id(order_id))
     patience = Patience(
         get_config().INTENT_WAIT_SECONDS,
         PaymentIntentInProgress("Another request is at this payment. Try again in a moment."),
     )
     is_sent = False
+
+    def choose(locked: LockedPayment) -> tuple[StripeAttempt | None, StripeAttempt | None]:
+        if is_sent and locked.open_intent is None:
+            return None, None
+        pending = pending_write(locked)
+        if pending is not None:
+            locked.follows_up = False  # first of all that has to be finished
+            return pending, None
+        return None, decide(locked)
+
     for _round in range(_MAX_ROUNDS):
-        try:
-            for short in short_transactions():
-                with short:
-                    locked = _lock(pk)
-                    if is_sent and locked.open_intent is None:
-                        return locked
-                    pending = pending_write(locked)
-                    step = None if pending is not None else decide(locked)
-                    complete(locked, origin=origin)
-        except IntegrityError:
-            continue  # another request saved its write first: now it can be seen
+        done = change_payment(choose, origin=origin, lock=lock, competes=True)
+        assert done.locked is not None
+        assert done.value is not None
+        pending, step = done.value
         if step is not None:
-            dispatch(locked.facts, others_wait=locked.others_wait)
             is_sent = True
             send_attempt(step, origin=origin)
             check_target(step, origin=origin)
         elif pending is None:
-            after(locked, origin=origin)
-            return locked
+            return done.locked
         elif claim(pending, within=patience.claim_time):
             finish_for_others(pending, origin=origin)
         else:

@@ -23,7 +23,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import connection, transaction
 from django.utils import timezone
 
 from shop_payments.exceptions import (
@@ -35,8 +34,9 @@ from shop_payments.exceptions import (
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
-from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
-from shop_payments.ledger.transactions import after_commit, short_transactions
+from shop_payments.ledger.payments import LockedPayment, is_payment_begun
+from shop_payments.ledger.transactions import after_commit
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
@@ -163,25 +163,15 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
     pk = get_order_adapter().parse_id(order_id)
     if pk is None:
         return
-    if connection.in_atomic_block:
-        with transaction.atomic():
-            _have_cancelled(pk, origin)
-        return
-    for short in short_transactions():
-        with short:
-            _have_cancelled(pk, origin)
+    what = f"the cancellation of order {pk}"
 
+    def note(locked: LockedPayment) -> None:
+        if locked.open_intent is not None or not locked.balance().is_covered:
+            note_wish(locked, origin)
+            after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
-def _have_cancelled(order_pk: Any, origin: Origin) -> None:
-    """Note the wish in the transaction that is open, and have it done after the commit."""
-    what = f"the cancellation of order {order_pk}"
-    locked = find_and_lock_payment(order_id=order_pk)
-    if locked is None:
-        after_commit(partial(_cancel_what_was_just_begun, order_pk, origin=origin), what=what)
-    elif locked.open_intent is not None or not locked.balance().is_covered:
-        note_wish(locked, origin)
-        locked.flush()
-        after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
+    if change_payment(note, origin=origin, order_id=pk).locked is None:
+        after_commit(partial(_cancel_what_was_just_begun, pk, origin=origin), what=what)
 
 
 def note_wish(locked: LockedPayment, origin: Origin) -> None:
@@ -197,12 +187,7 @@ def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
 
     See Note [Cancelling with the order].
     """
-    for short in short_transactions():
-        with short:
-            _payment, is_none = OrderPayment.objects.get_or_create(order_id=order_pk)
-            if is_none:
-                transaction.set_rollback(True)
-    if not is_none:
+    if is_payment_begun(order_pk):
         cancel_payment_on_commit(order_id=order_pk, origin=origin)
 
 

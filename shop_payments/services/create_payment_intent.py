@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from django.db import IntegrityError
 from django.utils import timezone
 
 from shop_payments.balance import Balance, Refusal
@@ -42,13 +41,12 @@ from shop_payments.exceptions import (
 )
 from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
 from shop_payments.ledger.evaluation import evaluate
-from shop_payments.ledger.facts import Origin, dispatch
+from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
-from shop_payments.ledger.transactions import short_transactions
-from shop_payments.ledger.units import after, change_payment
+from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import FINAL_STATUSES, UPDATABLE_STATUSES, IntentStatus
-from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, StripeAttempt
+from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.money import format_amount
 from shop_payments.orders import LineItem, find_visible_order, parse_order_id, read_terms
 from shop_payments.outbox.intent_params import (
@@ -61,6 +59,7 @@ from shop_payments.outbox.intent_params import (
 )
 from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
 from shop_payments.outbox.turns import Patience, claim, pending_write
+from shop_payments.outbox.writer import save_attempt, save_write
 from shop_payments.sync.fingerprints import DEFAULT_CAPTURE_METHOD, fingerprint_of
 from shop_payments.sync.payment_intents import Refreshed, mark_missing, refresh_intent
 
@@ -202,10 +201,6 @@ class _Plan:
     taken_over: bool = False
     """Whether the attempt was another request's, for what the order was then."""
 
-    facts: tuple[PaymentHistory, ...] = ()
-    others_wait: bool = False
-    """Whether earlier facts of the payment have not been dispatched yet."""
-
     as_of: datetime | None = None
     """When the payment was last saved, with the plan or before it."""
 
@@ -220,86 +215,74 @@ class _Refused:
     """The customer is not asked for money; what the evaluation has found is committed."""
 
     error: PaymentError
-    locked: LockedPayment
 
 
 def _make_plan(request: _Request, patience: Patience) -> _Plan:
-    collisions = 0
-    while True:
-        try:
-            for short in short_transactions():
-                with short:
-                    decision = _decide(request, patience)
-        except IntegrityError:
-            # Another request inserted the payment or its attempt first: now they can be seen.
-            collisions += 1
-            if collisions == _MAX_ROUNDS:
-                raise
-            continue
-        if isinstance(decision, _Refused):
-            after(decision.locked, origin=request.origin)
-            raise decision.error
-        if isinstance(decision, _Plan):
-            dispatch(decision.facts, others_wait=decision.others_wait)
-            return decision
-        patience.wait_for(decision.attempt)
-
-
-def _decide(request: _Request, patience: Patience) -> _Plan | _Wait | _Refused:
-    """Decide under the payment's lock what to do, and save the attempt if there is one."""
     pk = parse_order_id(request.order_id)
     if pk is None:
         raise OrderNotFound("Order not found.")
+    while True:
+        done = change_payment(
+            partial(_decide, request=request, patience=patience),
+            origin=request.origin,
+            lock=partial(_lock_or_insert, request, pk),
+            competes=True,
+        )
+        assert done.value is not None
+        assert done.locked is not None
+        if isinstance(done.value, _Refused):
+            raise done.value.error
+        if isinstance(done.value, _Plan):
+            return replace(done.value, as_of=done.locked.payment.updated_at)
+        patience.wait_for(done.value.attempt)
+
+
+def _lock_or_insert(request: _Request, pk: object) -> LockedPayment:
+    """Lock the order's payment, or insert one; nothing is inserted for an order that is refused.
+
+    Raises:
+        IntegrityError: another request has inserted it first.
+    """
     # Callers who may not see the order lock nothing of it, and learn nothing from a wait.
     order = request.find_order(pk)
     locked = find_and_lock_payment(order_id=pk)
     if locked is None:
-        return _decide_first(request, order)
-    # Again, under the lock: what was read before may be older than what its last holder saw.
-    order = request.find_order(pk)
-    balance = _evaluate(locked, order, request.origin)
-    if balance is None:
-        locked.flush()
+        locked = LockedPayment(OrderPayment(order_id=order.pk), [])
+        _evaluate_first(locked, order, request.origin)  # what it comes to is inserted with it
+        locked.insert()
+    return locked
+
+
+def _decide(
+    locked: LockedPayment, *, request: _Request, patience: Patience
+) -> _Plan | _Wait | _Refused:
+    """Decide under the payment's lock what to do, and save the attempt if there is one."""
+    # Again: see Note [Cancelling with the order] in ``cancel_payment.py``. What was read before
+    # the lock may be older than what its last holder saw.
+    order = request.find_order(locked.payment.order_id)
+    if locked.is_new:
+        balance = _evaluate_first(locked, order, request.origin)
+        ask = ask_for(order, balance, locked.payment, request.with_receipt)
+        return _Plan(ask=ask, step=_plan_create(locked, ask))
+    found = _evaluate(locked, order, request.origin)
+    if found is None:
         assert locked.order_error is not None
-        return _Refused(_explain_unreadable(locked.order_error), locked)
-    refusal = balance.refusal
+        return _Refused(_explain_unreadable(locked.order_error))
+    refusal = found.refusal
     if refusal is not None and refusal not in _MAY_HAVE_ENDED:
-        locked.flush()
-        return _Refused(_ERRORS[refusal](), locked)
-    is_under_way = refusal is not None
-    ask = ask_for(order, balance, locked.payment, request.with_receipt, is_under_way=is_under_way)
+        return _Refused(_ERRORS[refusal]())
+    locked.saves_terms = locked.follows_up = False
+    ask = ask_for(
+        order, found, locked.payment, request.with_receipt, is_under_way=refusal is not None
+    )
     wish = locked.payment.cancel_requested_at
     if wish is not None and wish < request.asked_at:
         # The shop has taken the order up again. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
     pending = pending_write(locked)
     if pending is not None:
-        decision = _take_over(pending, ask, patience)
-    else:
-        decision = _plan_for(locked, ask, request)
-    locked.flush(terms=False)
-    if not isinstance(decision, _Plan):
-        return decision
-    return replace(
-        decision,
-        facts=tuple(locked.facts),
-        others_wait=locked.others_wait,
-        as_of=locked.payment.updated_at,
-    )
-
-
-def _decide_first(request: _Request, order: Any) -> _Plan:
-    """Insert the payment of an order that has none, and plan its first intent."""
-    locked = LockedPayment(OrderPayment(order_id=order.pk), [])
-    _evaluate_first(locked, order, request.origin)  # what it comes to is inserted with it
-    locked.insert()
-    # Read again: see Note [Cancelling with the order] in ``cancellation.py``.
-    order = request.find_order(order.pk)
-    balance = _evaluate_first(locked, order, request.origin)
-    ask = ask_for(order, balance, locked.payment, request.with_receipt)
-    step = _plan_create(locked, ask)
-    locked.flush()
-    return _Plan(ask=ask, step=step, as_of=locked.payment.updated_at)
+        return _take_over(pending, ask, patience)
+    return _plan_for(locked, ask, request)
 
 
 def _evaluate_first(locked: LockedPayment, order: Any, origin: Origin) -> Balance:
@@ -404,45 +387,22 @@ def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
         params["automatic_payment_methods"] = {"enabled": True}
     if params["capture_method"] == DEFAULT_CAPTURE_METHOD:
         del params["capture_method"]
-    return _save_attempt(
-        id=attempt_id,
-        order_payment=locked.payment,
-        operation=StripeAttempt.Operation.CREATE_INTENT,
-        params={key: value for key, value in params.items() if value != ""},
-    )
+    sent = {key: value for key, value in params.items() if value != ""}
+    operation = StripeAttempt.Operation.CREATE_INTENT
+    return save_attempt(locked, operation, "", sent, attempt_id=attempt_id)
 
 
 def _plan_update(
     locked: LockedPayment, row: PaymentIntent, params: dict[str, Any]
 ) -> StripeAttempt:
-    return _save_attempt(
-        order_payment=locked.payment,
-        operation=StripeAttempt.Operation.UPDATE_INTENT,
-        target=row.stripe_id,
-        target_version=row.version,
-        params=with_unset_keys(params),
-    )
+    operation = StripeAttempt.Operation.UPDATE_INTENT
+    return save_write(locked, row, operation, with_unset_keys(params))
 
 
 def _plan_replacement(locked: LockedPayment, row: PaymentIntent) -> StripeAttempt:
     """Plan to cancel an intent that Stripe does not update; the next round creates another."""
-    return _save_attempt(
-        order_payment=locked.payment,
-        operation=StripeAttempt.Operation.CANCEL_INTENT,
-        target=row.stripe_id,
-        target_version=row.version,
-        params={"cancellation_reason": "abandoned"},
-    )
-
-
-def _save_attempt(**values: Any) -> StripeAttempt:
-    now = timezone.now()
-    return StripeAttempt.objects.create(
-        livemode=get_config().livemode, claimed_at=now, last_sent_at=now, **values
-    )
-
-
-# --- parameters ---------------------------------------------------------------------------------
+    params = {"cancellation_reason": "abandoned"}
+    return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
 
 
 # --- carrying out -------------------------------------------------------------------------------
