@@ -83,33 +83,30 @@ FAULTS = (
     ),
     Fault(
         "a refund is sent under another idempotency key each time",
-        old="idempotency_key=str(attempt.pk))",
-        new="idempotency_key=str(uuid4()))",
+        old="create_refund(attempt.params, idempotency_key=key)",
+        new="""create_refund(attempt.params, idempotency_key=f"{key} {attempt.claimed_at}")""",
         tests="tests/after_paid/test_refunds.py::test_a_lost_answer_is_finished_by_the_next_call",
     ),
     Fault(
         "a refund is sent again under a key that Stripe may have forgotten",
-        old="if attempt.key_expired: return _find_out(refund, origin=origin)",
+        old="if attempt.key_expired: return _find_effect(operation, attempt, origin)",
         new="",
         tests="tests/after_paid/test_refunds.py::test_an_old_key_is_not_sent_again",
     ),
     Fault(
         "an intent whose answer was lost counts as refused",
-        old="if not error.retryable and not isinstance(error, GatewayAuthenticationError): attempt.finish",
+        old="if not error.retryable and not isinstance(error, GatewayAuthenticationError): end_attempt",
         new="""
             if not isinstance(error, GatewayAuthenticationError):
-                attempt.finish
+                end_attempt
         """,
         tests="tests/api/test_payment_intents.py::TestStripeInTrouble::test_a_broken_connection_is_503_and_the_next_call_finishes_it",
     ),
     Fault(
-        "a refund whose answer was lost counts as refused",
-        old="if error.retryable or isinstance(error, GatewayAuthenticationError): attempt.release",
-        new="""
-            if isinstance(error, GatewayAuthenticationError):
-                attempt.release
-        """,
-        tests="tests/after_paid/test_refunds.py::test_a_lost_answer_is_finished_by_the_next_call",
+        "a refund whose payment intent another account does not know counts as refused",
+        old="missing_statuses=frozenset({400, 404}),",
+        new="",
+        tests="tests/after_paid/test_another_account.py",
     ),
     Fault(
         "a failure that Stripe has saved is sent again and again",
@@ -376,8 +373,8 @@ FAULTS = (
     # --- what the shop is told ---
     Fault(
         "the shop is notified before the commit",
-        old="after_commit(partial(after, done.locked, origin=origin), what=what)",
-        new="after(done.locked, origin=origin)",
+        old="after_commit(partial(_after, done.locked, origin=origin), what=what)",
+        new="_after(done.locked, origin=origin)",
         tests="tests/after_paid/test_follow_up.py::test_stripe_is_called_after_the_commit_of_the_shop",
     ),
     Fault(

@@ -319,5 +319,5 @@ def test_a_cancellation(order, stripe, intent, figure):
     with billed(stripe) as bill:
         cancel_payment(order_id=order.pk, origin=STAFF)
 
-    bill.assert_within(statements=12, stripe_calls=1)
+    bill.assert_within(statements=10, stripe_calls=1)
     figure(f"cancellation: {bill.total}")

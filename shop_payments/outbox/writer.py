@@ -112,8 +112,10 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         pending, step = done.value
         if step is not None:
             is_sent = True
-            send_attempt(step, origin=origin)
+            sent = send_attempt(step, origin=origin)
             check_target(step, origin=origin)
+            if sent.locked is not None and sent.locked.open_intent is None:
+                return sent.locked
         elif pending is None:
             return done.locked
         elif claim(pending, within=patience.claim_time):

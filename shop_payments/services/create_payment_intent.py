@@ -428,7 +428,7 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
         if plan.taken_over:
             finish_for_others(plan.step, origin=origin)
         else:
-            intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of)
+            intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of).result
             check_target(plan.step, origin=origin)
     except PaymentIntentMissing:
         raise PaymentInReview("The order's payment intent is not at Stripe.") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils import timezone
 
@@ -13,10 +13,9 @@ from shop_payments.ledger.descriptions import speak
 from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import Refund, StripeAttempt
-from shop_payments.outbox.refunds import IN_PROGRESS, give_up
-
-if TYPE_CHECKING:
-    pass
+from shop_payments.outbox.refund_operations import refund_of
+from shop_payments.outbox.refunds import IN_PROGRESS
+from shop_payments.outbox.sender import end_attempt
 
 
 def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
@@ -41,7 +40,9 @@ def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
     if attempt.is_claimed(within=_JUST_SENT, now=timezone.now()):
         raise RefundInProgress(IN_PROGRESS)
     why = f"given up by staff: {reason.strip()}"
-    return give_up(refund, why, StripeAttempt.Outcome.ABANDONED, {}, origin=origin)
+    locked = end_attempt(attempt, StripeAttempt.Outcome.ABANDONED, why=why, origin=origin)
+    assert locked is not None
+    return refund_of(locked, attempt)
 
 
 _JUST_SENT = timedelta(minutes=2)

@@ -40,7 +40,8 @@ from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import FactKind, PaymentIntent, Refund, StripeAttempt
 from shop_payments.money import check_written_decimals, to_minor_units
 from shop_payments.orders import find_visible_order, parse_order_id
-from shop_payments.outbox.refunds import IN_PROGRESS, exceeds_balance, send_refund
+from shop_payments.outbox.refund_operations import exceeds_balance
+from shop_payments.outbox.refunds import IN_PROGRESS, send_refund
 from shop_payments.outbox.turns import Patience, claim
 from shop_payments.sync.refunds import digest_of_request, figures_of, mirrored_key
 

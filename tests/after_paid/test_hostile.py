@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 
 import pytest
 import time_machine
@@ -360,7 +361,8 @@ def test_a_wish_that_ended_meanwhile_closes_nothing(order, storefront, stripe, m
         assert storefront.payment_intent(order).status_code == 200
         return get_gateway()
 
-    monkeypatch.setattr("shop_payments.services.cancel_payment.get_gateway", somebody_pays)
+    module = import_module("shop_payments.services.cancel_payment")
+    monkeypatch.setattr(module, "get_gateway", somebody_pays)
     assert finish_cancellation(payment.pk, origin=SHOP)
 
     assert PaymentIntent.objects.get().is_open

@@ -1,0 +1,229 @@
+"""Create, update, capture and cancel payment intents."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from shop_payments.exceptions import GatewayError, UnexpectedState
+from shop_payments.gateway import get_gateway
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
+from shop_payments.lifecycle import (
+    CANCELABLE_STATUSES,
+    CAPTURABLE_STATUSES,
+    FINAL_STATUSES,
+    UPDATABLE_STATUSES,
+    IntentStatus,
+)
+from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.outbox.operations import Operation
+from shop_payments.outbox.outcomes import doubting_the_key
+from shop_payments.sync.fingerprints import sent_fingerprint
+from shop_payments.sync.payment_intents import (
+    adopt_intent,
+    find_attempt_of,
+    refresh_intent,
+    write_intent,
+)
+
+if TYPE_CHECKING:
+    from shop_payments.gateway import PaymentIntentResult
+
+_CLOCK_SKEW = timedelta(minutes=10)
+"""How far Stripe's clock and ours may be apart when an object is looked for by its creation."""
+
+_NOT_FOUND = frozenset({404})
+
+
+# --- calling ------------------------------------------------------------------------------------
+
+
+def _create(attempt: StripeAttempt, key: str) -> PaymentIntentResult:
+    return get_gateway().create_payment_intent(attempt.params, idempotency_key=key)
+
+
+def _update(attempt: StripeAttempt, key: str) -> PaymentIntentResult:
+    return get_gateway().update_payment_intent(attempt.target, attempt.params, idempotency_key=key)
+
+
+def _capture(attempt: StripeAttempt, key: str) -> PaymentIntentResult:
+    return get_gateway().capture_payment_intent(attempt.target, attempt.params, idempotency_key=key)
+
+
+def _cancel(attempt: StripeAttempt, key: str) -> PaymentIntentResult:
+    return get_gateway().cancel_payment_intent(attempt.target, attempt.params, idempotency_key=key)
+
+
+# --- finding ------------------------------------------------------------------------------------
+
+
+def _find_created(attempt: StripeAttempt) -> PaymentIntentResult | None:
+    """Find the intent with the attempt's id, created between its commit and its last sending."""
+    last_sent = attempt.last_sent_at or attempt.created_at
+    since, until = attempt.created_at - _CLOCK_SKEW, last_sent + _CLOCK_SKEW
+    found = get_gateway().find_created_intent(str(attempt.pk), since=since, until=until)
+    if found is None:
+        _prove_account(attempt)
+    return found
+
+
+def _prove_account(attempt: StripeAttempt) -> None:
+    """Make sure that the key belongs to the account of our intents, as far as we have any.
+
+    Another account's list does not have what we look for, and proves nothing.
+
+    Raises:
+        TargetMissing: Stripe does not know the newest of our intents under the key in use.
+        GatewayError: Stripe could not be asked.
+    """
+    rows = PaymentIntent.objects.filter(livemode=attempt.livemode)
+    newest = rows.exclude(status=IntentStatus.MISSING).order_by("-pk").first()
+    if newest is not None and newest.livemode:  # test data may be deleted, and moves no money
+        with doubting_the_key(newest.stripe_id):
+            get_gateway().retrieve_payment_intent(newest.stripe_id)
+
+
+def _nothing_to_find(attempt: StripeAttempt) -> None:
+    """Whether a change had an effect does not matter: the row forgets what was last sent."""
+
+
+# --- applying -----------------------------------------------------------------------------------
+
+
+def _apply_created(
+    locked: LockedPayment, attempt: StripeAttempt, result: PaymentIntentResult, *, origin: Origin
+) -> bool:
+    row = locked.intent(result.id)
+    if row is None:
+        fingerprint = sent_fingerprint(attempt)
+        adopted = adopt_intent(locked, attempt, result, fingerprint=fingerprint, origin=origin)
+        return adopted is not None
+    # A webhook was faster. What it has written is newer, unless the status is final.
+    is_news = _finish(attempt, result) and result.status in FINAL_STATUSES
+    if is_news:
+        sent = sent_fingerprint(attempt)
+        write_intent(locked, row, result, origin=origin, updated_to=sent)
+    return is_news
+
+
+def _apply_changed(
+    locked: LockedPayment,
+    attempt: StripeAttempt,
+    result: PaymentIntentResult,
+    *,
+    origin: Origin,
+    sent: str | None = None,
+) -> bool:
+    """Write the answer to a change; ``sent`` is the fingerprint of what an update has sent."""
+    is_first, row = _finish(attempt, result), locked.intent(result.id)
+    if row is None:
+        return _adopt_orphan(locked, result, origin=origin)
+    is_fresh = not result.replayed and row.version == attempt.target_version
+    is_news = is_first and (is_fresh or result.status in FINAL_STATUSES)
+    if is_news:
+        write_intent(locked, row, result, origin=origin, updated_to=sent)
+    elif is_first and sent is not None:
+        # What was sent is known although the state is not: the next look fetches it.
+        row.fingerprint = sent
+        row.save(update_fields=["fingerprint"])
+    return is_news
+
+
+def _apply_updated(
+    locked: LockedPayment, attempt: StripeAttempt, result: PaymentIntentResult, *, origin: Origin
+) -> bool:
+    sent = sent_fingerprint(attempt)
+    return _apply_changed(locked, attempt, result, origin=origin, sent=sent)
+
+
+def _adopt_orphan(locked: LockedPayment, intent: PaymentIntentResult, *, origin: Origin) -> bool:
+    """Insert the row of an orphan that was cancelled: it was created, and nobody heard of it."""
+    creator = find_attempt_of(intent)
+    if creator is None:
+        return False
+    return adopt_intent(locked, creator, intent, fingerprint="", origin=origin) is not None
+
+
+def _finish(attempt: StripeAttempt, intent: PaymentIntentResult) -> bool:
+    return attempt.finish(
+        StripeAttempt.Outcome.SUCCEEDED,
+        stripe_object_id=intent.id,
+        request_id=intent.request_id[:255],
+        http_status=200,
+    )
+
+
+# --- ending without an effect -------------------------------------------------------------------
+
+
+def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
+    if attempt.outcome == StripeAttempt.Outcome.FAILED:
+        for entry in locked.entries:
+            if entry.capture_id == attempt.pk:  # a waiver of a refused capture does not count
+                entry.capture, locked.needs_order = attempt, True
+        return
+    row = locked.intent(attempt.target)
+    if row is not None:
+        row.fingerprint = ""
+        row.save(update_fields=["fingerprint"])
+
+
+def _explain_change(
+    attempt: StripeAttempt,
+    error: GatewayError,
+    *,
+    origin: Origin,
+    allowed_in: frozenset[str],
+) -> bool:
+    """Fetch an intent that Stripe would not change; tell whether its status explains that.
+
+    Raises:
+        PaymentIntentMissing, GatewayError: see :func:`refresh_intent`.
+    """
+    if not isinstance(error, UnexpectedState):
+        return False
+    row = PaymentIntent.objects.filter(stripe_id=attempt.target).first()
+    if row is None:
+        return True  # an orphan, of which nothing is known; the sweep looks again
+    refreshed = refresh_intent(row, origin=origin)
+    return refreshed is None or refreshed.row.status not in allowed_in
+
+
+def _explain_nothing(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
+    return False
+
+
+CREATE_INTENT: Operation[PaymentIntentResult] = Operation(
+    call=_create,
+    find=_find_created,
+    apply=_apply_created,
+    end=_end,
+    explain=_explain_nothing,
+)
+UPDATE_INTENT: Operation[PaymentIntentResult] = Operation(
+    call=_update,
+    find=_nothing_to_find,
+    apply=_apply_updated,
+    end=_end,
+    explain=partial(_explain_change, allowed_in=UPDATABLE_STATUSES),
+    missing_statuses=_NOT_FOUND,
+)
+CAPTURE_INTENT: Operation[PaymentIntentResult] = Operation(
+    call=_capture,
+    find=_nothing_to_find,
+    apply=_apply_changed,
+    end=_end,
+    explain=partial(_explain_change, allowed_in=CAPTURABLE_STATUSES),
+    missing_statuses=_NOT_FOUND,
+    must_be_known=True,  # a waiver of staff depends on it
+)
+CANCEL_INTENT: Operation[PaymentIntentResult] = Operation(
+    call=_cancel,
+    find=_nothing_to_find,
+    apply=_apply_changed,
+    end=_end,
+    explain=partial(_explain_change, allowed_in=CANCELABLE_STATUSES),
+    missing_statuses=_NOT_FOUND,
+)
