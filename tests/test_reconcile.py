@@ -376,7 +376,7 @@ def test_a_refund_and_a_dispute_made_while_we_were_down(paid, stripe, storefront
     report = sweep()
 
     # The dispute came with its payment, which was not known yet.
-    assert (report.intents, report.refunds, report.disputes) == (1, 1, 0)
+    assert (report.intents, report.objects["refunds"], report.objects["disputes"]) == (1, 1, 0)
     assert paid.order_payment.refunds.get().amount == 500
     assert disputed.order_payment.disputes.get().status == "needs_response"
     assert report.reviews_opened == 1
@@ -402,7 +402,7 @@ def test_a_pending_refund_is_looked_at_whatever_its_age(paid, stripe):
 
     report = sweep(hours=1, after=timedelta(hours=2))
 
-    assert report.refunds == 1
+    assert report.objects["refunds"] == 1
     assert Refund.objects.get().status == "succeeded"
 
 

@@ -144,7 +144,7 @@ def test_old_refunds_that_are_pending_are_listed(days_ago, stripe, calls):
 
     report = sweep(after=timedelta(minutes=4))
 
-    assert report.refunds == 3
+    assert report.objects["refunds"] == 3
     paths = [each.path for each in stripe.requests[before:]]
     assert paths.count("/v1/refunds") == 2
     assert_books_agree(stripe)

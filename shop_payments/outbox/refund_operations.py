@@ -22,8 +22,8 @@ from shop_payments.models import FactKind, OrderPayment, PaymentIntent, Refund, 
 from shop_payments.money import display_amount, format_amount
 from shop_payments.outbox.operations import Operation
 from shop_payments.outbox.outcomes import doubting_the_key
-from shop_payments.sync.disputes import sync_disputes
-from shop_payments.sync.refunds import figures_of, save_refund, sync_refunds, write_refund
+from shop_payments.sync.disputes import DISPUTES
+from shop_payments.sync.refunds import REFUNDS, figures_of, save_refund, write_refund
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
@@ -125,8 +125,8 @@ def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> 
         return False
     refund = Refund.objects.select_related("payment_intent").get(attempt=attempt)
     intent = refund.payment_intent
-    sync_refunds(intent, origin=origin)
-    sync_disputes(intent, origin=origin)
+    REFUNDS.sync(intent, origin=origin)
+    DISPUTES.sync(intent, origin=origin)
     locked = read_rows(OrderPayment.objects.get(pk=intent.order_payment_id))
     current = locked.intent(intent.stripe_id)
     if current is None:

@@ -15,8 +15,9 @@ doubt, and the event fails and is tried again (ADR 15).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -26,11 +27,9 @@ from django.utils.module_loading import import_string
 from shop_payments.conf import get_config
 from shop_payments.exceptions import InvalidWebhookPayload, ShopPaymentsError
 from shop_payments.gateway import (
-    DisputeResult,
     EventResult,
     EventSubject,
     PaymentIntentResult,
-    RefundResult,
     account_of_event,
     assert_no_transaction,
     get_gateway,
@@ -44,9 +43,9 @@ from shop_payments.lifecycle import FINAL_STATUSES, holds_money
 from shop_payments.models import PaymentIntent, Source, WebhookEvent
 from shop_payments.services.unknown_intents import ask_about, find_named_order
 from shop_payments.sync.arrivals import adopt_unknown, believe_intent
-from shop_payments.sync.disputes import sync_disputes
+from shop_payments.sync.base import ObjectType
 from shop_payments.sync.payment_intents import bring_up_to_date, find_attempt_of
-from shop_payments.sync.refunds import sync_refunds
+from shop_payments.sync.registry import type_of_event
 
 logger = logging.getLogger("shop_payments")
 
@@ -214,9 +213,9 @@ def _act_on(event: WebhookEvent) -> _Outcome:
         return WebhookEvent.Status.IGNORED, f"of the connected account {account}"
     thin = is_thin(event.payload)
     kind = event.type.removeprefix("v1.") if thin else event.type
-    for prefixes, sync in _SYNC_BY_TYPE.items():
-        if kind.startswith(prefixes):
-            return _sync(event, sync)
+    object_type = type_of_event(kind)
+    if object_type is not None:
+        return _sync(event, object_type)
     if not kind.startswith("payment_intent."):
         return WebhookEvent.Status.IGNORED, "no use for this type"
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
@@ -351,16 +350,7 @@ remove-refund-from-partial-capture-and-payment-cancellation-flow (checked 2026-1
         get_gateway().retrieve_payment_intent(row.stripe_id)
 
 
-_Sync = Callable[..., Sequence[DisputeResult | RefundResult]]
-
-_SYNC_BY_TYPE: dict[tuple[str, ...], _Sync] = {
-    ("refund.", "charge.refund"): sync_refunds,
-    ("charge.dispute.",): sync_disputes,
-}
-"""Events that are hints to list something of an intent."""
-
-
-def _sync(event: WebhookEvent, sync: _Sync) -> _Outcome:
+def _sync(event: WebhookEvent, object_type: ObjectType[Any, Any]) -> _Outcome:
     """List what the event is about: it may be older than what is known, or not the latest.
 
     One call, at most, for those of other systems.
@@ -375,7 +365,7 @@ def _sync(event: WebhookEvent, sync: _Sync) -> _Outcome:
     if event.livemode != get_config().livemode:
         return _NOT_OURS if row is None else _OF_OTHER_MODE
     if row is None:
-        intent = _intent_of(about, sync)
+        intent = _intent_of(about, object_type)
         if intent is None:
             return _NOT_OURS
         outcome = _meet(intent, origin=origin)
@@ -385,13 +375,15 @@ def _sync(event: WebhookEvent, sync: _Sync) -> _Outcome:
     # It has succeeded, or there would be nothing to give back. A refund that is written before its
     # order is known to be paid would never be told as the order's.
     bring_up_to_date(row, origin=origin)
-    _check_listed(row, about, [each.id for each in sync(row, origin=origin)])
-    kind = "disputes" if sync is sync_disputes else "refunds"
-    return WebhookEvent.Status.PROCESSED, f"the {kind} of {row.stripe_id} were looked up"
+    _check_listed(row, about, [each.id for each in object_type.sync(row, origin=origin)])
+    words = f"the {object_type.plural} of {row.stripe_id} were looked up"
+    return WebhookEvent.Status.PROCESSED, words
 
 
-def _intent_of(about: EventSubject, sync: _Sync) -> PaymentIntentResult | None:
-    """Fetch the intent of a refund or dispute; None where it has none, or the event does not say.
+def _intent_of(
+    about: EventSubject, object_type: ObjectType[Any, Any]
+) -> PaymentIntentResult | None:
+    """Fetch the intent of an object; None where it has none, or the event does not say.
 
     Thin events name the object alone, and events of old API versions may name its charge alone. A
     refund or a dispute names no order and no attempt: its intent does.
@@ -400,9 +392,7 @@ def _intent_of(about: EventSubject, sync: _Sync) -> PaymentIntentResult | None:
         return get_gateway().retrieve_payment_intent(about.payment_intent)
     if not about.id or about.id == about.charge:
         return None
-    if sync is sync_disputes:
-        return get_gateway().intent_of_dispute(about.id)
-    return get_gateway().intent_of_refund(about.id)
+    return object_type.intent_of(about.id)
 
 
 def _row_of(about: EventSubject) -> PaymentIntent | None:

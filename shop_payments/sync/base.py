@@ -1,41 +1,70 @@
-"""Mirror what hangs on an intent, its refunds or disputes, from Stripe's lists of them."""
+"""Sync the objects that belong to a payment intent: its refunds, its disputes, and the like.
+
+One :class:`ObjectType` for each type says how Stripe lists its objects and how their rows are
+written. Webhooks and the sweep find the types in ``registry.py``.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
-from shop_payments.models import Dispute, PaymentIntent, Refund
+from shop_payments.models import PaymentIntent
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from shop_payments.gateway import Page, PaymentIntentResult
 
 logger = logging.getLogger("shop_payments")
 
 _MAX_ROUNDS = 4
 
-_Row = TypeVar("_Row", Refund, Dispute)
+_Row = TypeVar("_Row")
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed(Generic[_Row, _Result]):
-    """One kind of object that Stripe lists by its intent, and how its rows are written."""
+class ObjectType(Generic[_Row, _Result]):
+    """One type of objects that belong to a payment intent."""
 
-    ask: Callable[[str], Sequence[_Result]]
-    """List those of an intent, given Stripe's id of it, newest first."""
+    singular: str
+    """For people, as is :attr:`plural`."""
 
-    rows: Callable[[PaymentIntent], Any]
-    """The rows of an intent, as a query set."""
+    plural: str
+
+    events: tuple[str, ...]
+    """How the types of its events begin. An event is only a hint to list the intent's objects."""
+
+    list_of: Callable[[str], Sequence[_Result]]
+    """List the objects of an intent at Stripe, given the intent's id, newest first."""
+
+    page: Callable[..., Page[_Result]]
+    """List one page of the account's objects that were created in a span of time."""
+
+    intent_of: Callable[[str], PaymentIntentResult | None]
+    """Fetch the intent of an object at Stripe, given the object's id."""
+
+    rows: Callable[[], QuerySet[Any]]
+    """All rows that Stripe knows."""
+
+    unsettled: Callable[[], QuerySet[Any]]
+    """Those that may still change."""
+
+    unsent: Callable[[], QuerySet[Any]] | None = None
+    """Rows that Stripe may know already, without an id of it."""
 
     find: Callable[[LockedPayment, _Result], _Row | None]
-    """Find the row of a result."""
+    """Find the row of an object."""
 
-    write: Callable[..., None]
-    """Of the locked payment, the intent, its row or None, the result, and ``origin``: bring the row
-    to what Stripe says, or insert it, with history and review."""
+    apply: Callable[..., None]
+    """Given the locked payment, the intent, the row or None, the object, and ``origin``: bring the
+    row to what Stripe says, or insert it, with history and review."""
 
     agrees: Callable[[_Row, _Result], bool]
     """Tell whether there is nothing to write."""
@@ -52,15 +81,21 @@ class Listed(Generic[_Row, _Result]):
         """
         for _round in range(_MAX_ROUNDS):
             known = self.versions(intent)
-            results = self.ask(intent.stripe_id)
+            results = self.list_of(intent.stripe_id)
             if self.write_listed(intent, known, results, origin=origin, follows_up=follows_up):
                 return results
-        logger.warning("The refunds or disputes of %s keep changing", intent)
+        logger.warning("The %s of %s keep changing", self.plural, intent)
         return results
+
+    def rows_of(self, intent: PaymentIntent) -> QuerySet[Any]:
+        """Return the rows of an intent, also those that Stripe does not know yet."""
+        model: Any = self.rows().model
+        found: QuerySet[Any] = model.objects.filter(payment_intent=intent)
+        return found
 
     def versions(self, intent: PaymentIntent) -> dict[Any, int]:
         """Return the versions of an intent's rows by primary key, before Stripe is asked."""
-        return dict(self.rows(intent).values_list("pk", "version"))
+        return dict(self.rows_of(intent).values_list("pk", "version"))
 
     def write_listed(
         self,
@@ -101,9 +136,9 @@ class Listed(Generic[_Row, _Result]):
         complete = True
         intent = locked.intent(intent_id)
         for result in reversed(results) if intent is not None else ():
-            row = self.find(locked, result)
+            row: Any = self.find(locked, result)
             if row is not None and row.version != known.get(row.pk):
                 complete = False
             elif intent is not None:
-                self.write(locked, intent, row, result, origin=origin)
+                self.apply(locked, intent, row, result, origin=origin)
         return complete

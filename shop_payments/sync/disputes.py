@@ -8,7 +8,6 @@ See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -18,23 +17,14 @@ from shop_payments.ledger.descriptions import describe_moment, speak
 from shop_payments.ledger.evaluation import note_outflow
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
-from shop_payments.lifecycle import DisputeState
+from shop_payments.lifecycle import DECIDED_DISPUTE_STATUSES, DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
-from shop_payments.sync.base import Listed
+from shop_payments.sync.base import ObjectType
 
 if TYPE_CHECKING:
     from shop_payments.gateway import DisputeResult
 
 _UNDECIDED = (DisputeState.OPEN, DisputeState.INQUIRY)
-
-
-def sync_disputes(intent: PaymentIntent, *, origin: Origin) -> Sequence[DisputeResult]:
-    """List an intent's disputes at Stripe, write down what has changed, and return the list.
-
-    Raises:
-        GatewayError: Stripe could not be asked.
-    """
-    return DISPUTES.sync(intent, origin=origin)
 
 
 def _write(
@@ -128,11 +118,16 @@ def _figures(row: Dispute) -> dict[str, Any]:
     }
 
 
-DISPUTES: Listed[Dispute, DisputeResult] = Listed(
-    ask=lambda intent_id: get_gateway().list_disputes(intent_id),
-    rows=lambda intent: intent.disputes.all(),
+DISPUTES: ObjectType[Dispute, DisputeResult] = ObjectType(
+    singular="dispute",
+    plural="disputes",
+    events=("charge.dispute.",),
+    list_of=lambda intent_id: get_gateway().list_disputes(intent_id),
+    page=lambda **span: get_gateway().page_of_disputes(**span),
+    intent_of=lambda dispute_id: get_gateway().intent_of_dispute(dispute_id),
+    rows=Dispute.objects.all,
+    unsettled=lambda: Dispute.objects.exclude(status__in=DECIDED_DISPUTE_STATUSES),
     find=lambda locked, result: locked.dispute(result.id),
-    write=_write,
+    apply=_write,
     agrees=_agrees,
 )
-"""How the disputes of an intent are mirrored."""

@@ -24,7 +24,7 @@ from shop_payments.ledger.evaluation import evaluate
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.models import PaymentIntent
-from shop_payments.sync.base import Listed
+from shop_payments.sync.base import ObjectType
 from shop_payments.sync.disputes import DISPUTES
 from shop_payments.sync.refunds import REFUNDS
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _Found:
-    listed: Listed[Any, Any]
+    type: ObjectType[Any, Any]
     known: Mapping[Any, int]
     results: Sequence[Any]
 
@@ -55,7 +55,7 @@ class Outflows:
         evaluate(locked, origin=origin)
         for each in self.found:
             # A row that has changed since is newer than this.
-            each.listed.write_into(locked, self.intent_id, each.known, each.results, origin=origin)
+            each.type.write_into(locked, self.intent_id, each.known, each.results, origin=origin)
 
 
 def look_for_outflows(
@@ -87,7 +87,7 @@ def list_outflows(intent_id: str) -> Outflows:
     """
     row = PaymentIntent.objects.filter(stripe_id=intent_id).first()
     found = []
-    for listed in (REFUNDS, DISPUTES):
-        known = {} if row is None else listed.versions(row)
-        found.append(_Found(listed=listed, known=known, results=listed.ask(intent_id)))
+    for each in (REFUNDS, DISPUTES):
+        known = {} if row is None else each.versions(row)
+        found.append(_Found(type=each, known=known, results=each.list_of(intent_id)))
     return Outflows(intent_id, found)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -26,9 +25,9 @@ from shop_payments.ledger.descriptions import speak
 from shop_payments.ledger.evaluation import AUTOMATIC_KEY, note_outflow
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, open_review
-from shop_payments.lifecycle import RefundStatus, can_observe_refund
+from shop_payments.lifecycle import SETTLED_REFUND_STATUSES, RefundStatus, can_observe_refund
 from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
-from shop_payments.sync.base import Listed
+from shop_payments.sync.base import ObjectType
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
@@ -70,15 +69,6 @@ def save_refund(locked: LockedPayment, row: Refund) -> None:
     row.version += 1
     locked.save_later(row)
     locked.needs_evaluation = True
-
-
-def sync_refunds(intent: PaymentIntent, *, origin: Origin) -> Sequence[RefundResult]:
-    """List an intent's refunds at Stripe, write down what has changed, and return the list.
-
-    Raises:
-        GatewayError: Stripe could not be asked.
-    """
-    return REFUNDS.sync(intent, origin=origin)
 
 
 def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
@@ -184,11 +174,19 @@ def figures_of(row: Refund, detail: str) -> dict[str, Any]:
     }
 
 
-REFUNDS: Listed[Refund, RefundResult] = Listed(
-    ask=lambda intent_id: get_gateway().list_refunds(intent_id),
-    rows=lambda intent: intent.refunds.all(),
+REFUNDS: ObjectType[Refund, RefundResult] = ObjectType(
+    singular="refund",
+    plural="refunds",
+    events=("refund.", "charge.refund"),
+    list_of=lambda intent_id: get_gateway().list_refunds(intent_id),
+    page=lambda **span: get_gateway().page_of_refunds(**span),
+    intent_of=lambda refund_id: get_gateway().intent_of_refund(refund_id),
+    rows=lambda: Refund.objects.exclude(stripe_id=""),
+    unsettled=lambda: Refund.objects.exclude(
+        status__in=[*SETTLED_REFUND_STATUSES, RefundStatus.REQUESTED]
+    ),
+    unsent=Refund.objects.requested,
     find=_row_of,
-    write=write_refund,
+    apply=write_refund,
     agrees=_agrees,
 )
-"""How the refunds of an intent are mirrored."""

@@ -29,7 +29,7 @@ def lose_refunds() -> None:
 
 
 def sweep() -> None:
-    assert reconcile(since=timezone.now() - timedelta(days=3)).refunds > 0
+    assert reconcile(since=timezone.now() - timedelta(days=3)).objects["refunds"] > 0
 
 
 @pytest.fixture

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from shop_payments.conf import get_config
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.maintenance.reconcile.after_paid import mirror_disputes, mirror_refunds
 from shop_payments.maintenance.reconcile.inbox import retry_events, send_facts
 from shop_payments.maintenance.reconcile.intents import mirror_intents
+from shop_payments.maintenance.reconcile.objects import sync_objects
 from shop_payments.maintenance.reconcile.orders import evaluate_orders
 from shop_payments.maintenance.reconcile.sweep import Report, Sweep
 from shop_payments.maintenance.reconcile.unfinished import (
@@ -35,14 +36,14 @@ from shop_payments.maintenance.reconcile.unfinished import (
 )
 from shop_payments.models import ReviewItem
 from shop_payments.pacing import Pace, keeping
+from shop_payments.sync.registry import OBJECT_TYPES
 
 __all__ = ["Report", "reconcile"]
 
 _PARTS: dict[str, Callable[[Sweep], None]] = {
     "attempts": finish_attempts,
     "payment intents": mirror_intents,
-    "refunds": mirror_refunds,
-    "disputes": mirror_disputes,
+    **{each.plural: partial(sync_objects, object_type=each) for each in OBJECT_TYPES},
     "events": retry_events,
     "orders": evaluate_orders,
     "cancellations": finish_cancellations,

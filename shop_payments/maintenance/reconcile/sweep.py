@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,9 +43,10 @@ class Report:
     """Calls to Stripe whose outcome is known now."""
 
     intents: int = 0
-    refunds: int = 0
-    disputes: int = 0
-    """Objects of ours that had moved at Stripe."""
+    """Payment intents of ours that had moved at Stripe."""
+
+    objects: Counter[str] = field(default_factory=Counter)
+    """What belongs to them and had moved, by the plural of its type: ``refunds``, ``disputes``."""
 
     orphans: int = 0
     """Intents of ours that lost their place to another one, cancelled."""

@@ -13,6 +13,7 @@ from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.management.arguments import hours_ago, moment
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
+from shop_payments.sync.registry import OBJECT_TYPES
 
 _DEFAULT_HOURS = 72
 """Stripe gives up on a webhook after three days; what it gave up on, a nightly run has seen."""
@@ -68,8 +69,7 @@ def _summary(report: Report, *, dry_run: bool) -> str:
     counts: dict[tuple[str, ...], int] = {
         ("call of unknown outcome", "calls of unknown outcome"): report.attempts,
         ("payment intent",): report.intents,
-        ("refund",): report.refunds,
-        ("dispute",): report.disputes,
+        **{(each.singular, each.plural): report.objects[each.plural] for each in OBJECT_TYPES},
         ("orphaned intent cancelled", "orphaned intents cancelled"): report.orphans,
         ("cancellation",): report.cancellations,
         ("abandoned intent closed", "abandoned intents closed"): report.abandoned,

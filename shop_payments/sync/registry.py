@@ -1,0 +1,21 @@
+"""The types of Stripe's objects that belong to a payment intent.
+
+Webhooks find the type of an event here, and the sweep goes through all of them. How to add one is
+in docs/adding.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shop_payments.sync.base import ObjectType
+from shop_payments.sync.disputes import DISPUTES
+from shop_payments.sync.refunds import REFUNDS
+
+OBJECT_TYPES: tuple[ObjectType[Any, Any], ...] = (REFUNDS, DISPUTES)
+"""In the order in which the sweep goes through them."""
+
+
+def type_of_event(event_type: str) -> ObjectType[Any, Any] | None:
+    """Return the type that an event is about; None for payment intents and what is not followed."""
+    return next((each for each in OBJECT_TYPES if event_type.startswith(each.events)), None)
