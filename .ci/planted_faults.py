@@ -78,13 +78,13 @@ FAULTS = (
     Fault(
         "an intent is created under another idempotency key each time it is sent",
         old="key = str(attempt.pk)",
-        new="""key = f"{attempt.pk} {attempt.claimed_at}" """,
+        new="""key = f"{attempt.pk} {attempt.acquired_at}" """,
         tests="tests/test_recovery.py::test_a_create_is_finished_with_the_same_key",
     ),
     Fault(
         "a refund is sent under another idempotency key each time",
         old="create_refund(attempt.params, idempotency_key=key)",
-        new="""create_refund(attempt.params, idempotency_key=f"{key} {attempt.claimed_at}")""",
+        new="""create_refund(attempt.params, idempotency_key=f"{key} {attempt.acquired_at}")""",
         tests="tests/after_paid/test_refunds.py::test_a_lost_answer_is_finished_by_the_next_call",
     ),
     Fault(
@@ -217,7 +217,7 @@ FAULTS = (
     ),
     Fault(
         "a failed event counts as processed",
-        old="_note_failure(event, error)",
+        old="_record_failure(event, error)",
         new="_note(event, WebhookEvent.Status.PROCESSED, str(error))",
         tests="tests/api/test_webhooks.py::TestMoneyThatDoesNotFit::test_an_order_that_cannot_be_read_has_the_event_sent_again",
     ),
@@ -272,7 +272,7 @@ FAULTS = (
     ),
     Fault(
         "two processes take over the same attempt",
-        old=".filter(pk=attempt.pk, claimed_at=attempt.claimed_at) .update(",
+        old=".filter(pk=attempt.pk, acquired_at=attempt.acquired_at) .update(",
         new=".filter(pk=attempt.pk).update(",
         tests="tests/test_models.py::test_a_claim_that_was_seen_may_be_taken_over_once",
     ),
@@ -523,7 +523,7 @@ FAULTS = (
     ),
     Fault(
         "a part of the sweep that breaks is not reported",
-        old="sweep.note_failure(name, error, of_rest=True)",
+        old="sweep.record_failure(name, error, of_rest=True)",
         new="pass",
         tests="tests/test_reconcile.py::test_a_stripe_that_is_away_ends_a_part_early",
     ),
@@ -547,7 +547,7 @@ FAULTS = (
     ),
     Fault(
         "the sweep writes a refund before it knows of the payment",
-        old="bring_up_to_date(intent, origin=sweep.origin)",
+        old="sync_intent(intent, origin=sweep.origin)",
         new="pass",
         tests="tests/test_reconcile.py::test_a_refund_that_is_listed_while_intents_cannot_be_is_told",
     ),

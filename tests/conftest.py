@@ -103,7 +103,7 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait_for(*args: Any) -> None:
         raise AssertionError("a request waits for another one")
 
-    monkeypatch.setattr("shop_payments.outbox.turns.Patience.wait_for", wait_for)
+    monkeypatch.setattr("shop_payments.outbox.turns.WaitBudget.wait_for", wait_for)
 
 
 @pytest.fixture

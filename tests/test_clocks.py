@@ -35,7 +35,7 @@ def test_a_process_whose_clock_is_ahead_blocks_nobody(storefront, order, stripe,
     lose_the_answer(stripe)
     with time_machine.travel(timezone.now() + AHEAD, tick=True):
         assert storefront.payment_intent(order).status_code == 503
-    StripeAttempt.objects.update(claimed_at=timezone.now() + AHEAD)  # it was killed
+    StripeAttempt.objects.update(acquired_at=timezone.now() + AHEAD)  # it was killed
 
     assert answer(storefront.payment_intent(order)) == (200, None)
 
@@ -43,7 +43,7 @@ def test_a_process_whose_clock_is_ahead_blocks_nobody(storefront, order, stripe,
 def test_the_sweep_finishes_what_a_clock_ahead_began(storefront, order, stripe):
     lose_the_answer(stripe)
     assert storefront.payment_intent(order).status_code == 503
-    StripeAttempt.objects.update(claimed_at=timezone.now() + AHEAD)
+    StripeAttempt.objects.update(acquired_at=timezone.now() + AHEAD)
 
     assert sweep().attempts == 1
     assert PaymentIntent.objects.get().status == "requires_payment_method"

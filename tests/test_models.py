@@ -489,50 +489,50 @@ def attempt(payment: OrderPayment) -> StripeAttempt:
     return make_attempt(payment, outcome="pending", finished_at=None)
 
 
-def claim(attempt: StripeAttempt, now: datetime | None = None) -> bool:
-    return StripeAttempt.objects.claim(attempt, now=now or timezone.now())
+def acquire(attempt: StripeAttempt, now: datetime | None = None) -> bool:
+    return StripeAttempt.objects.acquire(attempt, now=now or timezone.now())
 
 
 def test_one_of_two_processes_claims_an_attempt(attempt):
     here, there = (StripeAttempt.objects.get(pk=attempt.pk) for _process in range(2))
-    assert (claim(here), claim(there)) == (True, False)
-    assert there.claimed_at is None
+    assert (acquire(here), acquire(there)) == (True, False)
+    assert there.acquired_at is None
     here.refresh_from_db()
-    assert here.claimed_at == here.last_sent_at is not None
+    assert here.acquired_at == here.last_sent_at is not None
 
 
 def test_a_claim_that_was_seen_may_be_taken_over_once(attempt):
-    claim(attempt)
+    acquire(attempt)
     here, there = (StripeAttempt.objects.get(pk=attempt.pk) for _process in range(2))
-    assert (claim(here), claim(there)) == (True, False)
+    assert (acquire(here), acquire(there)) == (True, False)
 
 
 def test_a_released_attempt_is_free_to_be_claimed(attempt):
     now = timezone.now()
-    claim(attempt, now)
-    assert attempt.is_claimed(within=timedelta(seconds=30), now=now)
+    acquire(attempt, now)
+    assert attempt.is_acquired(within=timedelta(seconds=30), now=now)
 
     attempt.release(error_code="rate_limit", http_status=429)
 
     seen = StripeAttempt.objects.get(pk=attempt.pk)
     assert (seen.outcome, seen.error_code, seen.http_status) == ("pending", "rate_limit", 429)
-    assert not seen.is_claimed(within=timedelta(seconds=30), now=now)
+    assert not seen.is_acquired(within=timedelta(seconds=30), now=now)
     assert seen.last_sent_at == now
-    assert claim(seen)
+    assert acquire(seen)
 
 
 def test_a_claim_ends_after_a_while(attempt):
     now = timezone.now()
-    claim(attempt, now)
-    assert attempt.is_claimed(within=timedelta(seconds=30), now=now + timedelta(seconds=29))
-    assert not attempt.is_claimed(within=timedelta(seconds=30), now=now + timedelta(seconds=30))
+    acquire(attempt, now)
+    assert attempt.is_acquired(within=timedelta(seconds=30), now=now + timedelta(seconds=29))
+    assert not attempt.is_acquired(within=timedelta(seconds=30), now=now + timedelta(seconds=30))
 
 
 def test_a_finished_attempt_is_not_claimed_released_or_finished_again(attempt):
     stale = StripeAttempt.objects.get(pk=attempt.pk)
     assert attempt.finish("succeeded", stripe_object_id="pi_1")
 
-    assert not claim(StripeAttempt.objects.get(pk=attempt.pk))
+    assert not acquire(StripeAttempt.objects.get(pk=attempt.pk))
     assert not stale.finish("failed", error_code="late")
     stale.release(error_code="late")
 
@@ -554,13 +554,13 @@ def test_a_key_expires_before_stripe_forgets_it(attempt):
 
 
 def test_an_attempt_that_is_only_looked_up_keeps_the_time_of_its_last_sending(attempt):
-    claim(attempt)
+    acquire(attempt)
     sent_at = attempt.last_sent_at
     with time_machine.travel(attempt.created_at + timedelta(days=2)):
-        assert claim(attempt)
+        assert acquire(attempt)
     attempt.refresh_from_db()
     assert attempt.last_sent_at == sent_at
-    assert attempt.claimed_at > sent_at
+    assert attempt.acquired_at > sent_at
 
 
 # --- the history is append-only -----------------------------------------------------------------

@@ -160,4 +160,4 @@ class TestTheOtherMode:
 
         assert answer(response) == (502, "gateway_error")
         assert PaymentIntent.objects.get().status == "missing"
-        assert StripeAttempt.objects.get(livemode=True).claimed_at is None  # free to be sent again
+        assert StripeAttempt.objects.get(livemode=True).acquired_at is None  # free to be sent again

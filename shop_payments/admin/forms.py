@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
-from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.descriptions import humanize
 from shop_payments.models import Refund
 from shop_payments.money import (
     display_amount,
@@ -272,7 +272,7 @@ class CaptureForm(AmountForm):
 class CancelForm(forms.Form):
     reason = forms.ChoiceField(
         label=_("Reason"),
-        choices=[(reason, speak(reason)) for reason in REASONS],
+        choices=[(reason, humanize(reason)) for reason in REASONS],
         initial="requested_by_customer",
         help_text=_("For Stripe."),
     )

@@ -33,7 +33,7 @@ from shop_payments.exceptions import (
     RefundExceedsBalance,
     RefundInProgress,
 )
-from shop_payments.ledger.descriptions import describe_status, speak
+from shop_payments.ledger.descriptions import describe_status, humanize
 from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import PaymentIntent, Refund
 from shop_payments.services.cancel_payment import cancel_payment
@@ -138,9 +138,9 @@ class RefundAction(IntentAction):
 
 def _describe(refund: Refund) -> str:
     """Say what came of a refund."""
-    values = {"amount": refund.amount_display, "status": speak(refund.status)}
+    values = {"amount": refund.amount_display, "status": humanize(refund.status)}
     if refund.is_returned:
-        values["why"] = speak(refund.failure_reason or refund.status)
+        values["why"] = humanize(refund.failure_reason or refund.status)
         return gettext("The refund of %(amount)s did not happen: %(why)s.") % values
     if refund.status == RefundStatus.SUCCEEDED:
         return gettext("%(amount)s goes back to the customer.") % values

@@ -15,7 +15,7 @@ from shop_payments.admin.base import dashboard_link, moment_text
 from shop_payments.admin.effects import after_giving_up, describe_after
 from shop_payments.admin.forms import GiveUpForm
 from shop_payments.admin.tasks import Action, Found, Outcome, Target, Task, with_balance
-from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.descriptions import humanize
 from shop_payments.ledger.observations import counts
 from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import Refund
@@ -84,5 +84,5 @@ class GiveUpAction(Action):
 
 def _why_not(refund: Refund) -> str:
     return gettext("Nothing was changed: this refund is %(status)s.") % {
-        "status": speak(refund.status)
+        "status": humanize(refund.status)
     }

@@ -103,7 +103,7 @@ def describe_moment(moment: datetime) -> str:
     return f"{local:%Y-%m-%d %H:%M %Z}"
 
 
-def speak(code: str) -> str:
+def humanize(code: str) -> str:
     """Say a code of Stripe's as words."""
     return code.replace("_", " ")
 

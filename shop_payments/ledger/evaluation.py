@@ -21,10 +21,7 @@ from django.utils import timezone
 
 from shop_payments.balance import Balance, View, newest_first
 from shop_payments.conf import get_config
-from shop_payments.exceptions import (
-    ConfigurationError,
-    OrderUnreadable,
-)
+from shop_payments.exceptions import ConfigurationError, OrderUnreadable
 from shop_payments.ledger.descriptions import (
     LOST_TO_THE_BANK,
     SUGGESTIONS,
@@ -51,14 +48,7 @@ from shop_payments.lifecycle import (
     RefundStatus,
     gravest_dispute,
 )
-from shop_payments.models import (
-    Dispute,
-    FactKind,
-    OrderPayment,
-    PaymentIntent,
-    Refund,
-    ReviewItem,
-)
+from shop_payments.models import Dispute, FactKind, OrderPayment, PaymentIntent, Refund, ReviewItem
 from shop_payments.money import Money, display_amount, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
 
@@ -97,16 +87,16 @@ def evaluate(
     """
     _refuse_other_mode(locked)
     try:
-        _note_terms(locked, terms or _read(locked))
+        _record_terms(locked, terms or _read(locked))
     except OrderUnreadable as error:
-        _note_failed_read(locked, error, origin)
+        _record_failed_read(locked, error, origin)
         return None
     locked.payment.failed_reads = 0
     balance = derive(locked)
     received = _record_received(locked, balance, origin)
     _record_paid(locked, balance, received, origin)
     _record_refunds(locked, balance, origin)
-    sync_review(locked, _wishes(locked, balance), origin)
+    sync_review(locked, _wanted_items(locked, balance), origin)
     locked.needs_follow_up = is_follow_up_needed(locked, balance)
     return balance
 
@@ -124,14 +114,14 @@ def terms_last_seen(payment: OrderPayment) -> OrderTerms:
     return OrderTerms(total=total, is_payable=payment.is_payable)
 
 
-def note_outflow(locked: LockedPayment, row: Refund | Dispute, intent: PaymentIntent) -> None:
+def record_outflow(locked: LockedPayment, row: Refund | Dispute, intent: PaymentIntent) -> None:
     """Note on a new refund or dispute of ``intent`` what the order costs at this time.
 
     What an outflow means follows from the order as it was then. A refund is never held up by an
     order that cannot be read: the total and the payability that were last seen count.
     """
     try:
-        _note_terms(locked, _read(locked))
+        _record_terms(locked, _read(locked))
     except OrderUnreadable as error:
         logger.warning("%s is written without reading its order: %s", row, error)
     is_wanted = intent.wanted or locked.payment.is_payable
@@ -197,7 +187,7 @@ def _read(locked: LockedPayment) -> OrderTerms:
     return locked.terms
 
 
-def _note_terms(locked: LockedPayment, terms: OrderTerms) -> None:
+def _record_terms(locked: LockedPayment, terms: OrderTerms) -> None:
     """Note what the order costs and which money it wants.
 
     Raises:
@@ -214,10 +204,10 @@ def _note_terms(locked: LockedPayment, terms: OrderTerms) -> None:
     payment.total, payment.currency = terms.total.amount, currency
     payment.is_payable = terms.is_payable
     payment.order_seen_at = timezone.now()
-    _note_wanted(locked)
+    _record_wanted(locked)
 
 
-def _note_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Origin) -> None:
+def _record_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Origin) -> None:
     if locked.has_counted_failure:
         return  # once in a unit of work
     locked.order_error, locked.has_counted_failure = error, True
@@ -225,11 +215,11 @@ def _note_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Ori
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)
     if payment.failed_reads >= TRIES_BEFORE_REVIEW:
-        wish = Wish(leading, _Reason.ORDER_UNREADABLE, str(error))
+        wish = WantedItem(leading, _Reason.ORDER_UNREADABLE, str(error))
         sync_review(locked, [wish], origin, only={_Reason.ORDER_UNREADABLE})
 
 
-def _note_wanted(locked: LockedPayment) -> None:
+def _record_wanted(locked: LockedPayment) -> None:
     payment = locked.payment
     for row in locked.intents:
         if not row.has_succeeded:
@@ -338,7 +328,7 @@ def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> 
 
 
 @dataclass(frozen=True)
-class Wish:
+class WantedItem:
     """A review item that should be open; ``row`` is None where the intent is not known here."""
 
     row: PaymentIntent | None
@@ -354,12 +344,12 @@ class Wish:
         return (None if self.row is None else self.row.pk, str(self.reason), self.subject)
 
 
-def _wishes(locked: LockedPayment, balance: Balance) -> list[Wish]:
+def _wanted_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
     """Return what staff have to look at, as the balance stands."""
     by_id = {row.stripe_id: row for row in locked.intents}
     payment = locked.payment
     currency = payment.currency
-    wishes: list[Wish] = []
+    wishes: list[WantedItem] = []
     for stripe_id, amount in balance.excess.items():
         row = by_id[stripe_id]
         words = describe_excess(row, amount, balance, payment)
@@ -374,11 +364,11 @@ def _wishes(locked: LockedPayment, balance: Balance) -> list[Wish]:
         figures = {"amount": balance.owed, "currency": currency}
         if not balance.is_payable and balance.status == PaymentStatus.PARTIALLY_PAID:
             detail = describe_rest(balance, currency)
-            wishes.append(Wish(row, _Reason.REST_OWED, detail, figures=figures))
+            wishes.append(WantedItem(row, _Reason.REST_OWED, detail, figures=figures))
         elif balance.refusal is None and balance.outstanding < minimum_charge(currency):
             rest = display_amount(balance.outstanding, currency)
             detail = f"{rest} is owed, which is below Stripe's minimum"
-            wishes.append(Wish(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
+            wishes.append(WantedItem(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
     return [*wishes, *_waived_money(locked, balance)]
 
 
@@ -388,7 +378,7 @@ def _wish_for_money(
     reason: ReviewItem.Reason,
     words: tuple[str, str],
     amount: int,
-) -> Wish:
+) -> WantedItem:
     detail, suggestion = words
     dispute = locked.dispute_state_of(row)
     if dispute == DisputeState.OPEN:
@@ -396,10 +386,10 @@ def _wish_for_money(
     elif dispute == DisputeState.LOST:
         suggestion = LOST_TO_THE_BANK
     figures = {"amount": amount, "currency": row.currency}
-    return Wish(row, reason, detail, suggestion, figures=figures)
+    return WantedItem(row, reason, detail, suggestion, figures=figures)
 
 
-def _waived_money(locked: LockedPayment, balance: Balance) -> list[Wish]:
+def _waived_money(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
     """Note money that arrived although it had been waived: it is kept."""
     wishes = []
     for row in locked.intents:
@@ -411,13 +401,13 @@ def _waived_money(locked: LockedPayment, balance: Balance) -> list[Wish]:
         if before < total <= before + waived:
             detail = f"{describe_received(row)}, although it had been waived"
             figures = {"amount": row.amount_received, "currency": row.currency}
-            wishes.append(Wish(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
+            wishes.append(WantedItem(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
     return wishes
 
 
 def sync_review(
     locked: LockedPayment,
-    wishes: list[Wish],
+    wishes: list[WantedItem],
     origin: Origin,
     *,
     only: frozenset[ReviewItem.Reason] | set[ReviewItem.Reason] = _BALANCE_REASONS,
@@ -464,7 +454,7 @@ _REOPENING = ("amount", "is_on_its_way")
 def _open_or_update(
     locked: LockedPayment,
     item: ReviewItem | None,
-    wish: Wish,
+    wish: WantedItem,
     items: list[ReviewItem],
     origin: Origin,
 ) -> None:

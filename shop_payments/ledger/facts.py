@@ -26,13 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shop_payments import signals
-from shop_payments.models import (
-    FactKind,
-    OrderPayment,
-    PaymentHistory,
-    PaymentIntent,
-    Source,
-)
+from shop_payments.models import FactKind, OrderPayment, PaymentHistory, PaymentIntent, Source
 from shop_payments.orders import get_order_adapter
 
 if TYPE_CHECKING:
@@ -151,13 +145,13 @@ def _deliver(facts: list[PaymentHistory]) -> bool:
 def _dispatch_one(fact: PaymentHistory) -> bool:
     try:
         order = fact.order_payment.order
-        return _tell_adapter(fact, order) & _tell_receivers(fact, order)
+        return _notify_adapter(fact, order) & _notify_receivers(fact, order)
     except Exception:
         logger.exception("Fact %s could not be dispatched; it stays undispatched", fact.fact_id)
         return False
 
 
-def _tell_adapter(fact: PaymentHistory, order: Any) -> bool:
+def _notify_adapter(fact: PaymentHistory, order: Any) -> bool:
     about: dict[str, Any] = {
         "order_payment": fact.order_payment,
         "payment_intent": fact.payment_intent,
@@ -183,7 +177,7 @@ def _tell_adapter(fact: PaymentHistory, order: Any) -> bool:
     return True
 
 
-def _tell_receivers(fact: PaymentHistory, order: Any) -> bool:
+def _notify_receivers(fact: PaymentHistory, order: Any) -> bool:
     answers = SIGNALS[fact.kind].send_robust(
         sender=OrderPayment,
         order=order,

@@ -23,19 +23,19 @@ from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CANCELABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent
 from shop_payments.orders import is_unwanted
-from shop_payments.services.cancel_payment import close_open_intent, note_wish
+from shop_payments.services.cancel_payment import close_open_intent, request_cancellation
 from shop_payments.sync.payment_intents import refresh_intent
 
 logger = logging.getLogger("shop_payments")
 
 
-def wanted_cancellations() -> list[int]:
+def requested_cancellations() -> list[int]:
     """Return the primary keys of payments whose cancellation is wanted and not done yet."""
     rows = OrderPayment.objects.filter(cancel_requested_at__isnull=False)
     return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
 
 
-def payments_without_a_wish(*, since: datetime) -> list[OrderPayment]:
+def payments_without_request(*, since: datetime) -> list[OrderPayment]:
     """Return those with an open, unpaid intent that was first seen since then."""
     rows = PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
@@ -46,7 +46,7 @@ def payments_without_a_wish(*, since: datetime) -> list[OrderPayment]:
     return [row.order_payment for row in rows.select_related("order_payment").order_by("pk")]
 
 
-def note_lost_wish(payment_pk: int, *, origin: Origin) -> None:
+def request_lost_cancellation(payment_pk: int, *, origin: Origin) -> None:
     """Note that an open, unpaid intent is to be closed, if the shop wants no money for its order.
 
     All is looked at once more under the lock: the shop may just have taken the order up again, or
@@ -57,7 +57,7 @@ def note_lost_wish(payment_pk: int, *, origin: Origin) -> None:
         row = locked.open_intent
         is_unpaid = row is not None and row.status in _ABANDONED
         if is_unpaid and is_unwanted(locked.payment.order_id):
-            note_wish(locked, origin)
+            request_cancellation(locked, origin)
 
     change_payment(note, origin=origin, pk=payment_pk)
 

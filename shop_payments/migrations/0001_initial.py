@@ -967,7 +967,7 @@ class Migration(migrations.Migration):
                 ("http_status", models.PositiveIntegerField(default=0, verbose_name="HTTP status")),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 (
-                    "claimed_at",
+                    "acquired_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="claimed at"),
                 ),
                 (

@@ -350,17 +350,17 @@ class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):
         """Keep what writes the order's intent: one at a time."""
         return self.exclude(operation=StripeAttempt.Operation.CREATE_REFUND)
 
-    def claim(self, attempt: StripeAttempt, *, now: datetime) -> bool:
+    def acquire(self, attempt: StripeAttempt, *, now: datetime) -> bool:
         """Take over ``attempt`` for this process; false where another was quicker."""
         # An expired key is never sent again, so the time of the last sending stays what it was.
         last_sent_at = attempt.last_sent_at if attempt.key_expired else now
         claimed = (
             self.pending()
-            .filter(pk=attempt.pk, claimed_at=attempt.claimed_at)
-            .update(claimed_at=now, last_sent_at=last_sent_at)
+            .filter(pk=attempt.pk, acquired_at=attempt.acquired_at)
+            .update(acquired_at=now, last_sent_at=last_sent_at)
         )
         if claimed:
-            attempt.claimed_at, attempt.last_sent_at = now, last_sent_at
+            attempt.acquired_at, attempt.last_sent_at = now, last_sent_at
         return bool(claimed)
 
 
@@ -431,7 +431,7 @@ class StripeAttempt(models.Model):
     error_code = models.CharField(_("error code"), max_length=255, blank=True)
     http_status = models.PositiveIntegerField(_("HTTP status"), default=0)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    claimed_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
+    acquired_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
     last_sent_at = models.DateTimeField(_("last sent at"), null=True, blank=True)
     missed_at = models.DateTimeField(
         _("first missed at"),
@@ -482,13 +482,13 @@ class StripeAttempt(models.Model):
         """Whether Stripe may have forgotten the idempotency key."""
         return timezone.now() - self.created_at > self.KEY_LIFETIME
 
-    def is_claimed(self, *, within: timedelta, now: datetime) -> bool:
+    def is_acquired(self, *, within: timedelta, now: datetime) -> bool:
         """Tell whether a process has sent this within the last moments and may still wait.
 
         Clocks of two processes may differ: a time that lies in the future blocks nobody for longer
         than ``within``.
         """
-        return self.claimed_at is not None and abs(now - self.claimed_at) < within
+        return self.acquired_at is not None and abs(now - self.acquired_at) < within
 
     def finish(self, outcome: str, *, if_pending: bool = True, **figures: Any) -> bool:
         """Write the outcome and what is known of it; false where it was known before.
@@ -504,7 +504,7 @@ class StripeAttempt(models.Model):
 
     def release(self, **figures: Any) -> None:
         """Let the next caller send this at once: what came of it is not known."""
-        self.claimed_at = None
+        self.acquired_at = None
         for name, value in figures.items():
             setattr(self, name, value)
-        type(self).objects.pending().filter(pk=self.pk).update(claimed_at=None, **figures)
+        type(self).objects.pending().filter(pk=self.pk).update(acquired_at=None, **figures)

@@ -22,10 +22,10 @@ from shop_payments.outbox.operations import Operation
 from shop_payments.outbox.outcomes import doubting_the_key
 from shop_payments.sync.fingerprints import sent_fingerprint
 from shop_payments.sync.payment_intents import (
-    adopt_intent,
+    apply_intent,
     find_attempt_of,
+    insert_intent,
     refresh_intent,
-    write_intent,
 )
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ def _apply_created(
     row = locked.intent(result.id)
     if row is None:
         fingerprint = sent_fingerprint(attempt)
-        adopted = adopt_intent(locked, attempt, result, fingerprint=fingerprint, origin=origin)
+        adopted = insert_intent(locked, attempt, result, fingerprint=fingerprint, origin=origin)
         return adopted is not None
     # A webhook was faster. What it has written is newer, unless the status is final.
     is_news = _finish(attempt, result) and result.status in FINAL_STATUSES
     if is_news:
         sent = sent_fingerprint(attempt)
-        write_intent(locked, row, result, origin=origin, updated_to=sent)
+        apply_intent(locked, row, result, origin=origin, updated_to=sent)
     return is_news
 
 
@@ -119,11 +119,11 @@ def _apply_changed(
     """Write the answer to a change; ``sent`` is the fingerprint of what an update has sent."""
     is_first, row = _finish(attempt, result), locked.intent(result.id)
     if row is None:
-        return _adopt_orphan(locked, result, origin=origin)
+        return _insert_orphan(locked, result, origin=origin)
     is_fresh = not result.replayed and row.version == attempt.target_version
     is_news = is_first and (is_fresh or result.status in FINAL_STATUSES)
     if is_news:
-        write_intent(locked, row, result, origin=origin, updated_to=sent)
+        apply_intent(locked, row, result, origin=origin, updated_to=sent)
     elif is_first and sent is not None:
         # What was sent is known although the state is not: the next look fetches it.
         row.fingerprint = sent
@@ -138,12 +138,12 @@ def _apply_updated(
     return _apply_changed(locked, attempt, result, origin=origin, sent=sent)
 
 
-def _adopt_orphan(locked: LockedPayment, intent: PaymentIntentResult, *, origin: Origin) -> bool:
+def _insert_orphan(locked: LockedPayment, intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Insert the row of an orphan that was cancelled: it was created, and nobody heard of it."""
     creator = find_attempt_of(intent)
     if creator is None:
         return False
-    return adopt_intent(locked, creator, intent, fingerprint="", origin=origin) is not None
+    return insert_intent(locked, creator, intent, fingerprint="", origin=origin) is not None
 
 
 def _finish(attempt: StripeAttempt, intent: PaymentIntentResult) -> bool:

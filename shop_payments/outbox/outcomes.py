@@ -81,7 +81,7 @@ def log_error(attempt: StripeAttempt, error: GatewayError) -> dict[str, Any]:
     }
 
 
-def must_look_up(error: GatewayError) -> bool:
+def is_replayed_failure(error: GatewayError) -> bool:
     """Whether sending the same key again can never tell what happened.
 
     Stripe repeats a saved answer for as long as it keeps the key: a 5xx, and a "not now" as well,

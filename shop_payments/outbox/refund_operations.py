@@ -23,7 +23,7 @@ from shop_payments.money import display_amount, format_amount
 from shop_payments.outbox.operations import Operation
 from shop_payments.outbox.outcomes import doubting_the_key
 from shop_payments.sync.disputes import DISPUTES
-from shop_payments.sync.refunds import REFUNDS, figures_of, save_refund, write_refund
+from shop_payments.sync.refunds import REFUNDS, apply_refund, figures_of, save_refund
 
 if TYPE_CHECKING:
     from shop_payments.gateway import RefundResult
@@ -90,7 +90,7 @@ def _apply(
     row = refund_of(locked, attempt)
     if row.stripe_id:
         return False  # it was listed meanwhile: this is what it was when it was made
-    write_refund(locked, _intent_of(locked, row), row, result, origin=origin)
+    apply_refund(locked, _intent_of(locked, row), row, result, origin=origin)
     return True
 
 

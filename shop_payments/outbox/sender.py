@@ -29,7 +29,7 @@ from shop_payments.outbox.intent_operations import (
     UPDATE_INTENT,
 )
 from shop_payments.outbox.operations import Operation
-from shop_payments.outbox.outcomes import doubt_of, is_missing, log_error, must_look_up
+from shop_payments.outbox.outcomes import doubt_of, is_missing, is_replayed_failure, log_error
 from shop_payments.outbox.refund_operations import CREATE_REFUND
 from shop_payments.outbox.turns import free_if_lost
 from shop_payments.sync.payment_intents import complete_charge_times, refresh_intent
@@ -78,7 +78,7 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin, as_of: datetime | No
     try:
         result = _call_stripe(attempt)
     except GatewayError as error:
-        if must_look_up(error):
+        if is_replayed_failure(error):
             return _find_effect(operation, attempt, origin)
         return _record_error(operation, attempt, error, origin)
     done = _apply(operation, attempt, result, origin)

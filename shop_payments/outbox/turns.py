@@ -19,12 +19,12 @@ from shop_payments.models import StripeAttempt
 logger = logging.getLogger("shop_payments")
 
 
-class Patience:
-    """How long one request waits for others, in all; ``impatience`` is raised after that."""
+class WaitBudget:
+    """How long one request waits for others, in all; ``error`` is raised after that."""
 
-    def __init__(self, seconds: float, impatience: PaymentError) -> None:
-        self.claim_time = timedelta(seconds=seconds)
-        self._impatience = impatience
+    def __init__(self, seconds: float, error: PaymentError) -> None:
+        self.lease = timedelta(seconds=seconds)
+        self._impatience = error
         self._deadline = time.monotonic() + seconds
         self._pause = 0.02
 
@@ -32,26 +32,26 @@ class Patience:
         """Return when ``attempt`` is finished or free, without holding anything meanwhile.
 
         Raises:
-            PaymentError: ``impatience``.
+            PaymentError: ``error``.
         """
         waiting = StripeAttempt.objects.pending().filter(
-            pk=attempt.pk, claimed_at=attempt.claimed_at
+            pk=attempt.pk, acquired_at=attempt.acquired_at
         )
         while True:
             if time.monotonic() > self._deadline:
                 raise self._impatience
             time.sleep(self._pause)
             self._pause = min(self._pause * 1.5, 0.25)
-            claim_is_old = not attempt.is_claimed(within=self.claim_time, now=timezone.now())
-            if claim_is_old or not waiting.exists():
+            lease_is_over = not attempt.is_acquired(within=self.lease, now=timezone.now())
+            if lease_is_over or not waiting.exists():
                 return
 
 
-def claim(attempt: StripeAttempt, *, within: timedelta) -> bool:
+def acquire(attempt: StripeAttempt, *, within: timedelta) -> bool:
     """Take over what another request began, unless that request may still be running."""
     now = timezone.now()
-    busy = attempt.is_claimed(within=within, now=now)
-    return not busy and StripeAttempt.objects.all().claim(attempt, now=now)
+    busy = attempt.is_acquired(within=within, now=now)
+    return not busy and StripeAttempt.objects.all().acquire(attempt, now=now)
 
 
 def pending_write(locked: LockedPayment) -> StripeAttempt | None:

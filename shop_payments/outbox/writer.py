@@ -22,7 +22,7 @@ from shop_payments.ledger.units import change_payment
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
 from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
-from shop_payments.outbox.turns import Patience, claim, pending_write
+from shop_payments.outbox.turns import WaitBudget, acquire, pending_write
 
 _MAX_ROUNDS = 8
 
@@ -71,7 +71,7 @@ def save_attempt(
         target_version=target_version,
         params=dict(params),
         livemode=get_config().livemode,
-        claimed_at=now,
+        acquired_at=now,
         last_sent_at=now,
     )
 
@@ -90,7 +90,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         GatewayError: Stripe refused, or could not be reached.
     """
     lock = partial(_lock, get_order_adapter().parse_id(order_id))
-    patience = Patience(
+    budget = WaitBudget(
         get_config().INTENT_WAIT_SECONDS,
         PaymentIntentInProgress("Another request is at this payment. Try again in a moment."),
     )
@@ -118,10 +118,10 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
                 return sent.locked
         elif pending is None:
             return done.locked
-        elif claim(pending, within=patience.claim_time):
+        elif acquire(pending, within=budget.lease):
             finish_for_others(pending, origin=origin)
         else:
-            patience.wait_for(pending)
+            budget.wait_for(pending)
     raise PaymentIntentInProgress("The payment keeps changing. Try again in a moment.")
 
 

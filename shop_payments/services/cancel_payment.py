@@ -71,13 +71,13 @@ def close_open_intent(
     reason: str,
     origin: Origin,
     *,
-    wanted_since: datetime | None = None,
+    requested_at: datetime | None = None,
     as_seen: _Seen | None = None,
     is_noted: bool = False,
 ) -> None:
     """Close the intent that is open now, and none that is opened meanwhile.
 
-    Where ``wanted_since`` is given, it is closed only for as long as that wish stands; where
+    Where ``requested_at`` is given, it is closed only for as long as that wish stands; where
     ``as_seen`` is given, only that intent, and as long as nobody has touched it or asked for it
     since. ``is_noted``
     where the history says already who has asked for it.
@@ -88,7 +88,7 @@ def close_open_intent(
 
     def decide(locked: LockedPayment) -> StripeAttempt | None:
         nonlocal target
-        if wanted_since is not None and locked.payment.cancel_requested_at != wanted_since:
+        if requested_at is not None and locked.payment.cancel_requested_at != requested_at:
             return None
         row = _open_intent(locked, as_seen)
         if row is None or target not in {"", row.stripe_id}:
@@ -97,12 +97,12 @@ def close_open_intent(
         if belongs_to_other_mode(row.livemode):
             mark_missing(locked, row, origin=origin)  # a test payment, left behind by a live key
             return None
-        if row.status not in CANCELABLE_STATUSES or (wanted_since and _was_refused(row)):
+        if row.status not in CANCELABLE_STATUSES or (requested_at and _was_refused(row)):
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
         attempt = save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         if not is_noted:
-            _note_request(locked, row, origin)
+            _record_request(locked, row, origin)
         return attempt
 
     try:
@@ -118,7 +118,7 @@ def _already_paid() -> PaymentNotCancelable:
     return PaymentNotCancelable("The order has been paid; refund it instead.")
 
 
-def _note_request(locked: LockedPayment, row: PaymentIntent | None, origin: Origin) -> None:
+def _record_request(locked: LockedPayment, row: PaymentIntent | None, origin: Origin) -> None:
     """Note who wants it: that the intent is closed, a webhook may be the first to say."""
     locked.add_facts(row, [(FactKind.CANCEL_REQUESTED, {"detail": str(row or "")})], origin=origin)
 
@@ -153,12 +153,12 @@ def _was_refused(row: PaymentIntent) -> bool:
 
 
 def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
-    """Have the order's open intent closed once the caller's transaction is committed.
+    """Cancel the order's open intent once the caller's transaction is committed.
 
-    To be called where the shop cancels its order, inside that transaction or outside of one. What
-    fails after the commit raises nothing: it is logged, and :func:`wanted_cancellations` keeps it
-    for another try. Money that comes all the same goes to review. A shop that takes the order up
-    again need do nothing: the next payment intent that is asked for ends the wish.
+    Call this where the shop cancels its order, inside that transaction or outside of one. A failure
+    after the commit is logged, not raised, and the sweep tries again. Money that comes nevertheless
+    goes to review. A shop that reopens the order has nothing to do: the next call for a payment
+    intent withdraws the request.
     """
     pk = get_order_adapter().parse_id(order_id)
     if pk is None:
@@ -167,19 +167,19 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
 
     def note(locked: LockedPayment) -> None:
         if locked.open_intent is not None or not locked.balance().is_covered:
-            note_wish(locked, origin)
+            request_cancellation(locked, origin)
             after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
     if change_payment(note, origin=origin, order_id=pk).locked is None:
         after_commit(partial(_cancel_what_was_just_begun, pk, origin=origin), what=what)
 
 
-def note_wish(locked: LockedPayment, origin: Origin) -> None:
+def request_cancellation(locked: LockedPayment, origin: Origin) -> None:
     """Write down that the order's open intent is to be closed, and by whom."""
     payment = locked.payment
     if payment.cancel_requested_at is None:
         payment.cancel_requested_at = timezone.now()
-        _note_request(locked, locked.open_intent, origin)
+        _record_request(locked, locked.open_intent, origin)
 
 
 def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
@@ -197,7 +197,7 @@ def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
     It never raises for Stripe's sake: what keeps it from being done is logged.
     """
     try:
-        close_as_wanted(payment_pk, origin=origin)
+        close_as_requested(payment_pk, origin=origin)
     except PaymentNotCancelable as error:
         logger.warning("The cancellation of payment %s has to wait: %s", payment_pk, error)
         return False
@@ -207,7 +207,7 @@ def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
     return True
 
 
-def close_as_wanted(payment_pk: int, *, origin: Origin) -> None:
+def close_as_requested(payment_pk: int, *, origin: Origin) -> None:
     """Close the intent of a payment whose cancellation is wanted, and end the wish.
 
     What Stripe has refused before is looked at, and asked for again once it has moved.
@@ -223,18 +223,18 @@ def close_as_wanted(payment_pk: int, *, origin: Origin) -> None:
     payment = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at__isnull=False).first()
     if payment is None:
         return
-    wanted_since = payment.cancel_requested_at
+    requested_at = payment.cancel_requested_at
     still_open = payment.payment_intents.open()
     try:
         for row in still_open:
             if _was_refused(row):
                 refresh_intent(row, origin=origin)
         close_open_intent(
-            payment.order_id, _ON_REQUEST, origin, wanted_since=wanted_since, is_noted=True
+            payment.order_id, _ON_REQUEST, origin, requested_at=requested_at, is_noted=True
         )
     except (PaymentNotCancelable, PaymentIntentMissing):
         if still_open.all().exists():
             raise
     # Not a newer wish, of an order that was taken up again and cancelled again meanwhile.
-    same_wish = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at=wanted_since)
-    same_wish.update(cancel_requested_at=None)
+    same_request = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at=requested_at)
+    same_request.update(cancel_requested_at=None)

@@ -58,7 +58,7 @@ from shop_payments.outbox.intent_params import (
     with_unset_keys,
 )
 from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
-from shop_payments.outbox.turns import Patience, claim, pending_write
+from shop_payments.outbox.turns import WaitBudget, acquire, pending_write
 from shop_payments.outbox.writer import save_attempt, save_write
 from shop_payments.sync.fingerprints import DEFAULT_CAPTURE_METHOD, fingerprint_of
 from shop_payments.sync.payment_intents import Refreshed, mark_missing, refresh_intent
@@ -103,14 +103,14 @@ def create_payment_intent(
     assert_no_transaction()
     get_gateway()  # a missing key is found before anything is written
     request = _Request(order_id, user, any_order, origin)
-    patience = Patience(
+    budget = WaitBudget(
         get_config().INTENT_WAIT_SECONDS,
         PaymentIntentInProgress(
             "Another request is creating this payment intent. Try again in a moment."
         ),
     )
     for _round in range(_MAX_ROUNDS):
-        plan = _make_plan(request, patience)
+        plan = _make_plan(request, budget)
         try:
             intent = _carry_out(plan, origin=origin)
         except GatewayInvalidRequest as error:
@@ -138,7 +138,7 @@ def _without_what_was_refused(
         GatewayInvalidRequest: ``error``, where nothing can be left out.
     """
     if error.param == "receipt_email" and request.with_receipt:
-        note_refused_receipt(
+        remember_refused_receipt(
             plan.ask.payment_pk, plan.ask.snapshot.receipt_email, origin=request.origin
         )
         return replace(request, with_receipt=False)
@@ -160,7 +160,7 @@ def _is_updatable(stripe_id: str) -> bool:
     return rows.filter(status__in=sorted(UPDATABLE_STATUSES)).exists()
 
 
-def note_refused_receipt(payment_pk: int, address: str, *, origin: Origin) -> None:
+def remember_refused_receipt(payment_pk: int, address: str, *, origin: Origin) -> None:
     """Remember an address that Stripe does not take, so that it is refused once."""
 
     def note(locked: LockedPayment) -> None:
@@ -217,13 +217,13 @@ class _Refused:
     error: PaymentError
 
 
-def _make_plan(request: _Request, patience: Patience) -> _Plan:
+def _make_plan(request: _Request, budget: WaitBudget) -> _Plan:
     pk = parse_order_id(request.order_id)
     if pk is None:
         raise OrderNotFound("Order not found.")
     while True:
         done = change_payment(
-            partial(_decide, request=request, patience=patience),
+            partial(_decide, request=request, budget=budget),
             origin=request.origin,
             lock=partial(_lock_or_insert, request, pk),
             competes=True,
@@ -234,7 +234,7 @@ def _make_plan(request: _Request, patience: Patience) -> _Plan:
             raise done.value.error
         if isinstance(done.value, _Plan):
             return replace(done.value, as_of=done.locked.payment.updated_at)
-        patience.wait_for(done.value.attempt)
+        budget.wait_for(done.value.attempt)
 
 
 def _lock_or_insert(request: _Request, pk: object) -> LockedPayment:
@@ -254,7 +254,7 @@ def _lock_or_insert(request: _Request, pk: object) -> LockedPayment:
 
 
 def _decide(
-    locked: LockedPayment, *, request: _Request, patience: Patience
+    locked: LockedPayment, *, request: _Request, budget: WaitBudget
 ) -> _Plan | _Wait | _Refused:
     """Decide under the payment's lock what to do, and save the attempt if there is one."""
     # Again: see Note [Cancelling with the order] in ``cancel_payment.py``. What was read before
@@ -281,7 +281,7 @@ def _decide(
         locked.payment.cancel_requested_at = None
     pending = pending_write(locked)
     if pending is not None:
-        return _take_over(pending, ask, patience)
+        return _take_over(pending, ask, budget)
     return _plan_for(locked, ask, request)
 
 
@@ -342,9 +342,9 @@ _ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
 }
 
 
-def _take_over(attempt: StripeAttempt, ask: Ask, patience: Patience) -> _Plan | _Wait:
+def _take_over(attempt: StripeAttempt, ask: Ask, budget: WaitBudget) -> _Plan | _Wait:
     """Finish what another request began, unless that request may still be running."""
-    if not claim(attempt, within=patience.claim_time):
+    if not acquire(attempt, within=budget.lease):
         return _Wait(attempt)
     return _Plan(ask=ask, step=attempt, taken_over=True)
 
@@ -359,7 +359,7 @@ def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
     params = build_params(locked.payment, ask)
     is_as_wanted = row.fingerprint == fingerprint_of(params) and ask.is_made_by(row)
     if row.status not in UPDATABLE_STATUSES or is_as_wanted:
-        _note_asked(row)
+        _record_asked(row)
         return _Plan(ask=ask, step=row)
     cannot_be_updated = row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS
     if cannot_be_updated or request.replaces == row.stripe_id:
@@ -371,7 +371,7 @@ _ASKED_AGAIN = timedelta(hours=1)
 """How often it is written down that a customer asks for an intent that has not changed."""
 
 
-def _note_asked(row: PaymentIntent) -> None:
+def _record_asked(row: PaymentIntent) -> None:
     """Note that somebody is about to pay: the intent is not abandoned."""
     now = timezone.now()
     if abs(now - row.asked_at) > _ASKED_AGAIN:

@@ -31,7 +31,7 @@ from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.outbox.intent_params import build_update
 from shop_payments.outbox.writer import save_write, write_until_done
 from shop_payments.services.cancel_payment import cancel_payment
-from shop_payments.services.create_payment_intent import note_refused_receipt
+from shop_payments.services.create_payment_intent import remember_refused_receipt
 from shop_payments.services.refund_excess import refund_excess
 
 logger = logging.getLogger("shop_payments")
@@ -98,7 +98,7 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
             write_until_done(order_id=payment.order_id, decide=decide, origin=origin)
         except GatewayInvalidRequest as error:
             if error.param == "receipt_email" and sent.get("receipt_email"):
-                note_refused_receipt(payment_pk, sent["receipt_email"], origin=origin)
+                remember_refused_receipt(payment_pk, sent["receipt_email"], origin=origin)
                 continue  # without it
             break
         return

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from shop_payments.exceptions import RefundInProgress
 from shop_payments.gateway import assert_no_transaction
-from shop_payments.ledger.descriptions import speak
+from shop_payments.ledger.descriptions import humanize
 from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import Refund, StripeAttempt
@@ -36,8 +36,8 @@ def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
     refund = Refund.objects.select_related("attempt", "order_payment").get(pk=refund_pk)
     attempt = refund.attempt
     if refund.status != RefundStatus.REQUESTED or attempt is None:
-        raise RefundInProgress(f"This refund is {speak(refund.status)}, not unresolved.")
-    if attempt.is_claimed(within=_JUST_SENT, now=timezone.now()):
+        raise RefundInProgress(f"This refund is {humanize(refund.status)}, not unresolved.")
+    if attempt.is_acquired(within=_JUST_SENT, now=timezone.now()):
         raise RefundInProgress(IN_PROGRESS)
     why = f"given up by staff: {reason.strip()}"
     locked = end_attempt(attempt, StripeAttempt.Outcome.ABANDONED, why=why, origin=origin)

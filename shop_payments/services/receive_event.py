@@ -42,9 +42,9 @@ from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import FINAL_STATUSES, holds_money
 from shop_payments.models import PaymentIntent, Source, WebhookEvent
 from shop_payments.services.unknown_intents import ask_about, find_named_order
-from shop_payments.sync.arrivals import adopt_unknown, believe_intent
+from shop_payments.sync.arrivals import apply_final_state, insert_missing_intent
 from shop_payments.sync.base import ObjectType
-from shop_payments.sync.payment_intents import bring_up_to_date, find_attempt_of
+from shop_payments.sync.payment_intents import find_attempt_of, sync_intent
 from shop_payments.sync.registry import type_of_event
 
 logger = logging.getLogger("shop_payments")
@@ -101,7 +101,7 @@ def process_event(event_pk: int) -> WebhookEvent:
     return event
 
 
-def claim_event(event: WebhookEvent) -> bool:
+def acquire_event(event: WebhookEvent) -> bool:
     """Take it upon this process to try an event again; false where another one has.
 
     ``processed_at`` is when it was last tried, so the next try is a pause away if this one dies.
@@ -150,18 +150,18 @@ def _process(event: WebhookEvent) -> None:
         status, outcome = _act_on(event)
     except InvalidWebhookPayload as error:
         # It will not get better by being sent again.
-        _note(event, _SET_ASIDE, str(error))
+        _record(event, _SET_ASIDE, str(error))
     except Exception as error:
-        _note_failure(event, error)
+        _record_failure(event, error)
     else:
-        _note(event, status, outcome)
+        _record(event, status, outcome)
 
 
 _SUCCESSES = WebhookEvent.SUCCESSES
 _SET_ASIDE = WebhookEvent.Status.SET_ASIDE
 
 
-def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> bool:
+def _record(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> bool:
     """Write down what came of it; False where another delivery has the last word.
 
     See Note [The inbox].
@@ -186,12 +186,12 @@ def _note(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> boo
     return noted > 0
 
 
-def _note_failure(event: WebhookEvent, error: Exception) -> None:
+def _record_failure(event: WebhookEvent, error: Exception) -> None:
     """Keep what went wrong and ask Stripe to send the event again, but not for ever."""
     tries_left = event.attempts + 1 < WebhookEvent.MAX_ATTEMPTS
     status = WebhookEvent.Status.FAILED if tries_left else _SET_ASIDE
     # Not str(error): a database error quotes the row that it refused.
-    if not _note(event, status, f"{type(error).__name__}" + _public_message(error)):
+    if not _record(event, status, f"{type(error).__name__}" + _public_message(error)):
         logger.warning("%s failed, and is %s already", event, event.status, exc_info=error)
     elif tries_left:
         raise EventFailed(f"{event} could not be processed; it should be sent again") from error
@@ -228,7 +228,7 @@ def _act_on(event: WebhookEvent) -> _Outcome:
         return _look_up(event, id_of_intent_event(event.payload), origin=origin)
     if intent.status in FINAL_STATUSES and not _lacks_something(intent):
         # Stripe never takes a final status back, so the event itself is the proof.
-        if not believe_intent(intent, origin=origin):
+        if not apply_final_state(intent, origin=origin):
             return _unknown(intent, origin=origin)
         return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
     return _fetch_and_write(intent, origin=origin)
@@ -261,7 +261,7 @@ def _ask(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
 
 def _meet(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     """See whose an intent is that has no row and was just fetched; give ours its row."""
-    if adopt_unknown(intent, origin=origin):
+    if insert_missing_intent(intent, origin=origin):
         return _looked_up(intent.id)
     return _ask(intent, origin=origin)
 
@@ -302,10 +302,10 @@ def _looked_up(intent_id: str) -> _Outcome:
 def _write(fetched: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     """Write what was fetched of an intent that has a row."""
     if fetched.status in FINAL_STATUSES:
-        believe_intent(fetched, origin=origin)
+        apply_final_state(fetched, origin=origin)
     else:
         row = PaymentIntent.objects.select_related("order_payment").get(stripe_id=fetched.id)
-        bring_up_to_date(row, origin=origin)
+        sync_intent(row, origin=origin)
     return _looked_up(fetched.id)
 
 
@@ -323,12 +323,12 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
         return _OF_OTHER_MODE
     if row is None:
         fetched = get_gateway().retrieve_payment_intent(hint.id)
-        if not adopt_unknown(fetched, named_by=hint, origin=origin):
+        if not insert_missing_intent(fetched, named_by=hint, origin=origin):
             return _NOT_OURS
     elif hint.status in FINAL_STATUSES:
         return _write(get_gateway().retrieve_payment_intent(hint.id), origin=origin)
     else:
-        bring_up_to_date(row, origin=origin)
+        sync_intent(row, origin=origin)
     return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
 
 
@@ -374,7 +374,7 @@ def _sync(event: WebhookEvent, object_type: ObjectType[Any, Any]) -> _Outcome:
             return outcome
     # It has succeeded, or there would be nothing to give back. A refund that is written before its
     # order is known to be paid would never be told as the order's.
-    bring_up_to_date(row, origin=origin)
+    sync_intent(row, origin=origin)
     _check_listed(row, about, [each.id for each in object_type.sync(row, origin=origin)])
     words = f"the {object_type.plural} of {row.stripe_id} were looked up"
     return WebhookEvent.Status.PROCESSED, words

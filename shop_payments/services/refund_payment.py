@@ -31,7 +31,7 @@ from shop_payments.exceptions import (
     RefundRefused,
 )
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.ledger.evaluation import newest_counted_first, note_outflow
+from shop_payments.ledger.evaluation import newest_counted_first, record_outflow
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
@@ -42,7 +42,7 @@ from shop_payments.money import check_written_decimals, to_minor_units
 from shop_payments.orders import find_visible_order, parse_order_id
 from shop_payments.outbox.refund_operations import exceeds_balance
 from shop_payments.outbox.refunds import IN_PROGRESS, send_refund
-from shop_payments.outbox.turns import Patience, claim
+from shop_payments.outbox.turns import WaitBudget, acquire
 from shop_payments.sync.refunds import digest_of_request, figures_of, mirrored_key
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
 
 def _finish_part(part: Refund, *, is_new: bool, origin: Origin) -> Refund:
     if not is_new:
-        part = _wait_or_claim(part)
+        part = _wait_or_acquire(part)
     if part.status == RefundStatus.REQUESTED:
         part = send_refund(part, origin=origin)
     return part
@@ -311,7 +311,7 @@ def insert_refund(
         target=intent.stripe_id,
         params=params,
         livemode=get_config().livemode,
-        claimed_at=now,
+        acquired_at=now,
         last_sent_at=now,
     )
     refund = Refund(
@@ -328,7 +328,7 @@ def insert_refund(
         livemode=intent.livemode,
         created_at=now,
     )
-    note_outflow(locked, refund, intent)
+    record_outflow(locked, refund, intent)
     refund.save(force_insert=True)
     locked.refunds.append(refund)
     locked.needs_order = True
@@ -337,16 +337,16 @@ def insert_refund(
     return refund
 
 
-def _wait_or_claim(refund: Refund) -> Refund:
+def _wait_or_acquire(refund: Refund) -> Refund:
     """Wait while another request sends this refund; take it over where none does."""
-    patience = Patience(
+    budget = WaitBudget(
         get_config().INTENT_WAIT_SECONDS,
         RefundInProgress(IN_PROGRESS),
     )
     while refund.status == RefundStatus.REQUESTED and refund.attempt is not None:
-        if claim(refund.attempt, within=patience.claim_time):
+        if acquire(refund.attempt, within=budget.lease):
             return refund
-        patience.wait_for(refund.attempt)
+        budget.wait_for(refund.attempt)
         refund = Refund.objects.select_related("attempt", "payment_intent").get(pk=refund.pk)
     return refund
 

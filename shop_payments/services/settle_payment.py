@@ -34,7 +34,7 @@ from shop_payments.orders import (
     read_terms,
 )
 from shop_payments.services.create_payment_intent import IntentView
-from shop_payments.sync.payment_intents import refresh_intent, write_intent
+from shop_payments.sync.payment_intents import apply_intent, refresh_intent
 
 _MAX_ROUNDS = 4
 
@@ -111,7 +111,7 @@ def _evaluate(
     def write(locked: LockedPayment) -> None:
         current = locked.intent(row.stripe_id)
         if current is not None:
-            write_intent(locked, current, intent, origin=origin)
+            apply_intent(locked, current, intent, origin=origin)
 
     done = change_payment(write, origin=origin, reads_order=True, pk=row.order_payment_id)
     done.raise_if_unreadable()

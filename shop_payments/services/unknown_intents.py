@@ -24,7 +24,7 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import EntryRefused, OrderUnreadable
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.ledger.descriptions import describe_unknown
-from shop_payments.ledger.evaluation import Wish, sync_review
+from shop_payments.ledger.evaluation import WantedItem, sync_review
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import (
     LockedPayment,
@@ -38,7 +38,7 @@ from shop_payments.models import FactKind, OrderPayment, PaymentIntent, ReviewIt
 from shop_payments.orders import find_order_or_none, parse_order_id, read_number
 from shop_payments.outbox.intent_params import METADATA_VALUE_LIMIT
 from shop_payments.sync.outflows import Outflows, list_outflows
-from shop_payments.sync.payment_intents import adopt_intent, complete_charge_times, named_attempt
+from shop_payments.sync.payment_intents import complete_charge_times, insert_intent, named_attempt
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
@@ -91,7 +91,7 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
     ``intent`` is as Stripe describes it now. Where it can bring no money any more, nobody is asked.
     """
     figures = _figures(intent)
-    wish = Wish(None, _REASON, describe_unknown(intent), subject=intent.id, figures=figures)
+    wish = WantedItem(None, _REASON, describe_unknown(intent), subject=intent.id, figures=figures)
 
     def ask(locked: LockedPayment) -> bool:
         if _is_known(intent.id, named_attempt(intent)):
@@ -203,7 +203,7 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
         if not can_be_accepted(items.get()):
             return None
         attempt = _write_again(locked, intent)
-        row = adopt_intent(locked, attempt, intent, fingerprint="", origin=origin)
+        row = insert_intent(locked, attempt, intent, fingerprint="", origin=origin)
         if row is None:
             raise EntryRefused(
                 f"The order has another open payment intent, {locked.open_intent}. Cancel it first."

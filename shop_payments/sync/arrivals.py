@@ -17,17 +17,17 @@ from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.sync.fingerprints import sent_fingerprint
 from shop_payments.sync.outflows import look_for_outflows
 from shop_payments.sync.payment_intents import (
-    adopt_intent,
+    apply_intent,
     complete_charge_times,
     find_attempt_of,
-    write_intent,
+    insert_intent,
 )
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 
-def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
+def apply_final_state(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Write what is certainly not older than the row; False where the intent is not ours.
 
     That is: an intent in a final status, by event or retrieval. Money that has come is evaluated
@@ -50,9 +50,9 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     def write(locked: LockedPayment) -> bool:
         row = locked.intent(intent.id)
         if row is not None:
-            write_intent(locked, row, intent, origin=origin)
+            apply_intent(locked, row, intent, origin=origin)
         elif (attempt := find_attempt_of(intent)) is not None:
-            _adopt(locked, attempt, intent, origin=origin)
+            _insert(locked, attempt, intent, origin=origin)
         outflows.write(locked, origin=origin)
         return True
 
@@ -63,13 +63,13 @@ def believe_intent(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     return done.locked is not None
 
 
-def adopt_unknown(
+def insert_missing_intent(
     intent: PaymentIntentResult, *, named_by: PaymentIntentResult | None = None, origin: Origin
 ) -> bool:
     """Give an intent of ours its row, if it still has none; False where it is not ours.
 
     ``named_by`` is what names the attempt, where that is not the intent as it was looked up. The
-    intent may go without a row: see :func:`~shop_payments.sync.payment_intents.adopt_intent`.
+    intent may go without a row: see :func:`~shop_payments.sync.payment_intents.insert_intent`.
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
@@ -86,7 +86,7 @@ def adopt_unknown(
 
     def write(locked: LockedPayment) -> None:
         if attempt is not None and locked.intent(intent.id) is None:
-            _adopt(locked, attempt, intent, origin=origin)
+            _insert(locked, attempt, intent, origin=origin)
             outflows.write(locked, origin=origin)
 
     done = change_payment(write, origin=origin, lock=lock)
@@ -94,8 +94,8 @@ def adopt_unknown(
     return done.locked is not None
 
 
-def _adopt(
+def _insert(
     locked: LockedPayment, attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin
 ) -> PaymentIntent | None:
     fingerprint = sent_fingerprint(attempt)
-    return adopt_intent(locked, attempt, intent, fingerprint=fingerprint, origin=origin)
+    return insert_intent(locked, attempt, intent, fingerprint=fingerprint, origin=origin)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from shop_payments.gateway import get_gateway
-from shop_payments.ledger.descriptions import describe_moment, speak
-from shop_payments.ledger.evaluation import note_outflow
+from shop_payments.ledger.descriptions import describe_moment, humanize
+from shop_payments.ledger.evaluation import record_outflow
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
 from shop_payments.lifecycle import DECIDED_DISPUTE_STATUSES, DisputeState
@@ -49,7 +49,7 @@ def _write(
             stripe_created_at=result.created_at,
             created_at=timezone.now(),
         )
-        note_outflow(locked, row, intent)
+        record_outflow(locked, row, intent)
         locked.disputes.append(row)
     before = _visible_state(row)
     was = row.state if row.status else None
@@ -64,9 +64,9 @@ def _write(
     row.version += 1
     locked.save_later(row)
     locked.needs_order = True
-    locked.add_facts(intent, _conclude(row, before[0], was), origin=origin)
+    locked.add_facts(intent, _facts_of(row, before[0], was), origin=origin)
     if row.state not in _UNDECIDED:
-        words = f"Stripe: {speak(row.status)}"
+        words = f"Stripe: {humanize(row.status)}"
         close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, words)
     elif was != row.state:
         due_at = row.evidence_due_at
@@ -85,11 +85,11 @@ def _agrees(row: Dispute, result: DisputeResult) -> bool:
     return _visible_state(row) == seen
 
 
-def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[Fact]:
+def _facts_of(row: Dispute, old_status: str, was: DisputeState | None) -> list[Fact]:
     """Return what there is to tell of a dispute that is new or has changed."""
     if row.status == old_status:
         return []
-    why, status = _why(row), speak(row.status)
+    why, status = _why(row), humanize(row.status)
     figures = _figures(row)
     opened: Fact = (FactKind.DISPUTE_OPENED, {"detail": why, **figures})
     if row.state not in _UNDECIDED:
@@ -102,7 +102,7 @@ def _conclude(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
 
 
 def _why(row: Dispute) -> str:
-    because = f" ({speak(row.reason)})" if row.reason else ""
+    because = f" ({humanize(row.reason)})" if row.reason else ""
     return f"{row.amount_display} claimed back by the customer's bank{because}, {row.stripe_id}"
 
 

@@ -70,7 +70,7 @@ def named_attempt(intent: PaymentIntentResult) -> UUID | None:
         return None
 
 
-def adopt_intent(
+def insert_intent(
     locked: LockedPayment,
     attempt: StripeAttempt,
     intent: PaymentIntentResult,
@@ -124,7 +124,7 @@ def adopt_intent(
     return row
 
 
-def write_intent(
+def apply_intent(
     locked: LockedPayment,
     row: PaymentIntent,
     intent: PaymentIntentResult,
@@ -222,7 +222,7 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         intent = None
     if intent is not None and agrees(row, intent) and not _was_missing(row):
         return Refreshed(intent=intent, row=row)
-    done = _write_seen(row, intent, origin=origin)
+    done = _apply_fetched(row, intent, origin=origin)
     done.raise_if_unreadable()
     if done.value is None:
         return None
@@ -239,7 +239,7 @@ def _was_missing(row: PaymentIntent) -> bool:
     )
 
 
-def bring_up_to_date(row: PaymentIntent, *, origin: Origin) -> None:
+def sync_intent(row: PaymentIntent, *, origin: Origin) -> None:
     """Look at an intent until what was seen is written down; without a call where it is final.
 
     Raises:
@@ -254,7 +254,7 @@ def bring_up_to_date(row: PaymentIntent, *, origin: Origin) -> None:
     raise PaymentIntentInProgress(f"{row} keeps changing.")
 
 
-def write_seen(
+def apply_fetched(
     row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
 ) -> PaymentIntent | None:
     """Write what a look at Stripe has shown (None: no such intent); return the row.
@@ -266,12 +266,12 @@ def write_seen(
         OrderUnreadable: written, but the order could not be evaluated; try again.
         GatewayError: Stripe could not be asked for what has gone back of it, or for charges' times.
     """
-    done = _write_seen(row, intent, origin=origin)
+    done = _apply_fetched(row, intent, origin=origin)
     done.raise_if_unreadable()
     return done.value
 
 
-def _write_seen(
+def _apply_fetched(
     row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
 ) -> Done[PaymentIntent | None]:
     outflows = None if intent is None else look_for_outflows(intent)
@@ -283,7 +283,7 @@ def _write_seen(
         if intent is None or outflows is None:
             mark_missing(locked, current, origin=origin)
         else:
-            write_intent(locked, current, intent, origin=origin)
+            apply_intent(locked, current, intent, origin=origin)
             outflows.write(locked, origin=origin)
         return current
 
@@ -325,7 +325,7 @@ def _write_charge(
 ) -> None:
     row = locked.intent(stripe_id)
     if row is not None:
-        write_intent(locked, row, intent, origin=origin)
+        apply_intent(locked, row, intent, origin=origin)
 
 
 def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
@@ -333,7 +333,7 @@ def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     before = _visible_state(row)
     probe = copy(row)
     _copy_fields(probe, intent)
-    _note_failure(probe, intent)
+    _copy_failure(probe, intent)
     return _visible_state(probe) == before
 
 
@@ -367,7 +367,7 @@ def _take_over(
     """Copy what Stripe says onto an unsaved or open row; return the facts."""
     old_status, had_received = row.status, row.amount_received
     _copy_fields(row, intent)
-    facts = _note_failure(row, intent)
+    facts = _copy_failure(row, intent)
     if row.status != old_status:
         facts += _status_facts(row, is_new=not old_status)
     if row.status != old_status or row.amount_received != had_received:
@@ -420,7 +420,7 @@ def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
     )
 
 
-def _note_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[Fact]:
+def _copy_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[Fact]:
     """Copy the last payment error; return the fact if it is a new one."""
     error = intent.last_payment_error
     if error is None or error.key[:255] == row.last_error_key:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from shop_payments.gateway import get_gateway
-from shop_payments.ledger.descriptions import speak
-from shop_payments.ledger.evaluation import AUTOMATIC_KEY, note_outflow
+from shop_payments.ledger.descriptions import humanize
+from shop_payments.ledger.evaluation import AUTOMATIC_KEY, record_outflow
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, open_review
 from shop_payments.lifecycle import SETTLED_REFUND_STATUSES, RefundStatus, can_observe_refund
@@ -79,7 +79,7 @@ def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
     )
 
 
-def write_refund(
+def apply_refund(
     locked: LockedPayment,
     intent: PaymentIntent,
     row: Refund | None,
@@ -101,7 +101,7 @@ def write_refund(
             livemode=intent.livemode,
             created_at=timezone.now(),
         )
-        note_outflow(locked, row, intent)
+        record_outflow(locked, row, intent)
         locked.refunds.append(row)
     moves = row.status != result.status
     if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
@@ -147,12 +147,14 @@ def _record_move(
     locked: LockedPayment, intent: PaymentIntent, row: Refund, *, origin: Origin, request_id: str
 ) -> None:
     """Record a refund's new status; that it went back is recorded when it is evaluated."""
-    figures = figures_of(row, f"{row.stripe_id} over {row.amount_display} is {speak(row.status)}")
+    figures = figures_of(
+        row, f"{row.stripe_id} over {row.amount_display} is {humanize(row.status)}"
+    )
     kind = FactKind.REFUND_CHANGED
     if row.status == RefundStatus.FAILED:
         detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
         if row.failure_reason:
-            detail = f"{detail}: {speak(row.failure_reason)}"
+            detail = f"{detail}: {humanize(row.failure_reason)}"
         kind, figures = FactKind.REFUND_FAILED, figures_of(row, detail)
         reason = ReviewItem.Reason.REFUND_FAILED
         locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
@@ -187,6 +189,6 @@ REFUNDS: ObjectType[Refund, RefundResult] = ObjectType(
     ),
     unsent=Refund.objects.requested,
     find=_row_of,
-    apply=write_refund,
+    apply=apply_refund,
     agrees=_agrees,
 )

@@ -75,7 +75,7 @@ def unresolved(paid: OrderPayment, stripe: Sandbox) -> OrderPayment:
     response = office.refund(paid.order, {"amount": "40.00", "kind": "correction"}, key="a")
     assert response.status_code == 503
     assert Refund.objects.get().status == "requested"
-    StripeAttempt.objects.update(claimed_at=None)  # minutes later
+    StripeAttempt.objects.update(acquired_at=None)  # minutes later
     return paid
 
 

@@ -138,7 +138,7 @@ def test_a_refund_that_was_sent_a_moment_ago_is_kept(unresolved, staff):
     """Its answer may still come."""
     page = page_of("give_up")
     form = fill_in(staff, page, reason=WHY)
-    StripeAttempt.objects.update(claimed_at=timezone.now())
+    StripeAttempt.objects.update(acquired_at=timezone.now())
 
     [error] = errors_of(staff.post(page, form))
 
@@ -164,7 +164,7 @@ def test_a_refund_that_comes_all_the_same_counts(unresolved, staff, stripe, webh
 def test_money_that_does_not_count_is_in_review_again(late, staff, stripe):
     stripe.inject(Fault("error", method="POST", path="/v1/refunds", status=500))
     act(staff, "refund")
-    StripeAttempt.objects.update(claimed_at=None)
+    StripeAttempt.objects.update(acquired_at=None)
     item = ReviewItem.objects.get()
     assert item.closed_itself
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from shop_payments.exceptions import PaymentError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.observations import money_of
-from shop_payments.maintenance.cancellations import wanted_cancellations
+from shop_payments.maintenance.cancellations import requested_cancellations
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
@@ -167,7 +167,7 @@ def hear_everything(stripe: StripeSandbox) -> None:
     for hours in (0, 24, 26):  # what is missing is given up when two looks agree, a day later
         with time_machine.travel(timezone.now() + timedelta(hours=hours), tick=True):
             _repeat_requested_refunds()
-    for payment_pk in wanted_cancellations():
+    for payment_pk in requested_cancellations():
         assert finish_cancellation(payment_pk, origin=Origin(source=Source.RECONCILE))
     for event in stripe.events:
         body = json.dumps(event).encode()

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from shop_payments.exceptions import OrderAlreadyPaid, PaymentNotCancelable, PaymentNotCapturable
 from shop_payments.ledger.facts import Origin
-from shop_payments.maintenance.cancellations import wanted_cancellations
+from shop_payments.maintenance.cancellations import requested_cancellations
 from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import (
     Dispute,
@@ -219,7 +219,7 @@ def test_an_order_that_is_cancelled_while_its_intent_is_created(
         lambda: storefront.payment_intent(order), lambda: cancel_order(order)
     )
 
-    for wanted in wanted_cancellations():
+    for wanted in requested_cancellations():
         assert finish_cancellation(wanted, origin=STAFF)
     at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
     assert answer(created) in {(409, "order_not_payable"), (200, None)}
@@ -270,7 +270,7 @@ def test_an_order_that_is_cancelled_while_its_very_first_intent_is_begun(
     at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
     assert {each["status"] for each in at_stripe} <= {"canceled"}
     assert not PaymentIntent.objects.open().exists()
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 class Death(BaseException):
@@ -298,13 +298,13 @@ def test_a_process_that_dies_before_its_second_look_leaves_it_to_the_sweep(
     begun, _died = pause.meanwhile(lambda: storefront.payment_intent(order), cancel_and_die)
     assert begun.status_code == 200
     assert Order.objects.get().status == "cancelled"
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
     reconcile(since=timezone.now() - timedelta(hours=1))
 
     at_stripe = call_stripe(stripe, "GET", "payment_intents")["data"]
     assert [each["status"] for each in at_stripe] == ["canceled"]
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 @BOTH
@@ -340,13 +340,13 @@ def test_the_end_of_a_wish_is_not_that_of_the_next_one(order, storefront, hold, 
         order.status = "open"
         order.save()
         assert storefront.payment_intent(order).status_code == 200
-        assert wanted_cancellations() == []
+        assert requested_cancellations() == []
         stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel"))
         cancel_order(order)
 
     line.meanwhile(lambda: cancel_order(order), up_and_down_again)
 
-    (wanted,) = wanted_cancellations()
+    (wanted,) = requested_cancellations()
     assert finish_cancellation(wanted, origin=STAFF)
     assert not PaymentIntent.objects.open().exists()
 

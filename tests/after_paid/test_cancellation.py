@@ -10,7 +10,10 @@ from django.utils import timezone
 
 from shop_payments.exceptions import GatewayUnavailable, OrderNotFound, PaymentNotCancelable
 from shop_payments.ledger.facts import Origin
-from shop_payments.maintenance.cancellations import cancel_abandoned_intents, wanted_cancellations
+from shop_payments.maintenance.cancellations import (
+    cancel_abandoned_intents,
+    requested_cancellations,
+)
 from shop_payments.models import (
     Order,
     OrderPayment,
@@ -57,7 +60,7 @@ def test_the_open_intent_is_closed_after_the_shops_commit(order, intent, stripe)
     intent.refresh_from_db()
     assert (intent.status, intent.cancellation_reason) == ("canceled", "requested_by_customer")
     assert during == 1
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
     assert PaymentHistory.objects.filter(kind="cancel_requested", actor="staff 1").exists()
 
 
@@ -68,7 +71,7 @@ def test_a_shop_that_rolls_back_has_cancelled_nothing(order, intent, stripe):
 
     intent.refresh_from_db()
     assert (intent.status, len(stripe.requests)) == ("requires_payment_method", 1)
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
@@ -77,11 +80,11 @@ def test_a_cancellation_that_stripe_does_not_answer_stays_wanted(order, intent, 
 
     cancel_order(order)
 
-    (wanted,) = wanted_cancellations()
+    (wanted,) = requested_cancellations()
     assert finish_cancellation(wanted, origin=SHOP)
     intent.refresh_from_db()
     assert intent.status == "canceled"
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 def test_a_shop_that_takes_the_order_up_again_goes_on(order, intent, storefront, stripe):
@@ -93,7 +96,7 @@ def test_a_shop_that_takes_the_order_up_again_goes_on(order, intent, storefront,
     response = storefront.payment_intent(order)
 
     assert response.status_code == 200
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
     assert PaymentIntent.objects.open().count() == 1
 
 
@@ -118,7 +121,7 @@ def test_a_database_that_goes_away_after_the_commit_is_not_the_hosts_trouble(
     assert done_by_the_host == ["a mail"]
     assert Order.objects.get().status == "cancelled"
     assert f"the cancellation of order {order.pk}: failed after the commit" in caplog.text
-    assert [finish_cancellation(wanted, origin=SHOP) for wanted in wanted_cancellations()] == (
+    assert [finish_cancellation(wanted, origin=SHOP) for wanted in requested_cancellations()] == (
         [True] if begun else []
     )
     assert not PaymentIntent.objects.open().exists()
@@ -138,7 +141,7 @@ def test_in_a_testcase_it_waits_for_the_hooks(
         assert PaymentIntent.objects.open().exists() == begun
 
     assert not PaymentIntent.objects.open().exists()
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
     assert OrderPayment.objects.exists() == begun
 
 
@@ -154,7 +157,7 @@ def test_an_order_without_a_payment_has_nothing_to_cancel(order, stripe):
 def test_a_paid_order_is_not_cancelled_but_refunded(order, paid, stripe):
     cancel_order(order)
 
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
     with pytest.raises(PaymentNotCancelable, match="refund"):
         cancel_payment(order_id=order.pk, origin=SHOP)
 
@@ -179,7 +182,7 @@ def test_money_that_is_quicker_than_the_cancellation_goes_to_review(
     payment = OrderPayment.objects.get()
     assert (payment.status, payment.needs_review) == ("unpaid", True)
     assert ReviewItem.objects.get().reason == "uncounted"
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 def test_an_intent_that_is_being_created_is_closed_too(order, storefront, stripe):

@@ -16,7 +16,10 @@ from shop_payments.exceptions import PaymentMismatch, PaymentNotCapturable
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
-from shop_payments.maintenance.cancellations import cancel_abandoned_intents, wanted_cancellations
+from shop_payments.maintenance.cancellations import (
+    cancel_abandoned_intents,
+    requested_cancellations,
+)
 from shop_payments.models import (
     Dispute,
     OrderPayment,
@@ -296,7 +299,7 @@ def test_a_call_that_waits_at_stripe_is_a_refund_in_progress(
 
     assert answer(first) == (409, "refund_in_progress")
     assert first["Retry-After"]
-    StripeAttempt.objects.update(claimed_at=None)
+    StripeAttempt.objects.update(acquired_at=None)
     assert office.refund(order, {"amount": "1.00"}, key="a").status_code == 200
 
 
@@ -338,7 +341,7 @@ def test_a_wish_outlives_money_that_does_not_come(configure, order, storefront, 
 
     configure(STRIPE_TRANSPORT=too_late)
     cancel_order(order)
-    (wanted,) = wanted_cancellations()
+    (wanted,) = requested_cancellations()
     assert not finish_cancellation(wanted, origin=SHOP)
     configure(STRIPE_TRANSPORT=stripe.handle)
     stripe.advance_clock(10 * 24 * 60 * 60)
@@ -346,7 +349,7 @@ def test_a_wish_outlives_money_that_does_not_come(configure, order, storefront, 
 
     assert finish_cancellation(wanted, origin=SHOP)
     assert PaymentIntent.objects.get().status == "canceled"
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 def test_a_wish_that_ended_meanwhile_closes_nothing(order, storefront, stripe, monkeypatch):
@@ -366,7 +369,7 @@ def test_a_wish_that_ended_meanwhile_closes_nothing(order, storefront, stripe, m
     assert finish_cancellation(payment.pk, origin=SHOP)
 
     assert PaymentIntent.objects.get().is_open
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 def test_what_another_request_had_refused_is_not_the_callers_answer(
@@ -390,7 +393,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_wish_along(order, storefront,
         transaction.set_rollback(True)
 
     assert PaymentIntent.objects.get().is_open
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 def test_test_payments_do_not_keep_a_live_shop_from_cancelling(
@@ -411,7 +414,7 @@ def test_test_payments_do_not_keep_a_live_shop_from_cancelling(
     configure(**sandbox)
 
     assert PaymentIntent.objects.get().status == "missing"
-    assert wanted_cancellations() == []
+    assert requested_cancellations() == []
 
 
 def test_nothing_begun_in_test_mode_is_sent_with_a_live_key(order, storefront, stripe, configure):

@@ -140,7 +140,7 @@ def count_any_currency(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def never_note_what_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "_note_wanted", lambda locked: None)
+    monkeypatch.setattr(evaluation, "_record_wanted", lambda locked: None)
 
 
 def take_the_total_of_an_outflow_anew(monkeypatch: pytest.MonkeyPatch) -> None:

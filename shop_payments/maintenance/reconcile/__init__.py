@@ -70,16 +70,16 @@ def reconcile(
     """
     assert_no_transaction()
     get_gateway()
-    sweep = Sweep(since=since, dry_run=dry_run, tell=on_progress or (lambda line: None))
+    sweep = Sweep(since=since, dry_run=dry_run, report_progress=on_progress or (lambda line: None))
     # Not by the time of opening: clocks of two processes may differ.
     were_open = set(ReviewItem.objects.open().values_list("pk", flat=True))
     with keeping(Pace(get_config().RECONCILE_REQUESTS_PER_SECOND)):
         for name, part in _PARTS.items():
-            sweep.tell(f"{name} …")
+            sweep.report_progress(f"{name} …")
             try:
                 part(sweep)
             except Exception as error:
-                sweep.note_failure(name, error, of_rest=True)
+                sweep.record_failure(name, error, of_rest=True)
     are_open = set(ReviewItem.objects.open().values_list("pk", flat=True))
     sweep.report.reviews_opened = len(are_open - were_open)
     return sweep.report

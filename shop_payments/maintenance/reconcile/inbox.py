@@ -17,7 +17,7 @@ from shop_payments.ledger.notifications import close_delivered, flag_undelivered
 from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import PaymentHistory, WebhookEvent
 from shop_payments.models.history import INSERTED_LEASE
-from shop_payments.services.receive_event import EventFailed, claim_event, process_event
+from shop_payments.services.receive_event import EventFailed, acquire_event, process_event
 
 
 def retry_events(sweep: Sweep) -> None:
@@ -31,7 +31,7 @@ def retry_events(sweep: Sweep) -> None:
     for event in sweep.one_by_one(due):
         if sweep.dry_run:
             sweep.report.events += 1
-        elif claim_event(event):
+        elif acquire_event(event):
             _retry(sweep, event)
 
 
@@ -52,7 +52,7 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
     if not sweep.try_to(str(event), process):
         return
     if failure:
-        sweep.tell(f"{event} failed again: {failure}")
+        sweep.report_progress(f"{event} failed again: {failure}")
     elif event.status == WebhookEvent.Status.SET_ASIDE:
         sweep.report.events_set_aside += 1
     else:

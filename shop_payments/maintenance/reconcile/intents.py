@@ -27,13 +27,13 @@ from shop_payments.services.unknown_intents import (
     find_named_order,
     would_ask,
 )
-from shop_payments.sync.arrivals import adopt_unknown, believe_intent
+from shop_payments.sync.arrivals import apply_final_state, insert_missing_intent
 from shop_payments.sync.payment_intents import (
     agrees,
+    apply_fetched,
     can_be_completed,
     named_attempt,
     refresh_intent,
-    write_seen,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class _Look:
         for row in missing:
             sweep.report.intents += 1
             if not sweep.dry_run:
-                sweep.try_to(row.stripe_id, partial(write_seen, row, None, origin=sweep.origin))
+                sweep.try_to(row.stripe_id, partial(apply_fetched, row, None, origin=sweep.origin))
         return True
 
     def _blame_key(self, what: str) -> None:
@@ -177,9 +177,9 @@ def _mirror(
 
     def write() -> None:
         if intent.status in FINAL_STATUSES:
-            believe_intent(intent, origin=sweep.origin)
+            apply_final_state(intent, origin=sweep.origin)
         else:
-            now = write_seen(row, intent, origin=sweep.origin)
+            now = apply_fetched(row, intent, origin=sweep.origin)
             if now is None:
                 _refresh(sweep, row.pk)
             elif not now.is_open:
@@ -201,7 +201,7 @@ def _refresh(sweep: Sweep, pk: int) -> None:
     except PaymentIntentMissing:
         return
     if row is None:
-        sweep.tell(f"intent {pk} is changing, and left to those who change it")
+        sweep.report_progress(f"intent {pk} is changing, and left to those who change it")
 
 
 def _ask_again(sweep: Sweep, stripe_id: str) -> None:
@@ -269,7 +269,7 @@ def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) 
     if sweep.dry_run:
         sweep.report.intents += 1
         return
-    take = believe_intent if intent.status in FINAL_STATUSES else adopt_unknown
+    take = apply_final_state if intent.status in FINAL_STATUSES else insert_missing_intent
     take(intent, origin=sweep.origin)
     if PaymentIntent.objects.filter(stripe_id=intent.id).exists():
         sweep.report.intents += 1
@@ -295,7 +295,7 @@ def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtt
         if row is not None and (row.status != IntentStatus.MISSING or not locked.open_intent):
             return None  # it has a place
         if _is_on_its_way(locked, intent):
-            sweep.tell(f"{intent.id} cannot be cancelled while it is {intent.status}")
+            sweep.report_progress(f"{intent.id} cannot be cancelled while it is {intent.status}")
             return None
         return save_attempt(
             locked,
@@ -338,7 +338,7 @@ def _look_at_refused(sweep: Sweep, intent_id: str) -> None:
     """
     intent = get_gateway().retrieve_payment_intent(intent_id)
     if intent.status in FINAL_STATUSES:
-        believe_intent(intent, origin=sweep.origin)
+        apply_final_state(intent, origin=sweep.origin)
         sweep.report.intents += 1
     else:
-        sweep.tell(f"{intent_id} is not cancelled: it is {intent.status}")
+        sweep.report_progress(f"{intent_id} is not cancelled: it is {intent.status}")

@@ -12,7 +12,7 @@ from shop_payments.maintenance.reconcile.pages import pages
 from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import PaymentIntent
 from shop_payments.sync.base import ObjectType
-from shop_payments.sync.payment_intents import bring_up_to_date
+from shop_payments.sync.payment_intents import sync_intent
 
 
 def sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
@@ -39,7 +39,7 @@ def sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
         if news and not sweep.dry_run:
             # A refund that is written before its order is known to be paid would never be told as
             # the order's; and the part of the sweep that lists intents may have failed.
-            bring_up_to_date(intent, origin=sweep.origin)
+            sync_intent(intent, origin=sweep.origin)
             write(intent, before, news)
         counts[object_type.plural] += len(news)
 

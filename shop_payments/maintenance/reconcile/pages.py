@@ -138,5 +138,5 @@ def _created_at(row: Any) -> datetime:
 
 def _seen(sweep: Sweep, seen: Seen[_M, _T]) -> Seen[_M, _T]:
     sweep.report.pages += 1
-    sweep.tell(f"… page {sweep.report.pages}")
+    sweep.report_progress(f"… page {sweep.report.pages}")
     return seen

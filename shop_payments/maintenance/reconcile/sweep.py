@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 _TOLD_AFTER = 100
 """After so many the sweep tells how far it is: at Stripe's rate, every four seconds at least."""
 
-PATIENCE = 3
+TRIES_IN_VAIN = 3
 """After so many calls in vain, the rest of a part is left to the next sweep."""
 
 
@@ -93,7 +93,7 @@ class Sweep:
 
     since: datetime
     dry_run: bool
-    tell: Callable[[str], None]
+    report_progress: Callable[[str], None]
     report: Report = field(default_factory=Report)
     origin: Origin = field(default=_ORIGIN)
     _in_vain: int = 0
@@ -112,13 +112,13 @@ class Sweep:
             work()
         except Exception as error:
             # One object that cannot be handled must not keep the others from being so.
-            self.note_failure(what, error)
-            self._lose_patience(error)
+            self.record_failure(what, error)
+            self._give_up_after(error)
             return False
         self._in_vain = 0
         return True
 
-    def _lose_patience(self, error: Exception) -> None:
+    def _give_up_after(self, error: Exception) -> None:
         """Raise, where the next call would most likely be in vain as well."""
         if isinstance(error, GatewayUnavailable):
             leave: Exception = GatewayUnavailable("Stripe does not answer; the rest is left")
@@ -132,7 +132,7 @@ class Sweep:
             self._in_vain = 0
             return
         self._in_vain += 1
-        if self._in_vain == PATIENCE:
+        if self._in_vain == TRIES_IN_VAIN:
             self._in_vain = 0
             raise leave
 
@@ -140,10 +140,10 @@ class Sweep:
         """Go through what has to be done, and tell now and then how far it is."""
         for number, item in enumerate(items):
             if number and number % _TOLD_AFTER == 0:
-                self.tell(f"… {number} of {len(items)}")
+                self.report_progress(f"… {number} of {len(items)}")
             yield item
 
-    def note_failure(self, what: str, error: Exception, *, of_rest: bool = False) -> None:
+    def record_failure(self, what: str, error: Exception, *, of_rest: bool = False) -> None:
         """Note what could not be done, and why; ``of_rest`` where nothing after it was tried.
 
         Raises:

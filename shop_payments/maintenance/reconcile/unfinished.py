@@ -19,17 +19,17 @@ from shop_payments.maintenance.authorizations import expiring_authorizations, fl
 from shop_payments.maintenance.cancellations import (
     abandoned_intents,
     close_abandoned_intent,
-    note_lost_wish,
-    payments_without_a_wish,
-    wanted_cancellations,
+    payments_without_request,
+    request_lost_cancellation,
+    requested_cancellations,
 )
 from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.orders import is_unwanted
 from shop_payments.outbox.refunds import send_refund
 from shop_payments.outbox.sender import send_attempt
-from shop_payments.outbox.turns import claim
-from shop_payments.services.cancel_payment import close_as_wanted
+from shop_payments.outbox.turns import acquire
+from shop_payments.services.cancel_payment import close_as_requested
 
 _IN_FLIGHT = timedelta(minutes=1)
 """Younger claims belong to a process that may still wait for its answer."""
@@ -46,11 +46,11 @@ def finish_attempts(sweep: Sweep) -> None:
         sweep.problem(f"{left} attempts of live mode: the key in use is a test key")
     pending = StripeAttempt.objects.pending().filter(livemode=livemode)
     for attempt in sweep.one_by_one(list(pending.order_by("created_at"))):
-        if attempt.is_claimed(within=_IN_FLIGHT, now=timezone.now()):
+        if attempt.is_acquired(within=_IN_FLIGHT, now=timezone.now()):
             continue
         if sweep.dry_run:
             sweep.report.attempts += 1
-        elif claim(attempt, within=_IN_FLIGHT):
+        elif acquire(attempt, within=_IN_FLIGHT):
             _finish(sweep, attempt)
 
 
@@ -68,7 +68,7 @@ def _finish(sweep: Sweep, attempt: StripeAttempt) -> None:
                 send_attempt(attempt, origin=sweep.origin)
         except RefundInProgress as error:
             is_known = False
-            sweep.tell(str(error))  # nobody has to do anything: it is looked for again
+            sweep.report_progress(str(error))  # nobody has to do anything: it is looked for again
         except (GatewayError, PaymentError):
             # To be refused is an outcome, too; it stands in the attempt's row.
             if StripeAttempt.objects.pending().filter(pk=attempt.pk).exists():
@@ -84,9 +84,9 @@ def finish_cancellations(sweep: Sweep) -> None:
     Raises:
         GatewayUnavailable: Stripe does not answer.
     """
-    for payment in sweep.one_by_one(payments_without_a_wish(since=sweep.since)):
-        sweep.try_to(str(payment), partial(_look_for_lost_wish, sweep, payment))
-    for pk in sweep.one_by_one(wanted_cancellations()):
+    for payment in sweep.one_by_one(payments_without_request(since=sweep.since)):
+        sweep.try_to(str(payment), partial(_look_for_lost_request, sweep, payment))
+    for pk in sweep.one_by_one(requested_cancellations()):
         if sweep.dry_run:
             sweep.report.cancellations += 1
         else:
@@ -95,22 +95,22 @@ def finish_cancellations(sweep: Sweep) -> None:
             )
 
 
-def _look_for_lost_wish(sweep: Sweep, payment: OrderPayment) -> None:
+def _look_for_lost_request(sweep: Sweep, payment: OrderPayment) -> None:
     """See Note [Cancelling with the order] in ``services/cancel_payment.py``."""
     if not is_unwanted(payment.order_id):
         return
     if sweep.dry_run:
         sweep.report.cancellations += 1
     else:
-        note_lost_wish(payment.pk, origin=sweep.origin)
+        request_lost_cancellation(payment.pk, origin=sweep.origin)
 
 
 def _close_as_wanted(sweep: Sweep, payment_pk: int) -> None:
     try:
-        close_as_wanted(payment_pk, origin=sweep.origin)
+        close_as_requested(payment_pk, origin=sweep.origin)
     except (PaymentNotCancelable, PaymentIntentMissing) as error:
         # Nobody has to do anything now: money that comes, and a missing intent, go to review.
-        sweep.tell(f"order payment {payment_pk} is not cancelled yet: {error}")
+        sweep.report_progress(f"order payment {payment_pk} is not cancelled yet: {error}")
     else:
         sweep.report.cancellations += 1
 
@@ -139,6 +139,6 @@ def ask_about_authorizations(sweep: Sweep) -> None:
     """Ask staff about reserved money that is about to lapse."""
     due = list(expiring_authorizations().order_by("capture_before"))
     if due:
-        sweep.tell(f"{len(due)} authorizations lapse soon")
+        sweep.report_progress(f"{len(due)} authorizations lapse soon")
     for row in () if sweep.dry_run else due:
         sweep.try_to(row.stripe_id, partial(flag_authorization, row, origin=sweep.origin))

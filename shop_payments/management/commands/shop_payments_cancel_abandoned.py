@@ -12,7 +12,10 @@ from shop_payments.conf import LONGEST_DAYS, get_config
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
 from shop_payments.maintenance.authorizations import flag_expiring_authorizations
-from shop_payments.maintenance.cancellations import cancel_abandoned_intents, wanted_cancellations
+from shop_payments.maintenance.cancellations import (
+    cancel_abandoned_intents,
+    requested_cancellations,
+)
 from shop_payments.management.arguments import whole_number
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted, sentence
@@ -43,7 +46,9 @@ class Command(PaymentsCommand):
             days = get_config().ABANDONED_AFTER_DAYS if older_than is None else older_than
             expiring = flag_expiring_authorizations(origin=_ORIGIN)
             unfinished = [
-                pk for pk in wanted_cancellations() if not finish_cancellation(pk, origin=_ORIGIN)
+                pk
+                for pk in requested_cancellations()
+                if not finish_cancellation(pk, origin=_ORIGIN)
             ]
             closed = cancel_abandoned_intents(
                 older_than=timezone.now() - timedelta(days=days), origin=_ORIGIN
