@@ -15,6 +15,7 @@ after it by hand:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ from shop_payments.ledger.evaluation import derive, evaluate, terms_last_seen
 from shop_payments.ledger.facts import Origin, dispatch
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
 from shop_payments.ledger.transactions import after_commit, is_in_transaction, run_short
+
+logger = logging.getLogger("shop_payments")
 
 _T = TypeVar("_T")
 
@@ -123,7 +126,23 @@ def _complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = Fals
 
 def _after(locked: LockedPayment, *, origin: Origin) -> None:
     """Notify the host of what was committed, and do at Stripe what follows from it."""
+    _log(locked)
     dispatch(locked.facts, others_wait=locked.others_wait)
     if locked.needs_follow_up and locked.follows_up:
         for work in _follow_ups:
             work(locked.payment.pk, origin=origin)
+
+
+def _log(locked: LockedPayment) -> None:
+    """Write one line for each change of state that was committed."""
+    payment = locked.payment
+    for fact in locked.facts:
+        logger.info(
+            "Payment changed: order=%s intent=%s fact=%s status=%s source=%s request_id=%s",
+            payment.order_id,
+            fact.payment_intent.stripe_id if fact.payment_intent else "-",
+            fact.kind,
+            payment.status,
+            fact.source,
+            fact.request_id or "-",
+        )

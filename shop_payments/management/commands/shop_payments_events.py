@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.management.arguments import moment, whole_number
 from shop_payments.management.base import PaymentsCommand
-from shop_payments.management.words import counted
+from shop_payments.management.words import at_second, counted
 from shop_payments.models import OrderPayment, WebhookEvent
 from shop_payments.orders import read_number
 from shop_payments.services.receive_event import replay_event
@@ -80,11 +78,11 @@ class Command(PaymentsCommand):
             raise CommandError(f"There is no event {options['event']}.")
         self.stdout.write(_line(event))
         self.stdout.write(
-            f"Tried {counted(event.attempts, 'time')}, last at {_moment(event.processed_at)}."
+            f"Tried {counted(event.attempts, 'time')}, last at {at_second(event.processed_at)}."
         )
         self.stdout.write(_payment_of(event))
         if event.purged_at is not None:
-            self.stdout.write(f"What it said was dropped at {_moment(event.purged_at)}.")
+            self.stdout.write(f"What it said was dropped at {at_second(event.purged_at)}.")
         else:
             self.stdout.write(json.dumps(event.payload, indent=2, ensure_ascii=False))
 
@@ -131,16 +129,8 @@ def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
 
 
 def _line(event: WebhookEvent) -> str:
-    received = _moment(event.received_at)
+    received = at_second(event.received_at)
     return "  ".join([received, event.event_id, event.type, event.status, event.outcome]).rstrip()
-
-
-def _moment(moment: datetime | None) -> str:
-    """Write it in the project's time zone, as the admin does and as --since reads it."""
-    if moment is None:
-        return "–"
-    aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
-    return f"{timezone.localtime(moment) if aware else moment:%Y-%m-%d %H:%M:%S}"
 
 
 def _payment_of(event: WebhookEvent) -> str:
