@@ -7,10 +7,10 @@ is in memory; only the standard library is used; nothing of the app imports it.
 from .api import LoggedRequest
 from .fault_notation import fault_from_words
 from .faults import Fault, SandboxConnectionDropped
-from .protocol import SandboxResponse
 from .sandbox import Sandbox
 from .server import SandboxServer
 from .webhooks import Delivery, WebhookEndpoint
+from .wire.protocol import SandboxResponse
 
 __all__ = [
     "Delivery",

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from . import params
 from .books import Books, Object
-from .browsers import cors_headers, for_browser, preflight_headers
-from .errors import StripeError
 from .expand import check, expand
 from .faults import Trouble, unknown_error
-from .idempotency import IdempotencyKeys, Outcome
-from .protocol import (
+from .routes import RESOURCES, find_route
+from .wire import params
+from .wire.browsers import cors_headers, for_browser, preflight_headers
+from .wire.errors import StripeError
+from .wire.idempotency import IdempotencyKeys, Outcome
+from .wire.protocol import (
     AcceptedKeys,
     Call,
     Cause,
@@ -30,8 +31,7 @@ from .protocol import (
     refuse_publishable_key,
     refuse_uncovered_headers,
 )
-from .routes import RESOURCES, find_route
-from .versions import DEFAULT_VERSION
+from .wire.versions import DEFAULT_VERSION
 
 LOG_LENGTH = 10_000
 """Requests that are remembered, the newest: a server may run for weeks."""

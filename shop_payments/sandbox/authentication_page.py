@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from .authentications import PATH, Authentication
 from .currencies import readable
 from .payment_intent_attempts import complete_authentication
-from .protocol import SandboxResponse
+from .wire.protocol import SandboxResponse
 
 if TYPE_CHECKING:
     from .api import Exchange

@@ -13,10 +13,10 @@ from typing import Literal
 
 from .books import Books, Object
 from .currencies import is_two_decimal
-from .errors import ResourceMissing
-from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .protocol import Call, matching, paginate, routes
 from .resources import Resource
+from .wire.errors import ResourceMissing
+from .wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
+from .wire.protocol import Call, matching, paginate, routes
 
 DAY = 24 * 60 * 60
 

@@ -13,11 +13,11 @@ from uuid import UUID
 
 from . import balance_transactions, events, payment_methods, refunds
 from .books import Books, Object
-from .errors import ResourceMissing
 from .instruments import BankAccount, Card, Decline
-from .params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .protocol import Call, Cause, matching, paginate, routes
 from .resources import Listing, Resource
+from .wire.errors import ResourceMissing
+from .wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
+from .wire.protocol import Call, Cause, matching, paginate, routes
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
 """How long a card's authorization holds."""

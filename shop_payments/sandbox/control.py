@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .browsers import cors_headers, is_loopback_origin, preflight_headers
-from .errors import StripeError
 from .fault_notation import fault_from_json, fault_to_json
-from .loopback import is_loopback
-from .protocol import SandboxResponse, json_response
+from .wire.browsers import cors_headers, is_loopback_origin, preflight_headers
+from .wire.errors import StripeError
+from .wire.loopback import is_loopback
+from .wire.protocol import SandboxResponse, json_response
 
 if TYPE_CHECKING:
     from .api import Exchange

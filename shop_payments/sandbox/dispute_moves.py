@@ -14,7 +14,7 @@ from typing import Any
 
 from . import balance_transactions, events, refund_moves
 from .books import Books, Object
-from .protocol import Cause
+from .wire.protocol import Cause
 
 DAY = 24 * 60 * 60
 

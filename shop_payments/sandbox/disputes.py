@@ -17,8 +17,9 @@ from typing import Any
 from . import dispute_moves
 from .books import Books, Object
 from .dispute_moves import CLOSED, FILES, TEXTS
-from .errors import InvalidRequest, ResourceMissing
-from .params import (
+from .resources import Resource
+from .wire.errors import InvalidRequest, ResourceMissing
+from .wire.params import (
     EXPAND,
     PAGINATION,
     Hash,
@@ -30,8 +31,7 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, matching, paginate, routes
-from .resources import Resource
+from .wire.protocol import Call, matching, paginate, routes
 
 EVIDENCE_LENGTH = 150_000
 """Characters of all the evidence together."""

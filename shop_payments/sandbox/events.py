@@ -12,11 +12,11 @@ from typing import Any
 
 from . import webhooks
 from .books import Books, Object
-from .errors import InvalidRequest, ResourceMissing
-from .params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
-from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
-from .versions import DEFAULT_VERSION
+from .wire.errors import InvalidRequest, ResourceMissing
+from .wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
+from .wire.protocol import Call, Cause, paginate, routes
+from .wire.versions import DEFAULT_VERSION
 
 KEPT_SECONDS = 30 * 24 * 60 * 60
 """How long Stripe lists and retrieves an event."""

@@ -13,8 +13,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from .books import Books, Object
-from .errors import InvalidRequest, NotCovered
 from .resources import Listing, Resources
+from .wire.errors import InvalidRequest, NotCovered
 
 MAX_DEPTH = 4
 """In levels of a path; the `data` of a list counts as one."""

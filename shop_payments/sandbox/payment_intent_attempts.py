@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from .books import Books, Object
-from .errors import CardDeclined
 from .instruments import BankAccount, Card, Decline
 from .payment_intent_moves import AUTHENTICATION_FAILED, Step, find, next_action
-from .protocol import Cause
+from .wire.errors import CardDeclined
+from .wire.protocol import Cause
 
 AUTHENTICATION_REQUIRED = Decline(
     code="authentication_required",

@@ -9,8 +9,8 @@ from typing import Any
 from . import payment_methods
 from .books import Books, Object
 from .currencies import check_step
-from .errors import InvalidRequest
 from .payment_method_types import DEBITS
+from .wire.errors import InvalidRequest
 
 OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE_STATUSES = (

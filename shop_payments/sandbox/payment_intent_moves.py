@@ -13,9 +13,9 @@ from typing import Any
 from . import charges, dispute_moves, events, payment_methods
 from .authentications import open_challenge
 from .books import Books, Object
-from .errors import ResourceMissing, doc_url
 from .instruments import BankAccount, Card, Decline
-from .protocol import Cause
+from .wire.errors import ResourceMissing, doc_url
+from .wire.protocol import Cause
 
 EVENT_OF_STATUS = {
     "requires_payment_method": "payment_intent.payment_failed",

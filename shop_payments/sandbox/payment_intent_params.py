@@ -9,8 +9,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from .errors import InvalidRequest, NotCovered
-from .params import (
+from .payment_method_types import ALLOWABLE, EXCLUDABLE, among
+from .payment_methods import ADDRESS, DATA
+from .wire.errors import InvalidRequest, NotCovered
+from .wire.params import (
     EXPAND,
     PAGINATION,
     Hash,
@@ -27,8 +29,6 @@ from .params import (
     uncovered,
     url,
 )
-from .payment_method_types import ALLOWABLE, EXCLUDABLE, among
-from .payment_methods import ADDRESS, DATA
 
 
 def off_session(raw: Any, name: str) -> bool:

@@ -12,8 +12,6 @@ from typing import Any
 from . import events, payment_intent_checks, payment_methods
 from .books import Books, Object
 from .currencies import check_amount, check_currency
-from .errors import InvalidRequest
-from .params import merge_metadata
 from .payment_intent_attempts import attempt
 from .payment_intent_moves import Step, find
 from .payment_intent_params import (
@@ -29,8 +27,10 @@ from .payment_intent_params import (
     UPDATE,
 )
 from .payment_method_types import AUTOMATIC, type_fields
-from .protocol import Call, Cause, paginate, routes
 from .resources import Resource
+from .wire.errors import InvalidRequest
+from .wire.params import merge_metadata
+from .wire.protocol import Call, Cause, paginate, routes
 
 # Operations
 

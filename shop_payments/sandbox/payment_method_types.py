@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .books import Object
-from .params import one_of
+from .wire.params import one_of
 
 COVERED = ("card", "link", "us_bank_account", "sepa_debit")
 """Types that an intent may name. Nobody pays by link here: there is no such PaymentMethod."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from .books import Books, Object
 from .card_numbers import read_card
-from .errors import InvalidRequest, NotCovered, ResourceMissing
 from .instruments import (
     ACCOUNTS,
     ACCOUNTS_BY_IBAN,
@@ -25,7 +24,10 @@ from .instruments import (
     Card,
     Instrument,
 )
-from .params import (
+from .payment_method_types import CREATABLE, among
+from .resources import Resource
+from .wire.errors import InvalidRequest, NotCovered, ResourceMissing
+from .wire.params import (
     EXPAND,
     Hash,
     Param,
@@ -38,9 +40,7 @@ from .params import (
     text,
     uncovered,
 )
-from .payment_method_types import CREATABLE, among
-from .protocol import Call, routes
-from .resources import Resource
+from .wire.protocol import Call, routes
 
 # Operations
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from . import balance_transactions, events
 from .books import Books, Object
-from .errors import ResourceMissing
-from .protocol import Cause
+from .wire.errors import ResourceMissing
+from .wire.protocol import Cause
 
 TEST_CARD_SECONDS = 60 * 60
 """How long a refund to the test cards waits before it succeeds, or fails."""

@@ -12,8 +12,10 @@ from typing import Any
 from . import dispute_moves, events, refund_moves
 from .books import Books, Object
 from .currencies import check_step, readable
-from .errors import InvalidRequest, ResourceMissing
-from .params import (
+from .refund_moves import find
+from .resources import Resource
+from .wire.errors import InvalidRequest, ResourceMissing
+from .wire.params import (
     CURSORS,
     EXPAND,
     PAGINATION,
@@ -26,9 +28,7 @@ from .params import (
     text,
     uncovered,
 )
-from .protocol import Call, Route, matching, paginate, routes
-from .refund_moves import find
-from .resources import Resource
+from .wire.protocol import Call, Route, matching, paginate, routes
 
 # Operations
 

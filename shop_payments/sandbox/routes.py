@@ -12,9 +12,9 @@ from . import (
     refunds,
     webhook_endpoints,
 )
-from .errors import InvalidRequest, NotCovered
-from .protocol import Route
 from .resources import Resources
+from .wire.errors import InvalidRequest, NotCovered
+from .wire.protocol import Route
 
 _OBJECTS = (
     payment_intents,

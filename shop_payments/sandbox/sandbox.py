@@ -18,16 +18,16 @@ from . import (
     refund_moves,
     webhook_endpoints,
     webhooks,
-    wsgi,
 )
 from .api import Exchange, LoggedRequest, StripeApi
 from .books import Books, Object
 from .clock import Clock
 from .faults import Fault, Faults
-from .idempotency import IdempotencyKeys
-from .loopback import check_loopback
-from .protocol import RESTRICTED_KEY_PREFIX, AcceptedKeys, Cause, SandboxResponse
 from .webhooks import Deliver, Delivery, WebhookEndpoint
+from .wire import wsgi
+from .wire.idempotency import IdempotencyKeys
+from .wire.loopback import check_loopback
+from .wire.protocol import RESTRICTED_KEY_PREFIX, AcceptedKeys, Cause, SandboxResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

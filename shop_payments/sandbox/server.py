@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from .loopback import is_loopback
 from .sandbox import Sandbox
+from .wire.loopback import is_loopback
 
 DELIVERY_POLL_SECONDS = 0.05
 

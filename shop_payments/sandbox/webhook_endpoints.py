@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from . import webhooks
 from .books import Books, Object
-from .errors import InvalidRequest, NotCovered, ResourceMissing
-from .event_types import EVENT_TYPES
-from .loopback import is_loopback
-from .params import (
+from .resources import Resource
+from .webhooks import Deliver, SigningSecret, WebhookEndpoint
+from .wire.errors import InvalidRequest, NotCovered, ResourceMissing
+from .wire.event_types import EVENT_TYPES
+from .wire.loopback import is_loopback
+from .wire.params import (
     CURSORS,
     EXPAND,
     Param,
@@ -27,10 +29,8 @@ from .params import (
     text,
     url,
 )
-from .protocol import Call, paginate, routes
-from .resources import Resource
-from .versions import VERSIONS
-from .webhooks import Deliver, SigningSecret, WebhookEndpoint
+from .wire.protocol import Call, paginate, routes
+from .wire.versions import VERSIONS
 
 MAX_ENDPOINTS = 16
 LONGEST_OVERLAP_SECONDS = 24 * 60 * 60

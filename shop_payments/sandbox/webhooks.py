@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from .books import Books, Object
 from .event_forms import in_form
 from .faults import Trip
-from .loopback import check_loopback
+from .wire.loopback import check_loopback
 
 Deliver = Callable[[str, bytes, dict[str, str]], int]
 """Posts a body with headers to a URL and returns the HTTP status."""

@@ -13,7 +13,7 @@ from shop_payments.sandbox.clock import Clock as SandboxClock
 from shop_payments.sandbox.faults import Faults
 from shop_payments.sandbox.payment_intent_moves import LEGAL_MOVES, Step
 from shop_payments.sandbox.payment_methods import find_or_make
-from shop_payments.sandbox.protocol import Cause
+from shop_payments.sandbox.wire.protocol import Cause
 from tests.sandbox.support import Clock
 
 MOVES: dict[str, Callable[[Step, Books], Any]] = {

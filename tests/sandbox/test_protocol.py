@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from shop_payments.sandbox import Sandbox
-from shop_payments.sandbox.errors import InvalidRequest
-from shop_payments.sandbox.protocol import mask, nest
+from shop_payments.sandbox.wire.errors import InvalidRequest
+from shop_payments.sandbox.wire.protocol import mask, nest
 from tests.sandbox.support import CHARGES, INTENTS, KEY, ORDER, PUBLISHABLE_KEY, REFUNDS, Api
 
 

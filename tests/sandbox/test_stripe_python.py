@@ -22,9 +22,9 @@ from shop_payments.sandbox import (
     Fault,
     Sandbox,
 )
-from shop_payments.sandbox.event_types import EVENT_TYPES
 from shop_payments.sandbox.routes import RESOURCES, ROUTES, UNCOVERED_RESOURCES
-from shop_payments.sandbox.versions import DEFAULT_VERSION, VERSIONS
+from shop_payments.sandbox.wire.event_types import EVENT_TYPES
+from shop_payments.sandbox.wire.versions import DEFAULT_VERSION, VERSIONS
 from tests.sandbox.support import KEY, PUBLISHABLE_KEY, InProcessHTTPClient
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..resources import Resources
 from .loopback import is_loopback
-from .resources import Resources
 
 _ALLOWED_METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"
 _EXPOSED_HEADERS = "Request-Id, Stripe-Manage-Version, Stripe-Should-Retry"

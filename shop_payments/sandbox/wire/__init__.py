@@ -1,0 +1,1 @@
+"""HTTP as Stripe speaks it: requests, keys, parameters, answers and errors."""
