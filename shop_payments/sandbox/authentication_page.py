@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from .authentications import PATH, Authentication
-from .currencies import readable
+from .banks.currencies import readable
 from .payment_intent_attempts import complete_authentication
 from .wire.protocol import SandboxResponse
 

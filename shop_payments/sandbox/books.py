@@ -14,7 +14,7 @@ from .outbox import Outbox
 
 if TYPE_CHECKING:
     from .authentications import Authentication
-    from .instruments import Instrument
+    from .banks.instruments import Instrument
     from .webhooks import Delivery, WebhookEndpoint
 
 Object = dict[str, Any]

@@ -12,8 +12,8 @@ from typing import Any
 
 from . import charges, dispute_moves, events, payment_methods
 from .authentications import open_challenge
+from .banks.instruments import BankAccount, Card, Decline
 from .books import Books, Object
-from .instruments import BankAccount, Card, Decline
 from .wire.errors import ResourceMissing, doc_url
 from .wire.protocol import Cause
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .books import Books, Object
-from .card_numbers import read_card
-from .instruments import (
+from .banks.card_numbers import read_card
+from .banks.instruments import (
     ACCOUNTS,
     ACCOUNTS_BY_IBAN,
     CARDS,
@@ -24,6 +23,7 @@ from .instruments import (
     Card,
     Instrument,
 )
+from .books import Books, Object
 from .payment_method_types import CREATABLE, among
 from .resources import Resource
 from .wire.errors import InvalidRequest, NotCovered, ResourceMissing

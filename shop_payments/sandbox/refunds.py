@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import dispute_moves, events, refund_moves
+from .banks.currencies import check_step, readable
 from .books import Books, Object
-from .currencies import check_step, readable
 from .refund_moves import find
 from .resources import Resource
 from .wire.errors import InvalidRequest, ResourceMissing

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shop_payments.sandbox.card_numbers import passes_luhn
-from shop_payments.sandbox.instruments import (
+from shop_payments.sandbox.banks.card_numbers import passes_luhn
+from shop_payments.sandbox.banks.instruments import (
     ACCOUNTS,
     ACCOUNTS_BY_IBAN,
     CARDS,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shop_payments.lifecycle import TRANSITIONS, IntentStatus
-from shop_payments.sandbox import instruments
+from shop_payments.sandbox.banks import instruments
 from shop_payments.sandbox.books import Books
 from shop_payments.sandbox.clock import Clock as SandboxClock
 from shop_payments.sandbox.faults import Faults

@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ..wire.errors import CardDeclined, InvalidRequest, NotCovered
 from .instruments import CARDS_BY_NUMBER, UNCOVERED_CARDS, Card
-from .wire.errors import CardDeclined, InvalidRequest, NotCovered
 
 _YEARS_AHEAD = 50
 

@@ -8,7 +8,7 @@ See: https://docs.stripe.com/currencies (checked 2026-11)
 
 from __future__ import annotations
 
-from .wire.errors import InvalidRequest
+from ..wire.errors import InvalidRequest
 
 _ZERO_DECIMAL = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf"
 _THREE_DECIMAL = "bhd jod kwd omr tnd"
