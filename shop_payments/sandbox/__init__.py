@@ -4,9 +4,9 @@ It speaks Stripe's wire format for what `docs/sandbox.md` lists and refuses the 
 is in memory; only the standard library is used; nothing of the app imports it.
 """
 
+from .account.fault_notation import fault_from_words
+from .account.faults import Fault, SandboxConnectionDropped
 from .api import LoggedRequest
-from .fault_notation import fault_from_words
-from .faults import Fault, SandboxConnectionDropped
 from .sandbox import Sandbox
 from .server import SandboxServer
 from .webhooks import Delivery, WebhookEndpoint

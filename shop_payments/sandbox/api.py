@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .books import Books, Object
+from .account.books import Books, Object
+from .account.faults import Trouble, unknown_error
 from .expand import check, expand
-from .faults import Trouble, unknown_error
 from .routes import RESOURCES, find_route
 from .wire import params
 from .wire.browsers import cors_headers, for_browser, preflight_headers

@@ -18,8 +18,8 @@ from .payment_intent_attempts import complete_authentication
 from .wire.protocol import SandboxResponse
 
 if TYPE_CHECKING:
+    from .account.books import Books, Object
     from .api import Exchange
-    from .books import Books, Object
 
 _REDIRECT_STATUS = {"processing": "pending", "requires_payment_method": "failed"}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .books import Books, Object
+    from .account.books import Books, Object
 
 PATH = "/3ds/"
 

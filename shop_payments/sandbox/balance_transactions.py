@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from .account.books import Books, Object
 from .banks.currencies import is_two_decimal
-from .books import Books, Object
 from .resources import Resource
 from .wire.errors import ResourceMissing
 from .wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered

@@ -12,8 +12,8 @@ from typing import Literal
 from uuid import UUID
 
 from . import balance_transactions, events, payment_methods, refunds
+from .account.books import Books, Object
 from .banks.instruments import BankAccount, Card, Decline
-from .books import Books, Object
 from .resources import Listing, Resource
 from .wire.errors import ResourceMissing
 from .wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered

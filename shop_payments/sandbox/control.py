@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .fault_notation import fault_from_json, fault_to_json
+from .account.fault_notation import fault_from_json, fault_to_json
 from .wire.browsers import cors_headers, is_loopback_origin, preflight_headers
 from .wire.errors import StripeError
 from .wire.loopback import is_loopback

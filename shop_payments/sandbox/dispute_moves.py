@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import balance_transactions, events, refund_moves
-from .books import Books, Object
+from .account.books import Books, Object
 from .wire.protocol import Cause
 
 DAY = 24 * 60 * 60

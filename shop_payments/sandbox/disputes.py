@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import dispute_moves
-from .books import Books, Object
+from .account.books import Books, Object
 from .dispute_moves import CLOSED, FILES, TEXTS
 from .resources import Resource
 from .wire.errors import InvalidRequest, ResourceMissing

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import webhooks
-from .books import Books, Object
+from .account.books import Books, Object
 from .resources import Resource
 from .wire.errors import InvalidRequest, ResourceMissing
 from .wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text

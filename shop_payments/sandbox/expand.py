@@ -12,7 +12,7 @@ import copy
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from .books import Books, Object
+from .account.books import Books, Object
 from .resources import Listing, Resources
 from .wire.errors import InvalidRequest, NotCovered
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from .account.books import Books, Object
 from .banks.instruments import BankAccount, Card, Decline
-from .books import Books, Object
 from .payment_intent_moves import AUTHENTICATION_FAILED, Step, find, next_action
 from .wire.errors import CardDeclined
 from .wire.protocol import Cause

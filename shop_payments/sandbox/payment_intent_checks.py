@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import payment_methods
+from .account.books import Books, Object
 from .banks.currencies import check_step
-from .books import Books, Object
 from .payment_method_types import DEBITS
 from .wire.errors import InvalidRequest
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import charges, dispute_moves, events, payment_methods
+from .account.books import Books, Object
 from .authentications import open_challenge
 from .banks.instruments import BankAccount, Card, Decline
-from .books import Books, Object
 from .wire.errors import ResourceMissing, doc_url
 from .wire.protocol import Cause
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import events, payment_intent_checks, payment_methods
+from .account.books import Books, Object
 from .banks.currencies import check_amount, check_currency
-from .books import Books, Object
 from .payment_intent_attempts import attempt
 from .payment_intent_moves import Step, find
 from .payment_intent_params import (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .books import Object
+from .account.books import Object
 from .wire.params import one_of
 
 COVERED = ("card", "link", "us_bank_account", "sepa_debit")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from .account.books import Books, Object
 from .banks.card_numbers import read_card
 from .banks.instruments import (
     ACCOUNTS,
@@ -23,7 +24,6 @@ from .banks.instruments import (
     Card,
     Instrument,
 )
-from .books import Books, Object
 from .payment_method_types import CREATABLE, among
 from .resources import Resource
 from .wire.errors import InvalidRequest, NotCovered, ResourceMissing

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping
 
 from . import balance_transactions, events
-from .books import Books, Object
+from .account.books import Books, Object
 from .wire.errors import ResourceMissing
 from .wire.protocol import Cause
 

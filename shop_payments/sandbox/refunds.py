@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import dispute_moves, events, refund_moves
+from .account.books import Books, Object
 from .banks.currencies import check_step, readable
-from .books import Books, Object
 from .refund_moves import find
 from .resources import Resource
 from .wire.errors import InvalidRequest, ResourceMissing

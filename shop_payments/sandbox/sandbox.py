@@ -19,10 +19,10 @@ from . import (
     webhook_endpoints,
     webhooks,
 )
+from .account.books import Books, Object
+from .account.clock import Clock
+from .account.faults import Fault, Faults
 from .api import Exchange, LoggedRequest, StripeApi
-from .books import Books, Object
-from .clock import Clock
-from .faults import Fault, Faults
 from .webhooks import Deliver, Delivery, WebhookEndpoint
 from .wire import wsgi
 from .wire.idempotency import IdempotencyKeys

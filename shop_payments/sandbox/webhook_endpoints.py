@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import webhooks
-from .books import Books, Object
+from .account.books import Books, Object
 from .resources import Resource
 from .webhooks import Deliver, SigningSecret, WebhookEndpoint
 from .wire.errors import InvalidRequest, NotCovered, ResourceMissing

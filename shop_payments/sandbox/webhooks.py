@@ -13,9 +13,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .books import Books, Object
+from .account.books import Books, Object
+from .account.faults import Trip
 from .event_forms import in_form
-from .faults import Trip
 from .wire.loopback import check_loopback
 
 Deliver = Callable[[str, bytes, dict[str, str]], int]

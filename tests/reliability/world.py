@@ -34,7 +34,7 @@ from shop_payments.models import (
 )
 from shop_payments.money import Money
 from shop_payments.sandbox import Fault, SandboxResponse
-from shop_payments.sandbox.faults import REQUEST_FAULTS
+from shop_payments.sandbox.account.faults import REQUEST_FAULTS
 from shop_payments.testing import SignedEvent, StripeSandbox, sign_event
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key

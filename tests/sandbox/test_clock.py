@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shop_payments.sandbox import Sandbox
-from shop_payments.sandbox.clock import Clock as SandboxClock
+from shop_payments.sandbox.account.clock import Clock as SandboxClock
 from tests.sandbox.support import INTENTS, Api, Clock
 
 Log = list[tuple[str, float]]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shop_payments.sandbox import Fault, fault_from_words
-from shop_payments.sandbox.fault_notation import fault_from_json, fault_to_json
+from shop_payments.sandbox.account.fault_notation import fault_from_json, fault_to_json
 
 SAID_THRICE = [
     (

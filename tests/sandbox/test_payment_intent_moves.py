@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from shop_payments.lifecycle import TRANSITIONS, IntentStatus
+from shop_payments.sandbox.account.books import Books
+from shop_payments.sandbox.account.clock import Clock as SandboxClock
+from shop_payments.sandbox.account.faults import Faults
 from shop_payments.sandbox.banks import instruments
-from shop_payments.sandbox.books import Books
-from shop_payments.sandbox.clock import Clock as SandboxClock
-from shop_payments.sandbox.faults import Faults
 from shop_payments.sandbox.payment_intent_moves import LEGAL_MOVES, Step
 from shop_payments.sandbox.payment_methods import find_or_make
 from shop_payments.sandbox.wire.protocol import Cause

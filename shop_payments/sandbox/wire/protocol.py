@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..books import Books, Object
+from ..account.books import Books, Object
 from .errors import AuthenticationFailed, InvalidRequest, NotCovered, ResourceMissing
 from .params import Appended, Schema
 from .versions import DEFAULT_VERSION, VERSIONS

@@ -13,9 +13,9 @@ from .faults import Faults
 from .outbox import Outbox
 
 if TYPE_CHECKING:
-    from .authentications import Authentication
-    from .banks.instruments import Instrument
-    from .webhooks import Delivery, WebhookEndpoint
+    from ..authentications import Authentication
+    from ..banks.instruments import Instrument
+    from ..webhooks import Delivery, WebhookEndpoint
 
 Object = dict[str, Any]
 """A Stripe object as it stands in JSON."""

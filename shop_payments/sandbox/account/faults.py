@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from .wire.errors import IdempotencyConflict, InvalidRequest, ServerError, StripeError
-from .wire.event_types import EVENT_TYPES
+from ..wire.errors import IdempotencyConflict, InvalidRequest, ServerError, StripeError
+from ..wire.event_types import EVENT_TYPES
 
 RequestFaultKind = Literal[
     "latency",
