@@ -9,7 +9,7 @@ from .account.faults import Fault, SandboxConnectionDropped
 from .api import LoggedRequest
 from .sandbox import Sandbox
 from .server import SandboxServer
-from .webhooks import Delivery, WebhookEndpoint
+from .webhooks.delivery import Delivery, WebhookEndpoint
 from .wire.protocol import SandboxResponse
 
 __all__ = [

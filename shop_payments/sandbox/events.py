@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import webhooks
 from .account.books import Books, Object
 from .resources import Resource
+from .webhooks import delivery
 from .wire.errors import InvalidRequest, ResourceMissing
 from .wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
 from .wire.protocol import Call, Cause, paginate, routes
@@ -49,7 +49,7 @@ def emit(
         "type": event_type,
     }
     books.events[event["id"]] = event
-    webhooks.enqueue(books, event)
+    delivery.enqueue(books, event)
 
 
 def differences(old: Object, new: Object) -> Object:

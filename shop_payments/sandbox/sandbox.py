@@ -17,13 +17,13 @@ from . import (
     payment_intent_moves,
     refund_moves,
     webhook_endpoints,
-    webhooks,
 )
 from .account.books import Books, Object
 from .account.clock import Clock
 from .account.faults import Fault, Faults
 from .api import Exchange, LoggedRequest, StripeApi
-from .webhooks import Deliver, Delivery, WebhookEndpoint
+from .webhooks import delivery
+from .webhooks.delivery import Deliver, Delivery, WebhookEndpoint
 from .wire import wsgi
 from .wire.idempotency import IdempotencyKeys
 from .wire.loopback import check_loopback
@@ -268,7 +268,7 @@ class Sandbox:
                 self._books,
                 {"url": url, "enabled_events": list(enabled_events)},
                 secret=secret,
-                deliver=deliver or webhooks.post_to_loopback,
+                deliver=deliver or delivery.post_to_loopback,
             )
 
     def roll_webhook_secret(
@@ -291,7 +291,7 @@ class Sandbox:
     def remove_webhook(self, endpoint: WebhookEndpoint) -> None:
         """Send nothing more to the endpoint, not even what waits for it."""
         with self._books.lock:
-            webhooks.remove(self._books, endpoint)
+            delivery.remove(self._books, endpoint)
 
     def deliver_due(self) -> int:
         """Deliver, in this thread, all whose time has come by the sandbox's clock.
@@ -300,7 +300,7 @@ class Sandbox:
         """
         with self._books.lock:
             self._books.clock.catch_up()
-        return webhooks.deliver_due(self._books)
+        return delivery.deliver_due(self._books)
 
     @property
     def pending_deliveries(self) -> list[Delivery]:

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import webhooks
 from .account.books import Books, Object
 from .resources import Resource
-from .webhooks import Deliver, SigningSecret, WebhookEndpoint
+from .webhooks import delivery
+from .webhooks.delivery import Deliver, SigningSecret, WebhookEndpoint
 from .wire.errors import InvalidRequest, NotCovered, ResourceMissing
 from .wire.event_types import EVENT_TYPES
 from .wire.loopback import is_loopback
@@ -45,7 +45,7 @@ def create(call: Call) -> Object:
             f"You have reached the maximum of {MAX_ENDPOINTS} test webhook endpoints."
         )
     secret = _new_secret(call.books)
-    endpoint = add(call.books, call.params, secret=secret, deliver=webhooks.post_to_loopback)
+    endpoint = add(call.books, call.params, secret=secret, deliver=delivery.post_to_loopback)
     return {**endpoint.object, "secret": secret}
 
 
@@ -78,7 +78,7 @@ def update(call: Call) -> Object:
 def delete(call: Call) -> Object:
     """DELETE /v1/webhook_endpoints/{id}."""
     endpoint = find(call.books, call.object_id)
-    webhooks.remove(call.books, endpoint)
+    delivery.remove(call.books, endpoint)
     return {"id": endpoint.id, "object": "webhook_endpoint", "deleted": True}
 
 

@@ -15,7 +15,7 @@ from .outbox import Outbox
 if TYPE_CHECKING:
     from ..authentications import Authentication
     from ..banks.instruments import Instrument
-    from ..webhooks import Delivery, WebhookEndpoint
+    from ..webhooks.delivery import Delivery, WebhookEndpoint
 
 Object = dict[str, Any]
 """A Stripe object as it stands in JSON."""

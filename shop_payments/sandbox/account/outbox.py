@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..webhooks import Delivery
+    from ..webhooks.delivery import Delivery
 
 
 class Outbox:

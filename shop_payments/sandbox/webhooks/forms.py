@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from datetime import UTC, datetime
 
-from .account.books import Books, Object
+from ..account.books import Books, Object
 
 OLD_VERSION = "2022-08-01"
 """The last one in which an intent carries its charges."""

@@ -13,10 +13,10 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .account.books import Books, Object
-from .account.faults import Trip
-from .event_forms import in_form
-from .wire.loopback import check_loopback
+from ..account.books import Books, Object
+from ..account.faults import Trip
+from ..wire.loopback import check_loopback
+from .forms import in_form
 
 Deliver = Callable[[str, bytes, dict[str, str]], int]
 """Posts a body with headers to a URL and returns the HTTP status."""
