@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from .account.books import Books, Object
 from .account.faults import Trouble, unknown_error
-from .expand import check, expand
+from .resources.expand import check, expand
 from .routes import RESOURCES, find_route
 from .wire import params
 from .wire.browsers import cors_headers, for_browser, preflight_headers

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from .authentications import PATH, Authentication
 from .banks.currencies import readable
-from .payment_intent_attempts import complete_authentication
+from .resources.payment_intents.attempts import complete_authentication
 from .wire.protocol import SandboxResponse
 
 if TYPE_CHECKING:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from . import (
+from .resources import (
     balance_transactions,
     charges,
     disputes,
     events,
-    payment_intents,
     payment_methods,
     refunds,
     webhook_endpoints,
 )
-from .resources import Resources
+from .resources.base import Resources
+from .resources.payment_intents import operations as payment_intents
 from .wire.errors import InvalidRequest, NotCovered
 from .wire.protocol import Route
 

@@ -8,20 +8,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import (
-    authentication_page,
-    charges,
-    control,
-    dispute_moves,
-    payment_intent_attempts,
-    payment_intent_moves,
-    refund_moves,
-    webhook_endpoints,
-)
+from . import authentication_page, control
 from .account.books import Books, Object
 from .account.clock import Clock
 from .account.faults import Fault, Faults
 from .api import Exchange, LoggedRequest, StripeApi
+from .resources import charges, dispute_moves, refund_moves, webhook_endpoints
+from .resources.payment_intents import attempts, moves
 from .webhooks import delivery
 from .webhooks.delivery import Deliver, Delivery, WebhookEndpoint
 from .wire import wsgi
@@ -164,9 +157,7 @@ class Sandbox:
         """
         with self._books.lock:
             return copy.deepcopy(
-                payment_intent_attempts.complete_authentication(
-                    self._books, intent_id, succeed=succeed
-                )
+                attempts.complete_authentication(self._books, intent_id, succeed=succeed)
             )
 
     def advance(self, intent_id: str, status: str, /, **fields: Any) -> Object:
@@ -181,9 +172,7 @@ class Sandbox:
             StripeError: if there is no such intent.
         """
         with self._books.lock:
-            return copy.deepcopy(
-                payment_intent_moves.advance(self._books, intent_id, status, fields)
-            )
+            return copy.deepcopy(moves.advance(self._books, intent_id, status, fields))
 
     def capture_part(self, intent_id: str, amount: int) -> Object:
         """Let somebody take a part of the reserved money and keep the rest reserved.
@@ -198,7 +187,7 @@ class Sandbox:
         """
         with self._books.lock:
             self._books.clock.catch_up()
-            return copy.deepcopy(payment_intent_moves.capture_part(self._books, intent_id, amount))
+            return copy.deepcopy(moves.capture_part(self._books, intent_id, amount))
 
     def advance_refund(
         self, refund_id: str, status: str, *, failure_reason: str = "expired_or_canceled_card"

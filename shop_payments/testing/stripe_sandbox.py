@@ -15,7 +15,7 @@ from django.test import Client, override_settings
 from shop_payments.conf import STRIPE_API_BASE
 from shop_payments.exceptions import GatewayError
 from shop_payments.sandbox import Sandbox, WebhookEndpoint
-from shop_payments.sandbox.dispute_moves import DECISION_SECONDS, LOSING, WINNING
+from shop_payments.sandbox.resources.dispute_moves import DECISION_SECONDS, LOSING, WINNING
 
 from .events import SignedEvent, configured_secret, webhook_url
 from .guards import get_test_config

@@ -47,7 +47,7 @@ from shop_payments.models import (
 )
 from shop_payments.money import format_amount, from_minor_units, minimum_charge
 from shop_payments.sandbox import Fault
-from shop_payments.sandbox.refund_moves import LEGAL_MOVES
+from shop_payments.sandbox.resources.refund_moves import LEGAL_MOVES
 from shop_payments.services import may_release, reevaluate_order
 from shop_payments.services.cancel_payment import cancel_payment, cancel_payment_on_commit
 from shop_payments.services.capture_payment import capture_payment

@@ -11,8 +11,8 @@ from shop_payments.sandbox.account.books import Books
 from shop_payments.sandbox.account.clock import Clock as SandboxClock
 from shop_payments.sandbox.account.faults import Faults
 from shop_payments.sandbox.banks import instruments
-from shop_payments.sandbox.payment_intent_moves import LEGAL_MOVES, Step
-from shop_payments.sandbox.payment_methods import find_or_make
+from shop_payments.sandbox.resources.payment_intents.moves import LEGAL_MOVES, Step
+from shop_payments.sandbox.resources.payment_methods import find_or_make
 from shop_payments.sandbox.wire.protocol import Cause
 from tests.sandbox.support import Clock
 

@@ -9,7 +9,7 @@ import pytest
 from stripe import params
 from stripe.params import _payment_intent_create_params, _payment_method_create_params
 
-from shop_payments.sandbox.payment_method_types import ALLOWABLE, CREATABLE, EXCLUDABLE
+from shop_payments.sandbox.resources.payment_method_types import ALLOWABLE, CREATABLE, EXCLUDABLE
 from tests.sandbox.support import INTENTS, ORDER, Api
 
 SHIPPING = {

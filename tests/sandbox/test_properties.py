@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shop_payments.lifecycle import TRANSITIONS, can_step
-from shop_payments.sandbox import Delivery, Fault, Sandbox, SandboxConnectionDropped, refund_moves
+from shop_payments.sandbox import Delivery, Fault, Sandbox, SandboxConnectionDropped
+from shop_payments.sandbox.resources import refund_moves
 from tests.sandbox.sdk_types import answer_problems
 from tests.sandbox.support import CARD, INTENTS, KEY, Answer, Clock
 

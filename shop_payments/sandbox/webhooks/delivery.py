@@ -86,7 +86,7 @@ class Delivery:
     doubled: bool = False
     """It comes besides the delivery that the event's `pending_webhooks` counts."""
     form: str = ""
-    """The fault that says in which form it comes; see `event_forms`."""
+    """The fault that says in which form it comes; see `forms`."""
 
 
 def post_to_loopback(url: str, body: bytes, headers: dict[str, str]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..resources import Resources
+from ..resources.base import Resources
 from .loopback import is_loopback
 
 _ALLOWED_METHODS = "GET, HEAD, PUT, PATCH, POST, DELETE"

@@ -9,12 +9,18 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from . import events, payment_intent_checks, payment_methods
-from .account.books import Books, Object
-from .banks.currencies import check_amount, check_currency
-from .payment_intent_attempts import attempt
-from .payment_intent_moves import Step, find
-from .payment_intent_params import (
+from ...account.books import Books, Object
+from ...banks.currencies import check_amount, check_currency
+from ...wire.errors import InvalidRequest
+from ...wire.params import merge_metadata
+from ...wire.protocol import Call, Cause, paginate, routes
+from .. import events, payment_methods
+from ..base import Resource
+from ..payment_method_types import AUTOMATIC, type_fields
+from . import checks
+from .attempts import attempt
+from .moves import Step, find
+from .params import (
     BROWSER_CONFIRM,
     BROWSER_RETRIEVE,
     CANCEL,
@@ -26,11 +32,6 @@ from .payment_intent_params import (
     RETRIEVE,
     UPDATE,
 )
-from .payment_method_types import AUTOMATIC, type_fields
-from .resources import Resource
-from .wire.errors import InvalidRequest
-from .wire.params import merge_metadata
-from .wire.protocol import Call, Cause, paginate, routes
 
 # Operations
 
@@ -39,14 +40,14 @@ def create(call: Call) -> Object:
     """POST /v1/payment_intents."""
     books, params = call.books, call.params
     confirm_now = bool(params.get("confirm"))
-    payment_intent_checks.refuse_rivals(params)
+    checks.refuse_rivals(params)
     if not confirm_now:
         _refuse_confirming(params)
     intent = _new_intent(books, params)
-    payment_intent_checks.check_types(intent)
+    checks.check_types(intent)
     if confirm_now:
-        payment_intent_checks.check_return_url(intent, params)
-        payment_intent_checks.check_payable(books, intent, params)
+        checks.check_return_url(intent, params)
+        checks.check_payable(books, intent, params)
     payment_method = _find_payment_method(books, intent, params)
     if confirm_now:
         _check_mandate(books, intent, payment_method, params)
@@ -63,7 +64,7 @@ def create(call: Call) -> Object:
 def retrieve(call: Call) -> Object:
     """GET /v1/payment_intents/{id}."""
     intent = find(call.books, call.object_id)
-    payment_intent_checks.check_client_secret(intent, call.params)
+    checks.check_client_secret(intent, call.params)
     return intent
 
 
@@ -78,7 +79,7 @@ def update(call: Call) -> Object:
     books, params = call.books, call.params
     intent = find(books, call.object_id)
     for name in params:
-        payment_intent_checks.check_updatable(intent, name)
+        checks.check_updatable(intent, name)
     changes = _checked_changes(intent, params)
     payment_method = _find_payment_method(books, {**intent, **changes}, params)
     if any(changes.get(name, intent[name]) != intent[name] for name in ("amount", "currency")):
@@ -92,11 +93,11 @@ def confirm(call: Call) -> Object:
     """POST /v1/payment_intents/{id}/confirm."""
     books, params = call.books, call.params
     intent = find(books, call.object_id)
-    payment_intent_checks.check_client_secret(intent, params)
-    payment_intent_checks.check_confirmer(intent, publishable=call.publishable)
-    payment_intent_checks.check_confirmable(intent)
-    payment_intent_checks.check_return_url(intent, params)
-    payment_intent_checks.check_payable(books, intent, params)
+    checks.check_client_secret(intent, params)
+    checks.check_confirmer(intent, publishable=call.publishable)
+    checks.check_confirmable(intent)
+    checks.check_return_url(intent, params)
+    checks.check_payable(books, intent, params)
     changes = _checked_changes(intent, params)
     payment_method = _find_payment_method(books, {**intent, **changes}, params)
     _check_mandate(books, intent, payment_method, params)
@@ -110,7 +111,7 @@ def capture(call: Call) -> Object:
     """POST /v1/payment_intents/{id}/capture."""
     intent = find(call.books, call.object_id)
     amount = call.params.get("amount_to_capture", intent["amount_capturable"])
-    payment_intent_checks.check_capturable(intent, amount)
+    checks.check_capturable(intent, amount)
     intent.update(_plain_changes(intent, call.params))
     Step(books=call.books, intent=intent, cause=call.cause).succeed(amount=amount)
     return intent
@@ -119,7 +120,7 @@ def capture(call: Call) -> Object:
 def cancel(call: Call) -> Object:
     """POST /v1/payment_intents/{id}/cancel."""
     intent = find(call.books, call.object_id)
-    payment_intent_checks.check_cancelable(intent)
+    checks.check_cancelable(intent)
     step = Step(books=call.books, intent=intent, cause=call.cause)
     step.cancel(call.params.get("cancellation_reason"))
     return intent
@@ -146,13 +147,11 @@ def _find_payment_method(
         found = payment_methods.find_or_make(books, params["payment_method"])
         payment_methods.check_unused(books, found)
     elif intent["payment_method"] is not None:
-        payment_intent_checks.check_allowed(
-            dict(intent), books.payment_methods[intent["payment_method"]]
-        )
+        checks.check_allowed(dict(intent), books.payment_methods[intent["payment_method"]])
         return None
     else:
         return None
-    payment_intent_checks.check_allowed(dict(intent), found)
+    checks.check_allowed(dict(intent), found)
     return found
 
 
@@ -161,7 +160,7 @@ def _check_mandate(
 ) -> None:
     """Check the payment method that is about to be charged."""
     payment_method = given or books.payment_methods[intent["payment_method"]]
-    payment_intent_checks.check_mandate(intent, payment_method, params)
+    checks.check_mandate(intent, payment_method, params)
 
 
 def _attach(books: Books, intent: Object, payment_method: Object | None, cause: Cause) -> None:
@@ -257,9 +256,9 @@ def _accepted_types(params: Mapping[str, Any]) -> Object:
 
 def _checked_changes(intent: Object, params: Mapping[str, Any]) -> Object:
     """Return what update or confirm changes, checked against the rest of the intent."""
-    payment_intent_checks.refuse_rivals(params)
+    checks.refuse_rivals(params)
     changes = {**_plain_changes(intent, params), **_changed_types(intent, params)}
-    payment_intent_checks.check_types({**intent, **changes})
+    checks.check_types({**intent, **changes})
     return changes
 
 

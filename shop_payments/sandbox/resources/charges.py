@@ -11,13 +11,13 @@ import copy
 from typing import Literal
 from uuid import UUID
 
+from ..account.books import Books, Object
+from ..banks.instruments import BankAccount, Card, Decline
+from ..wire.errors import ResourceMissing
+from ..wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
+from ..wire.protocol import Call, Cause, matching, paginate, routes
 from . import balance_transactions, events, payment_methods, refunds
-from .account.books import Books, Object
-from .banks.instruments import BankAccount, Card, Decline
-from .resources import Listing, Resource
-from .wire.errors import ResourceMissing
-from .wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .wire.protocol import Call, Cause, matching, paginate, routes
+from .base import Listing, Resource
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
 """How long a card's authorization holds."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .account.books import Books, Object
-from .banks.currencies import is_two_decimal
-from .resources import Resource
-from .wire.errors import ResourceMissing
-from .wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from .wire.protocol import Call, matching, paginate, routes
+from ..account.books import Books, Object
+from ..banks.currencies import is_two_decimal
+from ..wire.errors import ResourceMissing
+from ..wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
+from ..wire.protocol import Call, matching, paginate, routes
+from .base import Resource
 
 DAY = 24 * 60 * 60
 

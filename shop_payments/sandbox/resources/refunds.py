@@ -9,13 +9,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from . import dispute_moves, events, refund_moves
-from .account.books import Books, Object
-from .banks.currencies import check_step, readable
-from .refund_moves import find
-from .resources import Resource
-from .wire.errors import InvalidRequest, ResourceMissing
-from .wire.params import (
+from ..account.books import Books, Object
+from ..banks.currencies import check_step, readable
+from ..wire.errors import InvalidRequest, ResourceMissing
+from ..wire.params import (
     CURSORS,
     EXPAND,
     PAGINATION,
@@ -28,7 +25,10 @@ from .wire.params import (
     text,
     uncovered,
 )
-from .wire.protocol import Call, Route, matching, paginate, routes
+from ..wire.protocol import Call, Route, matching, paginate, routes
+from . import dispute_moves, events, refund_moves
+from .base import Resource
+from .refund_moves import find
 
 # Operations
 

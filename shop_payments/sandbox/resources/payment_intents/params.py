@@ -9,10 +9,8 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from .payment_method_types import ALLOWABLE, EXCLUDABLE, among
-from .payment_methods import ADDRESS, DATA
-from .wire.errors import InvalidRequest, NotCovered
-from .wire.params import (
+from ...wire.errors import InvalidRequest, NotCovered
+from ...wire.params import (
     EXPAND,
     PAGINATION,
     Hash,
@@ -29,6 +27,8 @@ from .wire.params import (
     uncovered,
     url,
 )
+from ..payment_method_types import ALLOWABLE, EXCLUDABLE, among
+from ..payment_methods import ADDRESS, DATA
 
 
 def off_session(raw: Any, name: str) -> bool:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .account.books import Books, Object
-from .banks.instruments import BankAccount, Card, Decline
-from .payment_intent_moves import AUTHENTICATION_FAILED, Step, find, next_action
-from .wire.errors import CardDeclined
-from .wire.protocol import Cause
+from ...account.books import Books, Object
+from ...banks.instruments import BankAccount, Card, Decline
+from ...wire.errors import CardDeclined
+from ...wire.protocol import Cause
+from .moves import AUTHENTICATION_FAILED, Step, find, next_action
 
 AUTHENTICATION_REQUIRED = Decline(
     code="authentication_required",

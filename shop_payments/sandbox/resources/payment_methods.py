@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .account.books import Books, Object
-from .banks.card_numbers import read_card
-from .banks.instruments import (
+from ..account.books import Books, Object
+from ..banks.card_numbers import read_card
+from ..banks.instruments import (
     ACCOUNTS,
     ACCOUNTS_BY_IBAN,
     CARDS,
@@ -24,10 +24,8 @@ from .banks.instruments import (
     Card,
     Instrument,
 )
-from .payment_method_types import CREATABLE, among
-from .resources import Resource
-from .wire.errors import InvalidRequest, NotCovered, ResourceMissing
-from .wire.params import (
+from ..wire.errors import InvalidRequest, NotCovered, ResourceMissing
+from ..wire.params import (
     EXPAND,
     Hash,
     Param,
@@ -40,7 +38,9 @@ from .wire.params import (
     text,
     uncovered,
 )
-from .wire.protocol import Call, routes
+from ..wire.protocol import Call, routes
+from .base import Resource
+from .payment_method_types import CREATABLE, among
 
 # Operations
 

@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .account.books import Books, Object
-from .resources import Resource
-from .webhooks import delivery
-from .wire.errors import InvalidRequest, ResourceMissing
-from .wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
-from .wire.protocol import Call, Cause, paginate, routes
-from .wire.versions import DEFAULT_VERSION
+from ..account.books import Books, Object
+from ..webhooks import delivery
+from ..wire.errors import InvalidRequest, ResourceMissing
+from ..wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
+from ..wire.protocol import Call, Cause, paginate, routes
+from ..wire.versions import DEFAULT_VERSION
+from .base import Resource
 
 KEPT_SECONDS = 30 * 24 * 60 * 60
 """How long Stripe lists and retrieves an event."""

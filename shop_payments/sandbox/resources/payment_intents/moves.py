@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import charges, dispute_moves, events, payment_methods
-from .account.books import Books, Object
-from .authentications import open_challenge
-from .banks.instruments import BankAccount, Card, Decline
-from .wire.errors import ResourceMissing, doc_url
-from .wire.protocol import Cause
+from ...account.books import Books, Object
+from ...authentications import open_challenge
+from ...banks.instruments import BankAccount, Card, Decline
+from ...wire.errors import ResourceMissing, doc_url
+from ...wire.protocol import Cause
+from .. import charges, dispute_moves, events, payment_methods
 
 EVENT_OF_STATUS = {
     "requires_payment_method": "payment_intent.payment_failed",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .account.books import Object
-from .wire.params import one_of
+from ..account.books import Object
+from ..wire.params import one_of
 
 COVERED = ("card", "link", "us_bank_account", "sepa_debit")
 """Types that an intent may name. Nobody pays by link here: there is no such PaymentMethod."""

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from . import payment_methods
-from .account.books import Books, Object
-from .banks.currencies import check_step
-from .payment_method_types import DEBITS
-from .wire.errors import InvalidRequest
+from ...account.books import Books, Object
+from ...banks.currencies import check_step
+from ...wire.errors import InvalidRequest
+from .. import payment_methods
+from ..payment_method_types import DEBITS
 
 OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE_STATUSES = (

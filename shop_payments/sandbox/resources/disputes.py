@@ -14,12 +14,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from . import dispute_moves
-from .account.books import Books, Object
-from .dispute_moves import CLOSED, FILES, TEXTS
-from .resources import Resource
-from .wire.errors import InvalidRequest, ResourceMissing
-from .wire.params import (
+from ..account.books import Books, Object
+from ..wire.errors import InvalidRequest, ResourceMissing
+from ..wire.params import (
     EXPAND,
     PAGINATION,
     Hash,
@@ -31,7 +28,10 @@ from .wire.params import (
     text,
     uncovered,
 )
-from .wire.protocol import Call, matching, paginate, routes
+from ..wire.protocol import Call, matching, paginate, routes
+from . import dispute_moves
+from .base import Resource
+from .dispute_moves import CLOSED, FILES, TEXTS
 
 EVIDENCE_LENGTH = 150_000
 """Characters of all the evidence together."""

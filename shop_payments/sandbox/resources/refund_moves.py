@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
+from ..account.books import Books, Object
+from ..wire.errors import ResourceMissing
+from ..wire.protocol import Cause
 from . import balance_transactions, events
-from .account.books import Books, Object
-from .wire.errors import ResourceMissing
-from .wire.protocol import Cause
 
 TEST_CARD_SECONDS = 60 * 60
 """How long a refund to the test cards waits before it succeeds, or fails."""

@@ -12,9 +12,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from ..account.books import Books, Object
+from ..wire.protocol import Cause
 from . import balance_transactions, events, refund_moves
-from .account.books import Books, Object
-from .wire.protocol import Cause
 
 DAY = 24 * 60 * 60
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from .account.books import Books, Object
+from ..account.books import Books, Object
 
 
 @dataclass(frozen=True, kw_only=True)

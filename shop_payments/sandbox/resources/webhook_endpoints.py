@@ -9,14 +9,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .account.books import Books, Object
-from .resources import Resource
-from .webhooks import delivery
-from .webhooks.delivery import Deliver, SigningSecret, WebhookEndpoint
-from .wire.errors import InvalidRequest, NotCovered, ResourceMissing
-from .wire.event_types import EVENT_TYPES
-from .wire.loopback import is_loopback
-from .wire.params import (
+from ..account.books import Books, Object
+from ..webhooks import delivery
+from ..webhooks.delivery import Deliver, SigningSecret, WebhookEndpoint
+from ..wire.errors import InvalidRequest, NotCovered, ResourceMissing
+from ..wire.event_types import EVENT_TYPES
+from ..wire.loopback import is_loopback
+from ..wire.params import (
     CURSORS,
     EXPAND,
     Param,
@@ -29,8 +28,9 @@ from .wire.params import (
     text,
     url,
 )
-from .wire.protocol import Call, paginate, routes
-from .wire.versions import VERSIONS
+from ..wire.protocol import Call, paginate, routes
+from ..wire.versions import VERSIONS
+from .base import Resource
 
 MAX_ENDPOINTS = 16
 LONGEST_OVERLAP_SECONDS = 24 * 60 * 60

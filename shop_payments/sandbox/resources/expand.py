@@ -12,9 +12,9 @@ import copy
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from .account.books import Books, Object
-from .resources import Listing, Resources
-from .wire.errors import InvalidRequest, NotCovered
+from ..account.books import Books, Object
+from ..wire.errors import InvalidRequest, NotCovered
+from .base import Listing, Resources
 
 MAX_DEPTH = 4
 """In levels of a path; the `data` of a list counts as one."""

@@ -1,0 +1,1 @@
+"""Stripe's objects: what each operation takes, does and answers."""

@@ -1,0 +1,1 @@
+"""PaymentIntents: their operations, and how they get from status to status."""
