@@ -10,7 +10,7 @@ from .api import LoggedRequest
 from .sandbox import Sandbox
 from .server import SandboxServer
 from .webhooks.delivery import Delivery, WebhookEndpoint
-from .wire.protocol import SandboxResponse
+from .wire.messages import SandboxResponse
 
 __all__ = [
     "Delivery",

@@ -7,31 +7,26 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from .account.books import Books, Object
 from .account.faults import Trouble, unknown_error
+from .resources.base import Call, Route, for_browser
 from .resources.expand import check, expand
 from .routes import RESOURCES, find_route
 from .wire import params
-from .wire.browsers import cors_headers, for_browser, preflight_headers
+from .wire.browsers import cors_headers, preflight_headers
 from .wire.errors import StripeError
+from .wire.forms import read_params
 from .wire.idempotency import IdempotencyKeys, Outcome
-from .wire.protocol import (
+from .wire.keys import (
     AcceptedKeys,
-    Call,
-    Cause,
-    Route,
-    SandboxResponse,
-    api_version,
     authenticate,
     check_permission,
-    json_response,
-    read_params,
-    refuse_publishable_key,
     refuse_uncovered_headers,
+    secret_key_required,
 )
-from .wire.versions import DEFAULT_VERSION
+from .wire.messages import Cause, Exchange, SandboxResponse, json_response
+from .wire.versions import DEFAULT_VERSION, api_version
 
 LOG_LENGTH = 10_000
 """Requests that are remembered, the newest: a server may run for weeks."""
@@ -48,44 +43,6 @@ class LoggedRequest:
     status: int | None
     """None if the connection broke."""
     request_id: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """One request as it came."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    """Names are lower case."""
-    body: bytes
-    request_id: str
-
-    @classmethod
-    def of(
-        cls, method: str, url: str, headers: Mapping[str, str], body: bytes | str | None, *, id: str
-    ) -> Exchange:
-        """Return the request; `url` is absolute or a path, with or without a query string."""
-        parts = urlsplit(url)
-        return cls(
-            method=method.upper(),
-            path=_decoded(parts.path),
-            query=parts.query,
-            headers={name.lower(): value for name, value in headers.items()},
-            body=body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body or b"",
-            request_id=id,
-        )
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """Return the key, which only counts on POST."""
-        return (self.headers.get("idempotency-key") or None) if self.method == "POST" else None
-
-
-def _decoded(path: str) -> str:
-    """Decode each part of a path; an encoded slash stays, so that an id leads nowhere else."""
-    return "/".join(unquote(part).replace("/", "%2F") for part in path.split("/"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +103,12 @@ class StripeApi:
             refuse_uncovered_headers(exchange.headers)
             raw.update(read_params(exchange.query, exchange.headers, exchange.body))
             route, object_id = find_route(exchange.method, exchange.path)
-            check_permission(route, exchange.headers, accepted=self._accepted)
+            check_permission(
+                exchange.headers,
+                accepted=self._accepted,
+                kind=route.returns,
+                reads=route.method == "GET",
+            )
             response = self._run(
                 _Request(
                     exchange=exchange,
@@ -169,8 +131,8 @@ class StripeApi:
         return replace(response, headers={**response.headers, **always})
 
     def _run(self, request: _Request) -> SandboxResponse:
-        if request.publishable:
-            refuse_publishable_key(request.route)
+        if request.publishable and request.route.browser_schema is None:
+            raise secret_key_required()
         if request.trouble.forgets_keys:
             self._keys.forget_all()
         if request.exchange.idempotency_key is None or request.trouble.is_elsewhere:

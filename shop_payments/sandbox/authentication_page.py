@@ -9,17 +9,13 @@ See: https://docs.stripe.com/payments/3d-secure/authentication-flow (checked 202
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from .account.books import Books, Object
 from .authentications import PATH, Authentication
 from .banks.currencies import readable
 from .resources.payment_intents.attempts import complete_authentication
-from .wire.protocol import SandboxResponse
-
-if TYPE_CHECKING:
-    from .account.books import Books, Object
-    from .api import Exchange
+from .wire.messages import Exchange, SandboxResponse
 
 _REDIRECT_STATUS = {"processing": "pending", "requires_payment_method": "failed"}
 

@@ -28,10 +28,9 @@ from .account.fault_notation import fault_from_json, fault_to_json
 from .wire.browsers import cors_headers, is_loopback_origin, preflight_headers
 from .wire.errors import StripeError
 from .wire.loopback import is_loopback
-from .wire.protocol import SandboxResponse, json_response
+from .wire.messages import Exchange, SandboxResponse, json_response
 
 if TYPE_CHECKING:
-    from .api import Exchange
     from .sandbox import Sandbox
 
 ROOT = "/_sandbox"

@@ -11,10 +11,9 @@ from .resources import (
     refunds,
     webhook_endpoints,
 )
-from .resources.base import Resources
+from .resources.base import Resources, Route
 from .resources.payment_intents import operations as payment_intents
 from .wire.errors import InvalidRequest, NotCovered
-from .wire.protocol import Route
 
 _OBJECTS = (
     payment_intents,

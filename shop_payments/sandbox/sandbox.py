@@ -12,15 +12,16 @@ from . import authentication_page, control
 from .account.books import Books, Object
 from .account.clock import Clock
 from .account.faults import Fault, Faults
-from .api import Exchange, LoggedRequest, StripeApi
+from .api import LoggedRequest, StripeApi
 from .resources import charges, dispute_moves, refund_moves, webhook_endpoints
 from .resources.payment_intents import attempts, moves
 from .webhooks import delivery
 from .webhooks.delivery import Deliver, Delivery, WebhookEndpoint
 from .wire import wsgi
 from .wire.idempotency import IdempotencyKeys
+from .wire.keys import RESTRICTED_KEY_PREFIX, AcceptedKeys
 from .wire.loopback import check_loopback
-from .wire.protocol import RESTRICTED_KEY_PREFIX, AcceptedKeys, Cause, SandboxResponse
+from .wire.messages import Cause, Exchange, SandboxResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -21,7 +21,7 @@ from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.conf import DEFAULT_THROTTLE_RATES
 from shop_payments.models import APIKey, APIKeyScope, Order
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.sandbox.wire.protocol import SandboxResponse
+from shop_payments.sandbox.wire.messages import SandboxResponse
 from shop_payments.secrecy import Secret
 from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from shop_payments.sandbox import Sandbox
+from shop_payments.sandbox.resources.base import Route
 from shop_payments.sandbox.routes import ROUTES
-from shop_payments.sandbox.wire.protocol import Route
 from tests.sandbox.support import CARD, KEY, ORDER, PUBLISHABLE_KEY
 
 REQUESTS = 3000

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 import pytest
 import stripe.params as sdk
 
+from shop_payments.sandbox.resources.base import Route
 from shop_payments.sandbox.routes import ROUTES
 from shop_payments.sandbox.wire.params import Hash, Schema
-from shop_payments.sandbox.wire.protocol import Route
 from tests.sandbox.sdk_types import declared_parameters
 
 DECLARED: Mapping[str, type] = {

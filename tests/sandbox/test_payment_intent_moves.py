@@ -13,7 +13,7 @@ from shop_payments.sandbox.account.faults import Faults
 from shop_payments.sandbox.banks import instruments
 from shop_payments.sandbox.resources.payment_intents.moves import LEGAL_MOVES, Step
 from shop_payments.sandbox.resources.payment_methods import find_or_make
-from shop_payments.sandbox.wire.protocol import Cause
+from shop_payments.sandbox.wire.messages import Cause
 from tests.sandbox.support import Clock
 
 MOVES: dict[str, Callable[[Step, Books], Any]] = {

@@ -6,7 +6,8 @@ import pytest
 
 from shop_payments.sandbox import Sandbox
 from shop_payments.sandbox.wire.errors import InvalidRequest
-from shop_payments.sandbox.wire.protocol import mask, nest
+from shop_payments.sandbox.wire.forms import nest
+from shop_payments.sandbox.wire.keys import mask
 from tests.sandbox.support import CHARGES, INTENTS, KEY, ORDER, PUBLISHABLE_KEY, REFUNDS, Api
 
 

@@ -39,8 +39,8 @@ from shop_payments.maintenance.reconcile import reconcile
 from shop_payments.models import APIKeyScope, Source
 from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.sandbox.routes import RESOURCES
+from shop_payments.sandbox.wire.forms import nest
 from shop_payments.sandbox.wire.params import with_lists
-from shop_payments.sandbox.wire.protocol import nest
 from shop_payments.services.cancel_payment import cancel_payment
 from shop_payments.services.capture_payment import capture_payment
 from shop_payments.sync.balance_transactions import fetch_fees

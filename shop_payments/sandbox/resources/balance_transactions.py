@@ -14,9 +14,9 @@ from typing import Literal
 from ..account.books import Books, Object
 from ..banks.currencies import is_two_decimal
 from ..wire.errors import ResourceMissing
+from ..wire.lists import matching, paginate
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from ..wire.protocol import Call, matching, paginate, routes
-from .base import Resource
+from .base import Call, Resource, routes
 
 DAY = 24 * 60 * 60
 

@@ -14,10 +14,11 @@ from uuid import UUID
 from ..account.books import Books, Object
 from ..banks.instruments import BankAccount, Card, Decline
 from ..wire.errors import ResourceMissing
+from ..wire.lists import matching, paginate
+from ..wire.messages import Cause
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
-from ..wire.protocol import Call, Cause, matching, paginate, routes
 from . import balance_transactions, events, payment_methods, refunds
-from .base import Listing, Resource
+from .base import Call, Listing, Resource, routes
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
 """How long a card's authorization holds."""

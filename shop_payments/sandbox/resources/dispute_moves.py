@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..account.books import Books, Object
-from ..wire.protocol import Cause
+from ..wire.messages import Cause
 from . import balance_transactions, events, refund_moves
 
 DAY = 24 * 60 * 60

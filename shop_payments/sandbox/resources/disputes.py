@@ -16,6 +16,7 @@ from typing import Any
 
 from ..account.books import Books, Object
 from ..wire.errors import InvalidRequest, ResourceMissing
+from ..wire.lists import matching, paginate
 from ..wire.params import (
     EXPAND,
     PAGINATION,
@@ -28,9 +29,8 @@ from ..wire.params import (
     text,
     uncovered,
 )
-from ..wire.protocol import Call, matching, paginate, routes
 from . import dispute_moves
-from .base import Resource
+from .base import Call, Resource, routes
 from .dispute_moves import CLOSED, FILES, TEXTS
 
 EVIDENCE_LENGTH = 150_000

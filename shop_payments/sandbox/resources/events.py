@@ -13,10 +13,11 @@ from typing import Any
 from ..account.books import Books, Object
 from ..webhooks import delivery
 from ..wire.errors import InvalidRequest, ResourceMissing
+from ..wire.lists import paginate
+from ..wire.messages import Cause
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
-from ..wire.protocol import Call, Cause, paginate, routes
 from ..wire.versions import DEFAULT_VERSION
-from .base import Resource
+from .base import Call, Resource, routes
 
 KEPT_SECONDS = 30 * 24 * 60 * 60
 """How long Stripe lists and retrieves an event."""

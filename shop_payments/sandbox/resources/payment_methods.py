@@ -38,8 +38,7 @@ from ..wire.params import (
     text,
     uncovered,
 )
-from ..wire.protocol import Call, routes
-from .base import Resource
+from .base import Call, Resource, routes
 from .payment_method_types import CREATABLE, among
 
 # Operations

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ..account.books import Books, Object
 from ..wire.errors import ResourceMissing
-from ..wire.protocol import Cause
+from ..wire.messages import Cause
 from . import balance_transactions, events
 
 TEST_CARD_SECONDS = 60 * 60

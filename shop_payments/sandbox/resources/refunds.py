@@ -12,6 +12,7 @@ from typing import Any
 from ..account.books import Books, Object
 from ..banks.currencies import check_step, readable
 from ..wire.errors import InvalidRequest, ResourceMissing
+from ..wire.lists import matching, paginate
 from ..wire.params import (
     CURSORS,
     EXPAND,
@@ -25,9 +26,8 @@ from ..wire.params import (
     text,
     uncovered,
 )
-from ..wire.protocol import Call, Route, matching, paginate, routes
 from . import dispute_moves, events, refund_moves
-from .base import Resource
+from .base import Call, Resource, Route, routes
 from .refund_moves import find
 
 # Operations

@@ -14,6 +14,7 @@ from ..webhooks import delivery
 from ..webhooks.delivery import Deliver, SigningSecret, WebhookEndpoint
 from ..wire.errors import InvalidRequest, NotCovered, ResourceMissing
 from ..wire.event_types import EVENT_TYPES
+from ..wire.lists import paginate
 from ..wire.loopback import is_loopback
 from ..wire.params import (
     CURSORS,
@@ -28,9 +29,8 @@ from ..wire.params import (
     text,
     url,
 )
-from ..wire.protocol import Call, paginate, routes
 from ..wire.versions import VERSIONS
-from .base import Resource
+from .base import Call, Resource, routes
 
 MAX_ENDPOINTS = 16
 LONGEST_OVERLAP_SECONDS = 24 * 60 * 60

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import IdempotencyConflict, InvalidRequest
-from .protocol import SandboxResponse
+from .messages import SandboxResponse
 
 KEPT_SECONDS = 24 * 60 * 60
 MAX_KEY_LENGTH = 255

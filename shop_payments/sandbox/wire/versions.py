@@ -5,6 +5,11 @@ See: https://docs.stripe.com/changelog (checked 2026-11)
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
+from .errors import InvalidRequest, NotCovered
+
 DEFAULT_VERSION = "2026-10-28.endive"
 
 _VERSIONS = """
@@ -28,3 +33,18 @@ _VERSIONS = """
 """
 
 VERSIONS = frozenset(_VERSIONS.split())
+
+
+def api_version(headers: Mapping[str, str]) -> str:
+    """Return the API version asked for, or the sandbox's own.
+
+    Raises:
+        InvalidRequest: if there is none of that name.
+        NotCovered: for a preview.
+    """
+    version = headers.get("stripe-version") or DEFAULT_VERSION
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}\.preview(;.*)?", version):
+        raise NotCovered("the previews of API versions")
+    if version not in VERSIONS:
+        raise InvalidRequest(f"Invalid Stripe API version: {version[:50]}")
+    return version

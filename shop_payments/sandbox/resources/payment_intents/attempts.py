@@ -14,7 +14,7 @@ from typing import Any
 from ...account.books import Books, Object
 from ...banks.instruments import BankAccount, Card, Decline
 from ...wire.errors import CardDeclined
-from ...wire.protocol import Cause
+from ...wire.messages import Cause
 from .moves import AUTHENTICATION_FAILED, Step, find, next_action
 
 AUTHENTICATION_REQUIRED = Decline(

@@ -14,7 +14,7 @@ from ...account.books import Books, Object
 from ...authentications import open_challenge
 from ...banks.instruments import BankAccount, Card, Decline
 from ...wire.errors import ResourceMissing, doc_url
-from ...wire.protocol import Cause
+from ...wire.messages import Cause
 from .. import charges, dispute_moves, events, payment_methods
 
 EVENT_OF_STATUS = {

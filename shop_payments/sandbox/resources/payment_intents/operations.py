@@ -12,10 +12,11 @@ from typing import Any
 from ...account.books import Books, Object
 from ...banks.currencies import check_amount, check_currency
 from ...wire.errors import InvalidRequest
+from ...wire.lists import paginate
+from ...wire.messages import Cause
 from ...wire.params import merge_metadata
-from ...wire.protocol import Call, Cause, paginate, routes
 from .. import events, payment_methods
-from ..base import Resource
+from ..base import Call, Resource, routes
 from ..payment_method_types import AUTOMATIC, type_fields
 from . import checks
 from .attempts import attempt
