@@ -6,10 +6,10 @@ is in memory; only the standard library is used; nothing of the app imports it.
 
 from .account.fault_notation import fault_from_words
 from .account.faults import Fault, SandboxConnectionDropped
+from .account.outbox import Delivery, WebhookEndpoint
 from .api import LoggedRequest
 from .sandbox import Sandbox
 from .server import SandboxServer
-from .webhooks.delivery import Delivery, WebhookEndpoint
 from .wire.messages import SandboxResponse
 
 __all__ = [

@@ -11,10 +11,10 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from .account.books import Books, Object
-from .authentications import PATH, Authentication
+from .account.books import Authentication, Books, Object
 from .banks.currencies import readable
 from .resources.payment_intents.attempts import complete_authentication
+from .resources.payment_intents.challenges import PATH
 from .wire.messages import Exchange, SandboxResponse
 
 _REDIRECT_STATUS = {"processing": "pending", "requires_payment_method": "failed"}

@@ -21,17 +21,15 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from .account.fault_notation import fault_from_json, fault_to_json
+from .levers import Levers
 from .wire.browsers import cors_headers, is_loopback_origin, preflight_headers
 from .wire.errors import StripeError
 from .wire.loopback import is_loopback
 from .wire.messages import Exchange, SandboxResponse, json_response
-
-if TYPE_CHECKING:
-    from .sandbox import Sandbox
 
 ROOT = "/_sandbox"
 
@@ -52,8 +50,8 @@ class _Lever:
 
     method: str
     path: str
-    pull: Callable[[Sandbox, str, Mapping[str, Any]], Any]
-    """Takes the sandbox, the id in the address and the checked fields."""
+    pull: Callable[[Levers, str, Mapping[str, Any]], Any]
+    """Takes the levers, the id in the address and the checked fields."""
     takes: Mapping[str, type] | None = field(default_factory=dict)
     """The fields of the body with their types; None leaves the body to `pull`."""
     requires: tuple[str, ...] = ()
@@ -70,14 +68,14 @@ def is_for_control(path: str) -> bool:
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
-def answer(sandbox: Sandbox, exchange: Exchange) -> SandboxResponse:
+def answer(levers: Levers, exchange: Exchange) -> SandboxResponse:
     """Pull the lever that the request asks for."""
     if exchange.method == "OPTIONS":
         return SandboxResponse(200, preflight_headers(exchange.headers), b"")
     try:
         _refuse_strangers(exchange)
         lever, object_id = _find(exchange.method, exchange.path)
-        body, status = lever.pull(sandbox, object_id, _fields(lever, exchange)), 200
+        body, status = lever.pull(levers, object_id, _fields(lever, exchange)), 200
     except ControlError as error:
         body, status = _error(str(error)), error.status
     except StripeError as error:
@@ -156,55 +154,55 @@ def _check(lever: _Lever, takes: Mapping[str, type], fields: Mapping[str, Any]) 
 # Levers
 
 
-def _tell(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
+def _tell(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
     return {
-        "now": sandbox.now,
-        "faults": [fault_to_json(fault) for fault in sandbox.faults],
-        "pending_deliveries": len(sandbox.pending_deliveries),
-        "lost_deliveries": len(sandbox.lost_deliveries),
+        "now": levers.now,
+        "faults": [fault_to_json(fault) for fault in levers.faults],
+        "pending_deliveries": len(levers.pending_deliveries),
+        "lost_deliveries": len(levers.lost_deliveries),
     }
 
 
-def _advance_clock(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
-    sandbox.advance_clock(fields["advance"])
-    return {"now": sandbox.now}
+def _advance_clock(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
+    levers.advance_clock(fields["advance"])
+    return {"now": levers.now}
 
 
-def _inject(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
-    sandbox.inject(fault_from_json(fields))
-    return {"faults": [fault_to_json(fault) for fault in sandbox.faults]}
+def _inject(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
+    levers.inject(fault_from_json(fields))
+    return {"faults": [fault_to_json(fault) for fault in levers.faults]}
 
 
-def _clear_faults(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
-    sandbox.clear_faults()
+def _clear_faults(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
+    levers.clear_faults()
     return {"faults": []}
 
 
-def _forget_idempotency_keys(sandbox: Sandbox, _: str, fields: Mapping[str, Any]) -> Any:
-    return {"forgotten": sandbox.forget_idempotency_keys()}
+def _forget_idempotency_keys(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
+    return {"forgotten": levers.forget_idempotency_keys()}
 
 
-def _advance(sandbox: Sandbox, intent_id: str, fields: Mapping[str, Any]) -> Any:
+def _advance(levers: Levers, intent_id: str, fields: Mapping[str, Any]) -> Any:
     overridden = fields.get("fields", {})
     if "status" in overridden:
         raise ControlError("'fields' are those besides the status.")
-    return sandbox.advance(intent_id, fields["status"], **overridden)
+    return levers.advance(intent_id, fields["status"], **overridden)
 
 
-def _authenticate(sandbox: Sandbox, intent_id: str, fields: Mapping[str, Any]) -> Any:
-    return sandbox.complete_authentication(intent_id, fields.get("succeed", True))
+def _authenticate(levers: Levers, intent_id: str, fields: Mapping[str, Any]) -> Any:
+    return levers.complete_authentication(intent_id, fields.get("succeed", True))
 
 
-def _advance_refund(sandbox: Sandbox, refund_id: str, fields: Mapping[str, Any]) -> Any:
-    return sandbox.advance_refund(refund_id, **fields)
+def _advance_refund(levers: Levers, refund_id: str, fields: Mapping[str, Any]) -> Any:
+    return levers.advance_refund(refund_id, **fields)
 
 
-def _open_dispute(sandbox: Sandbox, charge_id: str, fields: Mapping[str, Any]) -> Any:
-    return sandbox.open_dispute(charge_id, **fields)
+def _open_dispute(levers: Levers, charge_id: str, fields: Mapping[str, Any]) -> Any:
+    return levers.open_dispute(charge_id, **fields)
 
 
-def _roll_secret(sandbox: Sandbox, endpoint_id: str, fields: Mapping[str, Any]) -> Any:
-    secret = sandbox.roll_webhook_secret(
+def _roll_secret(levers: Levers, endpoint_id: str, fields: Mapping[str, Any]) -> Any:
+    secret = levers.roll_webhook_secret(
         endpoint_id, fields.get("secret"), expires_in=fields.get("expires_in", 0.0)
     )
     return {"secret": secret}

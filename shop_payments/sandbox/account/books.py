@@ -6,16 +6,12 @@ import random
 import string
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..banks.instruments import Instrument
 from .clock import Clock
 from .faults import Faults
-from .outbox import Outbox
-
-if TYPE_CHECKING:
-    from ..authentications import Authentication
-    from ..banks.instruments import Instrument
-    from ..webhooks.delivery import Delivery, WebhookEndpoint
+from .outbox import Delivery, Outbox, WebhookEndpoint
 
 Object = dict[str, Any]
 """A Stripe object as it stands in JSON."""
@@ -36,6 +32,16 @@ _ID_SHAPES = {
     "we": ("we_1", 23),
     "req": ("req_", 14),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authentication:
+    """One 3D Secure challenge."""
+
+    token: str = field(repr=False)
+    intent_id: str
+    return_url: str | None
+    """Where the customer goes afterwards; None if the page that sent them here looks after it."""
 
 
 @dataclass

@@ -1,14 +1,77 @@
-"""The deliveries still to come, and which of them is due next."""
+"""Webhook endpoints, and the deliveries that they wait for."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..webhooks.delivery import Delivery
+Deliver = Callable[[str, bytes, dict[str, str]], int]
+"""Posts a body with headers to a URL and returns the HTTP status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigningSecret:
+    """What signs an endpoint's deliveries: the newest without end, older ones for a while."""
+
+    value: str = field(repr=False)
+    expires_at: float | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class WebhookEndpoint:
+    """Where events go: Stripe's object, and what of it no answer shows."""
+
+    object: dict[str, Any]
+    secrets: list[SigningSecret] = field(repr=False)
+    """The newest first."""
+    deliver: Deliver = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Stripe's id, `we_…`."""
+        return str(self.object["id"])
+
+    @property
+    def url(self) -> str:
+        """Where events are posted."""
+        return str(self.object["url"])
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is delivered at all."""
+        return bool(self.object["status"] == "enabled")
+
+    def wants(self, event_type: str) -> bool:
+        """Tell whether events of the type go there."""
+        return self.enabled and not {"*", event_type}.isdisjoint(self.object["enabled_events"])
+
+    def secrets_at(self, now: float) -> list[str]:
+        """Return the secrets that sign a delivery at that time."""
+        return [
+            secret.value
+            for secret in self.secrets
+            if secret.expires_at is None or now < secret.expires_at
+        ]
+
+
+@dataclass(eq=False, kw_only=True)
+class Delivery:
+    """One event on its way to one endpoint."""
+
+    event_id: str
+    endpoint: WebhookEndpoint
+    due_at: float
+    give_up_at: float
+    attempts: int = 0
+    last_status: int | None = None
+    """None if the last attempt got no answer."""
+    doubled: bool = False
+    """It comes besides the delivery that the event's `pending_webhooks` counts."""
+    form: str = ""
+    """The fault that says in which form it comes; see `webhooks.forms`."""
 
 
 class Outbox:

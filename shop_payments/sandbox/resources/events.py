@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..account.books import Books, Object
-from ..webhooks import delivery
+from ..webhooks.delivery import enqueue
 from ..wire.errors import InvalidRequest, ResourceMissing
 from ..wire.lists import paginate
 from ..wire.messages import Cause
@@ -50,7 +50,7 @@ def emit(
         "type": event_type,
     }
     books.events[event["id"]] = event
-    delivery.enqueue(books, event)
+    enqueue(books, event)
 
 
 def differences(old: Object, new: Object) -> Object:

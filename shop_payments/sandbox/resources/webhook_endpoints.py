@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..account.books import Books, Object
-from ..webhooks import delivery
-from ..webhooks.delivery import Deliver, SigningSecret, WebhookEndpoint
+from ..account.outbox import Deliver, SigningSecret, WebhookEndpoint
+from ..webhooks.delivery import post_to_loopback, remove
 from ..wire.errors import InvalidRequest, NotCovered, ResourceMissing
 from ..wire.event_types import EVENT_TYPES
 from ..wire.lists import paginate
@@ -45,7 +45,7 @@ def create(call: Call) -> Object:
             f"You have reached the maximum of {MAX_ENDPOINTS} test webhook endpoints."
         )
     secret = _new_secret(call.books)
-    endpoint = add(call.books, call.params, secret=secret, deliver=delivery.post_to_loopback)
+    endpoint = add(call.books, call.params, secret=secret, deliver=post_to_loopback)
     return {**endpoint.object, "secret": secret}
 
 
@@ -78,7 +78,7 @@ def update(call: Call) -> Object:
 def delete(call: Call) -> Object:
     """DELETE /v1/webhook_endpoints/{id}."""
     endpoint = find(call.books, call.object_id)
-    delivery.remove(call.books, endpoint)
+    remove(call.books, endpoint)
     return {"id": endpoint.id, "object": "webhook_endpoint", "deleted": True}
 
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...account.books import Books, Object
-from ...authentications import open_challenge
 from ...banks.instruments import BankAccount, Card, Decline
 from ...wire.errors import ResourceMissing, doc_url
 from ...wire.messages import Cause
 from .. import charges, dispute_moves, events, payment_methods
+from .challenges import open_challenge
 
 EVENT_OF_STATUS = {
     "requires_payment_method": "payment_intent.payment_failed",

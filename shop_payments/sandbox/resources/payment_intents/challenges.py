@@ -6,23 +6,9 @@ one is handed out for the same intent.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .account.books import Books, Object
+from ...account.books import Authentication, Books, Object
 
 PATH = "/3ds/"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Authentication:
-    """One challenge."""
-
-    token: str = field(repr=False)
-    intent_id: str
-    return_url: str | None
-    """Where the customer goes afterwards; None if the page that sent them here looks after it."""
 
 
 def open_challenge(books: Books, intent: Object, return_url: str | None) -> str:
