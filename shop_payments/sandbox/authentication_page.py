@@ -57,7 +57,7 @@ _CHALLENGE = """<p>The sandbox plays the bank: authenticate a payment of <strong
 
 
 def is_page(path: str) -> bool:
-    """Tell whether a request is for a challenge's page."""
+    """Return whether a request is for a challenge's page."""
     return path.startswith(PATH)
 
 

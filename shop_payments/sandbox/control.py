@@ -64,7 +64,7 @@ class _Lever:
 
 
 def is_for_control(path: str) -> bool:
-    """Tell whether a request is for the control route."""
+    """Return whether a request is for the control route."""
     return path == ROOT or path.startswith(f"{ROOT}/")
 
 
@@ -154,7 +154,7 @@ def _check(lever: _Lever, takes: Mapping[str, type], fields: Mapping[str, Any]) 
 # Levers
 
 
-def _tell(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
+def _show(levers: Levers, _: str, fields: Mapping[str, Any]) -> Any:
     return {
         "now": levers.now,
         "faults": [fault_to_json(fault) for fault in levers.faults],
@@ -209,7 +209,7 @@ def _roll_secret(levers: Levers, endpoint_id: str, fields: Mapping[str, Any]) ->
 
 
 _LEVERS = (
-    _Lever(method="GET", path="", pull=_tell),
+    _Lever(method="GET", path="", pull=_show),
     _Lever(
         method="POST",
         path="/clock",

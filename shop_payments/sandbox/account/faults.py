@@ -180,7 +180,7 @@ class Fault:
             yield f"rate is above 0 and at most 1, not {self.rate}"
 
     def meets_request(self, method: str, path: str) -> bool:
-        """Tell whether the fault is for such requests."""
+        """Return whether the fault is for such requests."""
         if self.kind not in REQUEST_FAULTS:
             return False
         if self.method is not None and self.method.upper() != method:
@@ -188,7 +188,7 @@ class Fault:
         return self.path is None or path.startswith(self.path) or fnmatchcase(path, self.path)
 
     def meets_webhook(self, event_type: str) -> bool:
-        """Tell whether the fault is for webhooks with such events."""
+        """Return whether the fault is for webhooks with such events."""
         if self.kind not in WEBHOOK_FAULTS:
             return False
         return self.type is None or fnmatchcase(event_type, self.type)

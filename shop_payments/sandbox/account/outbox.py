@@ -45,7 +45,7 @@ class WebhookEndpoint:
         return bool(self.object["status"] == "enabled")
 
     def wants(self, event_type: str) -> bool:
-        """Tell whether events of the type go there."""
+        """Return whether events of the type go there."""
         return self.enabled and not {"*", event_type}.isdisjoint(self.object["enabled_events"])
 
     def secrets_at(self, now: float) -> list[str]:

@@ -41,7 +41,7 @@ def read_card(params: Mapping[str, Any], *, now: int) -> Card:
 
 
 def passes_luhn(number: str) -> bool:
-    """Tell whether the last digit fits the others."""
+    """Return whether the last digit fits the others."""
     digits = [int(digit) for digit in reversed(number)]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0

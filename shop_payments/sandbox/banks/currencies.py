@@ -129,5 +129,5 @@ def _refused(message: str, code: str) -> InvalidRequest:
 
 
 def is_two_decimal(currency: str) -> bool:
-    """Tell whether an amount has two decimals."""
+    """Return whether an amount has two decimals."""
     return currency in TWO_DECIMAL

@@ -30,7 +30,7 @@ class Decline:
 
     @property
     def is_of_card(self) -> bool:
-        """Tell whether the card is to blame, and so the error is a `card_error`."""
+        """Return whether the card is to blame, and so the error is a `card_error`."""
         return self.decline_code is not None or self.code in _CARD_ERRORS
 
 

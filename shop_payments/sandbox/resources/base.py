@@ -123,7 +123,7 @@ Resources = Mapping[str, Resource]
 """By kind."""
 
 _FINGERPRINT = "fingerprint"
-"""Hidden wherever it stands: it tells which customers share a card."""
+"""Hidden wherever it stands: it shows which customers share a card."""
 
 
 def for_browser(node: Any, resources: Resources) -> Any:

@@ -70,7 +70,7 @@ def start(
     decline: Decline | None = None,
     authenticated: bool = False,
 ) -> Object:
-    """Charge the intent's payment method with this result, and tell.
+    """Charge the intent's payment method with this result, and emit the event.
 
     A `failed` one has a decline.
     """
@@ -80,7 +80,7 @@ def start(
     intent["latest_charge"] = charge["id"]
     check = "fail" if decline and decline.code == "incorrect_cvc" else "pass"
     payment_method = books.payment_methods[intent["payment_method"]]
-    payment_methods.note_attempt(books, payment_method, cvc_check=check)
+    payment_methods.record_attempt(books, payment_method, cvc_check=check)
     charge["payment_method_details"] = _details(
         books, charge, failed=kind == "failed", authenticated=authenticated
     )
@@ -101,14 +101,14 @@ def start(
             charge.update(paid=False, status="pending")
         case "failed":
             assert decline is not None
-            _note_decline(charge, instrument, decline)
-    told = {"pending": "charge.pending", "failed": "charge.failed"}
-    events.emit(books, told.get(kind, "charge.succeeded"), charge, cause)
+            _record_decline(charge, instrument, decline)
+    event_types = {"pending": "charge.pending", "failed": "charge.failed"}
+    events.emit(books, event_types.get(kind, "charge.succeeded"), charge, cause)
     return charge
 
 
 def settle(books: Books, charge: Object, cause: Cause) -> None:
-    """Let a pending charge succeed, and tell."""
+    """Let a pending charge succeed, and emit the event."""
     charge.update(paid=True, status="succeeded")
     _credit(books, charge)
     details = charge["payment_method_details"]
@@ -118,14 +118,14 @@ def settle(books: Books, charge: Object, cause: Cause) -> None:
 
 
 def fail(books: Books, charge: Object, decline: Decline, cause: Cause) -> None:
-    """Let a pending charge fail, and tell."""
+    """Let a pending charge fail, and emit the event."""
     charge.update(amount_captured=0, captured=False)
-    _note_decline(charge, books.instruments[charge["payment_method"]], decline)
+    _record_decline(charge, books.instruments[charge["payment_method"]], decline)
     events.emit(books, "charge.failed", charge, cause)
 
 
 def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
-    """Take (some of) the reserved money, release the rest, and tell.
+    """Take (some of) the reserved money, release the rest, and emit the event.
 
     The rest is no refund: since 2025-03-31.basil it shows in neither `amount_refunded` nor the
     balance. See: https://docs.stripe.com/changelog/basil (checked 2026-11)
@@ -139,7 +139,7 @@ def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
 
 
 def capture_part(books: Books, charge: Object, amount: int, cause: Cause) -> None:
-    """Take reserved money up to `amount` in all and keep the rest reserved, and tell.
+    """Take reserved money up to `amount` in all and keep the rest reserved, and emit the event.
 
     The charge counts as `captured` only once nothing is reserved any more.
     See: https://docs.stripe.com/payments/multicapture (checked 2026-11)
@@ -152,7 +152,7 @@ def capture_part(books: Books, charge: Object, amount: int, cause: Cause) -> Non
 
 
 def expire(books: Books, charge: Object, cause: Cause) -> None:
-    """Tell that the reserved money was released because nobody took it; the charge stays as it is.
+    """Emit that nobody took the reserved money and it was released; the charge stays as it is.
 
     See: https://docs.stripe.com/changelog/basil (checked 2026-11)
     """
@@ -160,7 +160,7 @@ def expire(books: Books, charge: Object, cause: Cause) -> None:
 
 
 def _credit_later(books: Books, charge: Object) -> None:
-    """Book the money of an asynchronous capture once the answer is out, and tell.
+    """Book the money of an asynchronous capture once the answer is out, and emit the event.
 
     See: https://docs.stripe.com/payments/payment-intents/asynchronous-capture (checked 2026-11)
     """
@@ -253,7 +253,7 @@ def _approved(instrument: Card | BankAccount) -> Object:
     }
 
 
-def _note_decline(charge: Object, instrument: Card | BankAccount, decline: Decline) -> None:
+def _record_decline(charge: Object, instrument: Card | BankAccount, decline: Decline) -> None:
     charge.update(
         failure_code=decline.failure_code or decline.code,
         failure_message=decline.message,

@@ -1,4 +1,4 @@
-"""What becomes of a dispute: the bank takes the money, looks at evidence, decides.
+"""How a dispute goes on: the bank takes the money, looks at evidence, decides.
 
 A chargeback withdraws the money at once and gives it back if it is won; an inquiry only asks, and
 moves no money until it escalates.
@@ -43,18 +43,21 @@ REASONS: Mapping[str, str] = {
 
 CLOSED = ("won", "lost", "warning_closed")
 
-_CLAIM = "needs_response"
+_NEEDS_RESPONSE = "needs_response"
 _INQUIRY = "warning_"
 
 
 def is_inquiry(dispute: Object) -> bool:
-    """Tell whether the bank only asks so far."""
+    """Return whether the bank only asks so far."""
     return bool(dispute["status"].startswith(_INQUIRY))
 
 
 def takes_evidence(dispute: Object) -> bool:
-    """Tell whether an answer is still waited for."""
-    return bool(dispute["status"].endswith(_CLAIM)) and not dispute["evidence_details"]["past_due"]
+    """Return whether the bank still waits for an answer."""
+    return (
+        bool(dispute["status"].endswith(_NEEDS_RESPONSE))
+        and not dispute["evidence_details"]["past_due"]
+    )
 
 
 def of_charge(books: Books, charge: Object) -> Object | None:
@@ -66,7 +69,7 @@ def of_charge(books: Books, charge: Object) -> Object | None:
 
 
 def forbid_refunds(books: Books, charge: Object) -> bool:
-    """Tell whether a dispute of the charge stands in the way of refunds."""
+    """Return whether a dispute of the charge stands in the way of refunds."""
     dispute = of_charge(books, charge)
     return dispute is not None and not dispute["is_charge_refundable"]
 
@@ -95,7 +98,7 @@ def open_for(
 
 def submit(books: Books, dispute: Object) -> None:
     """Hand the evidence to the bank; in Stripe's test mode some words decide."""
-    dispute["status"] = dispute["status"].replace(_CLAIM, "under_review")
+    dispute["status"] = dispute["status"].replace(_NEEDS_RESPONSE, "under_review")
     dispute["evidence_details"].update(
         submission_count=dispute["evidence_details"]["submission_count"] + 1,
         submission_method="manual",
@@ -149,7 +152,7 @@ def _escalate(books: Books, dispute: Object, cause: Cause) -> None:
     old = copy.deepcopy(dispute)
     charge = books.charges[dispute["charge"]]
     dispute.update(
-        status=_CLAIM,
+        status=_NEEDS_RESPONSE,
         amount=charge["amount_captured"] - charge["amount_refunded"],
         is_charge_refundable=False,
     )
@@ -158,14 +161,14 @@ def _escalate(books: Books, dispute: Object, cause: Cause) -> None:
     )
     dispute["evidence_details"].update(due_by=_due_by(books), past_due=False)
     _move_money(books, dispute, "dispute")
-    tell_update(books, old, dispute, cause)
+    emit_update(books, old, dispute, cause)
     events.emit(books, "charge.dispute.funds_withdrawn", dispute, cause)
     refund_moves.fail_pending(books, charge)
     _await_deadline(books, dispute)
 
 
-def tell_update(books: Books, old: Object, dispute: Object, cause: Cause) -> None:
-    """Tell how the dispute differs from its old state."""
+def emit_update(books: Books, old: Object, dispute: Object, cause: Cause) -> None:
+    """Emit the event with what has changed since the old state."""
     changed = events.differences(old, dispute)
     events.emit(books, "charge.dispute.updated", dispute, cause, previous=changed)
 
@@ -180,7 +183,7 @@ def _await_deadline(books: Books, dispute: Object) -> None:
         old = copy.deepcopy(dispute)
         dispute["evidence_details"]["past_due"] = True
         if is_inquiry(dispute):
-            tell_update(books, old, dispute, Cause())
+            emit_update(books, old, dispute, Cause())
         else:
             lose(books, dispute, Cause())
 
@@ -288,5 +291,5 @@ def _new_dispute(books: Books, charge: Object, reason: str, *, inquiry: bool) ->
             "type": "card",
         },
         "reason": reason,
-        "status": f"{_INQUIRY}{_CLAIM}" if inquiry else _CLAIM,
+        "status": f"{_INQUIRY}{_NEEDS_RESPONSE}" if inquiry else _NEEDS_RESPONSE,
     }

@@ -68,7 +68,7 @@ def update(call: Call) -> Object:
     if params.get("submit", "evidence" in params):
         dispute_moves.submit(books, dispute)
     if dispute != old:
-        dispute_moves.tell_update(books, old, dispute, call.cause)
+        dispute_moves.emit_update(books, old, dispute, call.cause)
     return dispute
 
 

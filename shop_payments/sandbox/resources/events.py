@@ -33,7 +33,7 @@ def emit(
 ) -> None:
     """Record an event with a snapshot of `subject` and line it up for every webhook endpoint.
 
-    `previous` holds what changed as it was before; `*.updated` events tell it, and refunds.
+    `previous` holds what changed as it was before; `*.updated` and refund events have it.
     """
     data = {"object": copy.deepcopy(subject)}
     if previous is not None:
@@ -94,7 +94,7 @@ def _is_wanted(event: Object, params: Mapping[str, Any]) -> bool:
 
 
 def _matches(pattern: str, event_type: str) -> bool:
-    """Tell whether a type is the one named, or of the group that a `*` stands for."""
+    """Return whether a type is the one named, or of the group that a `*` stands for."""
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), event_type) is not None
 
 

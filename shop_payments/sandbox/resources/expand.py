@@ -39,7 +39,7 @@ def check(paths: Sequence[str], *, kind: str, listed: bool, resources: Resources
 
 
 def _lead_somewhere(keys: Sequence[str], kinds: Collection[str], resources: Resources) -> bool:
-    """Tell whether the keys lead from id to id, beginning at an object of one of the kinds."""
+    """Return whether the keys lead from id to id, beginning at an object of one of the kinds."""
     for kind in kinds:
         if kind not in resources:  # not kept, so what it holds is not known either
             return True

@@ -107,7 +107,7 @@ def check_unused(books: Books, payment_method: Object) -> None:
         )
 
 
-def note_attempt(books: Books, payment_method: Object, *, cvc_check: str) -> None:
+def record_attempt(books: Books, payment_method: Object, *, cvc_check: str) -> None:
     """Remember that it was charged, and what the bank said of its CVC."""
     books.used_payment_methods.add(payment_method["id"])
     if payment_method["type"] == "card" and payment_method["card"]["checks"]["cvc_check"]:

@@ -55,7 +55,7 @@ def find(books: Books, refund_id: str) -> Object:
 
 
 def take(books: Books, refund: Object) -> None:
-    """Take the money out of the balance and note it at the charge."""
+    """Take the money out of the balance and add it to what the charge has refunded."""
     charge = books.charges[refund["charge"]]
     transaction = balance_transactions.book(
         books,
@@ -66,7 +66,7 @@ def take(books: Books, refund: Object) -> None:
         description=_description("REFUND FOR CHARGE", charge),
     )
     refund["balance_transaction"] = transaction["id"]
-    _note_at_charge(charge, refund["amount"])
+    _add_refunded(charge, refund["amount"])
 
 
 def schedule(books: Books, refund: Object) -> None:
@@ -91,7 +91,7 @@ def move(
     *,
     failure_reason: str = "expired_or_canceled_card",
 ) -> None:
-    """Put the refund into a status, with the money's way back, and tell.
+    """Put the refund into a status, with the money's way back, and emit the events.
 
     Raises:
         ValueError: for a move, or a reason, that refunds do not have.
@@ -110,7 +110,7 @@ def move(
     if status == "failed":
         refund["failure_reason"] = failure_reason
         events.emit(books, "refund.failed", refund, cause)
-    tell_update(books, old, refund, cause)
+    emit_update(books, old, refund, cause)
 
 
 def fail_pending(books: Books, charge: Object) -> None:
@@ -121,8 +121,8 @@ def fail_pending(books: Books, charge: Object) -> None:
             move(books, refund, "failed", Cause(), failure_reason=reason)
 
 
-def tell_update(books: Books, old: Object, refund: Object, cause: Cause) -> None:
-    """Tell how the refund differs from its old state."""
+def emit_update(books: Books, old: Object, refund: Object, cause: Cause) -> None:
+    """Emit the events with what has changed since the old state."""
     changed = events.differences(old, refund)
     for event_type in ("refund.updated", "charge.refund.updated"):
         events.emit(books, event_type, refund, cause, previous=changed)
@@ -140,7 +140,7 @@ def _learn_reference(books: Books, refund: Object) -> None:
     refund["destination_details"]["card"].update(
         reference=books.digits(23), reference_status="available"
     )
-    tell_update(books, old, refund, Cause())
+    emit_update(books, old, refund, Cause())
 
 
 def _give_back(books: Books, refund: Object) -> None:
@@ -154,10 +154,10 @@ def _give_back(books: Books, refund: Object) -> None:
         description=_description("REFUND FAILURE FOR CHARGE", charge),
     )
     refund["failure_balance_transaction"] = transaction["id"]
-    _note_at_charge(charge, -refund["amount"])
+    _add_refunded(charge, -refund["amount"])
 
 
-def _note_at_charge(charge: Object, amount: int) -> None:
+def _add_refunded(charge: Object, amount: int) -> None:
     refunded = charge["amount_refunded"] + amount
     is_all = charge["captured"] and refunded == charge["amount_captured"]
     charge.update(amount_refunded=refunded, refunded=is_all)

@@ -65,7 +65,7 @@ def update(call: Call) -> Object:
     if "metadata" in call.params:
         old = copy.deepcopy(refund)
         refund["metadata"] = merge_metadata(refund["metadata"], call.params["metadata"])
-        refund_moves.tell_update(call.books, old, refund, call.cause)
+        refund_moves.emit_update(call.books, old, refund, call.cause)
     return refund
 
 

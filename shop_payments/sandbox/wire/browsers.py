@@ -13,7 +13,7 @@ _PREFLIGHT_SECONDS = "300"
 
 
 def is_loopback_origin(origin: str) -> bool:
-    """Tell whether a page's origin is this machine."""
+    """Return whether a page's origin is this machine."""
     try:
         parts = urlsplit(origin)
         return parts.scheme in ("http", "https") and is_loopback(parts.hostname)

@@ -124,7 +124,7 @@ class ServerError(StripeError):
     type = "api_error"
 
     def __init__(self, message: str, *, code: str | None = None, status: int = 500) -> None:
-        # A 500 is the saved answer from then on, so Stripe tells clients to leave it.
+        # A 500 is the saved answer from then on, so Stripe asks clients not to retry.
         headers = {"stripe-should-retry": "false"} if status == 500 else {}
         super().__init__(message, code=code, status=status, headers=headers)
 

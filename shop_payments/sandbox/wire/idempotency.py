@@ -2,9 +2,9 @@
 
 The answer is saved from the moment an operation begins to run, whatever it is (402 and 500 too);
 nothing is saved when parameters fail validation or requests conflict. A request that comes while
-the first one runs gets 409. The first request runs under the claim of its own key and no other
-lock, so one slow operation stalls nobody else. What a server was answered is not for browsers to
-see, so the two have keys of their own (?: Stripe does not say).
+the first one runs gets 409. The first request holds its key and no other lock, so one slow
+operation stalls no other. Browsers must not see what a server was answered, so the two have
+separate keys (?: Stripe does not say).
 
 See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
 """
@@ -36,11 +36,11 @@ _Name = tuple[bool, str]
 
 
 @dataclass
-class _Claim:
+class _Use:
     path: str
     params: Mapping[str, Any]
     request_id: str
-    claimed_at: float
+    acquired_at: float
     response: SandboxResponse | None = None
     """None while the first request runs."""
 
@@ -51,7 +51,7 @@ class IdempotencyKeys:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._claims: dict[_Name, _Claim] = {}
+        self._uses: dict[_Name, _Use] = {}
 
     def run(
         self,
@@ -74,31 +74,29 @@ class IdempotencyKeys:
                 f"Idempotency-Key must be at most {MAX_KEY_LENGTH} characters, but you passed in"
                 f" one that is {len(key)} characters."
             )
-        claim = _Claim(path, params, request_id, self._clock())
+        use = _Use(path, params, request_id, self._clock())
         name = publishable, key
-        earlier = self._claim(name, claim)
+        earlier = self._acquire(name, use)
         if earlier is not None:
-            return _replay(key, earlier, claim)
-        return self._run_first(name, claim, execute)
+            return _replay(key, earlier, use)
+        return self._run_first(name, use, execute)
 
     def forget_all(self) -> int:
         """Forget the keys whose first request is done; return how many there were."""
         with self._lock:
-            done = [name for name, claim in self._claims.items() if claim.response is not None]
+            done = [name for name, use in self._uses.items() if use.response is not None]
             for name in done:
-                del self._claims[name]
+                del self._uses[name]
         return len(done)
 
-    def _claim(self, name: _Name, claim: _Claim) -> _Claim | None:
+    def _acquire(self, name: _Name, use: _Use) -> _Use | None:
         """Take the key, or return who took it before (a copy, so it no longer changes)."""
         with self._lock:
-            self._forget_old(claim.claimed_at)
-            earlier = self._claims.setdefault(name, claim)
-            return None if earlier is claim else replace(earlier)
+            self._forget_old(use.acquired_at)
+            earlier = self._uses.setdefault(name, use)
+            return None if earlier is use else replace(earlier)
 
-    def _run_first(
-        self, name: _Name, claim: _Claim, execute: Callable[[], Outcome]
-    ) -> SandboxResponse:
+    def _run_first(self, name: _Name, use: _Use, execute: Callable[[], Outcome]) -> SandboxResponse:
         outcome = None
         try:
             outcome = execute()
@@ -106,30 +104,30 @@ class IdempotencyKeys:
             with self._lock:
                 if outcome is not None and outcome.saved:
                     outcome = replace(outcome, response=_final(outcome.response))
-                    claim.response = outcome.response
+                    use.response = outcome.response
                 else:
-                    self._claims.pop(name, None)
-        return _with_headers(outcome.response, name[1], claim.request_id)
+                    self._uses.pop(name, None)
+        return _with_headers(outcome.response, name[1], use.request_id)
 
     def _forget_old(self, now: float) -> None:
         old = []
-        for name, claim in self._claims.items():  # the oldest first
-            if now - claim.claimed_at < KEPT_SECONDS:
+        for name, use in self._uses.items():  # the oldest first
+            if now - use.acquired_at < KEPT_SECONDS:
                 break
-            if claim.response is not None:
+            if use.response is not None:
                 old.append(name)
         for name in old:
-            del self._claims[name]
+            del self._uses[name]
 
 
-def _replay(key: str, earlier: _Claim, claim: _Claim) -> SandboxResponse:
-    if earlier.path != claim.path:
+def _replay(key: str, earlier: _Use, use: _Use) -> SandboxResponse:
+    if earlier.path != use.path:
         raise IdempotencyConflict(
             "Keys for idempotent requests can only be used for the same endpoint they were first"
-            f" used for ('{claim.path}' vs '{earlier.path}'). Try using a key other than '{key}'"
+            f" used for ('{use.path}' vs '{earlier.path}'). Try using a key other than '{key}'"
             " if you meant to execute a different request."
         )
-    if earlier.params != claim.params:
+    if earlier.params != use.params:
         raise IdempotencyConflict(
             "Keys for idempotent requests can only be used with the same parameters they were"
             f" first used with. Try using a key other than '{key}' if you meant to execute a"

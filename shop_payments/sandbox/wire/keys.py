@@ -43,7 +43,7 @@ class AcceptedKeys:
 def _is_key(
     key: str, prefixes: tuple[str, ...] = (*SECRET_KEY_PREFIXES, PUBLISHABLE_KEY_PREFIX)
 ) -> bool:
-    """Tell a key from a prefix alone, and from what stands for one in documentation."""
+    """Return whether it is a key, not only a prefix or a placeholder of some documentation."""
     return key.startswith(prefixes) and bool(re.fullmatch(r"[a-z]{2}_test_[A-Za-z0-9_]+", key))
 
 

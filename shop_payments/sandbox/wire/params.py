@@ -42,7 +42,7 @@ class Param:
 
     @property
     def covered(self) -> bool:
-        """Tell whether the sandbox has it, and not only Stripe."""
+        """Return whether the sandbox has it, and not only Stripe."""
         return self.parse is not _not_covered
 
 
@@ -189,7 +189,7 @@ def list_of(parse_item: Parser, *, at_most: int = 100) -> Parser:
 
 
 class Appended(str):
-    """The index of what `a[]=x` has appended; only that tells a list from a hash with numbers."""
+    """The index of what `a[]=x` has appended: a list, not a hash whose keys are numbers."""
 
     __slots__ = ()
 
@@ -210,7 +210,7 @@ def with_lists(node: Any) -> Any:
 
 @dataclass(frozen=True)
 class Hash:
-    """Takes `name[key]=value` by a schema of its own."""
+    """Takes `name[key]=value` by its own schema."""
 
     schema: Schema
 
@@ -259,7 +259,7 @@ METADATA_VALUE_LENGTH = 500
 def metadata(raw: Any, name: str) -> dict[str, str]:
     """Take `metadata[key]=value`; an empty value stands for "remove the key".
 
-    The number of keys is judged after merging: see `merge_metadata`.
+    The number of keys is checked after merging: see `merge_metadata`.
     See: https://docs.stripe.com/api/metadata (checked 2026-11)
     """
     if not isinstance(raw, dict):

@@ -34,7 +34,7 @@ def serve(
 
 def _url(environ: WSGIEnvironment) -> str:
     raw = str(environ.get("RAW_URI", ""))
-    if raw.startswith("/"):  # as it was sent: PATH_INFO no longer tells %2F from a slash
+    if raw.startswith("/"):  # as it was sent: PATH_INFO shows %2F as a slash
         return raw
     path = quote(environ.get("PATH_INFO", "").encode("latin-1"))
     return f"{path}?{environ.get('QUERY_STRING', '')}"

@@ -70,7 +70,7 @@ def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> O
         books.authenticated[intent_id] = _what_is_charged(intent)
         step.ask_confirmation(books.payment_methods[intent["payment_method"]])
     elif succeed:
-        with contextlib.suppress(CardDeclined):  # the customer is told, and no request waits
+        with contextlib.suppress(CardDeclined):  # no request waits for it
             _charge(replace(step, authenticated=True), books.instruments[intent["payment_method"]])
     else:
         step.decline(AUTHENTICATION_FAILED, charged=False)
@@ -78,7 +78,7 @@ def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> O
 
 
 def _is_authenticated(books: Books, intent: Object) -> bool:
-    """Tell, once, whether the customer has authenticated what is about to be charged."""
+    """Return, once, whether the customer has authenticated what is about to be charged."""
     return books.authenticated.pop(intent["id"], None) == _what_is_charged(intent)
 
 
@@ -110,7 +110,7 @@ def _await_bank(step: Step, account: BankAccount) -> None:
         return
     intent, charge_id = step.intent, step.intent["latest_charge"]
 
-    def hear_from_bank() -> None:
+    def apply_answer() -> None:
         if intent["status"] != "processing" or intent["latest_charge"] != charge_id:
             return  # canceled meanwhile, or moved on by a test
         later = Step(books=step.books, intent=intent, cause=Cause())
@@ -119,7 +119,7 @@ def _await_bank(step: Step, account: BankAccount) -> None:
         else:
             later.decline(account.decline)
 
-    step.books.clock.after(account.settles_after, hear_from_bank)
+    step.books.clock.after(account.settles_after, apply_answer)
 
 
 def _refuse(step: Step, decline: Decline, *, charged: bool = True) -> None:

@@ -1,7 +1,7 @@
 """3D Secure challenges: the links under which customers authenticate a payment.
 
-Who knows a link may answer for the customer, so it is a secret of its own, and gone once another
-one is handed out for the same intent.
+Anyone who knows a link may answer for the customer, so each link holds a secret, and is void once
+the same intent gets another one.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ EVENT_OF_STATUS = {
     "succeeded": "payment_intent.succeeded",
     "canceled": "payment_intent.canceled",
 }
-"""What Stripe tells when an intent enters a status (requires_confirmation goes unmentioned)."""
+"""The event when an intent enters a status (there is none for requires_confirmation)."""
 
 _LEGAL_MOVES = {
     "requires_payment_method": (
@@ -84,7 +84,7 @@ def find(books: Books, intent_id: str) -> Object:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One move of an intent: the charge first, then the intent's fields, and each is told.
+    """One move of an intent: the charge first, then the intent's fields, each with its event.
 
     Raises:
         ValueError: from each method, for a move that Stripe's intents do not make.
@@ -317,7 +317,7 @@ _CHARGING = {
 
 
 def _payment_method(books: Books, intent: Object) -> Object:
-    """Return the intent's payment method; one of its own if it has none."""
+    """Return the intent's payment method; a new one if it has none."""
     if intent["payment_method"] is None:
         made = payment_methods.find_or_make(books, "pm_card_visa")
         intent["payment_method"] = made["id"]
