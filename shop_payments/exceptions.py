@@ -19,8 +19,9 @@
     │   ├── PaymentInReview
     │   ├── PaymentIntentInProgress
     │   ├── PaymentIntentMissing
-    │   ├── PaymentNotCompleted
-    │   ├── PaymentMismatch
+    │   ├── UnsettledPayment          the order's payments do not cover it
+    │   │   ├── PaymentNotCompleted
+    │   │   └── PaymentMismatch
     │   ├── PaymentNotCapturable
     │   ├── PaymentNotCancelable
     │   ├── OrderNotRefundable
@@ -34,6 +35,8 @@
     │   ├── InvalidSignature
     │   ├── InvalidWebhookPayload
     │   └── WebhookPayloadTooLarge
+    ├── EventFailed                   stored, and to be sent again
+    ├── EventPurged                   the payload of a stored event has been dropped
     └── GatewayError                  Stripe refused, failed or could not be reached
         ├── GatewayUnavailable        no answer, 5xx: the effect is unknown
         ├── GatewayBusy               429, 409: nothing happened, try again
@@ -53,6 +56,9 @@ traceback: see Note [Secrets in frames] in ``secrecy.py``.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class ShopPaymentsError(Exception):
@@ -142,11 +148,28 @@ class PaymentIntentMissing(PaymentError):
     """The order has no payment intent that could prove a payment."""
 
 
-class PaymentNotCompleted(PaymentError):
-    """Stripe does not (yet) say that the order's intent succeeded."""
+class UnsettledPayment(PaymentError):
+    """The order's payments do not cover what it costs.
+
+    ``view`` is the payment intent as Stripe describes it now (a ``services.IntentView``; None after
+    a capture). ``outstanding`` (a decimal string) and ``payment_status`` are the order's; both are
+    empty while no money has been received.
+    """
+
+    def __init__(
+        self, message: str, *, view: Any = None, outstanding: str = "", payment_status: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.view = view
+        self.outstanding = outstanding
+        self.payment_status = payment_status
 
 
-class PaymentMismatch(PaymentError):
+class PaymentNotCompleted(UnsettledPayment):
+    """Something is still owed: Stripe does not (yet) say that it has been paid."""
+
+
+class PaymentMismatch(UnsettledPayment):
     """The intent succeeded, and its money does not count for the order."""
 
 
@@ -186,7 +209,11 @@ class RefundInProgress(PaymentError):
 
 
 class RefundRefused(PaymentError):
-    """The refund was tried and did not happen; nothing went back."""
+    """The refund, or a part of it, did not happen; ``refunds`` are all parts, as rows."""
+
+    def __init__(self, message: str, *, refunds: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.refunds = tuple(refunds)
 
 
 class IdempotencyKeyReused(PaymentError):
@@ -207,6 +234,14 @@ class InvalidWebhookPayload(WebhookError):
 
 class WebhookPayloadTooLarge(WebhookError):
     """The body is larger than ``WEBHOOK_MAX_BYTES`` and was not read."""
+
+
+class EventFailed(ShopPaymentsError):
+    """The event is stored but could not be processed; Stripe should send it again."""
+
+
+class EventPurged(ShopPaymentsError):
+    """The event is stored, but its payload has been dropped, so it cannot be processed again."""
 
 
 class GatewayError(ShopPaymentsError):

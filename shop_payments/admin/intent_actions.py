@@ -32,6 +32,7 @@ from shop_payments.exceptions import (
     PaymentMismatch,
     RefundExceedsBalance,
     RefundInProgress,
+    RefundRefused,
 )
 from shop_payments.ledger.descriptions import describe_status, humanize
 from shop_payments.lifecycle import DisputeState, RefundStatus
@@ -39,7 +40,7 @@ from shop_payments.models import PaymentIntent, Refund
 from shop_payments.services.cancel_payment import cancel_payment
 from shop_payments.services.capture_payment import capture_payment
 from shop_payments.services.options import IntentOptions
-from shop_payments.services.refund_payment import RefundRequest, RefusedRefund, refund_payment
+from shop_payments.services.refund_payment import RefundRequest, refund_payment
 
 MAY_WAIVE = "shop_payments.waive_amount"
 
@@ -120,8 +121,8 @@ class RefundAction(IntentAction):
         )
         try:
             (refund,) = refund_payment(order_id=task.order_id, request=request, origin=task.origin)
-        except RefusedRefund as error:
-            refund = error.refund
+        except RefundRefused as error:
+            (refund,) = error.refunds
         except RefundExceedsBalance as error:
             raise Refused(str(error), field="amount") from error
         except (RefundInProgress, GatewayAuthenticationError) as error:

@@ -30,9 +30,6 @@ from shop_payments.api.parsers import BodyTooLarge
 from shop_payments.api.renderers import PlainJSONRenderer
 from shop_payments.api.serializers import PaymentIntentStateSerializer, refund_data
 from shop_payments.ledger.transactions import is_of_a_standby
-from shop_payments.services.receive_event import EventFailed
-from shop_payments.services.refund_payment import RefusedRefund
-from shop_payments.services.settle_payment import UncountedPayment, UnprovenPayment
 
 
 @dataclass(frozen=True)
@@ -267,7 +264,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         10,
     ),
     ErrorRow(
-        EventFailed,
+        own.EventFailed,
         503,
         "event_failed",
         "webhook: stored, but to be sent again; `Retry-After`",
@@ -363,11 +360,11 @@ def _encodable_text(text: str) -> str:
 def _details(error: Exception) -> dict[str, Any]:
     if isinstance(error, drf.ValidationError):
         return {"errors": _encodable(error.detail)}
-    if isinstance(error, (UnprovenPayment, UncountedPayment)):
+    if isinstance(error, own.UnsettledPayment):
         return {"data": _state_of(error)}
     if isinstance(error, own.RefundExceedsBalance):
         return {"data": {"refundable": error.refundable, "currency": error.currency}}
-    if isinstance(error, RefusedRefund):
+    if isinstance(error, own.RefundRefused):
         return {"data": refund_data(error.refunds)}
     if isinstance(error, own.GatewayError) and error.request_id:
         return {"data": {"stripe_request_id": error.request_id}}
@@ -376,12 +373,12 @@ def _details(error: Exception) -> dict[str, Any]:
     return {}
 
 
-def _state_of(error: UnprovenPayment | UncountedPayment) -> dict[str, Any]:
-    """Describe the intent; where money has come before, also what it amounts to."""
+def _state_of(error: own.UnsettledPayment) -> dict[str, Any]:
+    """Describe the intent; if money was received before, also what it amounts to."""
     data = dict(PaymentIntentStateSerializer(error.view).data)
-    if not error.shortfall.is_first_payment:
-        data["outstanding"] = error.shortfall.outstanding_decimal
-        data["payment_status"] = error.shortfall.payment_status
+    if error.outstanding:
+        data["outstanding"] = error.outstanding
+        data["payment_status"] = error.payment_status
     return data
 
 

@@ -25,7 +25,12 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import InvalidWebhookPayload, ShopPaymentsError
+from shop_payments.exceptions import (
+    EventFailed,
+    EventPurged,
+    InvalidWebhookPayload,
+    ShopPaymentsError,
+)
 from shop_payments.gateway import (
     EventResult,
     EventSubject,
@@ -48,14 +53,6 @@ from shop_payments.sync.payment_intents import find_attempt_of, sync_intent
 from shop_payments.sync.registry import type_of_event
 
 logger = logging.getLogger("shop_payments")
-
-
-class EventFailed(ShopPaymentsError):
-    """The event is stored but could not be processed; Stripe should send it again."""
-
-
-class EventPurged(ShopPaymentsError):
-    """What the event said has been dropped."""
 
 
 def receive_event(signed: EventResult) -> WebhookEvent:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from django.utils import timezone
@@ -44,23 +44,6 @@ from shop_payments.outbox.refund_operations import exceeds_balance
 from shop_payments.outbox.refunds import IN_PROGRESS, send_refund
 from shop_payments.outbox.turns import WaitBudget, acquire
 from shop_payments.sync.refunds import digest_of_request, figures_of, mirrored_key
-
-if TYPE_CHECKING:
-    pass
-
-
-class RefusedRefund(RefundRefused):
-    """A part was not given back; ``refunds`` are all parts, and say which, and why not."""
-
-    def __init__(self, message: str, refunds: Sequence[Refund]) -> None:
-        super().__init__(message)
-        self.refunds = tuple(refunds)
-
-    @property
-    def refund(self) -> Refund:
-        """The first part that was refused."""
-        refused = (each for each in self.refunds if each.status == RefundStatus.REFUSED)
-        return next(refused, self.refunds[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +87,7 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         IdempotencyKeyReused: the key belongs to another request: of another amount (all that is
             left is one, too), reason or intent.
         RefundInProgress: another request is sending this refund for too long.
-        RefusedRefund: Stripe would not do a part of it, or had none a day later.
+        RefundRefused: Stripe would not do a part of it, or had none a day later.
         RefundInProgress: also where Stripe answered with a 500 and the refund is not there yet.
         GatewayError: Stripe refused the only part (which says so and reserves nothing), or its
             answer is not known: that part stays requested, and the same key may be tried again.
@@ -131,7 +114,7 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
             words = (
                 f"{len(refused)} of {len(results)} parts were refused: {refused[0].failure_reason}"
             )
-        raise RefusedRefund(words, results)
+        raise RefundRefused(words, refunds=results)
     return results
 
 

@@ -7,7 +7,6 @@ evaluated: it is paid only if the money that counts covers what it costs.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from shop_payments.exceptions import (
     MoneyError,
@@ -39,32 +38,6 @@ from shop_payments.sync.payment_intents import apply_intent, refresh_intent
 _MAX_ROUNDS = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shortfall:
-    """What an order that is not settled still needs."""
-
-    payment_status: str
-    outstanding_decimal: str
-    is_first_payment: bool
-    """Whether no money of the order has come yet."""
-
-
-class UnprovenPayment(PaymentNotCompleted):
-    """Not paid (yet); ``view`` is what Stripe says now."""
-
-    def __init__(self, message: str, view: IntentView, shortfall: Shortfall) -> None:
-        super().__init__(message)
-        self.view, self.shortfall = view, shortfall
-
-
-class UncountedPayment(PaymentMismatch):
-    """The money came and does not count; ``view`` is what Stripe says now."""
-
-    def __init__(self, message: str, view: IntentView, shortfall: Shortfall) -> None:
-        super().__init__(message)
-        self.view, self.shortfall = view, shortfall
-
-
 def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
     """Mark an order as paid if its payments prove it; asked again, change nothing.
 
@@ -75,8 +48,8 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
         TransactionOpenError: called inside a database transaction.
         OrderNotFound: no such order.
         PaymentIntentMissing: the order has no intent, or Stripe does not know it.
-        UnprovenPayment: something is still owed.
-        UncountedPayment: the intent's money came and does not count; it is in review.
+        PaymentNotCompleted: something is still owed.
+        PaymentMismatch: the intent's money came and does not count; it is in review.
         OrderUnreadable: the shop's order could not be read.
         GatewayError: Stripe could not be asked.
     """
@@ -123,20 +96,18 @@ def _proven(locked: LockedPayment, view: IntentView) -> IntentView:
     balance = locked.balance()
     if balance.owed == 0:
         return view
-    currency = locked.payment.currency
-    shortfall = Shortfall(
-        payment_status=str(balance.status),
-        outstanding_decimal=format_amount(balance.outstanding, currency),
-        is_first_payment=not any(row.amount_received for row in locked.intents),
-    )
+    outstanding = format_amount(balance.outstanding, locked.payment.currency)
+    figures = {}
+    if any(row.amount_received for row in locked.intents):
+        figures = {"outstanding": outstanding, "payment_status": str(balance.status)}
     if view.intent.id in balance.uncounted:
         words = "Money arrived that does not fit the order; it is in review."
-        raise UncountedPayment(words, view, shortfall)
+        raise PaymentMismatch(words, view=view, **figures)
     if view.intent.status == IntentStatus.SUCCEEDED:
-        words = f"The payment is not completed: {shortfall.outstanding_decimal} is outstanding."
+        words = f"The payment is not completed: {outstanding} is outstanding."
     else:
         words = f"The payment is not completed: {view.intent.status}."
-    raise UnprovenPayment(words, view, shortfall)
+    raise PaymentNotCompleted(words, view=view, **figures)
 
 
 def _intents_of_order(order_id: object) -> list[PaymentIntent]:

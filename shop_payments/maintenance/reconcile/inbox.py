@@ -7,6 +7,7 @@ from functools import partial
 from django.utils import timezone
 
 from shop_payments.exceptions import (
+    EventFailed,
     GatewayAuthenticationError,
     GatewayBusy,
     GatewayUnavailable,
@@ -17,7 +18,7 @@ from shop_payments.ledger.notifications import close_delivered, flag_undelivered
 from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import PaymentHistory, WebhookEvent
 from shop_payments.models.history import INSERTED_LEASE
-from shop_payments.services.receive_event import EventFailed, acquire_event, process_event
+from shop_payments.services.receive_event import acquire_event, process_event
 
 
 def retry_events(sweep: Sweep) -> None:
