@@ -37,6 +37,8 @@
     │   └── WebhookPayloadTooLarge
     ├── EventFailed                   stored, and to be sent again
     ├── EventPurged                   the payload of a stored event has been dropped
+    ├── ActionRefused                 a page of the admin did not carry out its action
+    ├── MalformedObject               inside the gateway: not what was asked for
     └── GatewayError                  Stripe refused, failed or could not be reached
         ├── GatewayUnavailable        no answer, 5xx: the effect is unknown
         ├── GatewayBusy               429, 409: nothing happened, try again
@@ -50,6 +52,9 @@
             ├── UnexpectedState       the object's status forbids the call
             ├── AmountTooSmall
             └── AmountTooLarge
+
+Not here: what ``api/`` raises as REST framework's exceptions, which is answered over HTTP and never
+reaches a caller in Python, and the exceptions of the sandbox.
 
 No exception here carries a client secret, an API key or a request body, nor do the frames of its
 traceback: see Note [Secrets in frames] in ``secrecy.py``.
@@ -242,6 +247,24 @@ class EventFailed(ShopPaymentsError):
 
 class EventPurged(ShopPaymentsError):
     """The event is stored, but its payload has been dropped, so it cannot be processed again."""
+
+
+class ActionRefused(ShopPaymentsError):
+    """An action of the admin did not happen; the form shows the message, at ``field`` if given."""
+
+    def __init__(self, message: str, *, field: str | None = None, same_key: bool = False) -> None:
+        super().__init__(message)
+        self.field = field
+        self.same_key = same_key
+        """Whether another try with the same idempotency key is the same try."""
+
+
+class MalformedObject(ShopPaymentsError):
+    """What Stripe sent is not the object that was asked for, or not all of it.
+
+    It does not leave the gateway: an answer like that is :class:`GatewayUnavailable`, an event
+    :class:`InvalidWebhookPayload`.
+    """
 
 
 class GatewayError(ShopPaymentsError):

@@ -61,14 +61,13 @@ from shop_payments.admin.tasks import (
     Earlier,
     Found,
     Outcome,
-    Refused,
     Target,
     Task,
     can_be_sent_again,
     explain,
     request_key_of,
 )
-from shop_payments.exceptions import IdempotencyKeyReused, ShopPaymentsError
+from shop_payments.exceptions import ActionRefused, IdempotencyKeyReused, ShopPaymentsError
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import OrderPayment, Refund, Source, StaffEntry
 from shop_payments.money import from_minor_units
@@ -269,7 +268,7 @@ class ActionView:
             earlier = self.action.earlier(target, task.request_key)
             text = str(error) if earlier is None else _used(earlier)
             return self._leave(request, target, Outcome(text, messages.WARNING))
-        except Refused as error:
+        except ActionRefused as error:
             form.add_error(error.field, str(error))
             is_same_try, next_key = error.same_key, key if error.same_key else uuid4()
         except ShopPaymentsError as error:

@@ -20,14 +20,13 @@ from shop_payments.admin.tasks import (
     Found,
     IntentAction,
     Outcome,
-    Refused,
     Target,
     Task,
     balance_facts,
     with_balance,
 )
 from shop_payments.balance import OutflowKind
-from shop_payments.exceptions import EntryRefused
+from shop_payments.exceptions import ActionRefused, EntryRefused
 from shop_payments.models import StaffEntry
 from shop_payments.services.record_staff_entry import (
     EntryRequest,
@@ -49,7 +48,7 @@ def _record(task: Task, record: Callable[[EntryRequest], StaffEntry]) -> StaffEn
     try:
         return record(request)
     except EntryRefused as error:
-        raise Refused(str(error), field="amount") from error
+        raise ActionRefused(str(error), field="amount") from error
 
 
 def _earlier(target: Target, request_key: str) -> Earlier | None:
@@ -249,7 +248,7 @@ class RevokeAction(Action):
                 origin=task.origin,
             )
         except EntryRefused as error:
-            raise Refused(str(error)) from error
+            raise ActionRefused(str(error)) from error
         if not was_in_force:
             return Outcome(self.why_not_again(), messages.WARNING)
         text = gettext("The entry “%(entry)s” is revoked.") % {"entry": entry}

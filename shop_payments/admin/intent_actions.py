@@ -16,7 +16,6 @@ from shop_payments.admin.tasks import (
     Earlier,
     IntentAction,
     Outcome,
-    Refused,
     Target,
     Task,
     balance_facts,
@@ -26,6 +25,7 @@ from shop_payments.admin.tasks import (
 from shop_payments.balance import OutflowKind
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
+    ActionRefused,
     GatewayAuthenticationError,
     GatewayError,
     OrderAlreadyPaid,
@@ -124,16 +124,16 @@ class RefundAction(IntentAction):
         except RefundRefused as error:
             (refund,) = error.refunds
         except RefundExceedsBalance as error:
-            raise Refused(str(error), field="amount") from error
+            raise ActionRefused(str(error), field="amount") from error
         except (RefundInProgress, GatewayAuthenticationError) as error:
-            raise Refused(explain(error), same_key=True) from error
+            raise ActionRefused(explain(error), same_key=True) from error
         except GatewayError as error:
-            raise Refused(explain(error), same_key=error.retryable) from error
+            raise ActionRefused(explain(error), same_key=error.retryable) from error
         return self._outcome(refund)
 
     def _outcome(self, refund: Refund) -> Outcome:
         if refund.is_returned:
-            raise Refused(_describe(refund))
+            raise ActionRefused(_describe(refund))
         return Outcome(with_balance(_describe(refund), refund.order_payment_id))
 
 

@@ -155,16 +155,6 @@ class Earlier:
     what is not finished."""
 
 
-class Refused(Exception):
-    """The action did not happen; the message goes to the form, at ``field`` where one is named."""
-
-    def __init__(self, message: str, *, field: str | None = None, same_key: bool = False) -> None:
-        super().__init__(message)
-        self.field = field
-        self.same_key = same_key
-        """Whether another try with the same idempotency key is the same try."""
-
-
 class Action:
     """One thing that staff may do, on a page for it alone."""
 
@@ -241,7 +231,7 @@ class Action:
         """Do it; return what to say about it.
 
         Raises:
-            Refused: it did not happen.
+            ActionRefused: it did not happen.
             ShopPaymentsError: it did not happen, or that is not known; see :func:`explain`.
         """
         raise NotImplementedError

@@ -10,11 +10,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 import stripe
 from django.utils import timezone
 
-from shop_payments.exceptions import ConfigurationError, GatewayUnavailable
+from shop_payments.exceptions import ConfigurationError, GatewayUnavailable, MalformedObject
 from shop_payments.gateway.errors import translate_error
 from shop_payments.gateway.guard import assert_no_transaction
 from shop_payments.gateway.reading import (
-    MalformedObject,
     all_pages,
     balance_transaction_of_answer,
     dispute_of_answer,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import stripe
 
+from shop_payments.exceptions import MalformedObject
 from shop_payments.gateway.results import (
     BalanceTransactionResult,
     DisputeResult,
@@ -42,14 +43,6 @@ _STATUS_LENGTH = 64
 
 _NO_STATUS = "unknown"
 """Of a refund whose status is null, which Stripe's types allow: it counts as not finished."""
-
-
-class MalformedObject(Exception):
-    """What Stripe sent is not the object that was asked for, or not all of it.
-
-    It does not leave the gateway: an answer like that is :class:`GatewayUnavailable`, an event
-    :class:`InvalidWebhookPayload`.
-    """
 
 
 @contextmanager

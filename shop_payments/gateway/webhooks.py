@@ -17,9 +17,10 @@ from shop_payments.exceptions import (
     ConfigurationError,
     InvalidSignature,
     InvalidWebhookPayload,
+    MalformedObject,
     WebhookPayloadTooLarge,
 )
-from shop_payments.gateway.reading import MalformedObject, intent_from_values
+from shop_payments.gateway.reading import intent_from_values
 from shop_payments.gateway.results import EventResult, EventSubject, PaymentIntentResult
 from shop_payments.gateway.values import (
     as_stored,

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shop_payments.exceptions import GatewayUnavailable
+from shop_payments.exceptions import GatewayUnavailable, MalformedObject
 from shop_payments.gateway import STRIPE_API_VERSION, get_gateway
-from shop_payments.gateway.reading import MalformedObject, intent_from_values
+from shop_payments.gateway.reading import intent_from_values
 from shop_payments.sandbox import Sandbox
 from tests.gateway.support import (
     PARAMS,
