@@ -116,8 +116,6 @@ class OrderUnreadable(PaymentError):
     ``currency_changed`` where trying again cannot help before the order is corrected.
     """
 
-    retry_after = 5
-
     def __init__(self, order_id: object, method: str, problem: str, *, reason: str = "") -> None:
         super().__init__(f"OrderAdapter.{method} {problem} (order {order_id})", reason=reason)
         self.order_id, self.method = order_id, method
@@ -145,8 +143,6 @@ class PaymentInReview(PaymentError):
 
 class PaymentIntentInProgress(PaymentError):
     """Another request is writing this order's intent and did not finish in time."""
-
-    retry_after = 1
 
 
 class PaymentIntentMissing(PaymentError):
@@ -209,8 +205,6 @@ class RefundExceedsBalance(PaymentError):
 
 class RefundInProgress(PaymentError):
     """The same refund is being sent by another request and was not finished in time."""
-
-    retry_after = 1
 
 
 class RefundRefused(PaymentError):

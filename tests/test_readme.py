@@ -11,10 +11,10 @@ import pytest
 from django.dispatch import Signal
 
 from shop_payments import signals
-from shop_payments.api.errors import ERROR_TABLE
 from shop_payments.conf import DEFAULT_THROTTLE_RATES, Config
 from shop_payments.secrecy import Secret
 from tests.api.authorization import markdown, readme_table
+from tests.generated_docs import with_error_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,18 +28,8 @@ def table_under(headline: str) -> list[list[str]]:
 
 
 def test_the_error_table_is_that_of_the_api():
-    rows = sorted((row for row in ERROR_TABLE if row.meaning), key=lambda row: row.status)
-    expected = [[str(row.status), f"`{row.code}`", row.meaning] for row in rows]
-
-    assert table_under("Errors") == expected, "\n".join(
-        f"| {' | '.join(row)} |" for row in expected
-    )
-
-
-def test_each_error_code_is_explained_once():
-    explained = [row.code for row in ERROR_TABLE if row.meaning]
-
-    assert sorted(explained) == sorted({row.code for row in ERROR_TABLE})
+    """If not: ``python -m tests.generated_docs`` writes it."""
+    assert with_error_table(README) == README
 
 
 def test_the_table_of_callers_is_that_of_the_authorization_matrix():

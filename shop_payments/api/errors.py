@@ -1,379 +1,100 @@
-"""Every failure of the API, in one table: exception → status and code.
+"""Every error of the API, in one table with a row for each code.
 
-The handler is hooked into our views alone, so the host's own ``EXCEPTION_HANDLER`` stays as it is.
+``exception_handler.py`` answers from it. The OpenAPI schema and the README's table are generated
+from it: ``python -m tests.generated_docs``.
 """
 
 from __future__ import annotations
 
-import logging
-import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Flag, auto
+from typing import Any, TypeAlias
 
-from django.core.exceptions import (
-    BadRequest,
-    PermissionDenied,
-    RequestDataTooBig,
-    TooManyFieldsSent,
-    TooManyFilesSent,
-)
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, UnreadablePostError
-from django.http.multipartparser import MultiPartParserError
 from rest_framework import exceptions as drf
-from rest_framework.request import Request
-from rest_framework.response import Response
+from rest_framework import serializers
 
 from shop_payments import exceptions as own
 from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, InsufficientScope
 from shop_payments.api.parsers import BodyTooLarge
-from shop_payments.api.renderers import PlainJSONRenderer
-from shop_payments.api.serializers import PaymentIntentStateSerializer, refund_data
-from shop_payments.ledger.transactions import is_of_a_standby
-
-
-@dataclass(frozen=True)
-class ErrorRow:
-    """One line of the table."""
-
-    exception: type[Exception]
-    status: int
-    code: str
-    """Stable: clients may rely on it."""
-
-    meaning: str
-    """For the README and the OpenAPI schema; empty where another line says it of the same code."""
-
-    message: str = ""
-    """What the answer says, where the exception's own words are not for clients."""
-
-    retry_after: int = 0
-    """Seconds for the Retry-After header; 0 for none."""
-
-
-logger = logging.getLogger("shop_payments")
-
-_UNAVAILABLE = "The payment provider could not be reached. Try again in a moment."
-_REFUSED = "The payment provider refused the request. The shop has been told."
-_AWAY = "The shop is out of order for a moment. Try again."
-_UNREADABLE = "The order could not be read. Try again in a moment."
-_NOT_CONFIGURED = "Payments are not configured. The shop has been told."
-
-ERROR_TABLE: tuple[ErrorRow, ...] = (
-    ErrorRow(
-        own.InvalidSignature, 400, "invalid_signature", "webhook: not signed by Stripe, or not now"
-    ),
-    ErrorRow(
-        own.InvalidWebhookPayload, 400, "invalid_payload", "webhook: signed, but not an event"
-    ),
-    ErrorRow(drf.ParseError, 400, "parse_error", "the body is not JSON"),
-    ErrorRow(
-        drf.ValidationError,
-        400,
-        "invalid_request",
-        "the body or the query is not as documented; see `errors`",
-    ),
-    ErrorRow(APIKeyMissing, 401, "api_key_missing", "no `X-API-Key` header"),
-    ErrorRow(APIKeyInvalid, 401, "api_key_invalid", "an unknown, expired or revoked API key"),
-    ErrorRow(drf.NotAuthenticated, 401, "not_authenticated", "no Bearer token"),
-    ErrorRow(drf.AuthenticationFailed, 401, "invalid_token", "a wrong or expired Bearer token"),
-    ErrorRow(InsufficientScope, 403, "insufficient_scope", "the API key lacks the route's scope"),
-    ErrorRow(
-        drf.PermissionDenied,
-        403,
-        "permission_denied",
-        "not allowed, or no CSRF token in a staff session",
-    ),
-    ErrorRow(own.OrderNotFound, 404, "order_not_found", "no such order, or somebody else's"),
-    ErrorRow(
-        own.PaymentIntentMissing,
-        404,
-        "payment_intent_missing",
-        "the order has no payment intent to prove a payment",
-    ),
-    ErrorRow(drf.NotFound, 404, "not_found", "no such page"),
-    ErrorRow(
-        drf.MethodNotAllowed, 405, "method_not_allowed", "the route does not take this method"
-    ),
-    ErrorRow(drf.NotAcceptable, 406, "not_acceptable", "the answer would be JSON"),
-    ErrorRow(own.OrderAlreadyPaid, 409, "order_already_paid", "the order is paid"),
-    ErrorRow(
-        own.OrderNotPayable,
-        409,
-        "order_not_payable",
-        "the order is free, cancelled or refunded; `data.reason`, where there is one, is `free`, "
-        "`refunded`, `negative_total` or `currency_changed`",
-    ),
-    ErrorRow(
-        own.PaymentProcessing,
-        409,
-        "payment_processing",
-        "a slow payment method is working; do not pay again",
-    ),
-    ErrorRow(
-        own.PaymentAuthorized,
-        409,
-        "payment_authorized",
-        "the money is reserved and waits for capture",
-    ),
-    ErrorRow(
-        own.PaymentInReview,
-        409,
-        "payment_in_review",
-        "money is there that does not count, or is on its way out (`data.reason` is "
-        "`refund_pending` or `dispute_open`), or Stripe has a payment that is not known here "
-        "(`unknown_intent`)",
-    ),
-    ErrorRow(
-        own.PaymentIntentInProgress,
-        409,
-        "payment_intent_in_progress",
-        "another request for this order is running; `Retry-After`",
-    ),
-    ErrorRow(
-        own.PaymentNotCompleted,
-        409,
-        "payment_not_completed",
-        "something is still owed; see `data`",
-    ),
-    ErrorRow(
-        own.PaymentMismatch,
-        409,
-        "payment_mismatch",
-        "money came that does not count for the order, which is in review; see `data`",
-    ),
-    ErrorRow(
-        own.OrderNotRefundable, 409, "order_not_refundable", "nothing was paid that could go back"
-    ),
-    ErrorRow(
-        own.RefundExceedsBalance,
-        409,
-        "refund_exceeds_balance",
-        "more than is left of the payment; see `data`",
-    ),
-    ErrorRow(
-        own.PaymentDisputed,
-        409,
-        "payment_disputed",
-        "the customer's bank has claimed the money; a refund would pay twice",
-    ),
-    ErrorRow(
-        own.RefundInProgress,
-        409,
-        "refund_in_progress",
-        "another request is sending this refund; `Retry-After`",
-    ),
-    ErrorRow(
-        own.RefundRefused,
-        409,
-        "refund_refused",
-        "this refund, or a part of it, was refused and not given back; see `data`, and ask with "
-        "another key",
-    ),
-    ErrorRow(
-        own.IdempotencyKeyReused,
-        409,
-        "idempotency_key_reused",
-        "the `Idempotency-Key` was used with another amount, reason or kind",
-    ),
-    ErrorRow(own.WebhookPayloadTooLarge, 413, "payload_too_large", "the body is too large"),
-    ErrorRow(BodyTooLarge, 413, "payload_too_large", ""),
-    ErrorRow(
-        drf.UnsupportedMediaType,
-        415,
-        "unsupported_media_type",
-        "the body is not `application/json`",
-    ),
-    ErrorRow(
-        own.MoneyError,
-        422,
-        "amount_not_representable",
-        "the currency cannot represent the order's amount",
-    ),
-    ErrorRow(own.AmountTooSmall, 422, "amount_too_small", "below Stripe's minimum charge"),
-    ErrorRow(own.AmountTooLarge, 422, "amount_too_large", "above Stripe's maximum charge"),
-    ErrorRow(drf.Throttled, 429, "throttled", "too many requests; `Retry-After`", retry_after=1),
-    ErrorRow(
-        own.GatewayError,
-        502,
-        "gateway_error",
-        "Stripe refused the request: the shop must look at it",
-        _REFUSED,
-    ),
-    ErrorRow(
-        own.GatewayUnavailable,
-        503,
-        "gateway_unavailable",
-        "Stripe did not answer, or is busy; safe to repeat; `Retry-After`",
-        _UNAVAILABLE,
-        5,
-    ),
-    ErrorRow(
-        own.GatewayBusy,
-        503,
-        "gateway_unavailable",
-        "",
-        _UNAVAILABLE,
-        2,
-    ),
-    ErrorRow(
-        own.TargetMissing,
-        503,
-        "gateway_unavailable",
-        "",
-        _UNAVAILABLE,
-        60,
-    ),
-    ErrorRow(
-        own.IdempotencyKeyInUse,
-        409,
-        "payment_intent_in_progress",
-        "",
-        "Another request is creating this payment intent. Try again in a moment.",
-        1,
-    ),
-    ErrorRow(
-        own.ConfigurationError,
-        503,
-        "not_configured",
-        "a setting of the shop is missing or wrong; `Retry-After`",
-        _NOT_CONFIGURED,
-        60,
-    ),
-    ErrorRow(
-        own.OrderUnreadable,
-        503,
-        "order_unreadable",
-        "the shop's own code could not read the order; safe to repeat; `Retry-After`",
-        _UNREADABLE,
-    ),
-    ErrorRow(
-        OperationalError,
-        503,
-        "database_unavailable",
-        "the shop's database is away; safe to repeat; `Retry-After`",
-        _AWAY,
-        10,
-    ),
-    ErrorRow(
-        InterfaceError,
-        503,
-        "database_unavailable",
-        "",
-        _AWAY,
-        10,
-    ),
-    ErrorRow(
-        own.EventFailed,
-        503,
-        "event_failed",
-        "webhook: stored, but to be sent again; `Retry-After`",
-        retry_after=60,
-    ),
+from shop_payments.api.serializers import (
+    PaymentIntentStateSerializer,
+    RefundPartsSerializer,
+    RefundSerializer,
+    UnsettledPaymentSerializer,
+    refund_data,
 )
-
-_BY_EXCEPTION = {row.exception: row for row in ERROR_TABLE}
-
-_DJANGO_EXCEPTIONS: dict[type[Exception], type[drf.APIException]] = {
-    Http404: drf.NotFound,
-    PermissionDenied: drf.PermissionDenied,
-    # What Django finds in a body when something looks for a CSRF token in a form.
-    RequestDataTooBig: BodyTooLarge,
-    TooManyFieldsSent: BodyTooLarge,
-    TooManyFilesSent: BodyTooLarge,
-    BadRequest: drf.ParseError,
-    MultiPartParserError: drf.ParseError,
-    UnreadablePostError: drf.ParseError,
-}
+from shop_payments.balance import Refusal
 
 
-def find_row(error: Exception) -> ErrorRow | None:
-    """Return the line of the nearest class of ``error`` that has one."""
-    return next(
-        (_BY_EXCEPTION[kind] for kind in type(error).__mro__ if kind in _BY_EXCEPTION), None
-    )
+class Route(Flag):
+    """The routes, by their operation ids in the OpenAPI schema, and groups of them."""
+
+    ROOT = auto()
+    ORDERS_LIST = auto()
+    ORDERS_RETRIEVE = auto()
+    PAYMENT_INTENT_CREATE = auto()
+    PAYMENT_SETTLE = auto()
+    REFUNDS_LIST = auto()
+    REFUND_CREATE = auto()
+    STRIPE_WEBHOOK = auto()
+
+    NONE = 0
+    WITH_BODY = PAYMENT_INTENT_CREATE | PAYMENT_SETTLE | REFUND_CREATE
+    WITH_KEY = WITH_BODY | REFUNDS_LIST
+    WITH_TOKEN = ORDERS_LIST | ORDERS_RETRIEVE | PAYMENT_INTENT_CREATE
+    CALLS_STRIPE = PAYMENT_INTENT_CREATE | PAYMENT_SETTLE | REFUND_CREATE
+    OF_ONE_ORDER = WITH_KEY | ORDERS_RETRIEVE
+    OF_CLIENTS = OF_ONE_ORDER | ORDERS_LIST | ROOT
+    ALL = OF_CLIENTS | STRIPE_WEBHOOK
 
 
-def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer with ``{"message", "code"}``; None (a 500, logged by Django) for what is a bug."""
-    for django_error, drf_error in _DJANGO_EXCEPTIONS.items():
-        if isinstance(error, django_error):
-            error = drf_error()
-    row = find_row(error) or _row_of_host(error) or _row_of_standby(error)
-    if row is None:
-        return None
-    if row.code == _BY_EXCEPTION[OperationalError].code:
-        # Django logs what becomes a 500; this is answered, and must be seen all the same.
-        logger.error("The database is away", exc_info=error)
-        answer_in_json(context["request"])
-    body: dict[str, Any] = {"message": row.message or _message(error), "code": row.code}
-    body.update(_details(error))
-    return Response(body, status=row.status, headers=_headers(error, row))
+Shape: TypeAlias = (
+    "type[serializers.Serializer[Any]] | serializers.Field[Any, Any, Any, Any]"
+    " | Mapping[str, Shape] | tuple[Shape, ...]"
+)
+"""How the schema describes a value: a serializer or a field, an object by key, or alternatives."""
 
 
-def answer_in_json(request: Request) -> None:
-    """Give up the page that a browser would get: it asks the database who the user is."""
-    request.accepted_renderer = PlainJSONRenderer()
-    request.accepted_media_type = PlainJSONRenderer.media_type
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Details:
+    """What an answer says beside its message and its code."""
 
+    key: str = "data"
+    read: Callable[[Any], Any]
+    """Reads them from the exception."""
 
-def _row_of_host(error: Exception) -> ErrorRow | None:
-    """What the host's own classes raise on purpose keeps its status and its code."""
-    if not isinstance(error, drf.APIException):
-        return None
-    return ErrorRow(type(error), error.status_code, str(error.default_code), "the host's own")
-
-
-def _row_of_standby(error: Exception) -> ErrorRow | None:
-    return _BY_EXCEPTION[OperationalError] if is_of_a_standby(error) else None
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, drf.ValidationError):
-        return "The request is not valid."
-    return _sentence(error.detail) if isinstance(error, drf.APIException) else str(error)
-
-
-def _sentence(detail: Any) -> str:
-    """Find the sentence in a detail that some packages of authentication give more than that."""
-    if isinstance(detail, dict):
-        detail = detail.get("detail") or next(iter(detail.values()), "")
-        return _sentence(detail)
-    if isinstance(detail, list):
-        return _sentence(detail[0] if detail else "")
-    return _encodable_text(str(detail))
+    shape: Shape
+    is_optional: bool = False
+    """Whether they are left out of the answer if they are empty."""
 
 
 def _encodable(value: Any) -> Any:
     """Replace lone surrogates, which JSON may hold and UTF-8 may not."""
     if isinstance(value, dict):
-        return {_encodable_text(str(key)): _encodable(item) for key, item in value.items()}
+        return {encodable_text(str(key)): _encodable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_encodable(item) for item in value]
-    return _encodable_text(str(value))
+    return encodable_text(str(value))
 
 
-def _encodable_text(text: str) -> str:
+def encodable_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _details(error: Exception) -> dict[str, Any]:
-    if isinstance(error, drf.ValidationError):
-        return {"errors": _encodable(error.detail)}
-    if isinstance(error, own.UnsettledPayment):
-        return {"data": _state_of(error)}
-    if isinstance(error, own.RefundExceedsBalance):
-        return {"data": {"refundable": error.refundable, "currency": error.currency}}
-    if isinstance(error, own.RefundRefused):
-        return {"data": refund_data(error.refunds)}
-    if isinstance(error, own.GatewayError) and error.request_id:
-        return {"data": {"stripe_request_id": error.request_id}}
-    if isinstance(error, (own.OrderNotPayable, own.PaymentInReview)) and error.reason:
-        return {"data": {"reason": str(error.reason)}}
-    return {}
+def _one_of(reasons: dict[str, str]) -> Details:
+    """The exception's ``reason``, if it has one, out of those that are known with their meaning."""
+    choices = [(str(reason), meaning) for reason, meaning in reasons.items()]
+    words = "Why exactly; there may be further reasons one day."
+    return Details(
+        read=lambda error: {"reason": str(error.reason)} if error.reason else {},
+        shape={"reason": serializers.ChoiceField(choices, help_text=words)},
+        is_optional=True,
+    )
 
 
-def _state_of(error: own.UnsettledPayment) -> dict[str, Any]:
+def _read_state(error: own.UnsettledPayment) -> dict[str, Any]:
     """Describe the intent; if money was received before, also what it amounts to."""
     data = dict(PaymentIntentStateSerializer(error.view).data)
     if error.outstanding:
@@ -382,12 +103,375 @@ def _state_of(error: own.UnsettledPayment) -> dict[str, Any]:
     return data
 
 
-def _headers(error: Exception, row: ErrorRow) -> dict[str, str]:
-    headers = {}
-    challenge = getattr(error, "auth_header", None)
-    if challenge:
-        headers["WWW-Authenticate"] = challenge
-    wait = getattr(error, "retry_after", None) or getattr(error, "wait", None) or row.retry_after
-    if wait:
-        headers["Retry-After"] = str(max(math.ceil(wait), 1))
-    return headers
+def _read_stripe_request(error: Exception) -> dict[str, str]:
+    request_id = getattr(error, "request_id", "")
+    return {"stripe_request_id": request_id} if request_id else {}
+
+
+_FIELDS = Details(
+    key="errors",
+    read=lambda error: _encodable(error.detail),
+    shape=serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="What is wrong, by field.",
+    ),
+)
+_STATE = Details(read=_read_state, shape=UnsettledPaymentSerializer)
+_REFUND = Details(
+    read=lambda error: refund_data(error.refunds),
+    shape=(RefundSerializer, RefundPartsSerializer),
+)
+_REFUNDABLE = Details(
+    read=lambda error: {"refundable": error.refundable, "currency": error.currency},
+    shape={
+        "refundable": serializers.CharField(help_text="Decimal string."),
+        "currency": serializers.CharField(),
+    },
+)
+_STRIPE_REQUEST = Details(
+    read=_read_stripe_request,
+    shape={"stripe_request_id": serializers.CharField()},
+    is_optional=True,
+)
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One row of the table."""
+
+    code: str
+    """Stable: clients may rely on it."""
+
+    status: int
+    exception: type[Exception]
+    meaning: str
+    routes: Route
+    """Where clients have to expect it."""
+
+    message: str = ""
+    """What the answer says, if the exception's own words are not for clients."""
+
+    retry_after: int = 0
+    """Seconds for the Retry-After header; 0 for none."""
+
+    details: Details | None = None
+    also: Mapping[type[Exception], dict[str, Any]] = field(default_factory=dict)
+    """Further exceptions with this code, and what differs from the row."""
+
+    @property
+    def description(self) -> str:
+        """The meaning for the README and the OpenAPI schema."""
+        return f"{self.meaning}; `Retry-After`" if self.retry_after else self.meaning
+
+
+ERROR_TABLE: tuple[ErrorRow, ...] = (
+    ErrorRow(
+        "invalid_signature",
+        400,
+        own.InvalidSignature,
+        "webhook: not signed by Stripe, or not now",
+        Route.STRIPE_WEBHOOK,
+    ),
+    ErrorRow(
+        "invalid_payload",
+        400,
+        own.InvalidWebhookPayload,
+        "webhook: signed, but not an event",
+        Route.STRIPE_WEBHOOK,
+    ),
+    ErrorRow(
+        "parse_error",
+        400,
+        drf.ParseError,
+        "the body is not JSON",
+        Route.ALL,
+    ),
+    ErrorRow(
+        "invalid_request",
+        400,
+        drf.ValidationError,
+        "the body or the query is not as documented; see `errors`",
+        Route.WITH_BODY | Route.ORDERS_LIST,
+        "The request is not valid.",
+        details=_FIELDS,
+    ),
+    ErrorRow("api_key_missing", 401, APIKeyMissing, "no `X-API-Key` header", Route.WITH_KEY),
+    ErrorRow(
+        "api_key_invalid",
+        401,
+        APIKeyInvalid,
+        "an unknown, expired or revoked API key",
+        Route.WITH_KEY,
+    ),
+    ErrorRow("not_authenticated", 401, drf.NotAuthenticated, "no Bearer token", Route.WITH_TOKEN),
+    ErrorRow(
+        "invalid_token",
+        401,
+        drf.AuthenticationFailed,
+        "a wrong or expired Bearer token",
+        Route.WITH_TOKEN | Route.ROOT,
+    ),
+    ErrorRow(
+        "insufficient_scope",
+        403,
+        InsufficientScope,
+        "the API key lacks the route's scope",
+        Route.WITH_KEY,
+    ),
+    ErrorRow(
+        "permission_denied",
+        403,
+        drf.PermissionDenied,
+        "not allowed, or no CSRF token in a staff session",
+        Route.WITH_KEY | Route.WITH_TOKEN,
+    ),
+    ErrorRow(
+        "order_not_found",
+        404,
+        own.OrderNotFound,
+        "no such order, or somebody else's",
+        Route.OF_ONE_ORDER,
+    ),
+    ErrorRow(
+        "payment_intent_missing",
+        404,
+        own.PaymentIntentMissing,
+        "the order has no payment intent to prove a payment",
+        Route.PAYMENT_SETTLE,
+    ),
+    ErrorRow("not_found", 404, drf.NotFound, "no such page", Route.NONE),
+    ErrorRow(
+        "method_not_allowed",
+        405,
+        drf.MethodNotAllowed,
+        "the route does not take this method",
+        Route.NONE,
+    ),
+    ErrorRow(
+        "not_acceptable", 406, drf.NotAcceptable, "the answer would be JSON", Route.OF_CLIENTS
+    ),
+    ErrorRow(
+        "order_already_paid",
+        409,
+        own.OrderAlreadyPaid,
+        "the order is paid",
+        Route.PAYMENT_INTENT_CREATE,
+    ),
+    ErrorRow(
+        "order_not_payable",
+        409,
+        own.OrderNotPayable,
+        "the order is free, cancelled or refunded; `data.reason`, where there is one, is `free`, "
+        "`refunded`, `negative_total` or `currency_changed`",
+        Route.PAYMENT_INTENT_CREATE,
+        details=_one_of(
+            {
+                Refusal.FREE: "the order costs nothing",
+                Refusal.REFUNDED: "the order was paid and refunded",
+                "negative_total": "the order's total is less than 0",
+                "currency_changed": "the order was paid in another currency before",
+            }
+        ),
+    ),
+    ErrorRow(
+        "payment_processing",
+        409,
+        own.PaymentProcessing,
+        "a slow payment method is working; do not pay again",
+        Route.PAYMENT_INTENT_CREATE,
+    ),
+    ErrorRow(
+        "payment_authorized",
+        409,
+        own.PaymentAuthorized,
+        "the money is reserved and waits for capture",
+        Route.PAYMENT_INTENT_CREATE,
+    ),
+    ErrorRow(
+        "payment_in_review",
+        409,
+        own.PaymentInReview,
+        "money is there that does not count, or is on its way out (`data.reason` is "
+        "`refund_pending` or `dispute_open`), or Stripe has a payment that is not known here "
+        "(`unknown_intent`)",
+        Route.PAYMENT_INTENT_CREATE,
+        details=_one_of(
+            {
+                Refusal.REFUND_PENDING: "a refund is on its way",
+                Refusal.DISPUTE_OPEN: "a dispute is open",
+                Refusal.UNKNOWN_INTENT: "Stripe has a payment that is not known here",
+            }
+        ),
+    ),
+    ErrorRow(
+        "payment_intent_in_progress",
+        409,
+        own.PaymentIntentInProgress,
+        "another request for this order is running",
+        Route.PAYMENT_INTENT_CREATE | Route.PAYMENT_SETTLE,
+        retry_after=1,
+        details=_STRIPE_REQUEST,
+        also={
+            own.IdempotencyKeyInUse: {
+                "message": "Another request is creating this payment intent. Try again in a moment."
+            }
+        },
+    ),
+    ErrorRow(
+        "payment_not_completed",
+        409,
+        own.PaymentNotCompleted,
+        "something is still owed; see `data`",
+        Route.PAYMENT_SETTLE,
+        details=_STATE,
+    ),
+    ErrorRow(
+        "payment_mismatch",
+        409,
+        own.PaymentMismatch,
+        "money came that does not count for the order, which is in review; see `data`",
+        Route.PAYMENT_SETTLE,
+        details=_STATE,
+    ),
+    ErrorRow(
+        "order_not_refundable",
+        409,
+        own.OrderNotRefundable,
+        "nothing was paid that could go back",
+        Route.REFUND_CREATE,
+    ),
+    ErrorRow(
+        "refund_exceeds_balance",
+        409,
+        own.RefundExceedsBalance,
+        "more than is left of the payment; see `data`",
+        Route.REFUND_CREATE,
+        details=_REFUNDABLE,
+    ),
+    ErrorRow(
+        "payment_disputed",
+        409,
+        own.PaymentDisputed,
+        "the customer's bank has claimed the money; a refund would pay twice",
+        Route.REFUND_CREATE,
+    ),
+    ErrorRow(
+        "refund_in_progress",
+        409,
+        own.RefundInProgress,
+        "another request is sending this refund",
+        Route.REFUND_CREATE,
+        retry_after=1,
+    ),
+    ErrorRow(
+        "refund_refused",
+        409,
+        own.RefundRefused,
+        "this refund, or a part of it, was refused and not given back; see `data`, and ask with "
+        "another key",
+        Route.REFUND_CREATE,
+        details=_REFUND,
+    ),
+    ErrorRow(
+        "idempotency_key_reused",
+        409,
+        own.IdempotencyKeyReused,
+        "the `Idempotency-Key` was used with another amount, reason or kind",
+        Route.REFUND_CREATE,
+    ),
+    ErrorRow(
+        "payload_too_large",
+        413,
+        own.WebhookPayloadTooLarge,
+        "the body is too large",
+        Route.ALL,
+        also={BodyTooLarge: {}},
+    ),
+    ErrorRow(
+        "unsupported_media_type",
+        415,
+        drf.UnsupportedMediaType,
+        "the body is not `application/json`",
+        Route.WITH_BODY,
+    ),
+    ErrorRow(
+        "amount_not_representable",
+        422,
+        own.MoneyError,
+        "the currency cannot represent the order's amount",
+        Route.PAYMENT_INTENT_CREATE | Route.REFUND_CREATE,
+    ),
+    ErrorRow(
+        "amount_too_small",
+        422,
+        own.AmountTooSmall,
+        "below Stripe's minimum charge",
+        Route.PAYMENT_INTENT_CREATE,
+        details=_STRIPE_REQUEST,
+    ),
+    ErrorRow(
+        "amount_too_large",
+        422,
+        own.AmountTooLarge,
+        "above Stripe's maximum charge",
+        Route.PAYMENT_INTENT_CREATE,
+        details=_STRIPE_REQUEST,
+    ),
+    ErrorRow("throttled", 429, drf.Throttled, "too many requests", Route.OF_CLIENTS, retry_after=1),
+    ErrorRow(
+        "gateway_error",
+        502,
+        own.GatewayError,
+        "Stripe refused the request: the shop must look at it",
+        Route.CALLS_STRIPE,
+        "The payment provider refused the request. The shop has been told.",
+        details=_STRIPE_REQUEST,
+    ),
+    ErrorRow(
+        "gateway_unavailable",
+        503,
+        own.GatewayUnavailable,
+        "Stripe did not answer, or is busy; safe to repeat",
+        Route.CALLS_STRIPE,
+        "The payment provider could not be reached. Try again in a moment.",
+        retry_after=5,
+        details=_STRIPE_REQUEST,
+        also={own.GatewayBusy: {"retry_after": 2}, own.TargetMissing: {"retry_after": 60}},
+    ),
+    ErrorRow(
+        "not_configured",
+        503,
+        own.ConfigurationError,
+        "a setting of the shop is missing or wrong",
+        Route.ALL,
+        "Payments are not configured. The shop has been told.",
+        retry_after=60,
+    ),
+    ErrorRow(
+        "order_unreadable",
+        503,
+        own.OrderUnreadable,
+        "the shop's own code could not read the order; safe to repeat",
+        Route.OF_ONE_ORDER | Route.ORDERS_LIST,
+        "The order could not be read. Try again in a moment.",
+        retry_after=5,
+    ),
+    ErrorRow(
+        "database_unavailable",
+        503,
+        OperationalError,
+        "the shop's database is away; safe to repeat",
+        Route.ALL,
+        "The shop is out of order for a moment. Try again.",
+        retry_after=10,
+        also={InterfaceError: {}},
+    ),
+    ErrorRow(
+        "event_failed",
+        503,
+        own.EventFailed,
+        "webhook: stored, but to be sent again",
+        Route.STRIPE_WEBHOOK,
+        retry_after=60,
+    ),
+)

@@ -14,6 +14,7 @@ from rest_framework import serializers
 
 from shop_payments.models import Refund
 from shop_payments.money import format_amount
+from shop_payments.orders import LineItem
 
 
 class MomentField(serializers.DateTimeField):
@@ -23,13 +24,6 @@ class MomentField(serializers.DateTimeField):
         if timezone.is_naive(value):  # the host has USE_TZ = False
             value = timezone.make_aware(value, timezone.get_default_timezone())
         return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
-
-
-class QuantityField(serializers.Field[Any, Any, Any, Any]):
-    """An integer; a decimal string where it is none."""
-
-    def to_representation(self, value: Any) -> Any:
-        return value
 
 
 class EmptyBodySerializer(serializers.Serializer[Any]):
@@ -52,10 +46,13 @@ class LineItemSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     amount = serializers.IntegerField(help_text="Unit price in minor units.")
     currency = serializers.CharField()
-    quantity = QuantityField(
-        source="shown_quantity", help_text='An integer; a decimal string ("1.5") where it is none.'
+    quantity = serializers.SerializerMethodField(
+        help_text='An integer; a decimal string ("1.5") where it is none.'
     )
     description = serializers.CharField()
+
+    def get_quantity(self, line: LineItem) -> int | str:
+        return line.shown_quantity
 
 
 class PaymentIntentStateSerializer(serializers.Serializer[Any]):
@@ -68,6 +65,18 @@ class PaymentIntentStateSerializer(serializers.Serializer[Any]):
     currency = serializers.CharField(source="intent.currency")
     status = serializers.CharField(source="intent.status")
     line_items = LineItemSerializer(many=True)
+
+
+class UnsettledPaymentSerializer(PaymentIntentStateSerializer):
+    """A payment intent, of an order that still owes something."""
+
+    outstanding = serializers.CharField(
+        required=False,
+        help_text="What is still to be paid: a decimal string. Absent while no money has come.",
+    )
+    payment_status = serializers.CharField(
+        required=False, help_text="The order's. Absent while no money has come."
+    )
 
 
 class PaymentIntentSerializer(PaymentIntentStateSerializer):
@@ -174,6 +183,20 @@ class OrderSerializer(serializers.Serializer[Any]):
     payment_intent = MirroredIntentSerializer(allow_null=True)
     payments = OrderedPaymentSerializer(many=True)
     links = OrderLinksSerializer(source="*")
+
+
+class OrderPageSerializer(serializers.Serializer[Any]):
+    """Some of the orders, newest first."""
+
+    results = OrderSerializer(many=True)
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+
+
+class LinksSerializer(serializers.Serializer[Any]):
+    """The routes that can be walked from here."""
+
+    orders = serializers.URLField()
 
 
 class RefundRequestSerializer(serializers.Serializer[Any]):
@@ -287,3 +310,19 @@ class PageQuerySerializer(serializers.Serializer[Any]):
     """The query of ``GET orders``."""
 
     page = WholeNumberField(min_value=1, max_value=1_000_000, default=1)
+
+
+class StripeEventSerializer(serializers.Serializer[Any]):
+    """An event as Stripe sends it; see https://docs.stripe.com/api/events/object."""
+
+    id = serializers.CharField()
+    type = serializers.CharField()
+    created = serializers.IntegerField()
+    livemode = serializers.BooleanField()
+    data = serializers.DictField()  # type: ignore[assignment]
+
+
+class ReceivedEventSerializer(serializers.Serializer[Any]):
+    """The event that was stored."""
+
+    id = serializers.CharField(source="event_id")

@@ -57,7 +57,7 @@ from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from shop_payments.api.authentication import live_key_of
-from shop_payments.api.errors import answer_in_json
+from shop_payments.api.exception_handler import answer_in_json
 from shop_payments.conf import get_config
 from shop_payments.users import key_of_user
 

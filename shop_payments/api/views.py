@@ -30,7 +30,8 @@ from shop_payments.api.authentication import (
     actor_of,
     acts_as_staff,
 )
-from shop_payments.api.errors import handle_exception
+from shop_payments.api.errors import Route
+from shop_payments.api.exception_handler import handle_exception
 from shop_payments.api.parsers import UTF8JSONParser, check_body_size, is_empty_form, is_form
 from shop_payments.api.permissions import IsKnownUser, IsProgramOrStaff
 from shop_payments.api.renderers import (
@@ -40,26 +41,20 @@ from shop_payments.api.renderers import (
     Negotiation,
     PlainJSONRenderer,
 )
-from shop_payments.api.schema import (
-    CREATE_PAYMENT_INTENT,
-    CREATE_REFUND,
-    IDEMPOTENCY_KEY_HEADER,
-    LIST_ORDERS,
-    LIST_REFUNDS,
-    RECEIVE_EVENT,
-    RETRIEVE_ORDER,
-    ROOT,
-    SETTLE_PAYMENT,
-    PaymentSchema,
-    documented,
-)
+from shop_payments.api.schema import PaymentSchema, documented
 from shop_payments.api.serializers import (
     EmptyBodySerializer,
+    LinksSerializer,
+    OrderPageSerializer,
     OrderSerializer,
     PageQuerySerializer,
     PaymentIntentSerializer,
+    ReceivedEventSerializer,
+    RefundListSerializer,
+    RefundPartsSerializer,
     RefundRequestSerializer,
     RefundSerializer,
+    StripeEventSerializer,
     refund_data,
 )
 from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling
@@ -73,6 +68,8 @@ from shop_payments.services.queries import get_order, list_orders, list_refunds
 from shop_payments.services.receive_event import receive_event
 from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from shop_payments.services.settle_payment import settle_payment
+
+IDEMPOTENCY_KEY_HEADER = "Idempotency-Key"
 
 
 class PaymentViewSet(ScopedThrottling, ViewSet):
@@ -165,7 +162,7 @@ class RootViewSet(PaymentViewSet):
 
     permission_classes = (AllowAny,)
 
-    @documented(ROOT)
+    @documented(Route.ROOT, "Shop payments", LinksSerializer)
     def list(self, request: Request) -> Response:
         """Name the routes that can be walked from here."""
         orders = request.build_absolute_uri(reverse("shop_payments:orders"))
@@ -178,21 +175,22 @@ class OrderViewSet(PaymentViewSet):
     permission_classes = (IsKnownUser,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
-    @documented(LIST_ORDERS)
+    @documented(Route.ORDERS_LIST, "Orders", OrderPageSerializer, query=PageQuerySerializer)
     def list(self, request: Request) -> Response:
         """List the caller's orders, newest first; for staff in their session, all orders."""
         query = PageQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         number = query.validated_data["page"]
         page = list_orders(user=request.user, any_order=acts_as_staff(request), page=number)
-        data = {
-            "results": OrderSerializer(page.orders, many=True, context={"request": request}).data,
+        shown = {
+            "results": page.orders,
             "next": _page_url(request, number + 1) if page.has_next else None,
             "previous": _page_url(request, number - 1) if number > 1 else None,
         }
+        data = OrderPageSerializer(shown, context={"request": request}).data
         return Response({"message": "Orders", "data": data})
 
-    @documented(RETRIEVE_ORDER)
+    @documented(Route.ORDERS_RETRIEVE, "Order", OrderSerializer)
     def retrieve(self, request: Request, order_id: str) -> Response:
         """Return one order: what a client polls while a payment is on its way."""
         order = get_order(order_id=order_id, user=request.user, any_order=acts_as_staff(request))
@@ -215,9 +213,17 @@ class PaymentIntentViewSet(PaymentViewSet):
     )
     serializer_class = EmptyBodySerializer
 
-    @documented(CREATE_PAYMENT_INTENT)
+    @documented(
+        Route.PAYMENT_INTENT_CREATE,
+        "Payment intent created successfully",
+        PaymentIntentSerializer,
+    )
     def create(self, request: Request, order_id: str) -> Response:
-        """Create the order's payment intent, or return the open one, brought up to date."""
+        """Create the order's payment intent, or return the open one, brought up to date.
+
+        It asks for the amount that is outstanding, or for the part of it that the shop wants now
+        (a deposit). Safe to repeat: an order has one open payment intent.
+        """
         self.check_body(request)
         view = create_payment_intent(
             order_id=order_id,
@@ -242,9 +248,13 @@ class OrderPaymentViewSet(PaymentViewSet):
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_user", "payment_order", "payment_key")
     serializer_class = EmptyBodySerializer
 
-    @documented(SETTLE_PAYMENT)
+    @documented(Route.PAYMENT_SETTLE, "Order marked as paid successfully", PaymentIntentSerializer)
     def create(self, request: Request, order_id: str) -> Response:
-        """Mark the order as paid, if its payment intent proves it."""
+        """Mark the order as paid, if its payment intent proves it.
+
+        The payment intent is fetched from Stripe; the call itself proves nothing. Of several
+        payment intents it is the open one, otherwise the newest. Safe to repeat.
+        """
         self.check_body(request)
         view = settle_payment(
             order_id=order_id, origin=Origin(source=Source.API, actor=actor_of(request))
@@ -280,15 +290,28 @@ class RefundViewSet(PaymentViewSet):
             response[IDEMPOTENCY_KEY_HEADER] = self.idempotency_key
         return super().finalize_response(request, response, *args, **kwargs)
 
-    @documented(LIST_REFUNDS)
+    @documented(Route.REFUNDS_LIST, "Refunds", RefundListSerializer)
     def list(self, request: Request, order_id: str) -> Response:
         """List the order's refunds, wherever they were made, oldest first."""
-        data = {"results": RefundSerializer(list_refunds(order_id=order_id), many=True).data}
+        data = RefundListSerializer({"results": list_refunds(order_id=order_id)}).data
         return Response({"message": "Refunds", "data": data})
 
-    @documented(CREATE_REFUND)
+    @documented(
+        Route.REFUND_CREATE,
+        "Refund created successfully",
+        (RefundSerializer, RefundPartsSerializer),
+        echoed_header=(
+            IDEMPOTENCY_KEY_HEADER,
+            "Names this refund: repeated with the same key, nothing more is given back. Without it "
+            "a key is made and returned.",
+        ),
+    )
     def create(self, request: Request, order_id: str) -> Response:
-        """Give money of a paid order back, in full or in part."""
+        """Give money of a paid order back, in full or in part.
+
+        A refund that takes money of several payments, the newest first, is answered as its parts,
+        one for each payment.
+        """
         if not _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
             words = "Send at most 255 visible ASCII characters."
             raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
@@ -323,6 +346,7 @@ class StripeWebhookViewSet(PaymentViewSet):
     throttle_classes = ()  # a host's default would have Stripe's bursts refused as one caller's
     throttle_scopes = ()
     content_negotiation_class = JSONAlways
+    serializer_class = StripeEventSerializer
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         return []
@@ -330,12 +354,21 @@ class StripeWebhookViewSet(PaymentViewSet):
     def check_size(self, request: Request) -> None:
         """Leave that to :func:`_raw_body`, which has a limit of its own."""
 
-    @documented(RECEIVE_EVENT)
+    @documented(
+        Route.STRIPE_WEBHOOK,
+        "Event received",
+        ReceivedEventSerializer,
+        header=("Stripe-Signature", "Stripe's signature of the body: the authentication."),
+    )
     def create(self, request: Request) -> Response:
-        """Store a signed event and act on it."""
+        """Store a signed event and act on it.
+
+        Called by Stripe. Also 200 for repeated, unknown and other systems' events.
+        """
         signature = request.META.get("HTTP_STRIPE_SIGNATURE", "")
         event = receive_event(read_event(_raw_body(request), signature))
-        return Response({"message": "Event received", "data": {"id": event.event_id}})
+        data = ReceivedEventSerializer(event).data
+        return Response({"message": "Event received", "data": data})
 
 
 def _raw_body(request: Request) -> bytes:
