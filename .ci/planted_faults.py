@@ -115,10 +115,10 @@ FAULTS = (
         tests="tests/api/test_payment_intents.py::TestStripeInTrouble::test_a_saved_500_does_not_block_the_order",
     ),
     Fault(
-        "a repetition that is turned away hides the effect of the sending before",
-        old="if _is_turned_away(status, values) and any(map(_is_unclear, self._call.statuses[:-1])):",
+        "a retry that is turned away hides the effect of the first request",
+        old="if after_unknown and _is_turned_away(status, values):",
         new="if False:",
-        tests="tests/gateway/test_errors.py::test_a_repetition_that_is_turned_away_says_nothing_of_the_sending_before",
+        tests="tests/gateway/test_http_clients.py::test_a_retry_that_is_turned_away_says_nothing_of_the_first_request",
     ),
     Fault(
         "an answer about another intent is accepted",
@@ -130,7 +130,7 @@ FAULTS = (
         "only the first page of a list is read",
         old="if not page.has_more:",
         new="if True:",
-        tests="tests/gateway/test_pages.py::test_pages_follow_one_another",
+        tests="tests/gateway/test_reading.py::test_pages_follow_one_another",
     ),
     # --- who may ---
     Fault(

@@ -88,13 +88,11 @@ class Config:
     """Seconds, for each of the addresses that Stripe's name has."""
 
     READ_TIMEOUT: float = 20.0
-    """Seconds for a whole call, until the last byte of its answer and with its repetitions."""
+    """Seconds for a whole call, until the last byte of its answer and with its retry."""
 
     MAX_NETWORK_RETRIES: int = 1
-    """How often stripe-python repeats a broken call within ``READ_TIMEOUT``.
-
-    The idempotency key stays the same.
-    """
+    """1: a call without an answer, or with a 409 or 5xx, is sent once more within
+    ``READ_TIMEOUT``, with the same idempotency key. 0: it is not."""
 
     ORDER_ADAPTER: str = "shop_payments.orders.BundledOrderAdapter"
     """Dotted path of the :class:`~shop_payments.orders.OrderAdapter` to use."""
@@ -205,9 +203,6 @@ def parse_config(raw: object) -> Config:
     return Config(**values)
 
 
-_MAY_BE_ZERO = frozenset({"MAX_NETWORK_RETRIES", "INTENT_WAIT_SECONDS"})
-
-
 def _problem_of(item: Field[Any], value: object) -> str:
     """Say what a value should be, without showing it: it may be a secret."""
     default = item.default
@@ -233,13 +228,15 @@ def _problem_of_text(name: str, value: object) -> str:
 def _problem_of_number(name: str, value: object, *, whole: bool) -> str:
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
         return f"a {'whole ' if whole else ''}number"
+    if name == "MAX_NETWORK_RETRIES":
+        return "" if value in (0, 1) else "0 or 1"
     if name == "RETENTION_DAYS":
         return problem_of_retention(value)
     if name == "ABANDONED_AFTER_DAYS" and not 1 <= value <= LONGEST_DAYS:
         return f"from 1 to {LONGEST_DAYS}"
-    least = 0 if name in _MAY_BE_ZERO else 1e-9
-    if not least <= value < math.inf:
-        return "0 or more" if name in _MAY_BE_ZERO else "more than 0"
+    may_be_zero = name == "INTENT_WAIT_SECONDS"
+    if not (0 if may_be_zero else 1e-9) <= value < math.inf:
+        return "0 or more" if may_be_zero else "more than 0"
     return ""
 
 

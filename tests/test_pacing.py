@@ -79,7 +79,7 @@ def test_every_request_to_stripe_waits_for_its_turn(stripe, db):
     assert time.slept == pytest.approx(2)
 
 
-def test_what_the_sdk_sends_again_waits_for_its_turn_too(stripe, db, configure):
+def test_a_retry_waits_for_its_turn_too(stripe, db, configure):
     """Only the first sending was counted."""
     configure(MAX_NETWORK_RETRIES=1)
     stripe.inject(Fault("drop_before"))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from functools import cache
+from functools import lru_cache
 
 import stripe
-from django.core.signals import setting_changed
 
 from shop_payments.conf import LIVE_KEY_PREFIXES, TEST_KEY_PREFIXES, Config, get_config
 from shop_payments.exceptions import ConfigurationError
@@ -26,19 +24,15 @@ def get_gateway() -> Gateway:
     Raises:
         ConfigurationError: no secret key, or not one that a server may use.
     """
-    config = get_config()
-    with _building:
-        return _build_gateway(config)
+    # With the process id, so that a forked child does not write to its parent's sockets.
+    return _build_gateway(get_config(), os.getpid())
 
-
-_building = threading.Lock()
-"""Keeps threads that are the first ones at the same moment from building one each."""
 
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
-@cache
-def _build_gateway(config: Config) -> Gateway:
+@lru_cache(maxsize=1)  # Threads that are the first ones at the same moment may build one each.
+def _build_gateway(config: Config, process_id: int) -> Gateway:
     return Gateway(_client(config, build_http_client(config)), livemode=config.livemode)
 
 
@@ -57,18 +51,6 @@ def _client(config: Config, http_client: stripe.HTTPClient) -> stripe.StripeClie
         key,
         stripe_version=STRIPE_API_VERSION,
         base_addresses={"api": config.STRIPE_API_BASE},
-        max_network_retries=config.MAX_NETWORK_RETRIES,
+        max_network_retries=0,  # See Note [One retry] in http_clients.py.
         http_client=http_client,
     )
-
-
-def _forget_clients(**kwargs: object) -> None:
-    _build_gateway.cache_clear()
-
-
-setting_changed.connect(_forget_clients, dispatch_uid="shop_payments.gateway")
-# A child process must not write to its parent's sockets, nor wait for a thread of its parent's.
-os.register_at_fork(after_in_child=_build_gateway.cache_clear)
-os.register_at_fork(
-    before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release
-)

@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
 import pytest
 
-from shop_payments.sandbox import SandboxServer
+from shop_payments.sandbox import SandboxResponse, SandboxServer
 from shop_payments.testing import StripeSandbox
-from tests.gateway.support import (
-    http_server,
-)
 
 
 @pytest.fixture
 def over_http(configure):
-    """Have the app talk HTTP to ``answer``; returns the connections that were accepted."""
-    with_servers = []
+    """Connect the app over HTTP with ``answer``, which takes what ``Sandbox.handle`` takes.
+
+    It returns a response, or yields its bytes. Returns the list of the connections that the app
+    opens, which the server keeps alive.
+    """
+    connections: list[Any] = []
+    answers: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self):
+            connections.append(self.client_address)
+            super().setup()
+
+        def do_GET(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            response = answers[-1](self.command, self.path, dict(self.headers), body)
+            if not isinstance(response, SandboxResponse):
+                self.close_connection = True
+                with suppress(OSError):  # the client has gone
+                    for part in response:
+                        self.wfile.write(part)
+                return
+            self.send_response(response.status)
+            for name, value in response.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(response.body)))
+            self.end_headers()
+            self.wfile.write(response.body)
+
+        do_POST = do_GET
+
+        def log_message(self, *args):
+            pass
 
     def serve(answer, **values):
-        context = http_server(answer)
-        url, connections = context.__enter__()
-        with_servers.append(context)
+        answers.append(answer)
+        url = f"http://127.0.0.1:{server.server_port}"
         configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=url, **values)
         return connections
 
-    yield serve
-    for context in with_servers:
-        context.__exit__(None, None, None)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield serve
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
 def stripe_server(configure):
-    """A sandbox on a socket; the app talks to it."""
+    """A sandbox on a socket, with which the app is connected."""
     with SandboxServer(StripeSandbox()) as server:
         configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=server.url, READ_TIMEOUT=5)
         yield server.sandbox

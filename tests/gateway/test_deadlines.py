@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from contextlib import contextmanager, suppress
-from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.utils import timezone
+import requests
 
 from shop_payments.exceptions import GatewayUnavailable
-from shop_payments.gateway import get_gateway
-from shop_payments.gateway.deadlines import DeadlineAdapter
-from shop_payments.maintenance.reconcile import reconcile
-from shop_payments.models import PaymentIntent, StripeAttempt
+from shop_payments.gateway.deadlines import DeadlineAdapter, within
 from shop_payments.sandbox import Fault
-from tests.gateway.support import create, facts, refusal
-from tests.support import answer, call_stripe
+from tests.gateway.support import create, facts, refusal, retrieve
 
 SLACK = 1.0
 """Seconds for a machine that does other things as well."""
-
-
-@contextmanager
-def dripping(text: bytes, *, every: float = 0.1, at_once: int = 0):
-    """A server that answers any request with ``text``, a byte at a time; yields its connections."""
-    server = socket.create_server(("127.0.0.1", 0))
-    connections, over = [], threading.Event()
-
-    def drip(connection):
-        with connection:
-            connection.recv(65536)
-            try:
-                connection.sendall(text[:at_once])
-                for position in range(at_once, len(text)):
-                    connection.sendall(text[position : position + 1])
-                    if over.wait(every):
-                        return
-            except OSError:
-                return  # the client has gone
-
-    def serve():
-        while True:
-            try:
-                connection, _address = server.accept()
-            except OSError:
-                return
-            connections.append(connection)
-            threading.Thread(target=drip, args=[connection]).start()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", connections
-    finally:
-        over.set()
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-        thread.join()
-
 
 BODY = b'{"object": "payment_intent"' + b" " * 1000 + b"}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
@@ -69,6 +22,24 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d
 )
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 500
 ERROR = HEAD.replace(b"200 OK", b"500 Internal Server Error")
+
+
+def dripping(text, *, at_once=0):
+    """Answer with the first bytes at once, and then with a byte every tenth of a second."""
+
+    def answer(*request):
+        yield text[:at_once]
+        for byte in text[at_once:]:
+            time.sleep(0.1)
+            yield bytes([byte])
+
+    return answer
+
+
+def seconds_of_a_call() -> float:
+    began = time.monotonic()
+    assert facts(refusal(GatewayUnavailable, create)) == (True, True, 0, "")
+    return time.monotonic() - began
 
 
 @pytest.mark.parametrize(
@@ -83,138 +54,48 @@ ERROR = HEAD.replace(b"200 OK", b"500 Internal Server Error")
     ],
     ids=["all", "the body", "the end of the body", "chunks", "an error", "the headers"],
 )
-@pytest.mark.parametrize("retries", [0, 3])
-def test_an_answer_that_comes_byte_by_byte_is_given_up(configure, text, at_once, retries):
-    with dripping(text, at_once=at_once) as (url, connections):
-        configure(
-            STRIPE_TRANSPORT=None,
-            STRIPE_API_BASE=url,
-            READ_TIMEOUT=0.5,
-            MAX_NETWORK_RETRIES=retries,
-        )
-        began = time.monotonic()
-        error = refusal(GatewayUnavailable, create)
-        took = time.monotonic() - began
-
-    assert facts(error) == (True, True, 0, "")
-    assert 0.4 < took < 0.5 + SLACK
+def test_an_answer_that_comes_byte_by_byte_is_given_up(over_http, text, at_once):
+    answer = dripping(text, at_once=at_once)
+    connections = over_http(answer, READ_TIMEOUT=0.5, MAX_NETWORK_RETRIES=1)
+    assert 0.4 < seconds_of_a_call() < 0.5 + SLACK
     assert len(connections) == 1
 
 
-def test_repetitions_share_the_time(configure):
+@pytest.mark.parametrize(("seconds", "sent"), [(0.4, 1), (1.0, 2)])
+def test_a_retry_is_made_within_the_time(over_http, seconds, sent):
     """Each one had the whole timeout, and the pauses between them came on top."""
-    with dripping(b"", every=0) as (url, connections):  # closes without an answer
-        configure(
-            STRIPE_TRANSPORT=None, STRIPE_API_BASE=url, READ_TIMEOUT=1.2, MAX_NETWORK_RETRIES=50
-        )
-        began = time.monotonic()
-        refusal(GatewayUnavailable, create)
-        took = time.monotonic() - began
-
-    assert 2 <= len(connections) <= 4
-    assert took < 1.2 + 5 + SLACK  # the SDK pauses for five seconds at most before it looks
+    answers = iter([dripping(b""), dripping(HEAD + BODY)])  # the first one is no answer
+    connections = over_http(
+        lambda *request: next(answers)(*request), READ_TIMEOUT=seconds, MAX_NETWORK_RETRIES=1
+    )
+    assert seconds_of_a_call() < seconds + SLACK / 2
+    assert len(connections) == sent
 
 
-def test_an_answer_that_is_slow_and_in_time_is_read(stripe_server, configure):
-    configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=stripe_server.base_url, READ_TIMEOUT=5)
+def test_nothing_is_sent_after_the_time():
+    request = requests.Request("GET", "http://127.0.0.1:9").prepare()
+    with within(0), pytest.raises(requests.exceptions.ReadTimeout):
+        DeadlineAdapter().send(request, timeout=(1, 1))
+
+
+def test_an_answer_that_is_slow_and_in_time_is_read(stripe_server):
     intent = create()
     stripe_server.inject(Fault("latency", seconds=0.3))
-
-    first = get_gateway().retrieve_payment_intent(intent.id)
-    second = get_gateway().retrieve_payment_intent(intent.id)
-
-    assert first.id == second.id == intent.id
+    assert retrieve(intent.id).id == retrieve(intent.id).id == intent.id
 
 
-def test_calls_of_other_threads_have_a_time_of_their_own(configure):
-    with dripping(HEAD + BODY, at_once=len(HEAD)) as (url, _connections):
-        configure(
-            STRIPE_TRANSPORT=None, STRIPE_API_BASE=url, READ_TIMEOUT=0.6, MAX_NETWORK_RETRIES=0
-        )
-        took = []
-
-        def call():
-            began = time.monotonic()
-            refusal(GatewayUnavailable, create)
-            took.append(time.monotonic() - began)
-
-        threads = [threading.Thread(target=call) for _ in range(3)]
-        for thread in threads:
-            thread.start()
+def test_calls_of_other_threads_have_a_time_of_their_own(over_http):
+    over_http(dripping(HEAD + BODY, at_once=len(HEAD)), READ_TIMEOUT=0.5)
+    with ThreadPoolExecutor(3) as pool:
+        calls = []
+        for _ in range(3):
+            calls.append(pool.submit(seconds_of_a_call))
             time.sleep(0.2)
-        for thread in threads:
-            thread.join()
-
-    assert len(took) == 3
-    assert all(0.5 < each < 0.6 + SLACK for each in took)
-
-
-@contextmanager
-def dripping_stripe(stripe):
-    """Stripe, which does what it is asked and answers a byte at a time."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            response = stripe.handle("POST", self.path, dict(self.headers), body)
-            self.send_response(response.status)
-            self.send_header("Content-Length", str(len(response.body)))
-            self.end_headers()
-            with suppress(OSError):  # the client has gone
-                for byte in response.body:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(0.05)
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()  # waits for the requests
-        thread.join()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_outcome_of_a_call_that_was_cut_is_found_out(configure, stripe, storefront, order):
-    """It is unknown as after any timeout, so the same key is sent again."""
-    with dripping_stripe(stripe) as url:
-        configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=url, READ_TIMEOUT=0.5)
-        response = storefront.payment_intent(order)
-    assert answer(response) == (503, "gateway_unavailable")
-    attempt = StripeAttempt.objects.get()
-    assert attempt.outcome == "pending"
-    configure(**stripe.shop_payments())
-
-    assert storefront.payment_intent(order).status_code == 200
-
-    sent = [request for request in stripe.requests if request.method == "POST"]
-    assert [request.idempotency_key for request in sent] == [str(attempt.pk)] * 2
-    assert len(call_stripe(stripe, "GET", "payment_intents")["data"]) == 1
-    assert PaymentIntent.objects.count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_sweep_ends_where_stripe_drips(configure, stripe, storefront, order):
-    storefront.payment_intent(order)
-    with dripping(HEAD + BODY, at_once=len(HEAD)) as (url, _connections):
-        configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=url, READ_TIMEOUT=0.3)
-        report = reconcile(since=timezone.now() - timedelta(hours=1))
-        configure(**stripe.shop_payments())
-
-    assert len(report.problems) == 3
-    assert PaymentIntent.objects.get().is_open
+    assert all(0.4 < call.result() < 0.5 + SLACK for call in calls)
 
 
 def test_a_proxys_connections_are_limited_once():
     """Found: each call through a proxy put another class around the one before."""
     adapter = DeadlineAdapter()
     first = adapter.proxy_manager_for("http://127.0.0.1:1").pool_classes_by_scheme
-
-    again = adapter.proxy_manager_for("http://127.0.0.1:1").pool_classes_by_scheme
-
-    assert again is first
+    assert adapter.proxy_manager_for("http://127.0.0.1:1").pool_classes_by_scheme is first

@@ -387,7 +387,7 @@ def test_it_works_whatever_the_settings_are_and_leaves_them_behind(order, settin
 
 
 def test_a_fault_is_met_however_often_the_project_retries(order, configure):
-    configure(MAX_NETWORK_RETRIES=2)
+    configure(MAX_NETWORK_RETRIES=1)
 
     with StripeSandbox() as stripe_sandbox:
         stripe_sandbox.inject(Fault("drop_before"))

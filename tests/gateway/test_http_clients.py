@@ -1,0 +1,207 @@
+"""One retry, only answers that are Stripe's, and a pool of connections."""
+
+from __future__ import annotations
+
+import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shop_payments.exceptions import (
+    AmountTooSmall,
+    GatewayBusy,
+    GatewayInvalidRequest,
+    GatewayUnavailable,
+    IdempotencyKeyInUse,
+)
+from shop_payments.gateway import get_gateway, http_clients
+from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
+from tests.gateway.support import create, facts, refusal
+
+UNKNOWN = [Fault("drop_before"), Fault("drop_after"), Fault("error", status=503)]
+LOCK_TIMEOUT = Fault("error", status=429, code="lock_timeout")
+NOT_NOW = [Fault("error", status=429), LOCK_TIMEOUT, Fault("error", status=409)]
+
+
+def refused(status, **error):
+    body = {"error": {"type": "invalid_request_error", **error}}
+    return SandboxResponse(status, {}, json.dumps(body).encode())
+
+
+@pytest.fixture
+def requests(stripe, configure, monkeypatch):
+    """Answer each request with the next of ``faults``; returns the requests that Stripe gets."""
+    monkeypatch.setattr(http_clients, "_PAUSE", 0)
+
+    def start(*faults, retries=1):
+        left = iter(faults)
+
+        def handle(*request):
+            fault = next(left, None)
+            if isinstance(fault, SandboxResponse):
+                return fault
+            if fault is not None:
+                stripe.inject(fault)
+            return stripe.handle(*request)
+
+        configure(STRIPE_TRANSPORT=handle, MAX_NETWORK_RETRIES=retries)
+        return stripe.requests
+
+    return start
+
+
+@pytest.mark.parametrize("fault", [*UNKNOWN, *NOT_NOW[1:]], ids=range(5))
+def test_it_sends_once_more_with_the_same_key(requests, fault):
+    sent = requests(fault)
+    intent = create()
+    assert len(sent) == 2
+    assert len({request.idempotency_key for request in sent}) == 1
+    assert intent.replayed == (fault.kind == "drop_after")
+
+
+def test_it_sends_a_read_once_more(requests):
+    sent = requests(Fault("drop_before"))
+    assert get_gateway().list_refunds("pi_1") == []
+    assert len(sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("expected", "fault"),
+    [
+        (GatewayUnavailable, Fault("error", status=500)),  # Stripe-Should-Retry: false
+        (GatewayBusy, Fault("error", status=429)),
+        (GatewayInvalidRequest, Fault("refused")),
+    ],
+)
+def test_it_does_not_send_again_what_would_fail_again(requests, expected, fault):
+    sent = requests(fault)
+    refusal(expected, create)
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_it_sends_as_often_as_the_setting_says(requests, retries):
+    sent = requests(*[Fault("drop_before")] * 3, retries=retries)
+    refusal(GatewayUnavailable, create)
+    assert len(sent) == 1 + retries
+
+
+@pytest.mark.parametrize("then", [*NOT_NOW, refused(401), refused(403)], ids=range(5))
+@pytest.mark.parametrize("first", UNKNOWN, ids=range(3))
+def test_a_retry_that_is_turned_away_says_nothing_of_the_first_request(requests, first, then):
+    """Staff and clients read that Stripe had done nothing."""
+    requests(first, then)
+    assert facts(refusal(GatewayUnavailable, create))[:3] == (True, True, then.status)
+
+
+@pytest.mark.parametrize("then", NOT_NOW, ids=range(3))
+def test_what_is_turned_away_twice_has_done_nothing(requests, then):
+    sent = requests(LOCK_TIMEOUT, then)
+    assert facts(refusal(GatewayBusy, create))[:3] == (True, False, then.status)
+    assert len(sent) == 2
+
+
+def test_a_retry_may_find_the_first_request_still_running(requests):
+    requests(Fault("drop_before"), refused(409, code="idempotency_key_in_use"))
+    assert refusal(IdempotencyKeyInUse, create).effect_unknown
+
+
+@pytest.mark.parametrize("fault", ["drop_before", "drop_after"])
+@pytest.mark.parametrize("how", ["stripe", "stripe_server"])
+def test_a_broken_connection_leaves_the_effect_unknown(request, fault, how):
+    request.getfixturevalue(how).inject(Fault(fault))
+    error = refusal(GatewayUnavailable, create)
+    assert (*facts(error), error.request_id) == (True, True, 0, "", "")
+
+
+def test_so_does_a_transport_that_times_out(configure):
+    """TimeoutError is an OSError, and not a ConnectionError."""
+
+    def transport(*args):
+        raise TimeoutError
+
+    configure(STRIPE_TRANSPORT=transport)
+    refusal(GatewayUnavailable, create)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (502, b"<html><h1>Bad Gateway</h1>our proxy says: secret address 10.0.0.7</html>"),
+        *((429, b"slow down"), (404, b"<html>Not Found</html>"), (409, b"<html>Conflict</html>")),
+        *((200, b"<html>Sign in</html>"), (200, b""), (200, b"\xff\xfe"), (200, b"[" * 5000)),
+        *((500, b"[]"), (500, b'{"message": "internal"}'), (400, b'{"error": "no_object"}')),
+        (403, b'{"error": {"code": 403, "message": "Blocked", "status": "PERMISSION_DENIED"}}'),
+    ],
+    ids=range(12),
+)
+def test_an_answer_that_is_not_stripes_is_not_quoted(over_http, status, body):
+    over_http(lambda *args: SandboxResponse(status, {"Request-Id": "req_1"}, body))
+    error = refusal(GatewayUnavailable, create)
+    assert (*facts(error)[:3], error.request_id) == (True, True, status, "req_1")
+    assert str(error) == f"The answer was not Stripe's (HTTP {status})"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(over_http, status):
+    """The same request was sent up to 31 times, to any address that the answer named."""
+    asked = []
+
+    def elsewhere(method, path, headers, body):
+        asked.append(path)
+        return SandboxResponse(status, {"Location": "/v1/elsewhere"}, b"")
+
+    over_http(elsewhere)
+
+    assert facts(refusal(GatewayUnavailable, create)) == (True, True, status, "")
+    assert asked == ["/v1/payment_intents"]
+
+
+def test_connections_are_used_again(over_http):
+    connections = over_http(Sandbox().handle)
+    for _call in range(3):
+        create()
+        refusal(AmountTooSmall, create, amount=1)
+    assert len(connections) == 1
+
+
+def test_threads_share_the_pool(over_http):
+    connections = over_http(Sandbox().handle)
+    with ThreadPoolExecutor(4) as pool:
+        for _burst in range(10):
+            assert len({intent.id for intent in pool.map(lambda _: create(), range(4))}) == 4
+    create()
+    assert 1 <= len(connections) <= 4
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """Announce a proxy to all programs of this machine; returns its socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        listener.settimeout(10)
+        yield listener
+
+
+def test_the_sandbox_is_reached_without_the_proxy(stripe_server, proxy):
+    """Found: on a machine with HTTP_PROXY, the demo could not reach the sandbox beside it."""
+    create()
+    assert len(stripe_server.requests) == 1
+
+
+def test_stripe_is_reached_through_the_proxy(configure, proxy):
+    configure(STRIPE_TRANSPORT=None)
+
+    def first_line():
+        connection, _ = proxy.accept()
+        with connection, connection.makefile("rb") as sent:
+            return sent.readline()
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(first_line)
+        refusal(GatewayUnavailable, create)
+        assert asked.result(10).startswith(b"CONNECT api.stripe.com:443 ")
