@@ -36,14 +36,8 @@ DEFAULT_THROTTLE_RATES: Mapping[str, str | None] = MappingProxyType(
     {
         "failed_authentication": "300/min",
         "payment_intent_user": "60/hour",
-        "payment_intent_order": "10/min",
-        "payment_intent_key": "600/min",
         "payment_intent_address": "120/min",
-        "payment_user": "60/min",
-        "payment_order": "30/min",
         "payment_key": "600/min",
-        "refund_user": "60/min",
-        "refund_order": "10/min",
         "refund_key": "300/min",
         "orders_user": "120/min",
     }

@@ -1,43 +1,36 @@
-"""How often who may call: named scopes over REST framework's own throttles.
+"""Rate limits: named scopes on top of REST framework's throttles.
 
-What is counted, for whom, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``) are what they are:
+What each scope counts, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``) are what they are:
 
 ``failed_authentication``
-    Requests of unknown callers, per address, over all routes but the webhook. It is checked before
-    a key or a token is looked up. A caller with a live key and a wrong token is counted apart, per
-    key and address, and refused only after the token was found to be wrong: a storefront's server
-    cannot know that its customer's token has expired, and must not lose its other customers for
-    it; and a key that a browser carries is known to everybody. The secrets cannot be guessed at any
-    rate; 300 a minute keep guesses from being work for the database.
+    Failures to authenticate, per address, on all routes but the webhook. It is checked before a key
+    or a token is looked up. Failures with a live key and a wrong token are counted apart, per key
+    and address, and only they are refused: a storefront's server cannot know that a customer's
+    token has expired, and must not lose its other customers for it; and a key in a browser is known
+    to everybody. No secret can be guessed at any rate; 300 a minute keep guesses from being work
+    for the database.
 ``payment_intent_user``
     Card testers want many attempts from few accounts. A customer on a bad line asks a few times a
-    minute and for a few minutes, which 60 an hour leave room for.
-``payment_intent_order``
-    10 a minute for one customer and one order: reloads and retries, but no hammering of an intent,
-    of which Stripe takes about 1,000 updates an hour.
-``payment_intent_key``
-    A key is a whole storefront: 600 a minute are a tenth of what Stripe allows a live account.
+    minute for a few minutes, which 60 an hour leave room for.
 ``payment_intent_address``
     An address may be one tester with many accounts, a mobile carrier, or a storefront's server that
     calls for all of its customers: 120 a minute is for the last of these. Shops whose customers
     call directly can go far lower (20/min), larger storefronts with servers of their own higher.
-``payment_user``, ``payment_order``, ``payment_key``
-    The payment system repeats its hint until it is believed, for many orders at a time. ``user``
-    is staff in their session, who have no key.
-``refund_user``, ``refund_order``, ``refund_key``
-    A key that gives money back should not be enough to empty the till in a minute. A
-    shop that refunds a season's orders in one night raises them.
+``payment_key``
+    The payment system repeats its hint until the order is paid, for many orders at a time. 600 a
+    minute are a tenth of what Stripe allows a live account, so a loop there leaves room for others.
+``refund_key``
+    A key that gives money back should not be enough to empty the till in a minute. A shop that
+    refunds a season's orders in one night raises the rate.
 ``orders_user``
     A client polls every second or two while a payment is on its way.
 
-A request is charged to all of its scopes, or, if one of them (or a throttle of the host) refuses,
-to none: a customer who hammers cannot use up what the others have at the same key and address. The
-order's scope counts per caller and by the order's id as it stands in the URL, before the order is
-looked up. So nobody locks others out of their order, and throttles tell nothing of orders.
+A request is counted in all of its scopes, or, if one of them (or a throttle of the host) refuses
+it, in none: a customer who sends too many requests does not use up the rate of an address that
+others share. Scopes are checked before the order is looked up, so they reveal nothing about it.
 
-REST framework counts with a read and a write of the cache, without a lock: requests at the same
-moment may be counted as one. That bounds abuse well enough, and it is no more than that: intents
-are confirmed at Stripe, whose Radar is what looks at the cards.
+REST framework counts with a read and a write of the cache, without a lock: concurrent requests may
+be counted as one. That limits abuse well enough; Stripe's Radar is what checks the cards.
 """
 
 from __future__ import annotations
@@ -155,7 +148,7 @@ class ScopeThrottle(SimpleRateThrottle):
 
 
 class UserThrottle(ScopeThrottle):
-    """Counts per customer, or staff in their session."""
+    """Counts per customer, or per member of staff in their session."""
 
     def subject(self, request: Request, view: APIView) -> str:
         key = key_of_user(request.user)
@@ -168,15 +161,6 @@ class KeyThrottle(ScopeThrottle):
     def subject(self, request: Request, view: APIView) -> str:
         key = live_key_of(request)
         return f"key {key.prefix}" if key else ""
-
-
-class OrderThrottle(UserThrottle):
-    """Counts per caller and order."""
-
-    def subject(self, request: Request, view: APIView) -> str:
-        key = live_key_of(request)
-        caller = super().subject(request, view) or (f"key {key.prefix}" if key else "")
-        return caller and f"{caller}, order {view.kwargs['order_id']}"
 
 
 class AddressThrottle(ScopeThrottle):
@@ -228,14 +212,8 @@ def _without_port(text: str) -> str:
 SCOPES: Mapping[str, type[ScopeThrottle]] = {
     "failed_authentication": FailureThrottle,
     "payment_intent_user": UserThrottle,
-    "payment_intent_order": OrderThrottle,
-    "payment_intent_key": KeyThrottle,
     "payment_intent_address": AddressThrottle,
-    "payment_user": UserThrottle,
-    "payment_order": OrderThrottle,
     "payment_key": KeyThrottle,
-    "refund_user": UserThrottle,
-    "refund_order": OrderThrottle,
     "refund_key": KeyThrottle,
     "orders_user": UserThrottle,
 }

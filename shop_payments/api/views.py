@@ -204,13 +204,7 @@ class PaymentIntentViewSet(PaymentViewSet):
 
     own_authentication = StorefrontAuthentication
     permission_classes = (IsKnownUser,)
-    throttle_scopes = (
-        FAILED_AUTHENTICATION,
-        "payment_intent_user",
-        "payment_intent_order",
-        "payment_intent_key",
-        "payment_intent_address",
-    )
+    throttle_scopes = (FAILED_AUTHENTICATION, "payment_intent_user", "payment_intent_address")
     serializer_class = EmptyBodySerializer
 
     @documented(
@@ -245,7 +239,7 @@ class OrderPaymentViewSet(PaymentViewSet):
     own_authentication = PaymentSystemAuthentication
     host_authentication = False
     permission_classes = (IsProgramOrStaff,)
-    throttle_scopes = (FAILED_AUTHENTICATION, "payment_user", "payment_order", "payment_key")
+    throttle_scopes = (FAILED_AUTHENTICATION, "payment_key")
     serializer_class = EmptyBodySerializer
 
     @documented(Route.PAYMENT_SETTLE, "Order marked as paid successfully", PaymentIntentSerializer)
@@ -273,7 +267,7 @@ class RefundViewSet(PaymentViewSet):
     own_authentication = RefundAuthentication
     host_authentication = False
     permission_classes = (IsProgramOrStaff,)
-    throttle_scopes = (FAILED_AUTHENTICATION, "refund_user", "refund_order", "refund_key")
+    throttle_scopes = (FAILED_AUTHENTICATION, "refund_key")
     serializer_class = RefundRequestSerializer
     idempotency_key = ""
 
