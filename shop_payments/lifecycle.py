@@ -111,11 +111,6 @@ def holds_money(status: str, received: int) -> bool:
     return status == _S.SUCCEEDED or (status == _S.CANCELED and received > 0)
 
 
-def can_step(old: str, new: str) -> bool:
-    """Tell whether ``old`` → ``new`` is one of Stripe's single steps."""
-    return new in TRANSITIONS.get(old, frozenset())
-
-
 def can_observe(old: str, new: str) -> bool:
     """Tell whether a row may move from ``old`` to ``new``. See Note [Observed transitions]."""
     return _can_observe(TRANSITIONS, old, new)

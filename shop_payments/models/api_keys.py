@@ -150,11 +150,6 @@ class APIKey(models.Model):
         """Whether somebody has revoked it."""
         return self.revoked_at is not None
 
-    @property
-    def is_live(self) -> bool:
-        """Whether it opens anything now."""
-        return not self.is_revoked and not self.is_expired
-
     def allows(self, scope: str) -> bool:
         """Tell whether the key has this scope."""
         return scope in self.scopes

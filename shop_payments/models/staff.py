@@ -13,14 +13,6 @@ from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAtt
 from shop_payments.money import display_amount
 
 
-class StaffEntryQuerySet(models.QuerySet["StaffEntry"]):
-    """Staff entries, found."""
-
-    def not_revoked(self) -> StaffEntryQuerySet:
-        """Keep the entries that nobody has revoked."""
-        return self.filter(revoked_at=None)
-
-
 class StaffEntry(models.Model):
     """Money that is not asked for any more, or a payment that was settled in another way.
 
@@ -87,8 +79,6 @@ class StaffEntry(models.Model):
         verbose_name=_("revoked by"),
     )
     revocation_reason = models.CharField(_("reason for revoking"), max_length=500, blank=True)
-
-    objects = StaffEntryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("staff entry")

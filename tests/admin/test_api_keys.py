@@ -37,7 +37,7 @@ def test_a_new_key_is_shown_and_opens_the_api(staff):
     [secret] = SECRET.findall(text_of(response))
     key = APIKey.objects.find_by_secret(Secret(secret))
     assert key is not None
-    assert key.is_live
+    assert not key.is_revoked
     assert (key.label, key.scopes) == ("Mobile app", ["storefront", "payments"])
 
 
@@ -113,7 +113,7 @@ def test_keys_are_revoked_together(key, staff):
         follow=True,
     )
 
-    assert not any(key.is_live for key in APIKey.objects.all())
+    assert all(key.is_revoked for key in APIKey.objects.all())
     assert "2 keys were revoked." in text_of(response)
     assert LogEntry.objects.count() == 2
 
@@ -133,7 +133,7 @@ def test_revoking_takes_the_permission_to_change(key, staff_with):
 
     clerk.post(changelist(APIKey), {"action": "revoke", "_selected_action": [key.pk]})
 
-    assert APIKey.objects.get().is_live
+    assert not APIKey.objects.get().is_revoked
 
 
 def test_issuing_takes_the_permission_to_add(staff_with):

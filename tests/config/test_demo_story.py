@@ -68,4 +68,4 @@ def test_each_run_has_its_own_credentials(db):
     assert former is not None
     assert former.is_revoked
     assert latter is not None
-    assert latter.is_live
+    assert not latter.is_revoked
