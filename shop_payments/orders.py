@@ -21,13 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.signals import setting_changed
-from django.db import (
-    DataError,
-    IntegrityError,
-    NotSupportedError,
-    ProgrammingError,
-    connection,
-)
+from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError, connection
 from django.db import Error as DatabaseFailure
 from django.db.models import Model, QuerySet
 from django.utils.module_loading import import_string

@@ -11,11 +11,7 @@ from shop_payments.admin.entries import StaffEntryAdmin
 from shop_payments.admin.events import WebhookEventAdmin
 from shop_payments.admin.history import PaymentHistoryAdmin
 from shop_payments.admin.orders import OrderAdmin
-from shop_payments.admin.payments import (
-    OrderPaymentAdmin,
-    PaymentIntentAdmin,
-    StripeAttemptAdmin,
-)
+from shop_payments.admin.payments import OrderPaymentAdmin, PaymentIntentAdmin, StripeAttemptAdmin
 from shop_payments.admin.refunds import BalanceTransactionAdmin, DisputeAdmin, RefundAdmin
 from shop_payments.admin.review import ReviewItemAdmin
 from shop_payments.models import (

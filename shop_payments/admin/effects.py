@@ -12,13 +12,7 @@ from django.utils.translation import gettext
 
 from shop_payments.admin.base import amount_text
 from shop_payments.admin.tasks import Found, Target
-from shop_payments.balance import (
-    Balance,
-    Outflow,
-    OutflowKind,
-    OutflowProgress,
-    balance_of,
-)
+from shop_payments.balance import Balance, Outflow, OutflowKind, OutflowProgress, balance_of
 from shop_payments.ledger.observations import refund_key
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import Refund

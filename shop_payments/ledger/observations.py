@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shop_payments.balance import (
-    Observations,
-    Outflow,
-    OutflowKind,
-    OutflowProgress,
-    Payment,
-)
+from shop_payments.balance import Observations, Outflow, OutflowKind, OutflowProgress, Payment
 from shop_payments.conf import get_config
-from shop_payments.lifecycle import (
-    RETURNED_REFUND_STATUSES,
-    DisputeState,
-    RefundStatus,
-)
+from shop_payments.lifecycle import RETURNED_REFUND_STATUSES, DisputeState, RefundStatus
 from shop_payments.models import (
     Dispute,
     OrderPayment,

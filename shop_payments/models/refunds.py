@@ -15,12 +15,7 @@ from shop_payments.lifecycle import (
     RefundStatus,
     dispute_state,
 )
-from shop_payments.models.payments import (
-    STATUS_LENGTH,
-    OrderPayment,
-    PaymentIntent,
-    StripeAttempt,
-)
+from shop_payments.models.payments import STATUS_LENGTH, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.money import display_amount
 
 if TYPE_CHECKING:

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 
 from shop_payments.ledger.observations import IntentMoney
 from shop_payments.ledger.payments import LockedPayment, read_rows
-from shop_payments.lifecycle import (
-    CANCELABLE_STATUSES,
-    CAPTURABLE_STATUSES,
-    DisputeState,
-)
+from shop_payments.lifecycle import CANCELABLE_STATUSES, CAPTURABLE_STATUSES, DisputeState
 from shop_payments.models import OrderPayment, PaymentIntent
 
 

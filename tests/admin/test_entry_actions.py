@@ -7,13 +7,7 @@ from functools import partial
 import pytest
 from django.test import Client
 
-from shop_payments.models import (
-    Order,
-    OrderPayment,
-    PaymentHistory,
-    PaymentIntent,
-    StaffEntry,
-)
+from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, StaffEntry
 from tests.admin.support import (
     act,
     change,

@@ -8,11 +8,7 @@ from itertools import permutations
 import pytest
 
 from shop_payments.models import Dispute, OrderPayment, PaymentHistory, ReviewItem
-from tests.after_paid.support import (
-    answer_dispute,
-    assert_books_agree,
-    dispute_at_stripe,
-)
+from tests.after_paid.support import answer_dispute, assert_books_agree, dispute_at_stripe
 from tests.support import answer, assert_state_follows_from_rows, call_stripe, post_webhook, sign
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shop_payments import signals
-from shop_payments.models import (
-    Order,
-    OrderPayment,
-    PaymentHistory,
-    PaymentIntent,
-    ReviewItem,
-)
+from shop_payments.models import Order, OrderPayment, PaymentHistory, PaymentIntent, ReviewItem
 from shop_payments.money import format_amount
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory

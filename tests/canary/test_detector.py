@@ -10,10 +10,7 @@ from django.test import Client
 
 from shop_payments import signals
 from shop_payments.gateway import get_gateway
-from shop_payments.models import (
-    OrderPayment,
-    PaymentHistory,
-)
+from shop_payments.models import OrderPayment, PaymentHistory
 from tests.canary.detector import BITE, STRIPE_KEY
 from tests.canary.reports import reports_of
 from tests.canary.scene import run_the_flow

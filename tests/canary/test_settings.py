@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core import checks
 
-from shop_payments.models import (
-    OrderPayment,
-)
+from shop_payments.models import OrderPayment
 from shop_payments.sandbox import Sandbox, SandboxServer
 from tests.admin.support import change, changelist
 from tests.canary.detector import Witness

@@ -14,11 +14,7 @@ from django.core.cache import cache
 from django.db import DataError, OperationalError, connection
 
 from shop_payments.conf import get_config, parse_config
-from shop_payments.exceptions import (
-    ConfigurationError,
-    GatewayError,
-    WebhookError,
-)
+from shop_payments.exceptions import ConfigurationError, GatewayError, WebhookError
 from shop_payments.gateway import get_gateway, read_event
 from shop_payments.models import APIKey, PaymentIntent, WebhookEvent
 from shop_payments.sandbox import Sandbox

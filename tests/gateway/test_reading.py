@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shop_payments.exceptions import GatewayUnavailable
+from shop_payments.exceptions import GatewayUnavailable, MalformedObject
 from shop_payments.gateway import STRIPE_API_VERSION, get_gateway
-from shop_payments.gateway.reading import MalformedObject, intent_from_values
+from shop_payments.gateway.reading import intent_from_values
 from shop_payments.sandbox import SandboxResponse
 from tests.gateway.support import PARAMS, create, new_key, pairs, refusal, retrieve
 from tests.support import pay

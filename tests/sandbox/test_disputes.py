@@ -7,16 +7,7 @@ from typing import Any
 import pytest
 
 from shop_payments.sandbox import Sandbox
-from tests.sandbox.support import (
-    CHARGES,
-    DISPUTES,
-    INTENTS,
-    MANDATE,
-    MONEY,
-    REFUNDS,
-    Answer,
-    Api,
-)
+from tests.sandbox.support import CHARGES, DISPUTES, INTENTS, MANDATE, MONEY, REFUNDS, Answer, Api
 
 DAY = 24 * 60 * 60
 WORDS = "evidence[uncategorized_text]"

@@ -13,15 +13,10 @@ from typing import Unpack
 import pytest
 import stripe
 from stripe import RequestOptions
-from stripe.params import (
-    _webhook_endpoint_create_params,
-)
+from stripe.params import _webhook_endpoint_create_params
 
 from shop_payments import sandbox as sandbox_package
-from shop_payments.sandbox import (
-    Fault,
-    Sandbox,
-)
+from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.sandbox.routes import RESOURCES, ROUTES, UNCOVERED_RESOURCES
 from shop_payments.sandbox.wire.event_types import EVENT_TYPES
 from shop_payments.sandbox.wire.versions import DEFAULT_VERSION, VERSIONS
