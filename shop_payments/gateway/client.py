@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
 import stripe
-from django.utils import timezone
 
-from shop_payments.exceptions import ConfigurationError, GatewayUnavailable, MalformedObject
-from shop_payments.gateway.errors import translate_error
-from shop_payments.gateway.guard import assert_no_transaction
+from shop_payments.exceptions import ConfigurationError
+from shop_payments.gateway.calls import PAGE_SIZE, created_within, page_params, stripe_call
 from shop_payments.gateway.reading import (
     all_pages,
     balance_transaction_of_answer,
@@ -29,37 +26,8 @@ from shop_payments.gateway.results import (
     PaymentIntentResult,
     RefundResult,
 )
-from shop_payments.secrecy import sealed
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-PAGE_SIZE = 100
-"""As many objects as Stripe puts into one page of a list."""
 
 _WITH_INTENT: Any = {"expand": ["payment_intent.latest_charge"]}
-
-
-def _stripe_call(
-    method: Callable[Concatenate[Gateway, _P], _R],
-) -> Callable[Concatenate[Gateway, _P], _R]:
-    """Guard a method that talks to Stripe, and translate what it raises."""
-
-    @sealed
-    def ask(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return method(self, *args, **kwargs)
-        except stripe.StripeError as error:
-            raise translate_error(error) from None
-        except (MalformedObject, RecursionError):
-            raise GatewayUnavailable("Stripe's answer is not what was asked for") from None
-
-    @functools.wraps(method)
-    def call(self: Gateway, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        assert_no_transaction()
-        return ask(self, *args, **kwargs)
-
-    return call
 
 
 class Gateway:
@@ -72,7 +40,7 @@ class Gateway:
         self._balance_transactions = client.v1.balance_transactions
         self.livemode = livemode
 
-    @_stripe_call
+    @stripe_call
     def create_payment_intent(
         self, params: Mapping[str, Any], *, idempotency_key: str
     ) -> PaymentIntentResult:
@@ -86,7 +54,7 @@ class Gateway:
         )
         return intent_of_answer(intent, attempt_id=_attempt_id(params))
 
-    @_stripe_call
+    @stripe_call
     def update_payment_intent(
         self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
     ) -> PaymentIntentResult:
@@ -99,7 +67,7 @@ class Gateway:
         """
         return _change(self._intents.update, intent_id, params, idempotency_key)
 
-    @_stripe_call
+    @stripe_call
     def retrieve_payment_intent(self, intent_id: str) -> PaymentIntentResult:
         """Fetch an intent as it is now, and with it how long an authorization holds.
 
@@ -110,7 +78,7 @@ class Gateway:
         with_charge = self._intents.retrieve(intent_id, {"expand": ["latest_charge"]})
         return intent_of_answer(with_charge, intent_id=intent_id)
 
-    @_stripe_call
+    @stripe_call
     def confirm_payment_intent(
         self, intent_id: str, *, payment_method: str, idempotency_key: str
     ) -> PaymentIntentResult:
@@ -126,7 +94,7 @@ class Gateway:
         params = {"payment_method": payment_method}
         return _change(self._intents.confirm, intent_id, params, idempotency_key)
 
-    @_stripe_call
+    @stripe_call
     def capture_payment_intent(
         self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
     ) -> PaymentIntentResult:
@@ -138,7 +106,7 @@ class Gateway:
         """
         return _change(self._intents.capture, intent_id, params, idempotency_key)
 
-    @_stripe_call
+    @stripe_call
     def cancel_payment_intent(
         self, intent_id: str, params: Mapping[str, Any], *, idempotency_key: str
     ) -> PaymentIntentResult:
@@ -150,7 +118,7 @@ class Gateway:
         """
         return _change(self._intents.cancel, intent_id, params, idempotency_key)
 
-    @_stripe_call
+    @stripe_call
     def create_refund(self, params: Mapping[str, Any], *, idempotency_key: str) -> RefundResult:
         """Give money back, with exactly ``params`` (``amount`` in minor units).
 
@@ -164,7 +132,7 @@ class Gateway:
             refund, intent_id=params["payment_intent"], attempt_id=_attempt_id(params)
         )
 
-    @_stripe_call
+    @stripe_call
     def list_refunds(self, intent_id: str) -> list[RefundResult]:
         """Return all refunds of an intent, newest first, those made elsewhere included.
 
@@ -174,7 +142,7 @@ class Gateway:
         page: Any = self._refunds.list({"payment_intent": intent_id, "limit": PAGE_SIZE})
         return [refund_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
 
-    @_stripe_call
+    @stripe_call
     def intent_of_refund(self, refund_id: str) -> PaymentIntentResult | None:
         """Fetch the intent that a refund is of, in one call; None where it is of a charge alone.
 
@@ -184,7 +152,7 @@ class Gateway:
         """
         return intent_in_answer(self._refunds.retrieve(refund_id, _WITH_INTENT), "refund")
 
-    @_stripe_call
+    @stripe_call
     def intent_of_dispute(self, dispute_id: str) -> PaymentIntentResult | None:
         """Fetch the intent that a dispute is of, in one call; None where it is of a charge alone.
 
@@ -194,7 +162,7 @@ class Gateway:
         """
         return intent_in_answer(self._disputes.retrieve(dispute_id, _WITH_INTENT), "dispute")
 
-    @_stripe_call
+    @stripe_call
     def list_disputes(self, intent_id: str) -> list[DisputeResult]:
         """Return all disputes of an intent, newest first.
 
@@ -204,7 +172,7 @@ class Gateway:
         page: Any = self._disputes.list({"payment_intent": intent_id, "limit": PAGE_SIZE})
         return [dispute_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
 
-    @_stripe_call
+    @stripe_call
     def page_of_balance_transactions(
         self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[BalanceTransactionResult]:
@@ -213,11 +181,11 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params = _after(since, after, until=until)
+        params = page_params(since, after, until=until)
         page = self._balance_transactions.list(cast("Any", params))
         return page_of_answer(page, balance_transaction_of_answer)
 
-    @_stripe_call
+    @stripe_call
     def page_of_payment_intents(
         self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[PaymentIntentResult]:
@@ -227,11 +195,11 @@ class Gateway:
             GatewayError: see the tree in ``exceptions``.
         """
         # With the charge, as one that is fetched: it knows when an authorization lapses.
-        params = {**_after(since, after, until=until), "expand": ["data.latest_charge"]}
+        params = {**page_params(since, after, until=until), "expand": ["data.latest_charge"]}
         page = self._intents.list(cast("Any", params))
         return page_of_answer(page, intent_of_answer)
 
-    @_stripe_call
+    @stripe_call
     def page_of_refunds(
         self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[RefundResult]:
@@ -240,10 +208,10 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page = self._refunds.list(cast("Any", _after(since, after, until=until)))
+        page = self._refunds.list(cast("Any", page_params(since, after, until=until)))
         return page_of_answer(page, refund_of_answer)
 
-    @_stripe_call
+    @stripe_call
     def page_of_disputes(
         self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[DisputeResult]:
@@ -252,10 +220,10 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        page = self._disputes.list(cast("Any", _after(since, after, until=until)))
+        page = self._disputes.list(cast("Any", page_params(since, after, until=until)))
         return page_of_answer(page, dispute_of_answer)
 
-    @_stripe_call
+    @stripe_call
     def find_created_intent(
         self, attempt_id: str, *, since: datetime, until: datetime
     ) -> PaymentIntentResult | None:
@@ -268,7 +236,7 @@ class Gateway:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params = {"created": _created(since, until), "limit": PAGE_SIZE}
+        params = {"created": created_within(since, until), "limit": PAGE_SIZE}
         page: Any = self._intents.list(cast("Any", params))
         intents = (intent_of_answer(item) for item in all_pages(page))
         return next(
@@ -289,27 +257,6 @@ def _change(
 def _attempt_id(params: Mapping[str, Any]) -> str:
     """What an object that these parameters make carries, and no other one does."""
     return str(params.get("metadata", {}).get("attempt_id", ""))
-
-
-def _created(since: datetime, until: datetime | None) -> dict[str, int]:
-    """Return Stripe's filter for a span of time, rounded outwards to whole seconds."""
-    span = {"gte": int(min(_timestamps(since)))}
-    if until is not None:
-        span["lte"] = int(max(_timestamps(until))) + 1
-    return span
-
-
-def _after(since: datetime, after: str, *, until: datetime | None = None) -> dict[str, Any]:
-    params: dict[str, Any] = {"created": _created(since, until), "limit": PAGE_SIZE}
-    return {**params, "starting_after": after} if after else params
-
-
-def _timestamps(moment: datetime) -> tuple[float, ...]:
-    """Seconds since 1970: two of them where clocks are turned and no time zone says which."""
-    if moment.tzinfo is not None:
-        return (moment.timestamp(),)
-    zone = timezone.get_default_timezone()
-    return tuple(moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
 
 
 def _required(idempotency_key: str) -> str:
