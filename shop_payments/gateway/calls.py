@@ -54,6 +54,7 @@ def created_within(since: datetime, until: datetime | None) -> dict[str, int]:
 
 
 def page_params(since: datetime, after: str, *, until: datetime | None = None) -> dict[str, Any]:
+    """Return the parameters that list one page, which begins after the object ``after``."""
     params: dict[str, Any] = {"created": created_within(since, until), "limit": PAGE_SIZE}
     return {**params, "starting_after": after} if after else params
 

@@ -15,47 +15,11 @@ from django.utils import timezone
 from shop_payments.balance import Balance
 from shop_payments.conf import get_config
 from shop_payments.lifecycle import DisputeState, IntentStatus
-from shop_payments.models import OrderPayment, PaymentIntent, ReviewItem
+from shop_payments.models import OrderPayment, PaymentIntent
 from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
     from shop_payments.gateway import LastPaymentError, PaymentIntentResult
-
-SUGGESTIONS: dict[str, str] = {
-    ReviewItem.Reason.EXCESS: "Refund the excess.",
-    ReviewItem.Reason.UNCOUNTED: ("Refund the payment, or open the order again: then it counts."),
-    ReviewItem.Reason.REST_OWED: ("Refund what was received, or waive what is owed."),
-    ReviewItem.Reason.REST_TOO_SMALL: "Waive the rest: Stripe does not charge so little.",
-    ReviewItem.Reason.WAIVED_RECEIVED: (
-        "The money is kept. Revoke the waiver, or refund what the customer paid too much."
-    ),
-    ReviewItem.Reason.ORDER_UNREADABLE: (
-        "Correct the order, or the shop's OrderAdapter. The payment is evaluated again by itself."
-    ),
-    ReviewItem.Reason.NOTIFICATION_FAILED: (
-        "Have the shop's receiver corrected: it is notified again with the next sweep. Or do by"
-        " hand what it would have done, and skip this notification. Later ones wait for it."
-    ),
-    ReviewItem.Reason.UNKNOWN_INTENT: (
-        "Accept the payment if this shop took it and its customer is the order's: a backup was"
-        " restored, for example. Dismiss it if another installation with the same Stripe account"
-        " made it. Until then the order asks for no money."
-    ),
-    ReviewItem.Reason.INTENT_MISSING: (
-        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
-        " only if it does, or if that account takes no money any more: the order then gets a new"
-        " payment."
-    ),
-    ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
-    ReviewItem.Reason.REFUND_FAILED: (
-        "The money is back in the Stripe balance. Agree with the customer on another way, then"
-        " close this item."
-    ),
-    ReviewItem.Reason.DISPUTED: (
-        "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."
-    ),
-}
-"""What a person may do, by the reason of the review."""
 
 WAIT_FOR_THE_BANK = (
     "Wait until the customer's bank has decided: nothing of a disputed payment is refunded."

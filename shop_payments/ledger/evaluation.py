@@ -24,7 +24,6 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, OrderUnreadable
 from shop_payments.ledger.descriptions import (
     LOST_TO_THE_BANK,
-    SUGGESTIONS,
     WAIT_FOR_THE_BANK,
     describe_excess,
     describe_received,
@@ -49,6 +48,7 @@ from shop_payments.lifecycle import (
     gravest_dispute,
 )
 from shop_payments.models import Dispute, FactKind, OrderPayment, PaymentIntent, Refund, ReviewItem
+from shop_payments.models.review import SUGGESTIONS
 from shop_payments.money import Money, display_amount, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
 

@@ -29,7 +29,6 @@ from django.utils import timezone
 
 from shop_payments.balance import Balance, balance_of
 from shop_payments.exceptions import OrderUnreadable
-from shop_payments.ledger.descriptions import SUGGESTIONS
 from shop_payments.ledger.facts import Origin, build_fact
 from shop_payments.ledger.observations import IntentMoney, Rows, counts, money_of, observe
 from shop_payments.ledger.transactions import run_short
@@ -44,6 +43,7 @@ from shop_payments.models import (
     ReviewItem,
     StaffEntry,
 )
+from shop_payments.models.review import SUGGESTIONS
 from shop_payments.orders import OrderTerms
 
 Fact = tuple[FactKind, dict[str, Any]]

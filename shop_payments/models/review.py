@@ -119,3 +119,40 @@ class ReviewItem(models.Model):
         """A digest of what the item says: staff close what they have read, and nothing newer."""
         says = [self.pk, self.detail, self.suggested_action, self.data]
         return hashlib.sha256(json.dumps(says, sort_keys=True).encode()).hexdigest()[:16]
+
+
+SUGGESTIONS: dict[str, str] = {
+    ReviewItem.Reason.EXCESS: "Refund the excess.",
+    ReviewItem.Reason.UNCOUNTED: ("Refund the payment, or open the order again: then it counts."),
+    ReviewItem.Reason.REST_OWED: ("Refund what was received, or waive what is owed."),
+    ReviewItem.Reason.REST_TOO_SMALL: "Waive the rest: Stripe does not charge so little.",
+    ReviewItem.Reason.WAIVED_RECEIVED: (
+        "The money is kept. Revoke the waiver, or refund what the customer paid too much."
+    ),
+    ReviewItem.Reason.ORDER_UNREADABLE: (
+        "Correct the order, or the shop's OrderAdapter. The payment is evaluated again by itself."
+    ),
+    ReviewItem.Reason.NOTIFICATION_FAILED: (
+        "Have the shop's receiver corrected: it is notified again with the next sweep. Or do by"
+        " hand what it would have done, and skip this notification. Later ones wait for it."
+    ),
+    ReviewItem.Reason.UNKNOWN_INTENT: (
+        "Accept the payment if this shop took it and its customer is the order's: a backup was"
+        " restored, for example. Dismiss it if another installation with the same Stripe account"
+        " made it. Until then the order asks for no money."
+    ),
+    ReviewItem.Reason.INTENT_MISSING: (
+        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
+        " only if it does, or if that account takes no money any more: the order then gets a new"
+        " payment."
+    ),
+    ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
+    ReviewItem.Reason.REFUND_FAILED: (
+        "The money is back in the Stripe balance. Agree with the customer on another way, then"
+        " close this item."
+    ),
+    ReviewItem.Reason.DISPUTED: (
+        "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."
+    ),
+}
+"""What staff may do, by the reason of the item."""
