@@ -243,6 +243,10 @@ class EventPurged(ShopPaymentsError):
     """The event is stored, but its payload has been dropped, so it cannot be processed again."""
 
 
+class ReviewClosed(PaymentError):
+    """A Radar review cannot be approved: it has been closed."""
+
+
 class ActionRefused(ShopPaymentsError):
     """An action of the admin did not happen; the form shows the message, at ``field`` if given."""
 

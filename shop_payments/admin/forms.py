@@ -334,6 +334,10 @@ class AcceptForm(forms.Form):
     )
 
 
+class ApproveForm(forms.Form):
+    sure = Tick(label=_("Yes, I have looked at this payment. Approve it at Stripe."))
+
+
 class ShownForm(forms.Form):
     """A form about what its page shows: ``shown`` says what that was."""
 

@@ -41,14 +41,15 @@ from shop_payments.admin.base import (
     outside_of_transactions,
     page_url,
 )
-from shop_payments.admin.forms import AcceptForm, CloseForm, CloseManyForm, SkipForm
+from shop_payments.admin.forms import AcceptForm, ApproveForm, CloseForm, CloseManyForm, SkipForm
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.tasks import explain
-from shop_payments.exceptions import EntryRefused, OrderUnreadable, ShopPaymentsError
+from shop_payments.exceptions import EntryRefused, OrderUnreadable, ReviewClosed, ShopPaymentsError
 from shop_payments.ledger.notifications import skip_notification
 from shop_payments.ledger.reviews import close_review_item
 from shop_payments.lifecycle import DisputeState, gravest_dispute
 from shop_payments.models import Dispute, PaymentHistory, PaymentIntent, ReviewItem, StaffEntry
+from shop_payments.services.approve_review import approve_review
 from shop_payments.services.unknown_intents import accept_unknown_intent, can_be_accepted
 
 _Reason = ReviewItem.Reason
@@ -56,6 +57,7 @@ _Reason = ReviewItem.Reason
 _SUGGESTED: dict[str, str] = {
     _Reason.EXCESS: "refund",
     _Reason.UNCOUNTED: "refund",
+    _Reason.FRAUD_WARNING: "refund",
     _Reason.REST_OWED: "waive",
     _Reason.REST_TOO_SMALL: "waive",
     _Reason.WAIVED_RECEIVED: "revoke",
@@ -104,6 +106,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             )
             for name, view in (
                 ("accept", self.accept_view),
+                ("approve", self.approve_view),
                 ("close", self.close_view),
                 ("skip", self.skip_view),
             )
@@ -269,6 +272,46 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             values = {"intent": row, "balance": balance_words(row.order_payment)}
             self.message_user(request, text % values, messages.SUCCESS)
         return redirect(admin_url(self.admin_site, "shop_payments_orderpayment_change", payment.pk))
+
+    # --- approving a Radar review ---
+
+    def approve_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
+        """Approve a payment that Stripe Radar has put up for review."""
+        if not self.has_view_permission(request) or not may_change_payments(request):
+            raise PermissionDenied
+        item = self._find(item_pk)
+        if item is None or item.reason != _Reason.RADAR_REVIEW:
+            return self._to_list()
+        if item.closed_at is not None:
+            return self._leave(request, item, was_open=False)
+        form = ApproveForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                approve_review(review_id=item.subject, origin=origin_of(request))
+            except ReviewClosed as error:
+                self.message_user(request, explain(error), messages.WARNING)
+                return self._to_item(item)
+            except ShopPaymentsError as error:
+                form.add_error(None, explain(error))
+            else:
+                text = gettext("The payment is approved at Stripe, and this item is closed.")
+                self.message_user(request, text, messages.SUCCESS)
+                return self._to_item(item)
+        facts = [
+            (_("Detail"), item.detail),
+            (_("Payment"), str(item.payment_intent or NOTHING)),
+            (_("Suggested action"), item.suggested_action),
+        ]
+        return action_page(
+            self,
+            request,
+            item,
+            form,
+            title=_("Approve this payment"),
+            subtitle=number_of(item.order_payment),
+            button=_("Approve this payment"),
+            facts=facts,
+        )
 
     # --- closing several ---
 
@@ -533,6 +576,9 @@ def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> Actio
         return ActionLink(url=url, label=label, is_suggested=True) if url else None
     if item.reason == _Reason.UNKNOWN_INTENT and may_change_payments(request):
         return _accept_link(site, item, is_suggested=True)
+    if item.reason == _Reason.RADAR_REVIEW and may_change_payments(request):
+        url = admin_url(site, "shop_payments_reviewitem_approve", item.pk)
+        return ActionLink(url=url, label=gettext("Approve this payment"), is_suggested=True)
     if item.reason == _Reason.NOTIFICATION_FAILED and may_change_payments(request):
         url = admin_url(site, "shop_payments_reviewitem_skip", item.pk)
         return ActionLink(url=url, label=gettext("Skip this notification"), is_suggested=True)

@@ -10,6 +10,7 @@ import stripe
 
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.gateway.calls import PAGE_SIZE, created_within, page_params, stripe_call
+from shop_payments.gateway.radar import RadarCalls
 from shop_payments.gateway.reading import (
     all_pages,
     balance_transaction_of_answer,
@@ -30,10 +31,11 @@ from shop_payments.gateway.results import (
 _WITH_INTENT: Any = {"expand": ["payment_intent.latest_charge"]}
 
 
-class Gateway:
+class Gateway(RadarCalls):
     """Stripe's API under one secret key. Build it with :func:`get_gateway`."""
 
     def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
+        self._client = client
         self._intents = client.v1.payment_intents
         self._refunds = client.v1.refunds
         self._disputes = client.v1.disputes

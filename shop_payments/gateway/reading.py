@@ -46,7 +46,8 @@ _NO_STATUS = "unknown"
 
 
 @contextmanager
-def _reading(kind: str) -> Iterator[None]:
+def reading_of(kind: str) -> Iterator[None]:
+    """Raise MalformedObject for what a block cannot read."""
     try:
         yield
     except MALFORMED as error:
@@ -61,7 +62,7 @@ def intent_of_answer(
     Raises:
         MalformedObject: it is something else, or not the intent that was asked for.
     """
-    values, request_id, replayed = _answer(intent, "payment_intent")
+    values, request_id, replayed = values_of_answer(intent, "payment_intent")
     result = intent_from_values(values, request_id=request_id, replayed=replayed)
     _check_attempt(result.metadata, attempt_id)
     if intent_id and result.id != intent_id:
@@ -75,7 +76,7 @@ def intent_in_answer(answer: Any, kind: str) -> PaymentIntentResult | None:
     Raises:
         MalformedObject: it is something else, or its intent is not expanded.
     """
-    values, request_id, _replayed = _answer(answer, kind)
+    values, request_id, _replayed = values_of_answer(answer, kind)
     intent = values.get("payment_intent")
     if intent is None:
         return None
@@ -96,7 +97,7 @@ def intent_from_values(
     Raises:
         MalformedObject: a required field is missing, of another type or out of bounds.
     """
-    with _reading("payment intent"):
+    with reading_of("payment intent"):
         return PaymentIntentResult(
             id=own_id(values["id"]),
             status=storable(text_of(values["status"]))[:_STATUS_LENGTH],
@@ -269,9 +270,9 @@ def refund_of_answer(refund: Any, *, intent_id: str = "", attempt_id: str = "") 
     Raises:
         MalformedObject: it is something else, or not the refund that was asked for.
     """
-    values, request_id, replayed = _answer(refund, "refund")
-    with _reading("refund"):
-        _check_intent(values, intent_id)
+    values, request_id, replayed = values_of_answer(refund, "refund")
+    with reading_of("refund"):
+        check_intent(values, intent_id)
         _check_attempt(metadata_of(values), attempt_id)
         return RefundResult(
             id=own_id(values["id"]),
@@ -294,9 +295,9 @@ def dispute_of_answer(dispute: Any, *, intent_id: str = "") -> DisputeResult:
     Raises:
         MalformedObject: it is something else, or of another intent.
     """
-    values, _request_id, _replayed = _answer(dispute, "dispute")
-    with _reading("dispute"):
-        _check_intent(values, intent_id)
+    values, _request_id, _replayed = values_of_answer(dispute, "dispute")
+    with reading_of("dispute"):
+        check_intent(values, intent_id)
         due_by = (values.get("evidence_details") or {}).get("due_by")
         return DisputeResult(
             id=own_id(values["id"]),
@@ -311,7 +312,8 @@ def dispute_of_answer(dispute: Any, *, intent_id: str = "") -> DisputeResult:
         )
 
 
-def _check_intent(values: Mapping[str, Any], intent_id: str) -> None:
+def check_intent(values: Mapping[str, Any], intent_id: str) -> None:
+    """Raise ValueError where an object belongs to another intent than was asked for, if any was."""
     if intent_id and id_of(values.get("payment_intent")) != intent_id:
         raise ValueError("of another payment intent")
 
@@ -334,8 +336,8 @@ def balance_transaction_of_answer(transaction: Any) -> BalanceTransactionResult:
     Raises:
         MalformedObject: it is something else.
     """
-    values, _request_id, _replayed = _answer(transaction, "balance_transaction")
-    with _reading("balance transaction"):
+    values, _request_id, _replayed = values_of_answer(transaction, "balance_transaction")
+    with reading_of("balance transaction"):
         return BalanceTransactionResult(
             id=own_id(values["id"]),
             source=id_of(values.get("source")),
@@ -362,7 +364,7 @@ def _last_error(value: object) -> LastPaymentError | None:
     )
 
 
-def _answer(found: Any, kind: str) -> tuple[dict[str, Any], str, bool]:
+def values_of_answer(found: Any, kind: str) -> tuple[dict[str, Any], str, bool]:
     """Return an object's values, the request's id, and whether Stripe repeated a saved answer."""
     if getattr(found, "object", None) != kind:
         raise MalformedObject(f"not a {kind}")
@@ -386,7 +388,7 @@ def all_pages(page: Any) -> Iterator[Any]:
         yield from found
         if not after:
             return
-        with _reading("list"):
+        with reading_of("list"):
             page = page.next_page()
 
 
@@ -404,7 +406,7 @@ def _page(page: Any) -> tuple[list[Any], str]:
     """Return what is on a page, and the id after which the next one begins, if there is one."""
     if not isinstance(page, stripe.ListObject):
         raise MalformedObject("not a list")
-    with _reading("list"):
+    with reading_of("list"):
         found: list[Any] = list(page.data)
         if not page.has_more:
             return found, ""

@@ -821,6 +821,8 @@ class Migration(migrations.Migration):
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
                             ("refund_failed", "a refund failed"),
+                            ("fraud_warning", "the card's issuer suspects fraud"),
+                            ("radar_review", "Stripe Radar asks for a review"),
                             ("disputed", "the customer's bank claims the money back"),
                         ],
                         max_length=32,
@@ -914,6 +916,7 @@ class Migration(migrations.Migration):
                             ("capture_intent", "capture payment intent"),
                             ("cancel_intent", "cancel payment intent"),
                             ("create_refund", "create refund"),
+                            ("approve_review", "approve Radar review"),
                         ],
                         max_length=32,
                         verbose_name="operation",
@@ -1261,6 +1264,126 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.CreateModel(
+            name="EarlyFraudWarning",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "actionable",
+                    models.BooleanField(
+                        help_text="Not disputed and not fully refunded.", verbose_name="actionable"
+                    ),
+                ),
+                (
+                    "fraud_type",
+                    models.CharField(blank=True, max_length=64, verbose_name="fraud type"),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "early fraud warning",
+                "verbose_name_plural": "early fraud warnings",
+                "ordering": ["-created_at", "-pk"],
+                "abstract": False,
+            },
+        ),
+        migrations.CreateModel(
+            name="RadarReview",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
+                ("is_open", models.BooleanField(verbose_name="open")),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        help_text="Why it is open, or was closed.",
+                        max_length=64,
+                        verbose_name="reason",
+                    ),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "Radar review",
+                "verbose_name_plural": "Radar reviews",
+                "ordering": ["-created_at", "-pk"],
+                "abstract": False,
+            },
+        ),
+        migrations.CreateModel(
             name="WebhookEvent",
             fields=[
                 (
@@ -1490,7 +1613,11 @@ class Migration(migrations.Migration):
             model_name="stripeattempt",
             constraint=models.UniqueConstraint(
                 condition=models.Q(
-                    ("outcome", "pending"), models.Q(("operation", "create_refund"), _negated=True)
+                    (
+                        "operation__in",
+                        ["create_intent", "update_intent", "capture_intent", "cancel_intent"],
+                    ),
+                    ("outcome", "pending"),
                 ),
                 fields=("order_payment",),
                 name="shop_payments_one_pending_intent_attempt",

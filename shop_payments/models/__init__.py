@@ -6,6 +6,7 @@ from shop_payments.models.events import WebhookEvent
 from shop_payments.models.history import FactKind, PaymentHistory, Source
 from shop_payments.models.orders import Order, OrderLine
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.models.radar import EarlyFraudWarning, RadarReview
 from shop_payments.models.refunds import Dispute, Refund
 from shop_payments.models.review import ReviewItem
 from shop_payments.models.staff import StaffEntry
@@ -15,12 +16,14 @@ __all__ = [
     "APIKeyScope",
     "BalanceTransaction",
     "Dispute",
+    "EarlyFraudWarning",
     "FactKind",
     "Order",
     "OrderLine",
     "OrderPayment",
     "PaymentHistory",
     "PaymentIntent",
+    "RadarReview",
     "Refund",
     "ReviewItem",
     "Source",

@@ -348,7 +348,7 @@ class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):
 
     def intent_writes(self) -> StripeAttemptQuerySet:
         """Keep what writes the order's intent: one at a time."""
-        return self.exclude(operation=StripeAttempt.Operation.CREATE_REFUND)
+        return self.filter(operation__in=StripeAttempt.INTENT_WRITES)
 
     def acquire(self, attempt: StripeAttempt, *, now: datetime) -> bool:
         """Take over ``attempt`` for this process; false where another was quicker."""
@@ -392,6 +392,15 @@ class StripeAttempt(models.Model):
         CAPTURE_INTENT = "capture_intent", _("capture payment intent")
         CANCEL_INTENT = "cancel_intent", _("cancel payment intent")
         CREATE_REFUND = "create_refund", _("create refund")
+        APPROVE_REVIEW = "approve_review", _("approve Radar review")
+
+    INTENT_WRITES: ClassVar[tuple[str, ...]] = (
+        "create_intent",
+        "update_intent",
+        "capture_intent",
+        "cancel_intent",
+    )
+    """Those that write the order's payment intent: one at a time."""
 
     class Outcome(models.TextChoices):
         """What came of it."""
@@ -452,7 +461,15 @@ class StripeAttempt(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["order_payment"],
-                condition=Q(outcome="pending") & ~Q(operation="create_refund"),
+                condition=Q(
+                    outcome="pending",
+                    operation__in=[
+                        "create_intent",
+                        "update_intent",
+                        "capture_intent",
+                        "cancel_intent",
+                    ],
+                ),
                 name="shop_payments_one_pending_intent_attempt",
             ),
             models.CheckConstraint(

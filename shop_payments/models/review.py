@@ -43,6 +43,8 @@ class ReviewItem(models.Model):
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
         AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
         REFUND_FAILED = "refund_failed", _("a refund failed")
+        FRAUD_WARNING = "fraud_warning", _("the card's issuer suspects fraud")
+        RADAR_REVIEW = "radar_review", _("Stripe Radar asks for a review")
         DISPUTED = "disputed", _("the customer's bank claims the money back")
 
     order_payment = models.ForeignKey(
@@ -150,6 +152,13 @@ SUGGESTIONS: dict[str, str] = {
     ReviewItem.Reason.REFUND_FAILED: (
         "The money is back in the Stripe balance. Agree with the customer on another way, then"
         " close this item."
+    ),
+    ReviewItem.Reason.FRAUD_WARNING: (
+        "Refund the payment as fraudulent before it is disputed, and do not ship the goods. Close"
+        " this if you know the customer."
+    ),
+    ReviewItem.Reason.RADAR_REVIEW: (
+        "Approve the payment, or refund it as fraudulent. Do not ship the goods before."
     ),
     ReviewItem.Reason.DISPUTED: (
         "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."

@@ -31,6 +31,7 @@ from shop_payments.outbox.intent_operations import (
 from shop_payments.outbox.operations import Operation
 from shop_payments.outbox.outcomes import doubt_of, is_missing, is_replayed_failure, log_error
 from shop_payments.outbox.refund_operations import CREATE_REFUND
+from shop_payments.outbox.review_operations import APPROVE_REVIEW
 from shop_payments.outbox.turns import free_if_lost
 from shop_payments.sync.payment_intents import complete_charge_times, refresh_intent
 
@@ -40,6 +41,7 @@ OPERATIONS: dict[str, Operation[Any]] = {
     StripeAttempt.Operation.CAPTURE_INTENT: CAPTURE_INTENT,
     StripeAttempt.Operation.CANCEL_INTENT: CANCEL_INTENT,
     StripeAttempt.Operation.CREATE_REFUND: CREATE_REFUND,
+    StripeAttempt.Operation.APPROVE_REVIEW: APPROVE_REVIEW,
 }
 
 
@@ -120,7 +122,7 @@ def _apply(
         return operation.apply(locked, attempt, result, origin=origin)
 
     done = change_payment(apply, origin=origin, pk=attempt.order_payment_id)
-    if attempt.operation != StripeAttempt.Operation.CREATE_REFUND:
+    if attempt.operation in StripeAttempt.INTENT_WRITES:
         complete_charge_times(done.locked, origin=origin)
     return done
 

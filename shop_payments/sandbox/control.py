@@ -9,6 +9,8 @@
     POST   /_sandbox/payment_intents/{id}/authentication    {"succeed"}
     POST   /_sandbox/refunds/{id}                           {"status", "failure_reason"}
     POST   /_sandbox/charges/{id}/dispute                   {"reason", "inquiry"}
+    POST   /_sandbox/charges/{id}/fraud_warning
+    POST   /_sandbox/payment_intents/{id}/review
     POST   /_sandbox/webhook_endpoints/{id}/secret          {"secret", "expires_in"}
 
 JSON in and out, no key. None of it is Stripe's. Pages and names of other machines are refused: a
@@ -201,6 +203,14 @@ def _open_dispute(levers: Levers, charge_id: str, fields: Mapping[str, Any]) -> 
     return levers.open_dispute(charge_id, **fields)
 
 
+def _warn(levers: Levers, charge_id: str, fields: Mapping[str, Any]) -> Any:
+    return levers.warn_of_fraud(charge_id)
+
+
+def _open_review(levers: Levers, intent_id: str, fields: Mapping[str, Any]) -> Any:
+    return levers.open_review(intent_id)
+
+
 def _roll_secret(levers: Levers, endpoint_id: str, fields: Mapping[str, Any]) -> Any:
     secret = levers.roll_webhook_secret(
         endpoint_id, fields.get("secret"), expires_in=fields.get("expires_in", 0.0)
@@ -246,6 +256,8 @@ _LEVERS = (
         pull=_open_dispute,
         takes={"reason": str, "inquiry": bool},
     ),
+    _Lever(method="POST", path="/charges/{id}/fraud_warning", pull=_warn),
+    _Lever(method="POST", path="/payment_intents/{id}/review", pull=_open_review),
     _Lever(
         method="POST",
         path="/webhook_endpoints/{id}/secret",

@@ -9,7 +9,7 @@ from typing import Any
 from .account.books import Books, Object
 from .account.faults import Fault
 from .account.outbox import Deliver, Delivery, WebhookEndpoint
-from .resources import charges, dispute_moves, refund_moves, webhook_endpoints
+from .resources import charges, dispute_moves, radar_moves, refund_moves, webhook_endpoints
 from .resources.payment_intents import attempts, moves
 from .webhooks import delivery
 from .wire.idempotency import IdempotencyKeys
@@ -158,6 +158,29 @@ class Levers:
             return copy.deepcopy(
                 dispute_moves.open_for(self._books, charge, reason, Cause(), inquiry=inquiry)
             )
+
+    def warn_of_fraud(self, charge_id: str) -> Object:
+        """Let the issuer of the card suspect fraud in a charge; return a copy of its warning.
+
+        Raises:
+            StripeError: if there is no such charge.
+        """
+        with self._books.lock:
+            self._books.clock.catch_up()
+            charge = charges.find(self._books, charge_id)
+            return copy.deepcopy(radar_moves.warn(self._books, charge, Cause()))
+
+    def open_review(self, intent_id: str) -> Object:
+        """Put a payment up for review, as in Stripe's dashboard; return a copy of the review.
+
+        Raises:
+            ValueError: if the payment has a review.
+            StripeError: if there is no such intent.
+        """
+        with self._books.lock:
+            self._books.clock.catch_up()
+            intent = moves.find(self._books, intent_id)
+            return copy.deepcopy(radar_moves.open_review(self._books, intent, Cause()))
 
     # Webhooks
 

@@ -16,6 +16,7 @@ from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import Source
+from shop_payments.services.approve_review import approve_review
 from shop_payments.services.cancel_payment import cancel_payment, cancel_payment_on_commit
 from shop_payments.services.capture_payment import capture_payment
 from shop_payments.services.create_payment_intent import IntentView, create_payment_intent
@@ -52,6 +53,7 @@ __all__ = [
     "ShopPaymentsError",
     "Source",
     "accept_unknown_intent",
+    "approve_review",
     "cancel_payment",
     "cancel_payment_on_commit",
     "capture_payment",

@@ -56,6 +56,12 @@ class ObjectType(Generic[_Row, _Result]):
     unsettled: Callable[[], QuerySet[Any]]
     """Those that may still change."""
 
+    is_optional: bool = False
+    """Whether a key without the permission to list them is accepted: the sweep leaves them out."""
+
+    lists_open_only: bool = False
+    """Whether :attr:`page` leaves out what is settled: then it says nothing about such a row."""
+
     unsent: Callable[[], QuerySet[Any]] | None = None
     """Rows that Stripe may know already, without an id of it."""
 

@@ -10,9 +10,16 @@ from typing import Any
 
 from shop_payments.sync.base import ObjectType
 from shop_payments.sync.disputes import DISPUTES
+from shop_payments.sync.early_fraud_warnings import EARLY_FRAUD_WARNINGS
 from shop_payments.sync.refunds import REFUNDS
+from shop_payments.sync.reviews import REVIEWS
 
-OBJECT_TYPES: tuple[ObjectType[Any, Any], ...] = (REFUNDS, DISPUTES)
+OBJECT_TYPES: tuple[ObjectType[Any, Any], ...] = (
+    REFUNDS,
+    DISPUTES,
+    EARLY_FRAUD_WARNINGS,
+    REVIEWS,
+)
 """In the order in which the sweep goes through them."""
 
 

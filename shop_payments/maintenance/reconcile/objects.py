@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from shop_payments.conf import get_config
+from shop_payments.exceptions import GatewayAuthenticationError
 from shop_payments.maintenance.reconcile.pages import pages
 from shop_payments.maintenance.reconcile.sweep import Sweep
 from shop_payments.models import PaymentIntent
@@ -21,6 +23,15 @@ def sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
     Raises:
         GatewayError: Stripe could not be asked.
     """
+    try:
+        _sync_objects(sweep, object_type)
+    except GatewayAuthenticationError as error:
+        if not (object_type.is_optional and error.http_status == HTTPStatus.FORBIDDEN):
+            raise
+        sweep.report_progress(f"{object_type.plural}: left out, the key may not list them")
+
+
+def _sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
     livemode = get_config().livemode
     rows = object_type.rows().filter(livemode=livemode)
     unsettled = object_type.unsettled().filter(livemode=livemode)
@@ -53,11 +64,19 @@ def sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
         compare(before, intent, object_type.list_of(intent.stripe_id))
 
     unsettled = unsettled.select_related("payment_intent")
+    # What an incomplete list does not show may have been settled meanwhile.
+    unseen = {row.stripe_id: row.payment_intent for row in unsettled if object_type.lists_open_only}
     for seen in pages(sweep, object_type.page, rows=rows, unsettled=unsettled):
         for intent, results in _by_intent(seen.found):
             sweep.try_to(intent.stripe_id, partial(compare, seen.before, intent, results))
-        for intent in {row.payment_intent for row in seen.not_shown}:
-            sweep.try_to(intent.stripe_id, partial(look_at, intent))
+        unseen |= {row.stripe_id: row.payment_intent for row in seen.not_shown}
+        unseen = {name: row for name, row in unseen.items() if name not in _ids(seen.found)}
+    for intent in set(unseen.values()):
+        sweep.try_to(intent.stripe_id, partial(look_at, intent))
+
+
+def _ids(found: Iterable[Any]) -> set[str]:
+    return {each.id for each in found}
 
 
 def _by_intent(found: Iterable[Any]) -> list[tuple[PaymentIntent, list[Any]]]:

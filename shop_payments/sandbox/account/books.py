@@ -30,6 +30,8 @@ _ID_SHAPES = {
     "evt": ("evt_3", 23),
     "pm": ("pm_1", 23),
     "we": ("we_1", 23),
+    "issfr": ("issfr_1", 23),
+    "prv": ("prv_1", 23),
     "req": ("req_", 14),
 }
 
@@ -63,6 +65,8 @@ class Books:
     charges: dict[str, Object] = field(default_factory=dict)
     refunds: dict[str, Object] = field(default_factory=dict)
     disputes: dict[str, Object] = field(default_factory=dict)
+    early_fraud_warnings: dict[str, Object] = field(default_factory=dict)
+    reviews: dict[str, Object] = field(default_factory=dict)
     balance_transactions: dict[str, Object] = field(default_factory=dict)
     instruments: dict[str, Instrument] = field(default_factory=dict)
     """The card or account behind a payment method, by the id of the payment method."""

@@ -61,6 +61,8 @@ class Card:
     refund: RefundBehaviour = "succeeds"
     dispute: Literal["fraudulent", "product_not_received", "inquiry"] | None = None
     """What the customer's bank opens once the card was charged."""
+    warns: bool = False
+    """Its issuer suspects fraud once the card was charged."""
     bypasses_pending: bool = False
     """Its money is available at once."""
 
@@ -166,6 +168,7 @@ CARDS: dict[str, Card] = {
         number="4000000000002685", dispute="product_not_received"
     ),
     "pm_card_createDisputeInquiry": Card(number="4000000000001976", dispute="inquiry"),
+    "pm_card_createIssuerFraudRecord": Card(number="4000000000005423", warns=True),
     "pm_card_bypassPending": Card(number="4000000000000077", bypasses_pending=True),
     "pm_card_bypassPendingInternational": Card(
         number="4000003720000278", country="IE", bypasses_pending=True
@@ -266,7 +269,6 @@ CARDS_BY_NUMBER = {card.number: card for card in reversed(CARDS.values())} | {
 """Where several names share a number, the first of them counts."""
 
 UNCOVERED_CARDS = {
-    "pm_card_createIssuerFraudRecord": "4000000000005423",
     "pm_card_createMultipleDisputes": "4000000404000079",
     "pm_card_chargeCustomerFail": "4000000000000341",
     "pm_card_cvcCheckFail": "4000000000000101",

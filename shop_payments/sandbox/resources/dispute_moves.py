@@ -14,7 +14,7 @@ from typing import Any
 
 from ..account.books import Books, Object
 from ..wire.messages import Cause
-from . import balance_transactions, events, refund_moves
+from . import balance_transactions, events, radar_moves, refund_moves
 
 DAY = 24 * 60 * 60
 
@@ -92,6 +92,7 @@ def open_for(
     if not inquiry:
         events.emit(books, "charge.dispute.funds_withdrawn", dispute, cause)
         refund_moves.fail_pending(books, charge)
+    radar_moves.after_outflow(books, charge, "disputed", cause)
     _await_deadline(books, dispute)
     return dispute
 

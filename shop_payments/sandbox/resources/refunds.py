@@ -26,7 +26,7 @@ from ..wire.params import (
     text,
     uncovered,
 )
-from . import dispute_moves, events, refund_moves
+from . import dispute_moves, events, radar_moves, refund_moves
 from .base import Call, Resource, Route, routes
 from .refund_moves import find
 
@@ -50,6 +50,9 @@ def create(call: Call) -> Object:
     events.emit(books, "charge.refunded", charge, call.cause, previous=changed)
     if charge["refunded"]:
         dispute_moves.close_inquiry(books, charge, call.cause)
+    as_fraud = refund["reason"] == "fraudulent"
+    reason = "refunded_as_fraud" if as_fraud else "refunded"
+    radar_moves.after_outflow(books, charge, reason, call.cause)
     refund_moves.schedule(books, refund)
     return refund
 

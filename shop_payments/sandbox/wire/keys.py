@@ -94,6 +94,7 @@ def check_permission(
     """
     key = _api_key(headers.get("authorization", ""))
     granted = accepted.permissions.get(key)
+    kind = kind.replace(".", "_")
     write, read = f"rak_{kind}_write", f"rak_{kind}_read"
     wanted = read if reads else write
     if granted is None or {wanted, write} & granted:

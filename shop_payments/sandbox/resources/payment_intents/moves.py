@@ -14,7 +14,7 @@ from ...account.books import Books, Object
 from ...banks.instruments import BankAccount, Card, Decline
 from ...wire.errors import ResourceMissing, doc_url
 from ...wire.messages import Cause
-from .. import charges, dispute_moves, events, payment_methods
+from .. import charges, dispute_moves, events, payment_methods, radar_moves
 from .challenges import open_challenge
 
 EVENT_OF_STATUS = {
@@ -189,6 +189,9 @@ class Step:
     def _dispute(self) -> None:
         """Let the bank of a test card that is made for it ask the money back."""
         instrument = self.books.instruments.get(self.intent["payment_method"] or "")
+        if isinstance(instrument, Card) and instrument.warns:
+            charge = self.books.charges[self.intent["latest_charge"]]
+            radar_moves.warn(self.books, charge, self.cause)
         if not isinstance(instrument, Card) or instrument.dispute is None:
             return
         charge = self.books.charges[self.intent["latest_charge"]]

@@ -1,0 +1,70 @@
+"""Approve Radar reviews."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shop_payments.exceptions import GatewayError, GatewayInvalidRequest, ReviewClosed
+from shop_payments.gateway import get_gateway
+from shop_payments.ledger.facts import Origin
+from shop_payments.ledger.payments import LockedPayment
+from shop_payments.models import RadarReview, StripeAttempt
+from shop_payments.outbox.operations import Operation
+from shop_payments.sync.reviews import REVIEWS, apply_review
+
+if TYPE_CHECKING:
+    from shop_payments.gateway.radar import ReviewResult
+
+
+def _call(attempt: StripeAttempt, key: str) -> ReviewResult:
+    return get_gateway().approve_review(attempt.target, idempotency_key=key)
+
+
+def _nothing_to_find(attempt: StripeAttempt) -> None:
+    """An approval whose answer was lost is seen when the review is synced."""
+
+
+def _apply(
+    locked: LockedPayment, attempt: StripeAttempt, result: ReviewResult, *, origin: Origin
+) -> bool:
+    attempt.finish(
+        StripeAttempt.Outcome.SUCCEEDED,
+        stripe_object_id=result.id,
+        request_id=result.request_id[:255],
+        http_status=200,
+    )
+    row = _row_of(attempt)
+    apply_review(locked, row.payment_intent, row, result, origin=origin)
+    return True
+
+
+def _row_of(attempt: StripeAttempt) -> RadarReview:
+    return RadarReview.objects.select_related("payment_intent").get(stripe_id=attempt.target)
+
+
+def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
+    """Nothing follows: the review stays as it is."""
+
+
+def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
+    """Look whether somebody else has closed the review.
+
+    Raises:
+        ReviewClosed: so it is.
+    """
+    if isinstance(error, GatewayInvalidRequest):
+        REVIEWS.sync(_row_of(attempt).payment_intent, origin=origin)
+        row = _row_of(attempt)
+        if not row.is_open:
+            raise ReviewClosed(f"The review has been closed at Stripe: {row.reason}.") from None
+    return False
+
+
+APPROVE_REVIEW: Operation[ReviewResult] = Operation(
+    call=_call,
+    find=_nothing_to_find,
+    apply=_apply,
+    end=_end,
+    explain=_explain,
+    missing_statuses=frozenset({404}),
+)
