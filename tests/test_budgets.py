@@ -299,6 +299,19 @@ def test_the_webhook_of_a_dispute(storefront, payment_system, order, stripe, int
     figure(f"webhook of a dispute: {bill.total}")
 
 
+def test_the_webhooks_of_radar(storefront, payment_system, order, stripe, intent, figure):
+    pay(stripe, intent["id"], "pm_card_createIssuerFraudRecord")
+    payment_system.payment(order)
+    stripe.open_review(intent["id"])
+
+    for kind in ("radar.early_fraud_warning.created", "review.opened"):
+        event = last_event(stripe, kind)
+        with billed(stripe) as bill:
+            assert post_webhook(*event).status_code == 200
+        bill.assert_within(statements=14, stripe_calls=1)
+        figure(f"webhook {kind}: {bill.total}")
+
+
 STAFF = Origin(source=Source.ADMIN)
 
 
