@@ -69,7 +69,7 @@ def calls(stripe, configure) -> Counted:
 
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
-    monkeypatch.setattr("shop_payments.gateway.client.PAGE_SIZE", 3)
+    monkeypatch.setattr("shop_payments.gateway.calls.PAGE_SIZE", 3)
     monkeypatch.setattr("shop_payments.maintenance.reconcile.pages._PAGE", 3)
 
 

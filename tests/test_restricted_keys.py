@@ -29,7 +29,13 @@ from tests.support import answer, pay
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "rk_test_of_the_shop_0123456789abcdef"
-READS = ("rak_payment_intent_read", "rak_refund_read", "rak_dispute_read")
+READS = (
+    "rak_payment_intent_read",
+    "rak_refund_read",
+    "rak_dispute_read",
+    "rak_radar_early_fraud_warning_read",
+    "rak_review_read",
+)
 
 
 @pytest.fixture

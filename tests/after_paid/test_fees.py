@@ -92,7 +92,7 @@ def test_a_hundred_movements_are_one_call(storefront, order, stripe, webhooks):
 
 def test_what_was_fetched_before_trouble_stays(office, order, paid, stripe, configure, monkeypatch):
     """All pages were fetched before the first was written, so that the last one lost them all."""
-    monkeypatch.setattr("shop_payments.gateway.client.PAGE_SIZE", 1)
+    monkeypatch.setattr("shop_payments.gateway.calls.PAGE_SIZE", 1)
     office.refund(order, {"amount": "1.00"})
 
     def first_page_only(method, url, headers, body):

@@ -17,7 +17,7 @@ from tests.support import pay, send_event, writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOTHING = "Brought up to date: nothing. Listed 3 pages at Stripe.\n"
+NOTHING = "Brought up to date: nothing. Listed 5 pages at Stripe.\n"
 
 
 def run(*arguments: str) -> tuple[str, str]:
@@ -37,7 +37,7 @@ def test_it_says_what_it_did_and_shows_progress(intent, stripe):
 
     out, err = run()
 
-    assert out == "Brought up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
+    assert out == "Brought up to date: 1 payment intent. Listed 5 pages at Stripe.\n"
     assert err.splitlines()[:2] == ["attempts …", "payment intents …"]
     assert OrderPayment.objects.get().status == "paid"
 
@@ -84,7 +84,7 @@ def test_whoever_stops_reading_the_progress_stops_nothing(intent, stripe):
 
     call_command("shop_payments_reconcile", stdout=out, stderr=Hangup())
 
-    assert out.getvalue() == "Brought up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
+    assert out.getvalue() == "Brought up to date: 1 payment intent. Listed 5 pages at Stripe.\n"
 
 
 def test_without_a_stderr_the_work_is_done(intent, stripe, monkeypatch):
@@ -102,7 +102,7 @@ def test_a_dry_run_says_what_it_would_do(intent, stripe):
 
     out, _err = run("--dry-run")
 
-    assert out == "Would bring up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
+    assert out == "Would bring up to date: 1 payment intent. Listed 5 pages at Stripe.\n"
     assert OrderPayment.objects.get().status == "unpaid"
     assert writes(stripe) == sent
 
@@ -137,7 +137,7 @@ def test_an_order_that_can_be_read_again_is_evaluated(intent, stripe, order):
     status = OrderPayment.objects.get().status
     did = run()[0]
 
-    words = "up to date: 1 order evaluated at last. Listed 3 pages at Stripe.\n"
+    words = "up to date: 1 order evaluated at last. Listed 5 pages at Stripe.\n"
     assert (would, did) == (f"Would bring {words}", f"Brought {words}")
     assert (status, OrderPayment.objects.get().status) == ("unpaid", "paid")
     assert run()[0] == NOTHING
