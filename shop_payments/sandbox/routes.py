@@ -41,7 +41,7 @@ confirmation_tokens country_specs coupons credit_notes customer_sessions custome
 entitlements ephemeral_keys exchange_rates file_links files financial_connections forwarding
 identity invoice_payments invoice_rendering_templates invoiceitems invoices issuing mandates
 payment_attempt_records payment_links payment_method_configurations payment_method_domains
-payment_records payouts plans prices products promotion_codes quotes radar
+payment_records payouts plans prices products promotion_codes quotes
 reporting setup_attempts setup_intents shipping_rates sigma sources subscription_items
 subscription_schedules subscriptions tax tax_codes tax_ids tax_rates terminal test_helpers tokens
 topups transfers treasury
@@ -52,7 +52,7 @@ amount_details_line_items apply_customer_balance increment_authorization verify_
 
 UNCOVERED_RESOURCES = frozenset(_RESOURCES.split())
 """First parts of the addresses under /v1 that Stripe has and the sandbox has not."""
-PARTLY_COVERED_RESOURCES = frozenset({"charges", "payment_methods", "refunds", "reviews"})
+PARTLY_COVERED_RESOURCES = frozenset({"charges", "payment_methods", "radar", "refunds", "reviews"})
 """First parts under which Stripe has more than the sandbox."""
 UNCOVERED_OPERATIONS = frozenset(_PAYMENT_INTENT_OPERATIONS.split())
 """Last parts of such addresses under /v1/payment_intents/{id}."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import stripe.params as sdk
+from stripe.params import radar
 
 from shop_payments.sandbox.resources.base import Route
 from shop_payments.sandbox.routes import ROUTES
@@ -39,6 +40,11 @@ DECLARED: Mapping[str, type] = {
     "GET /v1/disputes/{id}": sdk.DisputeRetrieveParams,
     "POST /v1/disputes/{id}": sdk.DisputeUpdateParams,
     "POST /v1/disputes/{id}/close": sdk.DisputeCloseParams,
+    "GET /v1/radar/early_fraud_warnings": radar.EarlyFraudWarningListParams,
+    "GET /v1/radar/early_fraud_warnings/{id}": radar.EarlyFraudWarningRetrieveParams,
+    "GET /v1/reviews": sdk.ReviewListParams,
+    "GET /v1/reviews/{id}": sdk.ReviewRetrieveParams,
+    "POST /v1/reviews/{id}/approve": sdk.ReviewApproveParams,
     "GET /v1/balance_transactions": sdk.BalanceTransactionListParams,
     "GET /v1/balance_transactions/{id}": sdk.BalanceTransactionRetrieveParams,
     "GET /v1/events": sdk.EventListParams,

@@ -31,7 +31,9 @@ from stripe.params import (
     PaymentIntentUpdateParams,
     RefundCreateParams,
     RefundListParams,
+    ReviewListParams,
 )
+from stripe.params.radar import EarlyFraudWarningListParams
 
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.facts import Origin
@@ -73,6 +75,8 @@ OPERATIONS = {
     ("POST", "/v1/refunds"): RefundCreateParams,
     ("GET", "/v1/refunds"): RefundListParams,
     ("GET", "/v1/disputes"): DisputeListParams,
+    ("GET", "/v1/radar/early_fraud_warnings"): EarlyFraudWarningListParams,
+    ("GET", "/v1/reviews"): ReviewListParams,
     ("GET", "/v1/balance_transactions"): BalanceTransactionListParams,
 }
 """What the gateway does at Stripe."""

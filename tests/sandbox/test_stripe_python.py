@@ -166,9 +166,16 @@ def literals(module: ModuleType, pattern: str) -> set[str]:
     return {text for text in strings if isinstance(text, str) and re.fullmatch(pattern, text)}
 
 
+def class_of(kind: str) -> type:
+    """Return the SDK's class of an object, such as ``stripe.radar.EarlyFraudWarning``."""
+    module, _dot, name = kind.rpartition(".")
+    home = getattr(stripe, module) if module else stripe
+    return getattr(home, "".join(part.title() for part in name.split("_")))
+
+
 @pytest.mark.parametrize("kind", RESOURCES)
 def test_the_keys_that_can_be_expanded_are_stripes(kind: str) -> None:
-    stripe_class = getattr(stripe, "".join(part.title() for part in kind.split("_")))
+    stripe_class = class_of(kind)
     field = re.compile(
         r"^    (\w+): Optional\[ListObject|^    (\w+): (?:Optional\[\s*)?ExpandableField\[",
         re.MULTILINE,
@@ -184,7 +191,7 @@ def test_the_keys_that_can_be_expanded_are_stripes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", RESOURCES)
 def test_the_keys_that_a_browser_sees_are_stripes(kind: str) -> None:
-    stripe_class = getattr(stripe, "".join(part.title() for part in kind.split("_")))
+    stripe_class = class_of(kind)
 
     names = {name.partition(".")[0] for name in RESOURCES[kind].browser_keys}
 
