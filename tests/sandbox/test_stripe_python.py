@@ -170,7 +170,8 @@ def class_of(kind: str) -> type:
     """Return the SDK's class of an object, such as ``stripe.radar.EarlyFraudWarning``."""
     module, _dot, name = kind.rpartition(".")
     home = getattr(stripe, module) if module else stripe
-    return getattr(home, "".join(part.title() for part in name.split("_")))
+    found: type = getattr(home, "".join(part.title() for part in name.split("_")))
+    return found
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
