@@ -1,7 +1,7 @@
-"""What staff read of a payment: the end of a history line, what does not fit, and what to do.
+"""Texts about a payment for staff: details of history lines, problems, and what to do.
 
-A status of an intent keeps its name, so that it can be looked up, and says beside it what it means.
-Other codes of Stripe's speak for themselves, without their underscores.
+A status of an intent is shown by its name, so that it can be looked up, with its meaning beside it.
+Other codes of Stripe are clear enough without their underscores.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     from shop_payments.gateway import LastPaymentError, PaymentIntentResult
 
 WAIT_FOR_THE_BANK = (
-    "Wait until the customer's bank has decided: nothing of a disputed payment is refunded."
+    "Wait until the customer's bank has decided: a disputed payment cannot be refunded."
 )
-"""What comes before the suggestion to give back money of such a payment."""
+"""Put before the suggestion to refund money of such a payment."""
 
 LOST_TO_THE_BANK = (
-    "Stripe refunds nothing of a payment that was lost in a dispute: give the money back in another"
-    " way and settle it outside Stripe."
+    "Stripe does not refund a payment that was lost in a dispute: return the money in another way"
+    " and settle it outside Stripe."
 )
-"""What is suggested instead.
+"""Replaces the suggestion to refund money of such a payment.
 
 See: https://docs.stripe.com/error-codes (charge_disputed; checked 2026-11)
 """
 
 _TRACES = re.compile(r"\S+@\S+|\+?\d[\d ()./-]{4,}\d")
-"""E-mail addresses; numbers of telephones, accounts and cards."""
+"""E-mail addresses; telephone, account and card numbers."""
 
 _STATUSES: dict[str, str] = {
-    IntentStatus.REQUIRES_PAYMENT_METHOD: "the customer may try again, or with another card",
-    IntentStatus.REQUIRES_CONFIRMATION: "a card is there, and the customer has yet to confirm",
+    IntentStatus.REQUIRES_PAYMENT_METHOD: "the customer may try again, or use another card",
+    IntentStatus.REQUIRES_CONFIRMATION: "a card was entered, and the customer has yet to confirm",
     IntentStatus.REQUIRES_ACTION: "the customer's bank asks them to approve the payment",
     IntentStatus.PROCESSING: "the bank has not answered yet, which may take days",
     IntentStatus.REQUIRES_CAPTURE: "the money is reserved and waits for capture",
-    IntentStatus.CANCELED: "no money will come of this payment intent",
+    IntentStatus.CANCELED: "this payment intent will not bring any money",
 }
 
 
 def local_time(moment: datetime) -> datetime:
-    """Return a stored moment in the time zone that people read times in, which is then named.
+    """Return a stored time in the current time zone, always aware, so that the zone can be named.
 
-    With ``USE_TZ = False`` a stored moment is in the project's zone and does not say so.
+    With ``USE_TZ = False``, stored times are naive and in the project's zone.
     """
     if timezone.is_naive(moment):
         return timezone.make_aware(moment, timezone.get_default_timezone())
@@ -59,21 +59,21 @@ def local_time(moment: datetime) -> datetime:
 
 
 def describe_moment(moment: datetime) -> str:
-    """Write a moment for a text that is stored: in the project's time zone, with its name.
+    """Format a time for a stored text: in the project's time zone, with its name.
 
-    The zone of the request in which the text happens to be written may be a customer's.
+    The current zone may be that of a customer's request.
     """
     local = local_time(moment).astimezone(timezone.get_default_timezone())
     return f"{local:%Y-%m-%d %H:%M %Z}"
 
 
 def humanize(code: str) -> str:
-    """Say a code of Stripe's as words."""
+    """Return a code of Stripe as words."""
     return code.replace("_", " ")
 
 
 def describe_status(status: str) -> str:
-    """Name a status and say what it means, as far as it is known."""
+    """Return a status with its meaning, if it is known."""
     meaning = _STATUSES.get(status)
     return f"{status} ({meaning})" if meaning else status
 
@@ -81,36 +81,36 @@ def describe_status(status: str) -> str:
 _DISPUTES: dict[str, str] = {
     DisputeState.INQUIRY: "the customer's bank asks; no money has moved, and a refund settles it",
     DisputeState.OPEN: "the customer's bank holds the money until it has decided",
-    DisputeState.WON: "the customer's bank has given the money back",
+    DisputeState.WON: "the customer's bank has returned the money",
     DisputeState.LOST: "the customer's bank keeps the money",
-    DisputeState.NONE: "it came to nothing",
+    DisputeState.NONE: "it ended without a dispute",
 }
 
 
 def describe_dispute(state: str) -> str:
-    """Name the state of a dispute and say what it means."""
+    """Return the state of a dispute with its meaning."""
     meaning = _DISPUTES[DisputeState(state)]
     return f"{state} ({meaning})" if state else meaning
 
 
 def describe_failure(error: LastPaymentError) -> str:
-    """Quote Stripe's words, which are meant for the customer, and name the reason's code.
+    """Return Stripe's message, which is meant for the customer, with the code of the reason.
 
-    The history stays for ever, and may hold nothing by which a person can be found. Stripe's words
-    are the same for everybody; an address or a number that is among them all the same is left out.
+    The history is never purged, so it must not contain personal data. Stripe's messages are the
+    same for all customers; addresses and numbers are removed in case one contains them.
     """
     code = error.decline_code or error.code
     return f'"{_TRACES.sub("…", error.message)}" ({code})' if error.message else code
 
 
 def describe_received(intent: PaymentIntent) -> str:
-    """Say how much has come, and with which payment intent."""
+    """Return how much was received, and with which payment intent."""
     received = display_amount(intent.amount_received, intent.currency)
     return f"{received} received with {intent.stripe_id}"
 
 
 def describe_unknown(intent: PaymentIntentResult) -> str:
-    """Say what Stripe has that is not known here."""
+    """Return what Stripe says about an intent that has no row here."""
     amount = display_amount(intent.amount, intent.currency)
     status = describe_status(intent.status)
     words = [f"{intent.id} of {amount} names this order; its status is {status}"]
@@ -126,7 +126,7 @@ def describe_unknown(intent: PaymentIntentResult) -> str:
 def describe_excess(
     intent: PaymentIntent, amount: int, balance: Balance, payment: OrderPayment
 ) -> tuple[str, str]:
-    """Say how much more was received than the order costs, and what to do about it."""
+    """Return how much more was received than the order costs, and what to do about it."""
     currency = payment.currency
     excess, total = display_amount(amount, currency), display_amount(balance.total, currency)
     detail = f"{describe_received(intent)}; the order costs {total}, so {excess} is too much"
@@ -141,7 +141,10 @@ def describe_excess(
 
 
 def _looks_like_a_remainder(intent: PaymentIntent, balance: Balance) -> bool:
-    """Tell whether the total fell by exactly the first payment when that was received."""
+    """Return whether the total fell by exactly the first payment when that was received.
+
+    An adapter that wrongly returns the outstanding amount shows this pattern.
+    """
     seen = intent.total_seen
     is_first = balance.received == intent.amount_received
     return (
@@ -154,7 +157,7 @@ def _looks_like_a_remainder(intent: PaymentIntent, balance: Balance) -> bool:
 def describe_uncounted(
     intent: PaymentIntent, amount: int, payment: OrderPayment
 ) -> tuple[str, str]:
-    """Say why money that has come does not count, and what to do about it."""
+    """Return why received money does not count, and what to do about it."""
     money = display_amount(amount, intent.currency)
     received = describe_received(intent)
     if amount != intent.amount_received:
@@ -179,7 +182,7 @@ def describe_uncounted(
 
 
 def describe_rest(balance: Balance, currency: str) -> str:
-    """Say what is there and what is missing of an order that the shop no longer wants."""
+    """Return what was received and what is owed for an order that the shop no longer wants."""
     received = display_amount(balance.paid, currency)
     owed = display_amount(balance.owed, currency)
     return f"{received} received, {owed} owed, and the shop wants no more: refund or waive"

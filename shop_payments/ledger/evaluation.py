@@ -1,14 +1,14 @@
-"""Derive what an order's payments amount to, and what follows from it.
+"""Derive the balance of an order, and record what follows from it: facts and review items.
 
 Note [Evaluation]
 ~~~~~~~~~~~~~~~~~
-An evaluation reads the order (total, currency, payability: nothing else), notes what can be noted
-only now (the shop wants this money), folds the rows (``balance.py``), and stores what comes out. It
-runs under the payment's lock, at the end of each transaction in which money has moved.
+An evaluation reads the order (only its total, currency and payability), records what can be
+observed only now (the shop wants this money), folds the rows (``balance.py``), and stores the
+result. It runs under the payment's lock, at the end of each transaction in which money has moved.
 
-An order that cannot be read is evaluated later: what Stripe said is stored, nothing is derived,
-``failed_reads`` counts, and the operation is tried again (Stripe's redelivery, the next call, the
-sweep). After three failed tries staff are asked to look.
+An order that cannot be read is evaluated later. Stripe's data is stored, nothing is derived,
+``failed_reads`` is incremented, and the operation is tried again (by Stripe's redelivery, the next
+call or the sweep). After three failed tries, staff are asked to look.
 """
 
 from __future__ import annotations
@@ -69,16 +69,15 @@ _BALANCE_REASONS = frozenset(
         _Reason.ORDER_UNREADABLE,
     }
 )
-"""The review items that follow from the balance, and close with their cause."""
+"""The reasons of review items that an evaluation opens, and closes when their cause is gone."""
 
 
 def evaluate(
     locked: LockedPayment, *, origin: Origin, terms: OrderTerms | None = None
 ) -> Balance | None:
-    """Evaluate an order under its payment's lock; None where it could not be read.
+    """Evaluate an order under its payment's lock; None if it could not be read.
 
-    ``terms`` is what the caller has read of the order under the lock; without it the order is read
-    here. Why it could not be read is ``locked.order_error``.
+    Without ``terms``, the order is read here. If that fails, ``locked.order_error`` says why.
 
     Raises:
         ConfigurationError: it was paid in live mode, and the key in use is a test key. Nothing
@@ -102,28 +101,28 @@ def evaluate(
 
 
 def is_as_seen(payment: OrderPayment, terms: OrderTerms) -> bool:
-    """Tell whether the order is as it was when it was last evaluated."""
+    """Return whether the order has the terms that were last evaluated."""
     seen = (payment.total, payment.currency, payment.is_payable)
     now = (terms.total.amount, terms.total.currency, terms.is_payable)
     return seen == now and not payment.failed_reads
 
 
 def terms_last_seen(payment: OrderPayment) -> OrderTerms:
-    """Return what the order was like when it was last read."""
+    """Return the order's terms as they were last read."""
     total = Money(payment.total or 0, payment.currency)
     return OrderTerms(total=total, is_payable=payment.is_payable)
 
 
 def record_outflow(locked: LockedPayment, row: Refund | Dispute, intent: PaymentIntent) -> None:
-    """Note on a new refund or dispute of ``intent`` what the order costs at this time.
+    """Record on a new refund or dispute of ``intent`` what the order costs now.
 
-    What an outflow means follows from the order as it was then. A refund is never held up by an
-    order that cannot be read: the total and the payability that were last seen count.
+    The meaning of an outflow depends on the order at that time. If the order cannot be read, the
+    terms last seen are used, so that a refund never waits for the order.
     """
     try:
         _record_terms(locked, _read(locked))
     except OrderUnreadable as error:
-        logger.warning("%s is written without reading its order: %s", row, error)
+        logger.warning("%s was stored without reading its order: %s", row, error)
     is_wanted = intent.wanted or locked.payment.is_payable
     if is_wanted and fits(locked.payment, intent):
         row.total_seen = locked.payment.total
@@ -131,7 +130,7 @@ def record_outflow(locked: LockedPayment, row: Refund | Dispute, intent: Payment
 
 
 def derive(locked: LockedPayment) -> Balance:
-    """Compute the balance from the rows, and store what lists and filters show of it.
+    """Compute the balance from the rows, and store the values that lists and filters show.
 
     Raises:
         ConfigurationError: the order was paid in live mode, and the key in use is a test key.
@@ -144,7 +143,7 @@ def derive(locked: LockedPayment) -> Balance:
 
 
 def derived_values(locked: LockedPayment, balance: Balance) -> dict[str, Any]:
-    """Return the payment's fields that follow from its rows."""
+    """Return the values of the payment's fields that are derived from its rows."""
     money = counted_money(locked.rows)
     return {
         "status": balance.status,
@@ -164,7 +163,7 @@ def derived_values(locked: LockedPayment, balance: Balance) -> dict[str, Any]:
 
 
 def _refuse_other_mode(locked: LockedPayment) -> None:
-    # Test money under a live key is stored, and does not count.
+    # The reverse, test money under a live key, is stored and does not count.
     if is_live_under_test_key(locked.intents):
         raise ConfigurationError(
             "This order has a payment in live mode, "
@@ -173,13 +172,13 @@ def _refuse_other_mode(locked: LockedPayment) -> None:
 
 
 def _read(locked: LockedPayment) -> OrderTerms:
-    """Read the order, once in a transaction."""
+    """Read the order, at most once in a transaction."""
     if locked.order_error is not None:
         raise locked.order_error
     if locked.terms is None:
         try:
             order = find_order(locked.payment.order_id)
-            locked.payment.order = order  # the receivers get it too
+            locked.payment.order = order  # the receivers get the same object
             locked.terms = read_terms(order)
         except OrderUnreadable as error:
             locked.order_error = error
@@ -188,17 +187,18 @@ def _read(locked: LockedPayment) -> OrderTerms:
 
 
 def _record_terms(locked: LockedPayment, terms: OrderTerms) -> None:
-    """Note what the order costs and which money it wants.
+    """Store the order's terms, and which payments it wants.
 
     Raises:
-        OrderUnreadable: in another currency than that of the money which counts.
+        OrderUnreadable: the order's currency is no longer that of the counted payments.
     """
     payment, currency = locked.payment, terms.total.currency
+    # Counted money of another currency would suddenly not count, and the order would look unpaid.
     if currency != payment.currency and any(locked.counts(row) for row in locked.intents):
         raise OrderUnreadable(
             payment.order_id,
             "total",
-            f"returned {currency.upper()}, and the order was paid in {payment.currency.upper()}",
+            f"returned {currency.upper()}, but the order was paid in {payment.currency.upper()}",
             reason="currency_changed",
         )
     payment.total, payment.currency = terms.total.amount, currency
@@ -209,14 +209,14 @@ def _record_terms(locked: LockedPayment, terms: OrderTerms) -> None:
 
 def _record_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Origin) -> None:
     if locked.has_counted_failure:
-        return  # once in a unit of work
+        return  # count it once for each unit of work
     locked.order_error, locked.has_counted_failure = error, True
     payment = locked.payment
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)
     if payment.failed_reads >= TRIES_BEFORE_REVIEW:
-        wish = WantedItem(leading, _Reason.ORDER_UNREADABLE, str(error))
-        sync_review(locked, [wish], origin, only={_Reason.ORDER_UNREADABLE})
+        item = WantedItem(leading, _Reason.ORDER_UNREADABLE, str(error))
+        sync_review(locked, [item], origin, only={_Reason.ORDER_UNREADABLE})
 
 
 def _record_wanted(locked: LockedPayment) -> None:
@@ -225,11 +225,12 @@ def _record_wanted(locked: LockedPayment) -> None:
         if not row.has_succeeded:
             continue
         if row.total_seen is None:
+            # Recorded once: a later total must not change what this payment was for.
             row.total_seen = payment.total
             row.waived_seen = waived_by(locked.intents, locked.entries)
             locked.save_later(row)
         if payment.is_payable and not row.wanted:
-            row.wanted = True
+            row.wanted = True  # never unset: a shipped order is not payable any more
             locked.save_later(row)
 
 
@@ -239,7 +240,7 @@ def _record_wanted(locked: LockedPayment) -> None:
 def _record_received(
     locked: LockedPayment, balance: Balance, origin: Origin
 ) -> list[PaymentIntent]:
-    """Record the money that counts from now on; return its intents, oldest charge first."""
+    """Record the payments that count from now on; return their intents, oldest charge first."""
     new = [row for row in locked.intents if locked.counts(row) and not row.received_recorded]
     order = {each.id: at for at, each in enumerate(newest_first(observe(locked.rows).payments))}
     new.sort(key=lambda row: order[row.stripe_id], reverse=True)
@@ -265,6 +266,7 @@ def _record_paid(
     payment = locked.payment
     if balance.is_covered and payment.paid_at is None:
         newest = received[-1] if received else None
+        # Without new money, a waiver or a lower total covers the order, and only we know when.
         payment.paid_at = (newest.charged_at if newest else None) or timezone.now()
     if payment.paid_recorded or not payment.is_payable or balance.status not in _SETTLED:
         return
@@ -283,9 +285,9 @@ def _record_paid(
 def _covering_intent(
     locked: LockedPayment, balance: Balance, received: list[PaymentIntent]
 ) -> PaymentIntent:
-    """Return the intent that covered the order: of new money the first that suffices.
+    """Return the intent that covered the order: the first new one that suffices.
 
-    After a waiver or a lower total it is the newest one that counts.
+    After a waiver or a lower total, it is the newest counted one.
     """
     wanted = balance.total - balance.waived
     for row in received:
@@ -295,7 +297,7 @@ def _covering_intent(
 
 
 def newest_counted_first(locked: LockedPayment) -> list[PaymentIntent]:
-    """Return the intents whose money counts, the newest charge first."""
+    """Return the counted intents, the newest charge first."""
     by_id = {row.stripe_id: row for row in locked.intents}
     payments = newest_first(observe(locked.rows).payments)
     return [by_id[each.id] for each in payments if each.counts]
@@ -312,7 +314,7 @@ def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> 
         locked.save_later(refund)
         goods = refund.amount - balance.undone[refund_key(refund)]
         figures = {
-            "detail": f"{refund.amount_display} returned by {refund.stripe_id}",
+            "detail": f"{refund.amount_display} refunded with {refund.stripe_id}",
             "refund_id": str(refund.pk),
             "stripe_refund_id": refund.stripe_id,
             "amount": refund.amount,
@@ -329,7 +331,7 @@ def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> 
 
 @dataclass(frozen=True)
 class WantedItem:
-    """A review item that should be open; ``row`` is None where the intent is not known here."""
+    """A review item that should be open; ``row`` is None if the intent has no row here."""
 
     row: PaymentIntent | None
     reason: ReviewItem.Reason
@@ -340,39 +342,39 @@ class WantedItem:
 
     @property
     def key(self) -> tuple[int | None, str, str]:
-        """What there is one item for."""
+        """The identity of an item: there is one for each intent, reason and subject."""
         return (None if self.row is None else self.row.pk, str(self.reason), self.subject)
 
 
 def _wanted_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
-    """Return what staff have to look at, as the balance stands."""
+    """Return the items that staff have to look at, given this balance."""
     by_id = {row.stripe_id: row for row in locked.intents}
     payment = locked.payment
     currency = payment.currency
-    wishes: list[WantedItem] = []
+    items: list[WantedItem] = []
     for stripe_id, amount in balance.excess.items():
         row = by_id[stripe_id]
         words = describe_excess(row, amount, balance, payment)
-        wishes.append(_wish_for_money(locked, row, _Reason.EXCESS, words, amount))
+        items.append(_money_item(locked, row, _Reason.EXCESS, words, amount))
     for stripe_id, amount in balance.uncounted.items():
         row = by_id[stripe_id]
         words = describe_uncounted(row, amount, payment)
-        wishes.append(_wish_for_money(locked, row, _Reason.UNCOUNTED, words, amount))
+        items.append(_money_item(locked, row, _Reason.UNCOUNTED, words, amount))
     counted = newest_counted_first(locked)
     if counted and balance.paid > 0 and balance.owed > 0:
         row = counted[0]
         figures = {"amount": balance.owed, "currency": currency}
         if not balance.is_payable and balance.status == PaymentStatus.PARTIALLY_PAID:
             detail = describe_rest(balance, currency)
-            wishes.append(WantedItem(row, _Reason.REST_OWED, detail, figures=figures))
+            items.append(WantedItem(row, _Reason.REST_OWED, detail, figures=figures))
         elif balance.refusal is None and balance.outstanding < minimum_charge(currency):
             rest = display_amount(balance.outstanding, currency)
             detail = f"{rest} is owed, which is below Stripe's minimum"
-            wishes.append(WantedItem(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
-    return [*wishes, *_waived_money(locked, balance)]
+            items.append(WantedItem(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
+    return [*items, *_waived_items(locked, balance)]
 
 
-def _wish_for_money(
+def _money_item(
     locked: LockedPayment,
     row: PaymentIntent,
     reason: ReviewItem.Reason,
@@ -389,9 +391,9 @@ def _wish_for_money(
     return WantedItem(row, reason, detail, suggestion, figures=figures)
 
 
-def _waived_money(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
-    """Note money that arrived although it had been waived: it is kept."""
-    wishes = []
+def _waived_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
+    """Return an item for each payment that arrived although it had been waived."""
+    items = []
     for row in locked.intents:
         before, total = balance.paid_before.get(row.stripe_id), row.total_seen
         waived = min(balance.waived, row.waived_seen)
@@ -401,31 +403,31 @@ def _waived_money(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
         if before < total <= before + waived:
             detail = f"{describe_received(row)}, although it had been waived"
             figures = {"amount": row.amount_received, "currency": row.currency}
-            wishes.append(WantedItem(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
-    return wishes
+            items.append(WantedItem(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
+    return items
 
 
 def sync_review(
     locked: LockedPayment,
-    wishes: list[WantedItem],
+    wanted: list[WantedItem],
     origin: Origin,
     *,
     only: frozenset[ReviewItem.Reason] | set[ReviewItem.Reason] = _BALANCE_REASONS,
 ) -> None:
-    """Open, update and close the review items whose reasons are among ``only``."""
+    """Open and update the ``wanted`` items; close others whose reasons are among ``only``."""
     payment = locked.payment
-    if not wishes and not payment.needs_review:
-        return
+    if not wanted and not payment.needs_review:
+        return  # nothing to open and nothing open: no statement
     items = list(payment.review_items.all())
     known = {_key_of(item): item for item in items}
-    wanted = {wish.key for wish in wishes}
-    for wish in wishes:
-        _open_or_update(locked, known.get(wish.key), wish, items, origin)
+    wanted_keys = {each.key for each in wanted}
+    for each in wanted:
+        _open_or_update(locked, known.get(each.key), each, items, origin)
     for item in items:
         is_open = item.closed_at is None
         if not is_open:
             continue
-        is_gone = item.reason in only and _key_of(item) not in wanted
+        is_gone = item.reason in only and _key_of(item) not in wanted_keys
         if is_gone or _is_made_good(locked, item):
             item.closed_at, item.closed_itself = timezone.now(), True
             item.closing_note = _closing_note(item)
@@ -443,45 +445,45 @@ def _closing_note(item: ReviewItem) -> str:
     if item.reason == _Reason.ORDER_UNREADABLE:
         return "The order can be read again"
     if item.reason == _Reason.REFUND_FAILED:
-        return "The money has gone another way"
+        return "The money was returned in another way"
     return "Its cause is gone"
 
 
 _REOPENING = ("amount", "is_on_its_way")
-"""The figures whose change opens an item again that staff have closed."""
+"""A change of one of these figures opens an item again that staff have closed."""
 
 
 def _open_or_update(
     locked: LockedPayment,
     item: ReviewItem | None,
-    wish: WantedItem,
+    wanted: WantedItem,
     items: list[ReviewItem],
     origin: Origin,
 ) -> None:
     data = {
-        "detail": wish.detail[:500],
-        "reason": str(wish.reason),
-        "subject": wish.subject,
-        **wish.figures,
+        "detail": wanted.detail[:500],
+        "reason": str(wanted.reason),
+        "subject": wanted.subject,
+        **wanted.figures,
     }
     values = {
-        "detail": wish.detail[:500],
-        "suggested_action": (wish.suggestion or SUGGESTIONS[wish.reason])[:500],
+        "detail": wanted.detail[:500],
+        "suggested_action": (wanted.suggestion or SUGGESTIONS[wanted.reason])[:500],
         "data": data,
     }
     if item is None:
         item = ReviewItem(
             order_payment=locked.payment,
-            payment_intent=wish.row,
-            reason=wish.reason,
-            subject=wish.subject,
+            payment_intent=wanted.row,
+            reason=wanted.reason,
+            subject=wanted.subject,
             **values,
         )
         items.append(item)
     elif item.closed_at is not None:
-        same = all(item.data.get(name) == wish.figures.get(name) for name in _REOPENING)
+        same = all(item.data.get(name) == wanted.figures.get(name) for name in _REOPENING)
         if same and not item.closed_itself:
-            return  # staff have closed exactly this
+            return  # staff have closed it for the same amount
         for name, value in {**values, **reopened()}.items():
             setattr(item, name, value)
     else:
@@ -490,13 +492,13 @@ def _open_or_update(
         for name, value in values.items():
             setattr(item, name, value)
         item.save()
-        return
+        return  # the host was notified when the item was opened
     item.save()
-    locked.add_facts(wish.row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
+    locked.add_facts(wanted.row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
 
 
 def _is_made_good(locked: LockedPayment, item: ReviewItem) -> bool:
-    """Tell whether the money of a failed refund has left the payment in another way since."""
+    """Return whether the money of a failed refund has been returned in another way since."""
     if item.reason != _Reason.REFUND_FAILED:
         return False
     failed = locked.refund(item.subject)
@@ -516,14 +518,14 @@ def _is_made_good(locked: LockedPayment, item: ReviewItem) -> bool:
 
 
 def is_follow_up_needed(locked: LockedPayment, balance: Balance) -> bool:
-    """Tell whether something has to be done at Stripe: see ``follow_up.py``."""
+    """Return whether a follow-up at Stripe is needed: see ``follow_up.py``."""
     return asks_for_too_much(locked, balance) is not None or bool(excess_to_return(locked, balance))
 
 
 def asks_for_too_much(locked: LockedPayment, balance: Balance) -> PaymentIntent | None:
-    """Return the open intent if it can be changed and asks for more than is outstanding.
+    """Return the open intent if it can be changed and asks for too much.
 
-    Or for money that would not count: in another currency than the order's.
+    That is more than is outstanding, or any amount in another currency, which would not count.
     """
     row = locked.open_intent
     if row is None or row.status not in UPDATABLE_STATUSES:
@@ -535,21 +537,22 @@ def asks_for_too_much(locked: LockedPayment, balance: Balance) -> PaymentIntent 
 _HARMLESS = (DisputeState.NONE, DisputeState.WON)
 MAX_AUTOMATIC_REFUNDS = 3
 AUTOMATIC_KEY = "excess of"
-"""How the request keys of automatic refunds begin."""
+"""The prefix of the request keys of automatic refunds."""
 
 
 def excess_to_return(locked: LockedPayment, balance: Balance) -> list[PaymentIntent]:
-    """Return the intents that ``AUTO_REFUND_EXCESS`` gives back.
+    """Return the intents that ``AUTO_REFUND_EXCESS`` refunds.
 
-    Only whole ones that came when nothing was owed or wanted, never the difference to a lower
-    total; nothing while a payment of the order is disputed or was lost; at most three an order.
+    Only whole payments that came when nothing was owed or wanted are refunded, never the difference
+    to a lower total. Nothing is refunded while a payment of the order is disputed or was lost. An
+    order gets at most three automatic refunds.
     """
     if not get_config().AUTO_REFUND_EXCESS:
         return []
     if gravest_dispute(row.status for row in locked.disputes) not in _HARMLESS:
         return []
     done = [row for row in locked.refunds if row.request_key.startswith(AUTOMATIC_KEY)]
-    tried = {row.payment_intent_id for row in done}
+    tried = {row.payment_intent_id for row in done}  # also failed ones: staff handle those
     found = [
         row
         for row in locked.intents
@@ -565,11 +568,11 @@ def _is_whole(row: PaymentIntent, balance: Balance) -> bool:
 
 
 def _came_unasked(locked: LockedPayment, row: PaymentIntent, balance: Balance) -> bool:
-    """Tell whether nothing was owed, or nothing wanted, when this money came."""
+    """Return whether nothing was owed, or nothing wanted, when this money came."""
     if row.livemode != get_config().livemode:
         return False
     if row.stripe_id in balance.uncounted:
-        # Of a cancelled intent nobody knows what its captures were for: staff decide.
+        # If the intent was cancelled, the purpose of its captures is unknown: staff decide.
         return row.has_succeeded and not row.wanted and not locked.payment.is_payable
     is_excess = balance.excess.get(row.stripe_id) == row.amount_received
     was_covered = balance.paid_before.get(row.stripe_id, 0) >= (row.total_seen or 0)

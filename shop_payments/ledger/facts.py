@@ -1,20 +1,20 @@
-"""Facts: written with the change they describe, told to the host after the commit.
+"""Facts: inserted with the change they describe; the host is notified after the commit.
 
-Note [Telling the host]
-~~~~~~~~~~~~~~~~~~~~~~~
-A fact is inserted in the transaction that makes it true and dispatched once that transaction is
-committed. ``dispatched_at`` is set when every receiver has returned. A process killed in between,
-or a receiver that raises, leaves it empty, and the sweeper tells it again: exactly once where
-nothing failed, at least once where something did.
+Note [Notifying the host]
+~~~~~~~~~~~~~~~~~~~~~~~~~
+A fact is inserted in the transaction that makes it true and dispatched after that transaction is
+committed. ``dispatched_at`` is set when every receiver has returned. If the process is killed
+before that, or a receiver raises, it stays empty and the sweep notifies the host again. So the host
+is notified normally once, and at least once after a failure.
 
 Note [One after another]
 ~~~~~~~~~~~~~~~~~~~~~~~~
-Facts of one payment are dispatched in the order in which they became true: a shop that is notified
-of a refund first, and of the payment afterwards, ships the goods of a refunded order. So a later
-fact waits for an earlier one, also where another process is handling that, or where its receiver
-keeps failing. Whether there is an earlier one is read under the payment's lock. The process that
-ends the waiting dispatches what has waited; what is left over is dispatched by the sweep. Staff see
-a notification that keeps failing, and can skip it.
+Facts of one payment are dispatched in the order in which they became true. A shop that was notified
+of a refund before the payment would ship the goods of a refunded order. So a later fact waits for
+an earlier one, even if another process is handling the earlier one or its receiver keeps failing.
+Earlier facts are looked up under the payment's lock. The process that dispatches the earlier fact
+then dispatches those that waited, and the sweep dispatches the rest. Staff see a notification that
+keeps failing, and can skip it.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ SIGNALS: dict[str, Signal] = {
     FactKind.DISPUTE_CLOSED: signals.dispute_closed,
     FactKind.REVIEW_NEEDED: signals.review_needed,
 }
-"""The facts that the host is told of."""
+"""The facts of which the host is notified."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a change comes from, for the history."""
+    """The source of a change, for the history."""
 
     source: Source
     actor: str = ""
-    """Who: a user, an API key's prefix, an event's id."""
+    """A user, the prefix of an API key or the id of an event."""
 
 
 def build_fact(
@@ -83,7 +83,7 @@ def build_fact(
 def dispatch(facts: Iterable[PaymentHistory], *, others_wait: bool = False) -> None:
     """Notify the host of committed facts of one payment, in order. See Note [One after another].
 
-    ``others_wait`` where earlier facts of the payment had not been dispatched when these were
+    ``others_wait`` means that earlier facts of the payment were undispatched when these were
     inserted. Never raises: a receiver's exception is logged, and the fact stays undispatched.
     """
     waiting = [fact for fact in facts if fact.needs_dispatch and fact.dispatched_at is None]
@@ -96,16 +96,17 @@ def dispatch(facts: Iterable[PaymentHistory], *, others_wait: bool = False) -> N
             _wait_for_turn(payment_pk)
             return
         if _deliver(waiting) and time.monotonic() - started > _SLOW:
+            # Meanwhile, other processes may have given up waiting for these facts.
             dispatch_waiting(payment_pk)
     except Exception:
-        # The payment is committed and stays; whatever is broken here must not undo the answer.
-        logger.exception("Facts could not be dispatched; the next sweep does it")
+        # The change is committed, so an error here must not fail the request.
+        logger.exception("Facts could not be dispatched; the next sweep tries it again")
 
 
 def dispatch_waiting(payment_pk: int) -> bool:
-    """Notify the host of all facts of a payment that wait, in order; tell whether none is left.
+    """Notify the host of a payment's undispatched facts, in order; return whether none is left.
 
-    Ends at a fact that another process is handling, and at one that a receiver does not accept.
+    Stops at a fact that another process is handling, or that a receiver does not accept.
     """
     while True:
         facts = PaymentHistory.objects.undispatched().filter(order_payment=payment_pk)
@@ -117,18 +118,18 @@ def dispatch_waiting(payment_pk: int) -> bool:
 
 
 _SLOW = 0.2
-"""Seconds. Receivers that take longer may have kept later facts of other processes waiting."""
+"""Seconds that a process waits for another one to dispatch earlier facts."""
 
 
 def _wait_for_turn(payment_pk: int) -> None:
-    """Dispatch what waits; give a process that is handling an earlier fact a moment to end."""
+    """Dispatch the waiting facts; give a process that is handling an earlier one time to end."""
     deadline = time.monotonic() + _SLOW
     while not dispatch_waiting(payment_pk) and time.monotonic() < deadline:
         time.sleep(_SLOW / 8)
 
 
 def _deliver(facts: list[PaymentHistory]) -> bool:
-    """Dispatch facts in order, up to the first that fails; tell whether none did."""
+    """Dispatch facts in order, up to the first failure; return whether all succeeded."""
     delivered: list[PaymentHistory] = []
     for fact in facts:
         if not _dispatch_one(fact):
@@ -145,6 +146,7 @@ def _deliver(facts: list[PaymentHistory]) -> bool:
 def _dispatch_one(fact: PaymentHistory) -> bool:
     try:
         order = fact.order_payment.order
+        # "&", not "and": the receivers are called even if the adapter fails.
         return _notify_adapter(fact, order) & _notify_receivers(fact, order)
     except Exception:
         logger.exception("Fact %s could not be dispatched; it stays undispatched", fact.fact_id)

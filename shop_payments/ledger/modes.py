@@ -7,12 +7,12 @@ from shop_payments.exceptions import ConfigurationError
 
 
 def belongs_to_other_mode(livemode: bool) -> bool:
-    """Tell whether something was begun with a test key and the key in use is live.
+    """Return whether something was created with a test key while the key in use is live.
 
-    There is no money in test mode, so it may be left behind. The reverse may not.
+    Test mode moves no money, so callers may ignore such a row. They may not ignore live rows.
 
     Raises:
-        ConfigurationError: begun in live mode, and the key in use is a test key.
+        ConfigurationError: created in live mode, and the key in use is a test key.
     """
     if livemode == get_config().livemode:
         return False

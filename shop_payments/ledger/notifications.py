@@ -1,4 +1,4 @@
-"""Notifications that the host's code does not accept: staff see them, and can skip them."""
+"""Notifications that the host's code does not accept: staff are asked, and can skip them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNDELIVERED = ReviewItem.Reason.NOTIFICATION_FAILED
 
 
 def flag_undelivered(fact: PaymentHistory, *, origin: Origin) -> None:
-    """Ask staff to look at a notification that keeps failing: later ones wait for it."""
+    """Ask staff to look at a notification that keeps failing, since later ones wait for it."""
     if fact.dispatch_failures < FAILURES_BEFORE_REVIEW:
         return
 
@@ -37,7 +37,7 @@ def flag_undelivered(fact: PaymentHistory, *, origin: Origin) -> None:
 
 
 def close_delivered(*, origin: Origin) -> None:
-    """Close the review items of notifications that were accepted after all."""
+    """Close the review items of notifications that have been accepted since."""
     for item in ReviewItem.objects.open().filter(reason=_UNDELIVERED):
         waiting = PaymentHistory.objects.undispatched().filter(fact_id=item.subject)
         if not waiting.exists():
@@ -49,10 +49,9 @@ def close_delivered(*, origin: Origin) -> None:
 
 
 def skip_notification(*, fact_id: UUID, reason: str, origin: Origin) -> bool:
-    """Give a notification up, so that later ones can go out; tell whether it still waited.
+    """Skip a notification, so that later ones can be sent; return whether it was still waiting.
 
-    The shop is not notified of this fact any more: the member of staff has done by hand what the
-    shop's code would have done.
+    The shop is never notified of this fact: staff have done by hand what its code would have done.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
@@ -74,5 +73,5 @@ def skip_notification(*, fact_id: UUID, reason: str, origin: Origin) -> bool:
         return True
 
     was_waiting = bool(change_payment(skip, origin=origin, pk=fact.order_payment_id).value)
-    dispatch_waiting(fact.order_payment_id)
+    dispatch_waiting(fact.order_payment_id)  # later facts waited for this one
     return was_waiting

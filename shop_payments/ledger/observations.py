@@ -1,4 +1,4 @@
-"""From an order's rows to what its balance follows from."""
+"""Turn an order's rows into the observations from which its balance is derived."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ class Rows:
 
 
 def counts(payment: OrderPayment, intent: PaymentIntent) -> bool:
-    """Tell whether the intent's money counts for the order.
+    """Return whether the intent's money counts for the order.
 
-    It succeeded, its currency is the order's and its mode the key's, and the shop wanted it.
+    It must have succeeded, in the order's currency and the key's mode, and the shop must have
+    wanted it.
     """
     return intent.wanted and fits(payment, intent)
 
 
 def fits(payment: OrderPayment, intent: PaymentIntent) -> bool:
-    """Tell whether the intent's money counts for the order if the shop wants it."""
+    """Return whether the intent's money counts for the order if the shop wants it."""
     return (
         intent.has_succeeded
         and intent.currency == payment.currency
@@ -54,13 +55,16 @@ def fits(payment: OrderPayment, intent: PaymentIntent) -> bool:
 
 
 def is_live_under_test_key(intents: Iterable[PaymentIntent]) -> bool:
-    """Tell whether live money has come, and the key in use is a test key: nothing can be said."""
+    """Return whether live money was received, but the key in use is a test key.
+
+    Then no balance may be derived: the test key does not see the live objects.
+    """
     is_live = any(intent.livemode and intent.amount_received for intent in intents)
     return is_live and not get_config().livemode
 
 
 def observe(rows: Rows) -> Observations:
-    """Return everything that the balance of an order follows from."""
+    """Return everything from which the balance of an order is derived."""
     payment = rows.payment
     return Observations(
         total=payment.total or 0,
@@ -103,7 +107,7 @@ def outflows_of(
 
 
 def refund_key(refund: Refund) -> str:
-    """Return the id under which the balance knows a refund."""
+    """Return the id of a refund in the balance; before Stripe's answer, that of its row."""
     return refund.stripe_id or str(refund.pk)
 
 
@@ -113,7 +117,7 @@ def _of_refund(refund: Refund, intent: PaymentIntent) -> Outflow:
     elif refund.status == RefundStatus.SUCCEEDED:
         progress = OutflowProgress.FINAL
     else:
-        progress = OutflowProgress.UNDER_WAY
+        progress = OutflowProgress.UNDER_WAY  # also an unknown status: never assume it failed
     return Outflow(
         id=refund_key(refund),
         payment_id=intent.stripe_id,
@@ -159,8 +163,8 @@ def _of_settlement(entry: StaffEntry, intent: PaymentIntent) -> Outflow:
 def waived_by(intents: Iterable[PaymentIntent], entries: Iterable[StaffEntry]) -> int:
     """Add up the waivers in force.
 
-    An intent is captured once. Where that was asked for again because an answer was lost, only one
-    of the waivers counts: that of the capture known to have succeeded, otherwise the newest.
+    An intent is captured only once. If the request was repeated because an answer was lost, only
+    one of the waivers counts: that of the capture known to have succeeded, otherwise the newest.
     """
     by_pk = {intent.pk: intent for intent in intents}
     waived, with_capture = 0, dict[int | None, int]()
@@ -170,7 +174,7 @@ def waived_by(intents: Iterable[PaymentIntent], entries: Iterable[StaffEntry]) -
         if entry.capture is None:
             waived += entry.amount
         else:
-            with_capture[entry.payment_intent_id] = entry.amount
+            with_capture[entry.payment_intent_id] = entry.amount  # the last in this order wins
     return waived + sum(with_capture.values())
 
 
@@ -181,7 +185,10 @@ def _by_capture(entry: StaffEntry) -> tuple[bool, int]:
 
 
 def is_in_force(entry: StaffEntry, intents: dict[int, PaymentIntent]) -> bool:
-    """Tell whether a waiver counts: not revoked and, with a capture, exactly that was captured."""
+    """Return whether a waiver counts.
+
+    It must not be revoked. A waiver with a capture counts if exactly that amount was captured.
+    """
     if entry.is_revoked:
         return False
     if entry.capture is None:
@@ -204,10 +211,10 @@ class IntentMoney:
     """By refunds that succeeded."""
 
     refund_pending: int = 0
-    """Reserved by refunds whose end is not known, those of unknown status included."""
+    """Reserved by refunds whose outcome is not known, including those of unknown status."""
 
     disputed: int = 0
-    """Held by banks until they decide."""
+    """Held by the customers' banks until they decide."""
 
     lost: int = 0
     """Taken back by the customers' banks."""
@@ -217,13 +224,13 @@ class IntentMoney:
 
     @property
     def refundable(self) -> int:
-        """What may still be given back."""
+        """The amount that may still be refunded."""
         gone = self.refunded + self.refund_pending + self.disputed + self.lost + self.settled
         return max(0, self.received - gone)
 
 
 def counted_money(rows: Rows) -> list[IntentMoney]:
-    """Return where the money is of each intent that counts."""
+    """Return where the money of each counted intent is."""
     return [
         money_of(intent, rows.refunds, rows.disputes, rows.entries)
         for intent in rows.intents
@@ -237,7 +244,7 @@ def money_of(
     disputes: Iterable[Dispute] = (),
     entries: Iterable[StaffEntry] = (),
 ) -> IntentMoney:
-    """Return where the money of ``intent`` is; the rows may be those of all of its order."""
+    """Return where the money of ``intent`` is; other rows of its order are ignored."""
     outflows = outflows_of(
         [intent],
         (row for row in refunds if row.payment_intent_id == intent.pk),

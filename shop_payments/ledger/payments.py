@@ -2,18 +2,17 @@
 
 Note [Lock order]
 ~~~~~~~~~~~~~~~~~
-Rows are locked in this order, so there is no circle to wait in:
+Rows are locked in this order, so transactions do not wait for each other in a circle:
 
 1. The shop's order, in a transaction of the shop or of the admin that changes the order and
-   cancels its payment with it. No service of ours locks it.
-2. The ``OrderPayment``, one in a transaction.
-3. What belongs to that payment, in any order: the payment's lock keeps others out.
+   cancels its payment with it. Our services never lock it.
+2. The ``OrderPayment``, one for each transaction.
+3. The rows of that payment, in any order: the payment's lock keeps other processes out.
 
-Code that writes anything of a payment locks its row first, and reads the rows that belong to it
-afterwards: what is read under the lock is as new as the lock. A statement that is its own
-transaction and writes one row (an attempt claimed, an event or a fact noted) has nothing in its
-hand while it waits. The purge locks many payments and events, but only those that are free
-(SKIP LOCKED), so it waits for none.
+Code that writes rows of a payment locks the payment first and reads its rows afterwards, so they
+are as new as the lock. A statement that is its own transaction and writes one row (an attempt
+acquired, an event or a fact recorded) holds no other lock while it waits. The purge locks many
+payments and events, but skips those that are locked (SKIP LOCKED), so it never waits.
 """
 
 from __future__ import annotations
@@ -47,12 +46,12 @@ from shop_payments.models.review import SUGGESTIONS
 from shop_payments.orders import OrderTerms
 
 Fact = tuple[FactKind, dict[str, Any]]
-"""What happened, and its figures; ``detail`` is for people."""
+"""The kind of fact and its figures. ``detail`` is the text that staff read."""
 
 
 @dataclass
 class LockedPayment:
-    """An order's payment under its lock, with all of its rows and what is to be saved with it.
+    """An order's payment under its lock, with all of its rows and the changes to save.
 
     Rows and facts are collected and written once, by :meth:`flush`, at the end of the transaction.
     """
@@ -64,40 +63,40 @@ class LockedPayment:
     entries: list[StaffEntry] = field(default_factory=list)
     facts: list[PaymentHistory] = field(default_factory=list)
     has_changed: bool = False
-    """Whether something was written that the payment's state may follow from."""
+    """Whether rows changed from which the payment's state is derived."""
 
     needs_evaluation: bool = False
     """Whether money has moved."""
 
     needs_order: bool = False
-    """Whether the order has to be read for that, and not only what was last seen of it."""
+    """Whether the evaluation must read the order again, instead of using the terms last seen."""
 
     terms: OrderTerms | None = None
-    """What the order says, once it was read in this transaction."""
+    """The order's terms, after it was read in this transaction."""
 
     order_error: OrderUnreadable | None = None
-    """Why the order could not be read, where that was tried."""
+    """Why reading the order failed in this transaction."""
 
     has_counted_failure: bool = False
-    """Whether that is counted in ``failed_reads``."""
+    """Whether ``order_error`` is counted in ``failed_reads``."""
 
     others_wait: bool = False
     """Whether earlier facts of the payment have not been dispatched yet."""
 
     needs_follow_up: bool = False
-    """Whether something has to be done at Stripe after the commit: see ``follow_up.py``."""
+    """Whether a follow-up at Stripe is needed after the commit: see ``follow_up.py``."""
 
     is_new: bool = False
     """Whether the payment was inserted in this unit of work."""
 
     follows_up: bool = True
-    """Whether this unit of work does so; not if it is about to send something itself."""
+    """Whether this unit of work runs follow-ups. False if the caller sends something itself."""
 
     saves_terms: bool = True
-    """Whether a new total alone is worth a statement; not if the order is read again anyway."""
+    """Whether a new total alone is saved. False if the order is read again anyway."""
 
     request_id: str = ""
-    """The request to Stripe that this unit of work follows from, for the facts derived from it."""
+    """The Stripe request that caused this change; the derived facts store it."""
 
     def __post_init__(self) -> None:
         self._dirty: list[Model] = []
@@ -109,7 +108,7 @@ class LockedPayment:
     # --- finding ---
 
     def intent(self, stripe_id: str) -> PaymentIntent | None:
-        """Return the row of this intent."""
+        """Return the row of this intent, if there is one."""
         return next((row for row in self.intents if row.stripe_id == stripe_id), None)
 
     @property
@@ -122,11 +121,11 @@ class LockedPayment:
         return counts(self.payment, intent)
 
     def refund(self, stripe_id: str) -> Refund | None:
-        """Return the row of this refund."""
+        """Return the row of this refund, if there is one."""
         return next((row for row in self.refunds if row.stripe_id == stripe_id), None)
 
     def dispute(self, stripe_id: str) -> Dispute | None:
-        """Return the row of this dispute."""
+        """Return the row of this dispute, if there is one."""
         return next((row for row in self.disputes if row.stripe_id == stripe_id), None)
 
     # --- computing ---
@@ -137,15 +136,15 @@ class LockedPayment:
         return Rows(self.payment, self.intents, self.refunds, self.disputes, self.entries)
 
     def balance(self) -> Balance:
-        """Compute the balance from the rows as they are now, and the order as last seen."""
+        """Compute the balance from the rows as they are now and the terms last seen."""
         return balance_of(observe(self.rows))
 
     def money_of(self, intent: PaymentIntent) -> IntentMoney:
-        """Return where the money of ``intent`` is."""
+        """Return where the money of ``intent`` is now."""
         return money_of(intent, self.refunds, self.disputes, self.entries)
 
     def dispute_state_of(self, intent: PaymentIntent) -> DisputeState:
-        """Return the state of the gravest dispute of ``intent``."""
+        """Return the state of the most serious dispute of ``intent``."""
         return gravest_dispute(
             row.status for row in self.disputes if row.payment_intent_id == intent.pk
         )
@@ -153,7 +152,7 @@ class LockedPayment:
     # --- writing ---
 
     def save_later(self, row: Model) -> None:
-        """Have a row of this payment saved with it, once."""
+        """Save a row of this payment with it, once."""
         if not any(row is each for each in self._dirty):
             self._dirty.append(row)
 
@@ -166,6 +165,7 @@ class LockedPayment:
         request_id: str = "",
     ) -> None:
         """Add facts about ``row`` to the history; the host is notified after the commit."""
+        # Facts that the evaluation adds later follow from the same request.
         self.request_id = request_id or self.request_id
         self.facts += [
             build_fact(
@@ -180,7 +180,7 @@ class LockedPayment:
         ]
 
     def insert(self) -> None:
-        """Insert the payment itself, of which there was no row yet.
+        """Insert the payment's own row.
 
         Raises:
             IntegrityError: another request has inserted it first.
@@ -190,7 +190,7 @@ class LockedPayment:
         self._before = _values(self.payment)
 
     def flush(self) -> None:
-        """Write what was collected: intents, the payment if it has changed, and the facts.
+        """Write the collected rows, the payment if it has changed, and the facts.
 
         Raises:
             IntegrityError: the order was paid before (constraint ``..._order_paid_once``).
@@ -198,6 +198,7 @@ class LockedPayment:
         for row in self._dirty:
             row.save()
         self._dirty.clear()
+        # Never set back to False: these flags decide which tables the next lock reads.
         self.payment.has_refunds_or_disputes |= bool(self.refunds or self.disputes)
         self.payment.has_staff_entries |= bool(self.entries)
         if self._is_worth_saving():
@@ -212,6 +213,7 @@ class LockedPayment:
         now, before = _values(self.payment), self._before
         changed = {name for name, value in now.items() if before[name] != value}
         is_paid = any(row.amount_received for row in self.intents)
+        # While no money has come, the order is read again before anything follows from its terms.
         if not (self.saves_terms or is_paid or self.needs_follow_up):
             changed -= _TERMS
         return bool(changed)
@@ -219,7 +221,7 @@ class LockedPayment:
 
 _TERMS = frozenset({"total", "currency", "is_payable", "amount_owed", "amount_outstanding"})
 _BOOKKEEPING = frozenset({"order_seen_at", "updated_at"})
-"""Fields whose change alone is not worth a statement."""
+"""Fields whose change alone does not cause an UPDATE."""
 
 
 def _values(payment: OrderPayment) -> dict[str, Any]:
@@ -231,24 +233,25 @@ def _values(payment: OrderPayment) -> dict[str, Any]:
 
 
 def is_payment_begun(order_pk: Any) -> bool:
-    """Tell whether the order has a payment, and wait for one that is just being inserted.
+    """Return whether the order has a payment, and wait for one that is just being inserted.
 
-    A row that is not committed yet cannot be seen; the unique constraint waits for it.
+    A query does not see a row that is not committed yet. An INSERT waits for it, because of the
+    unique constraint.
     """
 
     def look() -> bool:
-        _payment, is_none = OrderPayment.objects.get_or_create(order_id=order_pk)
-        if is_none:
-            transaction.set_rollback(True)
-        return not is_none
+        _payment, is_new = OrderPayment.objects.get_or_create(order_id=order_pk)
+        if is_new:
+            transaction.set_rollback(True)  # the row was only inserted to wait for another one
+        return not is_new
 
     return run_short(look)
 
 
 def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
-    """Return the intent to speak of: the open one, else the newest with money, else the newest.
+    """Return the intent to show: the open one, else the newest with money, else the newest.
 
-    ``intents`` are one payment's, oldest first.
+    ``intents`` are those of one payment, oldest first.
     """
     return max(
         intents,
@@ -258,9 +261,9 @@ def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
 
 
 def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
-    """Lock the payment that ``lookup`` finds and read its rows; None where there is none.
+    """Lock the payment that ``lookup`` finds and read its rows; None if there is none.
 
-    To be called first in a transaction. See Note [Lock order].
+    Call it first in a transaction. See Note [Lock order].
     """
     waiting = _undispatched().filter(order_payment=OuterRef("pk"))
     payments = OrderPayment.objects.locked().annotate(others_wait=Exists(waiting))
@@ -269,16 +272,16 @@ def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
 
 
 def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None) -> LockedPayment:
-    """Read all rows of a payment; the caller has locked it, or only wants to look at them.
+    """Read all rows of a payment, which the caller has locked or only displays.
 
-    ``intents`` are those that the caller has read already, oldest first.
+    ``intents`` are the payment's, oldest first, if the caller has read them already.
     """
     if intents is None:
         waiting = _undispatched().filter(order_payment=payment)
         rows = payment.payment_intents.annotate(others_wait=Exists(waiting))
         intents = list(rows.order_by("pk"))
     for intent in intents:
-        intent.order_payment = payment
+        intent.order_payment = payment  # the locked object, not a second copy
     locked = LockedPayment(payment, intents)
     locked.others_wait = _others_wait(payment, intents)
     if payment.has_refunds_or_disputes:
@@ -297,11 +300,11 @@ def _undispatched() -> QuerySet[PaymentHistory]:
 
 
 def _others_wait(payment: OrderPayment, intents: Sequence[PaymentIntent]) -> bool:
-    """Whether facts of the payment wait, without another statement unless there is a reason.
+    """Return whether facts of the payment wait, without an extra statement in the usual cases.
 
-    What the statement that locks reads of other tables is as old as its snapshot: on PostgreSQL it
-    misses the facts of a process that has just held the lock. So the intents, read under the lock,
-    say it, too. Where there are none, the only facts are those of an item that is in review.
+    The locking statement reads other tables from its own snapshot: on PostgreSQL it misses the
+    facts of the process that held the lock before. So the query of the intents, which runs under
+    the lock, looks for facts, too. A payment without intents only has facts if it is in review.
     """
     if any(getattr(row, "others_wait", False) for row in (payment, *intents)):
         return True
@@ -311,10 +314,10 @@ def _others_wait(payment: OrderPayment, intents: Sequence[PaymentIntent]) -> boo
 
 
 def lock_payment(pk: int) -> LockedPayment:
-    """Lock a payment that exists: attempts and intents PROTECT theirs.
+    """Lock a payment that must exist: attempts and intents PROTECT theirs.
 
     Raises:
-        OrderPayment.DoesNotExist: somebody deleted it by hand.
+        OrderPayment.DoesNotExist: it was deleted by hand.
     """
     locked = find_and_lock_payment(pk=pk)
     if locked is None:
@@ -336,12 +339,12 @@ def open_review(
     notifies: bool = True,
     **figures: Any,
 ) -> None:
-    """Ask for somebody's attention, once for each object and reason.
+    """Open a review item, once for each object and reason.
 
-    Without ``notifies`` the host is not notified of it.
+    Without ``notifies``, the host is not notified of it.
 
-    A dispute is asked about again when it has become one again: what staff or the bank had
-    decided before is not what has to be decided now.
+    The item of a dispute opens again when the dispute is open again: earlier decisions of staff or
+    of the bank do not apply to it.
     """
     about: dict[str, Any] = {
         "order_payment": locked.payment,
@@ -350,16 +353,16 @@ def open_review(
         "subject": subject,
     }
     data = {"detail": detail, "reason": str(reason), "subject": subject, **figures}
-    question: dict[str, Any] = {
+    values: dict[str, Any] = {
         "detail": detail[:500],
         "suggested_action": SUGGESTIONS[reason],
         "data": data,
     }
     if reason == ReviewItem.Reason.DISPUTED:
-        ReviewItem.objects.update_or_create(**about, defaults={**question, **reopened()})
+        ReviewItem.objects.update_or_create(**about, defaults={**values, **reopened()})
         is_new = True
     else:
-        _item, is_new = ReviewItem.objects.get_or_create(**about, defaults=question)
+        _item, is_new = ReviewItem.objects.get_or_create(**about, defaults=values)
     if is_new:
         locked.payment.needs_review = True
         if notifies:
@@ -367,7 +370,7 @@ def open_review(
 
 
 def reopened() -> dict[str, Any]:
-    """Return the values of an item that is open (again)."""
+    """Return the field values of an open item, for one that opens again."""
     return {
         "closed_at": None,
         "closed_by": None,
@@ -386,10 +389,10 @@ def close_review(
 
 
 def close_items(locked: LockedPayment, note: str, *, by: Any = None, **lookup: Any) -> bool:
-    """Close the open items of the payment that ``lookup`` finds; tell whether there were any.
+    """Close the open items of the payment that ``lookup`` finds; return whether there were any.
 
-    ``by`` is the member of staff; without one, the items close themselves. The payment needs no
-    review where nothing else is open.
+    ``by`` is the member of staff. Without one, the items count as closed by the app. The payment
+    needs no review any more if no other item is open.
     """
     items = locked.payment.review_items.open()
     closed = items.filter(**lookup).update(
@@ -403,5 +406,5 @@ def close_items(locked: LockedPayment, note: str, *, by: Any = None, **lookup: A
     if closed and locked.payment.has_unknown_intent:
         unknown = items.filter(reason=ReviewItem.Reason.UNKNOWN_INTENT)
         locked.payment.has_unknown_intent = unknown.exists()
-        locked.needs_order = True  # the order may ask for money again
+        locked.needs_order = True  # the customer may be asked for money again
     return bool(closed)

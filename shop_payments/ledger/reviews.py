@@ -1,4 +1,4 @@
-"""Close what needed somebody's attention, in words and by name."""
+"""Close a review item by hand."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from shop_payments.models import FactKind, ReviewItem
 def close_review_item(
     *, item_pk: int, reason: str, user: Any, origin: Origin, shown_key: str | None = None
 ) -> bool:
-    """Close a review item by hand; tell whether it was open.
+    """Close a review item by hand; return whether it was open.
 
-    ``shown_key`` is that of what staff have read (:attr:`ReviewItem.shown_key`).
+    ``shown_key`` identifies the version that staff have read (:attr:`ReviewItem.shown_key`).
 
-    It moves no money and changes nothing about what the order owes: rows decide that. The item
-    opens again if the amount it is about changes. The history says who closed it; the reason stays
-    with the item, for the history is never purged.
+    Closing moves no money and does not change the balance. The item opens again if its amount
+    changes. The history records who closed it. The reason stays on the item, because the history
+    is never purged.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
         ReviewItem.DoesNotExist: no such item.
         ValueError: no reason.
-        EntryRefused: the item says something else by now; nothing was closed.
+        EntryRefused: the item has changed since staff read it; nothing was closed.
     """
     if not reason.strip():
         raise ValueError("closing a review item needs a reason")
@@ -38,8 +38,8 @@ def close_review_item(
         now = locked.payment.review_items.open().filter(pk=item.pk).first()
         if now is not None and shown_key not in {None, now.shown_key}:
             raise EntryRefused(
-                "The item has changed since this page was opened, so it was not closed. Read what"
-                " it says now; if that may be closed too, send the form again."
+                "The item has changed since this page was opened, so it was not closed. Read it"
+                " again. If it can still be closed, send the form again."
             )
         was_open = close_items(locked, reason.strip(), by=user, pk=item.pk)
         if was_open:

@@ -1,21 +1,20 @@
-"""Short transactions that are run again where the database says so.
+"""Short transactions that are retried after a deadlock or a serialization failure.
 
 Note [Running again]
 ~~~~~~~~~~~~~~~~~~~~
-A transaction of ours locks one payment, reads, decides and writes. What it decides follows from
-what it has read, so one that the database has undone can be run again, from its first line.
-PostgreSQL undoes one for a deadlock (40P01; there is none among ours, see Note [Lock order] in
-``ledger/payments.py``, but the host's code may hold locks, too) or because the host has chosen a
-stricter isolation (40001). SQLite says that it is locked.
+Our transactions lock one payment, read, decide and write. Each decision depends only on the rows
+that were read, so a transaction that the database rolled back can be run again from its first line.
+PostgreSQL rolls back for a deadlock (40P01) or for a stricter isolation level that the host has
+chosen (40001). Our own transactions do not deadlock (Note [Lock order] in ``ledger/payments.py``),
+but the host's code may hold locks, too. SQLite reports that the database is locked.
 
-Who has waited for a lock must see what its last holder has written. REPEATABLE READ shows what was
-there before the wait, and undoes nothing for that. So ours are READ COMMITTED whatever is the
-default: the host's in ``DATABASES``, or the one of the database, of its user or of the session,
-which nobody but the server knows. Where ``DATABASES`` asks for SERIALIZABLE, it may stay: that
-undoes one of the two.
+After waiting for a lock, a transaction must see what its last holder wrote. REPEATABLE READ shows
+the state before the wait and does not fail. So our transactions are READ COMMITTED, whatever the
+default is: ``DATABASES``, the database, its user and the session may set one, and only the server
+knows which applies. SERIALIZABLE in ``DATABASES`` stays, because it rolls one of the two back.
 
-Only what opens its own transaction may run again. Inside the host's transaction it is the host's
-to do so.
+Only code that opened the transaction may run it again. Inside the host's transaction, retrying is
+up to the host.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _T = TypeVar("_T")
 
 _TRIES = 5
 _SECONDS = 5.0
-"""No new try after so long: the client is waiting."""
+"""No further try after this time, because a client is waiting."""
 
 _FIRST_PAUSE = 0.02
 _PASSING_STATES = frozenset({"40001", "40P01"})
@@ -50,67 +49,68 @@ _READ_ONLY_STATE = "25006"
 
 
 def is_passing(error: OperationalError) -> bool:
-    """Tell whether the same transaction may succeed if it is run once more."""
+    """Return whether the same transaction may succeed if it is run again."""
     return _state_of(error) in _PASSING_STATES or "database is locked" in str(error)
 
 
 def is_of_a_standby(error: Exception) -> bool:
-    """Tell whether the database takes no writes: a standby, while another one takes its place.
+    """Return whether the database is read-only: a standby, during a failover.
 
-    Of all that an outage may say, this alone comes as an ``InternalError``, as bugs do.
+    This is the only sign of an outage that comes as an ``InternalError``, as bugs do.
     """
     return isinstance(error, InternalError) and _state_of(error) == _READ_ONLY_STATE
 
 
 def is_away(error: Exception) -> bool:
-    """Tell whether the database is away or takes no writes, so that nothing else can be done."""
+    """Return whether the database is unavailable or read-only."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return not connection.is_usable()
     return is_of_a_standby(error)
 
 
 def _state_of(error: Exception) -> str | None:
-    """Return PostgreSQL's code for what went wrong."""
+    """Return PostgreSQL's error code."""
     cause = error.__cause__
+    # psycopg 3 has sqlstate, psycopg 2 has pgcode.
     return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 def is_in_transaction() -> bool:
-    """Tell whether the caller has a transaction open; the outer one of a ``TestCase`` is none.
+    """Return whether the caller has opened a transaction.
 
-    Django marks that one, and it never commits.
+    The outer transaction of a ``TestCase``, which Django marks, does not count: it never commits.
     """
     blocks = connection.atomic_blocks
     return any(not getattr(block, "_from_testcase", False) for block in blocks)
 
 
 def after_commit(work: Callable[[], object], *, what: str) -> None:
-    """Do ``work`` when the caller's transaction is committed; ``what`` it is, for the log.
+    """Do ``work`` after the caller's transaction is committed; ``what`` names it in the log.
 
-    What it raises is logged and goes no further: the commit stands, perhaps the host's own, and
-    other work may wait for it, too. What is left undone has to stand in a row, for the next call or
-    the sweep.
+    Exceptions are logged and not raised: the transaction, perhaps the host's own, is committed, and
+    other work may wait for the same commit. A row must record unfinished work, so that the next
+    call or the sweep finishes it.
     """
 
     def try_it() -> None:
         try:
             work()
         except Exception:
-            logger.exception("%s: failed after the commit, and is left to the next sweep", what)
+            logger.exception("%s: failed after the commit; the next sweep tries it again", what)
 
-    # Not robust=True: Django names what fails by an attribute that not every callable has.
+    # Not robust=True: Django logs ``__qualname__``, which a partial does not have.
     transaction.on_commit(try_it)
 
 
 def run_short(work: Callable[[], _T], *, competes: bool = False) -> _T:
-    """Run ``work`` in a durable transaction, and again for as long as the database undoes it.
+    """Run ``work`` in a durable transaction, and retry it if the database rolls it back.
 
     ``work`` locks, reads, decides and writes. It does nothing that a rollback does not undo. With
-    ``competes`` it is also run again if another process was faster to insert the same row: now the
-    row can be seen.
+    ``competes``, it also runs again if another process inserted the same row first: the next try
+    sees that row.
 
     Raises:
-        OperationalError: it was undone too often, or for another reason.
+        OperationalError: it was rolled back too often, or failed for another reason.
         IntegrityError: without ``competes``, or too often.
     """
     started = time.monotonic()
@@ -122,18 +122,19 @@ def run_short(work: Callable[[], _T], *, competes: bool = False) -> _T:
         except IntegrityError:
             if is_last or not competes:
                 raise
-            continue
+            continue  # without a pause: the other row is committed, so the next try sees it
         except OperationalError as error:
             if is_last or not is_passing(error):
                 raise
-        # Not the same pause for everybody, or they would meet again.
+        # A random pause, so that the same two transactions do not collide again.
         time.sleep(random.uniform(0, _FIRST_PAUSE * 2**number))  # noqa: S311 - no secret
     raise AssertionError("the last try returns or raises")
 
 
 @contextmanager
 def _reading_what_is_committed() -> Iterator[None]:
-    """Have the transaction that the block begins and ends see it. See Note [Running again]."""
+    """Make the block's transaction READ COMMITTED. See Note [Running again]."""
+    # SQLite has one writer at a time. In a ``TestCase`` the transaction has already begun.
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         yield
         return
@@ -143,9 +144,10 @@ def _reading_what_is_committed() -> Iterator[None]:
     driver: Any = connection.connection
     level = driver.isolation_level
     if level != IsolationLevel.SERIALIZABLE:
-        driver.isolation_level = IsolationLevel.READ_COMMITTED  # it is said with the BEGIN
+        driver.isolation_level = IsolationLevel.READ_COMMITTED  # the driver sends it with BEGIN
     try:
         yield
     finally:
+        # A failed ``work`` may have closed or replaced the connection.
         if connection.connection is driver and not driver.closed:
             driver.isolation_level = level

@@ -2,15 +2,15 @@
 
 Note [Unit of work]
 ~~~~~~~~~~~~~~~~~~~
-Every change of a payment goes through here, so nobody pairs a transaction with what has to come
-after it by hand:
+Every change of a payment goes through here, so no caller has to combine a transaction and the
+steps that follow it:
 
-1. the payment is locked and its rows are read, in a transaction that is run again where the
-   database undoes it;
-2. the caller changes rows;
-3. if money has moved, the order is evaluated (``evaluation.py``); the rows are saved;
-4. after the commit the host is notified of the new facts, and what has to be done at Stripe
-   because of them is done (``services/follow_up.py``).
+1. The payment is locked and its rows are read, in a transaction that is retried if the database
+   rolls it back.
+2. The caller changes rows.
+3. If money has moved, the order is evaluated (``evaluation.py``). The rows are saved.
+4. After the commit, the host is notified of the new facts, and the follow-ups at Stripe run
+   (``services/follow_up.py``).
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ _follow_ups: list[_FollowUp] = []
 
 
 def runs_after_commit(work: _FollowUp) -> _FollowUp:
-    """Register what is done at Stripe after a commit. It sends, so it stands above this room."""
+    """Register a follow-up at Stripe. It calls services, which this room does not import."""
     _follow_ups.append(work)
     return work
 
 
 @dataclass(frozen=True)
 class Done(Generic[_T]):
-    """What came of a unit of work."""
+    """The result of a unit of work."""
 
     locked: LockedPayment | None
-    """The payment as it was committed; None where there was none to lock."""
+    """The payment as it was committed; None if there was none to lock."""
 
     value: _T | None
 
     def raise_if_unreadable(self) -> None:
-        """Raise where the order could not be read, so that the caller tries again.
+        """Raise if the order could not be read, so that the caller tries again.
 
         Raises:
-            OrderUnreadable: what Stripe said is stored, and nothing was derived from it.
+            OrderUnreadable: Stripe's data is stored, but nothing was derived from it.
         """
         if self.locked is not None and self.locked.order_error is not None:
             raise self.locked.order_error
@@ -79,14 +79,14 @@ def change_payment(
 ) -> Done[_T]:
     """Run ``change`` under the lock of the payment that ``lookup`` (or ``lock``) finds.
 
-    ``reads_order`` has the order read and evaluated whether or not something has changed. Without
-    ``follows_up`` nothing is done at Stripe afterwards: a follow-up must not start another one.
-    With ``competes`` it is run again if another process was faster to insert the same row. Inside a
-    transaction of the caller everything that follows the commit waits for that commit.
+    With ``reads_order``, the order is read and evaluated even if nothing has changed. Without
+    ``follows_up``, no follow-up runs: a follow-up must not start another one. With ``competes``,
+    ``change`` runs again if another process inserted the same row first. If the caller has opened a
+    transaction, notifications and follow-ups wait for its commit.
 
     Raises:
         ConfigurationError: the order was paid in live mode, and the key in use is a test key.
-        Exception: what ``change`` raises; nothing is written then.
+        Exception: anything that ``change`` raises. Nothing is written then.
     """
     find = lock or partial(find_and_lock_payment, **lookup)
 
@@ -100,10 +100,11 @@ def change_payment(
         return Done(locked, value)
 
     if is_in_transaction():
+        # A savepoint: only the caller can retry its transaction as a whole.
         with transaction.atomic():
             done = run()
         if done.locked is not None:
-            what = f"what follows a change of {done.locked.payment}"
+            what = f"Follow-up of {done.locked.payment}"
             after_commit(partial(_after, done.locked, origin=origin), what=what)
         return done
     done = run_short(run, competes=competes)
@@ -113,11 +114,13 @@ def change_payment(
 
 
 def _complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False) -> None:
-    """Evaluate a changed payment and save its rows: the end of each transaction."""
+    """Evaluate a changed payment and save its rows, at the end of each transaction."""
     payment = locked.payment
+    # After a failed read, or without any read so far, there are no terms to evaluate with.
     if reads_order or locked.needs_order or payment.failed_reads or payment.total is None:
         evaluate(locked, origin=origin)
     elif locked.needs_evaluation:
+        # The terms last seen suffice, unless the change asked for a fresh read.
         evaluate(locked, origin=origin, terms=terms_last_seen(payment))
     elif locked.has_changed:
         derive(locked)
@@ -125,7 +128,7 @@ def _complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = Fals
 
 
 def _after(locked: LockedPayment, *, origin: Origin) -> None:
-    """Notify the host of what was committed, and do at Stripe what follows from it."""
+    """Notify the host of the committed facts, and run the follow-ups at Stripe."""
     _log(locked)
     dispatch(locked.facts, others_wait=locked.others_wait)
     if locked.needs_follow_up and locked.follows_up:
@@ -134,7 +137,7 @@ def _after(locked: LockedPayment, *, origin: Origin) -> None:
 
 
 def _log(locked: LockedPayment) -> None:
-    """Write one line for each change of state that was committed."""
+    """Write one line for each committed change of state."""
     payment = locked.payment
     for fact in locked.facts:
         logger.info(

@@ -262,7 +262,11 @@ def test_an_order_that_could_not_be_read_is_corrected(open_shop: Build) -> None:
     for _try in range(3):
         assert shop.payment_system.payment(shop.order).status_code == 503
     item = the_item("order_unreadable")
-    assert_says(item, "Correct the order, or the shop's OrderAdapter", "evaluated again by itself")
+    assert_says(
+        item,
+        "Correct the order or the shop's OrderAdapter",
+        "The next sweep evaluates the payment again",
+    )
 
     Order.objects.filter(pk=shop.order.pk).update(currency="usd")
     assert shop.payment_system.payment(shop.order).status_code == 200
@@ -279,7 +283,7 @@ def test_a_refund_that_failed_is_agreed_upon_and_closed(open_shop: Build) -> Non
     shop.stripe.advance_refund(refund["id"], "failed")
     shop.stripe.deliver_webhooks()
     item = the_item("refund_failed")
-    assert_says(item, "Agree with the customer on another way, then close this item.")
+    assert_says(item, "Agree with the customer on another way to return it, then close this item.")
 
     assert close_review_item(
         item_pk=item.pk, reason="Transferred to the bank.", user=None, origin=STAFF
