@@ -184,7 +184,7 @@ def test_an_authentication_that_expired(
             "payment), via webhook",
             'payment failed: "The latest payment attempt for the PaymentIntent has expired." '
             "(payment_intent_payment_attempt_expired), via webhook",
-            "status changed: requires_payment_method (the customer may try again, or with another "
+            "status changed: requires_payment_method (the customer may try again, or use another "
             "card), via webhook",
         ],
         reviews=[],
@@ -366,7 +366,7 @@ def test_a_payment_that_was_called_off_at_stripe(
     webhooks()
 
     assert told(order, storefront, admin_client).history[-1] == (
-        "status changed: canceled (no money will come of this payment intent), via webhook"
+        "status changed: canceled (this payment intent will not bring any money), via webhook"
     )
 
 

@@ -1,1 +1,1 @@
-"""The one way to Stripe: saved attempts, turns, sending."""
+"""Everything that is written to Stripe: saved attempts, turns, sending."""

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 _CLOCK_SKEW = timedelta(minutes=10)
-"""How far Stripe's clock and ours may be apart when an object is looked for by its creation."""
+"""The difference between Stripe's clock and ours to allow for in a search by creation time."""
 
-_NOT_FOUND = frozenset({404})
+_TARGET_MISSING = frozenset({404})
 
 
 # --- calling ------------------------------------------------------------------------------------
@@ -60,7 +60,11 @@ def _cancel(attempt: StripeAttempt, key: str) -> PaymentIntentResult:
 
 
 def _find_created(attempt: StripeAttempt) -> PaymentIntentResult | None:
-    """Find the intent with the attempt's id, created between its commit and its last sending."""
+    """Find the intent with the attempt's id, created between its commit and its last sending.
+
+    Raises:
+        TargetMissing, GatewayError: see :func:`_prove_account`.
+    """
     last_sent = attempt.last_sent_at or attempt.created_at
     since, until = attempt.created_at - _CLOCK_SKEW, last_sent + _CLOCK_SKEW
     found = get_gateway().find_created_intent(str(attempt.pk), since=since, until=until)
@@ -70,13 +74,13 @@ def _find_created(attempt: StripeAttempt) -> PaymentIntentResult | None:
 
 
 def _prove_account(attempt: StripeAttempt) -> None:
-    """Make sure that the key belongs to the account of our intents, as far as we have any.
+    """Check that the key belongs to the account of our intents, if there are any.
 
-    Another account's list does not have what we look for, and proves nothing.
+    The list of another account does not contain our intent, which proves nothing.
 
     Raises:
         TargetMissing: Stripe does not know the newest of our intents under the key in use.
-        GatewayError: Stripe could not be asked.
+        GatewayError: the request to Stripe failed.
     """
     rows = PaymentIntent.objects.filter(livemode=attempt.livemode)
     newest = rows.exclude(status=IntentStatus.MISSING).order_by("-pk").first()
@@ -86,7 +90,7 @@ def _prove_account(attempt: StripeAttempt) -> None:
 
 
 def _nothing_to_find(attempt: StripeAttempt) -> None:
-    """Whether a change had an effect does not matter: the row forgets what was last sent."""
+    """Return None: the effect does not matter, because the row's fingerprint is cleared."""
 
 
 # --- applying -----------------------------------------------------------------------------------
@@ -98,9 +102,9 @@ def _apply_created(
     row = locked.intent(result.id)
     if row is None:
         fingerprint = sent_fingerprint(attempt)
-        adopted = insert_intent(locked, attempt, result, fingerprint=fingerprint, origin=origin)
-        return adopted is not None
-    # A webhook was faster. What it has written is newer, unless the status is final.
+        inserted = insert_intent(locked, attempt, result, fingerprint=fingerprint, origin=origin)
+        return inserted is not None
+    # A webhook was faster. Its data is newer than the answer, unless the status is final.
     is_news = _finish(attempt, result) and result.status in FINAL_STATUSES
     if is_news:
         sent = sent_fingerprint(attempt)
@@ -116,16 +120,17 @@ def _apply_changed(
     origin: Origin,
     sent: str | None = None,
 ) -> bool:
-    """Write the answer to a change; ``sent`` is the fingerprint of what an update has sent."""
+    """Apply the answer to a change; ``sent`` is the fingerprint of the parameters of an update."""
     is_first, row = _finish(attempt, result), locked.intent(result.id)
     if row is None:
         return _insert_orphan(locked, result, origin=origin)
+    # A replayed answer, or one to a request made before the row changed, may be outdated.
     is_fresh = not result.replayed and row.version == attempt.target_version
     is_news = is_first and (is_fresh or result.status in FINAL_STATUSES)
     if is_news:
         apply_intent(locked, row, result, origin=origin, updated_to=sent)
     elif is_first and sent is not None:
-        # What was sent is known although the state is not: the next look fetches it.
+        # Only the parameters sent are known, not the state. The next call fetches the intent.
         row.fingerprint = sent
         row.save(update_fields=["fingerprint"])
     return is_news
@@ -139,7 +144,7 @@ def _apply_updated(
 
 
 def _insert_orphan(locked: LockedPayment, intent: PaymentIntentResult, *, origin: Origin) -> bool:
-    """Insert the row of an orphan that was cancelled: it was created, and nobody heard of it."""
+    """Insert the row of a cancelled orphan: an intent whose creation was never answered."""
     creator = find_attempt_of(intent)
     if creator is None:
         return False
@@ -158,7 +163,7 @@ def _finish(attempt: StripeAttempt, intent: PaymentIntentResult) -> bool:
 # --- ending without an effect -------------------------------------------------------------------
 
 
-def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
+def _end_write(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
     if attempt.outcome == StripeAttempt.Outcome.FAILED:
         for entry in locked.entries:
             if entry.capture_id == attempt.pk:  # a waiver of a refused capture does not count
@@ -166,6 +171,7 @@ def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Ori
         return
     row = locked.intent(attempt.target)
     if row is not None:
+        # Unknown whether Stripe applied it: without a fingerprint, the next call updates again.
         row.fingerprint = ""
         row.save(update_fields=["fingerprint"])
 
@@ -177,7 +183,7 @@ def _explain_change(
     origin: Origin,
     allowed_in: frozenset[str],
 ) -> bool:
-    """Fetch an intent that Stripe would not change; tell whether its status explains that.
+    """Fetch an intent that Stripe refused to change; return whether its status explains that.
 
     Raises:
         PaymentIntentMissing, GatewayError: see :func:`refresh_intent`.
@@ -186,7 +192,7 @@ def _explain_change(
         return False
     row = PaymentIntent.objects.filter(stripe_id=attempt.target).first()
     if row is None:
-        return True  # an orphan, of which nothing is known; the sweep looks again
+        return True  # an orphan, whose status is not known here; the sweep tries it again
     refreshed = refresh_intent(row, origin=origin)
     return refreshed is None or refreshed.row.status not in allowed_in
 
@@ -199,31 +205,31 @@ CREATE_INTENT: Operation[PaymentIntentResult] = Operation(
     call=_create,
     find=_find_created,
     apply=_apply_created,
-    end=_end,
+    end=_end_write,
     explain=_explain_nothing,
 )
 UPDATE_INTENT: Operation[PaymentIntentResult] = Operation(
     call=_update,
     find=_nothing_to_find,
     apply=_apply_updated,
-    end=_end,
+    end=_end_write,
     explain=partial(_explain_change, allowed_in=UPDATABLE_STATUSES),
-    missing_statuses=_NOT_FOUND,
+    missing_statuses=_TARGET_MISSING,
 )
 CAPTURE_INTENT: Operation[PaymentIntentResult] = Operation(
     call=_capture,
     find=_nothing_to_find,
     apply=_apply_changed,
-    end=_end,
+    end=_end_write,
     explain=partial(_explain_change, allowed_in=CAPTURABLE_STATUSES),
-    missing_statuses=_NOT_FOUND,
+    missing_statuses=_TARGET_MISSING,
     must_be_known=True,  # a waiver of staff depends on it
 )
 CANCEL_INTENT: Operation[PaymentIntentResult] = Operation(
     call=_cancel,
     find=_nothing_to_find,
     apply=_apply_changed,
-    end=_end,
+    end=_end_write,
     explain=partial(_explain_change, allowed_in=CANCELABLE_STATUSES),
-    missing_statuses=_NOT_FOUND,
+    missing_statuses=_TARGET_MISSING,
 )

@@ -1,4 +1,4 @@
-"""What an order's payment intent is to look like at Stripe: the parameters of create and update."""
+"""The parameters with which an order's payment intent is created and updated."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from shop_payments.orders import OrderSnapshot, read_amount_to_pay_now, take_sna
 from shop_payments.sync.fingerprints import DEFAULT_CAPTURE_METHOD
 
 METADATA_VALUE_LIMIT = 500
-"""Characters in one of Stripe's metadata values."""
+"""Stripe's limit for the characters of a metadata value."""
 
 
 _DESCRIPTION_LIMIT = 1000
 
 
 def digest_of_address(address: str) -> str:
-    """Return the SHA-256 of a receipt address, as hexadecimal: the address itself is not kept."""
+    """Return the SHA-256 of a receipt address, as hexadecimal. The address itself is not stored."""
     return hashlib.sha256(address.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What the customer is asked for, and what they and Stripe are shown."""
+    """The money that the customer is asked for, and the data shown to them and to Stripe."""
 
     payment_pk: int
     snapshot: OrderSnapshot
@@ -51,12 +51,14 @@ def ask_for(
     *,
     is_under_way: bool = False,
 ) -> Ask:
-    """Return what a customer of the evaluated order is asked for now.
+    """Return what the customer of an evaluated order is asked for now.
 
-    With ``is_under_way`` the money is on its way, and the adapter is not asked for a part of it.
+    With ``is_under_way``, the money is already on its way, so the adapter is not asked which part
+    of it to charge.
     """
     snapshot = take_snapshot(order)
     address = snapshot.receipt_email
+    # Stripe refused this address before; the payment must not fail for it again.
     was_refused = bool(payment.refused_receipt) and payment.refused_receipt == digest_of_address(
         address
     )
@@ -68,28 +70,30 @@ def ask_for(
 
 
 def with_unset_keys(params: dict[str, Any]) -> dict[str, Any]:
-    """Stripe merges metadata: an empty value removes a key that an earlier state needed."""
+    """Return the parameters of an update, which also remove metadata that no longer applies."""
+    # Stripe merges metadata, and removes a key whose value is empty.
     return {**params, "metadata": {"line_items_omitted": "", **params["metadata"]}}
 
 
 def build_update(locked: LockedPayment, row: PaymentIntent, balance: Balance) -> dict[str, Any]:
-    """Return all that an update of the open intent sends: the same as in call 1.
+    """Return the parameters of an update of the open intent: the same as in call 1.
 
     The order has been read and evaluated under the lock, and something is outstanding.
 
     Raises:
-        PaymentError, MoneyError: the order cannot be shown to Stripe: the adapter raised, say.
-        ConfigurationError: the intent cannot be updated to the settings, or the adapter's capture
-            method is none.
+        PaymentError, MoneyError: the order's data cannot be sent, for example because the adapter
+            raised.
+        ConfigurationError: the settings have changed in a way that Stripe cannot update, or the
+            adapter returned an invalid capture method.
     """
     if row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS:
-        raise ConfigurationError("AUTOMATIC_PAYMENT_METHODS has changed: Stripe does not update it")
+        raise ConfigurationError("AUTOMATIC_PAYMENT_METHODS has changed: Stripe cannot update it")
     ask = ask_for(locked.payment.order, balance, locked.payment)
     return with_unset_keys(build_params(locked.payment, ask))
 
 
 def build_params(payment: OrderPayment, ask: Ask) -> dict[str, Any]:
-    """Return what the order's intent should look like at Stripe (amount in minor units)."""
+    """Return the parameters of the order's intent (amount in minor units)."""
     snapshot = ask.snapshot
     shown, omitted = _line_items_text(snapshot)
     metadata = {
@@ -117,16 +121,16 @@ def _capture_method(snapshot: OrderSnapshot) -> str:
     if snapshot.capture_method not in CAPTURE_METHODS:
         raise ConfigurationError(
             f"OrderAdapter.capture_method returned {snapshot.capture_method!r}; "
-            f"it has to be one of {', '.join(CAPTURE_METHODS)}"
+            f"it must be one of {', '.join(CAPTURE_METHODS)}"
         )
     return "manual" if snapshot.capture_method == "manual" else DEFAULT_CAPTURE_METHOD
 
 
 def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
-    """Return compact JSON of as many lines as 500 characters hold, and how many are left out.
+    """Return compact JSON of the lines that fit into 500 characters, and how many are left out.
 
-    A first line that is too long for itself loses the end of its name and its description, so
-    that Stripe's dashboard shows something of every order.
+    If the first line alone is too long, its description is left out and its name is cut, so that
+    Stripe's dashboard shows a line of each order.
     """
     lines = [
         {
@@ -140,7 +144,7 @@ def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
     ]
     shown, length = 0, len("[]")
     for line in lines:
-        length += len(_compact(line)) + (1 if shown else 0)
+        length += len(_compact(line)) + (1 if shown else 0)  # a comma before all but the first
         if length > METADATA_VALUE_LIMIT:
             break
         shown += 1
@@ -149,6 +153,7 @@ def _line_items_text(snapshot: OrderSnapshot) -> tuple[str, int]:
     first = {**lines[0], "description": ""}
     spare = METADATA_VALUE_LIMIT - len(_compact([{**first, "name": ""}]))
     name = str(first["name"])
+    # Escaped characters take more than one place, so cutting once may not be enough.
     while name and len(_compact([{**first, "name": name}])) > METADATA_VALUE_LIMIT:
         name = name[: min(len(name) - 1, spare)]
     return _compact([{**first, "name": name}]), len(lines) - 1
@@ -159,10 +164,10 @@ def _compact(value: object) -> str:
 
 
 def was_changed_at_stripe(intent: PaymentIntentResult, ask: Ask) -> bool:
-    """Whether an intent that has everything by our rows has something else at Stripe.
+    """Return whether the intent at Stripe differs from what our rows say was sent.
 
-    Somebody has updated it in the dashboard or by the API, or the database has lost our last update
-    with a restored backup. Fields that Stripe does not send are unknown, not different.
+    It may have been updated in the dashboard or by the API, or a restored backup may have lost our
+    last update. Fields that Stripe does not send are unknown, not different.
     """
     if intent.status not in UPDATABLE_STATUSES:
         return False

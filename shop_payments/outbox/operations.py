@@ -1,4 +1,4 @@
-"""What the sender has to know of each kind of write: one row an operation."""
+"""The definition of an operation: all that the sender needs to know about a kind of write."""
 
 from __future__ import annotations
 
@@ -44,29 +44,29 @@ class Operation(Generic[ResultT]):
     """Send the attempt's parameters with an idempotency key."""
 
     find: Callable[[StripeAttempt], ResultT | None]
-    """Look for the effect of an attempt whose answer can never be had again.
+    """Look for the effect of an attempt whose answer cannot be obtained any more.
 
-    None where it certainly had none, or where that does not matter. Raises RefundInProgress where
-    nothing is certain yet, and GatewayError where Stripe could not be asked.
+    Return None if it certainly had none, or if that does not matter. Raise RefundInProgress if the
+    outcome is not certain yet, and GatewayError if the request to Stripe failed.
     """
 
     apply: _Apply[ResultT]
-    """In the unit of work: finish the attempt and write the answer onto the rows; False where the
-    rows already know something newer."""
+    """In the unit of work: finish the attempt and apply the answer to the rows. Return False if
+    the rows already hold something newer."""
 
     end: _End
-    """In the unit of work, after the attempt was finished without an effect: what follows for the
-    rows. ``why`` is for people; empty where nobody knows of an effect."""
+    """In the unit of work, after the attempt was finished without an effect: update the rows.
+    ``why`` is for staff; empty if no effect was found."""
 
     explain: _Explain
-    """After a refusal: True where the caller should look again. Raises what explains the refusal
-    better than ``error`` does."""
+    """After a refusal: return True if the caller should look at the payment again. Raise an error
+    that explains the refusal better than ``error``, if there is one."""
 
     missing_statuses: frozenset[int] = frozenset()
-    """The HTTP statuses with which Stripe says that it does not know the object to be changed."""
+    """The HTTP statuses with which Stripe reports that the object to change does not exist."""
 
     must_be_known: bool = False
-    """Whether something depends on its effect: then it is sent again where its object is missing.
+    """Whether other rows depend on its effect. If so, it is sent again if its object is missing.
 
     See ADR 15: for an update or a cancellation, a late effect is harmless.
     """

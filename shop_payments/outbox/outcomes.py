@@ -1,15 +1,15 @@
-"""What the outcome of a call to Stripe means: refused, unknown, or a key in doubt.
+"""What a failed call to Stripe means: refused, unresolved, or a key of another account.
 
 Note [Absence proves nothing]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-Stripe says of its own 500s that the request may have had any effect, or none, and that it may
-finish it later. So a refund that was answered so, and is not in the list, keeps its amount and its
-key. It is given up only when the key has expired and two looks, an hour apart, have not found it,
-or by staff. A refund that comes even later is mirrored as any other.
+After a 500 from Stripe, the request may have had any effect, or none, and Stripe may finish it
+later. So after such an answer, a refund that is not in the list keeps its amount reserved and its
+idempotency key. Staff may give it up. Otherwise it is given up after the key has expired and two
+look-ups, an hour apart, have not found it. A refund that appears even later is stored as any other.
 
-A look counts only if the payment intent can be retrieved under the same key: another account has
-neither. For the same reason a 404 refuses nothing: what was to be refunded or captured exists, so
-the key is in doubt. The call stays unresolved, and is sent again.
+A look-up counts only if the payment intent can be retrieved with the same API key: another account
+has neither. For the same reason a 404 does not mean that Stripe refused: the object to refund or
+capture exists, so the API key is probably wrong. The attempt stays unresolved and is sent again.
 
 See: https://docs.stripe.com/error-low-level (checked 2026-11)
 """
@@ -34,13 +34,13 @@ logger = logging.getLogger("shop_payments")
 
 @contextmanager
 def doubting_the_key(stripe_id: str) -> Iterator[None]:
-    """Conclude nothing if Stripe does not know ``stripe_id``, which is ours, under the key in use.
+    """Raise ``TargetMissing`` if Stripe does not know ``stripe_id``, which is ours.
 
     See Note [Absence proves nothing].
 
     Raises:
-        TargetMissing: Stripe does not know it.
-        GatewayError: as the block.
+        TargetMissing: Stripe does not know it under the key in use.
+        GatewayError: any other error of the block.
     """
     try:
         yield
@@ -51,7 +51,7 @@ def doubting_the_key(stripe_id: str) -> Iterator[None]:
 
 
 def is_missing(error: GatewayError) -> bool:
-    """Whether Stripe does not know an object: the one of the path (404), or a parameter's (400).
+    """Return whether Stripe does not know the object of the path (404) or of a parameter (400).
 
     See: https://docs.stripe.com/error-codes#resource-missing (checked 2026-11)
     """
@@ -59,10 +59,10 @@ def is_missing(error: GatewayError) -> bool:
 
 
 def doubt_of(stripe_id: str, error: GatewayError) -> TargetMissing:
-    """Return what to raise where Stripe does not know an object of ours."""
+    """Return the error to raise if Stripe does not know an object of ours."""
     return TargetMissing(
-        f"Stripe does not know {stripe_id} under the key in use: does"
-        " SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account that made it?",
+        f"Stripe does not know {stripe_id} under the key in use. Check that"
+        " SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belongs to the account that created it.",
         code=error.code,
         param=error.param,
         request_id=error.request_id,
@@ -71,7 +71,7 @@ def doubt_of(stripe_id: str, error: GatewayError) -> TargetMissing:
 
 
 def log_error(attempt: StripeAttempt, error: GatewayError) -> dict[str, Any]:
-    """Log that a write has failed; return what the attempt's row keeps of it."""
+    """Log a failed write; return the values of the error that the attempt's row stores."""
     happened = "did not carry out" if error.retryable else "refused"
     logger.warning("Stripe %s %s: %s", happened, attempt, error.in_full)
     return {
@@ -82,9 +82,9 @@ def log_error(attempt: StripeAttempt, error: GatewayError) -> dict[str, Any]:
 
 
 def is_replayed_failure(error: GatewayError) -> bool:
-    """Whether sending the same key again can never tell what happened.
+    """Return whether sending the same key again cannot show what happened.
 
     Stripe repeats a saved answer for as long as it keeps the key: a 5xx, and a "not now" as well,
-    if it should ever save one (?). An idempotency error says only that the key has been used.
+    if it ever saves one (?). An idempotency error only means that the key has been used.
     """
     return isinstance(error, IdempotencyMismatch) or (error.retryable and error.replayed)

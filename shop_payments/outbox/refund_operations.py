@@ -41,7 +41,7 @@ def exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:
 
 
 def refund_of(locked: LockedPayment, attempt: StripeAttempt) -> Refund:
-    """Return the refund that ``attempt`` creates: it has the same primary key."""
+    """Return the refund that ``attempt`` creates, which has the same primary key."""
     return next(row for row in locked.refunds if row.pk == attempt.pk)
 
 
@@ -50,30 +50,31 @@ def _call(attempt: StripeAttempt, key: str) -> RefundResult:
 
 
 def _find(attempt: StripeAttempt) -> RefundResult | None:
-    """Look among the intent's refunds. See Note [Absence proves nothing] in ``outcomes.py``.
+    """Look for it in the intent's refunds. See Note [Absence proves nothing] in ``outcomes.py``.
 
     Raises:
-        RefundInProgress: it is not there, which proves nothing yet; it stays requested.
-        TargetMissing: nor is the payment intent; this look does not count.
+        RefundInProgress: it was not found, which proves nothing yet; it stays requested.
+        TargetMissing: the payment intent was not found either; this look-up does not count.
     """
     with doubting_the_key(attempt.target):
         for result in get_gateway().list_refunds(attempt.target):
             if result.metadata.get("attempt_id") == str(attempt.pk):
                 return result
         if attempt.key_expired:
-            get_gateway().retrieve_payment_intent(attempt.target)  # the key is of the right account
+            # Fails if the key belongs to another account, whose empty list proves nothing.
+            get_gateway().retrieve_payment_intent(attempt.target)
     if _is_certainly_missing(attempt):
         return None
     attempt.release()
     refund = Refund.objects.get(attempt=attempt)
     raise RefundInProgress(
-        f"Stripe has not said what became of this refund of {refund.amount_display}. The amount"
-        " stays reserved until that is known; ask again with the same key."
+        f"The outcome of this refund of {refund.amount_display} is not known yet. The amount stays"
+        " reserved until it is known. Ask again with the same key."
     )
 
 
 def _is_certainly_missing(attempt: StripeAttempt) -> bool:
-    """Note a look that has not found an effect; tell whether enough of them agree."""
+    """Record a look-up without a result; return whether enough of them agree."""
     now = timezone.now()
     if not attempt.key_expired:
         return False
@@ -89,7 +90,7 @@ def _apply(
 ) -> bool:
     row = refund_of(locked, attempt)
     if row.stripe_id:
-        return False  # it was listed meanwhile: this is what it was when it was made
+        return False  # a list or an event was faster and is newer: this is the state at creation
     apply_refund(locked, _intent_of(locked, row), row, result, origin=origin)
     return True
 
@@ -98,12 +99,12 @@ def _intent_of(locked: LockedPayment, refund: Refund) -> PaymentIntent:
     return next(row for row in locked.intents if row.pk == refund.payment_intent_id)
 
 
-def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
-    """Close a refund that moved nothing, so that it reserves nothing any more."""
+def _end_refund(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
+    """Close a refund that moved no money, so that its amount is not reserved any more."""
     row = refund_of(locked, attempt)
     if row.status != RefundStatus.REQUESTED:
         return
-    why = why or "Stripe had no such refund, a day after it was asked for"
+    why = why or "Stripe had no such refund a day after it was requested"
     row.status, row.failure_reason = RefundStatus.REFUSED, why[:255]
     save_refund(locked, row)
     figures = figures_of(row, f"{row.amount_display} refused: {why}")
@@ -113,12 +114,12 @@ def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Ori
 
 
 def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
-    """Look for the reason of a refusal in what others did at Stripe, and raise it.
+    """Sync the intent's refunds and disputes, and raise an error if they explain the refusal.
 
     Raises:
-        RefundExceedsBalance: somebody gave the money back already.
-        PaymentDisputed: the customer's bank has claimed it. Of a lost payment Stripe gives nothing
-            back, though a refund that failed meanwhile may have left something of it.
+        RefundExceedsBalance: the money was refunded already.
+        PaymentDisputed: the payment is disputed. Stripe does not refund a lost payment, even if a
+            refund that failed meanwhile has left some of the money.
         OrderNotRefundable: the intent was cancelled after a partial capture.
     """
     if not isinstance(error, GatewayInvalidRequest):
@@ -132,7 +133,7 @@ def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> 
     if current is None:
         return False
     if error.code == _DISPUTED or locked.dispute_state_of(current) == DisputeState.OPEN:
-        raise PaymentDisputed("The customer's bank has claimed this payment back.") from None
+        raise PaymentDisputed("The customer's bank disputes this payment.") from None
     left = locked.money_of(current).refundable
     if left < refund.amount:
         raise exceeds_balance(left, current.currency) from None
@@ -150,7 +151,7 @@ CREATE_REFUND: Operation[RefundResult] = Operation(
     call=_call,
     find=_find,
     apply=_apply,
-    end=_end,
+    end=_end_refund,
     explain=_explain,
     missing_statuses=frozenset({400, 404}),  # the payment intent is a parameter
     must_be_known=True,

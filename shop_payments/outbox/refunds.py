@@ -13,20 +13,20 @@ IN_PROGRESS = "This refund is being sent by another request. Try again in a mome
 
 
 def send_refund(refund: Refund, *, origin: Origin) -> Refund:
-    """Send a saved refund, which the caller has acquired, and record what came of it.
+    """Send a saved refund, which the caller has acquired, and record the outcome.
 
     Raises:
-        RefundExceedsBalance, PaymentDisputed: Stripe knows of something that we did not; the
-            rows have been brought up to date.
+        RefundExceedsBalance, PaymentDisputed: a refund or dispute at Stripe was not known here;
+            the rows have been synced.
         OrderNotRefundable: Stripe does not refund this payment over its API.
-        RefundInProgress: another request waits for Stripe's answer to it, or nobody knows yet what
-            became of it.
+        RefundInProgress: another request waits for Stripe's answer to it, or its outcome is not
+            known yet.
         GatewayError: Stripe refused, or could not be reached.
     """
     attempt = refund.attempt
     assert attempt is not None
     if belongs_to_other_mode(attempt.livemode):
-        raise OrderNotRefundable("This was paid in test mode, and the key in use is a live one.")
+        raise OrderNotRefundable("This was paid in test mode, but the key in use is a live key.")
     try:
         sent = send_attempt(attempt, origin=origin)
     except IdempotencyKeyInUse:

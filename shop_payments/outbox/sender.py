@@ -1,7 +1,7 @@
-"""Send an attempt's saved request to Stripe and record what came of it.
+"""Send an attempt's saved request to Stripe and record the outcome.
 
-See Note [Attempt rows] in ``models/payments.py`` for why a request is saved before it is sent. All
-operations are sent in the same way; how they differ is in a table (``operations.py``).
+Note [Attempt rows] in ``models/payments.py`` explains why a request is saved before it is sent. All
+operations are sent in the same way. Their differences are in the table ``OPERATIONS``.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ OPERATIONS: dict[str, Operation[Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What came of a sending whose attempt is finished."""
+    """The outcome of a finished attempt."""
 
     result: Any = None
-    """The object as Stripe described it in an answer that is certainly fresh.
+    """The object from Stripe's answer, if the answer is certainly fresh.
 
-    None where what Stripe says now has to be asked for: the answer was a repetition, a webhook was
-    faster, the attempt had no effect, or Stripe did not know the object.
+    None if the object has to be fetched: the answer was replayed, a webhook was faster, the attempt
+    had no effect, or Stripe did not know the object.
     """
 
     locked: LockedPayment | None = None
@@ -63,18 +63,19 @@ class Sent:
 def send_attempt(attempt: StripeAttempt, *, origin: Origin, as_of: datetime | None = None) -> Sent:
     """Send ``attempt`` (which the caller has acquired) and record the outcome.
 
-    With ``as_of``, the payment's ``updated_at`` when the attempt was planned, there is no result if
-    the payment has changed since: the intent may ask for more than is outstanding by now.
+    ``as_of`` is the payment's ``updated_at`` when the attempt was planned. If the payment has
+    changed since, there is no result: the intent may ask for more than is outstanding now.
 
     Raises:
-        TargetMissing: Stripe does not know the object, and the effect must be known: the attempt
-            stays pending, for an earlier sending may have had it.
-        RefundInProgress: nobody knows yet what became of a refund; it stays pending.
-        PaymentError: what explains a refusal.
+        TargetMissing: Stripe does not know the object, but the effect must be known. The attempt
+            stays pending, because an earlier sending may have had an effect.
+        RefundInProgress: the outcome of a refund is not known yet; it stays pending.
+        PaymentError: an error that explains Stripe's refusal.
         GatewayError: refused (the attempt is finished as failed), or retryable (it stays pending,
-            free to be acquired by the next call).
+            and the next call can acquire it).
     """
     operation = OPERATIONS[attempt.operation]
+    # Stripe has forgotten an expired key, so sending again could have the effect a second time.
     if attempt.key_expired:
         return _find_effect(operation, attempt, origin)
     try:
@@ -83,7 +84,7 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin, as_of: datetime | No
         if is_replayed_failure(error):
             return _find_effect(operation, attempt, origin)
         return _record_error(operation, attempt, error, origin)
-    done = _apply(operation, attempt, result, origin)
+    done = _record_result(operation, attempt, result, origin)
     is_as_planned = as_of is None or (done.locked is not None and done.locked.changed_at == as_of)
     is_fresh = bool(done.value) and is_as_planned and not result.replayed
     return Sent(result=result if is_fresh else None, locked=done.locked)
@@ -105,7 +106,7 @@ def end_attempt(
     """Finish an attempt that had no effect, or none that matters; return the payment."""
 
     def end(locked: LockedPayment) -> None:
-        # A refund's attempt is read again with the payment's rows.
+        # The lock reads a refund's attempt again, and ``end`` changes that object.
         current = next((row.attempt for row in locked.refunds if row.pk == attempt.pk), None)
         current = current or attempt
         if current.finish(outcome, **(figures or {})):
@@ -114,7 +115,7 @@ def end_attempt(
     return change_payment(end, origin=origin, pk=attempt.order_payment_id).locked
 
 
-def _apply(
+def _record_result(
     operation: Operation[Any], attempt: StripeAttempt, result: Any, origin: Origin
 ) -> Done[bool]:
     def apply(locked: LockedPayment) -> bool:
@@ -128,7 +129,7 @@ def _apply(
 
 
 def _share_order(attempt: StripeAttempt, locked: LockedPayment) -> None:
-    """Give receivers of a refund's signals the order that was read when it was saved."""
+    """Pass the order that was read when a refund was saved to the receivers of its signals."""
     is_refund = attempt.operation == StripeAttempt.Operation.CREATE_REFUND
     if is_refund and StripeAttempt.order_payment.is_cached(attempt):
         saved = attempt.order_payment
@@ -137,26 +138,26 @@ def _share_order(attempt: StripeAttempt, locked: LockedPayment) -> None:
 
 
 def _find_effect(operation: Operation[Any], attempt: StripeAttempt, origin: Origin) -> Sent:
-    """Find out from Stripe's objects what became of an attempt, and finish it.
+    """Look for the effect of an attempt at Stripe, and finish the attempt.
 
     Raises:
-        RefundInProgress: nothing is certain yet.
-        GatewayError: Stripe could not be asked; the attempt stays pending, free to be acquired.
+        RefundInProgress: the outcome is not certain yet.
+        GatewayError: the request to Stripe failed. The attempt stays pending and is released.
     """
     with free_if_lost(attempt):
         found = operation.find(attempt)
     if found is None:
         locked = end_attempt(attempt, StripeAttempt.Outcome.ABANDONED, origin=origin)
         return Sent(locked=locked)
-    return Sent(locked=_apply(operation, attempt, found, origin).locked)
+    return Sent(locked=_record_result(operation, attempt, found, origin).locked)
 
 
 def _record_error(
     operation: Operation[Any], attempt: StripeAttempt, error: GatewayError, origin: Origin
 ) -> Sent:
-    """Finish a refused attempt, or free one whose outcome is unknown for the next caller.
+    """Finish a refused attempt, or release an unresolved one for the next caller.
 
-    That Stripe does not know the object refuses nothing: the key is in doubt (ADR 15).
+    A missing object is not a refusal: the API key may belong to another account (ADR 15).
 
     Raises:
         PaymentError, GatewayError: see :func:`send_attempt`.
@@ -172,7 +173,7 @@ def _record_error(
     if not error.retryable and not isinstance(error, GatewayAuthenticationError):
         end_attempt(attempt, outcome.FAILED, why=str(error), figures=figures, origin=origin)
     elif not isinstance(error, IdempotencyKeyInUse):
-        # Refusing a key says nothing of what an earlier sending under another key has done.
+        # A refused API key does not show what an earlier sending with another one has done.
         attempt.release(**figures)
     if operation.explain(attempt, error, origin=origin):
         return Sent()
@@ -180,9 +181,9 @@ def _record_error(
 
 
 def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:
-    """Send what another request began with an intent (the caller has acquired it), and record it.
+    """Send an attempt of another request, which the caller has acquired, and record the outcome.
 
-    If Stripe refuses it, that is an answer to the other request, and not to the caller's.
+    A refusal is not raised: it concerns the other request, not the caller's.
 
     Raises:
         PaymentIntentMissing: see :func:`check_target`.
@@ -194,7 +195,7 @@ def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:
         check_target(attempt, origin=origin)
         row = PaymentIntent.objects.filter(stripe_id=attempt.target).first()
         if row is None or row.status != IntentStatus.MISSING:
-            raise  # it stays pending: to send it again at once would be in vain
+            raise  # the attempt stays pending, so trying again at once would fail again
     except GatewayError as error:
         if error.retryable or isinstance(error, GatewayAuthenticationError):
             raise
@@ -203,12 +204,12 @@ def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:
 
 
 def check_target(attempt: StripeAttempt, *, origin: Origin) -> None:
-    """Look at the intent that Stripe did not know when ``attempt`` was sent.
+    """Fetch the intent again if Stripe did not know it when ``attempt`` was sent.
 
     Raises:
         PaymentIntentMissing: Stripe still does not know it, and it is open here. A test-mode
             intent is closed instead (ADR 8), so the caller can go on.
-        GatewayError: Stripe could not be asked.
+        GatewayError: the request to Stripe failed.
     """
     if attempt.http_status != _NOT_FOUND:
         return

@@ -1,4 +1,4 @@
-"""Taking turns: one process at a time works on an attempt, and the others wait."""
+"""One process at a time works on an attempt; the others wait."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ logger = logging.getLogger("shop_payments")
 
 
 class WaitBudget:
-    """How long one request waits for others, in all; ``error`` is raised after that."""
+    """The total time that a request waits for others; after that, ``error`` is raised."""
 
     def __init__(self, seconds: float, error: PaymentError) -> None:
         self.lease = timedelta(seconds=seconds)
-        self._impatience = error
+        self._error = error
         self._deadline = time.monotonic() + seconds
         self._pause = 0.02
 
     def wait_for(self, attempt: StripeAttempt) -> None:
-        """Return when ``attempt`` is finished or free, without holding anything meanwhile.
+        """Return when ``attempt`` is finished or released. No lock is held while waiting.
 
         Raises:
             PaymentError: ``error``.
@@ -39,29 +39,31 @@ class WaitBudget:
         )
         while True:
             if time.monotonic() > self._deadline:
-                raise self._impatience
+                raise self._error
             time.sleep(self._pause)
             self._pause = min(self._pause * 1.5, 0.25)
+            # The process that acquired it may have died: after the lease it may be acquired again.
             lease_is_over = not attempt.is_acquired(within=self.lease, now=timezone.now())
             if lease_is_over or not waiting.exists():
                 return
 
 
 def acquire(attempt: StripeAttempt, *, within: timedelta) -> bool:
-    """Take over what another request began, unless that request may still be running."""
+    """Acquire an attempt of another request, unless that request may still be running."""
     now = timezone.now()
     busy = attempt.is_acquired(within=within, now=now)
     return not busy and StripeAttempt.objects.all().acquire(attempt, now=now)
 
 
 def pending_write(locked: LockedPayment) -> StripeAttempt | None:
-    """Return what was begun with the payment's intent and is not known to be finished.
+    """Return the pending write of the payment's intents, if there is one.
 
-    What was begun with a test key is left behind by a live one: it must never be sent with that.
-    So is what was begun with an intent that is missing: it must not keep the order from another.
+    An attempt of test mode is abandoned if the key in use is live, because it must never be sent
+    with a live key. An attempt with a missing intent is abandoned, because it must not keep the
+    order from getting another intent.
 
     Raises:
-        ConfigurationError: begun in live mode, and the key in use is a test key.
+        ConfigurationError: created in live mode, and the key in use is a test key.
     """
     pending = locked.payment.attempts.intent_writes().pending().first()
     if pending is None:
@@ -76,10 +78,10 @@ def pending_write(locked: LockedPayment) -> StripeAttempt | None:
 
 @contextmanager
 def free_if_lost(attempt: StripeAttempt) -> Iterator[None]:
-    """Leave ``attempt`` to the next caller at once where Stripe could not be asked about it.
+    """Release ``attempt`` if the block's request to Stripe fails, so that the next caller can try.
 
     Raises:
-        GatewayError: as the block.
+        GatewayError: the error of the block.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """Change an order's open intent at Stripe: decide under the lock, send, and look again.
 
-See Note [One call, two short transactions] in ``intents.py``, of which this is the simple case:
-there is an intent, and one thing is to be done with it.
+This is the simple case of Note [One call, two short transactions] in
+``services/create_payment_intent.py``: the intent exists, and there is one change to make.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shop_payments.outbox.turns import WaitBudget, acquire, pending_write
 _MAX_ROUNDS = 8
 
 Decide = Callable[[LockedPayment], StripeAttempt | None]
-"""Under the lock: the attempt to send, or None where nothing is left to do. May raise."""
+"""Under the lock, return the attempt to send, or None if nothing is left to do. May raise."""
 
 
 def save_write(
@@ -36,11 +36,11 @@ def save_write(
     operation: StripeAttempt.Operation,
     params: Mapping[str, Any],
 ) -> StripeAttempt:
-    """Commit, with the caller's transaction, what is about to be sent.
+    """Save an attempt that changes ``row``, in the caller's transaction.
 
     Raises:
-        PaymentIntentMissing: begun with a test key, and the key in use is live.
-        ConfigurationError: begun in live mode, and the key in use is a test key.
+        PaymentIntentMissing: created with a test key, and the key in use is live.
+        ConfigurationError: created in live mode, and the key in use is a test key.
     """
     if belongs_to_other_mode(row.livemode):
         raise PaymentIntentMissing("This payment was begun in test mode; the key in use is live.")
@@ -56,13 +56,13 @@ def save_attempt(
     target_version: int = 0,
     attempt_id: UUID | None = None,
 ) -> StripeAttempt:
-    """Commit, with the caller's transaction, what is about to be sent; claimed by the caller.
+    """Save an attempt in the caller's transaction, already acquired by the caller.
 
     Raises:
         IntegrityError: another write of this payment's intents is not finished.
     """
     now = timezone.now()
-    locked.follows_up = False  # what has to follow, follows from the answer
+    locked.follows_up = False  # the unit of work that records the answer runs the follow-ups
     return StripeAttempt.objects.create(
         id=attempt_id or uuid4(),
         order_payment=locked.payment,
@@ -77,22 +77,22 @@ def save_attempt(
 
 
 def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> LockedPayment:
-    """Send what ``decide`` asks for until it asks for nothing; return the payment as it is then.
+    """Send the attempts that ``decide`` returns until it returns None; return the payment.
 
-    What another request has begun with the intent is waited for, or finished, first. Once something
-    was sent and no intent is open any more, it is done: what others begin then is theirs.
+    A pending attempt of another request is waited for, or finished, first. The work is done as soon
+    as an attempt was sent and no intent is open: a later intent belongs to another request.
 
     Raises:
-        OrderNotFound: no such order, or nothing was ever tried for it.
+        OrderNotFound: there is no such order, or it has no payment.
         PaymentIntentInProgress: another request holds it for more than ``INTENT_WAIT_SECONDS``.
-        PaymentIntentMissing: the intent is of live mode, and not at Stripe.
-        TargetMissing: the same of a capture, whose outcome is not known then.
+        PaymentIntentMissing: Stripe does not know the intent, which is of live mode.
+        TargetMissing: the same for a capture, whose outcome is then unknown.
         GatewayError: Stripe refused, or could not be reached.
     """
     lock = partial(_lock, get_order_adapter().parse_id(order_id))
     budget = WaitBudget(
         get_config().INTENT_WAIT_SECONDS,
-        PaymentIntentInProgress("Another request is at this payment. Try again in a moment."),
+        PaymentIntentInProgress("Another request is handling this payment. Try again in a moment."),
     )
     is_sent = False
 
@@ -101,10 +101,11 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
             return None, None
         pending = pending_write(locked)
         if pending is not None:
-            locked.follows_up = False  # first of all that has to be finished
+            locked.follows_up = False  # the pending attempt must be finished first
             return pending, None
         return None, decide(locked)
 
+    # Other requests may begin something new in each round, so the rounds are limited.
     for _round in range(_MAX_ROUNDS):
         done = change_payment(choose, origin=origin, lock=lock, competes=True)
         assert done.locked is not None

@@ -48,7 +48,7 @@ def assert_names_the_key(report: Report) -> None:
     """The sweep says nothing else, and says it."""
     assert report.problems
     for problem in report.problems:
-        assert "does SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account" in problem
+        assert "Check that SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belongs to the account" in problem
 
 
 def lose_answers(stripe: StripeSandbox, path: str, kind: Any = "drop_after") -> None:

@@ -294,7 +294,7 @@ def test_the_currency_of_an_order_stays_as_long_as_money_counts(
 
     assert answer(response) == (409, "order_not_payable")
     assert response.json()["data"] == {"reason": "currency_changed"}
-    with pytest.raises(OrderUnreadable, match="returned EUR, and the order was paid in USD"):
+    with pytest.raises(OrderUnreadable, match="returned EUR, but the order was paid in USD"):
         services.reevaluate_order(order.pk)
     assert OrderPayment.objects.get().status == "paid"
 

@@ -44,7 +44,7 @@ def sweep() -> Report:
 def test_it_is_found_when_stripe_has_finished_it(rolled_forward, office, order, webhooks):
     again = office.refund(order, REFUND, key="a")
     assert answer(again) == (409, "refund_in_progress")
-    assert "has not said what became of this refund of 40.00 USD" in again.json()["message"]
+    assert "The outcome of this refund of 40.00 USD is not known yet" in again.json()["message"]
     assert again.headers["Retry-After"]
 
     rolled_forward.advance_clock(SECONDS)
@@ -83,7 +83,7 @@ def test_it_is_given_up_when_two_looks_after_the_keys_life_agree(office, order, 
         statuses.append(Refund.objects.get().status)
 
     assert statuses == ["requested", "requested", "requested", "refused"]
-    assert Refund.objects.get().failure_reason.startswith("Stripe had no such refund, a day after")
+    assert Refund.objects.get().failure_reason.startswith("Stripe had no such refund a day after")
     assert StripeAttempt.objects.get(operation="create_refund").outcome == "abandoned"
     assert answer(office.refund(order, REFUND, key="a")) == (409, "refund_refused")
 

@@ -130,8 +130,8 @@ class _Look:
 
     def _blame_key(self, what: str) -> None:
         self._sweep.problem(
-            f"{what} not at Stripe: does SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belong to the account"
-            " that made them? Nothing was changed"
+            f"{what} not at Stripe. Check that SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belongs to the"
+            " account that created them. Nothing was changed"
         )
 
     def _is_our_account(self) -> bool:
