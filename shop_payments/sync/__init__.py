@@ -1,1 +1,1 @@
-"""The one way from Stripe: what Stripe says is written onto rows, one module an object type."""
+"""Everything that is read from Stripe: one module for each object type applies it to the rows."""

@@ -1,8 +1,8 @@
-"""Write what arrives about an intent, which need not have a row yet.
+"""Apply messages about intents, also about those that have no row yet.
 
-An intent is ours if its id is in our table, or if its metadata names an attempt of our table. The
-second is how one gets its row whose creation was never answered, and one whose event is quicker
-than that answer.
+An intent is ours if its id is in our table, or if its metadata names an attempt of our table. By
+its metadata, an intent gets a row whose creation was never answered, or whose event is faster than
+the answer.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 def apply_final_state(intent: PaymentIntentResult, *, origin: Origin) -> bool:
-    """Write what is certainly not older than the row; False where the intent is not ours.
+    """Apply an intent in a final status, from an event or a retrieval; False if it is not ours.
 
-    That is: an intent in a final status, by event or retrieval. Money that has come is evaluated
-    again, also where nothing is new: the order may have changed.
+    A final status is never outdated. An intent with money is evaluated again even if nothing is
+    new, because the order may have changed.
 
     Raises:
-        OrderUnreadable: written, but the order could not be evaluated; try again.
-        GatewayError: Stripe could not be asked for what has gone back of it, or for the times of
-            the order's charges.
+        OrderUnreadable: applied, but the order could not be evaluated; try again.
+        GatewayError: fetching its refunds and disputes, or the charge times of the order's other
+            payments, failed.
     """
     outflows = look_for_outflows(intent, is_ours=lambda: find_attempt_of(intent) is not None)
 
@@ -66,14 +66,15 @@ def apply_final_state(intent: PaymentIntentResult, *, origin: Origin) -> bool:
 def insert_missing_intent(
     intent: PaymentIntentResult, *, named_by: PaymentIntentResult | None = None, origin: Origin
 ) -> bool:
-    """Give an intent of ours its row, if it still has none; False where it is not ours.
+    """Insert the row of an intent of ours, if it still has none; False if it is not ours.
 
-    ``named_by`` is what names the attempt, where that is not the intent as it was looked up. The
-    intent may go without a row: see :func:`~shop_payments.sync.payment_intents.insert_intent`.
+    ``named_by`` is the version of the intent whose metadata names the attempt, if that is not
+    ``intent`` itself. The intent may stay without a row: see
+    :func:`~shop_payments.sync.payment_intents.insert_intent`.
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
-        GatewayError: Stripe could not be asked for what has gone back of it.
+        GatewayError: fetching its refunds and disputes failed.
     """
     names = named_by or intent
     outflows = look_for_outflows(intent, is_ours=lambda: find_attempt_of(names) is not None)

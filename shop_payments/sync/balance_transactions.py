@@ -1,7 +1,7 @@
-"""Fetch what payments cost: Stripe's fees, by listing balance transactions in pages.
+"""Fetch Stripe's fees by listing balance transactions in pages.
 
-Fees are no part of a payment's state, and nobody waits for them: reports do. So they are fetched
-when somebody asks, a hundred movements a call, and never one by one.
+Fees are not part of a payment's state; only reports need them. So they are fetched on request, a
+hundred movements with each call, and never one by one.
 
 See: https://docs.stripe.com/reports/balance-transaction-types (checked 2026-11)
 """
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def fetch_fees(*, since: datetime, until: datetime | None = None) -> int:
-    """Mirror the movements of our payments, refunds and disputes in a span of time.
+    """Store the movements of our payments, refunds and disputes in a period; return the new ones.
 
-    Return how many were new. Fetching a span again changes nothing. Movements of other systems on
-    the same account are left out. One call to Stripe for every hundred movements.
+    The result is a number. Fetching a period again changes nothing. Movements of other systems on
+    the same account are left out. There is one call to Stripe for each hundred movements.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        GatewayError: Stripe could not be asked; what was fetched before stays.
+        GatewayError: a request to Stripe failed; the pages fetched before are stored.
     """
     assert_no_transaction()
     pages = partial(get_gateway().page_of_balance_transactions, since=since, until=until)
@@ -41,11 +41,12 @@ def fetch_fees(*, since: datetime, until: datetime | None = None) -> int:
 
 
 def _save(page: Sequence[BalanceTransactionResult]) -> int:
-    """Insert what is new of a page; return how many were."""
+    """Insert the new movements of a page; return their number."""
     rows = list(_rows_of(page))
     found = BalanceTransaction.objects.filter(stripe_id__in=[row.stripe_id for row in rows])
     known = set(found.values_list("stripe_id", flat=True))
     new = [row for row in rows if row.stripe_id not in known]
+    # Another process may be fetching the same page.
     BalanceTransaction.objects.bulk_create(new, ignore_conflicts=True)
     return len(new)
 

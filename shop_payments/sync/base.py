@@ -1,7 +1,7 @@
-"""Sync the objects that belong to a payment intent: its refunds, its disputes, and the like.
+"""Sync the objects that belong to a payment intent, such as its refunds and disputes.
 
-One :class:`ObjectType` for each type says how Stripe lists its objects and how their rows are
-written. Webhooks and the sweep find the types in ``registry.py``.
+There is one :class:`ObjectType` for each type. It defines how Stripe lists the objects and how
+their rows are written. Webhooks and the sweep find the types in ``registry.py``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop_payments")
 
-_MAX_ROUNDS = 4
+_TRIES = 4
 
 _Row = TypeVar("_Row")
 _Result = TypeVar("_Result")
@@ -34,27 +34,27 @@ class ObjectType(Generic[_Row, _Result]):
     """One type of objects that belong to a payment intent."""
 
     singular: str
-    """For people, as is :attr:`plural`."""
+    """For staff, as is :attr:`plural`."""
 
     plural: str
 
     events: tuple[str, ...]
-    """How the types of its events begin. An event is only a hint to list the intent's objects."""
+    """The prefixes of its event types. An event is only a hint to list the intent's objects."""
 
     list_of: Callable[[str], Sequence[_Result]]
     """List the objects of an intent at Stripe, given the intent's id, newest first."""
 
     page: Callable[..., Page[_Result]]
-    """List one page of the account's objects that were created in a span of time."""
+    """List one page of the account's objects that were created in a period."""
 
     intent_of: Callable[[str], PaymentIntentResult | None]
     """Fetch the intent of an object at Stripe, given the object's id."""
 
     rows: Callable[[], QuerySet[Any]]
-    """All rows that Stripe knows."""
+    """All rows with an id of Stripe."""
 
     unsettled: Callable[[], QuerySet[Any]]
-    """Those that may still change."""
+    """Rows that may still change."""
 
     is_optional: bool = False
     """Whether a key without the permission to list them is accepted: the sweep leaves them out."""
@@ -63,29 +63,30 @@ class ObjectType(Generic[_Row, _Result]):
     """Whether :attr:`page` leaves out what is settled: then it says nothing about such a row."""
 
     unsent: Callable[[], QuerySet[Any]] | None = None
-    """Rows that Stripe may know already, without an id of it."""
+    """Rows without an id, whose objects Stripe may have created already."""
 
     find: Callable[[LockedPayment, _Result], _Row | None]
     """Find the row of an object."""
 
     apply: Callable[..., None]
-    """Given the locked payment, the intent, the row or None, the object, and ``origin``: bring the
-    row to what Stripe says, or insert it, with history and review."""
+    """Given the locked payment, the intent, the row or None, the object, and ``origin``: update or
+    insert the row, with history and review items."""
 
     agrees: Callable[[_Row, _Result], bool]
-    """Tell whether there is nothing to write."""
+    """Return whether the row equals the object, so that there is nothing to write."""
 
     def sync(
         self, intent: PaymentIntent, *, origin: Origin, follows_up: bool = True
     ) -> Sequence[_Result]:
-        """List those of an intent at Stripe, write down what has changed, and return the list.
+        """List the objects of an intent at Stripe, write the changes, and return the list.
 
-        Without ``follows_up`` nothing is done at Stripe because of that.
+        Without ``follows_up``, no follow-up runs.
 
         Raises:
-            GatewayError: Stripe could not be asked.
+            GatewayError: the request to Stripe failed.
         """
-        for _round in range(_MAX_ROUNDS):
+        for _round in range(_TRIES):
+            # Before the request: a row that changes during it may be newer than the list.
             known = self.versions(intent)
             results = self.list_of(intent.stripe_id)
             if self.write_listed(intent, known, results, origin=origin, follows_up=follows_up):
@@ -94,13 +95,13 @@ class ObjectType(Generic[_Row, _Result]):
         return results
 
     def rows_of(self, intent: PaymentIntent) -> QuerySet[Any]:
-        """Return the rows of an intent, also those that Stripe does not know yet."""
+        """Return the rows of an intent, including those that Stripe does not know yet."""
         model: Any = self.rows().model
         found: QuerySet[Any] = model.objects.filter(payment_intent=intent)
         return found
 
     def versions(self, intent: PaymentIntent) -> dict[Any, int]:
-        """Return the versions of an intent's rows by primary key, before Stripe is asked."""
+        """Return the versions of an intent's rows by primary key, to be read before a request."""
         return dict(self.rows_of(intent).values_list("pk", "version"))
 
     def write_listed(
@@ -112,9 +113,9 @@ class ObjectType(Generic[_Row, _Result]):
         origin: Origin,
         follows_up: bool = True,
     ) -> bool:
-        """Write what was listed, newest first; False where a row has changed since before that.
+        """Write the objects of a list, newest first; False if a row has changed meanwhile.
 
-        ``known`` are the rows' versions by primary key, read before Stripe was asked.
+        ``known`` are the rows' versions by primary key, read before the request.
 
         Raises:
             OrderUnreadable: written, but the order could not be evaluated; try again.
@@ -138,9 +139,10 @@ class ObjectType(Generic[_Row, _Result]):
         *,
         origin: Origin,
     ) -> bool:
-        """Write what was listed in a unit of work; False as :meth:`write_listed`."""
+        """Do the same as :meth:`write_listed`, in the caller's unit of work."""
         complete = True
         intent = locked.intent(intent_id)
+        # Oldest first, so that facts are in the order in which things happened.
         for result in reversed(results) if intent is not None else ():
             row: Any = self.find(locked, result)
             if row is not None and row.version != known.get(row.pk):

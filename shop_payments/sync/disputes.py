@@ -1,7 +1,7 @@
-"""Mirror the disputes of an intent: money that a customer's bank claims back.
+"""Sync the disputes of an intent: money that a customer's bank demands back.
 
-A dispute is decided between the banks and in Stripe's dashboard. Here it is followed: it keeps
-refunds from being paid twice, asks a person to answer in time, and books what is lost.
+A dispute is decided by the banks and in Stripe's dashboard. The app stores its state, so that no
+refund pays a second time, staff are asked to answer in time, and lost money is recorded.
 
 See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _UNDECIDED = (DisputeState.OPEN, DisputeState.INQUIRY)
 
 
-def _write(
+def _apply_dispute(
     locked: LockedPayment,
     intent: PaymentIntent,
     row: Dispute | None,
@@ -35,9 +35,9 @@ def _write(
     *,
     origin: Origin,
 ) -> None:
-    """Bring a dispute's row to what Stripe says, or insert it, with history and review.
+    """Update or insert a dispute's row, with history and review items.
 
-    Any status may follow any other here: there are appeals, and Stripe adds statuses.
+    Any status may follow any other: there are appeals, and Stripe adds statuses.
     """
     if row is None:
         row = Dispute(
@@ -51,7 +51,7 @@ def _write(
         )
         record_outflow(locked, row, intent)
         locked.disputes.append(row)
-    before = _visible_state(row)
+    before = _dispute_values(row)
     was = row.state if row.status else None
     row.status = result.status
     row.amount, row.currency = result.amount, result.currency
@@ -59,7 +59,7 @@ def _write(
     row.evidence_due_at = result.evidence_due_at
     row.livemode = result.livemode
     row.stripe_created_at = result.created_at
-    if _visible_state(row) == before:
+    if _dispute_values(row) == before:
         return
     row.version += 1
     locked.save_later(row)
@@ -76,17 +76,17 @@ def _write(
         open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
 
 
-def _visible_state(row: Dispute) -> tuple[Any, ...]:
+def _dispute_values(row: Dispute) -> tuple[Any, ...]:
     return row.status, row.amount, row.reason, row.evidence_due_at
 
 
-def _agrees(row: Dispute, result: DisputeResult) -> bool:
+def _dispute_agrees(row: Dispute, result: DisputeResult) -> bool:
     seen = (result.status, result.amount, result.reason[:64], result.evidence_due_at)
-    return _visible_state(row) == seen
+    return _dispute_values(row) == seen
 
 
 def _facts_of(row: Dispute, old_status: str, was: DisputeState | None) -> list[Fact]:
-    """Return what there is to tell of a dispute that is new or has changed."""
+    """Return the facts of a dispute that is new or has changed."""
     if row.status == old_status:
         return []
     why, status = _why(row), humanize(row.status)
@@ -94,6 +94,7 @@ def _facts_of(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
     opened: Fact = (FactKind.DISPUTE_OPENED, {"detail": why, **figures})
     if row.state not in _UNDECIDED:
         closed: Fact = (FactKind.DISPUTE_CLOSED, {"detail": f"{status}: {why}", **figures})
+        # A dispute that is first seen when it is closed was opened, too.
         return [opened, closed] if was is None else [closed]
     changed: Fact = (FactKind.DISPUTE_CHANGED, {"detail": f"{status}: {why}", **figures})
     if was == row.state:
@@ -103,7 +104,7 @@ def _facts_of(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
 
 def _why(row: Dispute) -> str:
     because = f" ({humanize(row.reason)})" if row.reason else ""
-    return f"{row.amount_display} claimed back by the customer's bank{because}, {row.stripe_id}"
+    return f"{row.amount_display} disputed by the customer's bank{because}, {row.stripe_id}"
 
 
 def _figures(row: Dispute) -> dict[str, Any]:
@@ -128,6 +129,6 @@ DISPUTES: ObjectType[Dispute, DisputeResult] = ObjectType(
     rows=Dispute.objects.all,
     unsettled=lambda: Dispute.objects.exclude(status__in=DECIDED_DISPUTE_STATUSES),
     find=lambda locked, result: locked.dispute(result.id),
-    apply=_write,
-    agrees=_agrees,
+    apply=_apply_dispute,
+    agrees=_dispute_agrees,
 )

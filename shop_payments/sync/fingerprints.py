@@ -1,4 +1,4 @@
-"""What a payment intent was asked to look like, as one comparable value."""
+"""The parameters of a payment intent as one comparable value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from shop_payments.models import StripeAttempt
 
 DEFAULT_CAPTURE_METHOD = "automatic_async"
-"""What Stripe sets where an intent is created without one.
+"""Stripe's default for an intent that is created without a capture method.
 
 See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-capture_method
 (checked 2026-11)
@@ -18,10 +18,10 @@ See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-ca
 
 
 def fingerprint_of(params: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what an intent should look like.
+    """Return the SHA-256 of an intent's parameters.
 
-    Two orders' states are the same payment if and only if their fingerprints are equal: the
-    attempt's id and keys that are sent only to unset something do not count.
+    Two fingerprints are equal if and only if the parameters describe the same payment. The
+    attempt's id, and keys that are only sent to unset something, do not count.
     """
     metadata = {
         key: value
@@ -42,9 +42,9 @@ def fingerprint_of(params: Mapping[str, Any]) -> str:
 
 
 def sent_fingerprint(attempt: StripeAttempt) -> str:
-    """Return the fingerprint of what ``attempt`` sent; empty where that is not all, or was purged.
+    """Return the fingerprint of the parameters of ``attempt``; empty if incomplete or purged.
 
-    An intent without a fingerprint is updated to what its order wants when it is next asked for.
+    An intent without a fingerprint is updated by the next call 1.
     """
     is_complete = attempt.purged_at is None and "description" in attempt.params
     return fingerprint_of(attempt.params) if is_complete else ""

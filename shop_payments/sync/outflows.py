@@ -1,15 +1,15 @@
-"""What has gone back of a payment before it is written here: refunds and disputes.
+"""Refunds and disputes of a payment that existed before the payment is written here.
 
 Note [Outflows with the payment]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 The shop may ship the goods when it is notified that an order is paid. A payment that is found late
 may have been refunded meanwhile. So its refunds and disputes are listed before it is written, and
-are written in the same unit of work: the facts are the same and in the same order, and a receiver
-of the first one finds all of the rows.
+are written in the same unit of work. The facts are the same and in the same order, and a receiver
+of the first fact sees all of the rows.
 
-Stripe's charge, which comes with a fetched intent, says whether there are any (``amount_refunded``,
-``disputed``). So nothing is listed in the ordinary case. An event has only the charge's id: there
-the money is written at once, and what has gone back follows with its own events.
+A fetched intent includes its charge, which shows whether there are any (``amount_refunded``,
+``disputed``). So usually nothing is listed. An event only has the charge's id. Then the money is
+written at once, and refunds and disputes follow with their own events.
 
 See: https://docs.stripe.com/api/charges/object (checked 2026-11)
 """
@@ -47,14 +47,14 @@ class Outflows:
     found: Sequence[_Found] = ()
 
     def write(self, locked: LockedPayment, *, origin: Origin) -> None:
-        """Write them in the unit of work that has written their intent."""
+        """Write them in the unit of work that wrote their intent."""
         row = locked.intent(self.intent_id)
         if row is None or not row.holds_money or not any(each.results for each in self.found):
             return
-        # What came is recorded before what went back.
+        # The received money is recorded first, so that facts are in the order of events.
         evaluate(locked, origin=origin)
         for each in self.found:
-            # A row that has changed since is newer than this.
+            # A row that has changed since the request is newer than the list.
             each.type.write_into(locked, self.intent_id, each.known, each.results, origin=origin)
 
 
@@ -63,11 +63,11 @@ def look_for_outflows(
 ) -> Outflows:
     """List the refunds and disputes of an intent whose money is not known here yet.
 
-    One that is known is left to the events and lists of refunds and disputes. ``is_ours`` tells
-    whether an intent without a row is to get one: those of other systems cost no call.
+    If the money is known, the events and lists of refunds and disputes suffice. ``is_ours`` returns
+    whether an intent without a row will get one: intents of other systems cost no call.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: a request to Stripe failed.
     """
     nothing = Outflows(intent.id)
     if not intent.amount_received or not (intent.amount_refunded or intent.is_disputed):
@@ -83,7 +83,7 @@ def list_outflows(intent_id: str) -> Outflows:
     """List the refunds and disputes of an intent.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: a request to Stripe failed.
     """
     row = PaymentIntent.objects.filter(stripe_id=intent_id).first()
     found = []

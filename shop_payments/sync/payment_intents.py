@@ -1,15 +1,15 @@
-"""Write what Stripe says of an intent onto its row.
+"""Apply what Stripe says about an intent to its row.
 
-Note [Whose word counts]
-~~~~~~~~~~~~~~~~~~~~~~~~
-Messages arrive in any order, late, and twice. Three rules make every order of arrival end in the
+Note [Which message counts]
+~~~~~~~~~~~~~~~~~~~~~~~~~~~
+Messages arrive in any order, late, and twice. With three rules, each order of arrival ends in the
 same state:
 
-* a row in a final status never moves; only what was not known of it is completed;
-* a message about a final status is believed as it stands, for Stripe never takes it back;
-* anything else is only a hint to fetch the intent, and what was fetched is written only if the
-  row is still at the version it had before the fetch. Otherwise somebody knew something newer,
-  and the caller looks again.
+* A row in a final status never changes its status. Only fields that were unknown are completed.
+* A message about a final status is applied as it is, because Stripe never takes it back.
+* Any other message is only a hint to fetch the intent. The result is written only if the row still
+  has the version that it had before the fetch. Otherwise the row may hold something newer, and the
+  caller looks again.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("shop_payments")
 
-_MAX_ROUNDS = 4
+_MAX_FETCHES = 4
 
 
 def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
     """Return the attempt that created ``intent`` at Stripe, if it was one of ours.
 
-    An intent is ours only if its id is in our table or its metadata names an attempt of our
-    table that has not created another intent. An order's number in the metadata proves nothing:
+    An intent is ours only if its id is in our table, or its metadata names an attempt of our table
+    that has not created another intent. An order's number in the metadata proves nothing, because
     staging and production may share an account.
     """
     attempt_id = named_attempt(intent)
@@ -63,7 +63,7 @@ def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
 
 
 def named_attempt(intent: PaymentIntentResult) -> UUID | None:
-    """Return the attempt's primary key that the intent's metadata names, of our table or not."""
+    """Return the id of the attempt that the intent's metadata names, which need not be ours."""
     try:
         return UUID(intent.metadata.get("attempt_id", ""))
     except ValueError:
@@ -80,9 +80,8 @@ def insert_intent(
 ) -> PaymentIntent | None:
     """Insert the row of an intent that ``attempt`` created, and finish the attempt.
 
-    The attempt must belong to the locked payment. None where another intent has taken the place
-    of this one, which can still take no money: nobody has its client secret, and the sweeper
-    cancels it.
+    The attempt must belong to the locked payment. Return None if another intent is open already.
+    This one cannot take money, because no client has its secret, and the sweep cancels it.
     """
     attempt.finish(
         StripeAttempt.Outcome.SUCCEEDED,
@@ -94,6 +93,7 @@ def insert_intent(
     if is_open(intent.status) and locked.open_intent is not None:
         logger.error("%s came too late: %s is open", intent.id, locked.open_intent)
         return None
+    # Stripe leaves the field out of some messages; then the request shows it.
     is_automatic = intent.uses_automatic_methods
     if is_automatic is None:
         is_automatic = "automatic_payment_methods" in attempt.params
@@ -106,7 +106,7 @@ def insert_intent(
         uses_automatic_methods=is_automatic,
         stripe_created_at=intent.created_at,
     )
-    facts = _take_over(locked, row, intent)
+    facts = _copy_state(locked, row, intent)
     row.save(force_insert=True)
     locked.intents.append(row)
     created = {
@@ -132,43 +132,43 @@ def apply_intent(
     origin: Origin,
     updated_to: str | None = None,
 ) -> None:
-    """Bring ``row`` to what Stripe says, with history.
+    """Update ``row`` to what Stripe says, with history.
 
-    The caller has made sure that ``intent`` is not older than the row. Of a final row only what was
-    not known is completed. ``updated_to`` is the fingerprint of the parameters that an update has
+    The caller has made sure that ``intent`` is not older than the row. Of a final row, only unknown
+    fields are completed. ``updated_to`` is the fingerprint of the parameters that an update has
     just sent.
     """
     missing, note = ReviewItem.Reason.INTENT_MISSING, f"Stripe knows {row.stripe_id} again"
     close_review(locked, row, missing, "", note)
     if row.is_final:
         if _complete(row, intent):
-            _save(locked, row)
+            _save_intent(locked, row)
         return
     moves = intent.status != row.status
     if moves and not can_observe(row.status, intent.status):
         return
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
-        return  # it was missing and has come back, but another one has taken its place
+        return  # it was missing and exists again, but another intent has replaced it
     before, was = _visible_state(row), row.status
-    facts = _take_over(locked, row, intent)
+    facts = _copy_state(locked, row, intent)
     if updated_to is not None:
         row.fingerprint = updated_to
         facts.append((FactKind.INTENT_UPDATED, {"detail": row.amount_display}))
     if _visible_state(row) == before:
         return
-    _save(locked, row)
+    _save_intent(locked, row)
     locked.add_facts(row, facts, origin=origin, request_id=intent.request_id)
     _close_expiry(locked, row, was)
 
 
-def _save(locked: LockedPayment, row: PaymentIntent) -> None:
+def _save_intent(locked: LockedPayment, row: PaymentIntent) -> None:
     row.version += 1
     locked.save_later(row)
     locked.has_changed = True
 
 
 def can_be_completed(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Tell whether Stripe says something of a final intent that its row does not know."""
+    """Return whether Stripe's object has fields that the row of a final intent lacks."""
     if row.status != intent.status:
         return False
     lacks_charge = not row.latest_charge and bool(intent.latest_charge)
@@ -176,7 +176,7 @@ def can_be_completed(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
 
 
 def _complete(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Complete a final row with what was not known of it; tell whether there was something."""
+    """Fill in the unknown fields of a final row; return whether one was filled in."""
     if row.status != intent.status:
         return False
     before = (row.latest_charge, row.payment_method, row.charged_at, row.charged_at_is_exact)
@@ -189,7 +189,7 @@ def _complete(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
 
 
 def _close_expiry(locked: LockedPayment, row: PaymentIntent, was: str) -> None:
-    """Ask nobody any more to capture in time where there is nothing left to capture."""
+    """Close the item that asks staff to capture in time, if nothing is left to capture."""
     if was == IntentStatus.REQUIRES_CAPTURE and row.status != was:
         reason = ReviewItem.Reason.AUTHORIZATION_EXPIRES
         close_review(locked, row, reason, "", f"{row.stripe_id} is {row.status}")
@@ -197,23 +197,23 @@ def _close_expiry(locked: LockedPayment, row: PaymentIntent, was: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """An intent as Stripe has just described it, and the row that now says so."""
+    """A freshly fetched intent, and its row after the sync."""
 
     intent: PaymentIntentResult
     row: PaymentIntent
     locked: LockedPayment | None = None
-    """The payment as it was committed; None where there was nothing to write."""
+    """The payment as it was committed; None if there was nothing to write."""
 
 
 def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
-    """Fetch an intent and write down what has changed.
+    """Fetch an intent and write the changes.
 
-    None where the row changed during the fetch (see Note [Whose word counts]): look again.
+    None if the row changed during the fetch (see Note [Which message counts]): look again.
 
     Raises:
         PaymentIntentMissing: Stripe does not know the intent; the row or a review item says so.
-        ConfigurationError: the intent is of live mode, and the key in use is not.
-        GatewayError: Stripe could not be asked.
+        ConfigurationError: the intent is of live mode, and the key in use is a test key.
+        GatewayError: the request to Stripe failed.
     """
     belongs_to_other_mode(row.livemode)
     try:
@@ -232,7 +232,7 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
 
 
 def _was_missing(row: PaymentIntent) -> bool:
-    """Whether staff were asked about an intent that Stripe did not know."""
+    """Return whether staff are being asked about this intent because Stripe did not know it."""
     missing = ReviewItem.Reason.INTENT_MISSING
     return row.order_payment.needs_review and (
         row.review_items.open().filter(reason=missing).exists()
@@ -240,14 +240,14 @@ def _was_missing(row: PaymentIntent) -> bool:
 
 
 def sync_intent(row: PaymentIntent, *, origin: Origin) -> None:
-    """Look at an intent until what was seen is written down; without a call where it is final.
+    """Fetch an intent until the result could be written. A final intent costs no call.
 
     Raises:
         PaymentIntentMissing: Stripe does not know the intent.
         PaymentIntentInProgress: others keep changing the row.
         ConfigurationError, GatewayError: see :func:`refresh_intent`.
     """
-    for _round in range(_MAX_ROUNDS):
+    for _round in range(_MAX_FETCHES):
         if row.is_final or refresh_intent(row, origin=origin) is not None:
             return
         row.refresh_from_db()
@@ -257,14 +257,14 @@ def sync_intent(row: PaymentIntent, *, origin: Origin) -> None:
 def apply_fetched(
     row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
 ) -> PaymentIntent | None:
-    """Write what a look at Stripe has shown (None: no such intent); return the row.
+    """Write a fetched intent (None: Stripe does not know it); return its row.
 
-    ``row`` was read before Stripe was asked. None where it has changed since: see
-    Note [Whose word counts].
+    ``row`` was read before the fetch. Return None if it has changed since: see
+    Note [Which message counts].
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
-        GatewayError: Stripe could not be asked for what has gone back of it, or for charges' times.
+        GatewayError: fetching its refunds and disputes, or charge times, failed.
     """
     done = _apply_fetched(row, intent, origin=origin)
     done.raise_if_unreadable()
@@ -295,14 +295,14 @@ def _apply_fetched(
 def complete_charge_times(
     locked: LockedPayment | None, *, origin: Origin, expected: int = 0
 ) -> None:
-    """Fetch when the charges of an order's payments were made, where events alone told of them.
+    """Fetch the exact times of an order's charges that are only known from events.
 
-    Which payment came first matters once there are several; ``expected`` are about to be added.
-    The time of an event is not always that of the charge: a bank debit succeeds days after it was
-    made.
+    The order of payments matters as soon as there are several; ``expected`` more are about to be
+    added. The time of an event may differ from that of the charge: a bank debit succeeds days after
+    its charge was created.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: a request to Stripe failed.
     """
     paid = [row for row in locked.intents if row.has_succeeded] if locked else []
     if len(paid) + expected < 2:
@@ -310,6 +310,7 @@ def complete_charge_times(
     for row in paid:
         if row.charged_at_is_exact or row.livemode != get_config().livemode:
             continue
+        # Without the exact time, that of the event stays.
         with suppress(ObjectMissing):
             fetched = get_gateway().retrieve_payment_intent(row.stripe_id)
             change_payment(
@@ -329,22 +330,21 @@ def _write_charge(
 
 
 def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Whether there is nothing to write down."""
+    """Return whether the row equals the object, so that there is nothing to write."""
     before = _visible_state(row)
-    probe = copy(row)
+    probe = copy(row)  # so that the row itself stays unchanged
     _copy_fields(probe, intent)
     _copy_failure(probe, intent)
     return _visible_state(probe) == before
 
 
 def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -> None:
-    """Note that Stripe does not know the intent any more.
+    """Record that Stripe does not know the intent any more.
 
-    In test mode the row is closed, so that another intent can take its place: test data may be
-    deleted at any time, and there is no money in it. In live mode the intent may exist in another
-    account and still take money, so the row stays open and staff are asked; once they have closed
-    the item, and Stripe still does not know the intent, it is closed as well. A row in a final
-    status keeps it: what happened has happened.
+    In test mode the row is closed, so that another intent can replace it: test data may be deleted
+    at any time and moves no money. In live mode the intent may exist in another account and still
+    take money, so the row stays open and staff are asked. It is closed after they have closed the
+    item, if Stripe still does not know the intent. A row in a final status keeps it.
     """
     if row.is_final or row.status == IntentStatus.MISSING:
         return
@@ -356,15 +356,15 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
         open_review(locked, row, reason, detail, origin=origin)
         return
     row.status = IntentStatus.MISSING
-    _save(locked, row)
+    _save_intent(locked, row)
     locked.add_facts(row, [(FactKind.INTENT_MISSING, {"detail": detail})], origin=origin)
     _close_expiry(locked, row, was)
 
 
-def _take_over(
+def _copy_state(
     locked: LockedPayment, row: PaymentIntent, intent: PaymentIntentResult
 ) -> list[Fact]:
-    """Copy what Stripe says onto an unsaved or open row; return the facts."""
+    """Copy Stripe's data to an unsaved or open row; return the facts."""
     old_status, had_received = row.status, row.amount_received
     _copy_fields(row, intent)
     facts = _copy_failure(row, intent)
@@ -377,6 +377,7 @@ def _take_over(
 
 
 def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    # A field that is absent from a message is unknown, and keeps its value.
     row.livemode = intent.livemode
     row.status = intent.status
     row.amount = intent.amount
@@ -396,6 +397,7 @@ def _copy_charge(row: PaymentIntent, intent: PaymentIntentResult) -> None:
     charge = intent.latest_charge[:255]
     if charge and charge != row.latest_charge:
         row.latest_charge = charge
+        # The known time is that of another charge.
         row.charged_at, row.charged_at_is_exact = None, False
     if intent.charged_at is not None:
         row.charged_at, row.charged_at_is_exact = intent.charged_at, True
@@ -443,10 +445,10 @@ _STATUS_FACTS: dict[str, FactKind] = {
 
 
 def _status_facts(row: PaymentIntent, *, is_new: bool) -> list[Fact]:
-    """Return what a new status means; that money counts is recorded when it is evaluated."""
+    """Return the facts of a new status. The evaluation records that money counts."""
     if row.has_succeeded:
         return []
     kind = _STATUS_FACTS.get(row.status)
     if kind is None and is_new:
-        return []
+        return []  # INTENT_CREATED says it already
     return [(kind or FactKind.STATUS_CHANGED, {"detail": describe_status(row.status)})]

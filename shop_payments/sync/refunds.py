@@ -1,13 +1,14 @@
-"""Write what Stripe says of refunds onto their rows: those made here, and those of others.
+"""Apply what Stripe says about refunds to their rows, wherever the refunds were made.
 
-A refund made in Stripe's dashboard is seen when the intent's refunds are listed. Always all of
-them: an event's or a charge's "latest refund" need not be the one that changed.
+A refund made in Stripe's dashboard is found by listing the refunds of its intent. All of them are
+listed, because the "latest refund" of an event or a charge may not be the one that changed.
 
 Note [Requests at Stripe]
 ~~~~~~~~~~~~~~~~~~~~~~~~~
-If a backup is restored, Stripe has refunds that the database does not know. Their metadata carries
-a digest of the order's id and the caller's key. A refund that is mirrored keeps the digest in place
-of the key, so the same request is recognized and not sent again. Stripe never gets the key itself.
+After a backup was restored, Stripe has refunds that the database does not have. Their metadata
+contains a digest of the order's id and the caller's key. The row that is inserted for such a refund
+stores the digest instead of the key, so that a repeated request is recognized and not sent again.
+Stripe never gets the key itself.
 
 See: https://docs.stripe.com/refunds (checked 2026-11)
 """
@@ -37,17 +38,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def digest_of_request(order_id: object, key: str) -> str:
-    """Return what a refund's metadata says of its request, as hexadecimal SHA-256."""
+    """Return the digest of a request for a refund's metadata, as hexadecimal SHA-256."""
     return hashlib.sha256(f"{order_id}:{key}".encode()).hexdigest()
 
 
 def mirrored_key(order_id: object, key: str) -> str:
-    """Return the request key of a refund that was mirrored, and has only the request's digest."""
+    """Return the request key of a refund found at Stripe, which only has the request's digest."""
     return f"sha256:{digest_of_request(order_id, key)}"
 
 
 def _key_of_mirrored(locked: LockedPayment, intent: PaymentIntent, result: RefundResult) -> str:
-    """Return the request key of a refund that is not known here; empty where it names none.
+    """Return the request key of a refund that has no row yet; empty if its metadata names none.
 
     See Note [Requests at Stripe].
     """
@@ -57,7 +58,7 @@ def _key_of_mirrored(locked: LockedPayment, intent: PaymentIntent, result: Refun
     automatic = f"{AUTOMATIC_KEY} {intent.stripe_id}"
     is_automatic = digest == digest_of_request(locked.payment.order_id, automatic)
     key = automatic if is_automatic else f"sha256:{digest}"
-    # Metadata can be copied in Stripe's dashboard, and a key has one refund of an intent.
+    # Metadata can be copied in Stripe's dashboard, but a key has only one refund of an intent.
     is_taken = any(
         row.request_key == key and row.payment_intent_id == intent.pk for row in locked.refunds
     )
@@ -65,14 +66,14 @@ def _key_of_mirrored(locked: LockedPayment, intent: PaymentIntent, result: Refun
 
 
 def save_refund(locked: LockedPayment, row: Refund) -> None:
-    """Save a changed refund with its payment, which is evaluated again."""
+    """Save a changed refund with its payment, and request an evaluation."""
     row.version += 1
     locked.save_later(row)
     locked.needs_evaluation = True
 
 
 def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
-    """Return the row of a refund: by Stripe's id, or by the attempt that made it."""
+    """Return the row of a refund, by Stripe's id or by the attempt that created it."""
     made_here = result.metadata.get("attempt_id")
     return locked.refund(result.id) or next(
         (row for row in locked.refunds if not row.stripe_id and str(row.pk) == made_here), None
@@ -87,7 +88,7 @@ def apply_refund(
     *,
     origin: Origin,
 ) -> None:
-    """Bring a refund's row to what Stripe says, or insert it, with history and review.
+    """Update or insert a refund's row, with history and review items.
 
     The caller has made sure that ``result`` is not older than the row.
     """
@@ -106,7 +107,7 @@ def apply_refund(
     moves = row.status != result.status
     if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
         return
-    before, known_as = _visible_state(row), row.stripe_id
+    before, known_as = _refund_values(row), row.stripe_id
     row.status, row.stripe_id = result.status, result.id
     row.amount, row.currency = result.amount, result.currency
     row.reason = result.reason[:64]
@@ -114,22 +115,22 @@ def apply_refund(
     row.stripe_created_at = result.created_at
     if row.attempt_id is not None and known_as != result.id:
         _finish_attempt(row, result)
-    if _visible_state(row) == before:
+    if _refund_values(row) == before:
         return
     save_refund(locked, row)
-    # One of ours was saved a moment ago, and its order was read then.
+    # One of ours was saved a moment ago, when its order was read.
     locked.needs_order |= row.attempt_id is None or bool(known_as)
     if moves:
         _record_move(locked, intent, row, origin=origin, request_id=result.request_id)
 
 
-def _visible_state(row: Refund) -> tuple[str, ...]:
+def _refund_values(row: Refund) -> tuple[str, ...]:
     return row.status, row.stripe_id, row.reason, row.failure_reason
 
 
-def _agrees(row: Refund, result: RefundResult) -> bool:
+def _refund_agrees(row: Refund, result: RefundResult) -> bool:
     seen = (result.status, result.id, result.reason[:64], result.failure_reason[:255])
-    return _visible_state(row) == seen
+    return _refund_values(row) == seen
 
 
 def _finish_attempt(row: Refund, result: RefundResult) -> None:
@@ -146,13 +147,11 @@ def _finish_attempt(row: Refund, result: RefundResult) -> None:
 def _record_move(
     locked: LockedPayment, intent: PaymentIntent, row: Refund, *, origin: Origin, request_id: str
 ) -> None:
-    """Record a refund's new status; that it went back is recorded when it is evaluated."""
-    figures = figures_of(
-        row, f"{row.stripe_id} over {row.amount_display} is {humanize(row.status)}"
-    )
+    """Record a refund's new status. The evaluation records that counted money was refunded."""
+    figures = figures_of(row, f"{row.stripe_id} of {row.amount_display} is {humanize(row.status)}")
     kind = FactKind.REFUND_CHANGED
     if row.status == RefundStatus.FAILED:
-        detail = f"{row.amount_display} could not be returned by {row.stripe_id}"
+        detail = f"{row.amount_display} could not be refunded with {row.stripe_id}"
         if row.failure_reason:
             detail = f"{detail}: {humanize(row.failure_reason)}"
         kind, figures = FactKind.REFUND_FAILED, figures_of(row, detail)
@@ -164,7 +163,7 @@ def _record_move(
 
 
 def figures_of(row: Refund, detail: str) -> dict[str, Any]:
-    """Return what a fact or a review item says of a refund."""
+    """Return the data of a fact or a review item about a refund."""
     return {
         "detail": detail,
         "refund_id": str(row.pk),
@@ -190,5 +189,5 @@ REFUNDS: ObjectType[Refund, RefundResult] = ObjectType(
     unsent=Refund.objects.requested,
     find=_row_of,
     apply=apply_refund,
-    agrees=_agrees,
+    agrees=_refund_agrees,
 )

@@ -1,7 +1,7 @@
 """The types of Stripe's objects that belong to a payment intent.
 
-Webhooks find the type of an event here, and the sweep goes through all of them. How to add one is
-in docs/adding.md.
+Webhooks look up the type of an event here, and the sweep goes through all of them. docs/adding.md
+explains how to add one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ OBJECT_TYPES: tuple[ObjectType[Any, Any], ...] = (
     EARLY_FRAUD_WARNINGS,
     REVIEWS,
 )
-"""In the order in which the sweep goes through them."""
+"""In the order of the sweep."""
 
 
 def type_of_event(event_type: str) -> ObjectType[Any, Any] | None:
-    """Return the type that an event is about; None for payment intents and what is not followed."""
+    """Return the object type of an event; None for payment intents and for unknown types."""
     return next((each for each in OBJECT_TYPES if event_type.startswith(each.events)), None)

@@ -181,7 +181,7 @@ def test_the_history_tells_the_story(pay_order, stripe, webhooks):
 
     dispute = Dispute.objects.get().stripe_id
     told = PaymentHistory.objects.filter(kind__startswith="dispute").order_by("pk")
-    why = f"112.00 USD claimed back by the customer's bank (fraudulent), {dispute}"
+    why = f"112.00 USD disputed by the customer's bank (fraudulent), {dispute}"
     assert [fact.sentence for fact in told] == [
         f"dispute opened: {why}, via webhook",
         f"dispute changed: under review: {why}, via webhook",

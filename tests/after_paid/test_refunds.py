@@ -475,7 +475,7 @@ def test_a_failed_refund_reopens_the_balance_and_asks_a_person(
     assert (item.reason, item.subject) == ("refund_failed", refunds_at_stripe(stripe)[0]["id"])
     assert [name for name, _data in told] == ["order_refunded", "refund_failed", "review_needed"]
     assert PaymentHistory.objects.get(kind="refund_failed").sentence == (
-        f"refund failed: 112.00 USD could not be returned by {item.subject}: "
+        f"refund failed: 112.00 USD could not be refunded with {item.subject}: "
         "expired or canceled card, via webhook"
     )
     assert office.refund(order, key="again").json()["data"]["amount"] == "112.00"
