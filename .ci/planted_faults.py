@@ -218,7 +218,7 @@ FAULTS = (
     Fault(
         "a failed event counts as processed",
         old="_record_failure(event, error)",
-        new="_note(event, WebhookEvent.Status.PROCESSED, str(error))",
+        new="_record_outcome(event, WebhookEvent.Status.PROCESSED, str(error))",
         tests="tests/api/test_webhooks.py::TestMoneyThatDoesNotFit::test_an_order_that_cannot_be_read_has_the_event_sent_again",
     ),
     Fault(

@@ -92,7 +92,7 @@ STILL_OPEN = (
 IN_REVIEW = (409, "payment_in_review", "A payment of this order is being reviewed by the shop.")
 MISMATCH = (
     *(409, "payment_mismatch"),
-    "Money arrived that does not fit the order; it is in review.",
+    "The payment was received but does not count for the order. It is in review.",
 )
 
 

@@ -611,7 +611,7 @@ def test_the_second_of_two_payments_that_name_one_attempt_is_refused(staff, orde
 
     response = accept(staff, second)
 
-    assert f"names the attempt that made {first.subject}" in errors_of(response)[0]
+    assert f"names the attempt that created {first.subject}" in errors_of(response)[0]
     assert PaymentIntent.objects.get().stripe_id == first.subject
 
 

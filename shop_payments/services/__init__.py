@@ -1,4 +1,4 @@
-"""The use cases, one verb a module. What is named here is the app's public Python API.
+"""The use cases, one module for each verb. The names in ``__all__`` are the public Python API.
 
 ::
 
@@ -8,8 +8,9 @@
     if services.may_release(order.pk):  # right before goods go out
         ...
 
-All of them raise :class:`~shop_payments.exceptions.ShopPaymentsError`. ``origin`` says who wants a
-change: ``Origin(source=Source.SHOP, actor="warehouse")`` is recorded in the payment's history.
+All errors are subclasses of :class:`~shop_payments.exceptions.ShopPaymentsError`. ``origin`` is who
+requests a change: ``Origin(source=Source.SHOP, actor="warehouse")`` is recorded in the payment's
+history.
 """
 
 from shop_payments.exceptions import ShopPaymentsError

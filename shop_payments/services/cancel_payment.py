@@ -2,16 +2,17 @@
 
 Note [Cancelling with the order]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-A shop cancels its order in a transaction of its own, in which Stripe must not be called. So the
-wish is written down in that transaction, on the payment's row; Stripe is told after the commit.
-If the process dies in between, or Stripe is away, the wish stands, and the next look finds it. If
-the shop rolls back, there never was a wish.
+A shop cancels its order in its own transaction, in which Stripe must not be called. So the request
+is recorded in that transaction, on the payment's row, and Stripe is called after the commit. If the
+process dies in between, or Stripe is unavailable, the request remains and the sweep finds it. If
+the shop rolls back, there is no request.
 
-An order of which there is no payment yet has no row for the wish, but its first request may have
-begun one that it has not committed. So who begins one inserts its row first and reads the order
-after that (``intents.py``), and who cancels looks again after the commit, in a way that waits for
-such a row. Whichever came first, the other one sees it. If the process dies just before that second
-look, the shop's word is all that is left of the wish, and the sweep asks for it.
+An order without a payment has no row for the request. But a concurrent request for a payment intent
+may have inserted the payment without having committed it. So such a request inserts the row first
+and reads the order afterwards (``create_payment_intent.py``). The cancellation looks again after
+its commit, in a way that waits for such a row. Whichever came first, the other one sees it. If the
+process dies just before this second look, only the shop knows of the cancellation, and the sweep
+asks the adapter.
 
 See: https://docs.stripe.com/refunds#cancel-payment (checked 2026-11)
 """
@@ -46,22 +47,22 @@ from shop_payments.sync.payment_intents import mark_missing, refresh_intent
 logger = logging.getLogger("shop_payments")
 
 REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
-"""Why, in Stripe's words."""
+"""Stripe's cancellation reasons."""
 
 _ON_REQUEST = "requested_by_customer"
 
 
 def cancel_payment(*, order_id: object, reason: str = _ON_REQUEST, origin: Origin) -> None:
-    """Close the order's open intent at Stripe now; nothing happens where none is open.
+    """Close the order's open intent at Stripe now. Nothing happens if none is open.
 
     Raises:
         TransactionOpenError: called inside a database transaction; see
             :func:`cancel_payment_on_commit`.
-        OrderNotFound: no such order, or nothing was ever tried for it.
-        PaymentNotCancelable: the money has come or is on its way.
-        PaymentIntentInProgress: another request is at this payment.
-        PaymentIntentMissing: the intent is of live mode, and not at Stripe.
-        GatewayError: Stripe could not be reached; asking again is safe.
+        OrderNotFound: there is no such order, or it has no payment.
+        PaymentNotCancelable: the money was received or is on its way.
+        PaymentIntentInProgress: another request is handling this payment.
+        PaymentIntentMissing: Stripe does not know the intent, which is of live mode.
+        GatewayError: Stripe could not be reached. It is safe to try again.
     """
     close_open_intent(order_id, reason, origin)
 
@@ -73,17 +74,16 @@ def close_open_intent(
     *,
     requested_at: datetime | None = None,
     as_seen: _Seen | None = None,
-    is_noted: bool = False,
+    is_recorded: bool = False,
 ) -> None:
-    """Close the intent that is open now, and none that is opened meanwhile.
+    """Close the intent that is open now, but none that is opened meanwhile.
 
-    Where ``requested_at`` is given, it is closed only for as long as that wish stands; where
-    ``as_seen`` is given, only that intent, and as long as nobody has touched it or asked for it
-    since. ``is_noted``
-    where the history says already who has asked for it.
+    With ``requested_at``, it is closed only while that request is in force. With ``as_seen``, only
+    that intent is closed, and only if it has not been changed or asked for since. ``is_recorded``
+    means that the history already contains the request.
     """
     assert_no_transaction()
-    get_gateway()
+    get_gateway()  # a missing key fails here, before anything is written
     target = ""
 
     def decide(locked: LockedPayment) -> StripeAttempt | None:
@@ -92,16 +92,16 @@ def close_open_intent(
             return None
         row = _open_intent(locked, as_seen)
         if row is None or target not in {"", row.stripe_id}:
-            return None  # what was to be closed is closed, and the customer has begun again
+            return None  # the intent to close is closed, and the customer has started again
         target = row.stripe_id
         if belongs_to_other_mode(row.livemode):
-            mark_missing(locked, row, origin=origin)  # a test payment, left behind by a live key
+            mark_missing(locked, row, origin=origin)  # of test mode, and the key in use is live
             return None
         if row.status not in CANCELABLE_STATUSES or (requested_at and _was_refused(row)):
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
         attempt = save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
-        if not is_noted:
+        if not is_recorded:
             _record_request(locked, row, origin)
         return attempt
 
@@ -119,16 +119,16 @@ def _already_paid() -> PaymentNotCancelable:
 
 
 def _record_request(locked: LockedPayment, row: PaymentIntent | None, origin: Origin) -> None:
-    """Note who wants it: that the intent is closed, a webhook may be the first to say."""
+    """Record who requested it, because a webhook may be the first to report the cancellation."""
     locked.add_facts(row, [(FactKind.CANCEL_REQUESTED, {"detail": str(row or "")})], origin=origin)
 
 
 _Seen = tuple[int, int, datetime]
-"""An intent's primary key and version, and when it was last asked for."""
+"""An intent's primary key, its version, and the time when it was last asked for."""
 
 
 def _open_intent(locked: LockedPayment, as_seen: _Seen | None) -> PaymentIntent | None:
-    """Return what is to be closed.
+    """Return the intent to close.
 
     Raises:
         PaymentNotCancelable: the order has been paid.
@@ -142,7 +142,7 @@ def _open_intent(locked: LockedPayment, as_seen: _Seen | None) -> PaymentIntent 
 
 
 def _was_refused(row: PaymentIntent) -> bool:
-    """Whether Stripe has refused to cancel the intent as it is: it would refuse again."""
+    """Return whether Stripe has refused to cancel this version of the intent."""
     return StripeAttempt.objects.filter(
         order_payment=row.order_payment_id,
         operation=StripeAttempt.Operation.CANCEL_INTENT,
@@ -153,37 +153,37 @@ def _was_refused(row: PaymentIntent) -> bool:
 
 
 def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
-    """Cancel the order's open intent once the caller's transaction is committed.
+    """Cancel the order's open intent after the caller's transaction is committed.
 
-    Call this where the shop cancels its order, inside that transaction or outside of one. A failure
+    Call this when the shop cancels its order, inside its transaction or without one. A failure
     after the commit is logged, not raised, and the sweep tries again. Money that comes nevertheless
-    goes to review. A shop that reopens the order has nothing to do: the next call for a payment
-    intent withdraws the request.
+    goes to review. If the shop reopens the order, the next call for a payment intent withdraws the
+    request.
     """
     pk = get_order_adapter().parse_id(order_id)
     if pk is None:
         return
-    what = f"the cancellation of order {pk}"
+    what = f"Cancellation of order {pk}"
 
-    def note(locked: LockedPayment) -> None:
+    def record(locked: LockedPayment) -> None:
         if locked.open_intent is not None or not locked.balance().is_covered:
             request_cancellation(locked, origin)
             after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
-    if change_payment(note, origin=origin, order_id=pk).locked is None:
-        after_commit(partial(_cancel_what_was_just_begun, pk, origin=origin), what=what)
+    if change_payment(record, origin=origin, order_id=pk).locked is None:
+        after_commit(partial(_cancel_concurrent_payment, pk, origin=origin), what=what)
 
 
 def request_cancellation(locked: LockedPayment, origin: Origin) -> None:
-    """Write down that the order's open intent is to be closed, and by whom."""
+    """Record a request to close the order's open intent, and its origin."""
     payment = locked.payment
     if payment.cancel_requested_at is None:
         payment.cancel_requested_at = timezone.now()
         _record_request(locked, locked.open_intent, origin)
 
 
-def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
-    """Look once more for a payment of an order that had none, and wait for one that is begun.
+def _cancel_concurrent_payment(order_pk: Any, *, origin: Origin) -> None:
+    """Look again for a payment of an order that had none, and wait for one being inserted.
 
     See Note [Cancelling with the order].
     """
@@ -192,9 +192,9 @@ def _cancel_what_was_just_begun(order_pk: Any, *, origin: Origin) -> None:
 
 
 def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
-    """Close the intent of a payment whose cancellation is wanted; tell whether that is done.
+    """Close the intent of a payment whose cancellation was requested; return whether it is done.
 
-    It never raises for Stripe's sake: what keeps it from being done is logged.
+    Our own errors and Stripe's are logged, not raised.
     """
     try:
         close_as_requested(payment_pk, origin=origin)
@@ -208,17 +208,18 @@ def finish_cancellation(payment_pk: int, *, origin: Origin) -> bool:
 
 
 def close_as_requested(payment_pk: int, *, origin: Origin) -> None:
-    """Close the intent of a payment whose cancellation is wanted, and end the wish.
+    """Close the intent of a payment whose cancellation was requested, and end the request.
 
-    What Stripe has refused before is looked at, and asked for again once it has moved.
+    An intent that Stripe refused to cancel is fetched, and tried again after it has changed.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        PaymentNotCancelable: the money is on its way. When it comes, it is judged, and goes to
-            review; but it may fail to come, and leave the intent open, so the wish stands.
-        PaymentIntentMissing: the intent is of live mode, and not at Stripe; a person is asked.
+        PaymentNotCancelable: the money is on its way. If it comes, it goes to review. If it fails,
+            the intent is open again, so the request remains.
+        PaymentIntentMissing: Stripe does not know the intent, which is of live mode; staff are
+            asked.
         PaymentIntentInProgress: other requests hold the intent for too long.
-        GatewayError: Stripe could not be reached; the wish stands.
+        GatewayError: Stripe could not be reached; the request remains.
     """
     payment = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at__isnull=False).first()
     if payment is None:
@@ -230,11 +231,11 @@ def close_as_requested(payment_pk: int, *, origin: Origin) -> None:
             if _was_refused(row):
                 refresh_intent(row, origin=origin)
         close_open_intent(
-            payment.order_id, _ON_REQUEST, origin, requested_at=requested_at, is_noted=True
+            payment.order_id, _ON_REQUEST, origin, requested_at=requested_at, is_recorded=True
         )
     except (PaymentNotCancelable, PaymentIntentMissing):
         if still_open.all().exists():
             raise
-    # Not a newer wish, of an order that was taken up again and cancelled again meanwhile.
+    # Not a newer request, if the order was reopened and cancelled again meanwhile.
     same_request = OrderPayment.objects.filter(pk=payment_pk, cancel_requested_at=requested_at)
     same_request.update(cancel_requested_at=None)

@@ -1,7 +1,7 @@
-"""Take money that was authorized, in full or in part.
+"""Capture authorized money, in full or in part.
 
-An authorization is no payment: the money stays with the customer until it is captured, and lapses
-after some days. The order is paid when Stripe says that the money was taken.
+An authorization is not a payment: the money stays with the customer until it is captured, and the
+authorization expires after some days. The order is paid when Stripe reports the capture.
 
 See: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (checked 2026-11)
 """
@@ -38,34 +38,35 @@ def capture_payment(
     waive_rest: bool = False,
     origin: Origin,
 ) -> PaymentIntent:
-    """Take the authorized money of an order; return its intent, which then has succeeded.
+    """Capture the authorized money of an order; return its intent, which has then succeeded.
 
-    ``amount_decimal``, in the payment's currency, takes a part of it, once: Stripe gives the rest
-    back to the customer. With ``waive_rest`` the shop does not want the rest any more, otherwise it
-    is still owed. None takes everything, and is refused where that is more than the order owes.
+    ``amount_decimal``, in the payment's currency, captures a part of it. This is possible only
+    once: Stripe releases the rest to the customer. With ``waive_rest``, the rest need not be paid
+    any more, otherwise it is still owed. None captures everything, and is refused if that is more
+    than the order owes.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        OrderNotFound: no such order, or nothing was ever tried for it.
+        OrderNotFound: there is no such order, or it has no payment.
         OrderUnreadable: no amount was given, and the order could not be read.
-        OrderAlreadyPaid: the money was taken before.
-        PaymentNotCapturable: nothing is authorized, or not so much; or no amount was given, and
+        OrderAlreadyPaid: the money was captured before.
+        PaymentNotCapturable: nothing is authorized, or not so much. Or no amount was given, and
             more is authorized than the order owes, or the shop wants no money for it.
         AmountNotRepresentable: the currency has no such amount.
-        PaymentMismatch: the money was taken and does not count; it is in review.
-        PaymentIntentInProgress: another request is at this payment.
-        GatewayError: Stripe refused, or could not be reached; asking again is safe.
+        PaymentMismatch: the money was captured but does not count; it is in review.
+        PaymentIntentInProgress: another request is handling this payment.
+        GatewayError: Stripe refused, or could not be reached. It is safe to try again.
     """
     assert_no_transaction()
-    get_gateway()
+    get_gateway()  # a missing key fails here, before anything is written
     target = ""
 
     def decide(locked: LockedPayment) -> StripeAttempt:
         nonlocal target
         row = _capturable_intent(locked)
         target = row.stripe_id
-        amount = _amount(locked, row, amount_decimal)
-        attempt = _save(locked, row, amount, origin)
+        amount = _amount_to_capture(locked, row, amount_decimal)
+        attempt = _save_capture(locked, row, amount, origin)
         if not waive_rest:
             _revoke_earlier(locked, row, origin)
         elif amount < row.amount_capturable:
@@ -75,17 +76,19 @@ def capture_payment(
     try:
         locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
-        raise PaymentNotCapturable(f"Stripe does not take this payment: {error}") from None
-    return _proven(locked, target)
+        raise PaymentNotCapturable(f"Stripe does not capture this payment: {error}") from None
+    return _check_captured(locked, target)
 
 
-def _proven(locked: LockedPayment, intent_id: str) -> PaymentIntent:
+def _check_captured(locked: LockedPayment, intent_id: str) -> PaymentIntent:
     intent = locked.intent(intent_id)
     if intent is None or not intent.has_succeeded:
-        raise PaymentNotCapturable("The authorization has ended; nothing was taken.")
-    # While the order cannot be read, whether it counts is not known: it is evaluated later.
+        raise PaymentNotCapturable("The authorization has ended. Nothing was captured.")
+    # If the order could not be read, it is evaluated later; until then nothing is known.
     if not locked.counts(intent) and not locked.payment.failed_reads:
-        raise PaymentMismatch("The money was taken but does not fit the order; it is in review.")
+        raise PaymentMismatch(
+            "The money was captured but does not count for the order. It is in review."
+        )
     return intent
 
 
@@ -98,35 +101,39 @@ def _capturable_intent(locked: LockedPayment) -> PaymentIntent:
     raise PaymentNotCapturable("No money of this order is authorized.")
 
 
-def _amount(locked: LockedPayment, row: PaymentIntent, amount_decimal: Decimal | None) -> int:
+def _amount_to_capture(
+    locked: LockedPayment, row: PaymentIntent, amount_decimal: Decimal | None
+) -> int:
     if amount_decimal is None:
         _refuse_more_than_owed(locked, row)
         return row.amount_capturable
     amount = to_minor_units(amount_decimal, row.currency)
     if not 0 < amount <= row.amount_capturable:
         left = display_amount(row.amount_capturable, row.currency)
-        raise PaymentNotCapturable(f"Only {left} can be taken.")
+        raise PaymentNotCapturable(f"Only {left} can be captured.")
     return amount
 
 
 def _refuse_more_than_owed(locked: LockedPayment, row: PaymentIntent) -> None:
-    """Ask the shop what the order costs: what nobody owes would have to go back once taken."""
+    """Read the order, and refuse to capture money that would have to be refunded."""
     terms = read_terms(find_order(locked.payment.order_id))
     if not terms.is_payable or terms.total.amount == 0:
-        raise PaymentNotCapturable("The order is cancelled, empty or free; cancel the payment.")
+        raise PaymentNotCapturable("The order is cancelled, empty or free. Cancel the payment.")
     balance = locked.balance()
     owed = max(0, terms.total.amount - balance.waived - balance.paid)
     if row.amount_capturable > owed or row.currency != terms.total.currency:
         raise PaymentNotCapturable(
-            f"The order has changed since {row.amount_display} was authorized; "
-            "say how much to take, or cancel the payment."
+            f"The order has changed since {row.amount_display} was authorized. "
+            "Enter the amount to capture, or cancel the payment."
         )
 
 
-def _save(locked: LockedPayment, row: PaymentIntent, amount: int, origin: Origin) -> StripeAttempt:
+def _save_capture(
+    locked: LockedPayment, row: PaymentIntent, amount: int, origin: Origin
+) -> StripeAttempt:
     params = {"amount_to_capture": amount}
     attempt = save_write(locked, row, StripeAttempt.Operation.CAPTURE_INTENT, params)
-    # Who asked for it: that the money was taken, a webhook may be the first to say.
+    # Record who requested it, because a webhook may be the first to report the capture.
     figures = {
         "detail": f"{display_amount(amount, row.currency)} of {row.stripe_id}",
         "amount": amount,
@@ -139,7 +146,7 @@ def _save(locked: LockedPayment, row: PaymentIntent, amount: int, origin: Origin
 def _waive_rest(
     locked: LockedPayment, row: PaymentIntent, attempt: StripeAttempt, rest: int, origin: Origin
 ) -> None:
-    """Record that the rest is not wanted: it counts if exactly this capture succeeds."""
+    """Record a waiver of the rest. It counts if exactly this capture succeeds."""
     entry = StaffEntry.objects.create(
         order_payment=locked.payment,
         payment_intent=row,
@@ -161,7 +168,7 @@ def _waive_rest(
 
 
 def _revoke_earlier(locked: LockedPayment, row: PaymentIntent, origin: Origin) -> None:
-    """Revoke the waiver of an earlier capture whose outcome is not known: the last word counts."""
+    """Revoke the waiver of an earlier, unresolved capture: the latest request counts."""
     for entry in locked.entries:
         if entry.capture is None or entry.payment_intent_id != row.pk or entry.is_revoked:
             continue

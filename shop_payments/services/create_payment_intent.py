@@ -2,12 +2,12 @@
 
 Note [One call, two short transactions]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-A request locks the order's payment, decides, commits what it is going to do, and lets go. Then it
-calls Stripe, with no transaction open. Then it locks again and writes down the answer. A
-request that comes in between sees the committed attempt and waits for it instead of doing the same.
+A request locks the order's payment, decides, and commits the attempt that it is going to send. Then
+it calls Stripe, with no transaction open. Then it locks the payment again and records the answer.
+A concurrent request sees the committed attempt and waits for it instead of sending the same.
 
-After anything unexpected (a lost race, a repeated answer, an intent that changed its status) the
-request does not patch up what it knows but starts over and decides again.
+After anything unexpected (a lost race, a replayed answer, an intent that changed its status), the
+request starts again and decides from fresh data.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ from shop_payments.sync.fingerprints import DEFAULT_CAPTURE_METHOD, fingerprint_
 from shop_payments.sync.payment_intents import Refreshed, mark_missing, refresh_intent
 
 _MAX_ROUNDS = 8
-"""How often a request decides again before it gives up; two are usual when something happened."""
+"""The number of times a request decides before it gives up. Two are usual after a conflict."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntentView:
-    """An order's intent as Stripe has just described it, beside the order's lines."""
+    """An order's intent, fresh from Stripe, with the order's line items."""
 
     intent: PaymentIntentResult
     line_items: tuple[LineItem, ...]
@@ -83,25 +83,25 @@ class IntentView:
 def create_payment_intent(
     *, order_id: object, user: Any, any_order: bool = False, origin: Origin
 ) -> IntentView:
-    """Return the open intent of an order, created or brought up to date where needed.
+    """Return the open intent of an order, created or updated if needed.
 
-    It asks for the outstanding amount, or for the part of it that the adapter names. The order must
-    be one that ``user`` may pay, unless ``any_order`` (for staff). Exactly one call to Stripe where
-    nothing goes wrong and no other request works on the order.
+    It asks for the outstanding amount, or for the part of it that the adapter returns. ``user``
+    must be allowed to pay the order, unless ``any_order`` (for staff). There is exactly one call to
+    Stripe, unless a call fails or another request works on the order.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        OrderNotFound: no such order, or not this user's.
+        OrderNotFound: there is no such order, or it is not this user's.
         OrderAlreadyPaid, OrderNotPayable, PaymentProcessing, PaymentAuthorized, PaymentInReview:
             the order's balance forbids it.
         OrderUnreadable: the shop's order could not be read.
-        ConfigurationError: the secret key is missing, or of the mode that the payment is not in.
+        ConfigurationError: the secret key is missing, or is not of the payment's mode.
         PaymentIntentInProgress: another request takes longer than ``INTENT_WAIT_SECONDS``.
-        AmountNotRepresentable, InvalidCurrency: the order cannot be paid as it stands.
+        AmountNotRepresentable, InvalidCurrency: the order's amount or currency cannot be charged.
         GatewayError: Stripe refused, or could not be reached.
     """
     assert_no_transaction()
-    get_gateway()  # a missing key is found before anything is written
+    get_gateway()  # a missing key fails here, before anything is written
     request = _Request(order_id, user, any_order, origin)
     budget = WaitBudget(
         get_config().INTENT_WAIT_SECONDS,
@@ -124,18 +124,18 @@ def create_payment_intent(
 def _without_what_was_refused(
     request: _Request, plan: _Plan, error: GatewayInvalidRequest
 ) -> _Request:
-    """Return the request as it can be granted: a customer must be able to pay.
+    """Return a changed request that Stripe can accept, so that the customer can pay.
 
-    An intent that Stripe does not update is replaced, once: Stripe's own advice for a parameter
+    An intent that Stripe refuses to update is replaced, once. Stripe's own advice for a parameter
     that cannot be changed is to cancel the intent and create another one. Its documentation does
-    not list all that an intent refuses, so the rule does not depend on the parameter. An amount
-    that is too small or too large would be refused on creation, too.
+    not list all such parameters, so the rule does not depend on the parameter. An amount that is
+    too small or too large would be refused on creation, too.
 
     See: https://github.com/Automattic/woocommerce-payments/issues/142, which quotes the advice, and
     https://github.com/jcberquist/stripe-cfml/pull/55, a refused currency (checked 2026-11)
 
     Raises:
-        GatewayInvalidRequest: ``error``, where nothing can be left out.
+        GatewayInvalidRequest: ``error``, if the request cannot be changed.
     """
     if error.param == "receipt_email" and request.with_receipt:
         remember_refused_receipt(
@@ -146,12 +146,12 @@ def _without_what_was_refused(
     if isinstance(step, StripeAttempt) and not isinstance(error, AmountTooSmall | AmountTooLarge):
         is_update = step.operation == StripeAttempt.Operation.UPDATE_INTENT
         if is_update and not request.replaces:
-            # It may be refused because the customer has just paid: then there is nothing to cancel.
+            # Perhaps the customer has just paid, so that there is nothing to cancel.
             _refresh(PaymentIntent.objects.get(stripe_id=step.target), origin=request.origin)
             return replace(request, replaces=step.target)
         is_replacement = request.replaces != "" and request.replaces == step.target
         if is_replacement and not _is_updatable(step.target):
-            return request  # the customer was quicker than the cancellation
+            return request  # the customer paid before the cancellation
     raise error
 
 
@@ -161,12 +161,12 @@ def _is_updatable(stripe_id: str) -> bool:
 
 
 def remember_refused_receipt(payment_pk: int, address: str, *, origin: Origin) -> None:
-    """Remember an address that Stripe does not take, so that it is refused once."""
+    """Store the digest of an address that Stripe refused, so that it is not sent again."""
 
-    def note(locked: LockedPayment) -> None:
+    def record(locked: LockedPayment) -> None:
         locked.payment.refused_receipt = digest_of_address(address)
 
-    change_payment(note, origin=origin, pk=payment_pk)
+    change_payment(record, origin=origin, pk=payment_pk)
 
 
 # --- deciding -----------------------------------------------------------------------------------
@@ -179,10 +179,10 @@ class _Request:
     any_order: bool
     origin: Origin
     with_receipt: bool = True
-    """Whether Stripe is given the address that the order names."""
+    """Whether the order's receipt address is sent to Stripe."""
 
     replaces: str = ""
-    """The intent that is cancelled, because Stripe does not update it to what is wanted."""
+    """The intent to cancel, because Stripe refused to update it."""
 
     asked_at: datetime = field(default_factory=timezone.now)
 
@@ -198,11 +198,11 @@ class _Plan:
     step: StripeAttempt | PaymentIntent
     """The attempt to send, or the intent to fetch."""
 
-    taken_over: bool = False
-    """Whether the attempt was another request's, for what the order was then."""
+    is_of_other_request: bool = False
+    """Whether the attempt was saved by another request, for an earlier state of the order."""
 
     as_of: datetime | None = None
-    """When the payment was last saved, with the plan or before it."""
+    """The payment's ``updated_at`` when the plan was committed."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class _Wait:
 
 @dataclass(frozen=True)
 class _Refused:
-    """The customer is not asked for money; what the evaluation has found is committed."""
+    """The customer is not asked for money. Returned, not raised, to commit the evaluation."""
 
     error: PaymentError
 
@@ -238,17 +238,17 @@ def _make_plan(request: _Request, budget: WaitBudget) -> _Plan:
 
 
 def _lock_or_insert(request: _Request, pk: object) -> LockedPayment:
-    """Lock the order's payment, or insert one; nothing is inserted for an order that is refused.
+    """Lock the order's payment, or insert one. Nothing is inserted if the order is refused.
 
     Raises:
         IntegrityError: another request has inserted it first.
     """
-    # Callers who may not see the order lock nothing of it, and learn nothing from a wait.
+    # Check access before locking, so that timing reveals nothing.
     order = request.find_order(pk)
     locked = find_and_lock_payment(order_id=pk)
     if locked is None:
         locked = LockedPayment(OrderPayment(order_id=order.pk), [])
-        _evaluate_first(locked, order, request.origin)  # what it comes to is inserted with it
+        _evaluate_first(locked, order, request.origin)  # one INSERT stores the result, too
         locked.insert()
     return locked
 
@@ -257,8 +257,8 @@ def _decide(
     locked: LockedPayment, *, request: _Request, budget: WaitBudget
 ) -> _Plan | _Wait | _Refused:
     """Decide under the payment's lock what to do, and save the attempt if there is one."""
-    # Again: see Note [Cancelling with the order] in ``cancel_payment.py``. What was read before
-    # the lock may be older than what its last holder saw.
+    # Read again, because the order may have changed before the lock was acquired. See Note
+    # [Cancelling with the order] in ``cancel_payment.py``.
     order = request.find_order(locked.payment.order_id)
     if locked.is_new:
         balance = _evaluate_first(locked, order, request.origin)
@@ -275,13 +275,13 @@ def _decide(
     ask = ask_for(
         order, found, locked.payment, request.with_receipt, is_under_way=refusal is not None
     )
-    wish = locked.payment.cancel_requested_at
-    if wish is not None and wish < request.asked_at:
-        # The shop has taken the order up again. See Note [Cancelling with the order].
+    requested_at = locked.payment.cancel_requested_at
+    if requested_at is not None and requested_at < request.asked_at:
+        # The shop has reopened the order. See Note [Cancelling with the order].
         locked.payment.cancel_requested_at = None
     pending = pending_write(locked)
     if pending is not None:
-        return _take_over(pending, ask, budget)
+        return _acquire_or_wait(pending, ask, budget)
     return _plan_for(locked, ask, request)
 
 
@@ -296,10 +296,10 @@ def _evaluate_first(locked: LockedPayment, order: Any, origin: Origin) -> Balanc
 
 
 def _evaluate(locked: LockedPayment, order: Any, origin: Origin) -> Balance | None:
-    """Evaluate the order as it was read for this caller; None where it could not be.
+    """Evaluate the order as it was read for this caller; None if it could not be read.
 
     Raises:
-        MoneyError: the currency has no such amount as the order costs.
+        MoneyError: the order's total cannot be represented in its currency.
     """
     locked.payment.order, locked.terms, locked.order_error = order, None, None
     try:
@@ -312,14 +312,14 @@ def _evaluate(locked: LockedPayment, order: Any, origin: Origin) -> Balance | No
 
 
 def _explain_unreadable(error: OrderUnreadable) -> PaymentError:
-    """Return what the customer is told: trying again helps only where something has failed."""
+    """Return the error for the client: trying again only helps if something has failed."""
     if error.reason:
-        return OrderNotPayable("The order cannot be paid as it stands.", reason=error.reason)
+        return OrderNotPayable("The order cannot be paid as it is.", reason=error.reason)
     return error
 
 
 _MAY_HAVE_ENDED = frozenset({Refusal.PROCESSING, Refusal.AUTHORIZED})
-"""Stripe is asked whether it is still so."""
+"""Refusals that may have ended at Stripe, so the intent is fetched first."""
 
 _IN_REVIEW = "A payment of this order is being reviewed by the shop."
 _NOT_PAYABLE = "The order is empty, free or cancelled."
@@ -342,11 +342,11 @@ _ERRORS: dict[Refusal, Callable[[], PaymentError]] = {
 }
 
 
-def _take_over(attempt: StripeAttempt, ask: Ask, budget: WaitBudget) -> _Plan | _Wait:
-    """Finish what another request began, unless that request may still be running."""
+def _acquire_or_wait(attempt: StripeAttempt, ask: Ask, budget: WaitBudget) -> _Plan | _Wait:
+    """Plan to finish another request's attempt, unless that request may still be running."""
     if not acquire(attempt, within=budget.lease):
         return _Wait(attempt)
-    return _Plan(ask=ask, step=attempt, taken_over=True)
+    return _Plan(ask=ask, step=attempt, is_of_other_request=True)
 
 
 def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
@@ -368,12 +368,13 @@ def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
 
 
 _ASKED_AGAIN = timedelta(hours=1)
-"""How often it is written down that a customer asks for an intent that has not changed."""
+"""The interval at which requests for an unchanged intent are recorded."""
 
 
 def _record_asked(row: PaymentIntent) -> None:
-    """Note that somebody is about to pay: the intent is not abandoned."""
+    """Record that a customer is about to pay, so that the intent does not count as abandoned."""
     now = timezone.now()
+    # abs(): the clocks of two processes may differ.
     if abs(now - row.asked_at) > _ASKED_AGAIN:
         row.asked_at = now
         row.save(update_fields=["asked_at"])
@@ -386,7 +387,8 @@ def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
     if get_config().AUTOMATIC_PAYMENT_METHODS:
         params["automatic_payment_methods"] = {"enabled": True}
     if params["capture_method"] == DEFAULT_CAPTURE_METHOD:
-        del params["capture_method"]
+        del params["capture_method"]  # only an update has to send the default
+    # An empty value only unsets something on update.
     sent = {key: value for key, value in params.items() if value != ""}
     operation = StripeAttempt.Operation.CREATE_INTENT
     return save_attempt(locked, operation, "", sent, attempt_id=attempt_id)
@@ -400,7 +402,7 @@ def _plan_update(
 
 
 def _plan_replacement(locked: LockedPayment, row: PaymentIntent) -> StripeAttempt:
-    """Plan to cancel an intent that Stripe does not update; the next round creates another."""
+    """Plan to cancel an intent that cannot be updated; the next round creates another one."""
     params = {"cancellation_reason": "abandoned"}
     return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
 
@@ -409,10 +411,10 @@ def _plan_replacement(locked: LockedPayment, row: PaymentIntent) -> StripeAttemp
 
 
 def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
-    """Make the plan's one call to Stripe; None where the order must be looked at again.
+    """Make the plan's one call to Stripe; None if the request has to decide again.
 
     Raises:
-        PaymentError: the intent has gone too far to be paid.
+        PaymentError: the intent cannot be paid now.
         GatewayError: Stripe refused, or could not be reached.
     """
     if isinstance(plan.step, PaymentIntent):
@@ -420,13 +422,13 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
         if refreshed is None:
             return None
         if was_changed_at_stripe(refreshed.intent, plan.ask):
-            _forget_what_was_sent(refreshed.row, origin=origin)
+            _clear_fingerprint(refreshed.row, origin=origin)
             return None
         return _payable(refreshed.intent, plan.ask)
     intent = None
     try:
-        if plan.taken_over:
-            finish_for_others(plan.step, origin=origin)
+        if plan.is_of_other_request:
+            finish_for_others(plan.step, origin=origin)  # then decide for the order as it is now
         else:
             intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of).result
             check_target(plan.step, origin=origin)
@@ -435,16 +437,16 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
     return None if intent is None else _payable(intent, plan.ask)
 
 
-def _forget_what_was_sent(row: PaymentIntent, *, origin: Origin) -> None:
-    """Have the next round update the intent."""
+def _clear_fingerprint(row: PaymentIntent, *, origin: Origin) -> None:
+    """Clear the intent's fingerprint, so that the next round updates the intent."""
 
-    def forget(locked: LockedPayment) -> None:
+    def clear(locked: LockedPayment) -> None:
         current = locked.intent(row.stripe_id)
         if current is not None and current.version == row.version:
             current.fingerprint = ""
             current.save(update_fields=["fingerprint"])
 
-    change_payment(forget, origin=origin, pk=row.order_payment_id)
+    change_payment(clear, origin=origin, pk=row.order_payment_id)
 
 
 def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
@@ -452,18 +454,18 @@ def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         return refresh_intent(row, origin=origin)
     except PaymentIntentMissing:
         if not PaymentIntent.objects.open().filter(pk=row.pk).exists():
-            return None  # the order gets another one
+            return None  # it was closed, so the order gets another one
         raise PaymentInReview("The order's payment intent is not at Stripe.") from None
 
 
 def _payable(intent: PaymentIntentResult, ask: Ask) -> PaymentIntentResult | None:
-    """Return the intent if the customer can go on with it.
+    """Return the intent if the customer can pay it.
 
-    None where it has just been closed, or asks for another amount: it was changed at Stripe, which
-    the row now knows.
+    None if it has just been closed, or asks for another amount: it was changed at Stripe, and the
+    row has been synced.
 
     Raises:
-        PaymentProcessing, PaymentAuthorized: it cannot be paid now, and not paid twice.
+        PaymentProcessing, PaymentAuthorized: it cannot be paid now, and must not be paid twice.
     """
     if intent.status == IntentStatus.PROCESSING:
         raise _ERRORS[Refusal.PROCESSING]()

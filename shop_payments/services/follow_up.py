@@ -1,9 +1,10 @@
-"""What has to be done at Stripe after an evaluation, because the order wants something else by now.
+"""Follow-ups at Stripe after an evaluation.
 
-An open payment intent that asks for more than is outstanding would be paid twice, so it is lowered
-or cancelled. Money that came when nothing was owed goes back, where the shop wants that.
+An open payment intent that asks for more than is outstanding is lowered or cancelled, so that the
+customer does not pay twice. Money that came when nothing was owed is refunded, if the shop has
+enabled that.
 
-What fails here is left to the sweep, which looks for the same.
+The sweep retries what fails here.
 """
 
 from __future__ import annotations
@@ -36,21 +37,21 @@ from shop_payments.services.refund_excess import refund_excess
 
 logger = logging.getLogger("shop_payments")
 
-_REASON = "duplicate"
-"""Stripe's word for an intent whose money is not owed any more."""
+_DUPLICATE = "duplicate"
+"""Stripe's cancellation reason for an intent whose money is not owed any more."""
 
 
 @runs_after_commit
 def follow_up(payment_pk: int, *, origin: Origin) -> None:
-    """Do what the balance of a payment asks for; what fails is logged and left to the sweep."""
+    """Run the follow-ups of a payment. Failures are logged, and the sweep tries them again."""
     for work in (lower_open_intent, refund_excess):
         try:
             work(payment_pk, origin=origin)
         except Exception as error:
-            # The commit stands: what comes after it must not undo the answer.
+            # The change is committed, so an error here must not fail the request.
             is_known = isinstance(error, ShopPaymentsError | DatabaseFailure)
             logger.warning(
-                "payment=%s %s failed, left to the sweep: %s",
+                "payment=%s %s failed, the sweep tries it again: %s",
                 payment_pk,
                 work.__name__,
                 error,
@@ -59,14 +60,15 @@ def follow_up(payment_pk: int, *, origin: Origin) -> None:
 
 
 def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
-    """Lower an open intent to what call 1 would ask for; cancel it where nothing is outstanding.
+    """Lower an open intent to the amount of call 1; cancel it if nothing is outstanding.
 
-    The update sends everything, as in call 1: an order that was lowered may be captured in another
-    way. An intent in another currency, or that cannot be updated, is cancelled.
+    The update sends all parameters, as call 1 does, because the order's capture method may have
+    changed, too. An intent is cancelled if its currency is wrong or if it cannot be updated.
 
     Raises:
         OrderUnreadable: the order could not be read.
-        PaymentError, GatewayError: another request does so, Stripe refused or could not be asked.
+        PaymentError, GatewayError: another request is handling it, or Stripe refused or could not
+            be reached.
     """
     payment = OrderPayment.objects.get(pk=payment_pk)
 
@@ -75,19 +77,19 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
         if balance is None:
             assert locked.order_error is not None
             raise locked.order_error
-        locked.needs_follow_up = False  # this is it
+        locked.needs_follow_up = False  # this is the follow-up
         row = asks_for_too_much(locked, balance)
         if row is None:
             return None
         if balance.askable == 0 or row.currency != locked.payment.currency:
-            params = {"cancellation_reason": _REASON}
+            params = {"cancellation_reason": _DUPLICATE}
             return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         try:
             params = build_update(locked, row, balance)
         except (PaymentError, MoneyError, ConfigurationError) as error:
             # The customer must not pay too much, and the next call 1 creates another intent.
             logger.warning("payment=%s %s is cancelled, not lowered: %s", payment_pk, row, error)
-            params = {"cancellation_reason": _REASON}
+            params = {"cancellation_reason": _DUPLICATE}
             return save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         sent.update(params)
         return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, params)
@@ -99,16 +101,17 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
         except GatewayInvalidRequest as error:
             if error.param == "receipt_email" and sent.get("receipt_email"):
                 remember_refused_receipt(payment_pk, sent["receipt_email"], origin=origin)
-                continue  # without it
+                continue  # without the address
             break
         return
-    # Below the account's minimum, say: an intent that cannot be lowered must not be paid.
-    cancel_payment(order_id=payment.order_id, reason=_REASON, origin=origin)
+    # Stripe refused, for example an amount below its minimum. The intent must not be paid.
+    cancel_payment(order_id=payment.order_id, reason=_DUPLICATE, origin=origin)
 
 
 def payments_to_follow_up() -> QuerySet[OrderPayment]:
-    """Return the payments whose follow-up has not been done, as far as their rows say."""
+    """Return the payments that need a follow-up according to their stored amounts."""
     is_too_much = Q(amount__gt=F("order_payment__amount_outstanding"))
+    # An order with an unknown intent asks for nothing, whatever is outstanding.
     is_too_much |= Q(order_payment__has_unknown_intent=True)
     excessive = PaymentIntent.objects.filter(
         is_too_much | ~Q(currency=F("order_payment__currency")),

@@ -1,4 +1,4 @@
-"""Free the amount of a refund whose outcome nobody knows."""
+"""Give up a refund whose outcome is unknown, so that its amount is free again."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shop_payments.outbox.sender import end_attempt
 
 
 def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
-    """Free the amount of a refund whose outcome nobody knows, on a member of staff's word.
+    """Give up an unresolved refund, because staff say that it does not exist.
 
-    They have looked in Stripe's dashboard, and it is not there. Should it come all the same, it is
-    mirrored, and the order's balance follows.
+    Staff have looked for it in Stripe's dashboard. If it appears later nevertheless, it is synced,
+    and the order's balance changes with it.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        Refund.DoesNotExist: no such refund.
+        Refund.DoesNotExist: there is no such refund.
         RefundInProgress: it was sent a moment ago, or its outcome is known.
         ValueError: no reason.
     """

@@ -1,6 +1,6 @@
-"""What may be done with a payment as its rows stand, for pages that offer it.
+"""The actions that a payment's rows allow, for pages that offer them.
 
-It is a look and no promise. The services decide again, under the lock.
+The result may be outdated when the form is sent. The services decide again, under the lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shop_payments.models import OrderPayment, PaymentIntent
 
 @dataclass(frozen=True, kw_only=True)
 class IntentOptions:
-    """Where the money of one intent is, and what may become of it."""
+    """Where the money of one intent is, and which actions are possible."""
 
     intent: PaymentIntent
     money: IntentMoney
@@ -25,30 +25,27 @@ class IntentOptions:
 
     @property
     def refundable(self) -> int:
-        """What may be given back now, in minor units; nothing while a bank holds the money."""
+        """The amount that can be refunded now, in minor units; 0 while a bank holds the money."""
         return 0 if self.dispute_state == DisputeState.OPEN else self.money.refundable
 
     @property
     def can_be_captured(self) -> bool:
-        """Whether money is reserved that may be taken."""
+        """Whether money is reserved that can be captured."""
         return self.intent.status in CAPTURABLE_STATUSES
 
     @property
     def can_be_cancelled(self) -> bool:
-        """Whether it may be closed before money comes."""
+        """Whether it can be cancelled before money comes."""
         return self.intent.status in CANCELABLE_STATUSES
 
 
 def options_of(payment: OrderPayment) -> list[IntentOptions]:
-    """Return what may be done with each intent of a payment: the newest first.
-
-    Asks the database at most four times, whatever there is.
-    """
+    """Return the options of each intent of a payment, newest first, with at most four queries."""
     return options_in(read_rows(payment))
 
 
 def options_in(found: LockedPayment) -> list[IntentOptions]:
-    """Return what may be done with each intent of a payment whose rows have been read."""
+    """Return the options of each intent of a payment whose rows have been read, newest first."""
     return [
         IntentOptions(
             intent=intent,

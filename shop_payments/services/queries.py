@@ -1,4 +1,4 @@
-"""Orders with what their payments amount to, for reading; and evaluating one on request."""
+"""Read orders with their balances, and the refunds of an order."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from shop_payments.users import is_known_user
 
 @dataclass(frozen=True, kw_only=True)
 class PaymentView:
-    """Money that came for an order."""
+    """A payment that was received for an order."""
 
     id: str
     amount_received_decimal: str
     currency: str
     counts: bool
-    """Whether it counts for the order."""
+    """Whether its money counts for the order."""
 
     charged_at: datetime | None
 
@@ -56,7 +56,7 @@ class OrderView:
     id: str
     number: str
     total_decimal: str | None
-    """None where the order cannot be read, or its currency has no such amount."""
+    """None if the order cannot be read, or its currency has no such amount."""
 
     outstanding_decimal: str | None
     waived_decimal: str
@@ -72,21 +72,22 @@ class OrderView:
     paid_at: datetime | None
     payment_intent: PaymentIntent | None
     payments: tuple[PaymentView, ...]
-    """The money that came, oldest first."""
+    """The received payments, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OrderPage:
-    """Some of a customer's orders, newest first."""
+    """One page of orders, newest first."""
 
     orders: Sequence[OrderView]
     has_next: bool
 
 
 def list_orders(*, user: Any, any_order: bool = False, page: int = 1) -> OrderPage:
-    """Return one page (from 1) of the orders that ``user`` may pay, or of all for staff.
+    """Return one page (from 1) of the orders that ``user`` may pay, or of all orders.
 
-    The number of queries does not depend on the number of orders. A user who is nobody has none.
+    ``any_order`` is for staff. The number of queries does not depend on the number of orders. An
+    anonymous user has no orders.
 
     Raises:
         OrderUnreadable: the adapter raised.
@@ -98,7 +99,7 @@ def list_orders(*, user: Any, any_order: bool = False, page: int = 1) -> OrderPa
     start = (page - 1) * size
     with reading(method, "any"):
         orders = adapter.get_queryset() if any_order else adapter.list_for_user(user)
-        found = list(orders[start : start + size + 1])
+        found = list(orders[start : start + size + 1])  # one more, to know whether others follow
     return OrderPage(orders=_views(found[:size]), has_next=len(found) > size)
 
 
@@ -106,7 +107,7 @@ def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderV
     """Return one order.
 
     Raises:
-        OrderNotFound: no such order, or not this user's.
+        OrderNotFound: there is no such order, or it is not this user's.
         OrderUnreadable: the adapter raised.
     """
     pk = parse_order_id(order_id)
@@ -118,7 +119,7 @@ def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderV
 
 @dataclass(frozen=True)
 class _Found:
-    """What was read of an order: nothing where it could not be."""
+    """An order's data for its view; ``terms`` is None if it could not be read."""
 
     number: str
     terms: OrderTerms | None
@@ -126,7 +127,7 @@ class _Found:
 
 
 def _read(order: Any) -> _Found:
-    """Read an order for its view; a fault in the shop's code affects this order alone."""
+    """Read an order for its view. A fault in the shop's code affects only this order."""
     number = ""
     terms: OrderTerms | None = None
     lines: tuple[LineItem, ...] = ()
@@ -147,14 +148,14 @@ def _views(orders: list[Any]) -> list[OrderView]:
 
 
 def _rows_of(payments: list[OrderPayment]) -> dict[Any, Rows]:
-    """Read the rows of all payments, in a number of queries that does not depend on how many."""
+    """Read the rows of all payments, in a constant number of queries."""
     intents = _grouped(PaymentIntent.objects.of_payments(payments))
     moved = [payment for payment in payments if payment.has_refunds_or_disputes]
     refunds = _grouped(Refund.objects.filter(order_payment__in=moved) if moved else ())
     disputes = _grouped(Dispute.objects.filter(order_payment__in=moved) if moved else ())
-    noted = [payment for payment in payments if payment.has_staff_entries]
-    of_noted = StaffEntry.objects.filter(order_payment__in=noted).select_related("capture")
-    entries = _grouped(of_noted if noted else ())
+    with_entries = [payment for payment in payments if payment.has_staff_entries]
+    found = StaffEntry.objects.filter(order_payment__in=with_entries).select_related("capture")
+    entries = _grouped(found if with_entries else ())
     return {
         payment.order_id: Rows(
             payment,
@@ -183,7 +184,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
     intents = list(rows.intents) if rows else []
     paid_at, waived, refunded = payment.paid_at, payment.amount_waived, payment.amount_refunded
     if rows and balance:
-        # From the rows like the status: they may have changed since the payment was read.
+        # From the rows, as the status is: they may have changed since the payment was read.
         waived = balance.waived
         refunded = sum(money.refunded for money in counted_money(rows))
         if paid_at is None and balance.is_covered:
@@ -219,13 +220,14 @@ def _payment_view(payment: OrderPayment, row: PaymentIntent) -> PaymentView:
 
 
 def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
-    """Compute the balance as an evaluation would find it now; None where it would fail."""
+    """Compute the balance that an evaluation would store now; None if it would fail."""
     payment = rows.payment
     if terms is None or is_live_under_test_key(rows.intents):
         return None
     is_paid = any(counts(payment, row) for row in rows.intents)
     if is_paid and payment.currency != terms.total.currency:
         return None
+    # The rows are changed in memory only. Nothing here saves them.
     payment.total, payment.currency = terms.total.amount, terms.total.currency
     payment.is_payable = terms.is_payable
     for row in rows.intents:
@@ -236,7 +238,7 @@ def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
 def _would_be_asked(
     order: Any, balance: Balance, currency: str, intents: list[PaymentIntent]
 ) -> bool:
-    """Tell whether a payment intent would be created, or an open one returned."""
+    """Return whether call 1 would return a payment intent."""
     is_open_live = any(row.is_open and row.livemode for row in intents)
     if balance.refusal is not None or (is_open_live and not get_config().livemode):
         return False
@@ -252,14 +254,14 @@ def _decimal(amount: int, currency: str | None) -> str | None:
 
 
 def list_refunds(*, order_id: object) -> list[Refund]:
-    """Return the refunds of an order, oldest first, as they are mirrored.
+    """Return the refunds of an order as they are stored here, oldest first.
 
     Raises:
-        OrderNotFound: no such order.
+        OrderNotFound: there is no such order.
     """
     pk = parse_order_id(order_id)
     rows = Refund.objects.select_related("payment_intent").order_by("created_at", "pk")
     found = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
     if not found:
-        find_visible_order(pk, any_order=True)
+        find_visible_order(pk, any_order=True)  # raises OrderNotFound
     return found

@@ -1,15 +1,16 @@
-"""Receive Stripe's events and act on them.
+"""Receive Stripe's events and process them.
 
 Note [The inbox]
 ~~~~~~~~~~~~~~~~
-An event is stored, under its unique id, before anything is done about it, and what came of it is
-written beside it. A second delivery of an event that is done changes nothing; of one that failed,
-it tries again: Stripe's redelivery is the retry. An event that keeps failing is set aside for a
-person, and Stripe is told to stop. Two deliveries may be at work at once: a failure is noted only
-while nobody has finished the event, and a success over everything but another success.
+An event is stored under its unique id before it is processed, and its outcome is stored with it. A
+second delivery of a processed event changes nothing. A second delivery of a failed event tries
+again: Stripe's redelivery is the retry. An event that keeps failing is set aside for staff, and the
+endpoint answers with a success, so that Stripe stops sending it. Two deliveries may be processed at
+the same time. A failure is recorded only if the event is not finished. A success replaces
+everything except another success.
 
-An event says that its object exists. So where Stripe does not know the object, the key in use is in
-doubt, and the event fails and is tried again (ADR 15).
+The existence of an event proves that its object exists. So if Stripe does not know the object, the
+API key is probably wrong. The event fails and is tried again (ADR 15).
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ logger = logging.getLogger("shop_payments")
 
 
 def receive_event(signed: EventResult) -> WebhookEvent:
-    """Store an event and process it, or hand it to the host's queue.
+    """Store an event and process it, or pass it to the host's queue.
 
-    It comes from :func:`~shop_payments.gateway.read_event`, which has verified it. The body itself
-    goes no further: there are client secrets in it, and the database is asked from here on.
+    :func:`~shop_payments.gateway.read_event` has verified it. The raw body is not passed on,
+    because it contains client secrets.
 
     Raises:
         EventFailed: stored, but not processed; Stripe should send it again.
@@ -78,17 +79,17 @@ def _hand_over(event: WebhookEvent, handler: str) -> None:
     try:
         import_string(handler)(event.pk)
     except Exception as error:
-        # A broker may be away for a while: Stripe's next delivery tries it again.
-        logger.exception("EVENT_HANDLER %s did not take %s", handler, event)
-        raise EventFailed(f"{event} could not be handed over; it should be sent again") from error
+        # A broker may be unavailable for a while. Stripe's next delivery tries it again.
+        logger.exception("EVENT_HANDLER %s did not accept %s", handler, event)
+        raise EventFailed(f"{event} could not be queued; it should be sent again") from error
 
 
 def process_event(event_pk: int) -> WebhookEvent:
-    """Process a stored event (for a host's task queue); once it is done, do nothing.
+    """Process a stored event (for a host's task queue). A processed event is left alone.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        WebhookEvent.DoesNotExist: no such event.
+        WebhookEvent.DoesNotExist: there is no such event.
         EventFailed: it should be tried again later.
     """
     assert_no_transaction()
@@ -99,9 +100,10 @@ def process_event(event_pk: int) -> WebhookEvent:
 
 
 def acquire_event(event: WebhookEvent) -> bool:
-    """Take it upon this process to try an event again; false where another one has.
+    """Acquire an event to try it again; False if another process has acquired it.
 
-    ``processed_at`` is when it was last tried, so the next try is a pause away if this one dies.
+    ``processed_at`` becomes the time of this try, so if the process dies, the next try comes after
+    the usual pause.
     """
     rows = WebhookEvent.objects.filter(
         pk=event.pk, status=event.status, processed_at=event.processed_at
@@ -110,17 +112,17 @@ def acquire_event(event: WebhookEvent) -> bool:
 
 
 def replay_event(event: WebhookEvent) -> WebhookEvent:
-    """Process an event as if it had just come, whatever came of it before.
+    """Process an event as if it had just come, whatever its outcome was.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        EventPurged: there is nothing left to process.
-        EventFailed: it should be tried again later, and will be.
+        EventPurged: the payload has been purged.
+        EventFailed: it failed, and will be tried again later.
     """
     assert_no_transaction()
     fresh = {"status": WebhookEvent.Status.RECEIVED, "attempts": 0, "processed_at": timezone.now()}
     if not WebhookEvent.objects.filter(pk=event.pk, purged_at=None).update(**fresh):
-        raise EventPurged(f"The payload of {event.event_id} has been dropped.")
+        raise EventPurged(f"The payload of {event.event_id} has been purged.")
     return process_event(event.pk)
 
 
@@ -146,28 +148,28 @@ def _process(event: WebhookEvent) -> None:
     try:
         status, outcome = _act_on(event)
     except InvalidWebhookPayload as error:
-        # It will not get better by being sent again.
-        _record(event, _SET_ASIDE, str(error))
+        # The same payload would fail again.
+        _record_outcome(event, _SET_ASIDE, str(error))
     except Exception as error:
         _record_failure(event, error)
     else:
-        _record(event, status, outcome)
+        _record_outcome(event, status, outcome)
 
 
 _SUCCESSES = WebhookEvent.SUCCESSES
 _SET_ASIDE = WebhookEvent.Status.SET_ASIDE
 
 
-def _record(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> bool:
-    """Write down what came of it; False where another delivery has the last word.
+def _record_outcome(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> bool:
+    """Store the outcome; False if the outcome of another delivery stays.
 
     See Note [The inbox].
     """
     now = timezone.now()
-    last_words = _SUCCESSES if status in _SUCCESSES else (*_SUCCESSES, _SET_ASIDE)
-    noted = (
+    staying = _SUCCESSES if status in _SUCCESSES else (*_SUCCESSES, _SET_ASIDE)
+    updated = (
         WebhookEvent.objects.filter(pk=event.pk)
-        .exclude(status__in=last_words)
+        .exclude(status__in=staying)
         .update(
             status=status,
             outcome=outcome[:500],
@@ -175,21 +177,21 @@ def _record(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> b
             processed_at=now,
         )
     )
-    if noted:
+    if updated:
         event.status, event.outcome, event.processed_at = status, outcome[:500], now
         event.attempts += 1
     else:
         event.refresh_from_db(fields=["status", "outcome", "attempts", "processed_at"])
-    return noted > 0
+    return updated > 0
 
 
 def _record_failure(event: WebhookEvent, error: Exception) -> None:
-    """Keep what went wrong and ask Stripe to send the event again, but not for ever."""
+    """Store the error and raise, so that Stripe sends the event again, up to a limit."""
     tries_left = event.attempts + 1 < WebhookEvent.MAX_ATTEMPTS
     status = WebhookEvent.Status.FAILED if tries_left else _SET_ASIDE
     # Not str(error): a database error quotes the row that it refused.
-    if not _record(event, status, f"{type(error).__name__}" + _public_message(error)):
-        logger.warning("%s failed, and is %s already", event, event.status, exc_info=error)
+    if not _record_outcome(event, status, f"{type(error).__name__}" + _public_message(error)):
+        logger.warning("%s failed, but is %s already", event, event.status, exc_info=error)
     elif tries_left:
         raise EventFailed(f"{event} could not be processed; it should be sent again") from error
     else:
@@ -221,33 +223,34 @@ def _act_on(event: WebhookEvent) -> _Outcome:
     try:
         intent = intent_from_event(event.payload)
     except InvalidWebhookPayload:
-        # Written in a version in which we cannot read it: a hint to fetch what it is about.
+        # Its API version cannot be read, so it is only a hint to fetch the intent.
         return _look_up(event, id_of_intent_event(event.payload), origin=origin)
     if intent.status in FINAL_STATUSES and not _lacks_something(intent):
         # Stripe never takes a final status back, so the event itself is the proof.
         if not apply_final_state(intent, origin=origin):
-            return _unknown(intent, origin=origin)
+            return _handle_unknown(intent, origin=origin)
         return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
     return _fetch_and_write(intent, origin=origin)
 
 
-def _unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Ask staff about an intent that is not known here, if it names an order of this shop.
+def _handle_unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Ask staff about an intent without a row, if it names an order of this shop.
 
-    An event without metadata does not say whose it is, so the intent is fetched.
+    Without metadata, the event does not show whether the intent is ours, so it is fetched.
 
     Raises:
         ObjectMissing: Stripe does not know it now, although it has sent an event about it.
     """
     if "metadata" in intent.absent and intent.livemode == get_config().livemode:
-        return _meet(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
+        return _insert_or_ask(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
     if find_named_order(intent) is None:
         return _NOT_OURS
-    return _ask(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
+    # The event may be old. Staff must see the intent as it is now.
+    return _ask_staff(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
 
 
-def _ask(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Do as :func:`_unknown` with an intent that was just fetched."""
+def _ask_staff(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Ask staff about a fetched intent without a row, if it names an order of this shop."""
     order = find_named_order(intent)
     if order is None:
         return _NOT_OURS
@@ -256,18 +259,18 @@ def _ask(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     return WebhookEvent.Status.PROCESSED, f"{intent.id} is not known here; {words}"
 
 
-def _meet(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """See whose an intent is that has no row and was just fetched; give ours its row."""
+def _insert_or_ask(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
+    """Insert the row of a fetched intent if it is ours; otherwise ask staff about it."""
     if insert_missing_intent(intent, origin=origin):
         return _looked_up(intent.id)
-    return _ask(intent, origin=origin)
+    return _ask_staff(intent, origin=origin)
 
 
 def _lacks_something(intent: PaymentIntentResult) -> bool:
-    """Whether an event lacks the amount that came, or what later events are recognised by.
+    """Return whether an event lacks the received amount, or the charge that later events name.
 
-    Endpoints have an API version of their own. What is missing in it is fetched, where the key's
-    mode allows that.
+    Each endpoint has its own API version. Fields that are missing in it are fetched, if the event
+    is of the key's mode.
     """
     is_fetchable = intent.livemode == get_config().livemode
     needed = {"amount_received"}
@@ -277,7 +280,7 @@ def _lacks_something(intent: PaymentIntentResult) -> bool:
 
 
 def _look_up(event: WebhookEvent, intent_id: str, *, origin: Origin) -> _Outcome:
-    """Look at the intent that a thin event names: one call, also for those of other systems.
+    """Fetch the intent that a thin event names: one call, even if it belongs to another system.
 
     Raises:
         ObjectMissing: Stripe does not know it now, although it has sent an event about it.
@@ -286,7 +289,7 @@ def _look_up(event: WebhookEvent, intent_id: str, *, origin: Origin) -> _Outcome
         return _OF_OTHER_MODE
     fetched = get_gateway().retrieve_payment_intent(intent_id)
     if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
-        return _meet(fetched, origin=origin)
+        return _insert_or_ask(fetched, origin=origin)
     return _write(fetched, origin=origin)
 
 
@@ -297,7 +300,7 @@ def _looked_up(intent_id: str) -> _Outcome:
 
 
 def _write(fetched: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Write what was fetched of an intent that has a row."""
+    """Apply a fetched intent that has a row."""
     if fetched.status in FINAL_STATUSES:
         apply_final_state(fetched, origin=origin)
     else:
@@ -307,7 +310,7 @@ def _write(fetched: PaymentIntentResult, *, origin: Origin) -> _Outcome:
 
 
 def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Look at the intent itself: an event about a status that may pass is only a hint.
+    """Fetch the intent, because an event about a status that is not final is only a hint.
 
     Raises:
         PaymentIntentMissing: Stripe does not know it now, although it has sent an event about it.
@@ -315,7 +318,7 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
     rows = PaymentIntent.objects.select_related("order_payment")
     row = rows.filter(stripe_id=hint.id).first()
     if row is None and find_attempt_of(hint) is None:
-        return _unknown(hint, origin=origin)
+        return _handle_unknown(hint, origin=origin)
     if hint.livemode != get_config().livemode:
         return _OF_OTHER_MODE
     if row is None:
@@ -330,10 +333,10 @@ def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
 
 
 def _check_listed(row: PaymentIntent, about: EventSubject, listed: Sequence[str]) -> None:
-    """Make sure that the account is the right one where it has not listed what an event is about.
+    """Check that the account is the right one if it does not list the object of an event.
 
-    Another account lists nothing. In ours there is nothing to list for some events of endpoints
-    with an older API version: they call it a refund when an authorization ends or is captured in
+    Another account lists nothing. But our account lists nothing either for some events of endpoints
+    with an older API version: they report a refund when an authorization ends or is captured in
     part.
 
     See: https://docs.stripe.com/changelog/basil/2025-03-31/\
@@ -348,13 +351,13 @@ remove-refund-from-partial-capture-and-payment-cancellation-flow (checked 2026-1
 
 
 def _sync(event: WebhookEvent, object_type: ObjectType[Any, Any]) -> _Outcome:
-    """List what the event is about: it may be older than what is known, or not the latest.
+    """List the intent's objects of the event's type, because the event may be outdated.
 
-    One call, at most, for those of other systems.
+    Objects of other systems cost at most one call.
 
     Raises:
         ObjectMissing: Stripe does not know it now, although it has sent an event about it.
-        PaymentIntentMissing: the same of a payment intent that is open here.
+        PaymentIntentMissing: the same for a payment intent that is open here.
     """
     about = subject_of_event(event.payload)
     origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
@@ -365,12 +368,12 @@ def _sync(event: WebhookEvent, object_type: ObjectType[Any, Any]) -> _Outcome:
         intent = _intent_of(about, object_type)
         if intent is None:
             return _NOT_OURS
-        outcome = _meet(intent, origin=origin)
+        outcome = _insert_or_ask(intent, origin=origin)
         row = _row_of(replace(about, payment_intent=intent.id))
         if row is None:
             return outcome
-    # It has succeeded, or there would be nothing to give back. A refund that is written before its
-    # order is known to be paid would never be told as the order's.
+    # The intent first: a refund that is written before its order is known to be paid would never
+    # be notified as the order's.
     sync_intent(row, origin=origin)
     _check_listed(row, about, [each.id for each in object_type.sync(row, origin=origin)])
     words = f"the {object_type.plural} of {row.stripe_id} were looked up"
@@ -380,10 +383,10 @@ def _sync(event: WebhookEvent, object_type: ObjectType[Any, Any]) -> _Outcome:
 def _intent_of(
     about: EventSubject, object_type: ObjectType[Any, Any]
 ) -> PaymentIntentResult | None:
-    """Fetch the intent of an object; None where it has none, or the event does not say.
+    """Fetch the intent of an object; None if it has none, or if the event does not name it.
 
-    Thin events name the object alone, and events of old API versions may name its charge alone. A
-    refund or a dispute names no order and no attempt: its intent does.
+    Thin events only name the object, and events of old API versions may only name its charge. The
+    intent is needed because refunds and disputes name neither an order nor an attempt.
     """
     if about.payment_intent:
         return get_gateway().retrieve_payment_intent(about.payment_intent)

@@ -1,7 +1,7 @@
-"""Record what staff know and Stripe does not: a waiver, or a settlement outside Stripe.
+"""Record what only staff know: a waiver, or a settlement outside Stripe.
 
-Nothing here decides what an order owes. An entry is a row; the balance follows from the rows
-(``balance.py``), and follows again when the entry is revoked.
+An entry is only a row. The balance is derived from the rows (``balance.py``), and derived again
+when an entry is revoked.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from shop_payments.orders import get_order_adapter
 
 @dataclass(frozen=True, kw_only=True)
 class EntryRequest:
-    """What a member of staff wants recorded."""
+    """The entry that a member of staff requests."""
 
     amount_decimal: Decimal | None = None
-    """In the payment's currency; None for all there is."""
+    """In the payment's currency; None for the largest possible amount."""
 
     reason: str
-    """Required: it stays with the entry."""
+    """Required; stored with the entry."""
 
     key: str = ""
-    """An idempotency key: the same request with it again records nothing more."""
+    """An idempotency key: a repeated request with the same key records nothing more."""
 
     user: Any = None
-    """Who, where they are a user of this project."""
+    """The member of staff, if they are a user of this project."""
 
 
 def waive_amount(*, order_id: object, request: EntryRequest, origin: Origin) -> StaffEntry:
     """Record that a part of what the order owes need not be paid.
 
-    Some money must have been received, and at most what is owed can be waived; also where the shop
-    no longer wants the order's money.
+    Some money must have been received, and at most the owed amount can be waived. This is possible
+    even if the shop wants no more money for the order.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        OrderNotFound: no such order, or nothing was ever tried for it.
-        OrderUnreadable: the order could not be read, so what it owes is not known.
+        OrderNotFound: there is no such order, or it has no payment.
+        OrderUnreadable: the order could not be read, so the owed amount is not known.
         EntryRefused: nothing was received, or not so much is owed.
         AmountNotRepresentable: the currency has no such amount.
         IdempotencyKeyReused: the key belongs to another entry.
@@ -64,25 +64,25 @@ def waive_amount(*, order_id: object, request: EntryRequest, origin: Origin) -> 
             raise EntryRefused(
                 "No money was received for this order, so there is no rest to waive."
             )
-        # Money on its way out may come back: waived as well, it would cover a later rise.
+        # Money on its way out may come back. Waived as well, it would cover a later higher total.
         return min(balance.owed, balance.unasked), None
 
     kind = StaffEntry.Kind.WAIVER
-    return _record(order_id, kind, request, limit, FactKind.AMOUNT_WAIVED, origin)
+    return _record_entry(order_id, kind, request, limit, FactKind.AMOUNT_WAIVED, origin)
 
 
 def settle_outside_stripe(
     *, order_id: object, intent_id: str, request: EntryRequest, origin: Origin
 ) -> StaffEntry:
-    """Record that money of a payment went back without Stripe, or stays for another purpose.
+    """Record that money of a payment was returned without Stripe, or is kept for another purpose.
 
-    The order no longer has that money: if it counted, the order may owe it again.
+    The order no longer has that money. If it counted, the order may owe it again.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        OrderNotFound: no such order, or nothing was ever tried for it.
+        OrderNotFound: there is no such order, or it has no payment.
         OrderUnreadable: the order could not be read.
-        EntryRefused: no such payment, or not so much of it is left.
+        EntryRefused: there is no such payment, or not so much of it is left.
         AmountNotRepresentable: the currency has no such amount.
         IdempotencyKeyReused: the key belongs to another entry.
     """
@@ -95,17 +95,17 @@ def settle_outside_stripe(
 
     kind = StaffEntry.Kind.SETTLEMENT
     fact = FactKind.SETTLED_OUTSIDE_STRIPE
-    return _record(order_id, kind, request, limit, fact, origin, intent_id=intent_id)
+    return _record_entry(order_id, kind, request, limit, fact, origin, intent_id=intent_id)
 
 
 def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin) -> bool:
-    """Take an entry back; tell whether it was in force before.
+    """Revoke an entry; return whether it was in force before.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        StaffEntry.DoesNotExist: no such entry.
+        StaffEntry.DoesNotExist: there is no such entry.
         OrderUnreadable: the order could not be read.
-        EntryRefused: a waiver, of an order that the shop no longer wants money for.
+        EntryRefused: it is a waiver, and the shop wants no more money for the order.
         ValueError: no reason.
     """
     if not reason.strip():
@@ -114,7 +114,7 @@ def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin)
     pk = StaffEntry.objects.values_list("order_payment_id", flat=True).get(pk=entry_pk)
 
     def revoke(locked: LockedPayment) -> bool:
-        _evaluate(locked, origin)
+        _evaluate_or_raise(locked, origin)
         entry = next(each for each in locked.entries if each.pk == entry_pk)
         if entry.is_revoked:
             return False
@@ -142,10 +142,10 @@ def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin)
 # --- recording ----------------------------------------------------------------------------------
 
 _Limit = Callable[[LockedPayment], tuple[int, PaymentIntent | None]]
-"""Under the lock: how much can be recorded at most, and of which intent."""
+"""Under the lock, return the largest possible amount and the intent that it belongs to."""
 
 
-def _record(
+def _record_entry(
     order_id: object,
     kind: StaffEntry.Kind,
     request: EntryRequest,
@@ -163,10 +163,10 @@ def _record(
     def record(locked: LockedPayment) -> StaffEntry:
         known = next((each for each in locked.entries if each.request_key == key), None)
         if known is not None:
-            return _same(known, kind, request, intent_id)
-        _evaluate(locked, origin)
+            return _check_same_entry(known, kind, request, intent_id)
+        _evaluate_or_raise(locked, origin)
         most, row = limit(locked)
-        amount = _amount(request, most, row.currency if row else locked.payment.currency)
+        amount = _amount_to_record(request, most, row.currency if row else locked.payment.currency)
         entry = _entry(locked, kind, row, amount, request, key, origin)
         entry.save(force_insert=True)
         locked.entries.append(entry)
@@ -182,26 +182,27 @@ def _record(
         return entry
 
     pk = get_order_adapter().parse_id(order_id)
-    done: Done[StaffEntry] = change_payment(record, origin=origin, lock=partial(_lock, pk))
+    lock = partial(_lock_existing, pk)
+    done: Done[StaffEntry] = change_payment(record, origin=origin, lock=lock)
     assert done.value is not None
     return done.value
 
 
-def _lock(pk: object) -> LockedPayment:
+def _lock_existing(pk: object) -> LockedPayment:
     locked = None if pk is None else find_and_lock_payment(order_id=pk)
     if locked is None:
         raise OrderNotFound("No payment of this order was found.")
     return locked
 
 
-def _evaluate(locked: LockedPayment, origin: Origin) -> None:
-    """Bring the balance to what the order costs now."""
+def _evaluate_or_raise(locked: LockedPayment, origin: Origin) -> None:
+    """Update the balance to the order's current terms."""
     if evaluate(locked, origin=origin) is None:
         assert locked.order_error is not None
         raise locked.order_error
 
 
-def _same(
+def _check_same_entry(
     known: StaffEntry, kind: StaffEntry.Kind, request: EntryRequest, intent_id: str
 ) -> StaffEntry:
     asked = request.amount_decimal
@@ -212,11 +213,11 @@ def _same(
     return known
 
 
-def _amount(request: EntryRequest, most: int, currency: str) -> int:
+def _amount_to_record(request: EntryRequest, most: int, currency: str) -> int:
     asked = request.amount_decimal
     amount = most if asked is None else to_minor_units(asked, currency)
     if most == 0:
-        raise EntryRefused("Nothing is left of it; look at the payment again.")
+        raise EntryRefused("Nothing is left. Look at the payment again.")
     if not 0 < amount <= most:
         raise EntryRefused(f"Enter an amount up to {display_amount(most, currency)}.")
     return amount

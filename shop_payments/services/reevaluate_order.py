@@ -1,4 +1,4 @@
-"""Evaluate an order on request: its shop has changed it."""
+"""Evaluate an order after the shop has changed it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ BY_SHOP = Origin(source=Source.SHOP)
 
 
 def reevaluate_order(order_id: object, *, origin: Origin = BY_SHOP) -> OrderPayment | None:
-    """Read an order again and derive what its payments amount to; None where it has none.
+    """Read an order again and derive its balance; None if it has no payment.
 
-    To be called by the shop's own code after it has changed what an order costs, or whether it
-    wants money for it. Inside a transaction, receivers are notified and Stripe is called after the
-    commit.
+    The shop's code calls this after it has changed an order's total or payability. Inside a
+    transaction, receivers are notified and Stripe is called after the commit.
 
     Raises:
-        OrderNotFound: no such order.
+        OrderNotFound: there is no such order.
         OrderUnreadable: the order could not be read; try again.
         ConfigurationError: it was paid in live mode, and the key in use is a test key.
     """
@@ -29,17 +28,17 @@ def reevaluate_order(order_id: object, *, origin: Origin = BY_SHOP) -> OrderPaym
 
 
 def evaluate_order(order_id: object, origin: Origin) -> Done[None]:
-    """Read the order under its payment's lock, evaluate and commit.
+    """Read the order under its payment's lock, evaluate it and commit.
 
     Raises:
-        OrderNotFound: no such order.
+        OrderNotFound: there is no such order.
     """
     pk = parse_order_id(order_id)
 
     def lock() -> LockedPayment | None:
         locked = None if pk is None else find_and_lock_payment(order_id=pk)
         if locked is None:
-            find_visible_order(pk, any_order=True)
+            find_visible_order(pk, any_order=True)  # raises OrderNotFound
         return locked
 
     return change_payment(lambda locked: None, origin=origin, lock=lock, reads_order=True)

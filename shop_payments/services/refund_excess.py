@@ -1,4 +1,4 @@
-"""Give back what came when nothing was owed or wanted."""
+"""Refund money that came when nothing was owed or wanted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shop_payments.sync.refunds import REFUNDS
 
 
 def refund_excess(payment_pk: int, *, origin: Origin) -> None:
-    """Give back what came when nothing was owed or wanted, where the shop wants that.
+    """Refund money that came when nothing was owed or wanted, if ``AUTO_REFUND_EXCESS`` is set.
 
-    What others have given back or claimed at Stripe is looked at first: its events may still be on
-    their way. Then the order is read and evaluated again under the lock, before anything is sent.
-    If sending fails, the refund stays requested, and the sweep sends it.
+    Refunds and disputes at Stripe are synced first, because their events may still be on their way.
+    Then the order is read and evaluated again under the lock, before anything is sent. If sending
+    fails, the refund stays requested, and the sweep sends it.
 
     Raises:
         PaymentError, GatewayError: see :func:`refund_payment`.

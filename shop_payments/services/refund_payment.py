@@ -1,10 +1,10 @@
-"""Give money back, in full or in part.
+"""Refund a payment, in full or in part.
 
 Note [Refunds]
 ~~~~~~~~~~~~~~
-A refund that is asked for here is saved under the payment's lock, where it reserves its amount,
-and sent after the commit (see Note [Refund rows] in ``models/refunds.py``). What others have given
-back is mirrored (``sync/refunds.py``).
+A refund that is requested here is saved under the payment's lock, where it reserves its amount, and
+sent after the commit (see Note [Refund rows] in ``models/refunds.py``). Refunds made elsewhere are
+synced (``sync/refunds.py``).
 
 See: https://docs.stripe.com/refunds (checked 2026-11)
 """
@@ -48,52 +48,52 @@ from shop_payments.sync.refunds import digest_of_request, figures_of, mirrored_k
 
 @dataclass(frozen=True, kw_only=True)
 class RefundRequest:
-    """What a caller wants given back."""
+    """The refund that a caller requests."""
 
     amount_decimal: Decimal | None = None
     """In the payment's currency; None for all that is left."""
 
     is_typed: bool = False
-    """Whether the amount came as text: then it has at most the currency's decimals, zeros included,
-    for ``1.250`` may be meant as 1250."""
+    """Whether the amount came as text. Then it may have at most the currency's decimals, including
+    zeros, because ``1.250`` may be meant as 1250."""
 
     reason: str = ""
     """One of :class:`Refund.Reason`, or empty."""
 
     kind: str = ""
-    """One of :class:`Refund.Kind`; empty: excess goes back first, and the rest is for goods."""
+    """One of :class:`Refund.Kind`. If empty, excess is refunded first; the rest is for goods."""
 
     key: str
-    """The caller's idempotency key: the same request with it again gives back nothing more."""
+    """The caller's idempotency key: a repeated request with the same key refunds nothing more."""
 
     intent_id: str = ""
     """Stripe's id of one intent. Empty for the order's counted money: newest payment first."""
 
 
 def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) -> list[Refund]:
-    """Give back money of an order; repeated with the same key, return the same refunds.
+    """Refund money of an order; repeated with the same key, return the same refunds.
 
-    A refund is made of as many parts as intents are needed for it, the newest payment first. One
-    call to Stripe for each part where nothing goes wrong. A repetition sends the parts whose
-    outcome is not known, and never one that was refused.
+    A refund has one part for each intent that is needed, the newest payment first. There is one
+    call to Stripe for each part, unless a call fails. A repeated request sends the unresolved
+    parts again, and never one that was refused.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        OrderNotFound: no such order.
+        OrderNotFound: there is no such order.
         OrderNotRefundable: it has not been paid, or not by this intent.
         PaymentDisputed: the customer's bank holds the money.
-        AmountNotRepresentable: the currency has no such amount, or it is not more than nothing.
-        RefundExceedsBalance: more than is left; nothing was sent.
-        IdempotencyKeyReused: the key belongs to another request: of another amount (all that is
-            left is one, too), reason or intent.
-        RefundInProgress: another request is sending this refund for too long.
-        RefundRefused: Stripe would not do a part of it, or had none a day later.
-        RefundInProgress: also where Stripe answered with a 500 and the refund is not there yet.
-        GatewayError: Stripe refused the only part (which says so and reserves nothing), or its
-            answer is not known: that part stays requested, and the same key may be tried again.
+        AmountNotRepresentable: the currency has no such amount, or it is not above zero.
+        RefundExceedsBalance: it is more than is left; nothing was sent.
+        IdempotencyKeyReused: the key belongs to a request with another amount ("all that is left"
+            counts as one), reason or intent.
+        RefundInProgress: another request takes too long to send this refund, or Stripe answered
+            with a 500 and does not list the refund yet.
+        RefundRefused: Stripe refused a part, or did not have it a day later.
+        GatewayError: Stripe refused the only part (its row says so and reserves nothing), or the
+            outcome is unknown. Then the part stays requested, and the same key can be used again.
     """
     assert_no_transaction()
-    get_gateway()  # a missing key is found before anything is written
+    get_gateway()  # a missing key fails here, before anything is written
     parts, is_new = _save_or_find(order_id, request, origin)
     results, failure = [], None
     for part in parts:
@@ -102,14 +102,15 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         except (GatewayError, PaymentError) as error:
             if len(parts) == 1:
                 raise
-            # The other parts are sent all the same: each is capped by itself.
-            failure = _graver(failure, error)
+            # The other parts are sent nevertheless: each is limited by its own intent.
+            failure = _more_serious(failure, error)
             results.append(Refund.objects.select_related("payment_intent").get(pk=part.pk))
+    # An unresolved part comes first: the caller has to repeat the request for it.
     if failure is not None and any(each.status == RefundStatus.REQUESTED for each in results):
         raise failure
     refused = [each for each in results if each.status == RefundStatus.REFUSED]
     if refused:
-        words = f"Nothing was given back: {refused[0].failure_reason}"
+        words = f"Nothing was refunded: {refused[0].failure_reason}"
         if len(results) > 1:
             words = (
                 f"{len(refused)} of {len(results)} parts were refused: {refused[0].failure_reason}"
@@ -126,10 +127,10 @@ def _finish_part(part: Refund, *, is_new: bool, origin: Origin) -> Refund:
     return part
 
 
-def _graver(
+def _more_serious(
     known: GatewayError | PaymentError | None, error: GatewayError | PaymentError
 ) -> GatewayError | PaymentError:
-    """Return what to raise: an outcome that is not known goes before a refusal."""
+    """Return the error to raise: an unknown outcome is more serious than a refusal."""
     if known is None or (isinstance(error, GatewayError) and error.retryable):
         return error
     return known
@@ -141,7 +142,7 @@ def _graver(
 def _save_or_find(
     order_id: object, request: RefundRequest, origin: Origin
 ) -> tuple[list[Refund], bool]:
-    """Commit the refund that is asked for, or return the parts that its key belongs to."""
+    """Save the requested refund, or return the parts that already belong to its key."""
     pk = parse_order_id(order_id)
 
     def save(locked: LockedPayment) -> tuple[list[Refund], bool]:
@@ -153,21 +154,21 @@ def _save_or_find(
             insert_refund(locked, intent, amount, request, origin) for intent, amount in shares
         ], True
 
-    done = change_payment(save, origin=origin, lock=partial(_lock, pk))
+    done = change_payment(save, origin=origin, lock=partial(_lock_to_refund, pk))
     assert done.value is not None
     return done.value
 
 
-def _lock(pk: object) -> LockedPayment:
+def _lock_to_refund(pk: object) -> LockedPayment:
     locked = None if pk is None else find_and_lock_payment(order_id=pk)
     if locked is not None:
         return locked
-    find_visible_order(pk, any_order=True)
+    find_visible_order(pk, any_order=True)  # raises OrderNotFound
     raise OrderNotRefundable("The order has not been paid.")
 
 
 def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[PaymentIntent]:
-    """Return the intents that the request may take money of, newest payment first."""
+    """Return the intents from which the request may refund, newest payment first."""
     if request.intent_id:
         named = locked.intent(request.intent_id)
         intents = [named] if named is not None else []
@@ -176,17 +177,17 @@ def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[Pay
     intents = [row for row in intents if row.amount_received]
     if not intents and not request.intent_id and locked.balance().uncounted:
         raise OrderNotRefundable(
-            "What was received does not count for this order. Staff refund it in the admin."
+            "The received money does not count for this order. Staff can refund it in the admin."
         )
     if not intents:
         raise OrderNotRefundable("The order has not been paid.")
     if any(belongs_to_other_mode(row.livemode) for row in intents):
-        raise OrderNotRefundable("This was paid in test mode, and the key in use is a live one.")
+        raise OrderNotRefundable("This was paid in test mode, but the key in use is a live key.")
     return intents
 
 
 def _known_parts(locked: LockedPayment, request: RefundRequest) -> list[Refund]:
-    """Return the refunds that the request's key belongs to; those of a lost request by its digest.
+    """Return the refunds that belong to the request's key, or to its digest.
 
     Raises:
         IdempotencyKeyReused: the key belongs to another request.
@@ -195,6 +196,7 @@ def _known_parts(locked: LockedPayment, request: RefundRequest) -> list[Refund]:
     if known:
         _check_same(known, request)
         return known
+    # Rows of refunds that were only found at Stripe store the digest instead of the key.
     digest_key = mirrored_key(locked.payment.order_id, request.key)
     mirrored = [row for row in locked.refunds if row.request_key == digest_key]
     if mirrored:
@@ -203,7 +205,7 @@ def _known_parts(locked: LockedPayment, request: RefundRequest) -> list[Refund]:
 
 
 def _check_same_mirrored(known: Sequence[Refund], request: RefundRequest) -> None:
-    """Compare a request with what is left of one that was lost: what went back, and from where."""
+    """Compare a request with refunds found at Stripe, which lack the requested amount and kind."""
     asked = _requested_amount(request, known[0].currency)
     is_same = (
         asked in (None, sum(row.amount for row in known))
@@ -233,9 +235,9 @@ def _check_same(known: Sequence[Refund], request: RefundRequest) -> None:
 
 
 def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[PaymentIntent, int]]:
-    """Share what is asked for among the intents, newest payment first.
+    """Divide the requested amount among the intents, newest payment first.
 
-    Each gives at most what is left of it, and one with an open dispute gives nothing.
+    Each intent gives at most what is left of it. An intent with an open dispute gives nothing.
     """
     intents = _refunded_intents(locked, request)
     currency = intents[0].currency
@@ -258,7 +260,7 @@ def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[Payment
 
 
 def _requested_amount(request: RefundRequest, currency: str) -> int | None:
-    """Return what was asked for, in minor units; None for all that is left."""
+    """Return the requested amount in minor units; None for all that is left."""
     asked = request.amount_decimal
     if asked is None:
         return None
@@ -274,7 +276,7 @@ def insert_refund(
     request: RefundRequest,
     origin: Origin,
 ) -> Refund:
-    """Insert a refund with its attempt: from now on it reserves ``amount`` (minor units)."""
+    """Insert a refund with its attempt. From then on it reserves ``amount`` (minor units)."""
     key, now = uuid4(), timezone.now()
     params: dict[str, Any] = {
         "payment_intent": intent.stripe_id,
@@ -315,13 +317,13 @@ def insert_refund(
     refund.save(force_insert=True)
     locked.refunds.append(refund)
     locked.needs_order = True
-    fact = (FactKind.REFUND_REQUESTED, figures_of(refund, f"{refund.amount_display} asked for"))
+    fact = (FactKind.REFUND_REQUESTED, figures_of(refund, f"{refund.amount_display} requested"))
     locked.add_facts(intent, [fact], origin=origin)
     return refund
 
 
 def _wait_or_acquire(refund: Refund) -> Refund:
-    """Wait while another request sends this refund; take it over where none does."""
+    """Wait while another request sends this refund; acquire it if none does."""
     budget = WaitBudget(
         get_config().INTENT_WAIT_SECONDS,
         RefundInProgress(IN_PROGRESS),
@@ -332,9 +334,3 @@ def _wait_or_acquire(refund: Refund) -> Refund:
         budget.wait_for(refund.attempt)
         refund = Refund.objects.select_related("attempt", "payment_intent").get(pk=refund.pk)
     return refund
-
-
-# --- sending ------------------------------------------------------------------------------------
-
-
-# --- mirroring ----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Settle an order's payment on proof from Stripe.
 
-"This order is paid" is a hint and nothing more. The intent is fetched and the order
-evaluated: it is paid only if the money that counts covers what it costs.
+The request "this order is paid" is only a hint. The intent is fetched and the order evaluated. It
+is paid only if its counted money covers the total.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _MAX_ROUNDS = 4
 
 
 def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
-    """Mark an order as paid if its payments prove it; asked again, change nothing.
+    """Mark an order as paid if its payments prove it. Repeated calls change nothing.
 
-    One call to Stripe where no other request works on the order: the open intent is fetched,
-    otherwise the newest one.
+    There is one call to Stripe, unless another request works on the order: the open intent is
+    fetched, otherwise the newest one.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        OrderNotFound: no such order.
+        OrderNotFound: there is no such order.
         PaymentIntentMissing: the order has no intent, or Stripe does not know it.
-        PaymentNotCompleted: something is still owed.
-        PaymentMismatch: the intent's money came and does not count; it is in review.
+        PaymentNotCompleted: the order still owes something.
+        PaymentMismatch: the intent's money was received but does not count; it is in review.
         OrderUnreadable: the shop's order could not be read.
-        GatewayError: Stripe could not be asked.
+        GatewayError: the request to Stripe failed.
     """
     assert_no_transaction()
     for _round in range(_MAX_ROUNDS):
@@ -59,24 +59,24 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
         row = _intent_to_fetch(intents)
         refreshed = refresh_intent(row, origin=origin)
         if refreshed is None:
-            continue  # somebody was quicker: look again
+            continue  # another process changed the row meanwhile: look again
         locked = refreshed.locked
         if locked is None or locked.terms is None:
-            locked = _evaluate(intents, row, refreshed.intent, origin)
+            locked = _evaluate_if_changed(intents, row, refreshed.intent, origin)
         view = IntentView(intent=refreshed.intent, line_items=_line_items(locked.payment))
-        return _proven(locked, view)
+        return _check_paid(locked, view)
     raise PaymentIntentInProgress("The payment is changing. Try again in a moment.")
 
 
-def _evaluate(
+def _evaluate_if_changed(
     intents: list[PaymentIntent],
     row: PaymentIntent,
     intent: PaymentIntentResult,
     origin: Origin,
 ) -> LockedPayment:
-    """Evaluate an order of which Stripe says nothing new: the order itself may have changed."""
+    """Evaluate the order if its terms have changed. The sync of the intent has not read it."""
     payment = row.order_payment
-    with suppress(OrderUnreadable):  # that is counted below, under the lock
+    with suppress(OrderUnreadable):  # the evaluation below counts the failure, under the lock
         payment.order = find_order(payment.order_id)
         if is_as_seen(payment, read_terms(payment.order)):
             return read_rows(payment, intents)
@@ -92,7 +92,7 @@ def _evaluate(
     return done.locked
 
 
-def _proven(locked: LockedPayment, view: IntentView) -> IntentView:
+def _check_paid(locked: LockedPayment, view: IntentView) -> IntentView:
     balance = locked.balance()
     if balance.owed == 0:
         return view
@@ -101,7 +101,7 @@ def _proven(locked: LockedPayment, view: IntentView) -> IntentView:
     if any(row.amount_received for row in locked.intents):
         figures = {"outstanding": outstanding, "payment_status": str(balance.status)}
     if view.intent.id in balance.uncounted:
-        words = "Money arrived that does not fit the order; it is in review."
+        words = "The payment was received but does not count for the order. It is in review."
         raise PaymentMismatch(words, view=view, **figures)
     if view.intent.status == IntentStatus.SUCCEEDED:
         words = f"The payment is not completed: {outstanding} is outstanding."
@@ -116,7 +116,7 @@ def _intents_of_order(order_id: object) -> list[PaymentIntent]:
     rows = PaymentIntent.objects.select_related("order_payment").order_by("pk")
     intents = [] if pk is None else list(rows.filter(order_payment__order_id=pk))
     if not intents:
-        find_visible_order(pk, any_order=True)
+        find_visible_order(pk, any_order=True)  # raises OrderNotFound
     return intents
 
 
@@ -129,9 +129,9 @@ def _intent_to_fetch(intents: list[PaymentIntent]) -> PaymentIntent:
 
 
 def _line_items(payment: OrderPayment) -> tuple[LineItem, ...]:
-    """The order's lines now; none where they cannot be read.
+    """Return the order's current line items; none if they cannot be read.
 
-    The order is read through the adapter, and only if the evaluation has not just done so.
+    The adapter finds the order only if the evaluation has not just done so.
     """
     cached = OrderPayment.order.is_cached(payment)
     try:

@@ -1,16 +1,17 @@
-"""Payment intents at Stripe that name an order of ours, and that are not known here.
+"""Payment intents at Stripe that name an order of ours, but have no row here.
 
 Note [Unknown intents]
 ~~~~~~~~~~~~~~~~~~~~~~
-Each intent of ours names its order's id and number in its metadata, and the attempt that made it.
-An attempt is committed before it is sent, so an intent whose attempt is not in the table comes
-from another installation that uses the same Stripe account, or from time that the database has
-lost: a backup was restored, or a standby took over without the last seconds. Only staff can tell.
+Each of our intents has in its metadata the order's id and number, and the attempt that created it.
+An attempt is committed before it is sent. So an intent whose attempt is not in the table comes from
+another installation with the same Stripe account, or from a period that the database has lost: a
+backup was restored, or a standby became the primary without the last seconds. Only staff can decide
+which it is.
 
-Until they do, the order asks for no money, for the customer may have paid. Staff accept the
-intent, which writes the lost attempt again and makes the intent one like any other; or they dismiss
-it, by closing the item. It is asked about again if money comes with it after that, or is on its
-way; and staff who were wrong can still accept it.
+Until then, the order asks for no money, because the customer may have paid. Staff accept the
+intent, which inserts the lost attempt again, and the intent becomes one like any other. Or they
+dismiss it by closing the item. The item opens again if money comes with the intent after that, or
+is on its way. Staff can still accept an intent that was dismissed by mistake.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ from shop_payments.sync.payment_intents import complete_charge_times, insert_int
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
-_REASON = ReviewItem.Reason.UNKNOWN_INTENT
+_UNKNOWN = ReviewItem.Reason.UNKNOWN_INTENT
 
 
 def find_named_order(intent: PaymentIntentResult) -> Any | None:
-    """Return the order that an intent names, if it is not known here; None where there is none.
+    """Return the order that an unknown intent names; None if there is none, or if it is known.
 
-    Both the order's id and its number have to be right: installations that share an account often
-    have orders of the same id.
+    Both the order's id and its number must match, because installations that share an account often
+    have orders with the same id.
 
     Raises:
         OrderUnreadable: the shop's code failed.
@@ -73,7 +74,9 @@ def _names_number_of(order: Any, intent: PaymentIntentResult) -> bool:
 
 
 def _still_names(order_id: Any, intent: PaymentIntentResult) -> bool:
-    """Whether an intent names the order that staff are asked about; the shop may hide it by now.
+    """Return whether an intent still names the order that staff are asked about.
+
+    The shop may hide the order by now; then only its id is compared.
 
     Raises:
         OrderUnreadable: the shop's code failed.
@@ -86,23 +89,23 @@ def _still_names(order_id: Any, intent: PaymentIntentResult) -> bool:
 
 
 def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> bool:
-    """Ask staff about an intent that names ``order``, or stop asking; tell whether it is asked.
+    """Open, update or close the item of an intent that names ``order``; return whether it is open.
 
-    ``intent`` is as Stripe describes it now. Where it can bring no money any more, nobody is asked.
+    ``intent`` was just fetched or listed. If it can bring no money any more, staff are not asked.
     """
     figures = _figures(intent)
-    wish = WantedItem(None, _REASON, describe_unknown(intent), subject=intent.id, figures=figures)
+    item = WantedItem(None, _UNKNOWN, describe_unknown(intent), subject=intent.id, figures=figures)
 
     def ask(locked: LockedPayment) -> bool:
         if _is_known(intent.id, named_attempt(intent)):
             return False
-        items = locked.payment.review_items.filter(reason=_REASON, subject=intent.id)
+        items = locked.payment.review_items.filter(reason=_UNKNOWN, subject=intent.id)
         if _may_hold_money(intent):
             if _is_news(items.first(), intent):
-                sync_review(locked, [wish], origin, only=frozenset())
+                sync_review(locked, [item], origin, only=frozenset())
         elif locked.payment.has_unknown_intent:
             note = f"{intent.id} is {intent.status}, without money"
-            close_items(locked, note, reason=_REASON, subject=intent.id)
+            close_items(locked, note, reason=_UNKNOWN, subject=intent.id)
         locked.needs_order = True
         return items.open().exists()
 
@@ -121,9 +124,9 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
 
 
 def would_ask(order: Any, intent: PaymentIntentResult) -> bool:
-    """Tell whether :func:`ask_about` would have an open item; nothing is written."""
+    """Return whether :func:`ask_about` would have an open item; nothing is written."""
     items = ReviewItem.objects.filter(
-        order_payment__order=order.pk, reason=_REASON, subject=intent.id
+        order_payment__order=order.pk, reason=_UNKNOWN, subject=intent.id
     )
     item = items.first()
     is_open_already = item is not None and item.closed_at is None
@@ -138,7 +141,7 @@ _ON_ITS_WAY = frozenset({IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE}
 
 
 def _figures(intent: PaymentIntentResult) -> dict[str, Any]:
-    """Return the figures of an item; one that staff have closed opens again with the first two."""
+    """Return the figures of an item. A change of the first two opens a closed item again."""
     on_its_way = {"is_on_its_way": True} if intent.status in _ON_ITS_WAY else {}
     return {
         "amount": intent.amount_received,
@@ -150,9 +153,10 @@ def _figures(intent: PaymentIntentResult) -> dict[str, Any]:
 
 
 def _is_news(item: ReviewItem | None, intent: PaymentIntentResult) -> bool:
-    """Whether an intent says something to ask staff about, or to ask them again.
+    """Return whether an intent has news for staff, who may have been asked before.
 
-    A page of a list may be older than the item. What was received never becomes less.
+    A page of a list may be older than the item. The received amount never decreases, so it shows
+    which of the two is newer.
     """
     if item is None:
         return True
@@ -165,44 +169,46 @@ def _is_news(item: ReviewItem | None, intent: PaymentIntentResult) -> bool:
 
 
 def can_be_accepted(item: ReviewItem) -> bool:
-    """Tell whether an item is about an unknown intent, and is open or was dismissed by staff."""
+    """Return whether an item is about an unknown intent, and is open or was dismissed by staff."""
     return (
-        item.reason == _REASON
+        item.reason == _UNKNOWN
         and not item.closed_itself
         and not PaymentIntent.objects.filter(stripe_id=item.subject).exists()
     )
 
 
 def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> PaymentIntent | None:
-    """Make an unknown intent one of the order's, for staff; None where it cannot be.
+    """Make an unknown intent one of the order's intents; None if that is not possible any more.
 
-    That is where the item has closed itself, or was accepted before: see :func:`can_be_accepted`.
+    It is not possible if the item was closed by the app, or if the intent was accepted before: see
+    :func:`can_be_accepted`.
 
     Its money then counts like any other. Its refunds and disputes are written with it: see
     Note [Outflows with the payment] in ``outflows.py``.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        ReviewItem.DoesNotExist: no such item about an unknown intent.
-        EntryRefused: the order has another open intent, or the intent names another order or the
-            attempt of another intent by now.
+        ReviewItem.DoesNotExist: there is no such item about an unknown intent.
+        EntryRefused: the order has another open intent, or the intent now names another order or
+            the attempt of another intent.
         ObjectMissing: Stripe does not know the intent.
         OrderUnreadable: accepted, but the order could not be evaluated; that is tried again.
-        GatewayError: Stripe could not be asked, and nothing was recorded.
+        GatewayError: a request to Stripe failed, and nothing was recorded.
     """
     assert_no_transaction()
-    item = ReviewItem.objects.select_related("order_payment").get(pk=item_pk, reason=_REASON)
+    item = ReviewItem.objects.select_related("order_payment").get(pk=item_pk, reason=_UNKNOWN)
     intent = get_gateway().retrieve_payment_intent(item.subject)
     _refuse_renamed(item, intent, origin=origin)
     outflows = list_outflows(intent.id) if intent.amount_received else Outflows(intent.id)
     if intent.amount_received:
+        # The accepted payment will be one more, so the times of the others begin to matter.
         complete_charge_times(read_rows(item.order_payment), origin=origin, expected=1)
 
     def accept(locked: LockedPayment) -> PaymentIntent | None:
         items = locked.payment.review_items.filter(pk=item.pk)
         if not can_be_accepted(items.get()):
             return None
-        attempt = _write_again(locked, intent)
+        attempt = _restore_attempt(locked, intent)
         row = insert_intent(locked, attempt, intent, fingerprint="", origin=origin)
         if row is None:
             raise EntryRefused(
@@ -222,10 +228,10 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
 
 
 def _refuse_renamed(item: ReviewItem, intent: PaymentIntentResult, *, origin: Origin) -> None:
-    """Raise where an intent does not name the order of its item any more, and close the item.
+    """Raise and close the item if its intent does not name its order any more.
 
     Raises:
-        EntryRefused: so it is, or the order could not be read.
+        EntryRefused: it does not, or the order could not be read.
     """
     order_id = item.order_payment.order_id
     try:
@@ -240,7 +246,7 @@ def _refuse_renamed(item: ReviewItem, intent: PaymentIntentResult, *, origin: Or
 
 
 def close_renamed(intent: PaymentIntentResult, *, origin: Origin) -> None:
-    """Close the items of orders that an intent has named before, and does not name any more.
+    """Close the items of orders that an intent does not name any more.
 
     Raises:
         OrderUnreadable: the shop's code failed.
@@ -255,7 +261,7 @@ def _close_renamed(item: ReviewItem, origin: Origin) -> None:
 
 
 def close_known(*, origin: Origin) -> None:
-    """Close the items of intents that are known by now: another backup was restored, say."""
+    """Close the items of intents that have a row now, for example after another restore."""
     for item in asked_about():
         if PaymentIntent.objects.filter(stripe_id=item.subject).exists():
             _close(item, f"{item.subject} is known here", origin)
@@ -270,29 +276,29 @@ def _close(item: ReviewItem, note: str, origin: Origin) -> None:
 
 def asked_about() -> list[ReviewItem]:
     """Return the open items about unknown intents of the key's mode."""
-    items = ReviewItem.objects.open().filter(reason=_REASON).select_related("order_payment")
+    items = ReviewItem.objects.open().filter(reason=_UNKNOWN).select_related("order_payment")
     return [
         item for item in items.order_by("pk") if item.data.get("livemode") == get_config().livemode
     ]
 
 
 def _is_known(stripe_id: str, attempt_id: Any) -> bool:
-    """Whether the intent has a row, or an attempt of ours has made it."""
+    """Return whether the intent has a row, or was created by an attempt of ours."""
     return (
         PaymentIntent.objects.filter(stripe_id=stripe_id).exists()
         or StripeAttempt.objects.filter(pk=attempt_id).exists()
     )
 
 
-def _write_again(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAttempt:
-    """Return the attempt that made an intent, inserted again with what can be known of it.
+def _restore_attempt(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAttempt:
+    """Return the attempt that created an intent, inserted again with the fields that are known.
 
     Raises:
         EntryRefused: the intent names no attempt, or that of another intent.
     """
     attempt_id = named_attempt(intent)
     if attempt_id is None:
-        raise EntryRefused(f"{intent.id} does not name the attempt that made it any more.")
+        raise EntryRefused(f"{intent.id} does not name the attempt that created it any more.")
     attempt, _is_new = StripeAttempt.objects.get_or_create(
         pk=attempt_id,
         defaults={
@@ -300,7 +306,7 @@ def _write_again(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAt
             "operation": StripeAttempt.Operation.CREATE_INTENT,
             "outcome": StripeAttempt.Outcome.SUCCEEDED,
             "livemode": intent.livemode,
-            "params": {},  # what was sent is lost: the next call 1 sends everything
+            "params": {},  # they are lost, so the next call 1 sends all of them again
             "stripe_object_id": intent.id,
             "finished_at": timezone.now(),
         },
@@ -310,7 +316,8 @@ def _write_again(locked: LockedPayment, intent: PaymentIntentResult) -> StripeAt
         intent.id,
     }:
         raise EntryRefused(
-            f"{intent.id} names the attempt that made {attempt.stripe_object_id or 'another one'}:"
-            " somebody has copied its metadata. Refund it in Stripe's dashboard, and dismiss it."
+            f"{intent.id} names the attempt that created"
+            f" {attempt.stripe_object_id or 'another intent'}: its metadata was copied. Refund it"
+            " in Stripe's dashboard, and dismiss it."
         )
     return attempt

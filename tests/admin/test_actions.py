@@ -445,7 +445,7 @@ def test_it_says_that_captured_money_is_in_review(authorized, staff):
 
     response = act(staff, "capture")
 
-    assert "it is in review" in messages_of(response)[0]
+    assert "It is in review" in messages_of(response)[0]
     assert OrderPayment.objects.get().needs_review
 
 

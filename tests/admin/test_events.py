@@ -128,7 +128,7 @@ def test_a_purged_event_cannot_be_processed_again(paid, staff):
 
     page = text_of(replay(staff, event))
 
-    assert "has been dropped" in page
+    assert "has been purged" in page
     event.refresh_from_db()
     assert event.status == "processed"
 

@@ -120,7 +120,7 @@ def test_a_database_that_goes_away_after_the_commit_is_not_the_hosts_trouble(
 
     assert done_by_the_host == ["a mail"]
     assert Order.objects.get().status == "cancelled"
-    assert f"the cancellation of order {order.pk}: failed after the commit" in caplog.text
+    assert f"Cancellation of order {order.pk}: failed after the commit" in caplog.text
     assert [finish_cancellation(wanted, origin=SHOP) for wanted in requested_cancellations()] == (
         [True] if begun else []
     )

@@ -182,7 +182,7 @@ def test_programs_are_told_who_refunds_it(in_review, office, stripe, order):
     response = office.refund(order)
 
     assert answer(response) == (409, "order_not_refundable")
-    assert "Staff refund it in the admin" in response.json()["message"]
+    assert "Staff can refund it in the admin" in response.json()["message"]
     assert not refunds_at_stripe(stripe)
 
 

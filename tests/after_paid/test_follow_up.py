@@ -271,7 +271,7 @@ def test_where_stripe_was_away_the_sweep_does_it(
     shop.stripe.inject(Fault(fault, method="POST", path=path))
 
     costs(shop, total)
-    assert "left to the sweep" in caplog.text
+    assert "the sweep tries it again" in caplog.text
 
     assert sweep().problems == []
     assert asked_at_stripe(shop, intent_id) == at_stripe

@@ -106,7 +106,7 @@ def test_a_cancelled_orders_money_is_not_taken(order, authorized, stripe):
     order.save()
     sent = len(stripe.requests)
 
-    with pytest.raises(PaymentNotCapturable, match="cancel the payment"):
+    with pytest.raises(PaymentNotCapturable, match="Cancel the payment"):
         capture_payment(order_id=order.pk, origin=SHOP)
 
     assert len(stripe.requests) == sent

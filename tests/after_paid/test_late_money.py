@@ -150,7 +150,7 @@ def test_a_refund_of_late_money_that_breaks_in_an_unknown_way_keeps_nothing_from
 
     assert [name for name, _data in told] == ["review_needed"]
     assert WebhookEvent.objects.get(type="payment_intent.succeeded").status == "processed"
-    assert "left to the sweep" in caplog.text
+    assert "the sweep tries it again" in caplog.text
     assert Refund.objects.get().status == "requested"
     configure(**stripe.shop_payments())
 

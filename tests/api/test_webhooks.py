@@ -504,7 +504,7 @@ def test_a_handler_that_raises_leaves_the_event_for_the_next_delivery(
 
     assert answer(post_webhook(body, sign(body))) == (503, "event_failed")
     assert WebhookEvent.objects.get().status == "received"
-    assert f"EVENT_HANDLER tests.api.test_webhooks.{handler} did not take" in caplog.text
+    assert f"EVENT_HANDLER tests.api.test_webhooks.{handler} did not accept" in caplog.text
 
     configure(EVENT_HANDLER="")
     assert post_webhook(body, sign(body)).status_code == 200
