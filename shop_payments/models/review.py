@@ -132,36 +132,36 @@ SUGGESTIONS: dict[str, str] = {
         "The money is kept. Revoke the waiver, or refund what the customer paid too much."
     ),
     ReviewItem.Reason.ORDER_UNREADABLE: (
-        "Correct the order, or the shop's OrderAdapter. The payment is evaluated again by itself."
+        "Correct the order or the shop's OrderAdapter. The next sweep evaluates the payment again."
     ),
     ReviewItem.Reason.NOTIFICATION_FAILED: (
-        "Have the shop's receiver corrected: it is notified again with the next sweep. Or do by"
-        " hand what it would have done, and skip this notification. Later ones wait for it."
+        "Later notifications wait for this one. Correct the shop's receiver: the next sweep"
+        " notifies it again. Or do by hand what it would have done, and skip this notification."
     ),
     ReviewItem.Reason.UNKNOWN_INTENT: (
-        "Accept the payment if this shop took it and its customer is the order's: a backup was"
-        " restored, for example. Dismiss it if another installation with the same Stripe account"
-        " made it. Until then the order asks for no money."
+        "Accept the payment if this shop took it from the order's customer, for example before a"
+        " backup was restored. Dismiss it if another installation with the same Stripe account"
+        " created it. Until then, the customer is not asked for money."
     ),
     ReviewItem.Reason.INTENT_MISSING: (
         "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
-        " only if it does, or if that account takes no money any more: the order then gets a new"
+        " only if it does, or if that account takes no more money: the order then gets a new"
         " payment."
     ),
     ReviewItem.Reason.AUTHORIZATION_EXPIRES: "Capture the payment now, or cancel it.",
     ReviewItem.Reason.REFUND_FAILED: (
-        "The money is back in the Stripe balance. Agree with the customer on another way, then"
-        " close this item."
+        "The money is back in the Stripe balance. Agree with the customer on another way to return"
+        " it, then close this item."
     ),
     ReviewItem.Reason.FRAUD_WARNING: (
         "Refund the payment as fraudulent before it is disputed, and do not ship the goods. Close"
         " this if you know the customer."
     ),
     ReviewItem.Reason.RADAR_REVIEW: (
-        "Approve the payment, or refund it as fraudulent. Do not ship the goods before."
+        "Approve the payment, or refund it as fraudulent. Do not ship the goods before that."
     ),
     ReviewItem.Reason.DISPUTED: (
         "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."
     ),
 }
-"""What staff may do, by the reason of the item."""
+"""What staff can do, by the reason of the item."""

@@ -45,11 +45,11 @@ def refund_of(locked: LockedPayment, attempt: StripeAttempt) -> Refund:
     return next(row for row in locked.refunds if row.pk == attempt.pk)
 
 
-def _call(attempt: StripeAttempt, key: str) -> RefundResult:
+def _create_refund(attempt: StripeAttempt, key: str) -> RefundResult:
     return get_gateway().create_refund(attempt.params, idempotency_key=key)
 
 
-def _find(attempt: StripeAttempt) -> RefundResult | None:
+def _find_refund(attempt: StripeAttempt) -> RefundResult | None:
     """Look for it in the intent's refunds. See Note [Absence proves nothing] in ``outcomes.py``.
 
     Raises:
@@ -85,7 +85,7 @@ def _is_certainly_missing(attempt: StripeAttempt) -> bool:
     return now - attempt.missed_at >= StripeAttempt.SECOND_LOOK
 
 
-def _apply(
+def _apply_created_refund(
     locked: LockedPayment, attempt: StripeAttempt, result: RefundResult, *, origin: Origin
 ) -> bool:
     row = refund_of(locked, attempt)
@@ -113,7 +113,7 @@ def _end_refund(locked: LockedPayment, attempt: StripeAttempt, why: str, *, orig
     locked.add_facts(intent, facts, origin=origin, request_id=attempt.request_id)
 
 
-def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
+def _explain_refund(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
     """Sync the intent's refunds and disputes, and raise an error if they explain the refusal.
 
     Raises:
@@ -148,11 +148,11 @@ def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> 
 
 
 CREATE_REFUND: Operation[RefundResult] = Operation(
-    call=_call,
-    find=_find,
-    apply=_apply,
+    call=_create_refund,
+    find=_find_refund,
+    apply=_apply_created_refund,
     end=_end_refund,
-    explain=_explain,
+    explain=_explain_refund,
     missing_statuses=frozenset({400, 404}),  # the payment intent is a parameter
     must_be_known=True,
 )

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from shop_payments.gateway.radar import ReviewResult
 
 
-def _call(attempt: StripeAttempt, key: str) -> ReviewResult:
+def _approve(attempt: StripeAttempt, key: str) -> ReviewResult:
     return get_gateway().approve_review(attempt.target, idempotency_key=key)
 
 
-def _nothing_to_find(attempt: StripeAttempt) -> None:
-    """An approval whose answer was lost is seen when the review is synced."""
+def _find_approval(attempt: StripeAttempt) -> None:
+    """Return None: the next sync of the review shows an approval whose answer was lost."""
 
 
-def _apply(
+def _apply_approved(
     locked: LockedPayment, attempt: StripeAttempt, result: ReviewResult, *, origin: Origin
 ) -> bool:
     attempt.finish(
@@ -42,15 +42,17 @@ def _row_of(attempt: StripeAttempt) -> RadarReview:
     return RadarReview.objects.select_related("payment_intent").get(stripe_id=attempt.target)
 
 
-def _end(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
-    """Nothing follows: the review stays as it is."""
+def _end_approval(
+    locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin
+) -> None:
+    """Do nothing: the review stays as it is."""
 
 
-def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
-    """Look whether somebody else has closed the review.
+def _explain_approval(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:
+    """Sync the review, which may have been closed at Stripe.
 
     Raises:
-        ReviewClosed: so it is.
+        ReviewClosed: it has been closed.
     """
     if isinstance(error, GatewayInvalidRequest):
         REVIEWS.sync(_row_of(attempt).payment_intent, origin=origin)
@@ -61,10 +63,10 @@ def _explain(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> 
 
 
 APPROVE_REVIEW: Operation[ReviewResult] = Operation(
-    call=_call,
-    find=_nothing_to_find,
-    apply=_apply,
-    end=_end,
-    explain=_explain,
+    call=_approve,
+    find=_find_approval,
+    apply=_apply_approved,
+    end=_end_approval,
+    explain=_explain_approval,
     missing_statuses=frozenset({404}),
 )

@@ -1,4 +1,4 @@
-"""Approve a payment that Stripe Radar has put up for review."""
+"""Approve a payment that Stripe Radar has marked for review."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def approve_review(*, review_id: str, origin: Origin) -> RadarReview:
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        RadarReview.DoesNotExist: no such review is known here.
+        RadarReview.DoesNotExist: there is no such review.
         ReviewClosed: it has been closed, here or at Stripe.
         ConfigurationError: it is of live mode, and the key in use is a test key.
-        GatewayError: Stripe refused, or could not be reached; asking again is safe.
+        GatewayError: Stripe refused, or could not be reached. It is safe to try again.
     """
     assert_no_transaction()
-    get_gateway()
+    get_gateway()  # a missing key fails here, before anything is written
     payment_pk = RadarReview.objects.values_list("order_payment", flat=True).get(
         stripe_id=review_id
     )
@@ -32,9 +32,9 @@ def approve_review(*, review_id: str, origin: Origin) -> RadarReview:
     def save(locked: LockedPayment) -> StripeAttempt:
         row = RadarReview.objects.get(stripe_id=review_id)
         if not row.is_open:
-            raise ReviewClosed("The review has been closed before; nothing was changed.")
+            raise ReviewClosed("The review has been closed before. Nothing was changed.")
         if belongs_to_other_mode(row.livemode):
-            raise PaymentError("This was paid in test mode, and the key in use is a live one.")
+            raise PaymentError("This was paid in test mode, but the key in use is a live key.")
         return save_attempt(locked, StripeAttempt.Operation.APPROVE_REVIEW, review_id, {})
 
     attempt = change_payment(save, origin=origin, pk=payment_pk).value

@@ -57,10 +57,10 @@ class ObjectType(Generic[_Row, _Result]):
     """Rows that may still change."""
 
     is_optional: bool = False
-    """Whether a key without the permission to list them is accepted: the sweep leaves them out."""
+    """Whether the sweep leaves them out if the key has no permission to list them."""
 
     lists_open_only: bool = False
-    """Whether :attr:`page` leaves out what is settled: then it says nothing about such a row."""
+    """Whether :attr:`page` leaves out settled objects, so that absence proves nothing."""
 
     unsent: Callable[[], QuerySet[Any]] | None = None
     """Rows without an id, whose objects Stripe may have created already."""

@@ -21,14 +21,16 @@ from shop_payments.sync.base import ObjectType
 if TYPE_CHECKING:
     from shop_payments.gateway.radar import EarlyFraudWarningResult
 
-_REASON = ReviewItem.Reason.FRAUD_WARNING
+_FRAUD_WARNING = ReviewItem.Reason.FRAUD_WARNING
 
 
-def _find(locked: LockedPayment, result: EarlyFraudWarningResult) -> EarlyFraudWarning | None:
+def _find_warning(
+    locked: LockedPayment, result: EarlyFraudWarningResult
+) -> EarlyFraudWarning | None:
     return EarlyFraudWarning.objects.filter(stripe_id=result.id).first()
 
 
-def _apply(
+def _apply_warning(
     locked: LockedPayment,
     intent: PaymentIntent,
     row: EarlyFraudWarning | None,
@@ -36,7 +38,7 @@ def _apply(
     *,
     origin: Origin,
 ) -> None:
-    if row is not None and _agrees(row, result):
+    if row is not None and _warning_agrees(row, result):
         return
     if row is None:
         row = EarlyFraudWarning(
@@ -51,13 +53,13 @@ def _apply(
     row.save()
     if row.actionable:
         detail = f"The card's issuer suspects fraud ({humanize(row.fraud_type)}), {row.stripe_id}"
-        open_review(locked, intent, _REASON, detail, origin=origin, subject=row.stripe_id)
+        open_review(locked, intent, _FRAUD_WARNING, detail, origin=origin, subject=row.stripe_id)
     else:
         note = "Stripe: it was refunded in full, or is disputed"
-        close_review(locked, intent, _REASON, row.stripe_id, note)
+        close_review(locked, intent, _FRAUD_WARNING, row.stripe_id, note)
 
 
-def _agrees(row: EarlyFraudWarning, result: EarlyFraudWarningResult) -> bool:
+def _warning_agrees(row: EarlyFraudWarning, result: EarlyFraudWarningResult) -> bool:
     return (row.actionable, row.fraud_type) == (result.actionable, result.fraud_type[:64])
 
 
@@ -70,8 +72,8 @@ EARLY_FRAUD_WARNINGS: ObjectType[EarlyFraudWarning, EarlyFraudWarningResult] = O
     intent_of=lambda warning_id: get_gateway().intent_of_early_fraud_warning(warning_id),
     rows=EarlyFraudWarning.objects.all,
     unsettled=lambda: EarlyFraudWarning.objects.filter(actionable=True),
-    find=_find,
-    apply=_apply,
-    agrees=_agrees,
+    find=_find_warning,
+    apply=_apply_warning,
+    agrees=_warning_agrees,
     is_optional=True,
 )

@@ -1,4 +1,4 @@
-"""Sync Radar reviews: a rule, or a person in Stripe's dashboard, wants a payment looked at.
+"""Sync Radar reviews: a rule, or staff in Stripe's dashboard, has marked a payment for review.
 
 A review moves no money. It is closed by an approval, a refund, a dispute or a cancellation.
 
@@ -20,10 +20,10 @@ from shop_payments.sync.base import ObjectType
 if TYPE_CHECKING:
     from shop_payments.gateway.radar import ReviewResult
 
-_REASON = ReviewItem.Reason.RADAR_REVIEW
+_RADAR_REVIEW = ReviewItem.Reason.RADAR_REVIEW
 
 
-def _find(locked: LockedPayment, result: ReviewResult) -> RadarReview | None:
+def _find_review(locked: LockedPayment, result: ReviewResult) -> RadarReview | None:
     return RadarReview.objects.filter(stripe_id=result.id).first()
 
 
@@ -35,9 +35,9 @@ def apply_review(
     *,
     origin: Origin,
 ) -> None:
-    """Bring a review's row to what Stripe says, or insert it, and open or close its review item."""
-    if row is not None and (_agrees(row, result) or not row.is_open):
-        return  # a closed review is never opened again
+    """Update or insert a review's row, and open or close its review item."""
+    if row is not None and (_review_agrees(row, result) or not row.is_open):
+        return  # Stripe never opens a closed review again
     if row is None:
         row = RadarReview(
             order_payment=locked.payment,
@@ -50,13 +50,14 @@ def apply_review(
     row.version += 1
     row.save()
     if row.is_open:
-        detail = f"Stripe Radar wants this payment reviewed ({humanize(row.reason)})"
-        open_review(locked, intent, _REASON, detail, origin=origin, subject=row.stripe_id)
+        detail = f"Stripe Radar asks for a review of this payment ({humanize(row.reason)})"
+        open_review(locked, intent, _RADAR_REVIEW, detail, origin=origin, subject=row.stripe_id)
     else:
-        close_review(locked, intent, _REASON, row.stripe_id, f"Stripe: {humanize(row.reason)}")
+        note = f"Stripe: {humanize(row.reason)}"
+        close_review(locked, intent, _RADAR_REVIEW, row.stripe_id, note)
 
 
-def _agrees(row: RadarReview, result: ReviewResult) -> bool:
+def _review_agrees(row: RadarReview, result: ReviewResult) -> bool:
     return (row.is_open, row.reason) == (result.is_open, result.reason[:64])
 
 
@@ -69,9 +70,9 @@ REVIEWS: ObjectType[RadarReview, ReviewResult] = ObjectType(
     intent_of=lambda review_id: get_gateway().intent_of_review(review_id),
     rows=RadarReview.objects.all,
     unsettled=lambda: RadarReview.objects.filter(is_open=True),
-    find=_find,
+    find=_find_review,
     apply=apply_review,
-    agrees=_agrees,
+    agrees=_review_agrees,
     is_optional=True,
     lists_open_only=True,
 )
