@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -16,7 +14,6 @@ from shop_payments.sandbox import Fault, Sandbox, SandboxResponse
 from tests.gateway.support import confirm, create, facts, new_key, refusal, retrieve, update
 
 DECLINED, EXPIRED = "pm_card_chargeDeclined", "pm_card_chargeDeclinedExpiredCard"
-
 
 INVALID: dict[str, dict[str, Any]] = {
     "parameter_invalid_integer": {"amount": -5},
@@ -86,19 +83,6 @@ def test_other_parameters_under_the_same_key(stripe):
     create(key=key)
     error = refusal(ours.IdempotencyMismatch, create, key=key, amount=500)
     assert facts(error) == (False, True, 400, "")
-
-
-def test_a_key_in_use(stripe_server):
-    """The first call waits for Stripe; the second one must not conclude that nothing happened."""
-    key = new_key()
-    stripe_server.inject(Fault("latency", seconds=0.6))
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(create, key=key)
-        time.sleep(0.3)
-        error = refusal(ours.IdempotencyKeyInUse, create, key=key)
-        assert first.result().id.startswith("pi_")
-    assert facts(error) == (True, True, 409, "idempotency_key_in_use")
-    assert create(key=key).replayed
 
 
 @pytest.mark.parametrize(

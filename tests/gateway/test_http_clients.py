@@ -104,7 +104,8 @@ def test_what_is_turned_away_twice_has_done_nothing(requests, then):
 
 def test_a_retry_may_find_the_first_request_still_running(requests):
     requests(Fault("drop_before"), refused(409, code="idempotency_key_in_use"))
-    assert refusal(IdempotencyKeyInUse, create).effect_unknown
+    error = refusal(IdempotencyKeyInUse, create)
+    assert facts(error) == (True, True, 409, "idempotency_key_in_use")
 
 
 @pytest.mark.parametrize("fault", ["drop_before", "drop_after"])

@@ -100,8 +100,17 @@ def test_the_check_of_the_age_cannot_be_turned_off(configure, tolerance):
 GOOD = ["{t},v1=" + "0" * 64 + ",{v1}", "{t},{v1},v1=bad", "{t},v0=x,{v1}", "{t}=7,{v1}"]
 BAD = [
     *("", ",", "=", "t=,v1=", "t", "v1", "t=1", "t=x,v1=y", "v1=abc", "é", "\x00", "t=1,v1=é"),
-    *("{t}", "{v1}", "t,{t},{v1}", "{t},{v1}é", "{t}, {v1}", "{t},v0{v1}", "{t},{v1}0", "{t},v1="),
-    *("{t}0,{v1}", "t=-1,{v1}", "T{t},V1{v1}", "t=" + "9" * 5000 + ",{v1}"),
+    *(
+        "{t}",
+        "{v1}",
+        "t,{t},{v1}",
+        "{t},{v1}é",
+        "{t}, {v1}",
+        "{t},v0={hex}",
+        "{t},{v1}0",
+        "{t},v1=",
+    ),
+    *("{t}0,{v1}", "t=-1,{v1}", "T={now},V1={hex}", "t=" + "9" * 5000 + ",{v1}"),
     *("{old}={now},{old_v1}", "{old},{t},{old_v1}"),
 ]
 
@@ -109,7 +118,7 @@ BAD = [
 def header_of(pattern):
     t, v1 = sign(BODY).split(",")
     old, old_v1 = sign(BODY, timestamp=1_000_000_000).split(",")
-    return pattern.format(t=t, v1=v1, now=t[2:], old=old, old_v1=old_v1)
+    return pattern.format(t=t, v1=v1, now=t[2:], hex=v1[3:], old=old, old_v1=old_v1)
 
 
 def test_one_good_signature_is_enough():
