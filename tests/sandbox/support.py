@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: a clock to turn, and two ways to call."""
+"""What the sandbox's tests share: a clock to turn, two ways to call, and receivers of webhooks."""
 
 from __future__ import annotations
 
@@ -16,26 +16,35 @@ from tests.sandbox.sdk_types import answer_problems
 KEY = "sk_test_abcdefghijklmnop"
 PUBLISHABLE_KEY = "pk_test_abcdefghijklmnop"
 INTENTS = "/v1/payment_intents"
-CARD = {"allowed_payment_method_types[]": "card"}
 CHARGES = "/v1/charges"
 REFUNDS = "/v1/refunds"
 DISPUTES = "/v1/disputes"
 MONEY = "/v1/balance_transactions"
 METHODS = "/v1/payment_methods"
+EVENTS = "/v1/events"
+ENDPOINTS = "/v1/webhook_endpoints"
+WARNINGS = "/v1/radar/early_fraud_warnings"
+REVIEWS = "/v1/reviews"
+CARD = {"allowed_payment_method_types[]": "card"}
 MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
 ORDER = {"amount": "11200", "currency": "usd", **CARD}
+NEW_CARD = {
+    "type": "card",
+    "card[number]": "4242424242424242",
+    "card[exp_month]": "12",
+    "card[exp_year]": "2099",
+    "card[cvc]": "123",
+}
+DAY = 24 * 60 * 60
 
 
 class Clock:
-    """Unix time that moves when told to."""
+    """Unix time that moves when a test moves it."""
 
     def __init__(self, now: float = 4_000_000_000.0) -> None:
         self.now = now
-        self.looks = 0
-        """How often it was looked at."""
 
     def __call__(self) -> float:
-        self.looks += 1
         return self.now
 
     def advance(self, seconds: float) -> None:
@@ -64,6 +73,11 @@ class Answer:
 
     def __getitem__(self, name: str) -> Any:
         return self.json[name]
+
+    def assert_has(self, **expected: Any) -> None:
+        """Check the values of some keys."""
+        found = {name: self.json[name] for name in expected}
+        assert found == expected, f"{found} is not {expected}"
 
 
 class Api:
@@ -103,31 +117,51 @@ class Api:
     def post(self, path: str, params: Mapping[str, str] | str = "", **headers: str) -> Answer:
         return self.call("POST", path, params, **headers)
 
+    def again(self, found: Answer | Mapping[str, Any]) -> Answer:
+        """Fetch an object again."""
+        return self.get(f"/v1/{found['object'].replace('.', '/')}s/{found['id']}")
+
     def create(self, **params: str) -> Answer:
-        """Make an intent that takes cards, for 112.00 usd unless told otherwise."""
+        """Make an intent that takes cards, for 112.00 usd unless `params` say otherwise."""
         answer = self.post(INTENTS, {**ORDER, **params})
         assert answer.status == 200, answer.json
         return answer
 
-    def confirm(self, intent_id: str, payment_method: str, **params: str) -> Answer:
-        return self.post(
-            f"{INTENTS}/{intent_id}/confirm", {"payment_method": payment_method, **params}
-        )
+    def create_in(self, status: str, **params: str) -> Answer:
+        """Make an intent and put it into a status."""
+        intent = self.create(**params)
+        self.sandbox.advance(intent["id"], status)
+        return self.again(intent)
+
+    def update(self, intent: Answer, **params: str) -> Answer:
+        return self.post(f"{INTENTS}/{intent['id']}", params)
+
+    def confirm(self, intent: Answer, payment_method: str = "", **params: str) -> Answer:
+        given = {"payment_method": payment_method} if payment_method else {}
+        return self.post(f"{INTENTS}/{intent['id']}/confirm", {**given, **params})
+
+    def capture(self, intent: Answer, **params: str) -> Answer:
+        return self.post(f"{INTENTS}/{intent['id']}/capture", params)
+
+    def cancel(self, intent: Answer, **params: str) -> Answer:
+        return self.post(f"{INTENTS}/{intent['id']}/cancel", params)
+
+    def charge_of(self, intent: Answer | Mapping[str, Any]) -> Answer:
+        return self.get(f"{CHARGES}/{intent['latest_charge']}")
 
     def pay(self, card: str = "pm_card_visa", **params: str) -> Answer:
-        """Pay 112.00 usd, unless told otherwise, and return the charge."""
-        intent = self.create(payment_method=card, confirm="true", **params)
-        return self.get(f"{CHARGES}/{intent['latest_charge']}")
+        """Pay 112.00 usd, unless `params` say otherwise, and return the charge."""
+        return self.charge_of(self.create(payment_method=card, confirm="true", **params))
 
-    def debit(self, account: str = "pm_usBankAccount_success", currency: str = "usd") -> Answer:
+    def debit(self, account: str = "pm_usBankAccount_success", *, settle: bool = True) -> Answer:
         """Pay 112.00 from a bank account, let the bank answer, and return the charge."""
-        kind = "us_bank_account" if currency == "usd" else "sepa_debit"
-        types = {"allowed_payment_method_types[]": kind}
+        us = account.startswith("pm_us")
+        types = {"allowed_payment_method_types[]": "us_bank_account" if us else "sepa_debit"}
         card = {"payment_method": account, "confirm": "true", **MANDATE}
-        intent = self.post(INTENTS, {"amount": "11200", "currency": currency, **types, **card})
-        assert intent.status == 200, intent.json
-        self.sandbox.advance_clock(3600)
-        return self.get(f"{CHARGES}/{intent['latest_charge']}")
+        intent = self.create(currency="usd" if us else "eur", **types, **card)
+        if settle:
+            self.sandbox.advance_clock(3600)
+        return self.charge_of(intent)
 
     def refund(self, charge: Answer, **params: str) -> Answer:
         """Give money of a charge back."""
@@ -135,7 +169,7 @@ class Api:
         assert answer.status == 200, answer.json
         return answer
 
-    def told_after(self, number: int) -> list[str]:
+    def events_after(self, number: int = 0) -> list[str]:
         """Return the types of the events after the first so many."""
         return [event["type"] for event in self.sandbox.events[number:]]
 
@@ -161,7 +195,7 @@ class InProcessHTTPClient(stripe.HTTPClient):
 
 @dataclass
 class Receiver:
-    """A webhook's end: keeps what it is sent and answers as told; an exception is raised."""
+    """A webhook's end: keeps what it is sent and gives `answer`; an exception is raised."""
 
     answer: int | Exception = 200
     bodies: list[bytes] = field(default_factory=list)
@@ -175,16 +209,19 @@ class Receiver:
         return self.answer
 
     @property
+    def events(self) -> list[Any]:
+        return [json.loads(body) for body in self.bodies]
+
+    @property
     def types(self) -> list[str]:
         """The types of the events, without what they have in common."""
-        return [json.loads(body)["type"].removeprefix("payment_intent.") for body in self.bodies]
+        return [event["type"].removeprefix("payment_intent.") for event in self.events]
 
-
-@dataclass
-class HTTPReceiver:
-    """What a web server was posted that answers by the path: /200, /500, /redirect."""
-
-    url: str
-    paths: list[str] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
+    def verifies(self, secret: str) -> bool:
+        """Return whether stripe-python accepts the last delivery with this secret."""
+        header = self.headers[-1]["Stripe-Signature"]
+        try:
+            stripe.WebhookSignature.verify_header(self.bodies[-1].decode(), header, secret)
+        except stripe.SignatureVerificationError:
+            return False
+        return True

@@ -5,12 +5,12 @@ The marker `clients` is on those that are programs. CI installs them and wants t
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ import stripe
 
 from shop_payments.sandbox import Fault, Sandbox, SandboxServer
 from tests.sandbox.sdk_types import answer_problems
-from tests.sandbox.support import KEY
+from tests.sandbox.support import KEY, PUBLISHABLE_KEY
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "sandbox.md"
-CARD = "allowed_payment_method_types[]=card"
 OLDER_VERSION = "2025-03-31.basil"
 """The fixtures of the command line send `payment_method_types`, which is gone since 2026-09-30."""
 
@@ -59,13 +58,14 @@ class TestStripePython:
             intents.confirm(intent.id, {"payment_method": "pm_card_chargeDeclined"})
         paid = intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
 
+        assert intent.last_response.request_id == sandbox.requests[0].request_id
         assert declined.value.code == "card_declined"
-        assert (paid.status, paid.amount_received, paid.metadata["order_id"]) == (
-            "succeeded",
-            2000,
-            "9",
-        )
-        assert intents.retrieve(intent.id).to_dict() == paid.to_dict()
+        assert declined.value.error
+        assert declined.value.error.decline_code == "generic_decline"
+        assert (paid.status, paid.amount_received) == ("succeeded", 2000)
+        assert paid.metadata["order_id"] == "9"
+        pages = intents.list({"limit": 1}).auto_paging_iter()
+        assert [each.to_dict() for each in pages] == [paid.to_dict()]
         assert event_types(sandbox) == [
             "payment_intent.created",
             "charge.failed",
@@ -75,93 +75,38 @@ class TestStripePython:
             "charge.updated",
         ]
 
-    def test_cancel(self, client):
-        intent = client.v1.payment_intents.create({"amount": 1000, "currency": "usd"})
-        canceled = client.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
-        assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
+    def test_its_errors(self, client, sandbox):
+        intents, order = client.v1.payment_intents, {"amount": 1000, "currency": "usd"}
+        intent = intents.create(order, {"idempotency_key": "k"})
+        browser = {"api_key": PUBLISHABLE_KEY}
 
-    def test_the_pages_of_a_list(self, client):
-        made = [
-            client.v1.payment_intents.create({"amount": 1000, "currency": "usd"}).id
-            for _ in range(5)
-        ]
-        page = client.v1.payment_intents.list({"limit": 2})
-        assert [intent.id for intent in page.auto_paging_iter()] == made[::-1]
+        with pytest.raises(stripe.IdempotencyError):
+            intents.create({**order, "amount": 1}, {"idempotency_key": "k"})
+        with pytest.raises(stripe.InvalidRequestError, match="No such payment_intent"):
+            intents.update(f"{intent.id}/cancel", {})
+        with pytest.raises(stripe.AuthenticationError):
+            intents.retrieve("pi_x", options={"api_key": "sk_live_x"})
+        with pytest.raises(stripe.PermissionError, match="publishable API key"):
+            intents.cancel(intent.id, options=browser)
+        with pytest.raises(stripe.InvalidRequestError, match="does not match the client_secret"):
+            intents.retrieve(intent.id, {"client_secret": "x"}, browser)
 
-    def test_its_retries_make_one_intent(self, client, sandbox):
-        sandbox.inject(Fault("drop_after"))
-        sandbox.inject(Fault("error", status=503))
+    @pytest.mark.parametrize(
+        ("fault", "requests"),
+        [
+            (Fault("drop_after"), 2),
+            (Fault("error", status=503), 2),
+            (Fault("error", status=429, code="lock_timeout"), 2),
+            (Fault("error", status=429, code="rate_limit"), 1),
+        ],
+    )
+    def test_its_retries_make_one_intent_at_most(self, client, sandbox, fault, requests):
+        sandbox.inject(fault)
 
-        intent = client.v1.payment_intents.create({"amount": 1000, "currency": "usd"})
+        with suppress(stripe.RateLimitError):
+            client.v1.payment_intents.create({"amount": 1000, "currency": "usd"})
 
-        assert [each.id for each in client.v1.payment_intents.list().data] == [intent.id]
-
-
-@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the SDK's way with httpx
-class TestStripePythonAsync:
-    """Its `*_async` methods, over httpx."""
-
-    def run(self, server, act: Callable[[Any], Any]) -> Any:
-        async def main() -> Any:
-            http_client = stripe.HTTPXClient()
-            client = stripe.StripeClient(
-                KEY, base_addresses={"api": server.url}, http_client=http_client
-            )
-            try:
-                return await act(client.v1)
-            finally:
-                await http_client.close_async()
-
-        return asyncio.run(main())
-
-    def test_a_payment_from_first_to_last(self, server, sandbox):
-        async def pay(v1):
-            intent = await v1.payment_intents.create_async(
-                {"amount": 1000, "currency": "eur", "allowed_payment_method_types": ["card"]},
-                {"idempotency_key": "one"},
-            )
-            await v1.payment_intents.update_async(intent.id, {"amount": 2000})
-            with pytest.raises(stripe.CardError):
-                await v1.payment_intents.confirm_async(
-                    intent.id, {"payment_method": "pm_card_chargeDeclined"}
-                )
-            await v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
-            return await v1.payment_intents.retrieve_async(intent.id)
-
-        paid = self.run(server, pay)
-
-        assert (paid.status, paid.amount_received) == ("succeeded", 2000)
-        assert event_types(sandbox)[-2:] == ["payment_intent.succeeded", "charge.updated"]
-
-    def test_cancel_and_lists(self, server):
-        async def cancel(v1):
-            for _ in range(3):
-                intent = await v1.payment_intents.create_async({"amount": 500, "currency": "usd"})
-                await v1.payment_intents.cancel_async(intent.id)
-            page = await v1.payment_intents.list_async({"limit": 2})
-            return [intent.status async for intent in page.auto_paging_iter()]
-
-        assert self.run(server, cancel) == ["canceled"] * 3
-
-    def test_many_at_once_with_one_key(self, server, sandbox):
-        async def create(v1):
-            return await asyncio.gather(
-                *(
-                    v1.payment_intents.create_async(
-                        {"amount": 500, "currency": "usd"}, {"idempotency_key": "one"}
-                    )
-                    for _ in range(8)
-                ),
-                return_exceptions=True,
-            )
-
-        answers = self.run(server, create)
-
-        made = {answer.id for answer in answers if isinstance(answer, stripe.PaymentIntent)}
-        refused = [answer for answer in answers if isinstance(answer, stripe.StripeError)]
-        assert len(made) == 1
-        assert {answer.http_status for answer in refused} <= {409}
-        assert event_types(sandbox) == ["payment_intent.created"]
+        assert (len(sandbox.requests), len(sandbox.events)) == (requests, requests - 1)
 
 
 # Stripe's command line

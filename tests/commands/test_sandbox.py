@@ -1,0 +1,152 @@
+"""`manage.py shop_payments_sandbox`, which needs no project and no database."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from shop_payments.sandbox import Sandbox, fault_from_words
+
+ROOT = Path(__file__).parents[2]
+MANAGE = """
+import sys
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=[])
+django.setup()
+from django.core.management import load_command_class
+command = load_command_class("shop_payments", "shop_payments_sandbox")
+command.run_from_argv(["manage.py", "shop_payments_sandbox", *sys.argv[1:]])
+"""
+HEADERS = {"Authorization": "Bearer sk_test_sandbox"}
+INTENTS = "/v1/payment_intents"
+FORM = "amount=1000&currency=usd"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-c", MANAGE, *arguments]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
+    )
+
+
+@contextmanager
+def running(*arguments: str):
+    """Start it; yield the process, its first lines and its address."""
+    with subprocess.Popen(
+        command("--port", "0", *arguments),
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        banner = ""
+        assert process.stdout
+        while "Stop with Ctrl-C" not in banner and (line := process.stdout.readline()):
+            banner += line
+        found = re.search(r"STRIPE_API_BASE=(http://127\.0\.0\.1:\d+)", banner)
+        assert found
+        yield process, banner, found[1]
+        process.kill()
+
+
+def post(url: str, form: str) -> tuple[int, dict[str, str]]:
+    request = urllib.request.Request(url, data=form.encode(), headers=HEADERS)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_stopped(stop_signal):
+    with running() as (process, banner, base):
+        assert "STRIPE_SECRET_KEY=sk_test_sandbox" in banner
+        assert post(base + INTENTS, FORM)[0] == 200
+
+        process.send_signal(stop_signal)
+        _, errors = process.communicate(timeout=10)
+
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_the_intent_that_it_suggests_can_be_paid():
+    """Found: with what Stripe takes as automatic, confirming wants a return_url."""
+    with running() as (_, banner, _base):
+        (line,) = re.findall(r"^ +curl ((?:.*\\\n)*.*)$", banner, re.M)
+        url, *options = shlex.split(line)
+        form = "&".join(word for flag, word in pairwise(options) if flag == "-d")
+
+        _, intent = post(url, form)
+        _, paid = post(f"{url}/{intent['id']}/confirm", "payment_method=pm_card_visa")
+
+    assert paid["status"] == "succeeded"
+
+
+def test_it_runs_with_faults_and_a_seed():
+    faults = ["error status=429", "drop_after path=/v1/payment_intents/*/confirm rate=0.1"]
+    options = [word for fault in faults for word in ("--fault", fault)]
+    twin = Sandbox(seed=7)
+    for fault in faults:
+        twin.inject(fault_from_words(fault))
+
+    with running("--seed", "7", *options) as (_, banner, base):
+        answers = [post(base + INTENTS, FORM) for _ in range(2)]
+
+    assert [f"Fault: {fault}" in banner for fault in faults] == [True, True]
+    assert [status for status, _ in answers] == [429, 200]
+    expected = [twin.handle("POST", INTENTS, HEADERS, FORM) for _ in range(2)]
+    assert answers[1][1]["id"] == json.loads(expected[1].body)["id"]
+
+
+LOCAL = ["--webhook-url", "http://127.0.0.1:8000/webhooks"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (LOCAL, "go together"),
+        (["--webhook-secret", "whsec_x"], "go together"),
+        ([*LOCAL[:1], "https://example.com/", "--webhook-secret", "whsec_x"], "this machine only"),
+        ([*LOCAL, "--webhook-secret", ""], "has a secret"),
+        (["--port", "99999"], "port must be 0-65535. Choose another one with --port."),
+        (["--fault", "gremlin"], "--fault: Fault 'gremlin': the kinds are latency, "),
+    ],
+)
+def test_it_says_what_is_wrong(arguments, message):
+    finished = run(*arguments)
+
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("CommandError: ")
+    assert message in finished.stderr
+    assert "whsec_x" not in finished.stderr
+
+
+def test_it_names_the_port_that_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        finished = run("--port", port)
+
+    assert finished.returncode == 1
+    assert f"Cannot listen on port {port}" in finished.stderr
+    assert "--port" in finished.stderr

@@ -1,0 +1,47 @@
+"""Events in other forms, as endpoints of old API versions and of event destinations get them.
+
+See: https://docs.stripe.com/upgrades#2022-11-15 and
+https://docs.stripe.com/event-destinations#thin-events (checked 2026-11)
+"""
+
+from __future__ import annotations
+
+from shop_payments.sandbox import Fault
+
+
+def test_an_old_version_shows_charges_in_a_list(api, sandbox, receiver):
+    sandbox.inject(Fault("webhook_old", times=None))
+    charge = api.pay()
+    api.refund(charge)
+    sandbox.deliver_due()
+
+    created, succeeded, refund = (receiver.events[at]["data"]["object"] for at in (0, 2, 4))
+    assert {event["api_version"] for event in receiver.events} == {"2022-08-01"}
+    assert (created["charges"]["data"], "latest_charge" in created) == ([], False)
+    assert [each["id"] for each in succeeded["charges"]["data"]] == [charge["id"]]
+    assert (refund["object"], "payment_intent" in refund) == ("refund", False)
+
+
+def test_a_thin_event_only_names_its_object(api, sandbox, receiver):
+    sandbox.inject(Fault("webhook_thin"))
+    intent = api.create()
+    sandbox.deliver_due()
+
+    (event,) = receiver.events
+    assert (event["id"], event["object"]) == (sandbox.events[0]["id"], "v2.core.event")
+    assert event["type"] == "v1.payment_intent.created"
+    assert (event["created"], "data" in event) == ("2096-10-02T07:06:40.000Z", False)
+    assert event["related_object"] == {
+        "id": intent["id"],
+        "type": "payment_intent",
+        "url": f"/v1/payment_intents/{intent['id']}",
+    }
+
+
+def test_an_event_may_be_of_a_connected_account(api, sandbox, receiver):
+    sandbox.inject(Fault("webhook_of_account"))
+    api.create()
+    sandbox.deliver_due()
+
+    assert receiver.events[0]["account"] == "acct_1SandboxConnected"
+    assert "account" not in sandbox.events[0]
