@@ -149,7 +149,7 @@ FAULTS = (
         "the prefix of an API key is enough",
         old="if key is None or not hmac.compare_digest(key.digest, _digest(secret)):",
         new="if key is None:",
-        tests="tests/test_api_keys.py::test_what_only_looks_like_a_key_finds_nothing",
+        tests="tests/models/test_api_keys.py::test_a_text_that_only_looks_like_a_key_finds_nothing",
     ),
     Fault(
         "a staff session needs no CSRF token",
@@ -274,7 +274,7 @@ FAULTS = (
         "two processes take over the same attempt",
         old=".filter(pk=attempt.pk, acquired_at=attempt.acquired_at) .update(",
         new=".filter(pk=attempt.pk).update(",
-        tests="tests/test_models.py::test_a_claim_that_was_seen_may_be_taken_over_once",
+        tests="tests/models/test_payments.py::test_one_of_two_processes_acquires_an_attempt",
     ),
     Fault(
         "an error after the commit is raised to the shop",
@@ -476,13 +476,13 @@ FAULTS = (
         "a secret shows itself in a repr",
         old="""return "Secret('***')" """,
         new="""return f"Secret({self._value!r})" """,
-        tests="tests/test_secrecy.py::test_a_secret_shows_itself_to_whoever_asks_for_it_alone",
+        tests="tests/test_secrecy.py::test_a_secret_is_shown_by_reveal_alone",
     ),
     Fault(
         "a sealed function shows its frames",
         old="raise _without_frames(raised)",
         new="raise raised",
-        tests="tests/test_secrecy.py::test_no_frame_and_no_cause_leaves_what_is_sealed",
+        tests="tests/test_secrecy.py::test_an_exception_leaves_a_sealed_function_without_frames_and_cause",
     ),
     Fault(
         "the client secret is stored with an event",

@@ -1,4 +1,4 @@
-"""Money: one converter for both directions, exact, and nothing that a currency cannot represent."""
+"""Money: one converter for both directions, exact; nothing that a currency cannot represent."""
 
 from __future__ import annotations
 
@@ -59,9 +59,6 @@ def moneys(draw: st.DrawFn) -> Money:
     return Money(steps * STEPS[currency], currency)
 
 
-# --- Stripe's limits ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("currency", "least"), [("usd", 50), ("USD", 50), ("gbp", 30), ("jpy", 50), ("kwd", 1)]
 )
@@ -71,29 +68,22 @@ def test_stripe_charges_no_less_than_the_minimum(currency, least):
 
 # --- both directions ----------------------------------------------------------------------------
 
-PAIRS = [
-    ("usd", "112.00", 11200),
-    ("usd", "0.01", 1),
-    ("usd", "0.00", 0),
-    ("usd", "1.10", 110),
-    ("usd", "100.00", 10000),
-    ("kwd", "1000.000", 1000000),
-    ("eur", "19.99", 1999),
-    ("huf", "10.45", 1045),
-    ("twd", "800.45", 80045),
-    *((currency, "500", 500) for currency in NO_DECIMALS),
-    *((currency, "5.120", 5120) for currency in THREE_DECIMALS),
-    *((currency, "0.010", 10) for currency in THREE_DECIMALS),
-    *((currency, "500", 50000) for currency in SENT_HUNDREDFOLD),
-    *((currency, "5.12", 512) for currency in TWO_DECIMALS),
-    ("usd", "92233720368547758.07", MAX_AMOUNT),
-    ("jpy", "9223372036854775807", MAX_AMOUNT),
-    ("kwd", "9223372036854775.800", MAX_AMOUNT - 7),
-    ("isk", "92233720368547758", MAX_AMOUNT - 7),
-]
 
-
-@pytest.mark.parametrize(("currency", "written", "amount"), PAIRS)
+@pytest.mark.parametrize(
+    ("currency", "written", "amount"),
+    [
+        ("usd", "112.00", 11200),
+        ("usd", "0.01", 1),
+        ("usd", "0.00", 0),
+        ("kwd", "1000.000", 1000000),
+        *((currency, "500", 500) for currency in NO_DECIMALS),
+        *((currency, "5.120", 5120) for currency in THREE_DECIMALS),
+        *((currency, "500", 50000) for currency in SENT_HUNDREDFOLD),
+        *((currency, "5.12", 512) for currency in TWO_DECIMALS),
+        ("usd", "92233720368547758.07", MAX_AMOUNT),
+        ("isk", "92233720368547758", MAX_AMOUNT - 7),
+    ],
+)
 def test_an_amount_is_converted_in_both_directions(currency, written, amount):
     assert to_minor_units(Decimal(written), currency) == amount
     assert from_minor_units(amount, currency).as_tuple() == Decimal(written).as_tuple()
@@ -101,17 +91,11 @@ def test_an_amount_is_converted_in_both_directions(currency, written, amount):
 
 
 @given(moneys())
-def test_what_goes_out_comes_back(money):
-    amount_decimal = from_minor_units(money.amount, money.currency)
-    assert to_minor_units(amount_decimal, money.currency) == money.amount
-    assert Fraction(amount_decimal) == Fraction(money.amount, PER_UNIT[money.currency])
-
-
-@given(moneys())
 def test_no_context_of_the_host_changes_an_amount(money):
     with localcontext(prec=3):
         amount_decimal = from_minor_units(money.amount, money.currency)
         assert to_minor_units(amount_decimal, money.currency) == money.amount
+    assert Fraction(amount_decimal) == Fraction(money.amount, PER_UNIT[money.currency])
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False), currencies)
@@ -128,150 +112,100 @@ def test_a_decimal_is_converted_exactly_or_refused(amount_decimal, currency):
         assert Fraction(amount, PER_UNIT[currency]) == Fraction(amount_decimal)
 
 
-@given(st.integers(-MAX_AMOUNT, MAX_AMOUNT), currencies)
-@example(-11250, "usd")
-@example(-1, "jpy")
-@example(50050, "isk")
-@example(5121, "kwd")
-def test_any_integer_is_shown_as_it_is(amount, currency):
-    """Also what Stripe would never take: a mismatch must not be rounded away."""
-    assert Fraction(format_amount(amount, currency)) == Fraction(amount, PER_UNIT[currency])
-
-
 @pytest.mark.parametrize(
     ("amount", "currency", "written"),
     [(50050, "isk", "500.50"), (5121, "kwd", "5.121"), (-11250, "usd", "-112.50")],
 )
 def test_an_amount_off_the_step_keeps_its_decimals(amount, currency, written):
+    """Stripe would never take it; a mismatch must not be rounded away."""
     assert format_amount(amount, currency) == written
 
 
-@pytest.mark.parametrize(
-    ("currency", "digits"),
-    [
-        *((currency, 0) for currency in NO_DECIMALS + SENT_HUNDREDFOLD),
-        *((currency, 3) for currency in THREE_DECIMALS),
-        *((currency, 2) for currency in TWO_DECIMALS),
-        ("ISK", 0),
-        ("KWD", 3),
-    ],
-)
-def test_display_digits(currency, digits):
-    assert display_digits(currency) == digits
+def test_each_currency_has_its_digits():
+    for currency in NO_DECIMALS + SENT_HUNDREDFOLD:
+        assert display_digits(currency.upper()) == 0
+    for currency in THREE_DECIMALS:
+        assert display_digits(currency) == 3
+    for currency in TWO_DECIMALS:
+        assert display_digits(currency) == 2
 
 
 # --- what is refused ----------------------------------------------------------------------------
 
-NO_DECIMAL_OF_IT = [
-    (1.5, "usd", "1.5 is not a Decimal"),
-    (112.0, "usd", "112.0 is not a Decimal"),
-    (112, "usd", "112 is not a Decimal"),
-    ("112.00", "usd", "'112.00' is not a Decimal"),
-    (True, "usd", "True is not a Decimal"),
-    (None, "usd", "None is not a Decimal"),
-    (Decimal("NaN"), "usd", "NaN is not an amount of money"),
-    (Decimal("sNaN"), "usd", "sNaN is not an amount of money"),
-    (Decimal("Infinity"), "usd", "Infinity is not an amount of money"),
-    (Decimal("-Infinity"), "usd", "-Infinity is not an amount of money"),
-    (Decimal("1.001"), "usd", "1.001 has more decimals than usd has"),
-    (Decimal("0.5"), "jpy", "0.5 has more decimals than jpy has"),
-    (Decimal("5.1234"), "kwd", "5.1234 has more decimals than kwd has"),
-    (Decimal("5.121"), "kwd", "5121 minor units of kwd is not a multiple of 10"),
-    (Decimal("5.5"), "isk", "550 minor units of isk is not a multiple of 100"),
-    (Decimal("5.01"), "ugx", "501 minor units of ugx is not a multiple of 100"),
-    (Decimal("-0.01"), "usd", f"the amount is not within 0 and {MAX_AMOUNT} minor units"),
-    (Decimal(MAX_AMOUNT + 1), "jpy", f"the amount is not within 0 and {MAX_AMOUNT} minor units"),
-    (Decimal("1E+19"), "jpy", f"the amount is not within 0 and {MAX_AMOUNT} minor units"),
-    (Decimal("1E-19"), "usd", "1E-19 has more decimals than usd has"),
-    (Decimal("1E-20"), "usd", "1E-20 usd is out of range"),
-    (Decimal("1E+20"), "usd", "1E+20 usd is out of range"),
-]
 
-
-@pytest.mark.parametrize(("amount_decimal", "currency", "why"), NO_DECIMAL_OF_IT)
+@pytest.mark.parametrize(
+    ("amount_decimal", "currency", "why"),
+    [
+        (112.0, "usd", "112.0 is not a Decimal"),
+        ("112.00", "usd", "'112.00' is not a Decimal"),
+        (Decimal("sNaN"), "usd", "sNaN is not an amount of money"),
+        (Decimal("-Infinity"), "usd", "-Infinity is not an amount of money"),
+        (Decimal("1.001"), "usd", "1.001 has more decimals than usd has"),
+        (Decimal("0.5"), "jpy", "0.5 has more decimals than jpy has"),
+        (Decimal("5.121"), "kwd", "5121 minor units of kwd is not a multiple of 10"),
+        (Decimal("5.01"), "ugx", "501 minor units of ugx is not a multiple of 100"),
+        (Decimal("-0.01"), "usd", f"the amount is not within 0 and {MAX_AMOUNT} minor units"),
+        (Decimal("1E+19"), "jpy", f"the amount is not within 0 and {MAX_AMOUNT} minor units"),
+        (Decimal("1E-19"), "usd", "1E-19 has more decimals than usd has"),
+        (Decimal("1E+20"), "usd", "1E+20 usd is out of range"),
+        # These were written out in full first, which took forever.
+        (Decimal("1E+999999999"), "usd", "1E+999999999 usd is out of range"),
+        (Decimal("1E-999999999"), "usd", "1E-999999999 usd is out of range"),
+    ],
+)
 def test_it_refuses_what_is_no_amount_of_the_currency(amount_decimal, currency, why):
     with pytest.raises(AmountNotRepresentable) as refusal:
         to_minor_units(amount_decimal, currency)
     assert str(refusal.value) == why
 
 
-@pytest.mark.parametrize("written", ["1E+999999999", "1E-999999999", "-1E+999999999999"])
-def test_an_absurd_exponent_is_refused_at_once(written):
-    """It was written out in full first, which took for ever."""
-    with pytest.raises(AmountNotRepresentable):
-        to_minor_units(Decimal(written), "usd")
-
-
-@pytest.mark.parametrize("amount", [1.0, 11200.0, float("nan"), Decimal(1), "1", True, False, None])
-@pytest.mark.parametrize("function", [check_minor_units, from_minor_units, format_amount, Money])
+@pytest.mark.parametrize("amount", [11200.0, Decimal(1), "1", True, None])
+@pytest.mark.parametrize("function", [check_minor_units, from_minor_units, Money])
 def test_minor_units_are_integers(function, amount):
     with pytest.raises(AmountNotRepresentable) as refusal:
         function(amount, "usd")
     assert str(refusal.value) == f"{amount!r} is not an integer number of minor units"
 
 
-@pytest.mark.parametrize(("currency", "step"), STEPS.items())
-def test_minor_units_are_multiples_of_the_step(currency, step):
-    assert check_minor_units(0, currency) == 0
+@pytest.mark.parametrize("currency", STEPS)
+def test_minor_units_are_multiples_of_the_step(currency):
+    step = STEPS[currency]
     assert check_minor_units(7 * step, currency) == 7 * step
+    for off in (-1, 1):
+        if step > 1:
+            with pytest.raises(AmountNotRepresentable, match=f"is not a multiple of {step}$"):
+                check_minor_units(1000 + off, currency)
 
 
-@pytest.mark.parametrize("currency", THREE_DECIMALS + SENT_HUNDREDFOLD)
-@pytest.mark.parametrize("off", [1, -1, 5])
-def test_minor_units_off_the_step_are_refused(currency, off):
-    with pytest.raises(AmountNotRepresentable, match=f"is not a multiple of {STEPS[currency]}$"):
-        check_minor_units(1000 + off, currency)
-
-
-OUT_OF_RANGE = {
-    "negative": -1,
-    "too large": MAX_AMOUNT + 1,
-    "5000 digits": 10**5000,
-    "minus 5000 digits": -(10**5000),
-}
-
-
-@pytest.mark.parametrize("name", OUT_OF_RANGE)
-def test_minor_units_fit_a_column(name):
+@pytest.mark.parametrize(
+    "amount", [-1, MAX_AMOUNT + 1, 10**5000], ids=["negative", "too large", "5000 digits"]
+)
+def test_minor_units_fit_a_column(amount):
     """5000 digits raised a plain ValueError: Python does not write such an integer."""
     with pytest.raises(AmountNotRepresentable) as refusal:
-        check_minor_units(OUT_OF_RANGE[name], "usd")
+        check_minor_units(amount, "usd")
     assert str(refusal.value) == f"the amount is not within 0 and {MAX_AMOUNT} minor units"
 
 
 # --- currencies ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("currency", ["usd", "USD", "uSd"])
-def test_a_currency_code_is_lowered(currency):
-    assert normalize_currency(currency) == "usd"
-
-
 @pytest.mark.parametrize(
     "currency",
-    [
-        *("", "us", "usdd", "u5d", "us ", " usd", "usd\n", "us\x00", "u-d", "$$$"),
-        *("ısk", "İSK", "ＵＳＤ", "\u212awd", "us\u0501", "ſek", "ußd"),  # noqa: RUF001
-        *(b"usd", None, 840, ["usd"]),
-    ],
+    [*("", "us", "usdd", "u5d", "us ", "usd\n", "ＵＳＤ", "\u212awd"), *(b"usd", None)],  # noqa: RUF001
 )
-@pytest.mark.parametrize(
-    "function",
-    [
+def test_it_refuses_what_is_no_currency_code(currency):
+    """The Kelvin sign was taken for the k of kwd."""
+    for function in (
         normalize_currency,
         display_digits,
-        lambda currency: check_minor_units(100, currency),
         lambda currency: to_minor_units(Decimal(1), currency),
         lambda currency: from_minor_units(100, currency),
         lambda currency: Money(100, currency),
-    ],
-    ids=["normalize", "digits", "check", "to minor units", "from minor units", "Money"],
-)
-def test_it_refuses_what_is_no_currency_code(function, currency):
-    """The Kelvin sign was taken for the k of kwd."""
-    with pytest.raises(InvalidCurrency) as refusal:
-        function(currency)
-    assert str(refusal.value) == f"{currency!r} is not a three-letter currency code"
+    ):
+        with pytest.raises(InvalidCurrency) as refusal:
+            function(currency)
+        assert str(refusal.value) == f"{currency!r} is not a three-letter currency code"
 
 
 @given(st.text())
@@ -284,21 +218,12 @@ def test_only_three_ascii_letters_are_a_currency_code(text):
         assert not is_code
 
 
-@pytest.mark.parametrize("currency", ["ISK", "Kwd", "JPY", "USD"])
-def test_the_case_of_a_currency_changes_no_amount(currency):
-    assert to_minor_units(Decimal(5), currency) == to_minor_units(Decimal(5), currency.lower())
-    assert format_amount(5000, currency) == format_amount(5000, currency.lower())
-
-
 # --- Money --------------------------------------------------------------------------------------
 
 
-def test_money_keeps_the_currency_in_lower_case():
+def test_money_keeps_the_currency_in_lower_case_and_is_written_with_it():
     assert Money(11200, "USD") == Money(11200, "usd")
-    assert Money(11200, "USD").currency == "usd"
-
-
-def test_money_is_written_with_its_currency():
+    assert hash(Money(11200, "USD")) == hash(Money(11200, "usd"))
     assert str(Money(11200, "USD")) == "112.00 USD"
     assert str(Money(50000, "isk")) == "500 ISK"
 
@@ -316,10 +241,8 @@ def test_money_from_a_decimal():
 
 
 def test_money_does_not_change():
-    money = Money(1, "usd")
     with pytest.raises(FrozenInstanceError):
-        money.amount = 2  # type: ignore[misc]
-    assert hash(money) == hash(Money(1, "usd"))
+        Money(1, "usd").amount = 2  # type: ignore[misc]
 
 
 def test_a_refusal_is_a_value_error():
@@ -335,14 +258,10 @@ def test_a_refusal_is_a_value_error():
     [
         ("1250.00", "eur", ".", "1250.00"),
         ("1250,00", "eur", ",", "1250.00"),
-        ("1250", "eur", ".", "1250"),
         ("1250", "eur", ",", "1250"),
-        ("0.01", "USD", ".", "0.01"),
         ("007.00", "usd", ".", "7.00"),
         ("0", "usd", ".", "0"),
-        ("1250", "jpy", ".", "1250"),
         ("500", "isk", ",", "500"),
-        ("1.250", "kwd", ".", "1.250"),
         ("1,250", "kwd", ",", "1.250"),
     ],
 )
@@ -354,12 +273,10 @@ def test_a_typed_amount_is_read_in_its_one_form(text, currency, separator, amoun
 @pytest.mark.parametrize(
     "text",
     [
-        *("1.250", "1,250", "1.250,00", "1,250.00", "1 250.00", "1\u00a0250", "1'250", "1_250"),
-        *("", " ", ".", ",", ".50", ",50", "5.", "5,", "12.5", "12,5", "12.505", "1.2.3"),
-        *("-1", "+1", "-1.00", "\u22121", "1e3", "1E3", "1e-2", "0x10", "NaN", "Infinity", "ten"),
-        *("\u0661\u0662", "\uff11\uff12.00", "1\u0660.00", "1.0\u0660", "\u00b2", "\u2460"),
-        *(" 1", "1 ", "1\n", "1\t", "1\x00", "12. 00", "$5", "5 USD", "5.00 EUR", "(5)"),
-        *("9" * 20, "9" * 5000, f"{MAX_AMOUNT}", "1" * 30 + ".00"),
+        *("1.250", "1,250", "1.250,00", "1,250.00", "1 250.00", "1'250", "1_250"),
+        *("", " ", ".", ",", ".50", "5.", "12.5", "12,505", "-1", "+1", "1e3", "NaN"),
+        *("\u0661\u0662", "1.0\u0660", "\u00b2", " 1", "1\n", "1\x00", "$5", "5.00 EUR"),
+        *("9" * 20, "9" * 5000, f"{MAX_AMOUNT}"),
     ],
 )
 def test_any_other_typed_amount_is_refused(text, separator):
@@ -368,32 +285,20 @@ def test_any_other_typed_amount_is_refused(text, separator):
 
 
 @pytest.mark.parametrize(
-    ("text", "currency"),
+    ("text", "currency", "separator"),
     [
-        ("500.00", "jpy"),
-        ("500.", "jpy"),
-        ("1.250", "jpy"),
-        ("500.0", "isk"),
-        ("5.12", "kwd"),
-        ("5.1200", "kwd"),
-        ("5.123", "kwd"),
+        ("500.", "jpy", "."),
+        ("1.250", "jpy", "."),
+        ("5.12", "kwd", "."),
+        ("5.1200", "kwd", "."),
+        ("5.123", "kwd", "."),
+        ("1.250", "kwd", ","),
+        ("1,250", "kwd", "."),
     ],
 )
-def test_a_typed_amount_has_exactly_the_decimals_of_its_currency(text, currency):
+def test_a_typed_amount_has_exactly_the_decimals_of_its_currency(text, currency, separator):
     with pytest.raises(AmountNotRepresentable):
-        parse_typed_amount(text, currency)
-
-
-def test_a_typed_amount_never_has_the_other_separator():
-    """In a currency with three decimals, grouping and decimals look the same."""
-    for text, separator in (("1.250", ","), ("1,250", ".")):
-        with pytest.raises(AmountNotRepresentable):
-            parse_typed_amount(text, "kwd", separator)
-
-
-def test_a_refused_amount_is_answered_with_an_example():
-    with pytest.raises(AmountNotRepresentable, match=r"not written like 1250,00$"):
-        parse_typed_amount("1.250", "eur", ",")
+        parse_typed_amount(text, currency, separator)
 
 
 @given(moneys(), st.sampled_from(".,\u066b"))
@@ -405,31 +310,14 @@ def test_what_is_written_into_a_form_is_read_from_it(money, separator):
     assert parse_typed_amount(text, money.currency, separator) == amount_decimal
 
 
-@given(st.text(alphabet="0123456789.,'_+-eE \u00a0\u0660", max_size=12), currencies)
-@example("1.250", "kwd")
-def test_a_typed_amount_means_the_same_in_any_language_that_reads_it(text, currency):
-    read = set()
-    for separator in (".", ","):
-        try:
-            read.add(parse_typed_amount(text, currency, separator))
-        except AmountNotRepresentable:
-            continue
-
-    assert len(read) <= 1
-
-
 @pytest.mark.parametrize(
-    ("currency", "separator", "example_text"),
-    [
-        ("usd", ".", "1250.00"),
-        ("eur", ",", "1250,00"),
-        ("jpy", ",", "1250"),
-        ("isk", ".", "1250"),
-        ("kwd", ",", "1250,000"),
-    ],
+    ("currency", "separator", "shown"),
+    [("eur", ",", "1250,00"), ("jpy", ",", "1250"), ("isk", ".", "1250"), ("kwd", ",", "1250,000")],
 )
-def test_the_example_is_written_in_the_currencys_own_form(currency, separator, example_text):
-    assert typed_example(currency, separator) == example_text
+def test_a_refused_amount_is_answered_with_an_example(currency, separator, shown):
+    assert typed_example(currency, separator) == shown
+    with pytest.raises(AmountNotRepresentable, match=rf"not written like {shown}$"):
+        parse_typed_amount("x", currency, separator)
 
 
 def test_an_amount_that_the_currency_does_not_have_is_written_as_it_is():
@@ -442,8 +330,7 @@ def test_a_typed_amount_needs_a_currency():
 
 
 @pytest.mark.parametrize(
-    ("written", "currency"),
-    [("10", "usd"), ("10.5", "usd"), ("10.50", "usd"), ("100", "jpy"), ("1.230", "kwd")],
+    ("written", "currency"), [("10", "usd"), ("10.50", "usd"), ("100", "jpy"), ("1.230", "kwd")]
 )
 def test_decimals_that_the_currency_has(written, currency):
     check_written_decimals(Decimal(written), currency)

@@ -1,4 +1,4 @@
-"""The door to the shop's orders: what payments read, and ids of every shape."""
+"""The adapter: what payments read of the shop's orders, and its errors."""
 
 from __future__ import annotations
 
@@ -43,58 +43,45 @@ pytestmark = pytest.mark.django_db
 # --- what an evaluation reads --------------------------------------------------------------------
 
 
-def test_an_order_costs_what_its_lines_cost(order):
-    assert read_terms(order) == OrderTerms(total=Money(11200, "usd"), is_payable=True)
-
-
 @pytest.mark.parametrize(
     ("values", "total", "is_payable"),
     [
+        ({}, 11200, True),
         ({"lines": []}, 0, True),
-        ({"lines": [{"unit_amount": 0}]}, 0, True),
         ({"lines": [{"unit_amount": 0}, {"unit_amount": 100}]}, 200, True),
         ({"status": "cancelled"}, 11200, False),
-        ({"lines": [], "status": "cancelled"}, 0, False),
     ],
 )
-def test_a_free_order_and_a_cancelled_one_are_told_apart(values, total, is_payable):
+def test_a_free_order_and_a_cancelled_one_differ(values, total, is_payable):
     terms = read_terms(OrderFactory.create(**values))
-    assert (terms.total.amount, terms.is_payable) == (total, is_payable)
+    assert terms == OrderTerms(total=Money(total, "usd"), is_payable=is_payable)
 
 
-@pytest.mark.parametrize(("currency", "unit_amount"), [("kwd", 5121), ("isk", 550), ("ugx", 1)])
-def test_a_price_that_the_currency_does_not_have_is_refused(currency, unit_amount):
-    line = {"unit_amount": unit_amount, "quantity": 1}
+@pytest.mark.parametrize(
+    ("currency", "unit_amount", "quantity", "error"),
+    [
+        ("kwd", 5121, 1, AmountNotRepresentable),
+        ("isk", 550, 1, AmountNotRepresentable),
+        ("usd", 2**62, 2, AmountNotRepresentable),
+        ("us", 100, 1, InvalidCurrency),
+        ("é€x", 100, 1, InvalidCurrency),
+    ],
+)
+def test_an_order_in_money_that_does_not_exist_is_refused(currency, unit_amount, quantity, error):
+    line = {"unit_amount": unit_amount, "quantity": quantity}
     order = OrderFactory.create(currency=currency, lines=[line])
-    with pytest.raises(AmountNotRepresentable):
-        take_snapshot(order)
-    with pytest.raises(AmountNotRepresentable):
+    with pytest.raises(error):
         read_total(order)
 
 
-def test_a_price_off_the_step_is_refused_also_where_the_total_is_on_it():
+def test_a_price_off_the_step_is_refused_even_if_the_total_is_on_it():
     order = OrderFactory.create(currency="isk", lines=[{"unit_amount": 50, "quantity": 2}])
     with pytest.raises(AmountNotRepresentable):
         take_snapshot(order)
 
 
-def test_a_total_that_no_column_holds_is_refused():
-    order = OrderFactory.create(lines=[{"unit_amount": 2**62, "quantity": 2}])
-    with pytest.raises(AmountNotRepresentable):
-        read_total(order)
-
-
-@pytest.mark.parametrize("currency", ["", "us", "u5d", "é€x"])
-def test_an_order_in_no_currency_is_refused(currency):
-    order = OrderFactory.create(currency=currency)
-    with pytest.raises(InvalidCurrency):
-        take_snapshot(order)
-    with pytest.raises(InvalidCurrency):
-        read_total(order)
-
-
-def test_an_order_that_costs_what_cannot_be_charged_is_unreadable():
-    """An evaluation must not take it for an order that costs nothing."""
+def test_an_order_that_cannot_be_charged_is_unreadable():
+    """An evaluation must not treat it as an order that costs nothing."""
     order = OrderFactory.create(currency="isk", lines=[{"unit_amount": 550, "quantity": 1}])
     with pytest.raises(OrderUnreadable, match=r"^OrderAdapter.total 550 minor units .* \(order"):
         read_terms(order)
@@ -108,37 +95,17 @@ class FaultyAdapter(BundledOrderAdapter):
 
     faults: ClassVar[dict[str, Any]] = {}
 
-    def do(self, method: str, *args: Any) -> Any:
-        if method not in self.faults:
-            return getattr(super(), method)(*args)
-        fault = self.faults[method]
-        if isinstance(fault, Exception):
-            raise fault
-        return fault
+    def __getattribute__(self, name: str) -> Any:
+        if name not in FaultyAdapter.faults:
+            return super().__getattribute__(name)
+        fault = FaultyAdapter.faults[name]
 
-    def find(self, order_id: Any) -> Any:
-        return self.do("find", order_id)
+        def fail(*args: Any) -> Any:
+            if isinstance(fault, Exception):
+                raise fault
+            return fault
 
-    def total(self, order: Any) -> Any:
-        return self.do("total", order)
-
-    def is_payable(self, order: Any) -> Any:
-        return self.do("is_payable", order)
-
-    def amount_to_pay_now(self, order: Any, outstanding: Any) -> Any:
-        return self.do("amount_to_pay_now", order, outstanding)
-
-    def number(self, order: Any) -> Any:
-        return self.do("number", order)
-
-    def line_items(self, order: Any) -> Any:
-        return self.do("line_items", order)
-
-    def receipt_email(self, order: Any) -> Any:
-        return self.do("receipt_email", order)
-
-    def capture_method(self, order: Any) -> Any:
-        return self.do("capture_method", order)
+        return fail
 
 
 @pytest.fixture
@@ -175,7 +142,7 @@ def test_an_exception_of_the_host_is_named_with_method_and_order(faults, order, 
 
 @pytest.mark.parametrize("error", [OperationalError("the database is away"), OrderNotFound("gone")])
 @pytest.mark.parametrize("method", READERS)
-def test_what_is_not_the_hosts_fault_keeps_its_name(faults, order, method, error):
+def test_an_error_that_is_not_the_hosts_keeps_its_name(faults, order, method, error):
     faults[method] = error
 
     with pytest.raises(type(error)):
@@ -190,7 +157,7 @@ def test_an_order_that_the_adapter_hides_is_unreadable(faults, order):
 
 
 @pytest.mark.parametrize("method", ["total", "amount_to_pay_now"])
-def test_what_is_no_money_is_unreadable(faults, order, method):
+def test_another_type_than_money_is_unreadable(faults, order, method):
     faults[method] = 11200
 
     with pytest.raises(OrderUnreadable, match=f"{method} returned a int, not Money"):
@@ -213,7 +180,6 @@ def test_a_negative_total_is_unreadable_and_says_so(faults, order):
         (Money(11201, "usd"), "of"),
         (Money(9000, "eur"), "of"),
         (Money(11151, "usd"), "leaves less than Stripe's minimum charge"),
-        (Money(11199, "usd"), "leaves less than Stripe's minimum charge"),
     ],
 )
 def test_a_part_that_cannot_be_asked_for_is_the_hosts_fault(faults, order, now, problem):
@@ -224,8 +190,8 @@ def test_a_part_that_cannot_be_asked_for_is_the_hosts_fault(faults, order, now, 
         read_amount_to_pay_now(order, Money(11200, "usd"))
 
 
-@pytest.mark.parametrize("now", [1, 50, 9000, 11150, 11200])
-def test_a_part_that_leaves_a_rest_which_can_be_paid_is_asked_for(faults, order, now):
+@pytest.mark.parametrize("now", [1, 11150, 11200])
+def test_a_part_that_leaves_a_payable_rest_is_asked_for(faults, order, now):
     faults["amount_to_pay_now"] = Money(now, "usd")
 
     assert read_amount_to_pay_now(order, Money(11200, "usd")) == Money(now, "usd")
@@ -234,7 +200,7 @@ def test_a_part_that_leaves_a_rest_which_can_be_paid_is_asked_for(faults, order,
 # --- snapshots ----------------------------------------------------------------------------------
 
 
-def test_a_snapshot_is_what_stripe_and_the_customer_are_shown(order):
+def test_a_snapshot_is_shown_to_stripe_and_the_customer(order):
     taken = take_snapshot(order)
     assert (taken.number, taken.receipt_email) == (order.number, order.email)
     assert taken.line_items == (
@@ -255,15 +221,11 @@ def test_an_order_and_its_lines_are_read_in_one_statement(order, django_assert_n
 
 
 def test_lines_come_in_the_order_in_which_they_were_added():
-    order = OrderFactory.create(lines=[{"name": name} for name in "cab"])
-    found = get_order_adapter().find(order.pk)
-    assert [line.name for line in get_order_adapter().line_items(found)] == [*"cab"]
-
-
-def test_an_order_without_lines_is_found():
-    order = OrderFactory.create(lines=[])
-    assert get_order_adapter().find(order.pk) == order
-    assert get_order_adapter().find_for_user(order.pk, order.customer) == order
+    adapter = get_order_adapter()
+    found = adapter.find(OrderFactory.create(lines=[{"name": name} for name in "cab"]).pk)
+    assert [line.name for line in adapter.line_items(found)] == [*"cab"]
+    bare = OrderFactory.create(lines=[])
+    assert adapter.find(bare.pk) == adapter.find_for_user(bare.pk, bare.customer) == bare
 
 
 def test_a_narrower_list_of_orders_narrows_what_is_found(order):
@@ -285,35 +247,29 @@ def test_a_narrower_list_of_orders_narrows_what_is_found(order):
 
 def test_a_customer_finds_their_own_orders_only(order):
     adapter, stranger = BundledOrderAdapter(), UserFactory.create()
-    assert adapter.find_for_user(order.pk, order.customer) == order
-    assert adapter.find_for_user(str(order.pk), order.customer) == order
-    assert adapter.find_for_user(order.pk, stranger) is None
-    assert adapter.find(order.pk) == order
+    for pk in (order.pk, str(order.pk)):
+        assert adapter.find_for_user(pk, order.customer) == order
+        assert adapter.find_for_user(pk, stranger) is None
+    newer = OrderFactory.create(customer=order.customer)
+    assert list(adapter.list_for_user(order.customer)) == [newer, order]
 
 
-def test_an_order_without_a_customer_is_nobodys():
+def test_an_order_without_a_customer_belongs_to_nobody():
     order = OrderFactory.create(customer=None, email="")
     adapter = BundledOrderAdapter()
+    assert adapter.find(order.pk) == order
     assert adapter.find_for_user(order.pk, UserFactory.create()) is None
     assert adapter.receipt_email(order) == ""
 
 
-def test_a_customers_orders_come_newest_first(order):
-    newer = OrderFactory.create(customer=order.customer)
-    OrderFactory.create()
-    assert list(BundledOrderAdapter().list_for_user(order.customer)) == [newer, order]
-
-
 NO_IDS = [
-    *("", " ", "\x00", "1\x00", "abc", "1.0", "1e3", "0x1", "-1", "1-1", "--", "٣", "１", "²", "½"),  # noqa: RUF001
-    *("9" * 30, "9" * 5000, "-" + "9" * 30, "1" + "0" * 19, "\ud800", "é", "NaN", "Infinity"),
-    *(str(uuid4()), "' OR 1=1 --", "%", "../1", "None", "true"),
-    *(None, 10**30, -(10**30), -1, 0, float("nan"), float("inf"), [], {}, object(), b"\xff"),
+    *("", "1\x00", "1.0", "1e3", "0x1", "-1", "٣", "１", "9" * 30, "9" * 5000, "\ud800"),  # noqa: RUF001
+    *(str(uuid4()), "' OR 1=1 --", None, 10**30, 0, float("nan"), [], object(), b"\xff"),
 ]
 
 
 @pytest.mark.parametrize("order_id", NO_IDS, ids=range(len(NO_IDS)))
-def test_what_is_no_id_finds_nothing(order_id):
+def test_a_wrong_id_finds_nothing(order_id):
     for pk in (1, 3):  # which int() would read in some of them
         OrderFactory.create(pk=pk)
     adapter = BundledOrderAdapter()
@@ -322,16 +278,14 @@ def test_what_is_no_id_finds_nothing(order_id):
 
 
 @given(st.one_of(st.text(alphabet=st.characters(exclude_categories=[])), st.integers()))
-@example("\x00")
-@example("\ud800")
 @example(2**63)
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_id_is_looked_up_without_an_error(order_id):
     assert BundledOrderAdapter().find(order_id) is None
 
 
-@pytest.mark.parametrize("order_id", ["9" * 30, "9" * 5000, "٣", "%00", "é", "-1", "1e3"])
-def test_a_strange_id_is_a_404_through_the_front_door(storefront, payment_system, stripe, order_id):
+@pytest.mark.parametrize("order_id", ["9" * 5000, "٣", "%00", "-1"])
+def test_a_wrong_id_is_a_404(storefront, payment_system, stripe, order_id):
     answers = [
         storefront.payment_intent(order_id),
         payment_system.payment(order_id),
@@ -360,37 +314,26 @@ class MinimalAdapter(OrderAdapter):
         return [LineItem(name="all of it", amount=100, currency="eur", quantity=1)]
 
 
-@pytest.fixture
-def minimal(configure: Callable[..., None]) -> OrderAdapter:
+def test_an_adapter_defines_only_what_cannot_be_guessed(order, configure):
     configure(ORDER_ADAPTER="tests.test_orders.MinimalAdapter")
-    return get_order_adapter()
-
-
-def test_the_host_names_its_adapter(minimal):
+    minimal = get_order_adapter()
     assert type(minimal) is MinimalAdapter
-    assert get_order_adapter() is minimal
 
-
-def test_an_adapter_has_to_say_only_what_cannot_be_guessed(minimal, order):
     taken, terms = take_snapshot(minimal.find(order.pk)), read_terms(order)
+
     assert (taken.number, taken.receipt_email) == (f"no. {order.pk}", "")
     assert terms == OrderTerms(total=Money(100, "eur"), is_payable=True)
     assert minimal.amount_to_pay_now(order, Money(100, "eur")) == Money(100, "eur")
     assert minimal.find_for_user(order.pk, order.customer) == order
 
 
-def test_the_adapter_changes_with_the_settings(minimal, configure):
-    configure(ORDER_ADAPTER="shop_payments.orders.BundledOrderAdapter")
-    assert type(get_order_adapter()) is BundledOrderAdapter
-
-
-def test_other_settings_do_not_build_the_adapter_anew():
+def test_other_settings_do_not_build_the_adapter_again():
     adapter = get_order_adapter()
     setting_changed.send(sender=None, setting="LANGUAGE_CODE", value="de", enter=True)
     assert get_order_adapter() is adapter
 
 
-@pytest.mark.parametrize("path", ["nowhere.Adapter", "tests.test_orders.Nobody", "Adapter", ""])
+@pytest.mark.parametrize("path", ["nowhere.Adapter", "tests.test_orders.Nobody", ""])
 def test_an_adapter_that_cannot_be_imported_is_named(configure, path):
     configure(ORDER_ADAPTER=path)
     with pytest.raises(ConfigurationError, match=r"SHOP_PAYMENTS\['ORDER_ADAPTER'\]"):

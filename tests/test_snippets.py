@@ -255,7 +255,7 @@ def test_the_answer_of_a_refund_has_this_shape(text, paid):
     assert found == shown
 
 
-@snippet("docs/after-paid.md", "Origin, RefundRequest, Source, refund_payment")
+@snippet("docs/after-paid.md", "refund_payment(order_id")
 def test_a_refund_is_made(text, paid):
     names = run(text, order=paid)
 

@@ -34,12 +34,7 @@ from shop_payments.sandbox.wire.errors import InvalidRequest
 from shop_payments.sandbox.wire.event_types import EVENT_TYPES
 from shop_payments.sandbox.wire.params import Hash, Param, Schema
 from shop_payments.sandbox.wire.versions import DEFAULT_VERSION, VERSIONS
-from tests.sandbox.sdk_types import (
-    LEFT_OUT,
-    answer_problems,
-    declared_parameters,
-    known_keys,
-)
+from tests.sandbox.sdk_types import LEFT_OUT, answer_problems, declared_parameters, known_keys
 from tests.sandbox.support import EVENTS, INTENTS
 
 # Parameters

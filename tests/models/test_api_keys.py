@@ -34,12 +34,18 @@ def find(secret: str) -> APIKey | None:
 # --- issue and find -----------------------------------------------------------------------------
 
 
-def test_an_issued_key_is_found_by_its_secret():
-    key, secret = issue()
-    assert find(secret) == key
+def test_an_issued_key_is_found_by_its_secret(django_assert_num_queries):
+    key, secret = issue(label="  shop ", scopes=[APIKeyScope.PAYMENTS, APIKeyScope.STOREFRONT])
+    with django_assert_num_queries(1):
+        found = find(secret)
+
+    assert found == key
+    assert found is not None
+    assert found.scopes == ["payments", "storefront"]
+    assert found.allows("payments")
+    assert not found.allows("pay")
     assert re.fullmatch(r"spk_[0-9a-f]{8}_[\w-]{43}", secret, re.ASCII)
     assert secret.startswith(f"spk_{key.prefix}_")
-    assert (key.is_expired, key.is_revoked) == (False, False)
     assert str(key) == f"shop ({key.prefix})"
 
 
@@ -51,11 +57,7 @@ def test_only_the_digest_is_stored():
     assert random_part not in f"{stored} {vars(key)} {key!r} {model_to_dict(key)}"
 
 
-def test_two_keys_are_never_alike():
-    assert len({issue()[1] for _key in range(20)}) == 20
-
-
-def test_a_client_moves_from_one_live_key_to_the_next():
+def test_a_client_moves_from_one_key_to_the_next():
     old, old_secret = issue(label="web shop")
     new, new_secret = issue(label="web shop")
     assert (find(old_secret), find(new_secret)) == (old, new)
@@ -63,16 +65,9 @@ def test_a_client_moves_from_one_live_key_to_the_next():
     assert [key.is_revoked for key in APIKey.objects.order_by("pk")] == [True, False]
 
 
-def test_a_label_is_trimmed():
-    assert issue(label="  shop ")[0].label == "shop"
-
-
 REFUSED: dict[str, list[Any]] = {
     "label": ["", "   ", "x" * 101],
-    "scopes": [
-        *([], ["admin"], ["storefront", "storefront"], ["storefront", 1]),
-        *("storefront", None, {}, [None]),
-    ],
+    "scopes": [[], ["admin"], ["storefront", "storefront"], ["storefront", 1], "storefront", None],
     "expires_at": [timezone.now() - timedelta(seconds=1)],
 }
 
@@ -87,47 +82,26 @@ def test_a_key_is_not_issued_where(field, value):
     assert not APIKey.objects.exists()
 
 
-def test_a_key_has_the_scopes_that_it_was_issued_with():
-    key, secret = issue(scopes=[APIKeyScope.PAYMENTS, APIKeyScope.STOREFRONT])
-    found = find(secret)
-    assert found is not None
-    assert found.scopes == ["payments", "storefront"]
-    assert not issue()[0].allows(APIKeyScope.PAYMENTS)
-    assert key.allows("payments")
-    assert not key.allows("pay")
-
-
 # --- what finds nothing -------------------------------------------------------------------------
 
 
-def lookalikes() -> list[str]:
+def test_a_text_that_only_looks_like_a_key_finds_nothing():
     _key, secret = issue()
     prefix, public, private = secret.split("_", 2)
     flipped = private[:-1] + ("A" if private[-1] != "A" else "B")
-    return [
+    lookalikes = [
         *(f"{prefix}_{public}_{flipped}", f"{prefix}_{public}_", f"{prefix}_{public}", public),
-        *(f"{prefix}__{private}", f"sk_{public}_{private}", f"{prefix}_{public.upper()}_{flipped}"),
-        *(secret + "\n", secret + "\x00", " " + secret, secret[:-1], secret + "=", secret * 2),
-        *(f"{prefix}_{public}x_{private}", f"{prefix}_{public[:-1]}_{private}", secret.swapcase()),
-        *(f"{prefix}_{public}_\ud800", f"{prefix}_\x00_{private}", f"{prefix}_é_{private}"),
-        *(f"{prefix}_%_{private}", f"{prefix}_{'9' * 100_000}_{private}", "", "_", "__", "spk__"),
+        *(f"{prefix}__{private}", f"sk_{public}_{private}", secret + "\n", " " + secret),
+        *(secret[:-1], secret * 2, f"{prefix}_{public[:-1]}_{private}", secret.swapcase()),
+        *(f"{prefix}_%_{private}", f"{prefix}_{'9' * 100_000}_{private}", "", "_", "spk__"),
     ]
+    assert [each for each in lookalikes if find(each) is not None] == []
 
 
-def test_what_only_looks_like_a_key_finds_nothing():
-    assert [secret for secret in lookalikes() if find(secret) is not None] == []
+any_text = st.text(alphabet=st.characters(exclude_categories=[]))
 
 
-shapes = st.one_of(
-    st.text(alphabet=st.characters(exclude_categories=[])),
-    st.builds(
-        "spk_{}_{}".format, st.text(alphabet=st.characters(exclude_categories=[])), st.text()
-    ),
-    st.binary().map(lambda raw: raw.decode("latin-1")),
-)
-
-
-@given(shapes)
+@given(st.one_of(any_text, st.builds("spk_{}_{}".format, any_text, any_text)))
 @example("spk_\x00_x")
 @example("spk_a_\udfff")
 @example("spk_١٢_x")
@@ -150,58 +124,36 @@ def test_digests_are_compared_in_constant_time(monkeypatch):
     assert compared == [{key.digest}]
 
 
-def test_finding_a_key_is_one_query(django_assert_num_queries):
-    _key, secret = issue()
-    with django_assert_num_queries(1):
-        find(secret)
-    with django_assert_num_queries(0):
-        find("nonsense")
-
-
 # --- the end of a key ---------------------------------------------------------------------------
 
 
-def test_a_key_expires():
-    key, secret = issue(expires_at=timezone.now() + timedelta(hours=1))
-    assert not key.is_expired
-    with time_machine.travel(timezone.now() + timedelta(hours=1, seconds=1)):
+def test_a_key_ends_at_its_very_moment():
+    moment = timezone.now() + timedelta(hours=1)
+    key, secret = issue(expires_at=moment)
+    assert (key.is_live, key.is_expired) == (True, False)
+    with time_machine.travel(moment, tick=False):
         found = find(secret)
         assert found is not None
         assert (found.is_expired, found.is_revoked) == (True, False)
 
 
-def test_a_key_ends_at_its_very_moment():
-    moment = timezone.now() + timedelta(hours=1)
-    key, _secret = issue(expires_at=moment)
-    with time_machine.travel(moment, tick=False):
-        assert key.is_expired
-
-
 def test_a_revoked_key_stays_revoked_since_the_first_time():
-    key, secret = issue()
+    """Found: a second writer, who had read the key before, moved the time."""
+    key, _secret = issue()
+    stale = APIKey.objects.get(pk=key.pk)
     key.revoke()
     first = key.revoked_at
     with time_machine.travel(timezone.now() + timedelta(days=1)):
         key.revoke()
-    found = find(secret)
-    assert found is not None
-    assert (found.is_revoked, found.revoked_at) == (True, first)
-
-
-def test_who_saw_the_key_before_it_was_revoked_does_not_move_the_time():
-    """The second writer overwrote when the key had been revoked."""
-    key, _secret = issue()
-    stale = APIKey.objects.get(pk=key.pk)
-    key.revoke()
-    with time_machine.travel(timezone.now() + timedelta(days=1)):
         stale.revoke()
-    assert APIKey.objects.get(pk=key.pk).revoked_at == key.revoked_at
+    found = APIKey.objects.get()
+    assert (found.is_live, found.is_revoked, found.revoked_at) == (False, True, first)
 
 
 # --- last use -----------------------------------------------------------------------------------
 
 
-def test_a_use_is_noted_at_most_once_a_minute(django_assert_num_queries):
+def test_a_use_is_recorded_at_most_once_a_minute(django_assert_num_queries):
     key, _secret = issue()
     assert key.last_used_at is None
     with time_machine.travel(timezone.now(), tick=False) as clock:
@@ -226,7 +178,7 @@ def test_a_use_does_not_undo_a_revocation():
 
 
 def test_a_key_that_was_deleted_while_in_use_is_no_error():
-    """``save(update_fields=...)`` raised DatabaseError, which was a 500."""
+    """Found: ``save(update_fields=...)`` raised DatabaseError, which was a 500."""
     key, secret = issue()
     in_use = find(secret)
     key.delete()
