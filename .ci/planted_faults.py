@@ -78,8 +78,8 @@ FAULTS = (
     Fault(
         "an intent is created under another idempotency key each time it is sent",
         old="key = str(attempt.pk)",
-        new="""key = f"{attempt.pk} {attempt.acquired_at}" """,
-        tests="tests/test_recovery.py::test_a_create_is_finished_with_the_same_key",
+        new="""key = f"{attempt.pk} {attempt.claimed_at}" """,
+        tests="tests/outbox/test_sender.py::test_a_create_is_finished_with_the_same_key",
     ),
     Fault(
         "a refund is sent under another idempotency key each time",
@@ -256,7 +256,7 @@ FAULTS = (
         "a live intent that is missing under the key is replaced",
         old="if row.livemode and not closed.exists():",
         new="if False:",
-        tests="tests/test_adversity.py::TestStripeHasForgottenTheIntent::test_in_live_mode_a_person_is_asked_and_nothing_is_replaced",
+        tests="tests/test_live_mode.py::test_an_intent_that_another_account_holds_blocks_the_order_until_its_item_is_closed",
     ),
     Fault(
         "test money counts under a live key",
@@ -356,7 +356,7 @@ FAULTS = (
         "an intent whose customer has just asked for it is abandoned",
         old="asked_at__lt=older_than,",
         new="",
-        tests="tests/test_clocks.py::test_an_intent_that_its_customer_has_just_asked_for_is_not_abandoned",
+        tests="tests/maintenance/test_cancellations.py::test_an_intent_that_its_customer_has_just_asked_for_is_not_abandoned",
     ),
     Fault(
         "goods of a disputed payment are released",
@@ -396,7 +396,7 @@ FAULTS = (
         "two processes send the same notification",
         old="rows = self.undispatched().filter(free, pk=fact.pk).order_by()",
         new="rows = self.undispatched().filter(pk=fact.pk).order_by()",
-        tests="tests/test_reconcile.py::test_what_one_sweep_is_telling_another_one_does_not_tell",
+        tests="tests/maintenance/test_reconcile.py::test_a_notification_that_one_sweep_is_sending_another_one_does_not_send",
     ),
     Fault(
         "an order is paid before it is covered",
@@ -506,7 +506,7 @@ FAULTS = (
         "the purge keeps the customer's address",
         old="for key, value in attempt.params.items() if key in KEPT_PARAMS",
         new="""for key, value in attempt.params.items() if key != "metadata" """,
-        tests="tests/test_retention.py::test_no_trace_of_the_customer_is_left_in_the_rows_of_the_payment",
+        tests="tests/maintenance/test_retention.py::test_no_trace_of_the_customer_is_left_in_the_rows_of_the_payment",
     ),
     # --- recovery and operation ---
     Fault(
@@ -517,21 +517,21 @@ FAULTS = (
     ),
     Fault(
         "the sweep leaves out refunds",
-        old="object_type=each) for each in OBJECT_TYPES},",
-        new="object_type=each) for each in OBJECT_TYPES[1:]},",
-        tests="tests/test_reconcile.py::test_a_refund_and_a_dispute_made_while_we_were_down",
+        old=""" "refunds": mirror_refunds,""",
+        new="",
+        tests="tests/maintenance/test_reconcile.py::test_a_refund_and_a_dispute_made_while_we_were_down",
     ),
     Fault(
         "a part of the sweep that breaks is not reported",
         old="sweep.record_failure(name, error, of_rest=True)",
         new="pass",
-        tests="tests/test_reconcile.py::test_a_stripe_that_is_away_ends_a_part_early",
+        tests="tests/maintenance/test_reconcile.py::test_a_stripe_that_is_away_ends_a_part_early",
     ),
     Fault(
         "the key of another account closes every intent",
         old="if len(missing) >= _MANY and len(missing) >= self._found:",
         new="if False:",
-        tests="tests/test_reconcile_hostile.py::test_the_key_of_another_account_closes_no_intent",
+        tests="tests/maintenance/test_reconcile.py::test_the_key_of_another_account_closes_no_intent",
     ),
     Fault(
         "the sweep does not ask about unknown intents",
@@ -543,13 +543,13 @@ FAULTS = (
         "the sweep leaves out objects that were created in the same second",
         old="Q(stripe_created_at__lt=created_at) | Q(stripe_created_at=created_at, pk__lt=row.pk)",
         new="Q(stripe_created_at__lt=created_at)",
-        tests="tests/test_reconcile_pages.py::test_many_in_one_second_are_all_looked_at",
+        tests="tests/maintenance/test_reconcile.py::test_many_in_one_second_are_all_looked_at",
     ),
     Fault(
         "the sweep writes a refund before it knows of the payment",
         old="sync_intent(intent, origin=sweep.origin)",
         new="pass",
-        tests="tests/test_reconcile.py::test_a_refund_that_is_listed_while_intents_cannot_be_is_told",
+        tests="tests/maintenance/test_reconcile.py::test_a_refund_that_is_listed_before_its_payment_is_reported_after_it",
     ),
     Fault(
         "the sweep leaves follow-ups undone",

@@ -193,3 +193,32 @@ def releases_heard() -> Iterator[dict[str, bool]]:
     yield heard
     for signal, hear in receivers:
         signal.disconnect(hear)
+
+
+class Died(BaseException):
+    """Stands for kill -9: nothing in the app catches it."""
+
+
+class DyingLine:
+    """A connection to Stripe in whose first write the process dies."""
+
+    def __init__(self, stripe: Sandbox, *, after_the_effect: bool) -> None:
+        self._stripe, self._after, self._armed = stripe, after_the_effect, True
+
+    def __call__(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
+        dies = self._armed and method.upper() == "POST"
+        if not dies:
+            return self._stripe.handle(method, url, headers, body)
+        self._armed = False
+        if self._after:
+            self._stripe.handle(method, url, headers, body)
+        raise Died
+
+
+def die(caller: Caller, order: Any) -> None:
+    """Ask for a payment intent; the process dies on the way."""
+    try:
+        caller.payment_intent(order)
+    except Died:
+        return
+    raise AssertionError("nobody died")

@@ -24,8 +24,7 @@ from rest_framework.views import APIView
 from shop_payments.api.views import OrderViewSet
 from shop_payments.models import APIKey, OrderPayment, PaymentHistory, PaymentIntent
 from shop_payments.models.orders import draw_order_number
-from tests.support import BASE, Caller, answer, call_stripe, pay, send_event
-from tests.test_recovery import DyingLine, die
+from tests.support import BASE, Caller, DyingLine, answer, call_stripe, die, pay, send_event
 
 pytestmark = pytest.mark.django_db
 
@@ -187,7 +186,7 @@ def test_a_second_database_with_atomic_requests(tmp_path):
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": path, "DATABASE_URL": ""}
     environment.pop("DATABASE_URL")  # the suite's own database is in use
-    arguments = ["-p", "no:cacheprovider", "--ds=two_databases", "tests/test_recovery.py"]
+    arguments = ["-p", "no:cacheprovider", "--ds=two_databases", "tests/outbox/test_sender.py"]
 
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments, "-k", "same_key"],

@@ -1,4 +1,4 @@
-"""Rows are locked in one order: Note [Lock order] in ``ledger/payments.py``."""
+"""Every operation locks its rows in one order: Note [Lock order] in ``ledger/payments.py``."""
 
 from __future__ import annotations
 
@@ -42,19 +42,10 @@ from tests.after_paid.support import AccountingOffice
 from tests.conftest import issue_key
 from tests.factories import OrderFactory
 from tests.support import Caller, call_stripe, pay, post_webhook, sign
-from tests.test_transactions import let_go_when_somebody_waits
-from tests.threads import Hold, at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-on_postgresql = pytest.mark.skipif(
-    "connection.vendor != 'postgresql'", reason="SQLite has no row locks"
-)
-
 ORIGIN = Origin(source=Source.ADMIN)
-
-
-# --- what is logged -----------------------------------------------------------------------------
 
 
 class Lock(NamedTuple):
@@ -65,25 +56,23 @@ class Lock(NamedTuple):
     waits: bool = True
     takes_one: bool = True
     where: str = ""
-    """Which rows: locking the same one twice is no circle to wait in."""
+    """Which rows: locking the same one twice cannot deadlock."""
 
 
 def lock_of(sql: str) -> Lock | None:
-    """Return what a statement of this app's or its host's locks; None where that is nothing."""
+    """Return what a statement locks; None if it locks nothing."""
     if written := re.match(r'(INSERT INTO|UPDATE|DELETE FROM) "(\w+)"', sql):
         return Lock(written[1], written[2])
     if not re.search(r" FOR (NO KEY )?(UPDATE|SHARE)\b", sql):
         return None
-    # What is locked, and not what a subquery in front of it reads.
     table = re.search(r' OF "(\w+)"', sql) or re.search(r' FROM "(\w+)"', sql)
     assert table is not None, sql
-    one = " LIMIT 1 " in sql
     where = re.search(r".* WHERE (.*?)( ORDER BY | LIMIT | FOR )", sql)
     return Lock(
         "FOR UPDATE",
         table[1],
         waits="SKIP LOCKED" not in sql,
-        takes_one=one,
+        takes_one=" LIMIT 1 " in sql,
         where=where[1] if where else "",
     )
 
@@ -113,7 +102,7 @@ class Log:
 
     @property
     def operations(self) -> set[str]:
-        """Those that have locked a payment."""
+        """Those that locked a payment."""
         return {
             operation
             for operation, locks in self.transactions
@@ -134,52 +123,22 @@ ORDERS = {"shop_payments_order", "shop_payments_orderline"}
 
 
 def disorder_of(locks: list[Lock]) -> str:
-    """Say what is wrong with the order in which a transaction locks; empty where nothing is."""
+    """Say what is wrong with the order in which a transaction locks; empty if nothing is."""
     waiting = [lock for lock in locks if lock.waits]
     ours = [lock for lock in waiting if lock.table.startswith("shop_payments_")]
     payments = [lock for lock in ours if lock.verb == "FOR UPDATE" and lock.table == PAYMENT]
     if len({lock.where for lock in payments}) > 1 or not all(lock.takes_one for lock in payments):
         return "several payments at once"
     if len(waiting) < 2:
-        return ""  # nothing is in its hand while it waits
-    rest = [lock for lock in ours if lock.table not in ORDERS]
-    if rest and rest[0].table != PAYMENT and len(locks) == len(waiting):
-        return f"{rest[0].table} before the payment"
+        return ""  # it holds nothing while it waits
     tables = [lock.table for lock in ours]
-    if payments and ORDERS & {*tables} and not _is_held(tables):
+    rest = [table for table in tables if table not in ORDERS]
+    if rest and rest[0] != PAYMENT and len(locks) == len(waiting):
+        return f"{rest[0]} before the payment"
+    orders = [number for number, table in enumerate(tables) if table in ORDERS]
+    if payments and orders and tables.index(PAYMENT) < orders[0]:
         return "the payment before the order"
     return ""
-
-
-def _is_held(tables: list[str]) -> bool:
-    """Whether the order is locked before its payment, if it is locked at all."""
-    return tables.index("shop_payments_order") < tables.index(PAYMENT) if ORDERS else True
-
-
-@pytest.mark.parametrize(
-    ("tables", "words"),
-    [
-        (["paymentintent", "*orderpayment"], "before the payment"),
-        (["*orderpayment", "order"], "the payment before the order"),
-        (["*orderpayment 1", "paymentintent", "*orderpayment 2"], "several payments"),
-        (["*orderpayment 1", "paymentintent", "*orderpayment 1"], ""),
-        (["order", "*orderpayment", "paymentintent", "order"], ""),
-        (["orderpayment", "*orderpayment", "stripeattempt"], ""),
-        (["webhookevent"], ""),
-    ],
-)
-def test_the_log_sees_disorder(tables, words):
-    locks = [
-        Lock(
-            "FOR UPDATE" if "*" in table else "UPDATE",
-            "shop_payments_" + table.strip("*12 "),
-            where=table[-1],
-        )
-        for table in tables
-    ]
-
-    assert words in disorder_of(locks)
-    assert bool(words) == bool(disorder_of(locks))
 
 
 def test_the_places_where_rows_are_locked_are_known():
@@ -194,11 +153,8 @@ def test_the_places_where_rows_are_locked_are_known():
     assert places == {"models/payments.py": 1, "admin/orders.py": 1, "maintenance/retention.py": 1}
 
 
-# --- every operation ----------------------------------------------------------------------------
-
-
 class Life:
-    """Orders, and everything that can be done with them."""
+    """Orders, and the people and programs that work on them."""
 
     def __init__(self, storefront: Caller, payments: Caller, stripe: StripeSandbox) -> None:
         self.storefront, self.payments, self.stripe = storefront, payments, stripe
@@ -227,9 +183,7 @@ class Life:
 
 
 @contextmanager
-def deaf_host() -> Iterator[None]:
-    """Have nobody hear that an order is paid."""
-
+def failing_receiver() -> Iterator[None]:
     def fail(**kwargs: Any) -> None:
         raise ValueError
 
@@ -239,11 +193,16 @@ def deaf_host() -> Iterator[None]:
 
 
 def command(*arguments: str) -> None:
-    with suppress(CommandError):  # that somebody should look
+    with suppress(CommandError):  # which asks staff to look
         call_command(*arguments, stdout=StringIO(), stderr=StringIO())
 
 
-@on_postgresql
+@pytest.fixture
+def superuser(db: None) -> User:
+    return User.objects.create_superuser("root", "root@example.com", "secret")
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has no row locks")
 def test_every_operation_locks_its_payment_first(
     storefront, payment_system, order, stripe, superuser, configure, figure
 ):
@@ -331,7 +290,7 @@ def test_every_operation_locks_its_payment_first(
     with log.of("lower the open intent"):
         services.reevaluate_order(lowered.pk)
 
-    # Something for each part of the sweep.
+    # Work for each part of the sweep.
     lost, _ = life.order()
     lost.lines.update(quantity=4)
     stripe.inject(Fault("drop_after", method="POST"))
@@ -340,7 +299,7 @@ def test_every_operation_locks_its_payment_first(
     stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel"))
     cancel_payment_on_commit(order_id=wanted.pk, origin=ORIGIN)
     call_stripe(stripe, "POST", "refunds", payment_intent=other_id, amount="100")
-    with deaf_host():
+    with failing_receiver():
         life.paid("pm_card_createDispute")
     WebhookEvent.objects.update(status="failed", processed_at=None)
     stripe.advance_clock(3600)
@@ -360,34 +319,3 @@ def test_every_operation_locks_its_payment_first(
     assert log.disorder() == []
     assert {name for name, _locks in log.transactions} - log.operations == {"fees"}
     figure(f"{len(log.transactions)} transactions of {len(log.operations)} operations in order")
-
-
-@pytest.fixture
-def superuser(db: None) -> User:
-    return User.objects.create_superuser("root", "root@example.com", "secret")
-
-
-# --- the order of the shop ----------------------------------------------------------------------
-
-
-@on_postgresql
-def test_staff_save_an_order_while_the_shop_cancels_it(storefront, order, stripe, superuser):
-    """Each had what the other one waited for: the page locked the payment before the order."""
-    storefront.payment_intent(order)
-    holds = Hold()
-
-    def shop_cancels() -> None:
-        with transaction.atomic():
-            Order.objects.filter(pk=order.pk).update(status=Order.Status.CANCELLED)
-            holds.hold()
-            cancel_payment_on_commit(order_id=order.pk, origin=ORIGIN)
-
-    def staff_save() -> int:
-        staff = Client()
-        staff.force_login(superuser)
-        assert holds.is_reached.wait(30)
-        return int(save(staff, change(order), lines_0_quantity="3").status_code)
-
-    results = at_once(shop_cancels, staff_save, lambda: let_go_when_somebody_waits(holds))
-
-    assert results == [None, 302, None]

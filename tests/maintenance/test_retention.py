@@ -1,4 +1,4 @@
-"""Old personal data goes, the facts about the money stay, and the app works on what is left."""
+"""Old personal data is purged, the facts about the money stay, and the app works without it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory, TokenFactory
 from tests.support import (
     Caller,
+    Died,
     answer,
     call_stripe,
     event_body,
@@ -78,29 +79,22 @@ def another(**fields: Any) -> tuple[Any, Caller]:
     return order, Caller(token=TokenFactory.create(user=order.customer).key)
 
 
-def facts() -> dict[str, Any]:
-    """Everything the app keeps, less what the purge may change."""
-    rows = serializers.serialize(
-        "python",
-        [
-            *OrderPayment.objects.order_by("pk"),
-            *PaymentIntent.objects.order_by("pk"),
-            *StripeAttempt.objects.order_by("pk"),
-            *WebhookEvent.objects.order_by("pk"),
-            *PaymentHistory.objects.order_by("pk"),
-            *ReviewItem.objects.order_by("pk"),
-        ],
-    )
-    for row in rows:
+TABLES = (OrderPayment, PaymentIntent, StripeAttempt, WebhookEvent, PaymentHistory, ReviewItem)
+
+
+def facts() -> list[dict[str, Any]]:
+    """All rows, without what the purge may change."""
+    rows = [row for table in TABLES for row in table.objects.order_by("pk")]
+    found: list[dict[str, Any]] = serializers.serialize("python", rows)
+    for row in found:
         for name in ("payload", "params", "fingerprint", "purged_at"):
             row["fields"].pop(name, None)
-    return {f"{row['model']} {row['pk']}": row["fields"] for row in rows}
+    return found
 
 
 def everything_stored() -> str:
-    """All rows of the app but the shop's own order, as text."""
-    tables = (OrderPayment, PaymentIntent, StripeAttempt, WebhookEvent, PaymentHistory, ReviewItem)
-    rows = [row for table in tables for row in table.objects.all()]
+    """All rows of the app, without the shop's own order, as text."""
+    rows = [row for table in TABLES for row in table.objects.all()]
     return str(serializers.serialize("json", rows))
 
 
@@ -111,7 +105,7 @@ def untouched() -> int:
     )
 
 
-# --- what goes and what stays -------------------------------------------------------------------
+# --- what is purged and what stays ----------------------------------------------------------------
 
 
 def test_no_trace_of_the_customer_is_left_in_the_rows_of_the_payment(
@@ -156,24 +150,18 @@ def test_the_facts_about_the_money_stay(paid, later):
     }
 
 
-def test_what_is_younger_stays(paid, later):
+def test_younger_data_stays(paid, later, configure, stripe):
     later(days=179)
-
-    report = purge_personal_data()
-
-    assert report == PurgeReport()
+    assert purge_personal_data() == PurgeReport()
     assert untouched() == StripeAttempt.objects.count() + WebhookEvent.objects.count()
 
-
-def test_how_long_is_a_setting_and_an_argument(paid, later, configure, stripe):
-    configure(RETENTION_DAYS=40, STRIPE_TRANSPORT=stripe.handle)
-    later(days=39)
-    assert purge_personal_data(older_than_days=60).attempts == 0
-    assert purge_personal_data().attempts == 0
-    assert purge_personal_data(older_than_days=31).attempts == 2
+    configure(RETENTION_DAYS=180, STRIPE_TRANSPORT=stripe.handle)
+    later(days=2)
+    assert purge_personal_data(older_than_days=182).attempts == 0
+    assert purge_personal_data().attempts == 2
 
 
-def test_the_history_names_nobody_but_by_their_key(
+def test_the_history_names_people_by_their_key_only(
     clock, storefront, order, stripe, webhooks, payment_system
 ):
     """It is append-only and never purged, so nothing may get into it."""
@@ -199,13 +187,12 @@ def test_the_history_names_nobody_but_by_their_key(
 @pytest.mark.parametrize(
     ("message", "kept"),
     [
-        ("Your card was declined.", "Your card was declined."),
         ("The account of ada@example.com is closed.", "The account of … is closed."),
         ("Call +44 (0)20 7946-0018, or pay 12.50 by 2026.", "Call …, or pay 12.50 by 2026."),
         ("DE89370400440532013000 is no account", "DE… is no account"),
     ],
 )
-def test_stripes_words_about_a_failure_are_kept_without_addresses_and_numbers(
+def test_stripes_message_about_a_failure_is_kept_without_addresses_and_numbers(
     clock, storefront, order, stripe, message, kept
 ):
     intent_id = storefront.payment_intent(order).json()["data"]["id"]
@@ -218,8 +205,8 @@ def test_stripes_words_about_a_failure_are_kept_without_addresses_and_numbers(
     assert fact.data["detail"] == f'"{kept}" (declined)'
 
 
-def test_what_a_database_says_of_a_row_is_not_kept_with_the_event(clock, storefront, order, stripe):
-    """An event's outcome stays for ever."""
+def test_the_text_of_a_database_error_is_not_kept_with_the_event(clock, storefront, order, stripe):
+    """It quotes the row, and an event's outcome is kept for ever."""
     intent = pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
 
     def refuse(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -235,7 +222,7 @@ def test_what_a_database_says_of_a_row_is_not_kept_with_the_event(clock, storefr
     assert (event.status, event.outcome) == ("failed", "IntegrityError")
 
 
-# --- what is still needed -----------------------------------------------------------------------
+# --- what is still needed -------------------------------------------------------------------------
 
 
 def test_an_event_that_is_not_done_keeps_its_payload(paid, later):
@@ -258,13 +245,12 @@ def test_an_event_that_is_not_done_keeps_its_payload(paid, later):
 
 
 def test_an_event_that_is_replayed_meanwhile_keeps_its_payload(clock, later):
-    """Found: the purge met a constraint and stopped, with everything behind that event undone."""
+    """Found: the purge met a constraint and stopped there."""
     many(3, 0)
     later()
     replayed = WebhookEvent.objects.earliest("pk")
 
     def replay(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        """Somebody's commit between the purge's first look and its locks."""
         result = execute(sql, params, many, context)
         if 'FROM "shop_payments_paymentintent"' in sql:
             WebhookEvent.objects.filter(pk=replayed.pk).update(status="received")
@@ -278,7 +264,7 @@ def test_an_event_that_is_replayed_meanwhile_keeps_its_payload(clock, later):
     assert (replayed.payload != {}, replayed.purged_at) == (True, None)
 
 
-def test_an_attempt_whose_outcome_is_not_known_keeps_what_it_sends(
+def test_an_attempt_that_is_unresolved_keeps_its_parameters(
     clock, storefront, order, stripe, later
 ):
     stripe.inject(Fault("drop_after", method="POST"))
@@ -292,7 +278,7 @@ def test_an_attempt_whose_outcome_is_not_known_keeps_what_it_sends(
     assert len(call_stripe(stripe, "GET", "payment_intents")["data"]) == 1
 
 
-def test_an_attempt_whose_outcome_is_not_known_keeps_what_was_sent_before(
+def test_an_unresolved_attempt_keeps_everything_of_its_payment(
     clock, storefront, order, stripe, webhooks, later
 ):
     storefront.payment_intent(order)
@@ -318,7 +304,7 @@ def test_a_payment_in_review_keeps_everything(paid, later):
     assert (report.kept_events, report.kept_attempts) == (WebhookEvent.objects.count(), 2)
 
 
-def test_a_payment_with_an_open_item_keeps_everything_until_it_is_decided(paid, later):
+def test_a_payment_with_an_open_review_item_keeps_everything_until_it_is_closed(paid, later):
     item = ReviewItem.objects.create(
         order_payment=OrderPayment.objects.get(),
         payment_intent=PaymentIntent.objects.get(),
@@ -344,10 +330,9 @@ def test_money_on_its_way_keeps_everything(paid, later, status):
     assert (report.events, report.attempts) == (0, 0)
 
 
-def test_a_payment_in_which_something_happened_keeps_everything(paid, later):
+def test_a_payment_that_changed_keeps_everything(paid, later):
     later(days=100)
-    intent = PaymentIntent.objects.get()
-    intent.save()
+    PaymentIntent.objects.get().save()
     later(days=100)
     assert purge_personal_data().attempts == 0
 
@@ -356,7 +341,7 @@ def test_a_payment_in_which_something_happened_keeps_everything(paid, later):
     assert purge_personal_data().attempts == 2
 
 
-def test_events_of_other_systems_on_the_account_go_too(clock, stripe, later):
+def test_events_of_other_systems_are_purged_too(clock, stripe, later):
     theirs = {"id": "pi_theirs", "object": "payment_intent", "receipt_email": "ada@example.com"}
     send_event({**theirs, "amount": 1}, type="invoice.paid")
     assert "ada@example.com" in everything_stored()
@@ -367,7 +352,7 @@ def test_events_of_other_systems_on_the_account_go_too(clock, stripe, later):
     assert "ada@example.com" not in everything_stored()
 
 
-# --- the app on what is left --------------------------------------------------------------------
+# --- the app after a purge ------------------------------------------------------------------------
 
 
 def test_a_late_duplicate_of_a_purged_event_is_still_a_duplicate(paid, stripe, later):
@@ -385,7 +370,7 @@ def test_a_late_duplicate_of_a_purged_event_is_still_a_duplicate(paid, stripe, l
     assert WebhookEvent.objects.get(event_id=json.loads(body)["id"]).payload == {}
 
 
-@pytest.mark.parametrize("status", ["succeeded", "requires_action", "processing"])
+@pytest.mark.parametrize("status", ["succeeded", "processing"])
 def test_a_late_event_of_a_purged_payment_changes_nothing(paid, stripe, later, status):
     intent = call_stripe(stripe, "GET", f"payment_intents/{paid}")
     later()
@@ -399,7 +384,7 @@ def test_a_late_event_of_a_purged_payment_changes_nothing(paid, stripe, later, s
     assert PaymentHistory.objects.filter(kind="order_paid").count() == 1
 
 
-def test_settling_a_purged_payment_again_answers_as_before(paid, order, payment_system, later):
+def test_a_purged_payment_is_answered_as_before(paid, order, payment_system, storefront, later):
     before = payment_system.payment(order)
     later()
     purge_personal_data()
@@ -407,12 +392,6 @@ def test_settling_a_purged_payment_again_answers_as_before(paid, order, payment_
     after = payment_system.payment(order)
 
     assert (after.status_code, after.content) == (200, before.content)
-
-
-def test_a_purged_payment_is_still_paid_for_its_customer(paid, order, storefront, later):
-    later()
-    purge_personal_data()
-
     assert answer(storefront.payment_intent(order)) == (409, "order_already_paid")
     assert storefront.get(f"orders/{order.pk}").json()["data"]["payment_status"] == "paid"
 
@@ -431,47 +410,37 @@ def test_a_customer_who_comes_back_after_a_purge_gets_the_same_intent(
 
     assert again == first
     assert payment_system.payment(order).status_code == 200
-    # Sent anew, once: the fingerprint is back.
+    # Sent again, once: the fingerprint is back.
     assert len(writes(stripe)) == 3
     assert PaymentIntent.objects.get().fingerprint != ""
 
 
-def test_an_intent_of_a_purged_attempt_is_still_ours(clock, storefront, order, stripe, later):
-    """The answer to its creation was lost, and the attempt was given up; then it takes money."""
+@pytest.mark.parametrize("is_paid", [True, False])
+def test_an_intent_of_a_purged_attempt_is_still_ours(
+    clock, storefront, order, stripe, later, is_paid
+):
+    """The answer to its creation was lost, and the attempt was given up."""
     stripe.inject(Fault("drop_after", method="POST"))
     storefront.payment_intent(order)
     StripeAttempt.objects.get().finish("abandoned")
     (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
     later()
     assert purge_personal_data().attempts == 1
-    pay(stripe, intent["id"])
+    if is_paid:
+        intent = pay(stripe, intent["id"])
 
-    response = send_event(call_stripe(stripe, "GET", f"payment_intents/{intent['id']}"))
+    assert send_event(intent).status_code == 200
 
-    assert response.status_code == 200
-    assert OrderPayment.objects.get().is_paid
     assert StripeAttempt.objects.get().outcome == "succeeded"
+    if is_paid:
+        assert OrderPayment.objects.get().is_paid
+    else:
+        assert PaymentIntent.objects.get().fingerprint == ""
+        assert storefront.payment_intent(order).json()["data"]["id"] == intent["id"]
+        assert StripeAttempt.objects.get(operation="update_intent").outcome == "succeeded"
 
 
-def test_an_open_intent_of_a_purged_attempt_is_adopted_and_updated_when_asked_for(
-    clock, storefront, order, stripe, later
-):
-    stripe.inject(Fault("drop_after", method="POST"))
-    storefront.payment_intent(order)
-    StripeAttempt.objects.get().finish("abandoned")
-    (intent,) = call_stripe(stripe, "GET", "payment_intents")["data"]
-    later()
-    purge_personal_data()
-
-    response = send_event(intent)
-
-    assert response.status_code == 200
-    assert PaymentIntent.objects.get().fingerprint == ""
-    assert storefront.payment_intent(order).json()["data"]["id"] == intent["id"]
-    assert StripeAttempt.objects.get(operation="update_intent").outcome == "succeeded"
-
-
-# --- batches ------------------------------------------------------------------------------------
+# --- batches --------------------------------------------------------------------------------------
 
 
 def many(events: int, attempts: int) -> None:
@@ -496,7 +465,7 @@ def many(events: int, attempts: int) -> None:
         )
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 7, 500])
+@pytest.mark.parametrize("batch_size", [1, 7])
 def test_a_batch_may_have_any_size(clock, later, batch_size):
     many(7, 5)
     later()
@@ -508,7 +477,7 @@ def test_a_batch_may_have_any_size(clock, later, batch_size):
     assert purge_personal_data(batch_size=batch_size) == PurgeReport()
 
 
-def test_what_is_kept_does_not_stand_in_the_way_of_what_is_not(clock, later):
+def test_rows_that_are_kept_do_not_stop_the_others(clock, later):
     """The oldest rows are of a payment in review; every batch has to get past them."""
     many(0, 6)
     kept = StripeAttempt.objects.order_by("created_at", "pk")[:3]
@@ -520,11 +489,7 @@ def test_what_is_kept_does_not_stand_in_the_way_of_what_is_not(clock, later):
     assert report == PurgeReport(attempts=3, kept_attempts=3)
 
 
-class Killed(BaseException):
-    """Stands for kill -9."""
-
-
-@pytest.mark.parametrize("batches", range(1, 7))
+@pytest.mark.parametrize("batches", [1, 4, 6])
 def test_a_purge_that_is_killed_is_finished_by_the_next(clock, later, batches):
     many(5, 5)
     later()
@@ -534,9 +499,9 @@ def test_a_purge_that_is_killed_is_finished_by_the_next(clock, later, batches):
     def die(report: PurgeReport) -> None:
         reports.append(report)
         if len(reports) == batches:
-            raise Killed
+            raise Died
 
-    with pytest.raises(Killed):
+    with pytest.raises(Died):
         purge_personal_data(batch_size=2, on_batch=die)
     done = reports[-1]
     assert untouched() == 10 - done.events - done.attempts
@@ -573,78 +538,42 @@ def test_the_number_of_queries_of_a_batch_does_not_depend_on_its_size(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_purges_at_once_share_the_rows_between_them(clock, later):
-    many(40, 40)
-    later()
-
-    reports = at_once(*[lambda: purge_personal_data(batch_size=3)] * 2)
-
-    assert all(isinstance(report, PurgeReport) for report in reports), reports
-    assert sum(report.events for report in reports) == 40
-    # A payment that the other one holds is passed over, and found by the next run.
-    last = purge_personal_data()
-    assert sum(report.attempts for report in reports) + last.attempts == 40
-    assert untouched() == 0
-    assert {attempt.params.get("receipt_email") for attempt in StripeAttempt.objects.all()} == {
-        None
-    }
-
-
-@pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
-def test_a_request_that_is_at_a_payment_is_not_waited_for(clock, later):
+def test_a_payment_that_is_locked_is_not_waited_for(clock, later):
     many(0, 2)
     later()
     busy = OrderPayment.objects.order_by("pk")[0]
 
-    def purge() -> PurgeReport:
-        return purge_personal_data()
-
     with transaction.atomic():
         OrderPayment.objects.locked().get(pk=busy.pk)
-        (report,) = at_once(purge)
+        (report,) = at_once(purge_personal_data)
 
     assert report == PurgeReport(attempts=1, kept_attempts=1)
     assert purge_personal_data() == PurgeReport(attempts=1)
 
 
-@pytest.fixture
-def a_shop_of_some_years(clock, later):
-    """Ten thousand rows of each kind; all but the last days' have been purged."""
+def test_the_oldest_rows_are_found_by_an_index(clock, later):
+    """A shop of some years: of ten thousand rows, all but the last hundred have been purged."""
     payment = OrderPayment.objects.create(order=OrderFactory.create())
     purged = [START] * 9_900 + [None] * 100
-    events = [
-        WebhookEvent(
-            event_id=f"evt_{number}",
-            type="payment_intent.succeeded",
-            livemode=False,
-            stripe_created_at=START,
-            payload={},
-            status="processed",
-            purged_at=purged_at,
-        )
-        for number, purged_at in enumerate(purged)
-    ]
-    attempts = [
-        StripeAttempt(
-            order_payment=payment,
-            operation="update_intent",
-            params={},
-            livemode=False,
-            outcome="succeeded",
-            finished_at=START,
-            purged_at=purged_at,
-        )
-        for purged_at in purged
-    ]
-    WebhookEvent.objects.bulk_create(events, batch_size=500)
-    StripeAttempt.objects.bulk_create(attempts, batch_size=500)
+    common = {"livemode": False}
+    event = {"status": "processed", "stripe_created_at": START, "payload": {}, **common}
+    attempt = {"outcome": "succeeded", "finished_at": START, "params": {}, **common}
+    WebhookEvent.objects.bulk_create(
+        [
+            WebhookEvent(event_id=f"evt_{number}", purged_at=purged_at, **event)
+            for number, purged_at in enumerate(purged)
+        ],
+        batch_size=500,
+    )
+    StripeAttempt.objects.bulk_create(
+        [StripeAttempt(order_payment=payment, purged_at=each, **attempt) for each in purged],
+        batch_size=500,
+    )
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     later()
 
-
-def test_the_oldest_rows_are_found_by_an_index(a_shop_of_some_years):
     with CaptureQueriesContext(connection) as queries:
         report = purge_personal_data(batch_size=90)
 
@@ -675,45 +604,36 @@ def test_a_batch_that_the_database_undoes_is_run_again(paid, later):
     assert (report.attempts, report.kept_attempts) == (2, 0)
 
 
-# --- what is refused ----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"older_than_days": 30}, "older_than_days must be from 31 to 36500"),
+        ({"older_than_days": 36_501}, "older_than_days must be from 31 to 36500"),
+        ({"batch_size": 0}, "batch_size must be from 1 to 5000"),
+        ({"batch_size": 5_001}, "batch_size must be from 1 to 5000"),
+    ],
+)
+def test_options_out_of_bounds_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        purge_personal_data(**options)
 
 
-@pytest.mark.parametrize("days", [-1, 0, 30, 36_501])
-def test_days_out_of_bounds_are_refused(days):
-    with pytest.raises(ValueError, match="older_than_days must be from 31 to 36500"):
-        purge_personal_data(older_than_days=days)
-
-
-@pytest.mark.parametrize("size", [-1, 0, 5_001])
-def test_batches_out_of_bounds_are_refused(size):
-    with pytest.raises(ValueError, match="batch_size must be from 1 to 5000"):
-        purge_personal_data(batch_size=size)
-
-
-# --- people and orders --------------------------------------------------------------------------
-
-
-def test_an_order_whose_customer_was_deleted_is_still_paid_and_purged(
+def test_an_order_without_customer_and_address_is_still_paid_and_purged(
     paid, order, payment_system, later
 ):
     order.customer.delete()
     later()
-
     assert purge_personal_data().attempts == 2
-    assert payment_system.payment(order).status_code == 200
     order.refresh_from_db()
     assert (order.customer, order.email != "") == (None, True)
-
-
-def test_the_shop_may_clear_the_address_of_a_paid_order(paid, order, payment_system, stripe):
     order.email = ""
     order.save()
 
     assert payment_system.payment(order).status_code == 200
 
 
-def test_every_field_that_holds_more_than_a_word_is_in_the_documentation():
-    documented = (Path(__file__).parents[1] / "docs" / "retention.md").read_text()
+def test_every_field_that_may_hold_personal_data_is_documented():
+    documented = (Path(__file__).parents[2] / "docs" / "retention.md").read_text()
     rows = [line.split("|") for line in documented.splitlines() if line.startswith("| `")]
     named = {(row[1].strip(" `"), name) for row in rows for name in row[2].replace("`", "").split()}
     kinds = (models.JSONField, models.TextField, models.EmailField)
