@@ -1,7 +1,4 @@
-"""A live key, in front of a Stripe of this machine that says it is in live mode.
-
-And money of one mode while the key in use is the other's.
-"""
+"""A live key, and money of one mode while the key in use is of the other."""
 
 from __future__ import annotations
 
@@ -20,22 +17,23 @@ from shop_payments import services
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
-from shop_payments.maintenance.reconcile import reconcile
+from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, Source
 from shop_payments.models import WebhookEvent as Event
 from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from shop_payments.services.record_staff_entry import EntryRequest, settle_outside_stripe
 from tests.after_paid.support import everything
-from tests.support import answer, call_stripe, send_event
+from tests.support import answer, call_stripe, send_event, writes
 
 pytestmark = pytest.mark.django_db
 
 STAFF = Origin(source=Source.ADMIN, actor="staff 1")
+NOT_CONFIGURED = (503, "not_configured")
 
 
 class LiveStripe(ThreadingHTTPServer):
-    """The sandbox, in live mode; with another account's key, it knows nothing of the first."""
+    """The sandbox, in live mode; the sandbox itself accepts no live key."""
 
     def __init__(self) -> None:
         self.account = Sandbox()
@@ -64,12 +62,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def live_stripe(use_live_key: Callable[[], LiveStripe]) -> LiveStripe:
-    """Use the live key from the beginning."""
-    return use_live_key()
-
-
-@pytest.fixture
 def use_live_key(configure: Any) -> Iterator[Callable[[], LiveStripe]]:
     """Use the live key from now on."""
     with LiveStripe() as server:
@@ -81,13 +73,18 @@ def use_live_key(configure: Any) -> Iterator[Callable[[], LiveStripe]]:
                 STRIPE_SECRET_KEY="sk_live_of_the_tests",
                 STRIPE_API_BASE=f"http://127.0.0.1:{server.server_port}",
                 STRIPE_TRANSPORT=None,
-                MAX_NETWORK_RETRIES=0,
             )
             return server
 
         yield use
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def live_stripe(use_live_key: Callable[[], LiveStripe]) -> LiveStripe:
+    """Use the live key from the beginning."""
+    return use_live_key()
 
 
 @pytest.fixture
@@ -118,46 +115,40 @@ def rows() -> list[Any]:
     return everything()
 
 
-def test_an_intent_that_another_account_holds_blocks_the_order_until_staff_close_its_item(
-    storefront, order, live_stripe
+def sweep() -> Report:
+    return reconcile(since=timezone.now() - timedelta(hours=72))
+
+
+# --- another account ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_an_intent_that_another_account_holds_blocks_the_order_until_its_item_is_closed(
+    storefront, order, live_stripe, is_closed
 ):
-    """Found: after that, the order was refused as if it were still in review."""
+    """Found: after staff closed the item, the order was refused as if it were still in review."""
     first = storefront.payment_intent(order).json()["data"]["id"]
-    live_stripe.account = Sandbox()
+    right_account, live_stripe.account = live_stripe.account, Sandbox()
     assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
     assert OrderPayment.objects.get().needs_review
     assert PaymentIntent.objects.get().is_open
+    if not is_closed:  # the key was the wrong one
+        live_stripe.account = right_account
 
     close_review_item(
         item_pk=ReviewItem.objects.get(reason="intent_missing").pk,
         reason="The former account is closed.",
         user=User.objects.create_user("clerk"),
-        origin=Origin(source=Source.ADMIN),
+        origin=STAFF,
     )
 
-    again = storefront.payment_intent(order)
-    assert again.status_code == 200
-    assert again.json()["data"]["id"] != first
-    assert PaymentIntent.objects.get(stripe_id=first).status == "missing"
+    again = storefront.payment_intent(order).json()["data"]["id"]
+    assert (again != first) == is_closed
+    status = "missing" if is_closed else "requires_payment_method"
+    assert PaymentIntent.objects.get(stripe_id=first).status == status
 
 
-def test_an_intent_that_is_there_after_all_is_used_again(storefront, order, live_stripe):
-    first = storefront.payment_intent(order).json()["data"]["id"]
-    right_account, live_stripe.account = live_stripe.account, Sandbox()
-    storefront.payment_intent(order)
-    live_stripe.account = right_account
-
-    close_review_item(
-        item_pk=ReviewItem.objects.get().pk,
-        reason="The key was the wrong one.",
-        user=User.objects.create_user("clerk"),
-        origin=Origin(source=Source.ADMIN),
-    )
-
-    assert storefront.payment_intent(order).json()["data"]["id"] == first
-
-
-def test_an_update_that_meets_another_account_asks_staff_and_stays_open(
+def test_an_update_under_another_accounts_key_asks_staff_and_stays_open(
     storefront, order, live_stripe
 ):
     first = storefront.payment_intent(order).json()["data"]["id"]
@@ -175,7 +166,7 @@ def test_an_update_that_meets_another_account_asks_staff_and_stays_open(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cancellation_that_meets_another_account_is_not_refused(storefront, order, live_stripe):
+def test_a_cancellation_under_another_accounts_key_is_sent_again(storefront, order, live_stripe):
     """Found: the 404 counted as a refusal, so the cancellation was never sent again."""
     first = storefront.payment_intent(order).json()["data"]["id"]
     right_account, live_stripe.account = live_stripe.account, Sandbox()
@@ -184,7 +175,7 @@ def test_a_cancellation_that_meets_another_account_is_not_refused(storefront, or
     assert PaymentIntent.objects.get().is_open
 
     live_stripe.account = right_account
-    reconcile(since=timezone.now() - timedelta(hours=72))
+    sweep()
 
     assert call_stripe(right_account, "GET", f"payment_intents/{first}")["status"] == "canceled"
     assert PaymentIntent.objects.get().status == "canceled"
@@ -203,8 +194,8 @@ def test_live_money_under_a_test_key_fails_the_operation_and_writes_nothing(
     use_test_key()
 
     assert send_event(event).status_code == 503
-    assert answer(payment_system.payment(order)) == (503, "not_configured")
-    assert answer(storefront.payment_intent(order)) == (503, "not_configured")
+    assert answer(payment_system.payment(order)) == NOT_CONFIGURED
+    assert answer(storefront.payment_intent(order)) == NOT_CONFIGURED
     assert Event.objects.get().status == "failed"
     assert rows() == before
 
@@ -217,8 +208,7 @@ def test_live_money_under_a_test_key_fails_the_operation_and_writes_nothing(
 def test_a_live_order_that_is_paid_stays_paid_under_a_test_key(
     storefront, payment_system, order, live_stripe, use_live_key, use_test_key
 ):
-    intent_id = storefront.payment_intent(order).json()["data"]["id"]
-    pay(live_stripe.account, intent_id)
+    pay(live_stripe.account, storefront.payment_intent(order).json()["data"]["id"])
     assert payment_system.payment(order).status_code == 200
     before = rows()
     use_test_key()
@@ -227,11 +217,10 @@ def test_a_live_order_that_is_paid_stays_paid_under_a_test_key(
         with pytest.raises(ConfigurationError, match="is a test key"):
             ask(order.pk)
     seen = storefront.get(f"orders/{order.pk}").json()["data"]
-    report = reconcile(since=timezone.now() - timedelta(hours=72))
 
-    assert answer(storefront.payment_intent(order)) == (503, "not_configured")
+    assert sweep().problems == []
+    assert answer(storefront.payment_intent(order)) == NOT_CONFIGURED
     assert (seen["payment_status"], seen["payable"], seen["needs_review"]) == ("paid", False, False)
-    assert report.problems == []
     assert rows() == before
 
     use_live_key()
@@ -241,7 +230,6 @@ def test_a_live_order_that_is_paid_stays_paid_under_a_test_key(
 def test_an_intent_that_is_cancelled_beside_live_money_is_left_to_the_live_key(
     storefront, payment_system, order, live_stripe, use_live_key, use_test_key
 ):
-    """What was received does not look like nothing while the key is the wrong one."""
     pay(live_stripe.account, storefront.payment_intent(order).json()["data"]["id"])
     payment_system.payment(order)
     order.lines.update(quantity=3)
@@ -259,33 +247,25 @@ def test_an_intent_that_is_cancelled_beside_live_money_is_left_to_the_live_key(
     assert (payment.status, payment.amount_outstanding) == ("partially_paid", 5600)
 
 
-def test_a_cancelled_order_of_live_mode_is_left_to_its_key(
-    storefront, order, live_stripe, use_test_key
-):
-    storefront.payment_intent(order)
-    Order.objects.update(status="cancelled")
-    before = rows()
-    sandbox = use_test_key()
-
-    report = reconcile(since=timezone.now() - timedelta(hours=72))
-
-    assert (report.cancellations, report.problems) == (0, [])
-    assert [request.path for request in sandbox.requests if request.method == "POST"] == []
-    assert rows() == before
-
-
+@pytest.mark.parametrize("what", ["a cancelled order", "an attempt"])
 def test_the_sweep_leaves_what_was_begun_in_live_mode_to_its_key(
-    storefront, order, live_stripe, use_test_key
+    storefront, order, live_stripe, use_test_key, what
 ):
-    live_stripe.account.inject(Fault("error", status=500))
-    assert storefront.payment_intent(order).status_code == 503
+    if what == "an attempt":
+        live_stripe.account.inject(Fault("error", status=500))
+        assert storefront.payment_intent(order).status_code == 503
+    else:
+        storefront.payment_intent(order)
+        Order.objects.update(status="cancelled")
     before = rows()
     sandbox = use_test_key()
 
-    report = reconcile(since=timezone.now() - timedelta(hours=72))
+    report = sweep()
 
-    assert ["live mode" in problem for problem in report.problems] == [True]
-    assert [request.path for request in sandbox.requests if request.method == "POST"] == []
+    problems = ["live mode" in problem for problem in report.problems]
+    assert problems == ([True] if what == "an attempt" else [])
+    assert report.cancellations == 0
+    assert writes(sandbox) == []
     assert rows() == before
 
 
@@ -298,7 +278,7 @@ def test_test_money_under_a_live_key_is_stored_and_does_not_count(
     sandbox = use_test_key()
     intent_id = storefront.payment_intent(order).json()["data"]["id"]
     event = pay(sandbox, intent_id)
-    use_live_key()
+    live = use_live_key()
 
     assert send_event(event).status_code == 200
 
@@ -312,18 +292,7 @@ def test_test_money_under_a_live_key_is_stored_and_does_not_count(
     assert answer(storefront.payment_intent(order)) == (409, "payment_in_review")
     assert paid_signals == []
 
-
-def test_test_money_that_staff_settle_leaves_the_order_to_be_paid(
-    storefront, payment_system, order, use_live_key, use_test_key
-):
-    """The suggestion of its review item, carried out."""
-    sandbox = use_test_key()
-    intent_id = storefront.payment_intent(order).json()["data"]["id"]
-    event = pay(sandbox, intent_id)
-    live = use_live_key()
-    send_event(event)
-    assert "Settle it outside Stripe" in ReviewItem.objects.get().suggested_action
-
+    assert "Settle it outside Stripe" in item.suggested_action
     settle_outside_stripe(
         order_id=order.pk,
         intent_id=intent_id,
@@ -338,3 +307,14 @@ def test_test_money_that_staff_settle_leaves_the_order_to_be_paid(
     pay(live.account, data["id"])
     assert payment_system.payment(order).status_code == 200
     assert OrderPayment.objects.get().is_paid
+
+
+def test_an_open_intent_of_test_mode_does_not_keep_the_order_from_live_mode(
+    storefront, order, use_live_key, use_test_key
+):
+    use_test_key()
+    first = storefront.payment_intent(order).json()["data"]["id"]
+    use_live_key()
+
+    assert storefront.payment_intent(order).json()["data"]["id"] != first
+    assert PaymentIntent.objects.get(stripe_id=first).status == "missing"

@@ -1,4 +1,4 @@
-"""How commands end where a database or a person keeps them from going on."""
+"""How commands end when a database or a person interrupts them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from shop_payments.exceptions import GatewayUnavailable
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import sentence
 from shop_payments.models import WebhookEvent
+from tests.commands.support import run
 from tests.support import pay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,35 +25,25 @@ on_postgresql = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="SQLite has neither a standby nor a lock timeout"
 )
 
-COMMANDS = {
-    "reconcile": [],
-    "events list": [],
-    "events show": ["evt_x"],
-    "events replay": ["--failed"],
-    "cancel_abandoned": [],
-    "purge": [],
-    "pay": ["1"],
-    "fees": [],
-    "api_key list": [],
-    "api_key create": ["--label", "x", "--scope", "storefront"],
-}
-WRITES = ("events replay", "reconcile", "api_key create")
-
-
-def run(name: str) -> str:
-    out = StringIO()
-    command, *action = name.split()
-    arguments = [*action, *COMMANDS[name]]
-    call_command(f"shop_payments_{command}", *arguments, stdout=out, stderr=StringIO())
-    return out.getvalue()
+COMMANDS = [
+    "reconcile",
+    "events list",
+    "events show evt_x",
+    "events replay --failed",
+    "cancel_abandoned",
+    "purge",
+    "pay 1",
+    "fees",
+    "api_key list",
+    "api_key create --label x --scope storefront",
+]
 
 
 @pytest.fixture
-def failed(storefront, order, stripe, webhooks) -> WebhookEvent:
-    """An event that failed, of a payment that nobody has heard of."""
-    intent = storefront.payment_intent(order).json()["data"]["id"]
+def failed(intent, stripe, webhooks) -> WebhookEvent:
+    """An event that failed, of a payment whose other events were lost."""
     webhooks()
-    pay(stripe, intent)
+    pay(stripe, intent.stripe_id)
     WebhookEvent.objects.update(status="failed", attempts=1, processed_at=None)
     WebhookEvent.objects.update(received_at="2026-11-01T12:00:00Z")
     return WebhookEvent.objects.get()
@@ -61,12 +52,12 @@ def failed(storefront, order, stripe, webhooks) -> WebhookEvent:
 # --- the database -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_database_that_is_away_is_said_with_what_to_do(stripe, database, name):
-    """Only the sweep said so; the others showed eighty lines of a traceback."""
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_database_that_is_away_is_reported_with_what_to_do(stripe, database, line):
+    """Found: eighty lines of a traceback."""
     database.goes_away()
     with pytest.raises(CommandError) as refusal:
-        run(name)
+        run(*line.split())
     database.comes_back()
 
     first, *_, last = str(refusal.value).splitlines()
@@ -84,19 +75,19 @@ def standby() -> Iterator[None]:
 
 
 @on_postgresql
-@pytest.mark.parametrize("name", WRITES)
-def test_a_standby_is_said_once(failed, request, name, caplog):
-    """The sweep told of each object, with a traceback in the log, and went on to the next."""
+@pytest.mark.parametrize("line", ["reconcile", "events replay --failed", COMMANDS[-1]])
+def test_a_standby_is_reported_once(failed, request, line, caplog):
+    """Found: the sweep reported each object, with a traceback in the log."""
     request.getfixturevalue("standby")
 
     with pytest.raises(CommandError, match=r"^The database refused: .*read-only"):
-        run(name)
+        run(*line.split())
 
     assert "Traceback" not in caplog.text
 
 
 @on_postgresql
-def test_what_a_database_refuses_is_said(db):
+def test_a_refusal_of_the_database_is_reported(db):
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = 50")
     other = connection.copy()
@@ -105,7 +96,7 @@ def test_what_a_database_refuses_is_said(db):
             other.set_autocommit(False)
             cursor.execute("LOCK TABLE shop_payments_webhookevent IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(CommandError, match=r"^The database refused: .*lock timeout"):
-            run("events list")
+            run("events", "list")
     finally:
         other.close()
         connection.close()
@@ -124,14 +115,13 @@ def test_a_bug_is_shown_in_full():
 
 
 class Terminal(StringIO):
-    """Whoever sits there has had enough when the first line comes."""
+    """Somebody presses Ctrl-C when the first line comes."""
 
     def write(self, text: str) -> int:
         raise KeyboardInterrupt
 
 
 def test_an_interruption_is_no_traceback(failed):
-    """Ctrl-C in a long replay was one, and did not say that the rest is to be run again."""
     with pytest.raises(CommandError, match="run it again for the rest") as refusal:
         call_command("shop_payments_events", "replay", "--failed", stdout=Terminal())
 
@@ -161,19 +151,18 @@ Command().run_from_argv(["manage.py", "x"])
 
 
 @pytest.mark.parametrize("lines", [1, 1000])
-def test_whoever_stops_reading_gets_no_traceback(lines):
-    """``shop_payments_events list | head`` ended in one."""
+def test_a_reader_that_hangs_up_gets_no_traceback(lines):
+    """Found: ``shop_payments_events list | head`` ended in one."""
     script = HANG_UP.format(root=str(Path(__file__).resolve().parents[2]), lines=lines)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=pipe, stderr=pipe)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
-    said = process.stderr.read()
+    written = process.stderr.read()
     process.stderr.close()
 
-    assert (process.wait(60), said) == (141, b"")
+    assert (process.wait(60), written) == (141, b"")
 
 
 @pytest.mark.parametrize("words", ["Stripe is away", "Stripe is away."])
