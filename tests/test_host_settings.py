@@ -133,22 +133,14 @@ def run(tmp_path: Path, settings: str, *arguments: str) -> str:
     return found.read_text(encoding="utf-8") if found.exists() else ""
 
 
-@pytest.fixture
-def strange(tmp_path: Path) -> Path:
+@pytest.mark.slow
+def test_no_setting_of_the_host_changes_an_answer(tmp_path: Path):
     (tmp_path / "strange.py").write_text(STRANGE)
     (tmp_path / "strange_settings.py").write_text(SETTINGS)
-    return tmp_path
+    transcript, contract = "tests/api/transcript.py", "tests/api/test_bytes.py"
 
-
-@pytest.mark.slow
-def test_no_setting_of_the_host_changes_an_answer(strange):
-    plain = run(strange, "tests.settings", "tests/api/transcript.py", "-k", "tokens")
-    other = run(strange, "strange_settings", "tests/api/transcript.py", "-k", "tokens")
+    plain = run(tmp_path, "tests.settings", transcript, "-k", "tokens")
+    other = run(tmp_path, "strange_settings", transcript, contract, "-k", "tokens or test_bytes")
 
     assert plain.count("no-store") > 40
     assert other.splitlines() == plain.splitlines()
-
-
-@pytest.mark.slow
-def test_the_bytes_of_calls_1_and_3_stay_under_the_hosts_settings(strange):
-    run(strange, "strange_settings", "tests/api/test_bytes.py")
