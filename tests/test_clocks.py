@@ -29,7 +29,7 @@ def test_a_process_whose_clock_is_ahead_blocks_nobody(storefront, order, stripe,
     configure(**{**stripe.shop_payments(), "INTENT_WAIT_SECONDS": 0.2})
     stripe.inject(Fault("drop_after", method="POST", path="/v1/payment_intents"))
     assert storefront.payment_intent(order).status_code == 503
-    StripeAttempt.objects.update(claimed_at=timezone.now() + AHEAD)  # and it was killed
+    StripeAttempt.objects.update(acquired_at=timezone.now() + AHEAD)  # and it was killed
 
     if who == "caller":
         assert answer(storefront.payment_intent(order)) == (200, None)

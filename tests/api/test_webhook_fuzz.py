@@ -195,7 +195,8 @@ def draw_case(number: int, honest_bodies: list[bytes]) -> Case:
     draw = random.Random(f"{SEED}/{number}")
     while True:
         body = draw.choice(honest_bodies)
-        steps, environ, header = [], {}, header_for(body)
+        steps, environ = [], {}
+        header: str | None = header_for(body)
         kind = draw.choices(["body", "header", "both", "length", "signed"], [30, 45, 15, 5, 5])[0]
         if kind in {"body", "both"}:
             steps.append(draw.choice([*BODIES]))

@@ -17,8 +17,8 @@ from tests.support import pay, send_event, writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NOTHING = "Brought up to date: nothing. Listed 3 pages at Stripe.\n"
-ONE_INTENT = "Brought up to date: 1 payment intent. Listed 3 pages at Stripe.\n"
+NOTHING = "Brought up to date: nothing. Listed 5 pages at Stripe.\n"
+ONE_INTENT = "Brought up to date: 1 payment intent. Listed 5 pages at Stripe.\n"
 
 
 def reconcile(*arguments: str) -> str:
@@ -104,7 +104,7 @@ def test_an_order_that_can_be_read_again_is_evaluated(intent, stripe, order):
 
     order.lines.update(unit_amount=5600)
     Order.objects.update(currency="usd")
-    words = "up to date: 1 order evaluated at last. Listed 3 pages at Stripe.\n"
+    words = "up to date: 1 order evaluated at last. Listed 5 pages at Stripe.\n"
     assert reconcile("--dry-run") == f"Would bring {words}"
     assert OrderPayment.objects.get().status == "unpaid"
     assert reconcile() == f"Brought {words}"

@@ -218,7 +218,7 @@ def test_a_refund_and_a_dispute_made_while_we_were_down(paid, stripe, storefront
     report = sweep()
 
     # The dispute came with its payment, which was not known yet.
-    assert (report.intents, report.refunds, report.disputes) == (1, 1, 0)
+    assert (report.intents, report.objects["refunds"], report.objects["disputes"]) == (1, 1, 0)
     assert paid.order_payment.refunds.get().amount == 500
     assert disputed.order_payment.disputes.get().status == "needs_response"
     assert report.reviews_opened == 1
@@ -844,7 +844,7 @@ def calls(stripe, configure) -> Counted:
 
 @pytest.fixture
 def small_pages(monkeypatch) -> None:
-    monkeypatch.setattr("shop_payments.gateway.client.PAGE_SIZE", 3)
+    monkeypatch.setattr("shop_payments.gateway.calls.PAGE_SIZE", 3)
     monkeypatch.setattr("shop_payments.maintenance.reconcile.pages._PAGE", 3)
 
 
@@ -921,7 +921,7 @@ def test_old_refunds_that_are_pending_are_listed(days_ago, stripe, calls):
 
     report = sweep(after=timedelta(minutes=4))
 
-    assert report.refunds == 3
+    assert report.objects["refunds"] == 3
     assert [each.path for each in stripe.requests[before:]].count("/v1/refunds") == 2
     assert_books_agree(stripe)
 

@@ -9,7 +9,7 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments.lifecycle import PaymentStatus
-from shop_payments.models import OrderPayment, StaffEntry, StripeAttempt
+from shop_payments.models import OrderPayment, StripeAttempt
 from tests.models.support import MOMENT, make_attempt, make_entry, make_intent
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +24,6 @@ def test_only_an_order_that_is_covered_and_kept_its_money_is_paid():
 
 def test_a_staff_entry_is_in_force_until_it_is_revoked(payment):
     entry, revoked = make_entry(payment), make_entry(payment, request_key="2", revoked_at=MOMENT)
-    assert list(StaffEntry.objects.not_revoked()) == [entry]
     assert (entry.is_revoked, revoked.is_revoked) == (False, True)
     assert str(entry) == "10.00 USD waived"
 
@@ -41,40 +40,40 @@ def attempt(payment: OrderPayment) -> StripeAttempt:
     return make_attempt(payment, outcome="pending", finished_at=None)
 
 
-def claim(attempt: StripeAttempt, now: datetime | None = None) -> bool:
-    return StripeAttempt.objects.claim(attempt, now=now or timezone.now())
+def acquire(attempt: StripeAttempt, now: datetime | None = None) -> bool:
+    return StripeAttempt.objects.acquire(attempt, now=now or timezone.now())
 
 
 def test_one_of_two_processes_acquires_an_attempt(attempt):
     for _round in range(2):  # the first time it is free, the second time it was seen acquired
         here, there = (StripeAttempt.objects.get(pk=attempt.pk) for _process in range(2))
-        before = there.claimed_at
-        assert (claim(here), claim(there)) == (True, False)
-        assert there.claimed_at == before
+        before = there.acquired_at
+        assert (acquire(here), acquire(there)) == (True, False)
+        assert there.acquired_at == before
     here.refresh_from_db()
-    assert here.claimed_at == here.last_sent_at is not None
+    assert here.acquired_at == here.last_sent_at is not None
 
 
 def test_a_released_attempt_is_free(attempt):
     now = timezone.now()
-    claim(attempt, now)
-    assert attempt.is_claimed(within=WITHIN, now=now + timedelta(seconds=29))
-    assert not attempt.is_claimed(within=WITHIN, now=now + timedelta(seconds=30))
+    acquire(attempt, now)
+    assert attempt.is_acquired(within=WITHIN, now=now + timedelta(seconds=29))
+    assert not attempt.is_acquired(within=WITHIN, now=now + timedelta(seconds=30))
 
     attempt.release(error_code="rate_limit", http_status=429)
 
     seen = StripeAttempt.objects.get(pk=attempt.pk)
     assert (seen.outcome, seen.error_code, seen.http_status) == ("pending", "rate_limit", 429)
-    assert not seen.is_claimed(within=WITHIN, now=now)
+    assert not seen.is_acquired(within=WITHIN, now=now)
     assert seen.last_sent_at == now
-    assert claim(seen)
+    assert acquire(seen)
 
 
 def test_a_finished_attempt_is_not_acquired_released_or_finished_again(attempt):
     stale = StripeAttempt.objects.get(pk=attempt.pk)
     assert attempt.finish("succeeded", stripe_object_id="pi_1")
 
-    assert not claim(StripeAttempt.objects.get(pk=attempt.pk))
+    assert not acquire(StripeAttempt.objects.get(pk=attempt.pk))
     assert not stale.finish("failed", error_code="late")
     stale.release(error_code="late")
 
@@ -96,10 +95,10 @@ def test_a_key_expires_before_stripe_forgets_it(attempt):
 
 
 def test_an_attempt_that_is_only_looked_up_keeps_the_time_of_its_last_sending(attempt):
-    claim(attempt)
+    acquire(attempt)
     sent_at = attempt.last_sent_at
     with time_machine.travel(attempt.created_at + timedelta(days=2)):
-        assert claim(attempt)
+        assert acquire(attempt)
     attempt.refresh_from_db()
     assert attempt.last_sent_at == sent_at
-    assert attempt.claimed_at > sent_at
+    assert attempt.acquired_at > sent_at
