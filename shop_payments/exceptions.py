@@ -30,6 +30,7 @@
     │   ├── RefundExceedsBalance
     │   ├── RefundInProgress
     │   ├── RefundRefused
+    │   ├── ReviewClosed              a Radar review has been closed
     │   └── IdempotencyKeyReused
     ├── WebhookError
     │   ├── InvalidSignature
