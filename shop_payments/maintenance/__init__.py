@@ -1,1 +1,1 @@
-"""What runs now and then: the sweep, cancellations, expiring authorizations, retention."""
+"""Periodic work: the sweep, cancellations, expiring authorizations, retention."""

@@ -1,4 +1,4 @@
-"""See to authorizations before they lapse: the money would stay with the customer.
+"""Ask staff about authorizations before they expire and the money stays with the customer.
 
 See: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (checked 2026-11)
 """
@@ -22,29 +22,29 @@ _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 
 
 def expiring_authorizations(*, within: timedelta = timedelta(hours=24)) -> QuerySet[PaymentIntent]:
-    """Return the intents whose money is reserved for no longer than that, and nobody was asked."""
+    """Return the intents whose authorizations expire ``within`` this time, if not asked before."""
     return PaymentIntent.objects.filter(
         status__in=CAPTURABLE_STATUSES, capture_before__lte=timezone.now() + within
     ).exclude(review_items__reason=_EXPIRES)
 
 
 def flag_expiring_authorizations(*, within: timedelta = timedelta(hours=24), origin: Origin) -> int:
-    """Ask staff, once each, about money that is reserved for no longer than that.
+    """Ask staff about authorizations that expire ``within`` this time; return their number.
 
-    Return how many were asked for. The items close by themselves when the money is taken or let
-    go. Stripe is not called: when an authorization lapses is known since it was seen.
+    Staff are asked once about each. The items close when the money is captured or released. Stripe
+    is not called, because the rows store the time of expiry.
 
     Raises:
-        TransactionOpenError: called inside a database transaction: it may be rolled back, and what
-            the receivers were told would never have been.
+        TransactionOpenError: called inside a database transaction.
     """
+    # A rollback would undo the items of which the receivers have been notified.
     assert_no_transaction()
     rows = expiring_authorizations(within=within).order_by("capture_before")
     return sum(flag_authorization(row, origin=origin) for row in rows)
 
 
 def flag_authorization(seen: PaymentIntent, *, origin: Origin) -> bool:
-    """Ask staff about money that is reserved with this intent; tell whether that is new."""
+    """Ask staff about the authorization of this intent; return whether the item is new."""
 
     def flag(locked: LockedPayment) -> bool:
         row = locked.intent(seen.stripe_id)

@@ -1,4 +1,4 @@
-"""Cancellations that were asked for and not done, and open intents that nobody is going to pay."""
+"""Unfinished cancellations, and abandoned intents."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ logger = logging.getLogger("shop_payments")
 
 
 def requested_cancellations() -> list[int]:
-    """Return the primary keys of payments whose cancellation is wanted and not done yet."""
+    """Return the primary keys of payments with a cancellation that is not finished."""
     rows = OrderPayment.objects.filter(cancel_requested_at__isnull=False)
     return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
 
 
 def payments_without_request(*, since: datetime) -> list[OrderPayment]:
-    """Return those with an open, unpaid intent that was first seen since then."""
+    """Return the payments without a request whose open, unpaid intent was first seen since then."""
     rows = PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
         created_at__gte=since,
@@ -47,28 +47,28 @@ def payments_without_request(*, since: datetime) -> list[OrderPayment]:
 
 
 def request_lost_cancellation(payment_pk: int, *, origin: Origin) -> None:
-    """Note that an open, unpaid intent is to be closed, if the shop wants no money for its order.
+    """Request the cancellation of an open, unpaid intent, if the shop wants no money for its order.
 
-    All is looked at once more under the lock: the shop may just have taken the order up again, or
-    the customer's money be on its way.
+    Everything is checked again under the lock: the shop may just have reopened the order, or the
+    customer's money may be on its way.
     """
 
-    def note(locked: LockedPayment) -> None:
+    def request(locked: LockedPayment) -> None:
         row = locked.open_intent
         is_unpaid = row is not None and row.status in _ABANDONED
         if is_unpaid and is_unwanted(locked.payment.order_id):
             request_cancellation(locked, origin)
 
-    change_payment(note, origin=origin, pk=payment_pk)
+    change_payment(request, origin=origin, pk=payment_pk)
 
 
 _ABANDONED = CANCELABLE_STATUSES - {IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE}
 
 
 def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
-    """Return the open, unpaid intents of the key's mode that nobody has touched since then.
+    """Return the open, unpaid intents of the key's mode without activity since then.
 
-    Intents with money on its way (processing, authorized) are left alone.
+    Intents with money on its way (processing, authorized) are left out.
     """
     return PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
@@ -79,12 +79,12 @@ def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
 
 
 def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
-    """Close the open intents that nobody has touched since ``older_than``; return how many.
+    """Close the open intents without activity since ``older_than``; return their number.
 
-    What cannot be closed, for whatever reason of its own, keeps no other from being closed.
+    An intent that cannot be closed does not keep the others from being closed.
 
     Raises:
-        GatewayError: Stripe could not be reached; what was closed before stays closed.
+        GatewayError: Stripe could not be reached; intents closed before that stay closed.
         ConfigurationError: the secret key is missing.
     """
     assert_no_transaction()
@@ -94,16 +94,16 @@ def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
 
 
 def _waits_for_customer(intent: PaymentIntentResult) -> bool:
-    """Whether the customer can still do something elsewhere: pay a voucher, say."""
+    """Return whether the customer can still pay elsewhere, for example with a voucher."""
     until = intent.payable_until
     return intent.is_finished_elsewhere and (until is None or until > timezone.now())
 
 
 def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
-    """Close an intent that nobody is going to pay; tell whether that was done.
+    """Close an abandoned intent; return whether that was done.
 
-    It is looked at before: that somebody has paid it, or that the money is on its way, may not
-    have been heard of. A customer who asks for it meanwhile keeps it.
+    It is fetched first, because the event about its payment may have been lost. It stays open if a
+    customer asks for it meanwhile.
 
     Raises:
         GatewayError: Stripe could not be reached.
@@ -113,14 +113,14 @@ def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
         seen = refresh_intent(row, origin=origin)
         if seen is None or seen.row.status not in _ABANDONED or _waits_for_customer(seen.intent):
             return False
-        # A customer who asks for it while Stripe is asked is about to pay.
+        # With the ``asked_at`` from before the fetch: a customer who asks since then may pay.
         close_open_intent(
             order_id, "abandoned", origin, as_seen=(seen.row.pk, seen.row.version, asked_at)
         )
     except (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError):
         raise
     except (PaymentError, GatewayError) as error:
-        logger.info("The payment of order %s stays: %s", order_id, error)
+        logger.info("The payment intent of order %s stays open: %s", order_id, error)
         return False
-    row.refresh_from_db()
+    row.refresh_from_db()  # another reason means that somebody else has cancelled it
     return row.cancellation_reason == "abandoned"

@@ -1,28 +1,28 @@
-"""Drop the personal data that nobody needs any more; keep the facts about the money.
+"""Delete personal data that is no longer needed; keep the facts about the money.
 
 Note [What the purge may touch]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-Three places hold what tells a person: the payloads of events, the parameters of attempts, and the
-fingerprints made of those. Each is dropped only when the app itself can do without it:
+Personal data is in the payloads of events, in the parameters of attempts, and in the fingerprints
+of those parameters. It is deleted only when the app does not need it any more:
 
-* an event once it is done for good (processed or ignored). One that failed, waits or was set aside
-  is still to be acted on, and its payload says how;
-* an attempt once its outcome is known. A pending one is sent again, exactly as it is saved;
-* nothing of a payment that is needed: somebody may have to look at what happened (review), or
-  things are happening (money is on its way, or something has changed since the cut-off).
+* Of an event: after it was processed or ignored. A failed, waiting or set aside event is processed
+  later, from its payload.
+* Of an attempt: after its outcome is known. A pending attempt is sent again, exactly as saved.
+* Never of a payment that is needed: it is in review, its money is on its way, or something has
+  changed since the cut-off.
 
-A customer who never came back leaves an intent open for ever. It keeps nothing alive: the next
-request for it compares the order with the fingerprint, finds none, and sends the order again.
+A customer who never comes back leaves an intent open for ever. This keeps no data: the next request
+for the intent finds no fingerprint, and sends the order's data again.
 
-The rows stay, and so do ids: an event's is what makes a late duplicate a duplicate, and an
-attempt's is what makes an intent ours.
+The rows and their ids stay. The id of an event identifies a late duplicate, and the id of an
+attempt identifies an intent as ours.
 
 Note [Purging beside a running shop]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-Each batch is one short transaction, run again where the database undoes it, and is done for good
-when it commits, so a purge may be killed at any time and started again. Rows that somebody else has
-locked are passed over: a request that is at work on a payment is not waited for, and two purges
-share the rows between them. What was passed over is found by the next run.
+Each batch is one short transaction, retried if the database rolls it back. A committed batch is
+finished, so a purge may be killed at any time and started again. Rows that are locked are skipped:
+the purge does not wait for a request that handles a payment, and two purges share the rows. The
+next run finds the skipped rows.
 
 See docs/retention.md for the data, field by field.
 """
@@ -57,7 +57,7 @@ from shop_payments.models import (
 
 BATCH_SIZE = 500
 LARGEST_BATCH = 5_000
-"""Rows of one transaction: more would hold their locks for too long."""
+"""Rows in one transaction. With more, the locks would be held for too long."""
 
 KEPT_PARAMS = frozenset(
     {
@@ -68,8 +68,8 @@ KEPT_PARAMS = frozenset(
         "automatic_payment_methods",
     }
 )
-"""What stays of an attempt's parameters. Whatever is not named here is dropped, so that a new
-parameter cannot be forgotten."""
+"""The parameters of an attempt that are kept. All others are deleted, so that a new parameter
+cannot be forgotten."""
 
 _WITHOUT_MONEY_ON_ITS_WAY = CLOSED_STATUSES | UPDATABLE_STATUSES
 _REFUNDED_OR_NOT = RETURNED_REFUND_STATUSES | {RefundStatus.SUCCEEDED}
@@ -77,12 +77,12 @@ _REFUNDED_OR_NOT = RETURNED_REFUND_STATUSES | {RefundStatus.SUCCEEDED}
 
 @dataclass(frozen=True, kw_only=True)
 class PurgeReport:
-    """How many rows lost their personal data, and how many as old kept it."""
+    """The number of rows whose personal data was deleted, and of old rows that keep it."""
 
     events: int = 0
     attempts: int = 0
     kept_events: int = 0
-    """Not done, set aside, or of a payment that is still needed."""
+    """Not processed, set aside, or of a payment that is still needed."""
 
     kept_attempts: int = 0
     """Pending, or of a payment that is still needed."""
@@ -95,10 +95,10 @@ def purge_personal_data(
     dry_run: bool = False,
     on_batch: Callable[[PurgeReport], None] | None = None,
 ) -> PurgeReport:
-    """Drop event payloads and attempt parameters older than ``RETENTION_DAYS``.
+    """Delete event payloads and attempt parameters older than ``RETENTION_DAYS``.
 
-    ``older_than_days`` takes the place of that setting. ``on_batch`` is told after each committed
-    batch what has been done so far. ``dry_run`` counts the same rows and writes nothing.
+    ``older_than_days`` replaces that setting. ``on_batch`` is called after each committed batch
+    with the report so far. ``dry_run`` counts the same rows and writes nothing.
 
     Raises:
         ConfigurationError: the setting is wrong.
@@ -124,7 +124,7 @@ class _Row(NamedTuple):
     pk: Any
     moment: datetime
     owner: Any
-    """What says which payment the row is about."""
+    """The payment of the row: an attempt's foreign key, or the Stripe id of an event's intent."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +134,14 @@ class _Purge:
     dry_run: bool
 
     def events(self) -> Iterator[int]:
-        """Purge events batch by batch; yield how many each batch had."""
+        """Purge events batch by batch; yield the number of each batch."""
         return self._batches(self._done_events(), "received_at", "intent_id", self._purge_events)
 
     def _done_events(self) -> QuerySet[WebhookEvent]:
         return old_events(self.cutoff).filter(status__in=WebhookEvent.SUCCESSES)
 
     def attempts(self) -> Iterator[int]:
-        """Purge attempts batch by batch; yield how many each batch had."""
+        """Purge attempts batch by batch; yield the number of each batch."""
         rows = old_attempts(self.cutoff).exclude(outcome=StripeAttempt.Outcome.PENDING)
         return self._batches(rows, "created_at", "order_payment_id", self._purge_attempts)
 
@@ -163,7 +163,7 @@ class _Purge:
             yield count
 
     def _purge_events(self, batch: list[_Row]) -> int:
-        """Drop these events' payloads, unless their payments are needed."""
+        """Delete the payloads of these events, unless their payments are needed."""
         intents = dict(
             PaymentIntent.objects.filter(stripe_id__in={row.owner for row in batch}).values_list(
                 "stripe_id", "order_payment_id"
@@ -173,16 +173,16 @@ class _Purge:
         pks = [row.pk for row in batch if intents.get(row.owner) not in needed]
         if self.dry_run:
             return len(pks)
-        # Asked under the locks: somebody may be replaying one of them by now.
+        # Checked again under the locks, because an event may be replayed meanwhile.
         events = WebhookEvent.objects.filter(pk__in=_locked(self._done_events(), pks))
         return events.update(payload={}, purged_at=timezone.now())
 
     def _purge_attempts(self, batch: list[_Row]) -> int:
-        """Drop what tells a person from these attempts, under their payments' locks."""
+        """Delete the personal data of these attempts, under their payments' locks."""
         payments = {row.owner for row in batch}
         if not self.dry_run:
             payments = set(_locked(OrderPayment.objects.all(), payments))
-        # Asked under the locks, so that nothing can begin meanwhile.
+        # Checked under the locks, so that nothing can begin meanwhile.
         payments -= self._needed(payments)
         pks = [row.pk for row in batch if row.owner in payments]
         if self.dry_run:
@@ -195,7 +195,7 @@ class _Purge:
             }
             attempt.purged_at = now
         StripeAttempt.objects.bulk_update(attempts, ["params", "purged_at"])
-        # A hash of an address is as good as the address to somebody who can guess it.
+        # A hash reveals an address to anyone who can guess the address.
         intents = PaymentIntent.objects.filter(order_payment__in=payments)
         intents.exclude(fingerprint="").update(fingerprint="")
         refused = OrderPayment.objects.filter(pk__in=payments).exclude(refused_receipt="")
@@ -207,7 +207,7 @@ class _Purge:
         return set(rows.values_list("pk", flat=True))
 
     def kept(self, report: PurgeReport) -> dict[str, int]:
-        """Count the rows that are old enough and keep what they have."""
+        """Count the rows that are old enough but keep their data."""
         events, attempts = old_events(self.cutoff).count(), old_attempts(self.cutoff).count()
         if self.dry_run:
             events, attempts = events - report.events, attempts - report.attempts
@@ -215,28 +215,28 @@ class _Purge:
 
 
 def _locked(rows: QuerySet[Any], pks: Iterable[Any]) -> list[Any]:
-    """Lock those of ``rows`` that nobody else has locked, and return their keys."""
+    """Lock those of ``rows`` that are not locked already, and return their keys."""
     free = rows.filter(pk__in=pks).order_by("pk")
     return list(free.select_for_update(of=("self",), skip_locked=True).values_list("pk", flat=True))
 
 
 def old_events(cutoff: datetime) -> QuerySet[WebhookEvent]:
-    """Events older than ``cutoff`` that have their payloads."""
+    """Return the events older than ``cutoff`` that still have their payloads."""
     return WebhookEvent.objects.filter(purged_at=None, received_at__lt=cutoff)
 
 
 def old_attempts(cutoff: datetime) -> QuerySet[StripeAttempt]:
-    """Attempts older than ``cutoff`` that have all of their parameters."""
+    """Return the attempts older than ``cutoff`` that still have all of their parameters."""
     return StripeAttempt.objects.filter(purged_at=None, created_at__lt=cutoff)
 
 
 def page_of(rows: QuerySet[Any], age: str, *, after: _Row | None) -> QuerySet[Any]:
     """Return ``rows`` oldest first, from a position on.
 
-    Going on from a position, and not from the start, passes the rows that stay as they are once.
+    Starting at a position, not at the beginning, reads each row that keeps its data only once.
     """
     if after is not None:
-        # The first condition is in the second; it is what the index is entered by.
+        # The second condition implies the first one, which lets the database use the index.
         rows = rows.filter(
             Q(**{f"{age}__gte": after.moment}),
             Q(**{f"{age}__gt": after.moment}) | Q(pk__gt=after.pk),
@@ -245,7 +245,7 @@ def page_of(rows: QuerySet[Any], age: str, *, after: _Row | None) -> QuerySet[An
 
 
 def needed_payments(cutoff: datetime) -> QuerySet[OrderPayment]:
-    """Payments that somebody may have to look at. See Note [What the purge may touch]."""
+    """Return the payments that are still needed. See Note [What the purge may touch]."""
     of_payment = Q(order_payment=OuterRef("pk"))
     intents = PaymentIntent.objects.filter(
         of_payment, Q(updated_at__gte=cutoff) | ~Q(status__in=_WITHOUT_MONEY_ON_ITS_WAY)

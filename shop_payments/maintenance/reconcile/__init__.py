@@ -1,18 +1,18 @@
-"""Find what was missed, and finish what was begun.
+"""The sweep: find what was missed, and finish what is unfinished.
 
 Note [The sweep]
 ~~~~~~~~~~~~~~~~
-Answers get lost, webhooks do not arrive, processes die and receivers raise. Everything that this
-can leave behind is in a table (an attempt of unknown outcome, a failed event, a fact that nobody
-was told, a cancellation that is wanted) or at Stripe (an intent, a refund, a dispute that has
-moved). The sweep goes through both, in the order in which one finding feeds the next.
+Answers get lost, webhooks do not arrive, processes die and receivers raise. Everything unfinished
+is in a table (an unresolved attempt, a failed event, an undispatched fact, a requested
+cancellation) or at Stripe (an intent, a refund or a dispute that has changed). The sweep goes
+through both, in an order in which each part can use the results of the earlier ones.
 
-It may be run at any time, twice, and on two machines at once. What could be done twice is claimed
-row by row; but that is courtesy to Stripe and to the host's receivers. That nothing is doubled
-rests on what it rests on everywhere: idempotency keys, constraints, and the rows' versions.
+It may run at any time, repeatedly, and on two machines at once. It acquires rows one by one, which
+spares Stripe and the host's receivers needless calls. Correctness does not depend on that: as
+everywhere, idempotency keys, constraints and the rows' versions keep anything from happening twice.
 
-What is listed at Stripe begins at ``since``, because lists go by the time of creation. What is
-older and still open here is looked at as well, whatever its age: see ``pages.py``.
+Stripe's lists begin at ``since``, because they are ordered by the time of creation. Older objects
+that are still open here are looked up as well, whatever their age: see ``pages.py``.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ _PARTS: dict[str, Callable[[Sweep], None]] = {
 def reconcile(
     *, since: datetime, dry_run: bool = False, on_progress: Callable[[str], None] | None = None
 ) -> Report:
-    """Bring our rows to what Stripe says, and finish what was left; see Note [The sweep].
+    """Sync our rows with Stripe, and finish what is unfinished; see Note [The sweep].
 
-    ``since`` is where Stripe's lists begin. With ``dry_run`` nothing is written, neither here nor
-    at Stripe, and the report counts what would be. ``on_progress`` hears what is being done. What
-    fails does not keep the rest from being done: the report names it.
+    ``since`` is where Stripe's lists begin. With ``dry_run``, nothing is written, neither here nor
+    at Stripe, and the report counts what would be written. ``on_progress`` is called with lines
+    about the current work. A failure does not stop the other work: the report names it.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
-        ConfigurationError: no usable secret key.
-        OperationalError, InterfaceError: the database is away.
-        InternalError: it takes no writes.
+        ConfigurationError: there is no usable secret key.
+        OperationalError, InterfaceError: the database is unavailable.
+        InternalError: it is read-only.
     """
     assert_no_transaction()
-    get_gateway()
+    get_gateway()  # a missing key fails here, not in each part
     sweep = Sweep(since=since, dry_run=dry_run, report_progress=on_progress or (lambda line: None))
-    # Not by the time of opening: clocks of two processes may differ.
+    # Not by the time of opening, because the clocks of two processes may differ.
     were_open = set(ReviewItem.objects.open().values_list("pk", flat=True))
     with keeping(Pace(get_config().RECONCILE_REQUESTS_PER_SECOND)):
         for name, part in _PARTS.items():

@@ -1,4 +1,4 @@
-"""Try failed events again, and notify the host of what it was not notified of."""
+"""Try failed events and undelivered notifications again."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from shop_payments.services.receive_event import acquire_event, process_event
 
 
 def retry_events(sweep: Sweep) -> None:
-    """Process the events that have failed, or that nobody came to process.
+    """Process the events that have failed or were never processed.
 
-    An event that keeps failing waits longer from one try to the next, and in the end is set aside.
+    The pauses between the tries of a failing event grow. In the end, it is set aside.
     """
     now = timezone.now()
     waiting = WebhookEvent.objects.exclude(status__in=WebhookEvent.DONE).defer("payload")
@@ -47,7 +47,7 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
             cause = error.__cause__ or error
             if isinstance(cause, (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError)):
                 raise cause from None
-            # Not the words of others: a database error quotes the row that it refused.
+            # Only our own messages: a database error quotes the row that it refused.
             failure = str(cause) if isinstance(cause, ShopPaymentsError) else type(cause).__name__
 
     if not sweep.try_to(str(event), process):
@@ -61,7 +61,7 @@ def _retry(sweep: Sweep, event: WebhookEvent) -> None:
 
 
 def send_facts(sweep: Sweep) -> None:
-    """Notify the host of what it has not been notified of, payment by payment, in order.
+    """Notify the host of undispatched facts, payment by payment, in order.
 
     See Note [One after another] in ``ledger/facts.py``.
     """
@@ -69,15 +69,16 @@ def send_facts(sweep: Sweep) -> None:
     payments = dict.fromkeys(waiting.values_list("order_payment_id", flat=True))
     for payment_pk in sweep.one_by_one(list(payments)):
         if sweep.dry_run:
+            # Younger facts are being dispatched by the process that inserted them.
             due = waiting.filter(order_payment=payment_pk)
             sweep.report.facts += due.filter(created_at__lt=timezone.now() - INSERTED_LEASE).count()
         else:
-            sweep.try_to(f"order payment {payment_pk}", partial(_send_of, sweep, payment_pk))
+            sweep.try_to(f"order payment {payment_pk}", partial(_send_facts_of, sweep, payment_pk))
     if not sweep.dry_run:
         close_delivered(origin=sweep.origin)
 
 
-def _send_of(sweep: Sweep, payment_pk: int) -> None:
+def _send_facts_of(sweep: Sweep, payment_pk: int) -> None:
     waiting = PaymentHistory.objects.undispatched().filter(order_payment=payment_pk)
     before = set(waiting.values_list("pk", flat=True))
     dispatch_waiting(payment_pk)

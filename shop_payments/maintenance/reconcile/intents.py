@@ -1,4 +1,4 @@
-"""Mirror our payment intents: those that have moved, the unknown ones, and the orphans."""
+"""Sync payment intents: our changed ones, those without a row, and orphans."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 
 def mirror_intents(sweep: Sweep) -> None:
-    """Write down which of our intents have moved, adopt the unknown ones, cancel the orphans.
+    """Sync our changed intents, insert missing rows, and cancel orphans.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: a request to Stripe failed.
     """
     ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
     look = _Look(sweep)
@@ -57,22 +57,22 @@ def mirror_intents(sweep: Sweep) -> None:
         _handle_without_row(sweep, look.without_row)
     if not sweep.dry_run:
         close_known(origin=sweep.origin)
-        sweep.report.unknown = len(asked_about())  # each sweep says so until staff have decided
+        sweep.report.unknown = len(asked_about())  # reported until staff have decided
 
 
 _MANY = 3
-"""So many missing intents, and no more that were found, are the key's fault and not theirs."""
+"""With at least this many missing intents, and not more found, the API key is considered wrong."""
 
 
 class _Look:
-    """What one sweep sees of our intents at Stripe."""
+    """What one sweep finds of our intents at Stripe."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         self._found = 0
         self._missing: list[PaymentIntent] = []
         self.without_row: dict[str, PaymentIntentResult] = {}
-        """Intents by id that have no row here, and name an attempt."""
+        """The intents without a row whose metadata names an attempt, by id."""
         items = ReviewItem.objects.open().filter(reason=ReviewItem.Reason.INTENT_MISSING)
         self.asked_about = set(items.values_list("payment_intent__stripe_id", flat=True))
 
@@ -92,10 +92,10 @@ class _Look:
                 self.without_row[intent.id] = intent
 
     def at(self, row: PaymentIntent) -> None:
-        """Fetch one intent, which no page has shown.
+        """Fetch one intent that no page has shown.
 
         Raises:
-            GatewayError: Stripe could not be asked.
+            GatewayError: the request to Stripe failed.
         """
         try:
             intent = get_gateway().retrieve_payment_intent(row.stripe_id)
@@ -106,14 +106,15 @@ class _Look:
             _mirror(self._sweep, row, intent, asked_about=self.asked_about)
 
     def end(self) -> bool:
-        """Note the intents that Stripe does not know; False where the key is to blame for that.
+        """Mark the intents that Stripe does not know as missing; False if the key is wrong.
 
-        With another account's key none of ours is found. To close them, or to ask staff about each
-        of them, would stop every open payment. To believe what that account says of our orders
-        would do the same: it may be that of a staging shop with a copy of our database.
+        With the key of another account, none of our intents is found. Closing all of them, or
+        asking staff about each, would stop all open payments. Intents of that account that name our
+        orders must not be handled either: it may belong to a staging shop with a copy of our
+        database.
 
         Raises:
-            GatewayError: Stripe could not be asked.
+            GatewayError: a request to Stripe failed.
         """
         sweep, missing = self._sweep, self._missing
         if len(missing) >= _MANY and len(missing) >= self._found:
@@ -135,11 +136,11 @@ class _Look:
         )
 
     def _is_our_account(self) -> bool:
-        """Whether one of our intents is there. Nothing proves the opposite where we have none."""
+        """Return whether the account has one of our intents. True if we have none at all."""
         if self._found or _of_our_attempts(list(self.without_row.values())):
             return True
         ours = PaymentIntent.objects.filter(livemode=get_config().livemode)
-        # Of the missing ones it is known: test data was deleted.
+        # Intents that are missing already were test data, which may be deleted at any time.
         newest = (
             ours.exclude(status=IntentStatus.MISSING).order_by("-stripe_created_at", "-pk").first()
         )
@@ -147,7 +148,7 @@ class _Look:
             return True
         should_be_listed = newest.stripe_created_at >= self._sweep.since
         if not should_be_listed and not self.without_row and not asked_about():
-            return True  # nothing was listed, and nothing will be done
+            return True  # nothing was listed, so nothing will be done
         try:
             get_gateway().retrieve_payment_intent(newest.stripe_id)
         except ObjectMissing:
@@ -156,7 +157,7 @@ class _Look:
 
 
 def _mirror_late(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> None:
-    """Look once more at an intent whose row is newer than the page that shows it."""
+    """Fetch an intent whose row is newer than the page that shows it."""
     if agrees(row, intent):
         return
     sweep.report.intents += 1
@@ -167,9 +168,9 @@ def _mirror_late(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) 
 def _mirror(
     sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult, *, asked_about: Collection[str]
 ) -> None:
-    """Write what Stripe says now; ``row`` was read before it was asked.
+    """Apply a listed intent to ``row``, which was read before the list.
 
-    ``asked_about`` are intents that staff were asked about because Stripe did not know them.
+    ``asked_about`` are intents that staff are asked about because Stripe did not know them.
     """
     is_news = can_be_completed(row, intent) if row.is_final else not agrees(row, intent)
     if not is_news and row.stripe_id not in asked_about:
@@ -183,7 +184,7 @@ def _mirror(
             if now is None:
                 _refresh(sweep, row.pk)
             elif not now.is_open:
-                # It was missing and is back, and another one has taken its place.
+                # It was missing and exists again, but another intent has replaced it.
                 _close_second(sweep, intent, row.attempt)
                 return
         sweep.report.intents += is_news
@@ -195,39 +196,39 @@ def _mirror(
 
 
 def _refresh(sweep: Sweep, pk: int) -> None:
-    """Look once more at an intent that somebody has changed while it was listed."""
+    """Fetch an intent whose row has changed while it was listed."""
     try:
         row = refresh_intent(PaymentIntent.objects.get(pk=pk), origin=sweep.origin)
     except PaymentIntentMissing:
         return
     if row is None:
-        sweep.report_progress(f"intent {pk} is changing, and left to those who change it")
+        sweep.report_progress(f"intent {pk} is being changed by another process")
 
 
 def _ask_again(sweep: Sweep, stripe_id: str) -> None:
-    """Look at an intent that staff are asked about, and that no page has shown.
+    """Fetch an intent that staff are asked about and that no page has shown.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: the request to Stripe failed.
     """
     try:
         intent = get_gateway().retrieve_payment_intent(stripe_id)
     except ObjectMissing:
-        sweep.report.unknown += 1  # absence at one moment proves nothing: staff close the item
+        sweep.report.unknown += 1  # absence once proves nothing: staff have to close the item
         return
     _ask_about(sweep, intent, is_waiting=True)
 
 
-# --- those without a row ------------------------------------------------------------------------
+# --- intents without a row ----------------------------------------------------------------------
 
 
 def _handle_without_row(sweep: Sweep, found: Mapping[str, PaymentIntentResult]) -> None:
-    """Give the intents of our attempts their rows, and have staff asked about the others."""
+    """Insert the rows of our attempts' intents, and ask staff about the others."""
     waiting = {item.subject for item in asked_about()}
     ours = _of_our_attempts(list(found.values()))
     for intent in found.values():
         if attempt := ours.get(intent.id):
-            sweep.try_to(intent.id, partial(_take_in, sweep, intent, attempt))
+            sweep.try_to(intent.id, partial(_insert_or_cancel, sweep, intent, attempt))
         else:
             is_waiting = intent.id in waiting
             sweep.try_to(intent.id, partial(_ask_about, sweep, intent, is_waiting=is_waiting))
@@ -236,7 +237,7 @@ def _handle_without_row(sweep: Sweep, found: Mapping[str, PaymentIntentResult]) 
 
 
 def _of_our_attempts(intents: Sequence[PaymentIntentResult]) -> dict[str, StripeAttempt]:
-    """Return by intent the attempt of ours that made it; the others are somebody else's."""
+    """Return by intent id the attempt of ours that created it; other intents are left out."""
     named = {intent.id: named_attempt(intent) for intent in intents}
     attempts = StripeAttempt.objects.filter(operation=StripeAttempt.Operation.CREATE_INTENT)
     ours = attempts.in_bulk([pk for pk in named.values() if pk is not None])
@@ -244,9 +245,9 @@ def _of_our_attempts(intents: Sequence[PaymentIntentResult]) -> dict[str, Stripe
 
 
 def _ask_about(sweep: Sweep, intent: PaymentIntentResult, *, is_waiting: bool) -> None:
-    """Have staff asked about an intent that names an order of ours, and that is not known here.
+    """Ask staff about an intent without a row, if it names an order of ours.
 
-    ``is_waiting`` says that they are asked about it already. See Note [Unknown intents] in
+    ``is_waiting`` means that they are asked about it already. See Note [Unknown intents] in
     ``unknown_intents.py``.
     """
     if is_waiting and not sweep.dry_run:
@@ -260,8 +261,8 @@ def _ask_about(sweep: Sweep, intent: PaymentIntentResult, *, is_waiting: bool) -
         ask_about(order, intent, origin=sweep.origin)
 
 
-def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
-    """Give an intent of ours its row; cancel it where another one has taken its place.
+def _insert_or_cancel(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
+    """Insert the row of an intent of ours; cancel the intent if another one has replaced it.
 
     Raises:
         GatewayError: Stripe could not be reached.
@@ -269,8 +270,8 @@ def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) 
     if sweep.dry_run:
         sweep.report.intents += 1
         return
-    take = apply_final_state if intent.status in FINAL_STATUSES else insert_missing_intent
-    take(intent, origin=sweep.origin)
+    insert = apply_final_state if intent.status in FINAL_STATUSES else insert_missing_intent
+    insert(intent, origin=sweep.origin)
     if PaymentIntent.objects.filter(stripe_id=intent.id).exists():
         sweep.report.intents += 1
     else:
@@ -278,7 +279,7 @@ def _take_in(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) 
 
 
 def _close_second(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
-    """Cancel an intent that has lost its place to another one.
+    """Cancel an intent that was replaced by another one.
 
     Raises:
         GatewayError: Stripe could not be reached.
@@ -293,7 +294,7 @@ def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtt
     def save(locked: LockedPayment) -> StripeAttempt | None:
         row = locked.intent(intent.id)
         if row is not None and (row.status != IntentStatus.MISSING or not locked.open_intent):
-            return None  # it has a place
+            return None  # it has a row now and is not replaced
         if _is_on_its_way(locked, intent):
             sweep.report_progress(f"{intent.id} cannot be cancelled while it is {intent.status}")
             return None
@@ -307,7 +308,7 @@ def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtt
     try:
         done = change_payment(save, origin=sweep.origin, pk=attempt.order_payment_id)
     except IntegrityError:
-        return  # another write of this order's is on its way; the next sweep sees the orphan again
+        return  # another write of this order is pending; the next sweep finds the orphan again
     cancel = done.value
     if cancel is None:
         return
@@ -319,7 +320,7 @@ def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtt
 
 
 def _is_on_its_way(locked: LockedPayment, intent: PaymentIntentResult) -> bool:
-    """Whether the money of an orphan is on its way, and Stripe has refused to stop it."""
+    """Return whether the money of an orphan is on its way and Stripe has refused to cancel it."""
     return (
         intent.status == IntentStatus.PROCESSING
         and locked.payment.attempts.filter(
@@ -331,10 +332,10 @@ def _is_on_its_way(locked: LockedPayment, intent: PaymentIntentResult) -> bool:
 
 
 def _look_at_refused(sweep: Sweep, intent_id: str) -> None:
-    """See why Stripe did not cancel an orphan: most likely, somebody has just paid it.
+    """Fetch an orphan that Stripe did not cancel: most likely, it has just been paid.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: the request to Stripe failed.
     """
     intent = get_gateway().retrieve_payment_intent(intent_id)
     if intent.status in FINAL_STATUSES:

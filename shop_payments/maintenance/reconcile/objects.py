@@ -1,4 +1,4 @@
-"""Sync what belongs to our payment intents, also what was made in Stripe's dashboard."""
+"""Sync the objects that belong to our payment intents, including those made in the dashboard."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from shop_payments.sync.payment_intents import sync_intent
 
 
 def sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
-    """Write what is new or has moved of the objects that belong to our intents.
+    """Write the new and changed objects of one type that belong to our intents.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: a request to Stripe failed.
     """
     try:
         _sync_objects(sweep, object_type)
     except GatewayAuthenticationError as error:
         if not (object_type.is_optional and error.http_status == HTTPStatus.FORBIDDEN):
             raise
+        # A restricted key need not have the permissions for optional types.
         sweep.report_progress(f"{object_type.plural}: left out, the key may not list them")
 
 
@@ -35,8 +36,8 @@ def _sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
     livemode = get_config().livemode
     rows = object_type.rows().filter(livemode=livemode)
     unsettled = object_type.unsettled().filter(livemode=livemode)
-    # One whose answer was lost has no Stripe id yet; it is known by its attempt. They are read now:
-    # what is written must not be older than the row.
+    # A row whose answer was lost has no Stripe id yet; the object's metadata names its attempt.
+    # These rows are read before the list, so that a newer row is not overwritten.
     unsent = list(object_type.unsent().filter(livemode=livemode)) if object_type.unsent else []
     counts = sweep.report.objects
 
@@ -48,14 +49,15 @@ def _sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
             if each.id not in known or not object_type.agrees(known[each.id], each)
         ]
         if news and not sweep.dry_run:
-            # A refund that is written before its order is known to be paid would never be told as
-            # the order's; and the part of the sweep that lists intents may have failed.
+            # The intent first: a refund that is written before its order is known to be paid would
+            # never be notified as the order's. The sweep of the intents may have failed.
             sync_intent(intent, origin=sweep.origin)
             write(intent, before, news)
         counts[object_type.plural] += len(news)
 
     def write(intent: PaymentIntent, before: Sequence[Any], news: Sequence[Any]) -> None:
         versions = {row.pk: row.version for row in [*before, *unsent]}
+        # If a row has changed since it was read, list again.
         if not object_type.write_listed(intent, versions, news, origin=sweep.origin):
             object_type.sync(intent, origin=sweep.origin)
 
@@ -64,7 +66,7 @@ def _sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
         compare(before, intent, object_type.list_of(intent.stripe_id))
 
     unsettled = unsettled.select_related("payment_intent")
-    # What an incomplete list does not show may have been settled meanwhile.
+    # Objects that an incomplete list does not show may have been settled meanwhile.
     unseen = {row.stripe_id: row.payment_intent for row in unsettled if object_type.lists_open_only}
     for seen in pages(sweep, object_type.page, rows=rows, unsettled=unsettled):
         for intent, results in _by_intent(seen.found):
@@ -80,7 +82,7 @@ def _ids(found: Iterable[Any]) -> set[str]:
 
 
 def _by_intent(found: Iterable[Any]) -> list[tuple[PaymentIntent, list[Any]]]:
-    """Sort a page by our intents; what belongs to others is left out."""
+    """Group the objects of a page by our intents; those of other systems are left out."""
     by_id: dict[str, list[Any]] = defaultdict(list)
     for result in found:
         by_id[result.payment_intent].append(result)

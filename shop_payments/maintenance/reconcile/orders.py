@@ -1,4 +1,4 @@
-"""Evaluate the orders that could not be read or are in review, and do what they ask for."""
+"""Evaluate the orders that could not be read or are in review, and run their follow-ups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAY_HAVE_CHANGED = Q(needs_review=True) & (
 
 
 def evaluate_orders(sweep: Sweep) -> None:
-    """Evaluate again what could not be, and what the shop may have put right meanwhile."""
+    """Evaluate orders that could not be read, and those that the shop may have corrected."""
     waiting = OrderPayment.objects.filter(Q(failed_reads__gt=0) | _MAY_HAVE_CHANGED)
     for payment in sweep.one_by_one(list(waiting.order_by("pk"))):
         if sweep.dry_run or sweep.try_to(str(payment), partial(_evaluate, sweep, payment)):

@@ -1,19 +1,19 @@
-"""Walk through Stripe's lists, with our rows as they were before each page.
+"""Go through Stripe's lists, with our rows as they were before each page.
 
-What a page says is as fresh as a fetch, so it is written by the same rule (Note [Whose word counts]
-in ``sync/payment_intents.py``): only onto a row that is still what it was before the page was asked
-for.
-Which rows a page will hold is not known then. But lists go from the newest to the oldest, so it is
-at most the next hundred of ours; a few more are read, for those that were created within the same
-second. A row that was not read, or has changed since, is looked at once more by itself.
+A page is as fresh as a fetch, so the same rule applies (Note [Which message counts] in
+``sync/payment_intents.py``): it is written only to rows that have not changed since before the
+request. The rows on a page are not known before the request. But lists go from the newest to the
+oldest object, so they are at most the next hundred of our rows. A few more are read, for objects
+that were created within the same second. An object whose row was not read, or has changed since, is
+fetched individually.
 
-Lists go by the time of creation, and what is open here may be of any age. To list back to the
-oldest may be many pages that show nothing of interest; to fetch each is a call for each. So a page
-is asked for from the newest of them down to the last one that a hundred of our objects reach. With
-others' objects on the account it may end before that, and the next one begins where it ended. Each
-page shows at least one of them, so it is never more calls than to fetch them, and one for a hundred
-where they lie close together. (Where more than a hundred were created within one second, those that
-the page has no room for are fetched, as are those that it should show and does not.)
+Lists are ordered by the time of creation, and open objects may be of any age. Listing back to the
+oldest one may take many pages without interest, and fetching each takes a call for each. So a page
+is requested from the newest open object down to the last one that a hundred of our objects reach.
+If other systems use the account, the page may end earlier, and the next page begins there. Each
+page shows at least one open object, so there are never more calls than with fetching, and one for a
+hundred if they are close together. (If more than a hundred objects were created within one second,
+those that do not fit on the page are fetched, as are those that it should show but does not.)
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PAGE = 100
 """Objects on a page."""
 
 _READ_AHEAD = 300
-"""Rows to read before a page is asked for."""
+"""Rows to read before a page is requested."""
 
 _NEWEST_FIRST = ("-stripe_created_at", "-pk")
 
@@ -54,24 +54,24 @@ _T = TypeVar("_T", bound=_Listed)
 
 @dataclass(frozen=True, kw_only=True)
 class Seen(Generic[_M, _T]):
-    """A page of Stripe's, and what is known of it here."""
+    """A page of Stripe's list, with our rows."""
 
     before: Sequence[_M]
-    """The rows that it may be about, as they were before it was asked for."""
+    """The rows that may be on the page, as they were before the request."""
 
     found: Sequence[_T]
 
     not_shown: Sequence[_M] = ()
-    """Open rows that it should have shown: only a look at each can tell why it has not."""
+    """Open rows that the page should have shown. Each has to be fetched to find out why."""
 
 
 def pages(
     sweep: Sweep, ask: Callable[..., Page[_T]], *, rows: QuerySet[_M], unsettled: QuerySet[_M]
 ) -> Iterator[Seen[_M, _T]]:
-    """Yield what was created since ``sweep.since``, and older pages with what is unsettled here.
+    """Yield the pages since ``sweep.since``, and older pages with objects that are unsettled here.
 
     Raises:
-        GatewayError: Stripe could not be asked.
+        GatewayError: a request to Stripe failed.
     """
     yield from _recent(sweep, ask, rows)
     yield from _older(sweep, ask, rows, unsettled.filter(stripe_created_at__lt=sweep.since))
@@ -112,7 +112,7 @@ def _older(
 
 
 def _within(page: Page[_T], wanted: list[_M]) -> list[_M]:
-    """Return how far down the wanted rows a page goes; the first always counts as done."""
+    """Return the wanted rows that a page covers. The first one always counts, to make progress."""
     if not page.after:
         return wanted
     shown = {each.id for each in page.items}

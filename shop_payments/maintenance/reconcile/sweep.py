@@ -1,4 +1,4 @@
-"""What the parts of a sweep share: what is wanted, and what came of it."""
+"""The state that the parts of a sweep share, and its report."""
 
 from __future__ import annotations
 
@@ -28,62 +28,62 @@ _ORIGIN = Origin(source=Source.RECONCILE, actor="shop_payments_reconcile")
 
 _T = TypeVar("_T")
 
-_TOLD_AFTER = 100
-"""After so many the sweep tells how far it is: at Stripe's rate, every four seconds at least."""
+_PROGRESS_EVERY = 100
+"""Objects between two lines of progress. At Stripe's rate, a line comes every four seconds."""
 
 TRIES_IN_VAIN = 3
-"""After so many calls in vain, the rest of a part is left to the next sweep."""
+"""After this many failed calls in a row, the next sweep does the rest of a part."""
 
 
 @dataclass
 class Report:
-    """What a sweep has done, or in a dry run would do."""
+    """The results of a sweep, or what a dry run would do."""
 
     attempts: int = 0
-    """Calls to Stripe whose outcome is known now."""
+    """Attempts that were unresolved and whose outcome is known now."""
 
     intents: int = 0
-    """Payment intents of ours that had moved at Stripe."""
+    """Our payment intents that had changed at Stripe."""
 
     objects: Counter[str] = field(default_factory=Counter)
-    """What belongs to them and had moved, by the plural of its type: ``refunds``, ``disputes``."""
+    """Their objects that had changed, by the plural of the type, such as ``refunds``."""
 
     orphans: int = 0
-    """Intents of ours that lost their place to another one, cancelled."""
+    """Intents of ours that another one had replaced, and that were cancelled."""
 
     unknown: int = 0
-    """Intents that name an order of ours and are not known here, so that staff are asked."""
+    """Intents without a row that name an order of ours, so that staff are asked."""
 
     cancellations: int = 0
-    """Cancellations that the shop wanted."""
+    """Cancellations that the shop had requested."""
 
     abandoned: int = 0
-    """Intents closed that nobody has touched for ``ABANDONED_AFTER_DAYS``."""
+    """Intents closed after ``ABANDONED_AFTER_DAYS`` without activity."""
 
     orders: int = 0
-    """Orders that could be read again, and were evaluated."""
+    """Orders that could be read again and were evaluated."""
 
     events: int = 0
-    """Webhook events that could be processed at last."""
+    """Webhook events that had failed and were processed."""
 
     events_set_aside: int = 0
-    """Webhook events that wait for a person now."""
+    """Webhook events that were set aside for staff."""
 
     facts: int = 0
-    """Signals that were sent again."""
+    """Notifications that were sent again."""
 
     pages: int = 0
-    """Pages that were listed at Stripe."""
+    """Pages of Stripe's lists that were requested."""
 
     reviews_opened: int = 0
-    """Review items that were opened meanwhile, and are open."""
+    """Review items that were opened during the sweep and are still open."""
 
     problems: list[str] = field(default_factory=list)
-    """What could not be done, in words."""
+    """Descriptions of what failed."""
 
     @property
     def needs_person(self) -> bool:
-        """Whether somebody should look."""
+        """Whether staff should look at the result."""
         return bool(self.problems or self.events_set_aside or self.reviews_opened or self.unknown)
 
 
@@ -99,19 +99,19 @@ class Sweep:
     _in_vain: int = 0
 
     def try_to(self, what: str, work: Callable[[], object]) -> bool:
-        """Do one thing; note what goes wrong instead of raising. False where it did.
+        """Do one piece of work. A failure is recorded, not raised; return False then.
 
         Raises:
             GatewayUnavailable: Stripe does not answer at all.
-            GatewayBusy: Stripe takes no more requests now.
-            GatewayAuthenticationError: Stripe does not take the key at all.
-            OperationalError, InterfaceError: the database is away, or refuses again and again.
-            InternalError: it takes no writes.
+            GatewayBusy: Stripe accepts no more requests now.
+            GatewayAuthenticationError: Stripe does not accept the key at all.
+            OperationalError, InterfaceError: the database is unavailable, or refuses repeatedly.
+            InternalError: it is read-only.
         """
         try:
             work()
         except Exception as error:
-            # One object that cannot be handled must not keep the others from being so.
+            # A failure with one object must not stop the work on the others.
             self.record_failure(what, error)
             self._give_up_after(error)
             return False
@@ -119,7 +119,7 @@ class Sweep:
         return True
 
     def _give_up_after(self, error: Exception) -> None:
-        """Raise, where the next call would most likely be in vain as well."""
+        """Raise if further calls would most likely fail as well."""
         if isinstance(error, GatewayUnavailable):
             leave: Exception = GatewayUnavailable("Stripe does not answer; the rest is left")
         elif isinstance(error, GatewayBusy) and error.http_status == 429:  # not 409, of one object
@@ -137,27 +137,26 @@ class Sweep:
             raise leave
 
     def one_by_one(self, items: Sequence[_T]) -> Iterator[_T]:
-        """Go through what has to be done, and tell now and then how far it is."""
+        """Yield the items, and report the progress from time to time."""
         for number, item in enumerate(items):
-            if number and number % _TOLD_AFTER == 0:
+            if number and number % _PROGRESS_EVERY == 0:
                 self.report_progress(f"… {number} of {len(items)}")
             yield item
 
     def record_failure(self, what: str, error: Exception, *, of_rest: bool = False) -> None:
-        """Note what could not be done, and why; ``of_rest`` where nothing after it was tried.
+        """Record a failure and its reason. ``of_rest`` means that nothing after it was tried.
 
         Raises:
-            Exception: ``error``, where the database is away.
+            Exception: ``error``, if the database is unavailable.
         """
         if is_away(error):
             raise error
         if isinstance(error, GatewayError):
-            why = error.in_full  # with what Stripe's people ask for
+            why = error.in_full  # with the request id, which Stripe's support asks for
         elif isinstance(error, ShopPaymentsError):
             why = str(error)
         elif isinstance(error, (OperationalError, InterfaceError)):
-            # Somebody holds a lock for too long, say. Not in the database's words: they may quote
-            # a row.
+            # For example, a lock is held for too long. The database's message may quote a row.
             why = f"the database refused ({type(error.__cause__ or error).__name__})"
             why += "; the rest is left" if of_rest else ""
         else:
@@ -166,5 +165,5 @@ class Sweep:
         self.problem(f"{what}: {why}")
 
     def problem(self, words: str) -> None:
-        """Note what could not be done."""
+        """Record a problem."""
         self.report.problems.append(words)

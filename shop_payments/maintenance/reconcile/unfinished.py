@@ -1,4 +1,4 @@
-"""Finish what was begun at Stripe, or is wanted there."""
+"""Finish attempts and cancellations, close abandoned intents, and ask about authorizations."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from shop_payments.outbox.turns import acquire
 from shop_payments.services.cancel_payment import close_as_requested
 
 _IN_FLIGHT = timedelta(minutes=1)
-"""Younger claims belong to a process that may still wait for its answer."""
+"""An attempt acquired less than this ago belongs to a process that may still wait for Stripe."""
 
 
 def finish_attempts(sweep: Sweep) -> None:
-    """Learn the outcome of every call whose outcome is not known.
+    """Find out the outcome of each unresolved attempt.
 
     Raises:
         GatewayUnavailable: Stripe does not answer.
@@ -68,9 +68,9 @@ def _finish(sweep: Sweep, attempt: StripeAttempt) -> None:
                 send_attempt(attempt, origin=sweep.origin)
         except RefundInProgress as error:
             is_known = False
-            sweep.report_progress(str(error))  # nobody has to do anything: it is looked for again
+            sweep.report_progress(str(error))  # not a problem: the next sweep looks again
         except (GatewayError, PaymentError):
-            # To be refused is an outcome, too; it stands in the attempt's row.
+            # A refusal is an outcome, too. The attempt's row stores it.
             if StripeAttempt.objects.pending().filter(pk=attempt.pk).exists():
                 raise
 
@@ -79,7 +79,7 @@ def _finish(sweep: Sweep, attempt: StripeAttempt) -> None:
 
 
 def finish_cancellations(sweep: Sweep) -> None:
-    """Close the intents whose cancellation the shop wanted and Stripe did not hear of.
+    """Close the intents whose requested cancellation has not reached Stripe.
 
     Raises:
         GatewayUnavailable: Stripe does not answer.
@@ -109,14 +109,14 @@ def _close_as_wanted(sweep: Sweep, payment_pk: int) -> None:
     try:
         close_as_requested(payment_pk, origin=sweep.origin)
     except (PaymentNotCancelable, PaymentIntentMissing) as error:
-        # Nobody has to do anything now: money that comes, and a missing intent, go to review.
+        # Not a problem: received money and a missing intent go to review.
         sweep.report_progress(f"order payment {payment_pk} is not cancelled yet: {error}")
     else:
         sweep.report.cancellations += 1
 
 
 def close_abandoned(sweep: Sweep) -> None:
-    """Close what nobody is going to pay.
+    """Close abandoned intents.
 
     Raises:
         GatewayUnavailable: Stripe does not answer.
@@ -136,9 +136,9 @@ def _close_abandoned(sweep: Sweep, row: PaymentIntent) -> None:
 
 
 def ask_about_authorizations(sweep: Sweep) -> None:
-    """Ask staff about reserved money that is about to lapse."""
+    """Ask staff about authorizations that expire soon."""
     due = list(expiring_authorizations().order_by("capture_before"))
     if due:
-        sweep.report_progress(f"{len(due)} authorizations lapse soon")
+        sweep.report_progress(f"{len(due)} authorizations expire soon")
     for row in () if sweep.dry_run else due:
         sweep.try_to(row.stripe_id, partial(flag_authorization, row, origin=sweep.origin))
