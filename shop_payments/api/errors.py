@@ -40,7 +40,7 @@ class Route(Flag):
     REFUND_CREATE = auto()
     STRIPE_WEBHOOK = auto()
 
-    NONE = 0
+    NONE = 0  # of an error before a route is found, or of a method that the route lacks
     WITH_BODY = PAYMENT_INTENT_CREATE | PAYMENT_SETTLE | REFUND_CREATE
     WITH_KEY = WITH_BODY | REFUNDS_LIST
     WITH_TOKEN = ORDERS_LIST | ORDERS_RETRIEVE | PAYMENT_INTENT_CREATE
@@ -84,7 +84,7 @@ def encodable_text(text: str) -> str:
 
 
 def _one_of(reasons: dict[str, str]) -> Details:
-    """The exception's ``reason``, if it has one, out of those that are known with their meaning."""
+    """Describe the exception's ``reason``: one of ``reasons``, each with its meaning."""
     choices = [(str(reason), meaning) for reason, meaning in reasons.items()]
     words = "Why exactly; there may be further reasons one day."
     return Details(
