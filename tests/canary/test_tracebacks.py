@@ -23,14 +23,7 @@ from shop_payments.sandbox import Sandbox
 from tests.admin.support import add
 from tests.canary.detector import STRIPE_KEY, WEBHOOK_SECRETS
 from tests.canary.mangled import BAD_SETTINGS
-from tests.canary.reports import (
-    FrameAudit,
-    logging_off,
-    look_at_errors,
-    report,
-    reports_of,
-    run,
-)
+from tests.canary.reports import FrameAudit, logging_off, look_at_errors, report, reports_of, run
 from tests.canary.scene import (
     CREATE_KEY,
     KEY_FORM,
