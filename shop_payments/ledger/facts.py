@@ -138,7 +138,7 @@ def _deliver(facts: list[PaymentHistory]) -> bool:
     PaymentHistory.objects.mark_dispatched(delivered)
     left = facts[len(delivered) :]
     if left:
-        PaymentHistory.objects.note_failed_dispatch(left[0])
+        PaymentHistory.objects.record_failed_dispatch(left[0])
         PaymentHistory.objects.release_dispatch(left)
     return not left
 

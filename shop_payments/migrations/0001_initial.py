@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                 (
                     "prefix",
                     models.CharField(
-                        help_text="Names the key in lists and logs.",
+                        help_text="Identifies the key in lists and logs.",
                         max_length=16,
                         unique=True,
                         verbose_name="prefix",
@@ -240,7 +240,7 @@ class Migration(migrations.Migration):
                     "total",
                     models.PositiveBigIntegerField(
                         blank=True,
-                        help_text="As last seen, in minor units, as all amounts.",
+                        help_text="As last seen. All amounts are in minor units.",
                         null=True,
                         verbose_name="order total",
                     ),
@@ -250,7 +250,7 @@ class Migration(migrations.Migration):
                     "is_payable",
                     models.BooleanField(
                         default=False,
-                        help_text="Whether the shop wanted money when last asked.",
+                        help_text="As last seen: whether the shop wants money.",
                         verbose_name="payable",
                     ),
                 ),
@@ -262,7 +262,7 @@ class Migration(migrations.Migration):
                     "failed_reads",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="In a row. While it is more than 0, nothing is derived.",
+                        help_text="Consecutive failures. Above 0, nothing is derived.",
                         verbose_name="failed tries to read the order",
                     ),
                 ),
@@ -292,7 +292,7 @@ class Migration(migrations.Migration):
                     "amount_owed",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="What is missing, wanted by the shop or not.",
+                        help_text="Also if the shop wants no more money.",
                         verbose_name="amount owed",
                     ),
                 ),
@@ -300,7 +300,7 @@ class Migration(migrations.Migration):
                     "amount_outstanding",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="What the customer may be asked for.",
+                        help_text="The customer may be asked for it.",
                         verbose_name="amount outstanding",
                     ),
                 ),
@@ -308,7 +308,7 @@ class Migration(migrations.Migration):
                     "amount_excess",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Counted money that nothing is owed for.",
+                        help_text="Counted money beyond what the order costs.",
                         verbose_name="excess",
                     ),
                 ),
@@ -327,7 +327,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether staff are asked about an intent at Stripe that is not known here.",
+                        help_text="Whether staff are asked about an intent at Stripe that has no row here.",
                     ),
                 ),
                 (
@@ -344,7 +344,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether the history says that the order was paid: once for each order.",
+                        help_text="Whether the history contains that the order was paid: once for each order.",
                     ),
                 ),
                 (
@@ -360,7 +360,7 @@ class Migration(migrations.Migration):
                     "cancel_requested_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Until the open payment intent is closed at Stripe.",
+                        help_text="Cleared when the open payment intent is closed at Stripe.",
                         null=True,
                         verbose_name="cancellation requested at",
                     ),
@@ -401,7 +401,7 @@ class Migration(migrations.Migration):
                     "wanted",
                     models.BooleanField(
                         default=False,
-                        help_text="Whether the shop wanted the money at some time after it had come.",
+                        help_text="Whether the order was payable at some time after the payment succeeded.",
                         verbose_name="wanted",
                     ),
                 ),
@@ -420,7 +420,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether the history says that this money was received: once.",
+                        help_text="Whether the history contains that this money was received: once.",
                     ),
                 ),
                 (
@@ -443,7 +443,7 @@ class Migration(migrations.Migration):
                     "fingerprint",
                     models.CharField(
                         blank=True,
-                        help_text="SHA-256 of the parameters last sent; tells whether the order has changed.",
+                        help_text="SHA-256 of the parameters last sent, to detect changes of the order.",
                         max_length=64,
                         verbose_name="fingerprint",
                     ),
@@ -453,7 +453,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Made with automatic_payment_methods, which cannot be updated.",
+                        help_text="Created with automatic_payment_methods, which cannot be updated.",
                     ),
                 ),
                 (
@@ -468,7 +468,7 @@ class Migration(migrations.Migration):
                     "capture_before",
                     models.DateTimeField(
                         blank=True,
-                        help_text="When the latest authorization lapses, as far as Stripe says it.",
+                        help_text="When the latest authorization expires, if Stripe says so.",
                         null=True,
                         verbose_name="capture before",
                     ),
@@ -477,7 +477,7 @@ class Migration(migrations.Migration):
                     "charged_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Stripe's time of the charge; the event's where the charge was not fetched.",
+                        help_text="Stripe's time of the charge, or of the event if it was not fetched.",
                         null=True,
                         verbose_name="charged at",
                     ),
@@ -506,7 +506,7 @@ class Migration(migrations.Migration):
                     "asked_at",
                     models.DateTimeField(
                         default=django.utils.timezone.now,
-                        help_text="By its customer; written once an hour at most.",
+                        help_text="By the customer. Updated at most once an hour.",
                         verbose_name="last asked for at",
                     ),
                 ),
@@ -520,7 +520,7 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(
                         default=0,
                         editable=False,
-                        help_text="Grows with each change; a fetched answer is written only onto the same one.",
+                        help_text="Incremented with each change. Fetched data is written to the same version.",
                     ),
                 ),
                 (
@@ -610,14 +610,14 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(default=dict, verbose_name="figures")),
                 (
                     "needs_dispatch",
-                    models.BooleanField(default=False, verbose_name="told to the host"),
+                    models.BooleanField(default=False, verbose_name="notifies the host"),
                 ),
                 (
                     "dispatched_at",
                     models.DateTimeField(blank=True, null=True, verbose_name="dispatched at"),
                 ),
                 (
-                    "dispatch_claimed_at",
+                    "dispatch_acquired_at",
                     models.DateTimeField(blank=True, editable=False, null=True),
                 ),
                 (
@@ -681,7 +681,7 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         blank=True,
                         editable=False,
-                        help_text="What the order cost then. Empty where the payment did not count.",
+                        help_text="The order's total at that time. Empty if the payment did not count.",
                         null=True,
                     ),
                 ),
@@ -811,19 +811,19 @@ class Migration(migrations.Migration):
                             ("uncounted", "money came that does not count for the order"),
                             (
                                 "rest_owed",
-                                "a rest is owed of an order that the shop no longer wants",
+                                "a rest is owed, but the shop wants no more money",
                             ),
                             ("rest_too_small", "the rest is below Stripe's minimum"),
                             ("waived_received", "money came that had been waived"),
                             ("order_unreadable", "the order could not be read"),
                             ("notification_failed", "the shop's code accepts no notification"),
-                            ("unknown_intent", "Stripe has a payment that is not known here"),
+                            ("unknown_intent", "Stripe has a payment that is unknown here"),
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
                             ("refund_failed", "a refund failed"),
                             ("fraud_warning", "the card's issuer suspects fraud"),
                             ("radar_review", "Stripe Radar asks for a review"),
-                            ("disputed", "the customer's bank claims the money back"),
+                            ("disputed", "the customer's bank disputes the payment"),
                         ],
                         max_length=32,
                         verbose_name="reason",
@@ -833,7 +833,7 @@ class Migration(migrations.Migration):
                     "subject",
                     models.CharField(
                         blank=True,
-                        help_text="The refund, dispute or unknown intent; empty where it is the payment intent.",
+                        help_text="The refund, dispute or unknown intent. Empty if it is the payment intent.",
                         max_length=255,
                         verbose_name="Stripe object",
                     ),
@@ -883,7 +883,7 @@ class Migration(migrations.Migration):
                     "payment_intent",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Empty where it is not known here.",
+                        help_text="Empty if it has no row here.",
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="review_items",
@@ -926,7 +926,7 @@ class Migration(migrations.Migration):
                     "target",
                     models.CharField(
                         blank=True,
-                        help_text="The object that is changed.",
+                        help_text="The object to change.",
                         max_length=255,
                         verbose_name="target",
                     ),
@@ -936,7 +936,7 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(
                         default=0,
                         editable=False,
-                        help_text="The mirror's version when this was planned.",
+                        help_text="The version of its row when this was planned.",
                     ),
                 ),
                 ("params", models.JSONField(verbose_name="parameters as sent")),
@@ -971,7 +971,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
                 (
                     "acquired_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="claimed at"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="acquired at"),
                 ),
                 (
                     "last_sent_at",
@@ -982,7 +982,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="When its effect was first looked for, and not found, after the key expired.",
+                        help_text="The first look-up without a result after the key expired.",
                         null=True,
                         verbose_name="first missed at",
                     ),
@@ -1132,7 +1132,7 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         blank=True,
                         editable=False,
-                        help_text="What the order cost then. Empty where the payment did not count.",
+                        help_text="The order's total at that time. Empty if the payment did not count.",
                         null=True,
                     ),
                 ),
@@ -1157,7 +1157,7 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         blank=True,
                         editable=False,
-                        help_text="In minor units, over all intents. Empty where all that was left was asked for.",
+                        help_text="In minor units, over all intents. Empty if everything that was left was requested.",
                         null=True,
                         verbose_name="amount of the request",
                     ),
@@ -1170,9 +1170,9 @@ class Migration(migrations.Migration):
                             ("goods", "returned goods"),
                             ("correction", "a correction: the payment, or a part of it, is undone"),
                         ],
-                        help_text="Empty: excess goes back first, and the rest is for goods.",
+                        help_text="If empty, excess is refunded first, and the rest is for goods.",
                         max_length=16,
-                        verbose_name="given back for",
+                        verbose_name="purpose",
                     ),
                 ),
                 (
@@ -1188,7 +1188,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether the history says that the order was refunded by this: once.",
+                        help_text="Whether the history contains that this refunded the order: once.",
                     ),
                 ),
                 (
@@ -1352,7 +1352,7 @@ class Migration(migrations.Migration):
                     "reason",
                     models.CharField(
                         blank=True,
-                        help_text="Why it is open, or was closed.",
+                        help_text="Why it is open or was closed.",
                         max_length=64,
                         verbose_name="reason",
                     ),
@@ -1413,7 +1413,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         db_index=True,
-                        help_text="The object itself, or the intent whose charge, refund or dispute it is.",
+                        help_text="The event's object, or the intent of its charge, refund or dispute.",
                         max_length=255,
                         verbose_name="payment intent",
                     ),
@@ -1427,8 +1427,8 @@ class Migration(migrations.Migration):
                             ("received", "received"),
                             ("processed", "processed"),
                             ("ignored", "not ours or not needed"),
-                            ("failed", "failed, comes again"),
-                            ("set_aside", "set aside for a person"),
+                            ("failed", "failed, will be tried again"),
+                            ("set_aside", "set aside for staff"),
                         ],
                         db_index=True,
                         default="received",

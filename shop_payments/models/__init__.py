@@ -1,4 +1,4 @@
-"""The app's tables. See the modules for what each row means."""
+"""The app's tables. The modules explain what each row means."""
 
 from shop_payments.models.api_keys import APIKey, APIKeyScope
 from shop_payments.models.balance import BalanceTransaction

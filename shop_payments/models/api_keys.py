@@ -1,4 +1,4 @@
-"""Keys of the programs that call the API."""
+"""The API keys of client programs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.secrecy import Secret, sealed
 
 _TOUCH_INTERVAL = timedelta(minutes=1)
-"""``last_used_at`` is written at most this often: it is for people, not for statistics."""
+"""``last_used_at`` is updated at most this often: it is for display, not for statistics."""
 
 
 class APIKeyScope(models.TextChoices):
-    """What a key may do."""
+    """The scopes of API keys."""
 
     STOREFRONT = "storefront", _("storefront: create payment intents for customers")
     PAYMENTS = "payments", _("payments: mark orders as paid")
-    REFUNDS = "refunds", _("refunds: give money back")
+    REFUNDS = "refunds", _("refunds: refund orders")
 
 
 @sealed
@@ -39,7 +39,7 @@ def _digest(secret: Secret) -> str:
 
 @sealed
 def _prefix_of(secret: Secret) -> str:
-    """The public part; empty where this is no key of ours."""
+    """Return the public part; empty if this is not one of our keys."""
     text = secret.reveal()
     parts = text.split("_", 2)
     if len(parts) != 3 or parts[0] != "spk" or not parts[1].isalnum() or not text.isascii():
@@ -51,7 +51,7 @@ def validate_scopes(value: object) -> None:
     """Accept a non-empty list of known scopes without repetition.
 
     Raises:
-        ValidationError: naming the scopes that exist.
+        ValidationError: any other value; the message names the known scopes.
     """
     known = set(APIKeyScope.values)
     if (
@@ -67,7 +67,7 @@ def validate_scopes(value: object) -> None:
 
 
 class APIKeyQuerySet(models.QuerySet["APIKey"]):
-    """Keys, issued and found."""
+    """Issues and finds keys."""
 
     def issue(
         self,
@@ -76,7 +76,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         scopes: list[str],
         expires_at: datetime | None = None,
     ) -> tuple[APIKey, Secret]:
-        """Create a key; return it with its secret, which cannot be had again.
+        """Create a key; return it with its secret, which is not stored.
 
         Several keys may share a label, so that a client can be moved from one to the next.
 
@@ -99,11 +99,8 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         return key, secret
 
     def find_by_secret(self, secret: Secret) -> APIKey | None:
-        """Return the key with this secret, live or not; None where there is none.
-
-        The random part has 256 bits, so a plain SHA-256 is enough to store, and one look-up by
-        the public prefix is enough to find.
-        """
+        """Return the key with this secret, even if revoked or expired; None if there is none."""
+        # The random part has 256 bits, so a plain SHA-256 without salt and rounds is safe.
         prefix = _prefix_of(secret)
         key = self.filter(prefix=prefix).first() if prefix else None
         if key is None or not hmac.compare_digest(key.digest, _digest(secret)):
@@ -112,10 +109,13 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
 
 
 class APIKey(models.Model):
-    """A key, known by the digest of its secret."""
+    """An API key. Only the digest of its secret is stored."""
 
     prefix = models.CharField(
-        _("prefix"), max_length=16, unique=True, help_text=_("Names the key in lists and logs.")
+        _("prefix"),
+        max_length=16,
+        unique=True,
+        help_text=_("Identifies the key in lists and logs."),
     )
     digest = models.CharField(max_length=64, editable=False)
     label = models.CharField(_("client"), max_length=100)
@@ -142,20 +142,20 @@ class APIKey(models.Model):
 
     @property
     def is_expired(self) -> bool:
-        """Whether its time is over."""
+        """Whether it has expired."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
     def is_revoked(self) -> bool:
-        """Whether somebody has revoked it."""
+        """Whether it was revoked."""
         return self.revoked_at is not None
 
     def allows(self, scope: str) -> bool:
-        """Tell whether the key has this scope."""
+        """Return whether the key has this scope."""
         return scope in self.scopes
 
     def revoke(self) -> None:
-        """Make the key useless from now on; a second call changes nothing."""
+        """Revoke the key; a second call changes nothing."""
         if self.revoked_at is None:
             self.revoked_at = timezone.now()
             type(self).objects.filter(pk=self.pk, revoked_at=None).update(
@@ -163,7 +163,7 @@ class APIKey(models.Model):
             )
 
     def touch(self) -> None:
-        """Note that the key was used, at most once a minute."""
+        """Record that the key was used, at most once a minute."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > _TOUCH_INTERVAL:
             self.last_used_at = now

@@ -1,4 +1,4 @@
-"""What each movement of money cost: a mirror of Stripe's balance transactions."""
+"""Stripe's balance transactions, with their fees."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Totals(TypedDict):
 
 
 class BalanceTransactionQuerySet(models.QuerySet["BalanceTransaction"]):
-    """Movements, found and added up."""
+    """Adds up movements."""
 
     def totals(self) -> dict[str, Totals]:
-        """Add up by currency, in minor units."""
+        """Return the sums by currency, in minor units."""
         rows = self.order_by("currency").values("currency")
         sums = rows.annotate(sum_amount=Sum("amount"), sum_fee=Sum("fee"), sum_net=Sum("net"))
         return {
@@ -35,10 +35,10 @@ class BalanceTransactionQuerySet(models.QuerySet["BalanceTransaction"]):
 
 
 class BalanceTransaction(models.Model):
-    """A mirror of one movement on the Stripe balance that a payment, refund or dispute made.
+    """One movement on the Stripe balance, caused by a payment, refund or dispute.
 
-    Amounts are in minor units of the currency that the account settles in, which need not be the
-    payment's. ``amount`` and ``net`` are negative where money left the balance.
+    Amounts are in minor units of the account's settlement currency, which may differ from the
+    payment's. ``amount`` and ``net`` are negative if money left the balance.
 
     See: https://docs.stripe.com/api/balance_transactions (checked 2026-11)
     """

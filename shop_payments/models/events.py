@@ -10,31 +10,31 @@ from django.utils.translation import gettext_lazy as _
 
 
 class WebhookEvent(models.Model):
-    """An event that Stripe signed, kept with what came of it.
+    """An event that Stripe has signed, with its outcome.
 
-    ``payload`` is the event without any client secret in it; empty once it is purged.
+    ``payload`` is the event without client secrets. It is empty after the purge.
     """
 
     class Status(models.TextChoices):
-        """What came of the event."""
+        """The processing status of an event."""
 
         RECEIVED = "received", _("received")
         PROCESSED = "processed", _("processed")
         IGNORED = "ignored", _("not ours or not needed")
-        FAILED = "failed", _("failed, comes again")
-        SET_ASIDE = "set_aside", _("set aside for a person")
+        FAILED = "failed", _("failed, will be tried again")
+        SET_ASIDE = "set_aside", _("set aside for staff")
 
     MAX_ATTEMPTS = 20
-    """After so many failures an event is set aside instead of being asked for again."""
+    """After this many failures, an event is set aside instead of being tried again."""
 
     SUCCESSES = (Status.PROCESSED, Status.IGNORED)
-    """Nobody will ever act on these again, so their payloads may go."""
+    """Events with these statuses are never processed again, so their payloads may be purged."""
 
     DONE = (*SUCCESSES, Status.SET_ASIDE)
-    """Nothing more is done with these unless a person says so."""
+    """Events with these statuses are only processed again if staff replay them."""
 
     FIRST_PAUSE = timedelta(minutes=2)
-    """How long the sweeper leaves an event alone after one failure; twice as long after two."""
+    """The pause before the sweep tries a failed event again. It doubles with each failure."""
 
     LONGEST_PAUSE = timedelta(hours=12)
 
@@ -48,7 +48,7 @@ class WebhookEvent(models.Model):
         max_length=255,
         blank=True,
         db_index=True,
-        help_text=_("The object itself, or the intent whose charge, refund or dispute it is."),
+        help_text=_("The event's object, or the intent of its charge, refund or dispute."),
     )
     stripe_created_at = models.DateTimeField(_("created at Stripe"))
     payload = models.JSONField(_("payload"))
@@ -75,7 +75,7 @@ class WebhookEvent(models.Model):
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
-            # What the purge reads: it shrinks with each batch, and old events are its beginning.
+            # For the purge: it shrinks with each batch, and starts with the oldest events.
             models.Index(
                 fields=["received_at", "id"],
                 condition=models.Q(purged_at=None),
@@ -88,12 +88,12 @@ class WebhookEvent(models.Model):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more will be done with it unless a person says so."""
+        """Whether it is processed again only if staff replay it."""
         return self.status in self.DONE
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is time to try again what has failed, or what nobody has come to do."""
+        """Return whether it is time to process an event that failed or was never processed."""
         tried_at = self.processed_at or self.received_at
         doublings: int = max(min(self.attempts, self.MAX_ATTEMPTS) - 1, 0)
-        # A process whose clock is ahead has written a time that lies in the future.
+        # abs(), because a process whose clock is ahead may have written a time in the future.
         return bool(abs(now - tried_at) > min(self.FIRST_PAUSE * 2**doublings, self.LONGEST_PAUSE))

@@ -1,4 +1,4 @@
-"""What happened to a payment, when, from where and by whom: append-only."""
+"""The append-only history of a payment: what happened, when, from which source, and by whom."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shop_payments.models.payments import OrderPayment, PaymentIntent
 
 
 class FactKind(models.TextChoices):
-    """The kinds of facts. Those in ``services.history.SIGNALS`` are told to the host."""
+    """The kinds of facts. The host is notified of those in ``ledger.facts.SIGNALS``."""
 
     INTENT_CREATED = "intent_created", _("payment intent created")
     INTENT_UPDATED = "intent_updated", _("payment intent updated")
@@ -45,7 +45,7 @@ class FactKind(models.TextChoices):
 
 
 class Source(models.TextChoices):
-    """Where a change came from."""
+    """The source of a change."""
 
     API = "api", _("API")
     WEBHOOK = "webhook", _("webhook")
@@ -56,14 +56,14 @@ class Source(models.TextChoices):
 
 
 INSERTED_LEASE = timedelta(minutes=1)
-"""How long the process that inserted a fact has for notifying the host of it."""
+"""The time that the process that inserted a fact has to notify the host of it."""
 
 DISPATCH_LEASE = timedelta(minutes=10)
-"""How long a process that has acquired a fact has."""
+"""The time that a process has after it has acquired a fact."""
 
 
 class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
-    """Facts: added and read, never changed."""
+    """Facts, which are added and read, but never changed."""
 
     def undispatched(self) -> PaymentHistoryQuerySet:
         """Keep the facts that the host has not been notified of, oldest first."""
@@ -78,31 +78,31 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
             fact.dispatched_at = now
 
     def update_dispatched_at(self, moment: Any) -> int:
-        """Set what changes after the insert, beside the claim."""
+        """Set ``dispatched_at``, which changes after the insert."""
         return super().update(dispatched_at=moment)
 
     def acquire_dispatch(self, fact: PaymentHistory) -> bool:
-        """Acquire a fact for this process; false where another one is handling it.
+        """Acquire a fact for this process; False if another one is handling it.
 
-        The process that inserts a fact has it for a minute, without a statement for that.
+        The process that inserts a fact has acquired it for a minute, without a further statement.
         """
         now = timezone.now()
-        is_left = Q(dispatch_claimed_at=None, created_at__lt=now - INSERTED_LEASE)
-        is_old = Q(dispatch_claimed_at__lt=now - DISPATCH_LEASE)
-        # Written by a process whose clock is ahead: it blocks nobody for longer than others.
-        is_odd = Q(dispatch_claimed_at__gt=now + DISPATCH_LEASE)
-        is_odd |= Q(dispatch_claimed_at=None, created_at__gt=now + INSERTED_LEASE)
-        free = is_left | is_old | is_odd
+        is_left = Q(dispatch_acquired_at=None, created_at__lt=now - INSERTED_LEASE)
+        is_old = Q(dispatch_acquired_at__lt=now - DISPATCH_LEASE)
+        # Written by a process whose clock is ahead: it must not block others for longer.
+        is_ahead = Q(dispatch_acquired_at__gt=now + DISPATCH_LEASE)
+        is_ahead |= Q(dispatch_acquired_at=None, created_at__gt=now + INSERTED_LEASE)
+        free = is_left | is_old | is_ahead
         rows = self.undispatched().filter(free, pk=fact.pk).order_by()
-        return bool(super(PaymentHistoryQuerySet, rows).update(dispatch_claimed_at=now))
+        return bool(super(PaymentHistoryQuerySet, rows).update(dispatch_acquired_at=now))
 
     def release_dispatch(self, facts: Iterable[PaymentHistory]) -> None:
-        """Let the next process notify the host of these facts, and at once."""
+        """Let the next process acquire these facts at once."""
         rows = self.filter(pk__in=[fact.pk for fact in facts])
         long_ago = timezone.now() - 2 * DISPATCH_LEASE
-        super(PaymentHistoryQuerySet, rows).update(dispatch_claimed_at=long_ago)
+        super(PaymentHistoryQuerySet, rows).update(dispatch_acquired_at=long_ago)
 
-    def note_failed_dispatch(self, fact: PaymentHistory) -> None:
+    def record_failed_dispatch(self, fact: PaymentHistory) -> None:
         """Count a notification that a receiver did not accept."""
         fact.dispatch_failures += 1
         rows = self.filter(pk=fact.pk)
@@ -110,7 +110,7 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
         super(PaymentHistoryQuerySet, rows).update(dispatch_failures=failures)
 
     def skip_dispatch(self, fact: PaymentHistory, *, by: str) -> bool:
-        """Give a notification up; false where the host has been notified, or it was skipped."""
+        """Skip a notification; False if the host was notified of it, or it was skipped before."""
         rows = self.undispatched().filter(pk=fact.pk).order_by()
         moment = timezone.now()
         return bool(
@@ -138,7 +138,7 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
 
 
 class PaymentHistory(models.Model):
-    """One fact. ``fact_id`` lets a receiver recognise a repetition."""
+    """One fact. By its ``fact_id``, a receiver recognises a repetition."""
 
     fact_id = models.UUIDField(_("fact id"), unique=True, default=uuid.uuid4, editable=False)
     order_payment = models.ForeignKey(
@@ -160,9 +160,9 @@ class PaymentHistory(models.Model):
     actor = models.CharField(_("by"), max_length=255, blank=True)
     request_id = models.CharField(_("Stripe request id"), max_length=255, blank=True)
     data = models.JSONField(_("figures"), default=dict)
-    needs_dispatch = models.BooleanField(_("told to the host"), default=False)
+    needs_dispatch = models.BooleanField(_("notifies the host"), default=False)
     dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
-    dispatch_claimed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    dispatch_acquired_at = models.DateTimeField(null=True, blank=True, editable=False)
     dispatch_failures = models.PositiveIntegerField(
         _("failed notifications"), default=0, editable=False
     )
@@ -173,7 +173,7 @@ class PaymentHistory(models.Model):
     objects = PaymentHistoryQuerySet.as_manager()
 
     class Meta:
-        # Related managers are built from this one; they must not change a fact either.
+        # Related managers use it, too, so that they cannot change facts either.
         base_manager_name = "objects"
         verbose_name = _("payment history entry")
         verbose_name_plural = _("payment history entries")
@@ -218,7 +218,7 @@ class PaymentHistory(models.Model):
 
     @property
     def sentence(self) -> str:
-        """The fact in words, for people."""
+        """The fact as text for staff."""
         words = str(self.get_kind_display())
         if detail := self.data.get("detail"):
             words = f"{words}: {detail}"

@@ -1,4 +1,4 @@
-"""The bundled order, for shops that have none of their own."""
+"""The bundled order model, for shops without their own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.users import key_of_user
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
-"""No 0/O and 1/I: order numbers are read over the telephone."""
+"""Without 0, O, 1 and I, because order numbers are read out over the telephone."""
 
 _NUMBER_LENGTHS = (4, 4, 4, 6, 8, 12)
-"""Random characters of each draw: four collide on a busy day, twelve never do."""
+"""Random characters in each draw: four may collide on a busy day, twelve do not."""
 
 
 def _today() -> date:
@@ -38,29 +38,29 @@ def draw_order_number(length: int = _NUMBER_LENGTHS[0]) -> str:
 
 
 def _customer_key(user: Any) -> Any | None:
-    """Return the primary key of the row that ``user`` is, or stands for; None for nobody."""
+    """Return the primary key of the customer that ``user`` is or represents; None if anonymous."""
     customers = get_user_model()
     concrete = customers._meta.concrete_model or customers
     if isinstance(user, models.Model) and not isinstance(user, concrete):
-        return None  # a row of another table, where the same key is somebody else
+        return None  # a row of another table, where the same key means another person
     given = key_of_user(user)
     if given is None:
         return None
     field: Any = customers._meta.pk
     try:
         key = field.to_python(given)
-        field.run_validators(key)  # what the column cannot hold is no user's key
+        field.run_validators(key)  # a value that does not fit the column is not a user's key
     except (ValidationError, TypeError, ValueError, OverflowError):
         return None
-    # int() reads 5.7 and True, too. UUIDs have several spellings, and all mean the same.
+    # int() also accepts 5.7 and True, so compare. A UUID has several valid spellings.
     return key if isinstance(key, UUID) or str(key) == str(given) else None
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
-    """Orders, read and created."""
+    """Reads and creates orders."""
 
     def placed_by(self, user: Any) -> OrderQuerySet:
-        """Keep the orders of this customer: a row, or a token user with the key of one.
+        """Keep the orders of this customer: a user, or a token user with the key of one.
 
         Orders without a customer (``customer`` is NULL) belong to no user.
         """
@@ -68,14 +68,14 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return self.none() if key is None else self.filter(customer=key)
 
     def with_lines(self) -> OrderQuerySet:
-        """Load the lines along, in one query more."""
+        """Load the lines, too, with one more query."""
         return self.prefetch_related("lines")
 
     def read(self, pk: Any) -> Order | None:
-        """Return the order of this key, if it is one of these, with its lines.
+        """Return the order with this key and its lines, if the query set contains it.
 
-        Order and lines are read in one statement, and so as they were at one moment: of an order
-        that is being changed, two statements could see the old currency and the new prices.
+        One statement reads the order and the lines, so they are of the same moment. While an order
+        is being changed, two statements could see the old currency and the new prices.
         """
         lines = list(
             OrderLine.objects.filter(order__in=self.filter(pk=pk).order_by().values("pk"))
@@ -89,10 +89,10 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return order
 
     def create_numbered(self, **values: Any) -> Order:
-        """Create an order under a number that no other order has.
+        """Create an order with a free number.
 
         Raises:
-            IntegrityError: the values break a constraint other than the number's.
+            IntegrityError: the values violate a constraint other than the number's.
         """
         order = Order(**values)
         order.save_numbered()
@@ -100,7 +100,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
 
 
 class Order(models.Model):
-    """An order: who buys what, in which currency. Whether it is paid is OrderPayment's to say."""
+    """An order: its customer, lines and currency. ``OrderPayment`` says whether it is paid."""
 
     class Status(models.TextChoices):
         """Whether the shop still wants the order."""
@@ -152,14 +152,14 @@ class Order(models.Model):
         ]
 
     loaded_lines: tuple[OrderLine, ...] | None = None
-    """The lines, where :meth:`OrderQuerySet.read` has read them with the order."""
+    """The lines, if :meth:`OrderQuerySet.read` has read them with the order."""
 
     def __str__(self) -> str:
         return self.number
 
     @property
     def all_lines(self) -> Iterable[OrderLine]:
-        """The lines, oldest first; read only where they have not been read with the order."""
+        """The lines, oldest first. They are queried only if they were not read with the order."""
         return self.lines.all() if self.loaded_lines is None else self.loaded_lines
 
     @property
@@ -168,12 +168,12 @@ class Order(models.Model):
         return sum(line.amount for line in self.all_lines)
 
     def save_numbered(self, *, draw: Callable[[int], str] = draw_order_number) -> None:
-        """Insert this order under a free number, drawing again (then longer) where one is taken.
+        """Insert this order with a free number. Draw again, later with more characters, if needed.
 
-        ``draw`` takes how many random characters there are to be, and returns a number.
+        ``draw`` takes the number of random characters, and returns an order number.
 
         Raises:
-            IntegrityError: another constraint is broken, or no draw was free.
+            IntegrityError: another constraint is violated, or no draw was free.
         """
         for length in _NUMBER_LENGTHS:
             self.number = draw(length)
@@ -182,14 +182,14 @@ class Order(models.Model):
                     self.save(force_insert=True)
             except IntegrityError:
                 if not Order.objects.filter(number=self.number).exists():
-                    raise
+                    raise  # not because of the number
                 continue
             return
         raise IntegrityError("no free order number was found")
 
 
 class OrderLine(models.Model):
-    """So many of one thing at one price."""
+    """A quantity of one product at one price."""
 
     order = models.ForeignKey(
         Order, on_delete=models.CASCADE, related_name="lines", verbose_name=_("order")

@@ -1,4 +1,4 @@
-"""The payment of an order, the intents that mirror Stripe's, and what we tried to do there."""
+"""The payment of an order, its payment intents, and the attempts to write to Stripe."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STATUS_LENGTH = 64
-"""Room for statuses that Stripe has not invented yet."""
+"""Long enough for statuses that Stripe may add."""
 
 
 class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
-    """Payments, found and locked."""
+    """Finds and locks payments."""
 
     def of_order(self, order_id: Any) -> OrderPaymentQuerySet:
         """Keep the payment of the order with this primary key."""
@@ -40,23 +40,23 @@ class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
     def locked(self) -> OrderPaymentQuerySet:
         """Lock the rows until the transaction ends.
 
-        See Note [Lock order] in ``ledger/payments.py``. SQLite has no row locks; there IMMEDIATE
-        transactions and the constraints do the work.
+        See Note [Lock order] in ``ledger/payments.py``. SQLite has no row locks; IMMEDIATE
+        transactions and the constraints replace them.
         """
         return self.select_for_update(of=("self",))
 
 
 class OrderPayment(models.Model):
-    """What became of an order's money: one row an order, beside it and not in it.
+    """The payment of an order: one row for each order, in a separate table.
 
     Note [Seen and derived]
     ~~~~~~~~~~~~~~~~~~~~~~~
-    ``total``, ``currency`` and ``is_payable`` are what the adapter last said of the order. Status,
-    dispute and the other amounts are derived from them and from the mirrored rows (``balance.py``),
+    ``total``, ``currency`` and ``is_payable`` are the terms that the adapter last returned. Status,
+    dispute and the other amounts are derived from them and from the other rows (``balance.py``),
     and stored for lists, filters and reports. They are never set from anything else.
 
-    ``has_refunds_or_disputes`` and ``has_staff_entries`` tell whether there are such rows to read:
-    most orders have none, and are spared three queries under the lock.
+    ``has_refunds_or_disputes`` and ``has_staff_entries`` show whether there are such rows to read.
+    Most orders have none, which saves three queries under the lock.
     """
 
     order = models.OneToOneField(
@@ -85,17 +85,17 @@ class OrderPayment(models.Model):
         _("order total"),
         null=True,
         blank=True,
-        help_text=_("As last seen, in minor units, as all amounts."),
+        help_text=_("As last seen. All amounts are in minor units."),
     )
     currency = models.CharField(_("currency"), max_length=3, blank=True)
     is_payable = models.BooleanField(
-        _("payable"), default=False, help_text=_("Whether the shop wanted money when last asked.")
+        _("payable"), default=False, help_text=_("As last seen: whether the shop wants money.")
     )
     order_seen_at = models.DateTimeField(_("order last read at"), null=True, blank=True)
     failed_reads = models.PositiveIntegerField(
         _("failed tries to read the order"),
         default=0,
-        help_text=_("In a row. While it is more than 0, nothing is derived."),
+        help_text=_("Consecutive failures. Above 0, nothing is derived."),
     )
     amount_received = models.PositiveBigIntegerField(
         _("amount received"), default=0, help_text=_("Money that counts for the order.")
@@ -104,13 +104,13 @@ class OrderPayment(models.Model):
     amount_lost = models.PositiveBigIntegerField(_("amount lost in disputes"), default=0)
     amount_waived = models.PositiveBigIntegerField(_("amount waived"), default=0)
     amount_owed = models.PositiveBigIntegerField(
-        _("amount owed"), default=0, help_text=_("What is missing, wanted by the shop or not.")
+        _("amount owed"), default=0, help_text=_("Also if the shop wants no more money.")
     )
     amount_outstanding = models.PositiveBigIntegerField(
-        _("amount outstanding"), default=0, help_text=_("What the customer may be asked for.")
+        _("amount outstanding"), default=0, help_text=_("The customer may be asked for it.")
     )
     amount_excess = models.PositiveBigIntegerField(
-        _("excess"), default=0, help_text=_("Counted money that nothing is owed for.")
+        _("excess"), default=0, help_text=_("Counted money beyond what the order costs.")
     )
     amount_uncounted = models.PositiveBigIntegerField(
         _("amount uncounted"), default=0, help_text=_("Money that does not count for the order.")
@@ -120,7 +120,7 @@ class OrderPayment(models.Model):
     has_unknown_intent = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether staff are asked about an intent at Stripe that is not known here."),
+        help_text=_("Whether staff are asked about an intent at Stripe that has no row here."),
     )
     refused_receipt = models.CharField(
         max_length=64,
@@ -131,7 +131,7 @@ class OrderPayment(models.Model):
     paid_recorded = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether the history says that the order was paid: once for each order."),
+        help_text=_("Whether the history contains that the order was paid: once for each order."),
     )
     paid_at = models.DateTimeField(
         _("paid at"),
@@ -143,7 +143,7 @@ class OrderPayment(models.Model):
         _("cancellation requested at"),
         null=True,
         blank=True,
-        help_text=_("Until the open payment intent is closed at Stripe."),
+        help_text=_("Cleared when the open payment intent is closed at Stripe."),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
@@ -189,15 +189,15 @@ class OrderPayment(models.Model):
 
     @property
     def is_paid(self) -> bool:
-        """Whether the order is covered and nothing went back. See ``services.may_release``."""
+        """Whether the order is covered and nothing was refunded. See ``services.may_release``."""
         return self.status == PaymentStatus.PAID
 
 
 class PaymentIntentQuerySet(models.QuerySet["PaymentIntent"]):
-    """Intents, found."""
+    """Finds intents."""
 
     def open(self) -> PaymentIntentQuerySet:
-        """Keep the intents that may still take money, unknown statuses included."""
+        """Keep the intents that may still take money, including those of unknown status."""
         return self.exclude(status__in=CLOSED_STATUSES)
 
     def of_payments(self, payments: Iterable[OrderPayment]) -> PaymentIntentQuerySet:
@@ -206,7 +206,7 @@ class PaymentIntentQuerySet(models.QuerySet["PaymentIntent"]):
 
 
 class PaymentIntent(models.Model):
-    """A mirror of one PaymentIntent at Stripe. Its client secret is never stored."""
+    """A PaymentIntent at Stripe. Its client secret is never stored."""
 
     order_payment = models.ForeignKey(
         OrderPayment,
@@ -225,7 +225,7 @@ class PaymentIntent(models.Model):
     wanted = models.BooleanField(
         _("wanted"),
         default=False,
-        help_text=_("Whether the shop wanted the money at some time after it had come."),
+        help_text=_("Whether the order was payable at some time after the payment succeeded."),
     )
     total_seen = models.PositiveBigIntegerField(
         null=True,
@@ -237,7 +237,7 @@ class PaymentIntent(models.Model):
     received_recorded = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether the history says that this money was received: once."),
+        help_text=_("Whether the history contains that this money was received: once."),
     )
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     amount_received = models.PositiveBigIntegerField(_("amount received"), default=0)
@@ -248,12 +248,12 @@ class PaymentIntent(models.Model):
         _("fingerprint"),
         max_length=64,
         blank=True,
-        help_text=_("SHA-256 of the parameters last sent; tells whether the order has changed."),
+        help_text=_("SHA-256 of the parameters last sent, to detect changes of the order."),
     )
     uses_automatic_methods = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Made with automatic_payment_methods, which cannot be updated."),
+        help_text=_("Created with automatic_payment_methods, which cannot be updated."),
     )
     payment_method = models.CharField(_("payment method"), max_length=255, blank=True)
     latest_charge = models.CharField(_("latest charge"), max_length=255, blank=True)
@@ -261,13 +261,13 @@ class PaymentIntent(models.Model):
         _("capture before"),
         null=True,
         blank=True,
-        help_text=_("When the latest authorization lapses, as far as Stripe says it."),
+        help_text=_("When the latest authorization expires, if Stripe says so."),
     )
     charged_at = models.DateTimeField(
         _("charged at"),
         null=True,
         blank=True,
-        help_text=_("Stripe's time of the charge; the event's where the charge was not fetched."),
+        help_text=_("Stripe's time of the charge, or of the event if it was not fetched."),
     )
     charged_at_is_exact = models.BooleanField(default=False, editable=False)
     last_error_code = models.CharField(_("last error"), max_length=255, blank=True)
@@ -278,14 +278,14 @@ class PaymentIntent(models.Model):
     asked_at = models.DateTimeField(
         _("last asked for at"),
         default=timezone.now,
-        help_text=_("By its customer; written once an hour at most."),
+        help_text=_("By the customer. Updated at most once an hour."),
     )
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     version = models.PositiveIntegerField(
         default=0,
         editable=False,
-        help_text=_("Grows with each change; a fetched answer is written only onto the same one."),
+        help_text=_("Incremented with each change. Fetched data is written to the same version."),
     )
 
     objects = PaymentIntentQuerySet.as_manager()
@@ -306,7 +306,7 @@ class PaymentIntent(models.Model):
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
-            # What a refund's or a dispute's event, and a fee, may be known by alone.
+            # Some events of refunds and disputes, and fees, only name the charge.
             models.Index(fields=["latest_charge"], name="shop_payments_intent_by_charge"),
         ]
 
@@ -320,48 +320,48 @@ class PaymentIntent(models.Model):
 
     @property
     def is_final(self) -> bool:
-        """Whether Stripe will never change it again."""
+        """Whether its status is final at Stripe."""
         return self.status in FINAL_STATUSES
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether it was paid as Stripe says: only such money may count for the order."""
+        """Whether Stripe says that it succeeded. Only such money can count for the order."""
         return self.status == IntentStatus.SUCCEEDED
 
     @property
     def holds_money(self) -> bool:
-        """Whether it has ended with money: succeeded, or cancelled after a partial capture."""
+        """Whether it ended with money: succeeded, or cancelled after a partial capture."""
         return holds_money(self.status, self.amount_received)
 
     @property
     def amount_display(self) -> str:
-        """The amount as a person writes it, with its currency."""
+        """The amount for display, with its currency."""
         return display_amount(self.amount, self.currency)
 
 
 class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):
-    """Attempts, found."""
+    """Finds and acquires attempts."""
 
     def pending(self) -> StripeAttemptQuerySet:
         """Keep the attempts whose outcome is not known."""
         return self.filter(outcome=StripeAttempt.Outcome.PENDING)
 
     def intent_writes(self) -> StripeAttemptQuerySet:
-        """Keep what writes the order's intent: one at a time."""
+        """Keep the attempts that write an intent of the order."""
         return self.filter(operation__in=StripeAttempt.INTENT_WRITES)
 
     def acquire(self, attempt: StripeAttempt, *, now: datetime) -> bool:
-        """Take over ``attempt`` for this process; false where another was quicker."""
-        # An expired key is never sent again, so the time of the last sending stays what it was.
+        """Acquire ``attempt`` for this process; False if another process was faster."""
+        # An expired key is never sent again, so the time of the last sending stays.
         last_sent_at = attempt.last_sent_at if attempt.key_expired else now
-        claimed = (
+        acquired = (
             self.pending()
             .filter(pk=attempt.pk, acquired_at=attempt.acquired_at)
             .update(acquired_at=now, last_sent_at=last_sent_at)
         )
-        if claimed:
+        if acquired:
             attempt.acquired_at, attempt.last_sent_at = now, last_sent_at
-        return bool(claimed)
+        return bool(acquired)
 
 
 class StripeAttempt(models.Model):
@@ -369,23 +369,23 @@ class StripeAttempt(models.Model):
 
     Note [Attempt rows]
     ~~~~~~~~~~~~~~~~~~~
-    The primary key is the idempotency key, and ``params`` is exactly what is sent. Whatever
-    kills the process after the commit, the next call (or the sweeper) sends the same key with
-    the same parameters, also if the order has changed meanwhile, and Stripe answers as it did or
-    would have done. The partial unique constraint allows one unfinished attempt an order, so two
-    processes can never both be creating an intent.
+    The primary key is the idempotency key, and ``params`` is exactly what is sent. If the process
+    dies after the commit, the next call or the sweep sends the same key with the same parameters,
+    even if the order has changed meanwhile, and Stripe gives the same answer. The partial unique
+    constraint allows one unfinished attempt for each order, so two processes never create an intent
+    at the same time.
 
-    Claiming is only courtesy: it keeps a second process from sending the same request while the
-    first still waits for its answer. If both send it, Stripe executes it once.
+    Acquiring an attempt only saves calls: it keeps a second process from sending the same request
+    while the first one waits for the answer. If both send it, Stripe executes it once.
 
-    Once an attempt is old and its outcome is known, the purge leaves of ``params`` only what names
-    no person (``maintenance/retention.py``).
+    After an attempt is old and its outcome is known, the purge deletes the personal data in
+    ``params`` (``maintenance/retention.py``).
 
     See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
     """
 
     class Operation(models.TextChoices):
-        """What is written at Stripe."""
+        """The kinds of writes to Stripe."""
 
         CREATE_INTENT = "create_intent", _("create payment intent")
         UPDATE_INTENT = "update_intent", _("update payment intent")
@@ -400,10 +400,10 @@ class StripeAttempt(models.Model):
         "capture_intent",
         "cancel_intent",
     )
-    """Those that write the order's payment intent: one at a time."""
+    """The operations that write an intent of the order: one at a time."""
 
     class Outcome(models.TextChoices):
-        """What came of it."""
+        """The outcome of an attempt."""
 
         PENDING = "pending", _("not known yet")
         SUCCEEDED = "succeeded", _("succeeded")
@@ -411,10 +411,10 @@ class StripeAttempt(models.Model):
         ABANDONED = "abandoned", _("had no effect")
 
     KEY_LIFETIME = timedelta(hours=23)
-    """Stripe keeps an idempotency key for 24 h; past 23 h the object is looked up instead."""
+    """Stripe keeps an idempotency key for 24 h. After 23 h, the object is looked up instead."""
 
     SECOND_LOOK = timedelta(hours=1)
-    """An effect that is missing from a list may still come: it is looked for again after this."""
+    """An effect that is missing from a list may still come, so it is looked up again after this."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     order_payment = models.ForeignKey(
@@ -425,10 +425,10 @@ class StripeAttempt(models.Model):
     )
     operation = models.CharField(_("operation"), max_length=32, choices=Operation.choices)
     target = models.CharField(
-        _("target"), max_length=255, blank=True, help_text=_("The object that is changed.")
+        _("target"), max_length=255, blank=True, help_text=_("The object to change.")
     )
     target_version = models.PositiveIntegerField(
-        default=0, editable=False, help_text=_("The mirror's version when this was planned.")
+        default=0, editable=False, help_text=_("The version of its row when this was planned.")
     )
     params = models.JSONField(_("parameters as sent"))
     livemode = models.BooleanField(_("live mode"))
@@ -440,14 +440,14 @@ class StripeAttempt(models.Model):
     error_code = models.CharField(_("error code"), max_length=255, blank=True)
     http_status = models.PositiveIntegerField(_("HTTP status"), default=0)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    acquired_at = models.DateTimeField(_("claimed at"), null=True, blank=True)
+    acquired_at = models.DateTimeField(_("acquired at"), null=True, blank=True)
     last_sent_at = models.DateTimeField(_("last sent at"), null=True, blank=True)
     missed_at = models.DateTimeField(
         _("first missed at"),
         null=True,
         blank=True,
         editable=False,
-        help_text=_("When its effect was first looked for, and not found, after the key expired."),
+        help_text=_("The first look-up without a result after the key expired."),
     )
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     purged_at = models.DateTimeField(_("purged at"), null=True, blank=True, editable=False)
@@ -483,7 +483,7 @@ class StripeAttempt(models.Model):
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
-            # What the purge reads: it shrinks with each batch, and old attempts are its beginning.
+            # For the purge: it shrinks with each batch, and starts with the oldest attempts.
             models.Index(
                 fields=["created_at", "id"],
                 condition=Q(purged_at=None),
@@ -500,17 +500,17 @@ class StripeAttempt(models.Model):
         return timezone.now() - self.created_at > self.KEY_LIFETIME
 
     def is_acquired(self, *, within: timedelta, now: datetime) -> bool:
-        """Tell whether a process has sent this within the last moments and may still wait.
+        """Return whether a process acquired this recently and may still wait for the answer.
 
-        Clocks of two processes may differ: a time that lies in the future blocks nobody for longer
-        than ``within``.
+        The clocks of two processes may differ. A time in the future counts for no longer than
+        ``within``.
         """
         return self.acquired_at is not None and abs(now - self.acquired_at) < within
 
     def finish(self, outcome: str, *, if_pending: bool = True, **figures: Any) -> bool:
-        """Write the outcome and what is known of it; false where it was known before.
+        """Write the outcome with its figures; False if the outcome was known before.
 
-        ``if_pending=False`` overwrites: an attempt that seemed to have had no effect had one.
+        ``if_pending=False`` overwrites it: the attempt seemed to have no effect, but had one.
         """
         self.outcome, self.finished_at = outcome, timezone.now()
         for name, value in figures.items():
@@ -520,7 +520,7 @@ class StripeAttempt(models.Model):
         return bool(rows.update(outcome=outcome, finished_at=self.finished_at, **figures))
 
     def release(self, **figures: Any) -> None:
-        """Let the next caller send this at once: what came of it is not known."""
+        """Let the next caller acquire this at once, because its outcome is unknown."""
         self.acquired_at = None
         for name, value in figures.items():
             setattr(self, name, value)

@@ -1,4 +1,4 @@
-"""What Stripe Radar says of a payment: early fraud warnings and reviews. Neither moves money."""
+"""Early fraud warnings and reviews of Stripe Radar. Neither moves money."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shop_payments.models.payments import OrderPayment, PaymentIntent
 
 
 class RadarRecord(models.Model):
-    """What the mirrors of Radar's objects have in common."""
+    """The common fields of Radar's objects."""
 
     order_payment = models.ForeignKey(
         OrderPayment,
@@ -57,14 +57,14 @@ class EarlyFraudWarning(RadarRecord):
 
 
 class RadarReview(RadarRecord):
-    """A payment that Radar, a rule or a person has put up for review.
+    """A review of a payment that Radar, a rule or staff have asked for.
 
     See: https://docs.stripe.com/api/radar/reviews/object (checked 2026-11)
     """
 
     is_open = models.BooleanField(_("open"))
     reason = models.CharField(
-        _("reason"), max_length=64, blank=True, help_text=_("Why it is open, or was closed.")
+        _("reason"), max_length=64, blank=True, help_text=_("Why it is open or was closed.")
     )
 
     class Meta(RadarRecord.Meta):

@@ -1,4 +1,4 @@
-"""Money given back, and money that customers' banks ask back."""
+"""Refunds and disputes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class SeenOutflow(models.Model):
-    """What is noted of money that leaves a payment, when it is first seen.
+    """The order's state when money leaving a payment was first seen.
 
-    Later changes of the order must not change what a refund or a dispute meant.
+    Later changes of the order must not change the meaning of a refund or a dispute.
     """
 
     total_seen = models.PositiveBigIntegerField(
         null=True,
         blank=True,
         editable=False,
-        help_text=_("What the order cost then. Empty where the payment did not count."),
+        help_text=_("The order's total at that time. Empty if the payment did not count."),
     )
     waived_seen = models.PositiveBigIntegerField(default=0, editable=False)
 
@@ -41,42 +41,42 @@ class SeenOutflow(models.Model):
 
 
 class RefundQuerySet(models.QuerySet["Refund"]):
-    """Refunds, found."""
+    """Finds refunds."""
 
     def of_intents(self, intents: Iterable[PaymentIntent]) -> RefundQuerySet:
         """Keep the refunds of these intents, oldest first."""
         return self.filter(payment_intent__in=list(intents)).order_by("created_at", "pk")
 
     def requested(self) -> RefundQuerySet:
-        """Keep what Stripe may not have heard of yet."""
+        """Keep the refunds that Stripe may not know yet."""
         return self.filter(status=RefundStatus.REQUESTED)
 
 
 class Refund(SeenOutflow):
-    """A mirror of one Refund at Stripe; or what is to become one.
+    """A Refund at Stripe, or one that was requested here.
 
     Note [Refund rows]
     ~~~~~~~~~~~~~~~~~~
-    A refund that is asked for here is committed as ``requested`` before Stripe hears of it, and
-    its primary key is the idempotency key of that call. From then on it reserves its amount, so
-    that two refunds at once can never give back more than came. Whatever kills the process, the
-    same key with the same parameters is sent again, and Stripe refunds once.
+    A refund that is requested here is committed as ``requested`` before it is sent, and its primary
+    key is the idempotency key of that call. From then on it reserves its amount, so concurrent
+    refunds can never return more than was received. If the process dies, the same key is sent again
+    with the same parameters, and Stripe refunds once.
 
-    A refund that was made elsewhere, say in Stripe's dashboard, gets its row when it is listed; it
-    has no attempt.
+    A refund that was made elsewhere, for example in Stripe's dashboard, gets its row when it is
+    listed. It has no attempt.
 
     See: https://docs.stripe.com/api/refunds (checked 2026-11)
     """
 
     class Reason(models.TextChoices):
-        """Why, in Stripe's words."""
+        """Stripe's reasons for refunds."""
 
         DUPLICATE = "duplicate", _("duplicate")
         FRAUDULENT = "fraudulent", _("fraudulent")
         REQUESTED_BY_CUSTOMER = "requested_by_customer", _("requested by customer")
 
     class Kind(models.TextChoices):
-        """What the money is given back for, where the caller or staff said so."""
+        """The purpose of a refund, if the caller or staff gave one."""
 
         GOODS = "goods", _("returned goods")
         CORRECTION = "correction", _("a correction: the payment, or a part of it, is undone")
@@ -112,22 +112,22 @@ class Refund(SeenOutflow):
         blank=True,
         editable=False,
         help_text=_(
-            "In minor units, over all intents. Empty where all that was left was asked for."
+            "In minor units, over all intents. Empty if everything that was left was requested."
         ),
     )
     kind = models.CharField(
-        _("given back for"),
+        _("purpose"),
         max_length=16,
         blank=True,
         choices=Kind.choices,
-        help_text=_("Empty: excess goes back first, and the rest is for goods."),
+        help_text=_("If empty, excess is refunded first, and the rest is for goods."),
     )
     stripe_id = models.CharField(_("Stripe id"), max_length=255, blank=True)
     status = models.CharField(_("status"), max_length=STATUS_LENGTH, default=RefundStatus.REQUESTED)
     refund_recorded = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether the history says that the order was refunded by this: once."),
+        help_text=_("Whether the history contains that this refunded the order: once."),
     )
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     currency = models.CharField(_("currency"), max_length=3)
@@ -177,12 +177,12 @@ class Refund(SeenOutflow):
 
     @property
     def amount_display(self) -> str:
-        """The amount as a person writes it, with its currency."""
+        """The amount for display, with its currency."""
         return display_amount(self.amount, self.currency)
 
 
 class DisputeQuerySet(models.QuerySet["Dispute"]):
-    """Disputes, found."""
+    """Finds disputes."""
 
     def of_intents(self, intents: Iterable[PaymentIntent]) -> DisputeQuerySet:
         """Keep the disputes of these intents, oldest first."""
@@ -190,7 +190,7 @@ class DisputeQuerySet(models.QuerySet["Dispute"]):
 
 
 class Dispute(SeenOutflow):
-    """A mirror of one Dispute at Stripe.
+    """A Dispute at Stripe.
 
     See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
     """
@@ -230,10 +230,10 @@ class Dispute(SeenOutflow):
         return f"{self.stripe_id}: {self.amount_display} {self.status}"
 
     def amount_of(self, intent: PaymentIntent) -> int:
-        """The disputed amount in the currency of ``intent``, which is the disputed one.
+        """Return the disputed amount in the currency of ``intent``, the disputed one.
 
-        A bank may dispute in another currency. The amount in the intent's is not known then, so
-        it counts as everything that was received.
+        A bank may dispute in another currency. Then the amount in the intent's currency is not
+        known, and everything that was received counts as disputed.
         """
         return self.amount if self.currency == intent.currency else intent.amount_received
 
@@ -244,5 +244,5 @@ class Dispute(SeenOutflow):
 
     @property
     def amount_display(self) -> str:
-        """The amount as a person writes it, with its currency."""
+        """The amount for display, with its currency."""
         return display_amount(self.amount, self.currency)

@@ -1,4 +1,4 @@
-"""What needs somebody's attention."""
+"""The review queue of staff."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from shop_payments.models.payments import OrderPayment, PaymentIntent
 
 
 class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
-    """Items, found."""
+    """Finds items."""
 
     def open(self) -> ReviewItemQuerySet:
-        """Keep what is not closed yet."""
+        """Keep the items that are not closed."""
         return self.filter(closed_at=None)
 
 
 class ReviewItem(models.Model):
-    """Something that needs attention, why, and what to do about it.
+    """Something that needs the attention of staff, with a reason and a suggestion.
 
-    An item closes itself when its cause is gone. Staff may close one with a reason; it opens again
-    if the amount it is about changes.
+    An item is closed by the app when its cause is gone. Staff may close an item and give a reason.
+    It opens again if its amount changes.
     """
 
     class Reason(models.TextChoices):
-        """Why somebody is needed."""
+        """Why staff are needed."""
 
         EXCESS = "excess", _("more was received than the order costs")
         UNCOUNTED = "uncounted", _("money came that does not count for the order")
-        REST_OWED = "rest_owed", _("a rest is owed of an order that the shop no longer wants")
+        REST_OWED = "rest_owed", _("a rest is owed, but the shop wants no more money")
         REST_TOO_SMALL = "rest_too_small", _("the rest is below Stripe's minimum")
         WAIVED_RECEIVED = "waived_received", _("money came that had been waived")
         ORDER_UNREADABLE = "order_unreadable", _("the order could not be read")
         NOTIFICATION_FAILED = "notification_failed", _("the shop's code accepts no notification")
-        UNKNOWN_INTENT = "unknown_intent", _("Stripe has a payment that is not known here")
+        UNKNOWN_INTENT = "unknown_intent", _("Stripe has a payment that is unknown here")
         INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
         AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")
         REFUND_FAILED = "refund_failed", _("a refund failed")
         FRAUD_WARNING = "fraud_warning", _("the card's issuer suspects fraud")
         RADAR_REVIEW = "radar_review", _("Stripe Radar asks for a review")
-        DISPUTED = "disputed", _("the customer's bank claims the money back")
+        DISPUTED = "disputed", _("the customer's bank disputes the payment")
 
     order_payment = models.ForeignKey(
         OrderPayment,
@@ -60,14 +60,14 @@ class ReviewItem(models.Model):
         blank=True,
         related_name="review_items",
         verbose_name=_("payment intent"),
-        help_text=_("Empty where it is not known here."),
+        help_text=_("Empty if it has no row here."),
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices)
     subject = models.CharField(
         _("Stripe object"),
         max_length=255,
         blank=True,
-        help_text=_("The refund, dispute or unknown intent; empty where it is the payment intent."),
+        help_text=_("The refund, dispute or unknown intent. Empty if it is the payment intent."),
     )
     detail = models.CharField(_("detail"), max_length=500, blank=True)
     suggested_action = models.CharField(_("suggested action"), max_length=500, blank=True)
@@ -118,7 +118,7 @@ class ReviewItem(models.Model):
 
     @property
     def shown_key(self) -> str:
-        """A digest of what the item says: staff close what they have read, and nothing newer."""
+        """A digest of the item's content, so that staff close only the version they have read."""
         says = [self.pk, self.detail, self.suggested_action, self.data]
         return hashlib.sha256(json.dumps(says, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""What staff recorded about an order's money that Stripe does not know."""
+"""Entries of staff about an order's money that Stripe does not know."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shop_payments.money import display_amount
 
 
 class StaffEntry(models.Model):
-    """Money that is not asked for any more, or a payment that was settled in another way.
+    """A waiver, or a settlement outside Stripe.
 
-    Entries are never changed or deleted, only revoked. The balance follows from those that are
+    Entries are never changed or deleted, only revoked. The balance is derived from those that are
     not revoked (``balance.py``).
 
     A waiver that was recorded with a partial capture belongs to that capture, and counts only if
@@ -24,7 +24,7 @@ class StaffEntry(models.Model):
     """
 
     class Kind(models.TextChoices):
-        """What staff recorded."""
+        """The kinds of entries."""
 
         WAIVER = "waiver", _("waived")
         SETTLEMENT = "settlement", _("settled outside Stripe")
@@ -112,10 +112,10 @@ class StaffEntry(models.Model):
 
     @property
     def is_revoked(self) -> bool:
-        """Whether somebody took it back."""
+        """Whether it was revoked."""
         return self.revoked_at is not None
 
     @property
     def amount_display(self) -> str:
-        """The amount as a person writes it, with its currency."""
+        """The amount for display, with its currency."""
         return display_amount(self.amount, self.currency)

@@ -71,7 +71,7 @@ NOTED: dict[type[Model], tuple[str, ...]] = {
 }
 """What is noted when something is first seen, and stays."""
 
-DISPATCH = ("dispatched_at", "dispatch_claimed_at", "dispatch_failures")
+DISPATCH = ("dispatched_at", "dispatch_acquired_at", "dispatch_failures")
 """What may change of a fact, once it is written."""
 
 
