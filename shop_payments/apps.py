@@ -14,6 +14,6 @@ class ShopPaymentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks, and what follows the commit of a changed payment."""
+        """Register the system checks and the follow-ups."""
         from shop_payments import checks  # noqa: F401
         from shop_payments.services import follow_up  # noqa: F401

@@ -1,34 +1,35 @@
-"""What an order's payments amount to: pure functions over what was observed.
+"""The balance of an order: pure functions over observations.
 
-Nothing here is stored as a conclusion. The rows keep observations (what Stripe says, and what the
-order cost when we saw it); status, outstanding amount and excess are folded from them each time
-something changes. See docs/adr/0014-the-balance.md for the reasons and three worked examples.
+No conclusion is stored. The rows keep observations (what Stripe says, and what the order cost at
+that time). Status, outstanding amount and excess are derived from them each time something changes.
+See docs/adr/0014-the-balance.md for the reasons and three worked examples.
 
 Note [Two views]
 ~~~~~~~~~~~~~~~~
-Money on its way out (a pending refund, an open dispute) may still come back. So every sum exists
-twice. The *asking* view leaves such money in: the customer is not asked for it again. The
-*coverage* view takes it out: an order is not covered by money that may be gone.
+Money on its way out (a pending refund, an open dispute) may still come back. So each sum exists
+twice. The *asking* view includes such money: the customer is not asked for it again. The *coverage*
+view leaves it out: an order is not covered by money that may be gone.
 
 Note [Giving back]
 ~~~~~~~~~~~~~~~~~~
-Money that goes out either undoes a payment or pays for returned goods. Only the first makes an
-order owe again. Which of the two it is follows from the order as it was when the money went out:
+Money that goes out either undoes a payment or pays for returned goods. The order owes it again only
+if it undoes a payment. The order's state when the money went out decides which it is:
 
-* the payment did not count, or staff said "correction": it undoes a payment;
-* staff said "goods": it pays for goods;
-* the order was not covered at that time: it undoes a payment;
-* otherwise the excess goes back first, and the rest pays for goods.
+* If the payment did not count, or staff said "correction", it undoes a payment.
+* If staff said "goods", it pays for goods.
+* If the order was not covered at that time, it undoes a payment.
+* Otherwise the excess is returned first, and the rest pays for goods.
 
-No more can leave a payment than came with it. If the same money is given back twice (settled in
-cash, and refunded in Stripe's dashboard; or refunded, and then lost to the bank), the shop has
-lost it, and the customer does not owe it on top of what the order costs.
+No more can leave a payment than came with it. If the same money is returned twice (settled in cash
+and refunded in Stripe's dashboard, or refunded and then lost to the bank), the shop has lost it.
+The customer never owes more than the order costs.
 
 Note [Within one second]
 ~~~~~~~~~~~~~~~~~~~~~~~~
-Stripe gives times in whole seconds. Within one, payments go by when their intents were made here,
-and an outflow comes after the payments whose intents had been made when it was first seen here: an
-intent that was made later cannot have been paid before. What is still equal goes by id.
+Stripe gives times in whole seconds. Within one second, payments are sorted by the times when their
+intents were created here. An outflow comes after the payments whose intents existed when it was
+first seen here, because an intent created later cannot have been paid before. The last criterion is
+the id.
 
 All amounts are integer minor units of one currency, the order's.
 """
@@ -43,30 +44,30 @@ from enum import StrEnum
 from shop_payments.lifecycle import IntentStatus, PaymentStatus, holds_money
 
 Moment = tuple[datetime, datetime]
-"""A second of Stripe's, and a time of ours for the order within it."""
+"""A second of Stripe's time, and a time of our clock to sort within it."""
 
 
 class OutflowKind(StrEnum):
-    """Why money leaves a payment."""
+    """The ways in which money leaves a payment."""
 
     REFUND = "refund"
     DISPUTE = "dispute"
     SETTLEMENT = "settlement"
-    """Staff settled the matter outside Stripe."""
+    """Settled outside Stripe by staff."""
 
 
 class OutflowProgress(StrEnum):
-    """How far money on its way out is."""
+    """The progress of money that leaves a payment."""
 
     UNDER_WAY = "under_way"
     FINAL = "final"
     RETURNED = "returned"
-    """It came back, or never left: it does not count."""
+    """It came back, or never left, so it does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
-    """A payment intent, as far as the balance is concerned."""
+    """The data of a payment intent that the balance needs."""
 
     id: str
     status: str
@@ -74,23 +75,23 @@ class Payment:
     """Stripe's time of the charge."""
 
     begun_at: datetime | None = None
-    """When the payment intent was made here, by our clock."""
+    """When the payment intent was created here, by our clock."""
 
     received: int = 0
     counts: bool = False
     """It succeeded, its currency and mode are the order's, and the shop wanted it."""
 
     total_seen: int | None = None
-    """What the order cost when the success was first seen."""
+    """The order's total when the success was first seen."""
 
     @property
     def holds_money(self) -> bool:
-        """Whether the money has come, to stay until somebody gives it back."""
+        """Whether the money was received, and stays until it is refunded."""
         return holds_money(self.status, self.received)
 
     @property
     def moment(self) -> Moment:
-        """When it happened, to be sorted by. See Note [Within one second]."""
+        """The key to sort by. See Note [Within one second]."""
         return self.at.replace(microsecond=0), self.begun_at or self.at
 
 
@@ -101,7 +102,7 @@ class Outflow:
     id: str
     payment_id: str
     at: datetime
-    """Stripe's time, where Stripe has one."""
+    """Stripe's time, if Stripe has one."""
 
     seen_at: datetime | None = None
     """When it was first seen here, by our clock."""
@@ -110,13 +111,13 @@ class Outflow:
     kind: OutflowKind
     progress: OutflowProgress
     total_seen: int | None = None
-    """What the order cost when this was first seen; None if the payment did not count then."""
+    """The order's total when this was first seen; None if the payment did not count then."""
 
     waived_seen: int = 0
-    """What was waived at that time."""
+    """The waived amount at that time."""
 
     as_goods: bool | None = None
-    """True: for returned goods. False: undoes a payment. None: nobody said so."""
+    """True: for returned goods. False: undoes a payment. None: not specified."""
 
     def is_in(self, view: View) -> bool:
         """Whether this money is gone in ``view``. See Note [Two views]."""
@@ -134,7 +135,7 @@ class View(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Observations:
-    """All that an order's balance follows from."""
+    """Everything from which an order's balance is derived."""
 
     total: int
     """What the order costs in all."""
@@ -148,7 +149,7 @@ class Observations:
     """The waivers in force."""
 
     has_unknown: bool = False
-    """Whether Stripe has a payment of the order that is not known here, and staff are asked."""
+    """Whether staff are asked about a payment of the order that has no row here."""
 
 
 @dataclass(kw_only=True)
@@ -156,35 +157,35 @@ class Fold:
     """The sums of one view, in Stripe's time."""
 
     paid: int = 0
-    """Counted money, less the part of it that was given back."""
+    """Counted money, less the part that undoes payments."""
 
     goods: int = 0
-    """Given back for goods."""
+    """Money returned for goods."""
 
     highest_total: int = 0
-    """The highest total at a time when goods were given back."""
+    """The highest total at a time when money was returned for goods."""
 
     lost: int = 0
-    """Lost in disputes of a covered order: nobody is asked for it again."""
+    """Money lost in disputes of a covered order. The customer is not asked for it again."""
 
     undone: dict[str, int] = field(default_factory=dict)
-    """By outflow: how much of it does not pay for goods, but undoes a payment."""
+    """By outflow: the part that undoes a payment."""
 
     left: dict[str, int] = field(default_factory=dict)
-    """By payment: what has not left it yet."""
+    """By payment: the money that has not left it."""
 
     paid_before: dict[str, int] = field(default_factory=dict)
-    """By payment: what had been paid when it came."""
+    """By payment: the sum paid before it."""
 
     def base(self, total: int) -> int:
-        """What the order may keep at ``total``: goods given back absorb a later lowering."""
+        """Return the money that is not excess at ``total``: returned goods absorb a lower total."""
         return max(total, min(self.highest_total, total + self.goods))
 
 
 def fold(seen: Observations, view: View) -> Fold:
     """Add up payments and outflows in the order in which they happened.
 
-    An outflow never comes before its own payment, whatever the clocks say.
+    An outflow never comes before its payment, even if the clocks differ.
     """
     counted = {payment.id: payment for payment in seen.payments if payment.counts}
     happened: list[tuple[tuple[Moment, bool, str], Payment | Outflow]] = [
@@ -207,7 +208,7 @@ def fold(seen: Observations, view: View) -> Fold:
 
 
 def _moment_of_outflow(outflow: Outflow, payments: Iterable[Payment]) -> Moment:
-    """Return when money went out: within its second, after the payments begun by then."""
+    """Return the sort key of an outflow: in its second, after the payments begun by then."""
     second = outflow.at.replace(microsecond=0)
     begun = [payment.moment[1] for payment in payments]
     if outflow.seen_at is not None:
@@ -232,7 +233,7 @@ def _take_out(sums: Fold, outflow: Outflow) -> None:
 
 
 def _undone_part(sums: Fold, outflow: Outflow, gone: int) -> int:
-    """Return how much of what is gone undoes a payment. See Note [Giving back]."""
+    """Return the part of an outflow that undoes a payment. See Note [Giving back]."""
     if outflow.total_seen is None or outflow.as_goods is False:
         return gone
     if outflow.as_goods:
@@ -245,7 +246,7 @@ def _undone_part(sums: Fold, outflow: Outflow, gone: int) -> int:
 
 
 class Refusal(StrEnum):
-    """Why a customer is not asked for money now."""
+    """The reasons why a customer is not asked for money now."""
 
     REFUND_PENDING = "refund_pending"
     DISPUTE_OPEN = "dispute_open"
@@ -261,85 +262,82 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Balance:
-    """What an order's payments amount to."""
+    """The balance of an order, in minor units of its currency."""
 
     status: PaymentStatus
     total: int
     is_payable: bool
     received: int
-    """Counted money, whatever became of it."""
+    """All counted money, even if it was returned."""
 
     paid: int
-    """Counted money that is there, in the coverage view."""
+    """Counted money that is still there, in the coverage view."""
 
     paid_asking: int
     """The same in the asking view."""
 
     goods: int
-    """Given back for goods (asking view: only what is final)."""
+    """Money returned for goods (asking view: only if final)."""
 
     lost: int
-    """Lost in disputes, or held by them, of a covered order."""
+    """Money of a covered order that disputes have taken or withhold."""
 
     waived: int
     owed: int
-    """What is missing, whether or not the shop still wants it."""
+    """The missing amount, even if the shop wants no more money."""
 
     outstanding: int
-    """What the customer may be asked for at most."""
+    """The most that the customer may be asked for."""
 
     unasked: int
-    """What would be outstanding if the shop still wanted money."""
+    """The outstanding amount if the shop still wanted money."""
 
     excess: Mapping[str, int]
-    """By payment, newest first: counted money that nothing is owed for."""
+    """By payment, newest first: counted money beyond what the order costs."""
 
     uncounted: Mapping[str, int]
-    """By payment: money that came, does not count, and is still there."""
+    """By payment: received money that does not count and is still there."""
 
     refundable: Mapping[str, int]
-    """By payment that holds money: what may still go back."""
+    """By payment that holds money: the amount that may still be refunded."""
 
     undone: Mapping[str, int]
-    """By outflow (asking view): how much of it does not pay for goods."""
+    """By outflow (asking view): the part that does not pay for goods."""
 
     paid_before: Mapping[str, int]
-    """By counted payment: what had been paid when it came."""
+    """By counted payment: the sum paid before it."""
 
     on_its_way_out: Refusal | None
-    """Why the two views differ, where they do."""
+    """The reason why the two views differ, if they do."""
 
     has_unknown: bool
-    """Whether a payment may have come that is not known here: nobody is asked for money."""
+    """Whether the order may have a payment without a row here. Then it asks for no money."""
 
     open_status: PaymentStatus | None
     """``pending`` or ``authorized`` while money is on its way in."""
 
     @property
     def is_covered(self) -> bool:
-        """Whether money has come and nothing is missing."""
+        """Whether money was received and nothing is missing."""
         return self.paid > 0 and self.owed == 0
 
     @property
     def may_release(self) -> bool:
-        """Whether goods may go out: nothing is missing, also after what banks hold or have taken.
+        """Whether goods may go out: nothing is missing, not even money that banks hold or took.
 
-        An order that was given back in full is not released again.
+        An order that was refunded in full is not released again.
         """
         is_there = self.paid - self.lost >= self.total - self.waived
         return self.owed == 0 and is_there and self.status != PaymentStatus.REFUNDED
 
     @property
     def askable(self) -> int:
-        """What an open payment intent may ask for at most."""
+        """The most that an open payment intent may ask for."""
         return 0 if self.has_unknown else self.outstanding
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why the customer is not asked for money; None where they are asked for ``outstanding``.
-
-        The first reason that applies.
-        """
+        """The first reason why the customer is not asked for ``outstanding``; None if they are."""
         if self.unasked == 0 and self.owed > 0:
             return self.on_its_way_out
         if self.unasked == 0:
@@ -363,7 +361,8 @@ class Balance:
 
 
 def balance_of(seen: Observations) -> Balance:
-    """Compute an order's balance from everything that was observed."""
+    """Compute an order's balance from its observations."""
+    # Coverage leaves out money on its way out, so its sums are the lower ones.
     low, high = fold(seen, View.COVERAGE), fold(seen, View.ASKING)
     wanted = seen.total - seen.waived
     owed, unasked = max(0, wanted - low.paid), max(0, wanted - high.paid)
@@ -415,7 +414,7 @@ def _refundable(seen: Observations) -> dict[str, int]:
 def _attribute(
     excess: int, payments: Iterable[Payment], refundable: Mapping[str, int]
 ) -> dict[str, int]:
-    """Share the excess among the payments, as much to each as may still go back of it."""
+    """Divide the excess among the payments, up to the amount that each can still refund."""
     shares: dict[str, int] = {}
     for payment in payments:
         share = min(excess, refundable[payment.id])
@@ -442,6 +441,7 @@ def _status(
         return PaymentStatus.REFUNDED if is_all_back else PaymentStatus.PARTIALLY_REFUNDED
     if open_status is not None:
         return open_status
+    # Goods for all that was paid have come back, so nothing is paid any more.
     return PaymentStatus.PARTIALLY_PAID if low.paid > low.goods else PaymentStatus.UNPAID
 
 

@@ -1,4 +1,4 @@
-"""System checks: each names the exact fix. The ids are stable."""
+"""System checks. Each message names the exact fix. The ids are stable."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def _unusable_setting(message: str) -> CheckMessage:
     return Error(
         f"{message}.",
         hint=f"Correct SHOP_PAYMENTS. Its keys are {', '.join(f.name for f in fields(Config))}; "
-        "shop_payments/conf.py says what each takes.",
+        "shop_payments/conf.py explains each of them.",
         id="shop_payments.E001",
     )
 
 
 def _check_imports(config: Config) -> list[CheckMessage]:
-    """Import what is named by a dotted path, now and not in the middle of a payment."""
+    """Import the dotted paths now, so that they do not fail in the middle of a payment."""
     return [
         _unusable_setting(f"SHOP_PAYMENTS['{key}'] {problem}")
         for key in ("STRIPE_TRANSPORT", "EVENT_HANDLER")
@@ -106,7 +106,7 @@ def _check_publishable_key(config: Config) -> list[CheckMessage]:
     if not key.startswith("pk_live_" if config.livemode else "pk_test_"):
         return [
             Error(
-                "The publishable key does not fit the secret key's mode.",
+                "The publishable key is not of the secret key's mode.",
                 hint="Take SHOP_PAYMENTS['STRIPE_PUBLISHABLE_KEY'] and ['STRIPE_SECRET_KEY'] from "
                 "the same page: both pk_test_/sk_test_, or both pk_live_/sk_live_.",
                 id="shop_payments.E004",
@@ -119,7 +119,7 @@ def _check_webhook_secrets(config: Config) -> list[CheckMessage]:
     if not config.STRIPE_WEBHOOK_SECRETS:
         return [
             Error(
-                "There is no webhook secret; Stripe's events would be refused.",
+                "There is no webhook secret, so Stripe's events are refused.",
                 hint="Set SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] to the endpoint's whsec_….",
                 id="shop_payments.E005",
             )
@@ -141,7 +141,7 @@ def _check_api_base(config: Config) -> list[CheckMessage]:
     if (base != STRIPE_API_BASE or config.STRIPE_TRANSPORT is not None) and config.livemode:
         return [
             Error(
-                "A live key would be sent to something that is not Stripe.",
+                "A live key would be sent to a server that is not Stripe.",
                 hint="Remove SHOP_PAYMENTS['STRIPE_API_BASE'] and ['STRIPE_TRANSPORT'].",
                 id="shop_payments.E006",
             )
@@ -159,7 +159,7 @@ def _check_api_base(config: Config) -> list[CheckMessage]:
 
 
 _WORKER_SECONDS = 30
-"""Gunicorn's default: a worker that takes longer is killed in the middle of its request.
+"""Gunicorn's default timeout. A worker that takes longer is killed in the middle of its request.
 
 See: https://docs.gunicorn.org/en/stable/settings.html#timeout (checked 2026-11)
 """
@@ -171,7 +171,7 @@ def _check_timeouts(config: Config) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            f"A call to Stripe may take {seconds:g} seconds, and gunicorn kills a worker after"
+            f"A call to Stripe may take {seconds:g} seconds, but gunicorn kills a worker after"
             f" {_WORKER_SECONDS} by default.",
             hint="Lower SHOP_PAYMENTS['READ_TIMEOUT'] or ['CONNECT_TIMEOUT']. Or raise the worker "
             "timeout of your server above that, and silence this check.",
@@ -189,11 +189,11 @@ def _host_of(url: str) -> str:
 
 @register()
 def check_throttles(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check what throttles count with (E013, W004–W005)."""
+    """Check the cache of the throttles, and the proxies (E013, W004–W005)."""
     try:
         config = get_config()
     except ConfigurationError:
-        return []  # E001 says so
+        return []  # E001 reports it
     limited = [scope for scope, rate in config.THROTTLE_RATES.items() if rate is not None]
     if not limited:
         return []
@@ -210,7 +210,7 @@ def _check_throttle_cache(alias: str) -> list[CheckMessage]:
     except InvalidCacheBackendError as error:
         return [
             Error(
-                f"The throttles have no cache to count in: {error}",
+                f"The throttles have no cache: {error}",
                 hint="Set SHOP_PAYMENTS['THROTTLE_CACHE'] to an alias of CACHES, or "
                 "SHOP_PAYMENTS['THROTTLE_RATES'] to None.",
                 id="shop_payments.E013",
@@ -219,8 +219,8 @@ def _check_throttle_cache(alias: str) -> list[CheckMessage]:
     if isinstance(cache, LocMemCache | DummyCache) and not settings.DEBUG:
         return [
             Warning(
-                f"The throttles count in the cache {alias!r}, which is a {type(cache).__name__}: "
-                "each process counts for itself, or not at all.",
+                f"The throttles use the cache {alias!r}, which is a {type(cache).__name__}: "
+                "each process counts separately, or not at all.",
                 hint=f"Set CACHES[{alias!r}] to a cache that all processes share, e.g. {{'BACKEND':"
                 " 'django.core.cache.backends.redis.RedisCache', 'LOCATION': "
                 "'redis://127.0.0.1:6379'}, or name one in SHOP_PAYMENTS['THROTTLE_CACHE'].",
@@ -235,10 +235,10 @@ def _check_proxies() -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "Callers choose the address that throttles count: REST framework takes X-Forwarded-For "
-            "as it comes.",
+            "Callers can choose the address that throttles count, because REST framework trusts "
+            "X-Forwarded-For.",
             hint="Set REST_FRAMEWORK['NUM_PROXIES'] to the number of proxies in front of Django "
-            "that append to X-Forwarded-For; 0 if there is none.",
+            "that append to X-Forwarded-For, or to 0 if there is none.",
             id="shop_payments.W005",
         )
     ]
@@ -250,9 +250,9 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
     try:
         config = get_config()
     except ConfigurationError:
-        return []  # E001 says so
+        return []  # E001 reports it
     try:
-        model = apps.get_model(order_model_label())  # first: the adapter cannot do without it
+        model = apps.get_model(order_model_label())  # first, because the adapter needs it
     except (LookupError, ValueError):
         return [
             Error(
@@ -292,18 +292,18 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _check_renamed_method(path: str) -> list[CheckMessage]:
-    """Look for the method that is called ``total`` by now, whatever else the class lacks."""
+    """Look for the former name of ``total()``, even if the class lacks other methods."""
     try:
         adapter_class = import_string(path)
     except (ImportError, RuntimeError):
-        return []  # E007 says so
+        return []  # E007 reports it
     if not hasattr(adapter_class, "amount_due"):
         return []
     return [
         Error(
             f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} still defines amount_due().",
-            hint="Rename amount_due() to total(), and return what the order costs in all, not what "
-            "is left to pay: that is computed from the total and the payments.",
+            hint="Rename amount_due() to total(), and return what the order costs in all. Do not "
+            "return what is left to pay: that is computed from the total and the payments.",
             id="shop_payments.E014",
         )
     ]
@@ -311,7 +311,7 @@ def _check_renamed_method(path: str) -> list[CheckMessage]:
 
 @register()
 def check_routers(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check that payments and orders are in one database, whose locks hold them (E012)."""
+    """Check that payments and orders are in the default database (E012)."""
     used = {
         alias: model._meta.label
         for model in apps.get_app_config("shop_payments").get_models()
@@ -322,10 +322,10 @@ def check_routers(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
         Error(
             f"DATABASE_ROUTERS send {label} to the database {alias!r}, but payments are written in "
             f"transactions of {DEFAULT_DB_ALIAS!r}.",
-            hint="Have your router's db_for_read() and db_for_write() return 'default' for the "
-            "app_label 'shop_payments' and for your order model (or have "
-            "OrderAdapter.get_queryset() end in .using('default')): a replica may lag behind, and "
-            "another database's rows are not locked.",
+            hint="Make db_for_read() and db_for_write() of your router return 'default' for the "
+            "app_label 'shop_payments' and for your order model, or let OrderAdapter.get_queryset()"
+            " end in .using('default'). A replica may lag behind, and rows of another database are "
+            "not locked.",
             id="shop_payments.E012",
         )
         for alias, label in used.items()
@@ -337,7 +337,7 @@ def _alias_of_orders() -> str:
     """Return the database that the adapter reads orders from."""
     try:
         return get_order_adapter().get_queryset().db
-    except Exception:  # E001, E007 or E008 says so, or the host's tables are not there yet
+    except Exception:  # E001, E007 or E008 reports it, or the host's tables do not exist yet
         return DEFAULT_DB_ALIAS
 
 
@@ -345,7 +345,7 @@ def _alias_of_orders() -> str:
 def check_databases(
     app_configs: _Apps, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check what only a database can tell (E010, E011, W003)."""
+    """Check the databases (E010, E011, W003)."""
     from shop_payments.models import OrderPayment
 
     messages: list[CheckMessage] = []
@@ -363,7 +363,7 @@ def _check_features(alias: str) -> list[CheckMessage]:
         return [
             Error(
                 f"The database {alias!r} ({connection.vendor}) has no partial unique indexes, so "
-                "nothing would keep an order from having two open payment intents.",
+                "an order could get two open payment intents.",
                 hint=f"Set DATABASES[{alias!r}] to PostgreSQL (or SQLite for development), or keep "
                 "shop_payments off this database with a router's allow_migrate().",
                 id="shop_payments.E010",
@@ -373,8 +373,8 @@ def _check_features(alias: str) -> list[CheckMessage]:
     if connection.vendor == "sqlite" and mode != "IMMEDIATE":
         return [
             Warning(
-                f"The SQLite database {alias!r} begins transactions without a lock; requests at "
-                "the same time may fail with 'database is locked'.",
+                f"The SQLite database {alias!r} begins transactions without a lock, so concurrent "
+                "requests may fail with 'database is locked'.",
                 hint=f"Set DATABASES[{alias!r}]['OPTIONS'] = {{'transaction_mode': 'IMMEDIATE', "
                 "'timeout': 20}.",
                 id="shop_payments.W003",
@@ -384,12 +384,12 @@ def _check_features(alias: str) -> list[CheckMessage]:
 
 
 def _check_order_table(alias: str, order_payment: Any) -> list[CheckMessage]:
-    """Compare the migrated foreign key with the setting: it is read when migrating."""
+    """Compare the foreign key in the database with the setting, which is used by migrations."""
     connection = connections[alias]
     table = order_payment._meta.db_table
     order_model = order_payment._meta.get_field("order").related_model
     if isinstance(order_model, str):
-        return []  # not installed: E008 says so
+        return []  # not installed: E008 reports it
     wanted = order_model._meta.db_table
     with connection.cursor() as cursor:
         if table not in connection.introspection.table_names(cursor):
@@ -400,11 +400,11 @@ def _check_order_table(alias: str, order_payment: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"Payments were migrated to point at the table {found!r}, but "
-            f"SHOP_PAYMENTS_ORDER_MODEL means {wanted!r}.",
-            hint="Set SHOP_PAYMENTS_ORDER_MODEL back. To change it (which drops all payments), run "
-            "'manage.py migrate shop_payments zero' with the old value, then set the new one and "
-            "migrate.",
+            f"The payments in the database refer to the table {found!r}, but "
+            f"SHOP_PAYMENTS_ORDER_MODEL refers to {wanted!r}.",
+            hint="Restore the old value of SHOP_PAYMENTS_ORDER_MODEL. To change it (which drops all"
+            " payments), run 'manage.py migrate shop_payments zero' with the old value, then set "
+            "the new one and migrate.",
             id="shop_payments.E011",
         )
     ]

@@ -23,11 +23,11 @@ STRIPE_API_BASE = "https://api.stripe.com"
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
 LONGEST_DAYS = 36_500
-"""A hundred years, for who means "never". A million days ago there was no date."""
+"""A hundred years, for hosts that mean "never". A million days ago is not a valid date."""
 
 RETENTION_LIMITS = (31, LONGEST_DAYS)
-"""Days. Stripe keeps idempotency keys for 24 hours, delivers an event again for 3 days, and lists
-it for 30: until then, what an event or a call looked like may matter.
+"""Days. Stripe keeps idempotency keys for 24 hours, redelivers an event for 3 days, and lists it
+for 30 days. Until then, the content of an event or a call may be needed.
 
 See: https://docs.stripe.com/api/events (checked 2026-11)
 """
@@ -42,10 +42,10 @@ DEFAULT_THROTTLE_RATES: Mapping[str, str | None] = MappingProxyType(
         "orders_user": "120/min",
     }
 )
-"""Requests per time, by scope; ``shop_payments/api/throttling.py`` says why. None is no limit."""
+"""Rates by scope. ``shop_payments/api/throttling.py`` explains them. None is no limit."""
 
 ADDRESS_SCOPES = frozenset({"failed_authentication", "payment_intent_address"})
-"""The scopes that count per address."""
+"""The scopes that count requests by IP address."""
 
 Transport = Callable[[str, str, Mapping[str, str], str | bytes | None], Any]
 """``(method, url, headers, body) -> object with .status, .headers and .body``."""
@@ -54,14 +54,14 @@ Transport = Callable[[str, str, Mapping[str, str], str | bytes | None], Any]
 def order_model_label() -> str:
     """Return the ``app_label.Model`` that payments belong to (``SHOP_PAYMENTS_ORDER_MODEL``).
 
-    Read at import time by the model and its migration, so it is a setting of its own.
+    The model and its migration read it at import time, so it is a separate setting.
     """
     return getattr(settings, "SHOP_PAYMENTS_ORDER_MODEL", DEFAULT_ORDER_MODEL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The ``SHOP_PAYMENTS`` setting. Every key is optional but the two secrets."""
+    """The ``SHOP_PAYMENTS`` setting. All keys except the two secrets are optional."""
 
     STRIPE_SECRET_KEY: Secret = field(default=Secret(""), repr=False)
     """``sk_test_…``, ``rk_test_…``, ``sk_live_…`` or ``rk_live_…``."""
@@ -70,23 +70,23 @@ class Config:
     """``pk_…`` of the same account and mode, for pages that load Stripe.js."""
 
     STRIPE_WEBHOOK_SECRETS: tuple[Secret, ...] = field(default=(), repr=False)
-    """``whsec_…``; a string, or several while an endpoint's secret is being rotated."""
+    """``whsec_…``; a string, or a list of several while an endpoint's secret is rotated."""
 
     STRIPE_API_BASE: str = STRIPE_API_BASE
-    """Only ever changed to point at the sandbox."""
+    """Changed only to use the sandbox."""
 
     STRIPE_TRANSPORT: str | Transport | None = None
-    """Tests and the sandbox: a callable (or its dotted path) that answers instead of HTTP."""
+    """For tests and the sandbox: a callable (or its dotted path) that replaces HTTP."""
 
     CONNECT_TIMEOUT: float = 5.0
-    """Seconds, for each of the addresses that Stripe's name has."""
+    """Connect timeout in seconds, for each of the addresses of Stripe's host name."""
 
     READ_TIMEOUT: float = 20.0
-    """Seconds for a whole call, until the last byte of its answer and with its retry."""
+    """Read timeout in seconds, for a whole call: until the answer's last byte, with the retry."""
 
     MAX_NETWORK_RETRIES: int = 1
-    """1: a call without an answer, or with a 409 or 5xx, is sent once more within
-    ``READ_TIMEOUT``, with the same idempotency key. 0: it is not."""
+    """1: a call without an answer, or with a 409 or 5xx, is retried once within ``READ_TIMEOUT``,
+    with the same idempotency key. 0: it is not retried."""
 
     ORDER_ADAPTER: str = "shop_payments.orders.BundledOrderAdapter"
     """Dotted path of the :class:`~shop_payments.orders.OrderAdapter` to use."""
@@ -98,50 +98,50 @@ class Config:
     """Let the Stripe dashboard decide which payment methods an intent offers."""
 
     CAPTURE_METHOD: str = "automatic"
-    """``"manual"``: the money is only reserved until it is captured. An adapter may say otherwise
-    for an order."""
+    """``"manual"``: the money is only reserved until it is captured. An adapter may return another
+    value for an order."""
 
     ABANDONED_AFTER_DAYS: int = 30
-    """How long nobody has to touch an unpaid intent before ``shop_payments_cancel_abandoned``
-    closes it."""
+    """Days without activity after which an unpaid intent is cancelled, by the sweep or by
+    ``shop_payments_cancel_abandoned``."""
 
     AUTO_REFUND_EXCESS: bool = False
-    """Give whole payments back by themselves that came when nothing was owed or wanted: for a
-    cancelled order, or a second time. Never the difference to a lowered total."""
+    """Refund whole payments automatically that came when nothing was owed or wanted: for a
+    cancelled order, or a second time. The difference to a lower total is never refunded."""
 
     INTENT_WAIT_SECONDS: float = 5.0
-    """How long a request waits for another one that is writing the same order's intent."""
+    """Seconds that a request waits for another one that is writing the same order's intent."""
 
     WEBHOOK_TOLERANCE: int = 300
-    """Seconds that a webhook's signature may lie in the past or in the future."""
+    """Seconds by which the time of a webhook's signature may differ from ours."""
 
     WEBHOOK_MAX_BYTES: int = 262_144
     """Larger webhook bodies are refused before they are parsed."""
 
     RECONCILE_REQUESTS_PER_SECOND: int = 25
-    """How many calls a second ``shop_payments_reconcile`` makes at most. Stripe allows 25 in test
+    """The most calls that ``shop_payments_reconcile`` makes in a second. Stripe allows 25 in test
     mode and 100 in live mode, to all processes together."""
 
     EVENT_HANDLER: str = ""
-    """Dotted path of a callable that gets a stored event's primary key and hands it to the
-    host's own task queue, which calls ``shop_payments.services.process_event``.
-    Empty: events are processed in the request that brings them."""
+    """Dotted path of a callable that gets a stored event's primary key and passes it to the host's
+    own task queue, which calls ``shop_payments.services.process_event``. If empty, events are
+    processed in the request that delivers them."""
 
     BROWSABLE_API: bool = True
-    """Whether the API's pages can be walked with a browser."""
+    """Whether browsers get REST framework's browsable API."""
 
     PAGE_SIZE: int = 50
     """Orders on one page of ``GET orders``."""
 
     RETENTION_DAYS: int = 180
-    """How old personal data gets before ``shop_payments_purge`` drops it. Card payments can be
+    """The age in days at which ``shop_payments_purge`` deletes personal data. Card payments can be
     disputed for about 120 days; the rest is time to answer."""
 
     THROTTLE_RATES: Mapping[str, str | None] = field(
         default_factory=lambda: DEFAULT_THROTTLE_RATES, hash=False
     )
     """Scopes of ``DEFAULT_THROTTLE_RATES`` with other rates (``"20/min"``), or None for no limit.
-    None instead of the dict switches all of them off."""
+    None instead of the dict turns all throttles off."""
 
     THROTTLE_CACHE: str = "default"
     """The alias in ``CACHES`` that counts requests."""
@@ -165,17 +165,17 @@ def get_config() -> Config:
     """Return the current settings.
 
     Raises:
-        ConfigurationError: ``SHOP_PAYMENTS`` is not a dict of the keys of :class:`Config`.
+        ConfigurationError: see :func:`parse_config`.
     """
     return parse_config(getattr(settings, "SHOP_PAYMENTS", {}))
 
 
 @sealed
 def parse_config(raw: object) -> Config:
-    """Turn the ``SHOP_PAYMENTS`` setting into a :class:`Config`.
+    """Convert the ``SHOP_PAYMENTS`` setting to a :class:`Config`.
 
     Raises:
-        ConfigurationError: the message names the key and what it should be.
+        ConfigurationError: the message names the wrong key and says what its value must be.
     """
     if not isinstance(raw, Mapping):
         raise ConfigurationError("SHOP_PAYMENTS must be a dict")
@@ -198,7 +198,7 @@ def parse_config(raw: object) -> Config:
 
 
 def _problem_of(item: Field[Any], value: object) -> str:
-    """Say what a value should be, without showing it: it may be a secret."""
+    """Return what a value must be; empty if it is valid. The value itself may be a secret."""
     default = item.default
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "True or False"
@@ -235,7 +235,7 @@ def _problem_of_number(name: str, value: object, *, whole: bool) -> str:
 
 
 def problem_of_retention(days: float) -> str:
-    """Say what a number of days to keep personal data should be; empty where it is all right."""
+    """Return what the number of days to keep personal data must be; empty if it is valid."""
     shortest, longest = RETENTION_LIMITS
     if shortest <= days <= longest:
         return ""
@@ -250,7 +250,7 @@ def _as_strings(key: str, value: object) -> tuple[str, ...]:
 
 
 _RATE = re.compile(r"[1-9][0-9]*/(s|sec|second|m|min|minute|h|hour|d|day)", re.ASCII)
-"""REST framework itself reads the period's first letter only, so a "month" would be a minute."""
+"""REST framework only reads the first letter of the period, so a "month" would be a minute."""
 
 
 def _merge_rates(value: object) -> Mapping[str, str | None]:

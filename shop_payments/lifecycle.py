@@ -2,9 +2,9 @@
 
 Note [Observed transitions]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~
-``TRANSITIONS`` is Stripe's table of single steps. What we see is a sample of them: between two
-looks an intent may have gone through several. A row may therefore move from ``old`` to ``new``
-wherever a chain of single steps leads there, and never out of a final status.
+``TRANSITIONS`` is Stripe's table of single steps. We see only some of them: between two messages,
+an intent may have taken several steps. So a row may move from ``old`` to ``new`` if a chain of
+single steps leads there, and never out of a final status.
 
 Unknown statuses (Stripe may add some) are stored, count as open, and may lead anywhere.
 
@@ -30,7 +30,7 @@ class IntentStatus(StrEnum):
 
     MISSING = "missing"
     """Ours: Stripe has no such test-mode object any more (its test data was deleted, or the key
-    belongs to another account). Closed, but whatever Stripe says later is believed again."""
+    belongs to another account). It counts as closed, but any later message is applied again."""
 
 
 _S = IntentStatus
@@ -79,31 +79,31 @@ FINAL_STATUSES = frozenset({_S.SUCCEEDED, _S.CANCELED})
 """Statuses that Stripe never changes; an event about one needs no fetch."""
 
 CLOSED_STATUSES = FINAL_STATUSES | {_S.MISSING}
-"""What does not count as the order's open intent. Everything else does, unknown ones included."""
+"""Intents with these statuses do not count as open. All others do, even with unknown statuses."""
 
 UPDATABLE_STATUSES = frozenset(
     {_S.REQUIRES_PAYMENT_METHOD, _S.REQUIRES_CONFIRMATION, _S.REQUIRES_ACTION}
 )
-"""Where Stripe lets the amount of an intent be changed."""
+"""Statuses in which Stripe accepts a new amount."""
 
 
 CAPTURABLE_STATUSES = frozenset({_S.REQUIRES_CAPTURE})
-"""Where the money is authorized and can be taken."""
+"""Statuses in which the money is authorized and can be captured."""
 
 CANCELABLE_STATUSES = UPDATABLE_STATUSES | CAPTURABLE_STATUSES | {_S.PROCESSING}
-"""Where Stripe may let an intent be cancelled (processing: only for some payment methods)."""
+"""Statuses in which Stripe may accept a cancellation (processing: some payment methods only)."""
 
 
 def is_open(status: str) -> bool:
-    """Tell whether an intent in ``status`` may still take money."""
+    """Return whether an intent in ``status`` may still take money."""
     return status not in CLOSED_STATUSES
 
 
 def holds_money(status: str, received: int) -> bool:
-    """Tell whether an intent has ended with money: ``received``, in minor units.
+    """Return whether an intent has ended with money; ``received`` is in minor units.
 
-    Stripe ends an intent of which a part was captured as ``succeeded``. But it is in
-    ``requires_capture`` until then, which can be cancelled, and what was captured before stays.
+    A captured intent ends as ``succeeded``. But with several captures, it stays in
+    ``requires_capture`` until the last one. It can be cancelled then, and the captured part stays.
 
     See: https://docs.stripe.com/payments/multicapture (Final capture) and
     https://docs.stripe.com/api/payment_intents/cancel (checked 2026-11)
@@ -112,15 +112,15 @@ def holds_money(status: str, received: int) -> bool:
 
 
 def can_observe(old: str, new: str) -> bool:
-    """Tell whether a row may move from ``old`` to ``new``. See Note [Observed transitions]."""
+    """Return whether a row may move from ``old`` to ``new``. See Note [Observed transitions]."""
     return _can_observe(TRANSITIONS, old, new)
 
 
 def _can_observe(steps: Mapping[str, frozenset[str]], old: str, new: str) -> bool:
     if old == new or (old in steps and not steps[old]):
-        return False
+        return False  # nothing leads out of a final status
     if old not in steps or new not in steps:
-        return True
+        return True  # Stripe has added a status
     return new in _reachable(steps, old)
 
 
@@ -144,10 +144,10 @@ class RefundStatus(StrEnum):
     CANCELED = "canceled"
 
     REQUESTED = "requested"
-    """Ours: committed here; Stripe may not have heard of it yet."""
+    """Ours: committed here. Stripe may not know it yet."""
 
     REFUSED = "refused"
-    """Ours: Stripe would not do it, and nothing moved."""
+    """Ours: Stripe refused it, and no money moved."""
 
 
 _R = RefundStatus
@@ -163,26 +163,26 @@ REFUND_TRANSITIONS: dict[str, frozenset[str]] = {
     _R.CANCELED: frozenset(),
     _R.REFUSED: frozenset(),
 }
-"""A refund that has succeeded may still fail: the customer's bank sends the money back.
+"""A refund that has succeeded may still fail, if the customer's bank returns the money.
 
 See: https://docs.stripe.com/refunds#failed-refunds (checked 2026-11)
 """
 
 RETURNED_REFUND_STATUSES = frozenset({_R.FAILED, _R.CANCELED, _R.REFUSED})
-"""Where the money is (again) with the shop."""
+"""Statuses in which the shop has the money (again)."""
 
 
 SETTLED_REFUND_STATUSES = RETURNED_REFUND_STATUSES | {_R.SUCCEEDED}
-"""Where nothing is waited for. Of these, only a refund that has succeeded may still move."""
+"""Statuses without an expected change. Only a refund that has succeeded may still change."""
 
 
 def can_observe_refund(old: str, new: str) -> bool:
-    """Tell whether a refund may move from ``old`` to ``new``. See Note [Observed transitions]."""
+    """Return whether a refund may move from ``old`` to ``new``. See Note [Observed transitions]."""
     return _can_observe(REFUND_TRANSITIONS, old, new)
 
 
 class DisputeStatus(StrEnum):
-    """Stripe's statuses of a Dispute; there are newer ones, which are tolerated."""
+    """Stripe's statuses of a Dispute. Newer statuses are tolerated."""
 
     WARNING_NEEDS_RESPONSE = "warning_needs_response"
     WARNING_UNDER_REVIEW = "warning_under_review"
@@ -195,16 +195,16 @@ class DisputeStatus(StrEnum):
 
 
 class DisputeState(StrEnum):
-    """What an order's disputes amount to: an overlay on its payment status."""
+    """The state of an order's disputes, shown beside its payment status."""
 
     NONE = ""
-    """Never disputed, or an inquiry that came to nothing."""
+    """Never disputed, or an inquiry that ended without a dispute."""
 
     INQUIRY = "inquiry"
-    """The bank asks; no money has moved, and a refund would settle it."""
+    """The bank asks. No money has moved, and a refund would settle it."""
 
     OPEN = "open"
-    """The money is withheld until the bank decides; a refund would pay twice."""
+    """The money is withheld until the bank decides. A refund would pay twice."""
 
     WON = "won"
     LOST = "lost"
@@ -228,7 +228,7 @@ DECIDED_DISPUTE_STATUSES = frozenset(
     for status, state in _STATE_OF_DISPUTE.items()
     if state not in {DisputeState.INQUIRY, DisputeState.OPEN}
 )
-"""Where the bank has decided, or there was nothing to decide. An appeal may take that back."""
+"""Statuses in which the bank has decided, or had nothing to decide. An appeal may change them."""
 
 _GRAVEST_FIRST = (
     DisputeState.OPEN,
@@ -245,9 +245,9 @@ def dispute_state(status: str) -> DisputeState:
 
 
 class PaymentStatus(StrEnum):
-    """The payment status of an order; ``balance.py`` says when it is which.
+    """The payment status of an order, derived in ``balance.py``.
 
-    Before goods go out, ask ``services.may_release(order_id)``.
+    Before goods go out, call ``services.may_release(order_id)``.
     """
 
     UNPAID = "unpaid"
@@ -260,6 +260,6 @@ class PaymentStatus(StrEnum):
 
 
 def gravest_dispute(statuses: Iterable[str]) -> DisputeState:
-    """Return the state of the dispute that matters most, given the statuses of all of them."""
+    """Return the state of the most serious dispute, given the statuses of all disputes."""
     states = {dispute_state(status) for status in statuses}
     return next((state for state in _GRAVEST_FIRST if state in states), DisputeState.NONE)

@@ -1,13 +1,12 @@
-"""Money: integers in minor units beside their currency; decimals at the edges only.
+"""Money: integers in minor units with their currency; decimals only at the edges.
 
 Note [Minor units]
 ~~~~~~~~~~~~~~~~~~
-Stripe takes and gives amounts as integers "in the smallest currency unit". Which unit that is
-depends on Stripe's own table and not on ISO 4217: ISK and UGX have no decimals in daily life but
-are sent ×100 for backwards compatibility, and three-decimal currencies must end in 0. Amounts are
-converted here, in both directions, and nowhere else, so that a payment and its refund can never
-disagree by a factor of a hundred. Nothing is ever rounded: what a currency cannot represent is
-refused.
+Stripe takes and returns amounts as integers "in the smallest currency unit". The unit depends on
+Stripe's own table, not on ISO 4217: ISK and UGX have no decimals in daily life but are sent ×100
+for backwards compatibility, and three-decimal currencies must end in 0. Amounts are converted only
+here, in both directions, so that a payment and its refund can never differ by a factor of a
+hundred. Nothing is ever rounded: amounts that a currency cannot represent are refused.
 
 See: https://docs.stripe.com/currencies (checked 2026-11)
 """
@@ -24,16 +23,16 @@ from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency, Ne
 ZERO_DECIMAL_CURRENCIES = frozenset(
     "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()
 )
-"""Sent as they are written: 500 JPY is 500."""
+"""Sent as displayed: 500 JPY is 500."""
 
 THREE_DECIMAL_CURRENCIES = frozenset("bhd jod kwd omr tnd".split())
 """Sent ×1000 with a last digit of 0: 5.12 KWD is 5120."""
 
 PADDED_CURRENCIES = frozenset("isk ugx".split())
-"""Written without decimals, sent ×100 and always a multiple of 100: 500 ISK is 50000."""
+"""Displayed without decimals, sent ×100 and always a multiple of 100: 500 ISK is 50000."""
 
 MAX_AMOUNT = 2**63 - 1
-"""Minor units that a database column holds; far above anything that Stripe charges."""
+"""The most minor units that a database column holds, far above Stripe's limits."""
 
 MINIMUM_CHARGES = {
     "aed": 200,
@@ -60,8 +59,8 @@ MINIMUM_CHARGES = {
     "thb": 1000,
     "usd": 50,
 }
-"""Stripe's smallest charges, in minor units, where charge and settlement are in one currency. An
-account that settles in another currency may have to charge more: Stripe says so when it is asked.
+"""Stripe's minimum charges, in minor units, if charge and settlement are in the same currency. An
+account that settles in another currency may have a higher minimum; Stripe then refuses the charge.
 
 See: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts (checked 2026-11)
 """
@@ -75,14 +74,14 @@ def normalize_currency(currency: str) -> str:
     Raises:
         InvalidCurrency: ``currency`` is not three ASCII letters.
     """
-    # Matched before it is lowered: the lower case of the Kelvin sign is an ASCII k.
+    # Matched before it is lower-cased: the lower case of the Kelvin sign is an ASCII k.
     if not isinstance(currency, str) or not _CURRENCY_CODE.fullmatch(currency):
         raise InvalidCurrency(f"{currency!r:.40} is not a three-letter currency code")
     return currency.lower()
 
 
 def display_digits(currency: str) -> int:
-    """Return how many decimals an amount of ``currency`` is written with."""
+    """Return the number of decimals with which an amount of ``currency`` is displayed."""
     code = normalize_currency(currency)
     if code in ZERO_DECIMAL_CURRENCIES or code in PADDED_CURRENCIES:
         return 0
@@ -90,7 +89,7 @@ def display_digits(currency: str) -> int:
 
 
 def minimum_charge(currency: str) -> int:
-    """Return Stripe's smallest charge in minor units; 1 where it publishes none."""
+    """Return Stripe's minimum charge in minor units; 1 if it publishes none."""
     return MINIMUM_CHARGES.get(normalize_currency(currency), 1)
 
 
@@ -128,7 +127,7 @@ def to_minor_units(amount_decimal: Decimal, currency: str) -> int:
         raise AmountNotRepresentable(f"{amount_decimal!r} is not a Decimal")
     if not amount_decimal.is_finite():
         raise AmountNotRepresentable(f"{amount_decimal} is not an amount of money")
-    # Before the exact arithmetic below, which would write 1E+999999999 out in full.
+    # Before the exact arithmetic below, which would write 1E+999999999 in full.
     if amount_decimal and abs(amount_decimal.adjusted()) > len(str(MAX_AMOUNT)):
         raise AmountNotRepresentable(f"{amount_decimal} {currency} is out of range")
     numerator, denominator = amount_decimal.as_integer_ratio()
@@ -144,8 +143,8 @@ def from_minor_units(amount: int, currency: str) -> Decimal:
     >>> from_minor_units(11200, "usd"), from_minor_units(50000, "isk")
     (Decimal('112.00'), Decimal('500'))
 
-    An amount that is off the currency's step (it can only come from outside) keeps the decimals
-    that it needs, so that a mismatch is shown as it is.
+    An amount that is not a multiple of the currency's step (it can only come from Stripe) keeps the
+    decimals that it needs, so that it is displayed exactly.
 
     Raises:
         AmountNotRepresentable: not an integer.
@@ -162,7 +161,7 @@ def from_minor_units(amount: int, currency: str) -> Decimal:
 
 
 def format_amount(amount: int, currency: str) -> str:
-    """Write minor units as a decimal string in the currency's own digits.
+    """Return minor units as a decimal string with the currency's decimals.
 
     >>> format_amount(11200, "usd"), format_amount(500, "jpy"), format_amount(5120, "kwd")
     ('112.00', '500', '5.120')
@@ -171,7 +170,7 @@ def format_amount(amount: int, currency: str) -> str:
 
 
 def display_amount(amount: int, currency: str) -> str:
-    """Write minor units as people do, with their currency.
+    """Return minor units for display, with their currency.
 
     >>> display_amount(11200, "usd")
     '112.00 USD'
@@ -179,17 +178,17 @@ def display_amount(amount: int, currency: str) -> str:
     return f"{format_amount(amount, currency)} {currency.upper()}"
 
 
-# --- what people type ---------------------------------------------------------------------------
+# --- typed amounts ------------------------------------------------------------------------------
 
 _MOST_TYPED = len(str(MAX_AMOUNT))
 
 
 def parse_typed_amount(text: str, currency: str, decimal_separator: str = ".") -> Decimal:
-    """Read an amount that a person has typed, in exactly one form, or refuse it.
+    """Parse a typed amount, which must have exactly one form.
 
     The form is digits, and optionally the separator with exactly the currency's decimals. So a
-    separator of thousands is never taken for one of decimals: ``1.250`` is no amount of euros,
-    whether the reader's language writes decimals with a point or with a comma.
+    thousands separator is never mistaken for a decimal separator: ``1.250`` is not an amount of
+    euros, whether the language writes decimals with a point or with a comma.
 
     >>> parse_typed_amount("1250,00", "eur", ","), parse_typed_amount("500", "jpy")
     (Decimal('1250.00'), Decimal('500'))
@@ -215,7 +214,7 @@ def check_written_decimals(amount_decimal: Decimal, currency: str) -> None:
     >>> check_written_decimals(Decimal("1.25"), "usd")
 
     Raises:
-        AmountNotRepresentable: as for ``1.250`` of dollars, or ``100.00`` of yen.
+        AmountNotRepresentable: for example for ``1.250`` dollars, or ``100.00`` yen.
         InvalidCurrency: see :func:`normalize_currency`.
     """
     written = amount_decimal.as_tuple().exponent
@@ -224,7 +223,7 @@ def check_written_decimals(amount_decimal: Decimal, currency: str) -> None:
 
 
 def write_typed_amount(amount_decimal: Decimal, currency: str, decimal_separator: str = ".") -> str:
-    """Write an amount in the form that :func:`parse_typed_amount` reads.
+    """Return an amount in the form that :func:`parse_typed_amount` parses.
 
     >>> write_typed_amount(Decimal("1250"), "eur", ",")
     '1250,00'
@@ -233,12 +232,12 @@ def write_typed_amount(amount_decimal: Decimal, currency: str, decimal_separator
         amount = to_minor_units(amount_decimal, currency)
         amount_decimal = from_minor_units(amount, currency)
     except AmountNotRepresentable:
-        pass  # shown as it is; it will not be read
+        pass  # returned unchanged; parse_typed_amount refuses it
     return f"{amount_decimal:f}".replace(".", decimal_separator)
 
 
 def typed_example(currency: str, decimal_separator: str = ".") -> str:
-    """Return an example of the form that :func:`parse_typed_amount` reads.
+    """Return an example of the form that :func:`parse_typed_amount` parses.
 
     >>> typed_example("eur"), typed_example("eur", ","), typed_example("jpy")
     ('1250.00', '1250,00', '1250')
@@ -248,7 +247,7 @@ def typed_example(currency: str, decimal_separator: str = ".") -> str:
 
 @dataclass(frozen=True)
 class Money:
-    """An amount in minor units and its currency; the only shape in which money travels."""
+    """An amount in minor units with its currency."""
 
     amount: int
     """Integer minor units, checked against the currency's rules."""
@@ -280,7 +279,7 @@ def _check_integer(amount: object) -> None:
 
 
 def _exponent(currency: str) -> int:
-    """How many decimals the minor unit stands for at Stripe."""
+    """Return the number of decimals of Stripe's minor unit."""
     code = normalize_currency(currency)
     return 2 if code in PADDED_CURRENCIES else display_digits(code)
 

@@ -1,8 +1,8 @@
-"""OrderAdapter: the one door between payments and the shop's own orders.
+"""OrderAdapter: the only interface between payments and the shop's own orders.
 
-A host with its own order model subclasses :class:`OrderAdapter`, says what an order costs and who
-may pay it, and names the class in ``SHOP_PAYMENTS["ORDER_ADAPTER"]``. Nothing else in this app
-reads an order.
+A host with its own order model subclasses :class:`OrderAdapter`, which returns what an order costs
+and who may pay it, and sets ``SHOP_PAYMENTS["ORDER_ADAPTER"]`` to its path. Nothing else in this
+app reads an order.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ logger = logging.getLogger("shop_payments")
 class LineItem:
     """One line of an order, as the API and Stripe's metadata show it.
 
-    Texts may be lazy strings, or anything else that ``str()`` turns into text.
+    Texts may be lazy strings, or anything else that ``str()`` converts to text.
     """
 
     name: str
@@ -68,25 +68,24 @@ class LineItem:
 
     currency: str
     quantity: int | Decimal
-    """How many, or how much: a whole number is shown as an integer, another one as a decimal
-    string (``"1.5"``)."""
+    """A whole number is shown as an integer, any other number as a decimal string (``"1.5"``)."""
 
     description: str = ""
 
     @property
     def shown_quantity(self) -> int | str:
-        """The quantity as JSON has it."""
+        """The quantity for JSON."""
         return f"{self.quantity:f}" if isinstance(self.quantity, Decimal) else self.quantity
 
 
 class OrderAdapter(ABC):
-    """How payments see an order. Methods take and return the shop's own objects.
+    """The access of payments to orders. Methods take and return the shop's own objects.
 
-    An adapter keeps no state: one instance serves all threads.
+    An adapter keeps no state, because all threads share one instance.
     """
 
     serves_model: ClassVar[type[Model] | None] = None
-    """Set by adapters that fit one model only; a system check compares it with the setting."""
+    """The only model that the adapter can read, if any. A system check compares it."""
 
     @property
     def model(self) -> type[Model]:
@@ -94,24 +93,24 @@ class OrderAdapter(ABC):
         return apps.get_model(order_model_label())
 
     def parse_id(self, order_id: object) -> Any | None:
-        """Turn the id from a URL into a primary key; None where it cannot be one."""
+        """Convert the id from a URL to a primary key; None if it cannot be one."""
         if isinstance(order_id, str) and "\x00" in order_id:
-            return None  # PostgreSQL takes no NUL in text
+            return None  # PostgreSQL does not accept NUL in text
         field = cast("Any", self.model._meta.pk)
         try:
             pk = field.to_python(order_id)
-            field.run_validators(pk)  # what the column cannot hold is no id either
+            field.run_validators(pk)  # a value that does not fit the column is not an id
         except (ValidationError, ValueError, OverflowError):
             return None
-        # int() and UUID() read many spellings; one order shall have one URL.
+        # int() and UUID() accept many spellings, but an order must have only one URL.
         return pk if str(pk) == str(order_id) else None
 
     def get_queryset(self) -> QuerySet[Any]:
-        """All orders, with what the other methods read loaded along."""
+        """Return all orders, together with the related rows that the other methods read."""
         return self.model._default_manager.all()
 
     def find(self, order_id: object) -> Any | None:
-        """Return the order with this id, whoever it belongs to, or None."""
+        """Return the order with this id, whichever customer it belongs to, or None."""
         pk = self.parse_id(order_id)
         return None if pk is None else self.get_queryset().filter(pk=pk).first()
 
@@ -122,56 +121,58 @@ class OrderAdapter(ABC):
 
     @abstractmethod
     def list_for_user(self, user: Any) -> QuerySet[Any]:
-        """The orders that ``user`` may see and pay, newest first.
+        """Return the orders that ``user`` may see and pay, newest first.
 
-        ``user`` is what your authentication classes return: never anonymous, but not always a row
-        (token users are none). Filter by ``user.pk``.
+        ``user`` is what your authentication classes return. It is never anonymous, but not always
+        a row of a table, as token users are not. Filter by ``user.pk``.
         """
 
     @abstractmethod
     def number(self, order: Any) -> str:
-        """The order number that customers and staff use; anything that ``str()`` makes text of."""
+        """Return the order number for customers and staff: any value that ``str()`` accepts."""
 
     @abstractmethod
     def total(self, order: Any) -> Money:
-        """What the order costs in all, whatever has been paid of it.
+        """Return what the order costs in all, whatever has been paid.
 
-        Not what is left to pay: that is computed from this. Build it with
-        :meth:`Money.from_decimal` from a decimal price.
+        Do not return what is left to pay: that is computed from the total. Build a total from a
+        decimal price with :meth:`Money.from_decimal`.
 
         Raises:
             AmountNotRepresentable: the currency has no such amount.
         """
 
     def amount_to_pay_now(self, order: Any, outstanding: Money) -> Money:
-        """The part of the outstanding amount that the customer is asked for now, say a deposit.
+        """Return the part of the outstanding amount to ask for now, for example a deposit.
 
-        More than 0 and at most ``outstanding``; and no rest that is below Stripe's minimum charge.
-        Anything else is an error of the adapter, and the customer is asked for nothing.
+        It must be above 0 and at most ``outstanding``, and the rest must not be below Stripe's
+        minimum charge. Anything else is an error of the adapter, and the customer is not asked.
         """
         return outstanding
 
     @abstractmethod
     def line_items(self, order: Any) -> Sequence[LineItem]:
-        """The lines, unit prices in minor units (see :func:`~shop_payments.money.to_minor_units`).
+        """Return the lines with unit prices in minor units.
+
+        See :func:`~shop_payments.money.to_minor_units` for conversion.
 
         Raises:
             AmountNotRepresentable: the currency has no such amount.
         """
 
     def receipt_email(self, order: Any) -> str:
-        """Where Stripe sends the receipt; empty for none."""
+        """Return the address for Stripe's receipt; empty for none."""
         return ""
 
     def capture_method(self, order: Any) -> str:
-        """``"automatic"`` or ``"manual"`` for this order; the setting, unless you override it."""
+        """Return ``"automatic"`` or ``"manual"`` for this order. The default is the setting."""
         return get_config().CAPTURE_METHOD
 
     def is_payable(self, order: Any) -> bool:
-        """Whether the shop still wants money for the order (not cancelled, not withdrawn).
+        """Return whether the shop still wants money for the order (not cancelled or withdrawn).
 
-        Free orders need no mention here: nothing is asked for them. Money that comes while this is
-        false does not count, until it is true again.
+        Free orders need no special case. Money that comes while this is false does not count until
+        it is true again.
         """
         return True
 
@@ -185,9 +186,9 @@ class OrderAdapter(ABC):
         outstanding: int,
         fact_id: Any,
     ) -> None:
-        """Called after commit for each payment that counts; at least once (see ``signals``).
+        """Handle a payment that counts. Called after the commit, at least once (see ``signals``).
 
-        ``amount`` and ``outstanding`` (what is still missing) are minor units.
+        ``amount`` and ``outstanding`` are in minor units.
         """
 
     def on_paid(
@@ -200,11 +201,11 @@ class OrderAdapter(ABC):
         total: int,
         fact_id: Any,
     ) -> None:
-        """Called after commit when the order is first covered; at least once (see ``signals``).
+        """Handle an order that is covered for the first time.
 
-        ``payment_intent`` covered it. ``amount`` (what has been paid in all) and ``total`` are
-        minor units. The order may change after this: before goods go out, ask
-        ``services.may_release(order.pk)``.
+        Called after the commit, at least once (see ``signals``). ``payment_intent`` covered the
+        order. ``amount`` (all that was paid) and ``total`` are in minor units. The order may change
+        later: before goods go out, call ``services.may_release(order.pk)``.
         """
 
     def on_refunded(
@@ -217,9 +218,10 @@ class OrderAdapter(ABC):
         goods: int,
         fact_id: Any,
     ) -> None:
-        """Called after commit when ``amount`` (minor units) of counted money went back.
+        """Handle a refund of ``amount`` (minor units) of counted money.
 
-        ``goods`` of it is for returned goods; the rest undoes a payment. At least once.
+        Called after the commit, at least once. ``goods`` of the amount is for returned goods; the
+        rest undoes a payment.
         """
 
 
@@ -269,7 +271,7 @@ class BundledOrderAdapter(OrderAdapter):
 
 @dataclass(frozen=True, kw_only=True)
 class OrderTerms:
-    """What an evaluation reads of an order."""
+    """The data of an order that an evaluation reads."""
 
     total: Money
     is_payable: bool
@@ -277,7 +279,7 @@ class OrderTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderSnapshot:
-    """What Stripe and the customer are shown of an order, read once through the adapter."""
+    """The data of an order for Stripe and the customer, read once through the adapter."""
 
     number: str
     line_items: tuple[LineItem, ...]
@@ -286,17 +288,17 @@ class OrderSnapshot:
 
 
 _REFUSED = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
-"""What the database says of a statement that is wrong, and not of itself."""
+"""Database errors that are caused by a wrong statement, not by the state of the database."""
 
 
 @contextmanager
 def reading(method: str, order_id: object) -> Iterator[None]:
-    """Turn an exception of the host's adapter into one that names method and order.
+    """Convert an exception of the host's adapter to one that names the method and the order.
 
     Raises:
-        OrderUnreadable: the block raised something that neither Django's database nor this app
-            raises on purpose. A statement of the host's that the database refuses is such a thing,
-            too, unless a transaction is open, which that ends on PostgreSQL.
+        OrderUnreadable: the block raised anything except an error of this app or of the database
+            itself. A database error caused by the host's statement counts as the host's, unless a
+            transaction is open: on PostgreSQL such an error ends the transaction.
     """
     try:
         yield
@@ -314,7 +316,7 @@ def find_order(order_id: object) -> Any:
     """Return the order with this primary key.
 
     Raises:
-        OrderUnreadable: the adapter raised, or does not find it.
+        OrderUnreadable: the adapter raised, or did not find it.
     """
     order = find_order_or_none(order_id)
     if order is None:
@@ -333,7 +335,7 @@ def find_order_or_none(order_id: object) -> Any | None:
 
 
 def parse_order_id(order_id: object) -> Any | None:
-    """Turn the id from a URL into a primary key; None where it cannot be one.
+    """Convert the id from a URL to a primary key; None if it cannot be one.
 
     Raises:
         OrderUnreadable: the adapter raised.
@@ -346,7 +348,7 @@ def find_visible_order(pk: object, *, user: Any = None, any_order: bool = False)
     """Return the order with this primary key if ``user`` may pay it, or any order for staff.
 
     Raises:
-        OrderNotFound: no such order, or not this user's; nobody has any.
+        OrderNotFound: there is no such order, or it is not this user's. An anonymous user has none.
         OrderUnreadable: the adapter raised.
     """
     adapter, order = get_order_adapter(), None
@@ -362,10 +364,10 @@ def find_visible_order(pk: object, *, user: Any = None, any_order: bool = False)
 
 
 def read_terms(order: Any) -> OrderTerms:
-    """Read what an evaluation needs: the total and whether the shop wants money.
+    """Read the terms that an evaluation needs: the total and the payability.
 
     Raises:
-        OrderUnreadable: the adapter raised, or what it returned cannot be used.
+        OrderUnreadable: the adapter raised, or returned an invalid value.
     """
     try:
         total = read_total(order)
@@ -379,11 +381,11 @@ def read_terms(order: Any) -> OrderTerms:
 
 
 def read_total(order: Any) -> Money:
-    """Read what the order costs in all.
+    """Read the order's total.
 
     Raises:
         MoneyError: the currency has no such amount.
-        OrderUnreadable: the adapter raised, or returned something else.
+        OrderUnreadable: the adapter raised, or did not return ``Money``.
     """
     with reading("total", order.pk):
         total = get_order_adapter().total(order)
@@ -393,10 +395,10 @@ def read_total(order: Any) -> Money:
 
 
 def read_amount_to_pay_now(order: Any, outstanding: Money) -> Money:
-    """Ask the adapter which part of the outstanding amount the customer pays now.
+    """Read the part of the outstanding amount that the customer is asked for now.
 
     Raises:
-        OrderUnreadable: the adapter raised, or its answer cannot be used.
+        OrderUnreadable: the adapter raised, or returned an invalid value.
     """
     method = "amount_to_pay_now"
     try:
@@ -416,19 +418,19 @@ def read_amount_to_pay_now(order: Any, outstanding: Money) -> Money:
 
 
 def _unusable(order_id: object, method: str, problem: str) -> OrderUnreadable:
-    """Log an answer of the adapter that cannot be used: clients do not see it."""
+    """Return the error for an invalid value, and log it, because clients do not see its details."""
     error = OrderUnreadable(order_id, method, problem)
     logger.error("%s", error)
     return error
 
 
 def take_snapshot(order: Any) -> OrderSnapshot:
-    """Read what Stripe and the customer are shown of ``order``.
+    """Read the data of ``order`` for Stripe and the customer.
 
     Raises:
-        AmountNotRepresentable: a line cannot be written in its currency.
+        AmountNotRepresentable: a line's amount cannot be represented in its currency.
         InvalidCurrency: a line's currency is not a currency code.
-        OrderUnreadable: the adapter raised, or what it returned cannot be used.
+        OrderUnreadable: the adapter raised, or returned an invalid value.
     """
     adapter = get_order_adapter()
     line_items = read_line_items(order)
@@ -446,7 +448,7 @@ def take_snapshot(order: Any) -> OrderSnapshot:
 
 
 def read_number(order: Any) -> str:
-    """Read the order's number as text; its primary key where it has none.
+    """Read the order's number as text; its primary key if it has no number.
 
     Raises:
         OrderUnreadable: the adapter raised.
@@ -456,12 +458,12 @@ def read_number(order: Any) -> str:
 
 
 def read_line_items(order: Any) -> tuple[LineItem, ...]:
-    """Read the order's lines: texts as plain strings, amounts as integers.
+    """Read the order's lines, with texts as plain strings and amounts as integers.
 
     Raises:
-        AmountNotRepresentable: a line cannot be written in its currency.
+        AmountNotRepresentable: a line's amount cannot be represented in its currency.
         InvalidCurrency: a line's currency is not a currency code.
-        OrderUnreadable: the adapter raised, or a line cannot be used.
+        OrderUnreadable: the adapter raised, or a line is invalid.
     """
     with reading("line_items", order.pk):
         return tuple(_plain_line(line) for line in get_order_adapter().line_items(order))
@@ -478,7 +480,7 @@ def _plain_line(line: Any) -> LineItem:
 
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""What UTF-8 cannot encode, and NUL, which PostgreSQL does not store."""
+"""Characters that UTF-8 cannot encode, and NUL, which PostgreSQL does not store."""
 
 
 def storable_text(value: object) -> str:
@@ -494,8 +496,8 @@ def _minor_units(amount: Any) -> int:
 
 
 _MOST_DIGITS = 18
-"""What a number of a line may have before the point, and after it. Before the exact arithmetic,
-which would write 1E+999999999 out in full."""
+"""The digits that a number of a line may have before or after the point. Checked before the exact
+arithmetic, which would write 1E+999999999 in full."""
 
 
 def _whole(value: Any) -> int | None:
@@ -516,7 +518,7 @@ def _is_handy(value: Decimal) -> bool:
 def _quantity(value: Any) -> int | Decimal:
     """Return a quantity: an integer if it is whole, else a decimal without trailing zeros."""
     if isinstance(value, float):
-        value = Decimal(repr(value))
+        value = Decimal(repr(value))  # 1.1 as written, not its binary value
     whole = _whole(value)
     if whole is not None and abs(whole) <= MAX_AMOUNT:
         return whole
@@ -526,10 +528,10 @@ def _quantity(value: Any) -> int | Decimal:
 
 
 def is_unwanted(order_id: object) -> bool:
-    """Tell whether the shop itself says that it wants no money for the order.
+    """Return whether the shop wants no money for the order.
 
-    Where the order cannot be read (the adapter raises, or hides it), it says nothing: a fault in
-    the shop's code must not close a payment.
+    False if the order cannot be read (the adapter raises or hides it), because a fault in the
+    shop's code must not close a payment.
     """
     try:
         terms = read_terms(find_order(order_id))
@@ -541,15 +543,15 @@ def is_unwanted(order_id: object) -> bool:
 
 @cache
 def get_order_adapter() -> OrderAdapter:
-    """Return the host's order adapter (``ORDER_ADAPTER``), built once.
+    """Return the host's order adapter (``ORDER_ADAPTER``), which is built once.
 
     Raises:
-        ConfigurationError: it cannot be imported, is no adapter, or lacks a method.
+        ConfigurationError: it cannot be imported, is not an adapter, or lacks a method.
     """
     path = get_config().ORDER_ADAPTER
     try:
         adapter_class = import_string(path)
-    except (ImportError, RuntimeError) as error:  # the latter of a model that is not installed
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a model that is not installed
         raise ConfigurationError(
             f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} cannot be imported: {error}"
         ) from error
@@ -566,9 +568,9 @@ def get_order_adapter() -> OrderAdapter:
     return adapter
 
 
-def _forget_adapter(*, setting: str, **kwargs: object) -> None:
+def _clear_adapter(*, setting: str, **kwargs: object) -> None:
     if setting in {"SHOP_PAYMENTS", "SHOP_PAYMENTS_ORDER_MODEL"}:
         get_order_adapter.cache_clear()
 
 
-setting_changed.connect(_forget_adapter, dispatch_uid="shop_payments.orders")
+setting_changed.connect(_clear_adapter, dispatch_uid="shop_payments.orders")

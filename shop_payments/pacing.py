@@ -1,4 +1,4 @@
-"""Keep a long run of calls to Stripe within its rate.
+"""Keep a long series of calls to Stripe within its rate limit.
 
 See: https://docs.stripe.com/rate-limits (checked 2026-11)
 """
@@ -13,10 +13,10 @@ from contextvars import ContextVar
 
 
 class Pace:
-    """At most ``per_second`` turns within any second; callers that are slower never wait.
+    """Allow at most ``per_second`` turns within any second. Slower callers never wait.
 
-    The second begins with the end of a turn: some time within it, its request has reached Stripe.
-    From its beginning, requests that are slow on their way would arrive together with later ones.
+    A second is counted from the end of a turn, when its request has certainly reached Stripe.
+    Counted from the beginning, a slow request could arrive at the same time as later ones.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Pace:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Begin the block when it is the next call's turn."""
+        """Wait for the next call's turn, then run the block."""
         if len(self._turns) == self._turns.maxlen:
             pause = self._turns[0] + 1 - self._clock()
             if pause > 0:
@@ -47,7 +47,7 @@ _PACE: ContextVar[Pace | None] = ContextVar("shop_payments_pace", default=None)
 
 @contextmanager
 def keeping(pace: Pace) -> Iterator[None]:
-    """Have every request to Stripe within the block wait for its turn."""
+    """Make each request to Stripe within the block wait for its turn."""
     token = _PACE.set(pace)
     try:
         yield
@@ -57,7 +57,7 @@ def keeping(pace: Pace) -> Iterator[None]:
 
 @contextmanager
 def taking_turns() -> Iterator[None]:
-    """Begin the block, a request, when it may be sent: at once, unless within :func:`keeping`."""
+    """Run the block, a request, when it may be sent: at once, unless within :func:`keeping`."""
     pace = _PACE.get()
     with pace.turn() if pace is not None else nullcontext():
         yield

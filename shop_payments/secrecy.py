@@ -2,10 +2,10 @@
 
 Note [Secrets in frames]
 ~~~~~~~~~~~~~~~~~~~~~~~~
-Error reporters show the variables of every frame that an exception has passed through. So the
-plain text of a secret, or a body that holds one, is a variable in two places only: inside of
-:class:`Secret`, and in functions that are :func:`sealed`, whose frames no exception brings to
-light. Everywhere else travels a :class:`Secret`, a digest or an object without secrets.
+Error reporters show the variables of each frame that an exception has passed through. So the plain
+text of a secret, or a body that contains one, is a variable only inside :class:`Secret` and in
+functions that are :func:`sealed`, whose frames no exception shows. All other code handles a
+:class:`Secret`, a digest or an object without secrets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _R = TypeVar("_R")
 
 
 class Secret:
-    """A text that does not show itself in a repr, a log or a traceback, and is not pickled."""
+    """A text that is not shown in a repr, a log or a traceback, and cannot be pickled."""
 
     __slots__ = ("_value",)
 
@@ -31,11 +31,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the plain text. Hand it on at once: no variable outside may hold it."""
+        """Return the plain text. Pass it on at once: no variable outside may hold it."""
         return self._value
 
     def startswith(self, prefixes: str | tuple[str, ...]) -> bool:
-        """Tell whether it begins with one of ``prefixes``, which are public."""
+        """Return whether it begins with one of ``prefixes``, which are public."""
         return self._value.startswith(prefixes)
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class Secret:
         return self
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not to be pickled: a cache or a queue would hold it in clear")
+        raise TypeError("a secret cannot be pickled: a cache or a queue would hold it in clear")
 
 
 _SECRETS = re.compile(
@@ -73,11 +73,11 @@ def redact(text: str) -> str:
 
 
 def sealed(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Have what ``function`` raises leave without its frames, and without what caused it.
+    """Remove the frames and the causes of exceptions that ``function`` raises.
 
-    What is not one of our own exceptions says in a note where it was raised. See
-    Note [Secrets in frames]. A sealed function only computes, or talks to Stripe: it calls
-    neither the host nor the database.
+    Exceptions other than our own get a note that says where they were raised. See
+    Note [Secrets in frames]. A sealed function only computes or calls Stripe. It calls neither the
+    host nor the database.
     """
 
     @functools.wraps(function)
@@ -86,7 +86,7 @@ def sealed(function: Callable[_P, _R]) -> Callable[_P, _R]:
             return function(*args, **kwargs)
         except BaseException as error:
             raised = error
-        # Outside of the except block, so that nothing comes back as __context__.
+        # Outside the except block, so that Python does not set __context__ again.
         del args, kwargs
         raise _without_frames(raised)
 

@@ -1,4 +1,4 @@
-"""Who a user is: a row, or what a host's authentication makes of a token."""
+"""The identity of a user: a row of the user table, or a token user."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 
 def is_known_user(user: Any) -> bool:
-    """Tell whether ``user`` is signed in and has an identity.
+    """Return whether ``user`` is signed in and has an identity.
 
-    Nobody else reaches an order adapter: ``filter(customer=None)`` finds the orders of all guests.
-    A user class may have neither ``pk`` nor ``id``, if the host's adapter goes by something else.
+    Only such users are passed to an order adapter, because ``filter(customer=None)`` would find the
+    orders of all guests. A user class may have neither ``pk`` nor ``id``, if the host's adapter
+    uses something else.
     """
     if not getattr(user, "is_authenticated", False) or getattr(user, "is_anonymous", False):
         return False
@@ -18,7 +19,7 @@ def is_known_user(user: Any) -> bool:
 
 
 def key_of_user(user: Any) -> Any | None:
-    """Return the key of a known user: ``pk``, else ``id``; None for anybody else."""
+    """Return the key of a known user: ``pk``, else ``id``; None for others."""
     if not is_known_user(user):
         return None
     return user.pk if hasattr(user, "pk") else getattr(user, "id", None)

@@ -229,6 +229,7 @@ def test_an_adapter_that_still_defines_amount_due_is_an_error(configure, adapter
     assert list(messages) == ["E014", *others]
     assert f"{HERE}.{adapter}' still defines amount_due()" in messages["E014"].msg
     assert "Rename amount_due() to total()" in str(messages["E014"].hint)
+    assert "return what the order costs in all" in str(messages["E014"].hint)
 
 
 @pytest.mark.parametrize("label", ["nowhere.Order", "shop_payments.Nothing", "Order"])
@@ -392,13 +393,34 @@ def test_an_order_model_changed_after_migrating_is_an_error(connect, table):
             f"(id integer PRIMARY KEY, order_id integer REFERENCES {table} (id))"
         )
 
-    if table == "shop_payments_order":
-        assert found(databases=["other"]) == {}
-        return
-    said = only("E011", databases=["other"])
-    assert "'hostshop_order'" in said
-    assert "SHOP_PAYMENTS_ORDER_MODEL back" in said
-    assert "migrate shop_payments zero" in said
+    assert found(databases=["other"]) == {}
+
+
+def migrate_by_hand(connection: DatabaseWrapper, order_table: str) -> None:
+    for statement in (
+        f"CREATE TABLE {order_table} (id integer PRIMARY KEY)",
+        "CREATE TABLE shop_payments_orderpayment "
+        f"(id integer PRIMARY KEY, order_id integer REFERENCES {order_table} (id))",
+    ):
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def test_an_order_model_changed_after_migrating_is_an_error(connect):
+    migrate_by_hand(connect(**QUEUED), "hostshop_order")
+
+    messages = found(databases=["other"])
+
+    assert list(messages) == ["E011"]
+    assert "'hostshop_order'" in messages["E011"].msg
+    assert "Restore the old value of SHOP_PAYMENTS_ORDER_MODEL" in str(messages["E011"].hint)
+    assert "migrate shop_payments zero" in str(messages["E011"].hint)
+
+
+def test_an_order_model_as_migrated_is_fine(connect):
+    migrate_by_hand(connect(**QUEUED), "shop_payments_order")
+
+    assert found(databases=["other"]) == {}
 
 
 def test_an_order_model_that_is_not_installed_does_not_break_the_other_checks(tmp_path):

@@ -42,7 +42,7 @@ def test_a_secret_behaves_like_its_text():
 @pytest.mark.parametrize("protocol", [0, pickle.HIGHEST_PROTOCOL])
 def test_a_secret_gets_into_no_cache_and_no_queue(protocol):
     """Found: a shop that cached what a service returned would have stored the client secret."""
-    with pytest.raises(TypeError, match="not to be pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps({"intent": [Secret(HIDDEN)]}, protocol)
 
 
