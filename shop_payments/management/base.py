@@ -1,4 +1,4 @@
-"""What the commands share: how they end where they cannot go on."""
+"""The base class of the commands, which handles errors and interruptions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from shop_payments.ledger.transactions import is_of_a_standby
 
 INTERRUPTED = 130
 HUNG_UP = 141
-"""Exit codes, as a shell has them for what SIGINT and SIGPIPE have ended."""
+"""The exit codes that a shell reports for a process ended by SIGINT or SIGPIPE."""
 
 
 class PaymentsCommand(BaseCommand):
-    """A command that ends with words, where a database or a person keeps it from going on."""
+    """A command that ends with a message if the database fails or it is interrupted."""
+
+    def inform(self, text: str) -> None:
+        """Write a remark to stderr, so that stdout contains only the result."""
+        self.stderr.write(text, self.style.SUCCESS)
 
     def run_from_argv(self, argv: list[str]) -> None:
         try:
@@ -25,8 +29,8 @@ class PaymentsCommand(BaseCommand):
             if sys.stdout is not None:
                 sys.stdout.flush()
         except BrokenPipeError:
-            # Nobody reads any more, as under `| head`. What is left of the output goes nowhere, or
-            # the interpreter would complain of it at its end.
+            # The reader has ended, as with `| head`. Discard the rest of the output, otherwise the
+            # interpreter reports an error when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(HUNG_UP)
 
@@ -36,16 +40,18 @@ class PaymentsCommand(BaseCommand):
         except (OperationalError, InterfaceError, InternalError) as error:
             if isinstance(error, InternalError) and not is_of_a_standby(error):
                 raise
-            raise CommandError(_trouble(error)) from error
+            raise CommandError(_database_message(error)) from error
         except KeyboardInterrupt:
             raise CommandError(
-                "Interrupted. What was done stays done; run it again for the rest.",
+                "Interrupted. Finished work is kept. Run the command again for the rest.",
                 returncode=INTERRUPTED,
             ) from None
 
 
-def _trouble(error: Exception) -> str:
+def _database_message(error: Exception) -> str:
     is_there = connection.connection is not None and connection.is_usable()
-    what = "refused" if is_there else "is away"
+    what = "refused" if is_there else "is unavailable"
     words = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return f"The database {what}: {words}\nWhat was done stays done; run it again for the rest."
+    return (
+        f"The database {what}: {words}\nFinished work is kept. Run the command again for the rest."
+    )

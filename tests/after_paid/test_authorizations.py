@@ -117,5 +117,5 @@ def test_the_command_asks_for_what_lapses_soon(authorized, capsys):
     with time_machine.travel(timezone.now() + timedelta(days=6, hours=1)):
         call_command("shop_payments_cancel_abandoned")
 
-    assert "Put 1 authorization that lapses soon into review." in capsys.readouterr().out
+    assert "Put 1 authorization that expires soon into review." in capsys.readouterr().out
     assert OrderPayment.objects.get().status == "authorized"

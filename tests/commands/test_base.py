@@ -61,8 +61,8 @@ def test_a_database_that_is_away_is_reported_with_what_to_do(stripe, database, l
     database.comes_back()
 
     first, *_, last = str(refusal.value).splitlines()
-    assert first.startswith("The database is away: ")
-    assert last == "What was done stays done; run it again for the rest."
+    assert first.startswith("The database is unavailable: ")
+    assert last == "Finished work is kept. Run the command again for the rest."
     assert refusal.value.returncode == 1
 
 
@@ -122,7 +122,8 @@ class Terminal(StringIO):
 
 
 def test_an_interruption_is_no_traceback(failed):
-    with pytest.raises(CommandError, match="run it again for the rest") as refusal:
+    """Ctrl-C in a long replay was one, and did not say that the rest is to be run again."""
+    with pytest.raises(CommandError, match="Run the command again for the rest") as refusal:
         call_command("shop_payments_events", "replay", "--failed", stdout=Terminal())
 
     assert refusal.value.returncode == 130

@@ -87,8 +87,23 @@ def test_a_new_review_item_is_an_error_once(intent, stripe, order):
 
 
 def test_an_order_that_can_be_read_again_is_evaluated(intent, stripe, order):
-    order.lines.update(unit_amount=5123)
-    Order.objects.update(currency="kwd")
+    make_unreadable(order)
+    assert send_event(pay(stripe, intent.stripe_id)).status_code == 503
+    WebhookEvent.objects.update(status="set_aside")
+    make_readable(order)
+
+    would = run("--dry-run")[0]
+    status = OrderPayment.objects.get().status
+    did = run()[0]
+
+    words = "up to date: 1 order evaluated. Listed 5 pages at Stripe.\n"
+    assert (would, did) == (f"Would bring {words}", f"Brought {words}")
+    assert (status, OrderPayment.objects.get().status) == ("unpaid", "paid")
+    assert run()[0] == NOTHING
+
+
+def test_an_order_that_cannot_be_read_is_an_error_each_time(intent, stripe, order):
+    make_unreadable(order)
     send_event(pay(stripe, intent.stripe_id))
     WebhookEvent.objects.update(status="set_aside")
     words = rf"OrderAdapter\.total .* \(order {order.pk}\)"
@@ -101,14 +116,8 @@ def test_an_order_that_can_be_read_again_is_evaluated(intent, stripe, order):
     assert "review item" not in str(first.value)
     assert "1 new review item" in str(second.value), "after the third try staff are asked to look"
     assert ReviewItem.objects.get().reason == "order_unreadable"
-
-    order.lines.update(unit_amount=5600)
-    Order.objects.update(currency="usd")
-    words = "up to date: 1 order evaluated at last. Listed 5 pages at Stripe.\n"
-    assert reconcile("--dry-run") == f"Would bring {words}"
-    assert OrderPayment.objects.get().status == "unpaid"
-    assert reconcile() == f"Brought {words}"
-    assert OrderPayment.objects.get().status == "paid"
+    make_readable(order)
+    assert "1 order evaluated" in run()[0]
     assert ReviewItem.objects.get().closed_itself
     assert reconcile() == NOTHING
 
@@ -117,8 +126,8 @@ def test_a_stripe_that_is_away_is_an_error(intent, stripe):
     stripe.inject(Fault("drop_before", path="/v1/refunds"))
 
     with pytest.raises(CommandError, match=r"refunds: Stripe could not be reached") as refusal:
-        reconcile()
-    assert str(refusal.value).endswith("tried again by the next run.")
+        run()
+    assert str(refusal.value).endswith("The next run tries again what failed.")
 
     assert reconcile() == NOTHING
 
@@ -129,6 +138,18 @@ def test_a_key_that_stripe_refuses_is_an_error(intent, stripe, configure):
     with pytest.raises(CommandError, match="payment intents: "):
         reconcile()
 
+
+def test_a_database_that_is_away_is_an_error(stripe, monkeypatch):
+    connection.close()
+    lost = {"NAME": "/nowhere/at/all.sqlite3"} if connection.vendor == "sqlite" else {"PORT": "1"}
+    with monkeypatch.context() as away:
+        for name, value in lost.items():
+            away.setitem(connection.settings_dict, name, value)
+        with pytest.raises(CommandError, match="The database is unavailable"):
+            run()
+
+
+def test_without_a_key_it_says_which_setting(db, configure):
     configure(STRIPE_SECRET_KEY="")
     with pytest.raises(CommandError, match="STRIPE_SECRET_KEY"):
         reconcile()

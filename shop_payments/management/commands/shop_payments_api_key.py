@@ -1,4 +1,4 @@
-"""``manage.py shop_payments_api_key``: create, list and revoke the keys of the API's clients."""
+"""``manage.py shop_payments_api_key``: create, list and revoke API keys."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _LONGEST_DAYS = 3650
 
 
 class Command(PaymentsCommand):
-    help = "Create, list and revoke API keys. A new key's secret is printed once, to stdout alone."
+    help = "Create, list and revoke API keys. A new key's secret is printed once, alone on stdout."
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-        create = actions.add_parser("create", help="make a key and print its secret")
+        create = actions.add_parser("create", help="create a key and print its secret")
         create.add_argument("--label", required=True, help="the client that gets the key")
         create.add_argument(
             "--scope",
             action="append",
             required=True,
             choices=APIKeyScope.values,
-            help="what the key may do; give it again for several",
+            help="a scope of the key; repeat the option for several scopes",
         )
         create.add_argument(
             "--expires-in-days",
             type=whole_number(1, _LONGEST_DAYS),
             metavar="N",
-            help="without it: never expires",
+            help="default: the key never expires",
         )
         actions.add_parser("list", help="show all keys, without their secrets")
-        revoke = actions.add_parser("revoke", help="make a key useless from now on")
-        revoke.add_argument("prefix", metavar="PREFIX", help="as the list shows it")
+        revoke = actions.add_parser("revoke", help="revoke a key")
+        revoke.add_argument("prefix", metavar="PREFIX", help="the prefix that the list shows")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         if action == "create":
@@ -56,17 +56,17 @@ class Command(PaymentsCommand):
                 label=label, scopes=list(dict.fromkeys(scopes)), expires_at=expires_at
             )
         except ValidationError as error:
-            raise CommandError(_in_words(error)) from error
-        self._note(
+            raise CommandError(_validation_message(error)) from error
+        self.inform(
             f"Key {key.prefix} for {key.label} ({', '.join(key.scopes)}), "
-            f"expires: {_day(key.expires_at)}. Keep the secret; it is not shown again:"
+            f"expires: {_day(key.expires_at)}. Store the secret; it is not shown again:"
         )
         self.stdout.write(secret.reveal())
 
     def _list(self) -> None:
         keys = list(APIKey.objects.all())
         if not keys:
-            self._note("There are no API keys.")
+            self.inform("There are no API keys.")
             return
         head = ("PREFIX", "CLIENT", "SCOPES", "STATE", "CREATED", "EXPIRES", "LAST USED")
         for line in _aligned([head, *map(_row, keys)]):
@@ -75,20 +75,16 @@ class Command(PaymentsCommand):
     def _revoke(self, prefix: str) -> None:
         key = APIKey.objects.filter(prefix=prefix).first()
         if key is None:
-            # Not quoted: it may be a secret, pasted whole.
+            # Not quoted, because it may be a whole secret, pasted by mistake.
             raise CommandError("No key has this prefix; `shop_payments_api_key list` shows them.")
         if key.is_revoked:
-            self._note(f"Key {key} was revoked before: {_day(key.revoked_at)}.")
+            self.inform(f"Key {key} was revoked before: {_day(key.revoked_at)}.")
             return
         key.revoke()
-        self._note(f"Key {key} is revoked.")
-
-    def _note(self, text: str) -> None:
-        """Write for people, so that stdout holds nothing but the result."""
-        self.stderr.write(text, self.style.SUCCESS)
+        self.inform(f"Key {key} is revoked.")
 
 
-def _in_words(error: ValidationError) -> str:
+def _validation_message(error: ValidationError) -> str:
     fields = error.message_dict.items()
     return "; ".join(f"{field}: {' '.join(messages)}" for field, messages in fields)
 
@@ -102,7 +98,7 @@ def _row(key: APIKey) -> tuple[str, ...]:
 def _day(moment: datetime | None) -> str:
     if moment is None:
         return "never"
-    aware = timezone.is_aware(moment)  # not where the host has USE_TZ = False
+    aware = timezone.is_aware(moment)  # False if the host has USE_TZ = False
     return f"{timezone.localtime(moment) if aware else moment:%Y-%m-%d}"
 
 

@@ -1,4 +1,4 @@
-"""``manage.py shop_payments_cancel_abandoned``: close what nobody is going to pay."""
+"""``manage.py shop_payments_cancel_abandoned``: cancel abandoned payment intents."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ _ORIGIN = Origin(source=Source.COMMAND, actor="shop_payments_cancel_abandoned")
 
 class Command(PaymentsCommand):
     help = (
-        "Cancel at Stripe the payment intents that are unpaid and untouched for "
-        "ABANDONED_AFTER_DAYS, finish cancellations that Stripe did not answer, and put "
-        "authorizations that lapse within 24 hours into review. "
-        "Safe to run at any time, and twice."
+        "Cancel payment intents that are unpaid and without activity for ABANDONED_AFTER_DAYS, "
+        "finish requested cancellations, and ask staff about authorizations that expire within 24 "
+        "hours. Safe to run at any time, also repeatedly."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -38,7 +37,7 @@ class Command(PaymentsCommand):
             "--older-than",
             type=whole_number(1, LONGEST_DAYS),
             metavar="DAYS",
-            help="instead of ABANDONED_AFTER_DAYS",
+            help="days without activity (default: ABANDONED_AFTER_DAYS)",
         )
 
     def handle(self, *args: Any, older_than: int | None = None, **options: Any) -> None:
@@ -55,17 +54,17 @@ class Command(PaymentsCommand):
             )
         except ShopPaymentsError as error:
             raise CommandError(
-                f"{sentence(error)} What was closed before stays closed; run it again."
+                f"{sentence(error)} Intents closed before stay closed. Run the command again."
             ) from None
         intents = counted(closed, "payment intent")
         self.stdout.write(f"Closed {intents} abandoned for {counted(days, 'day')}.")
         if expiring:
-            lapsing = counted(
-                expiring, "authorization that lapses soon", "authorizations that lapse soon"
+            soon = counted(
+                expiring, "authorization that expires soon", "authorizations that expire soon"
             )
-            self.stdout.write(f"Put {lapsing} into review.")
+            self.stdout.write(f"Put {soon} into review.")
         if unfinished:
             raise CommandError(
-                f"Not done yet: {counted(len(unfinished), 'cancellation')}; the log says why. "
-                "Run it again."
+                f"Not finished: {counted(len(unfinished), 'cancellation')}. The log says why. "
+                "Run the command again."
             )

@@ -1,4 +1,4 @@
-"""``manage.py shop_payments_events``: look into the inbox of Stripe's events, and replay some."""
+"""``manage.py shop_payments_events``: list, show and replay Stripe's events."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _LONGEST_LIST = 1_000_000
 
 class Command(PaymentsCommand):
     help = (
-        "List Stripe's events and what came of them, show one with all it said, or process "
-        "events again: those that were set aside for a person, say, once the cause is gone."
+        "List Stripe's events with their outcomes, show one with its payload, or process events "
+        "again, for example those that were set aside, after their cause is gone."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,12 +40,12 @@ class Command(PaymentsCommand):
             metavar="N",
             help="default: 50",
         )
-        show = actions.add_parser("show", help="one event, and the payment that it is about")
+        show = actions.add_parser("show", help="one event and its payment")
         show.add_argument("event", metavar="EVENT", help="evt_…")
-        replay = actions.add_parser("replay", help="process events again, whatever came of them")
+        replay = actions.add_parser("replay", help="process events again, whatever their outcome")
         replay.add_argument("events", nargs="*", metavar="EVENT", help="evt_…")
         replay.add_argument("--set-aside", action="store_true", help="all that were set aside")
-        replay.add_argument("--failed", action="store_true", help="all that failed and wait")
+        replay.add_argument("--failed", action="store_true", help="all that failed")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         {"list": self._list, "show": self._show, "replay": self._replay}[action](options)
@@ -60,17 +60,13 @@ class Command(PaymentsCommand):
             **{name: value for name, value in wanted.items() if value is not None}
         )
         limit: int = options["limit"]
-        shown = list(found.defer("payload")[: limit + 1])
+        shown = list(found.defer("payload")[: limit + 1])  # one more, to know if others follow
         for event in shown[:limit]:
             self.stdout.write(_line(event))
         if len(shown) > limit:
-            self._note("There are more; --limit says how many are shown.")
+            self.inform("There are more events. Use --limit to show them.")
         elif not shown:
-            self._note("There are no such events.")
-
-    def _note(self, text: str) -> None:
-        """Write for people, so that stdout holds nothing but the list."""
-        self.stderr.write(text, self.style.SUCCESS)
+            self.inform("There are no such events.")
 
     def _show(self, options: dict[str, Any]) -> None:
         event = WebhookEvent.objects.filter(event_id=options["event"]).first()
@@ -82,7 +78,7 @@ class Command(PaymentsCommand):
         )
         self.stdout.write(_payment_of(event))
         if event.purged_at is not None:
-            self.stdout.write(f"What it said was dropped at {at_second(event.purged_at)}.")
+            self.stdout.write(f"The payload was purged at {at_second(event.purged_at)}.")
         else:
             self.stdout.write(json.dumps(event.payload, indent=2, ensure_ascii=False))
 
@@ -91,7 +87,7 @@ class Command(PaymentsCommand):
         failed = 0
         events = list(wanted.defer("payload").order_by("pk"))
         if not events:
-            self._note("There are no such events.")
+            self.inform("There are no such events.")
         for event in events:
             try:
                 replayed = replay_event(event)
@@ -102,14 +98,14 @@ class Command(PaymentsCommand):
             failed += replayed.status not in WebhookEvent.SUCCESSES
             self.stdout.write(_line(replayed))
         if failed:
-            raise CommandError(f"Not processed: {counted(failed, 'event')}; `show` says why.")
+            raise CommandError(f"Not processed: {counted(failed, 'event')}. `show` says why.")
 
 
 def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
     """Return the events to replay.
 
     Raises:
-        CommandError: none is named, or one is not there.
+        CommandError: no event is named, or one does not exist.
     """
     statuses = [
         status
@@ -118,7 +114,7 @@ def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
     ]
     names = set(options["events"])
     if bool(names) == bool(statuses):
-        raise CommandError("Name events, or say --set-aside or --failed.")
+        raise CommandError("Give either events, or --set-aside or --failed.")
     if statuses:
         return WebhookEvent.objects.filter(status__in=statuses)
     found = WebhookEvent.objects.filter(event_id__in=names)
@@ -137,6 +133,6 @@ def _payment_of(event: WebhookEvent) -> str:
     payments = OrderPayment.objects.select_related("order")
     payment = payments.filter(payment_intents__stripe_id=event.intent_id or "-").first()
     if payment is None:
-        return "It is about no payment of this shop."
+        return "It does not belong to a payment of this shop."
     number = read_number(payment.order)
-    return f"It is about {event.intent_id} of order {number}, which is {payment.status}."
+    return f"It belongs to {event.intent_id} of order {number}, which is {payment.status}."

@@ -1,4 +1,4 @@
-"""``manage.py shop_payments_fees``: fetch what payments cost, and add it up."""
+"""``manage.py shop_payments_fees``: fetch Stripe's fees, and add them up."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from shop_payments.sync.balance_transactions import fetch_fees
 
 class Command(PaymentsCommand):
     help = (
-        "Fetch Stripe's fees for payments, refunds and disputes, a hundred movements a call, and "
-        "print their sums by currency. Safe to run twice."
+        "Fetch Stripe's fees for payments, refunds and disputes, a hundred movements with each "
+        "call, and print their sums by currency. Safe to run repeatedly."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,13 +29,13 @@ class Command(PaymentsCommand):
             "--since",
             type=day,
             metavar="YYYY-MM-DD",
-            help="first day, in the project's time zone; without it: the last 30 days",
+            help="first day, in the project's time zone (default: 30 days ago)",
         )
         parser.add_argument(
             "--until",
             type=day,
             metavar="YYYY-MM-DD",
-            help="last day; without it: today",
+            help="last day (default: today)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,7 +49,7 @@ class Command(PaymentsCommand):
             added = fetch_fees(since=since, until=until)
         except ShopPaymentsError as error:
             raise CommandError(
-                f"{sentence(error)} What was fetched before stays; run it again."
+                f"{sentence(error)} The pages fetched before are stored. Run the command again."
             ) from None
         movements = counted(added, "new movement")
         self.stdout.write(f"Fetched {movements} from {first} to {last}.")

@@ -19,8 +19,8 @@ _Line = tuple[datetime, str]
 
 class Command(PaymentsCommand):
     help = (
-        "Print what happened to the payment of an order, the oldest first: its history, what was "
-        "sent to Stripe, the events that came, and what staff were asked about."
+        "Print what happened to the payment of an order, oldest first: its history, its attempts "
+        "to write to Stripe, its events, and its review items."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,13 +30,13 @@ class Command(PaymentsCommand):
         pk = get_order_adapter().parse_id(order_id)
         payment = None if pk is None else OrderPayment.objects.filter(order_id=pk).first()
         if payment is None:
-            raise CommandError(f"Order {order_id} does not exist, or nobody has tried to pay it.")
-        self.stdout.write(_summary(payment))
+            raise CommandError(f"Order {order_id} does not exist, or it has no payment.")
+        self.stdout.write(_summary_of_payment(payment))
         for moment, text in sorted(_lines(payment), key=lambda line: line[0]):
             self.stdout.write(f"{at_second(moment)}  {text}")
 
 
-def _summary(payment: OrderPayment) -> str:
+def _summary_of_payment(payment: OrderPayment) -> str:
     words = [f"Order {payment.order_id}: {payment.status}"]
     if payment.currency:
         words.append(f"received {display_amount(payment.amount_received, payment.currency)}")

@@ -19,8 +19,8 @@ from shop_payments.orders import OrderAdapter, get_order_adapter
 
 class Command(PaymentsCommand):
     help = (
-        "Attach a test card to an order's payment intent, and confirm it if you like. "
-        "With test keys only. The order itself changes when Stripe's webhook arrives."
+        "Attach a test card to an order's payment intent, and confirm it with --confirm. Works "
+        "only with test keys. The order itself changes when Stripe's webhook arrives."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +31,7 @@ class Command(PaymentsCommand):
             metavar="PM",
             help="one of Stripe's test payment methods (pm_card_visa)",
         )
-        parser.add_argument("--confirm", action="store_true", help="pay, and not only attach")
+        parser.add_argument("--confirm", action="store_true", help="pay with the card")
 
     def handle(
         self, *args: Any, order: str, payment_method: str, confirm: bool, **options: Any
@@ -49,14 +49,14 @@ def _test_gateway() -> Gateway:
         raise CommandError(str(error)) from error
     if gateway.livemode:
         raise CommandError(
-            "SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a live key. Test cards want sk_test_… "
+            "SHOP_PAYMENTS['STRIPE_SECRET_KEY'] is a live key. Test cards need sk_test_… "
             "or rk_test_…."
         )
     return gateway
 
 
 def _find_order(name: str) -> Any:
-    """Return the order with this id; the bundled order is found by its number as well."""
+    """Return the order with this id. The bundled order is also found by its number."""
     adapter = get_order_adapter()
     order = adapter.find(name) or _find_by_number(adapter, name)
     if order is None:
@@ -65,7 +65,7 @@ def _find_order(name: str) -> Any:
 
 
 def _find_by_number(adapter: OrderAdapter, number: str) -> Any | None:
-    if adapter.model is not Order or "\x00" in number:  # PostgreSQL takes no NUL in text
+    if adapter.model is not Order or "\x00" in number:  # PostgreSQL does not accept NUL in text
         return None
     return adapter.get_queryset().filter(number=number).first()
 
@@ -79,7 +79,7 @@ def _open_intent(order: Any) -> PaymentIntent:
         raise CommandError(f"Order {order.pk} is paid.")
     raise CommandError(
         f"Order {order.pk} has no open payment intent. "
-        f"Make one first: POST orders/{order.pk}/payment-intent."
+        f"Create one first: POST orders/{order.pk}/payment-intent."
     )
 
 
@@ -98,11 +98,11 @@ def _send(
     except CardDeclined as error:
         raise CommandError(f"Declined: {_reason(gateway, intent_id, error)}") from error
     except GatewayError as error:
-        raise CommandError(_in_words(error)) from error
+        raise CommandError(_gateway_message(error)) from error
 
 
 def _reason(gateway: Gateway, intent_id: str, declined: CardDeclined) -> str:
-    """Say why, with Stripe's decline code, which the intent keeps."""
+    """Return why the card was declined, with Stripe's decline code, which the intent has."""
     try:
         last = gateway.retrieve_payment_intent(intent_id).last_payment_error
     except GatewayError:
@@ -111,14 +111,14 @@ def _reason(gateway: Gateway, intent_id: str, declined: CardDeclined) -> str:
     return f"{declined} ({', '.join(filter(None, codes))})"
 
 
-def _in_words(error: GatewayError) -> str:
+def _gateway_message(error: GatewayError) -> str:
     if error.retryable:
         return f"Stripe could not be reached or is busy: {error}"
     return f"Stripe refused: {error.in_full}"
 
 
 def _as_json(result: PaymentIntentResult) -> str:
-    """Write what Stripe said of the intent, without its client secret and personal data."""
+    """Return the intent as JSON, without its client secret and personal data."""
     left_out = {"absent", "allowed_payment_method_types", "client_secret", "receipt_email"}
     values = {
         item.name: getattr(result, item.name)

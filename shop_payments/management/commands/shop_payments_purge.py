@@ -1,4 +1,4 @@
-"""``manage.py shop_payments_purge``: drop old personal data, keep the facts about the money."""
+"""``manage.py shop_payments_purge``: delete old personal data, keep the facts about the money."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ _PAUSE = 1.0
 def _days(text: str) -> int:
     days = read_whole_number(text)
     if problem := problem_of_retention(days):
-        raise ArgumentTypeError(f"a whole number {problem}")
+        raise ArgumentTypeError(f"expected a whole number {problem}")
     return days
 
 
 class Command(PaymentsCommand):
     help = (
-        "Drop event payloads and other personal data older than SHOP_PAYMENTS['RETENTION_DAYS']. "
-        "Amounts, statuses, ids and the history stay. Safe to interrupt and to run again."
+        "Delete event payloads and other personal data older than "
+        "SHOP_PAYMENTS['RETENTION_DAYS']. Amounts, statuses, ids and the history stay. "
+        "Safe to interrupt and to run again."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -44,17 +45,17 @@ class Command(PaymentsCommand):
             "--older-than",
             type=_days,
             metavar="DAYS",
-            help=f"{shortest} to {longest}, instead of the setting",
+            help=f"{shortest} to {longest} (default: the setting)",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="count what would be dropped; write nothing"
+            "--dry-run", action="store_true", help="only count the rows, and write nothing"
         )
         parser.add_argument(
             "--batch-size",
             type=whole_number(1, LARGEST_BATCH),
             default=BATCH_SIZE,
             metavar="N",
-            help=f"rows of one transaction, 1 to {LARGEST_BATCH} (default {BATCH_SIZE})",
+            help=f"rows in one transaction, 1 to {LARGEST_BATCH} (default: {BATCH_SIZE})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -68,24 +69,24 @@ class Command(PaymentsCommand):
             )
         except (ConfigurationError, ValueError) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(_summary(report, dry_run=dry_run))
+        self.stdout.write(_summary_of_purge(report, dry_run=dry_run))
 
     def _progress(self) -> Callable[[PurgeReport], None]:
-        """Write for people, so that stdout holds nothing but the summary."""
+        """Return a function that writes to stderr, so that stdout contains only the summary."""
         last = 0.0
 
-        def tell(report: PurgeReport) -> None:
+        def write(report: PurgeReport) -> None:
             nonlocal last
             if last == 0.0 or time.monotonic() - last >= _PAUSE:
                 last = time.monotonic()
                 self.stderr.write(f"… events: {report.events}, attempts: {report.attempts}")
 
-        return tell
+        return write
 
 
-def _summary(report: PurgeReport, *, dry_run: bool) -> str:
+def _summary_of_purge(report: PurgeReport, *, dry_run: bool) -> str:
     return (
-        f"{'Would drop' if dry_run else 'Dropped'} the payloads of "
+        f"{'Would delete' if dry_run else 'Deleted'} the payloads of "
         f"{counted(report.events, 'event')} and the parameters of "
         f"{counted(report.attempts, 'attempt')}. Kept because they are still needed: "
         f"{counted(report.kept_events, 'event')}, {counted(report.kept_attempts, 'attempt')}."

@@ -1,4 +1,4 @@
-"""``manage.py shop_payments_reconcile``: find what was missed, and finish what was begun."""
+"""``manage.py shop_payments_reconcile``: run the sweep."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from shop_payments.management.words import counted
 from shop_payments.sync.registry import OBJECT_TYPES
 
 _DEFAULT_HOURS = 72
-"""Stripe gives up on a webhook after three days; what it gave up on, a nightly run has seen."""
+"""Stripe stops redelivering a webhook after three days. A nightly run has found its object then."""
 
 _SHOWN_PROBLEMS = 20
 
 
 class Command(PaymentsCommand):
     help = (
-        "Compare with Stripe what happened lately and what is still open, and finish what was "
-        "left unfinished: lost answers and webhooks, orders that could not be read, cancellations, "
-        "failed events, signals. Safe to run at any time, twice, and on several machines. Ends "
-        "with an error where somebody should look."
+        "Compare recent and open objects with Stripe, and finish what is unfinished: lost answers "
+        "and webhooks, orders that could not be read, cancellations, failed events, signals. Safe "
+        "to run at any time, repeatedly, and on several machines. Exits with an error if somebody "
+        "should look at the result."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,13 +34,13 @@ class Command(PaymentsCommand):
             "--since",
             type=moment,
             metavar="YYYY-MM-DD|HOURS",
-            help="where Stripe's lists begin: a day, in the project's time zone, or so many hours "
-            f"ago (default: {_DEFAULT_HOURS}). What is open here is looked at whatever its age",
+            help="the beginning of Stripe's lists: a day, in the project's time zone, or a number "
+            f"of hours ago (default: {_DEFAULT_HOURS}). Open objects of any age are looked up",
         )
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="write nothing, neither here nor at Stripe; say what would be done",
+            help="write nothing, neither here nor at Stripe; print what would be done",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,30 +50,30 @@ class Command(PaymentsCommand):
             report = reconcile(
                 since=since,
                 dry_run=dry_run,
-                on_progress=self._show if options["verbosity"] else None,
+                on_progress=self._show_progress if options["verbosity"] else None,
             )
         except ShopPaymentsError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(_summary(report, dry_run=dry_run))
+        self.stdout.write(_summary_of_sweep(report, dry_run=dry_run))
         if report.needs_person:
             raise CommandError(_needs(report))
 
-    def _show(self, line: str) -> None:
-        """Write to stderr, if it is there to be written to: the work is done all the same."""
+    def _show_progress(self, line: str) -> None:
+        """Write to stderr, if possible. The work goes on even if it is closed."""
         if sys.stderr is not None:
             with suppress(OSError):
                 self.stderr.write(line)
 
 
-def _summary(report: Report, *, dry_run: bool) -> str:
+def _summary_of_sweep(report: Report, *, dry_run: bool) -> str:
     counts: dict[tuple[str, ...], int] = {
-        ("call of unknown outcome", "calls of unknown outcome"): report.attempts,
+        ("unresolved attempt", "unresolved attempts"): report.attempts,
         ("payment intent",): report.intents,
         **{(each.singular, each.plural): report.objects[each.plural] for each in OBJECT_TYPES},
         ("orphaned intent cancelled", "orphaned intents cancelled"): report.orphans,
         ("cancellation",): report.cancellations,
         ("abandoned intent closed", "abandoned intents closed"): report.abandoned,
-        ("order evaluated at last", "orders evaluated at last"): report.orders,
+        ("order evaluated", "orders evaluated"): report.orders,
         ("event",): report.events,
         ("signal",): report.facts,
     }
@@ -89,7 +89,7 @@ def _needs(report: Report) -> str:
         lines.append(f"{counted(report.reviews_opened, 'new review item')} (in the admin)")
     if report.unknown:
         lines.append(
-            f"{counted(report.unknown, 'payment intent')} at Stripe not known here, of orders that "
+            f"{counted(report.unknown, 'payment intent')} at Stripe not known here. Their orders "
             "ask for no money until staff accept or dismiss them (docs/reliability.md, restore)"
         )
     if report.events_set_aside:
@@ -101,5 +101,5 @@ def _needs(report: Report) -> str:
     if (more := len(report.problems) - _SHOWN_PROBLEMS) > 0:
         lines.append(f"and {more} more")
     if report.problems:
-        lines.append("What could not be done is tried again by the next run.")
+        lines.append("The next run tries again what failed.")
     return "\n  ".join(lines)

@@ -1,4 +1,4 @@
-"""`manage.py shop_payments_sandbox`: a local Stripe until Ctrl-C."""
+"""``manage.py shop_payments_sandbox``: run a local Stripe until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Try it:
 Stop with Ctrl-C."""
 
 FAULT_HELP = """\
-let something go wrong, e.g. "drop_after path=/v1/payment_intents/*/confirm rate=0.1",
-"error status=429 times=2" or "webhook_lost type=payment_intent.succeeded"; may be given
-several times; docs/sandbox.md lists the kinds"""
+inject a fault, e.g. "drop_after path=/v1/payment_intents/*/confirm rate=0.1",
+"error status=429 times=2" or "webhook_lost type=payment_intent.succeeded"; repeat the
+option for several faults; docs/sandbox.md lists the kinds"""
 
 
 class Command(BaseCommand):
@@ -40,23 +40,23 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--port",
-            type=whole_number(0, 99_999),  # a port above 65535 is refused by name
+            type=whole_number(0, 99_999),  # the server refuses ports above 65535 and names them
             default=DEFAULT_PORT,
-            help=f"where to listen on this machine, 0 for any free one (default: {DEFAULT_PORT})",
+            help=f"port on this machine, 0 for any free one (default: {DEFAULT_PORT})",
         )
         parser.add_argument(
             "--webhook-url",
             action="append",
             default=[],
             metavar="URL",
-            help="deliver events here (this machine only); goes with --webhook-secret",
+            help="deliver events to this URL (this machine only); needs --webhook-secret",
         )
         parser.add_argument(
             "--webhook-secret",
             action="append",
             default=[],
             metavar="WHSEC",
-            help="sign the events of the --webhook-url in the same place of the line",
+            help="sign the events of the --webhook-url at the same position",
         )
         parser.add_argument(
             "--fault", action="append", default=[], metavar="FAULT", help=FAULT_HELP
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             "--seed",
             type=whole_number(0, 999_999_999),
             metavar="NUMBER",
-            help="make ids, and what faults with a rate befall, the same in every run",
+            help="make ids, and the effects of faults with a rate, the same in each run",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
