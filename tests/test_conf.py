@@ -86,7 +86,7 @@ def test_an_unknown_key_is_refused_by_its_name():
         ("READ_TIMEOUT", float("nan"), "must be more than 0"),
         ("READ_TIMEOUT", True, "must be a number"),
         ("MAX_NETWORK_RETRIES", 1.5, "must be a whole number"),
-        ("MAX_NETWORK_RETRIES", -1, "must be 0 or more"),
+        ("MAX_NETWORK_RETRIES", -1, "must be 0 or 1"),
         ("CAPTURE_METHOD", "by hand", "must be 'automatic' or 'manual'"),
         ("ABANDONED_AFTER_DAYS", 0, "must be from 1 to 36500"),
         ("ABANDONED_AFTER_DAYS", 36_501, "must be from 1 to 36500"),
@@ -148,9 +148,9 @@ def test_a_transport_is_a_callable_or_its_path(value):
 
 
 def test_rates_are_merged_with_the_defaults():
-    rates = parse_config({"THROTTLE_RATES": {"orders_user": "5/day", "payment_user": None}})
+    rates = parse_config({"THROTTLE_RATES": {"orders_user": "5/day", "payment_key": None}})
 
-    changed = {"orders_user": "5/day", "payment_user": None}
+    changed = {"orders_user": "5/day", "payment_key": None}
     assert {**DEFAULT_THROTTLE_RATES, **changed} == rates.THROTTLE_RATES
     assert set(parse_config({"THROTTLE_RATES": None}).THROTTLE_RATES.values()) == {None}
 

@@ -29,13 +29,13 @@ from tests.factories import OrderFactory, TokenFactory
 from tests.support import Caller, call_stripe, pay, post_webhook, sign
 
 KEY_FORM = {"label": "Mobile app", "scopes": ["storefront"], "expires_at_0": "", "expires_at_1": ""}
-CREATE_KEY = ("shop_payments_api_key", "create", "--label", "new", "--scope", "storefront")
+
 
 RESERVED = "RESERVED-"
 
 
 class SomeReserved(BundledOrderAdapter):
-    """Of some orders the money is reserved, and captured later."""
+    """Of some orders the money is reserved, and taken later."""
 
     def capture_method(self, order: Order) -> str:
         return "manual" if order.number.startswith(RESERVED) else super().capture_method(order)
@@ -111,19 +111,6 @@ class Scene:
             url = reverse("admin:shop_payments_reviewitem_close", args=[item.pk])
             statuses += self.submit(url)
         return statuses
-
-    def dispute_and_owe(self) -> None:
-        """A payment that is disputed, and one whose order costs more since."""
-        self.new_order()
-        self.ask()
-        self.pay("pm_card_createDispute")
-        self.settle()
-        self.new_order()
-        self.ask()
-        self.pay()
-        self.settle()
-        self.order.lines.update(quantity=3)
-        self.settle()
 
     def waive_the_rest(self) -> list[int]:
         """Waive what the order owes, on its payment's page."""

@@ -40,28 +40,13 @@ def test_cancellations_that_stripe_did_not_answer_are_finished(intent, order, st
     stripe.inject(Fault("drop_before", path=CANCEL, times=2))
     cancel_payment_on_commit(order_id=order.pk, origin=API)
 
-    with pytest.raises(CommandError, match="Not done yet: 1 cancellation;"):
+    with pytest.raises(CommandError, match=r"Not finished: 1 cancellation\."):
         run("cancel_abandoned")
     run("cancel_abandoned")
 
     intent.refresh_from_db()
     assert intent.status == "canceled"
     assert OrderPayment.objects.get().cancel_requested_at is None
-
-
-def test_what_cannot_be_finished_is_an_error(intent, order, stripe):
-    stripe.inject(Fault("drop_before", path="/v1/payment_intents/*/cancel", times=2))
-    cancel_payment_on_commit(order_id=order.pk, origin=Origin(source=Source.API))
-
-    with pytest.raises(CommandError, match="Not finished: 1 cancellation"):
-        run("cancel_abandoned")
-
-
-@pytest.mark.parametrize("days", ["0", "-1", "36501", "9" * 10, "9" * 5000])
-def test_a_senseless_age_is_refused(db, days):
-    """More days than there have been were a traceback."""
-    with pytest.raises(CommandError, match="a whole number from 1 to 36500"):
-        run("cancel_abandoned", "--older-than", days)
 
 
 def test_a_stripe_that_is_away_is_an_error(intent, stripe):
@@ -73,7 +58,7 @@ def test_a_stripe_that_is_away_is_an_error(intent, stripe):
         pytest.raises(CommandError, match="Run the command again"),
     ):
         run("cancel_abandoned")
-    with pytest.raises(CommandError, match="run it again"):
+    with pytest.raises(CommandError, match="Run the command again"):
         run("fees")
 
 
@@ -85,24 +70,3 @@ def test_fees_are_fetched_and_added_up(intent, order, stripe):
     settle_payment(order_id=order.pk, origin=API)
 
     assert run("fees")[0].splitlines()[1:] == ["USD: amount 112.00, fee 3.55, net 108.45"]
-
-
-def run_settle(intent: PaymentIntent) -> None:
-    settle_payment(order_id=intent.order_payment.order_id, origin=Origin(source=Source.API))
-
-
-def test_a_span_that_ends_before_it_begins_is_refused(db):
-    with pytest.raises(CommandError, match="comes after"):
-        run("fees", "--since", "2026-02-02", "--until", "2026-02-01")
-
-
-def test_what_is_no_day_is_refused_with_what_one_looks_like(db):
-    with pytest.raises(CommandError, match="--since: expected a day like 2026-11-24"):
-        run("fees", "--since", "yesterday")
-
-
-def test_stripe_that_is_away_is_an_error(stripe, db):
-    stripe.inject(Fault("drop_before", path="/v1/balance_transactions"))
-
-    with pytest.raises(CommandError, match="Run the command again"):
-        run("fees")

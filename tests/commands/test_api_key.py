@@ -40,31 +40,6 @@ def test_a_key_may_expire():
     assert abs(expires_at - timezone.now() - timedelta(days=30)) < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["create", "--label", "x"], "--scope"),
-        (["create", "--scope", "storefront"], "--label"),
-        (["create", "--label", " ", "--scope", "storefront"], "label: This field cannot be blank"),
-        (["create", "--label", "x", "--scope", "everything"], "invalid choice: 'everything'"),
-        *(
-            (
-                ["create", "--label", "x", "--scope", "payments", "--expires-in-days", days],
-                "whole number from 1 to 3650",
-            )
-            for days in ("0", "3651", "1.5", "²")
-        ),
-        (["revoke", "nothing"], "No key has this prefix"),
-        ([], "ACTION"),
-    ],
-)
-def test_it_says_what_is_wrong(arguments, message):
-    with pytest.raises(CommandError, match=message):
-        run("api_key", *arguments)
-
-    assert not APIKey.objects.exists()
-
-
 def test_list_is_aligned_and_shows_no_secret():
     assert run("api_key", "list") == ("", "There are no API keys.\n")
     secret = create()

@@ -59,8 +59,11 @@ def test_they_are_chosen_by_status_type_and_time(paid, event):
 def test_it_says_whether_there_are_more_or_none(paid):
     count = str(WebhookEvent.objects.count())
 
-    assert notes("list", "--limit", "1") == "There are more events. Use --limit to show them.\n"
-    assert notes("list", "--limit", count) == ""
+    words = "There are more events. Use --limit to show them.\n"
+    assert run("events", "list", "--limit", "1")[1] == words
+    assert run("events", "list", "--limit", count)[1] == ""
+    for arguments in (["list", "--status", "failed"], ["replay", "--set-aside"]):
+        assert run("events", *arguments) == ("", "There are no such events.\n")
 
 
 def test_times_are_in_the_projects_time_zone(paid, event, settings):
@@ -70,23 +73,6 @@ def test_times_are_in_the_projects_time_zone(paid, event, settings):
 
     assert events("list")[0].startswith("2026-11-25 04:00:00  evt_")
     assert "last at 2026-11-25 04:00:00." in "\n".join(events("show", event.event_id))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["list", "--status", "x"], "invalid choice"),
-        (["list", "--since", "x"], "--since"),
-        (["list", "--limit", "0"], "--limit"),
-        (["show", "evt_x"], "no event evt_x"),
-        (["replay"], "Name events"),
-        (["replay", "evt_x", "--failed"], "Name events"),
-        (["replay", "evt_x"], "no event evt_x"),
-    ],
-)
-def test_wrong_arguments_are_refused(db, arguments, words):
-    with pytest.raises(CommandError, match=words):
-        events(*arguments)
 
 
 # --- show ---------------------------------------------------------------------------------------
@@ -105,18 +91,10 @@ def test_an_event_of_another_system_and_a_purged_one(paid, event):
     moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
     WebhookEvent.objects.update(intent_id="", payload={}, purged_at=moment)
 
-    assert "It does not belong to a payment of this shop." in run("show", event.event_id)
+    lines = events("show", event.event_id)
 
-
-def test_a_purged_event_says_so(paid, event):
-    WebhookEvent.objects.update(payload={}, purged_at=datetime(2026, 11, 24, 12, tzinfo=UTC))
-
-    assert run("show", event.event_id)[-1] == "The payload was purged at 2026-11-24 12:00:00."
-
-
-def test_an_event_that_is_not_there(db):
-    with pytest.raises(CommandError, match="no event evt_x"):
-        run("show", "evt_x")
+    assert "It does not belong to a payment of this shop." in lines
+    assert lines[-1] == "The payload was purged at 2026-11-24 12:00:00."
 
 
 # --- replay -------------------------------------------------------------------------------------
@@ -146,7 +124,7 @@ def failed(intent, stripe, webhooks):
 
 def test_a_replay_pays_an_order_whose_event_failed(failed, intent, stripe, paid_signals):
     stripe.authenticate(intent.stripe_id, deliver=False)
-    with pytest.raises(CommandError, match="Not processed: 1 event;"):
+    with pytest.raises(CommandError, match=r"Not processed: 1 event\."):
         events("replay", "--failed")
 
     events("replay", failed.event_id)
@@ -169,32 +147,7 @@ def test_a_replay_of_a_processed_event_changes_nothing(paid, event, paid_signals
 def test_an_event_that_is_set_aside_again_is_an_error(intent, stripe):
     send_event({**stripe.payment_intent(intent.stripe_id), "id": None, "amount": None})
 
-    with pytest.raises(CommandError, match="Not processed: 1 event"):
-        run("replay", "--failed")
-    run("replay", failed.event_id)
-
-    failed.refresh_from_db()
-    assert failed.status == "processed"
-
-
-def test_an_event_that_is_set_aside_again_is_an_error(storefront, order, stripe):
-    intent = storefront.payment_intent(order).json()["data"]
-    send_event({**stripe.payment_intent(intent["id"]), "id": None, "amount": None})
-
-    with pytest.raises(CommandError, match="Not processed: 1 event"):
-        run("replay", "--set-aside")
+    with pytest.raises(CommandError, match=r"Not processed: 1 event\."):
+        events("replay", "--set-aside")
 
     assert WebhookEvent.objects.get().status == "set_aside"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "Give either events"),
-        (["evt_x", "--failed"], "Give either events"),
-        (["evt_x"], "no event evt_x"),
-    ],
-)
-def test_a_senseless_replay_is_refused(db, arguments, words):
-    with pytest.raises(CommandError, match=words):
-        run("replay", *arguments)

@@ -53,6 +53,7 @@ def test_a_dry_run_prints_the_same_counts_and_writes_nothing(old_payment):
     out, err = run("purge", verbosity=0)
 
     assert dry.replace("Would delete", "Deleted") == out
+    assert err == ""
 
 
 def test_older_than_replaces_the_setting(old_payment):
@@ -60,53 +61,8 @@ def test_older_than_replaces_the_setting(old_payment):
     assert "of 0 events" not in run("purge", "--older-than", "31", "--batch-size", "1")[0]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--older-than", "30"], "--older-than: expected a whole number from 31 to 36500"),
-        (["--older-than", "36501"], "--older-than: expected a whole number from 31 to 36500"),
-        (["--older-than", "ten"], "--older-than: expected a whole number from 31 to 36500"),
-        (["--older-than", "9" * 5000], "--older-than: expected a whole number from 31 to 36500"),
-        (["--older-than", "٣٣"], "--older-than: expected a whole number from 31 to 36500"),
-        (["--batch-size", "0"], "--batch-size: expected a whole number from 1 to 5000"),
-        (["--batch-size", "1.5"], "--batch-size: expected a whole number from 1 to 5000"),
-        (["--batch-size", "5001"], "--batch-size: expected a whole number from 1 to 5000"),
-        (["evt_1"], "unrecognized arguments: evt_1"),
-    ],
-)
-def test_wrong_arguments_are_refused_with_the_right_ones(old_payment, arguments, message):
-    with pytest.raises(CommandError, match=message):
-        run("purge", *arguments)
-
-    assert not WebhookEvent.objects.exclude(purged_at=None).exists()
-
-
-@pytest.mark.parametrize("options", [{"older_than": 7}, {"batch_size": 0}])
-def test_wrong_options_of_a_caller_in_python_are_refused(options):
-    with pytest.raises(CommandError, match="must be from"):
-        run("purge", **options)
-
-
 def test_a_wrong_setting_is_named(configure):
     configure(RETENTION_DAYS=7)
 
     with pytest.raises(CommandError, match=r"SHOP_PAYMENTS\['RETENTION_DAYS'\] must be from 31"):
-        purge()
-
-
-@pytest.mark.parametrize("options", [{"older_than": 7}, {"batch_size": 0}])
-def test_code_that_calls_it_is_refused_in_the_same_way(options):
-    with pytest.raises(CommandError, match="must be from"):
-        call_command("shop_payments_purge", **options)
-
-
-def test_an_interruption_is_no_traceback(old_payment):
-    class Terminal(StringIO):
-        def write(self, text: str) -> NoReturn:
-            raise KeyboardInterrupt  # Ctrl-C while the first batch is reported
-
-    with pytest.raises(CommandError, match="Run the command again for the rest") as refusal:
-        call_command("shop_payments_purge", "--batch-size", "1", stderr=Terminal())
-
-    assert refusal.value.returncode == 130
-    assert WebhookEvent.objects.exclude(purged_at=None).count() == 1
+        run("purge")

@@ -100,7 +100,7 @@ def test_an_event_that_fails_because_of_the_key_is_a_problem(failed, intent, str
     report = sweep(after=timedelta(minutes=3))
 
     assert len(report.problems) == 1
-    assert "may not" in report.problems[0]
+    assert "(status 403)" in report.problems[0]
 
 
 def test_events_are_left_to_the_next_sweep_while_stripe_is_busy(intent, stripe):
