@@ -27,7 +27,7 @@ def canary(stripe: StripeSandbox) -> Iterator[Canary]:
 
 @pytest.fixture
 def scene(
-    db: None, canary: Canary, stripe: StripeSandbox, configure: Callable[..., None]
+    transactional_db: None, canary: Canary, stripe: StripeSandbox, configure: Callable[..., None]
 ) -> Iterator[Scene]:
     """The app talks to Stripe over a socket."""
     with SandboxServer(stripe) as server:
@@ -39,6 +39,6 @@ def scene(
 def new_secret(scene: Scene, canary: Canary, monkeypatch: pytest.MonkeyPatch) -> str:
     """The random part of the keys that are issued from now on."""
     secret = canary.learn(NEW_KEY, "NewKeyOfTheCanary-0123456789_abcdefghij3rT5w")
-    # Not a function of the tests, which what is sealed must not call.
+    # Not a function of the tests: what is sealed must not call one.
     monkeypatch.setattr(secrets, "token_urlsafe", {32: secret}.__getitem__)
     return secret

@@ -87,10 +87,7 @@ def report(canary: Canary, exc_info: Any, *, request: Any = None) -> None:
     for debug in (True, False):
         with override_settings(DEBUG=debug):
             reporter = ExceptionReporter(request, *exc_info)
-            texts = {
-                "text": reporter.get_traceback_text(),
-                "page": reporter.get_traceback_html(),
-            }
+            texts = {"text": reporter.get_traceback_text(), "page": reporter.get_traceback_html()}
         for kind, text in texts.items():
             canary.look_at(f"the {kind} with DEBUG={debug}", text, allowed=allowed)
 

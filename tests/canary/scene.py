@@ -29,13 +29,12 @@ from tests.factories import OrderFactory, TokenFactory
 from tests.support import Caller, call_stripe, pay, post_webhook, sign
 
 KEY_FORM = {"label": "Mobile app", "scopes": ["storefront"], "expires_at_0": "", "expires_at_1": ""}
-
-
+CREATE_KEY = ("shop_payments_api_key", "create", "--label", "new", "--scope", "storefront")
 RESERVED = "RESERVED-"
 
 
 class SomeReserved(BundledOrderAdapter):
-    """Of some orders the money is reserved, and taken later."""
+    """The money of some orders is reserved, and captured later."""
 
     def capture_method(self, order: Order) -> str:
         return "manual" if order.number.startswith(RESERVED) else super().capture_method(order)
@@ -47,17 +46,16 @@ class Scene:
     def __init__(self, canary: Canary, stripe: StripeSandbox) -> None:
         self.canary, self.stripe = canary, stripe
         self.order: Order = OrderFactory.create()
-        token = TokenFactory.create(user=self.order.customer).key
-        storefront_key = issue_key(APIKeyScope.STOREFRONT)
-        payments_key = issue_key(APIKeyScope.PAYMENTS)
-        canary.learn("the customer's token", token)
-        canary.learn("the storefront's key", storefront_key.split("_", 2)[2])
-        canary.learn("the payment system's key", payments_key.split("_", 2)[2])
-        refunds_key = issue_key(APIKeyScope.REFUNDS)
-        canary.learn("the accounting office's key", refunds_key.split("_", 2)[2])
-        self.storefront = Caller(token=token, key=storefront_key, client=Witness(canary))
-        self.payment_system = Caller(key=payments_key, client=Witness(canary))
-        self.office = AccountingOffice(key=refunds_key, client=Witness(canary))
+        token = canary.learn(
+            "the customer's token", TokenFactory.create(user=self.order.customer).key
+        )
+        keys = {scope: issue_key(scope) for scope in APIKeyScope}
+        for scope, key in keys.items():
+            canary.learn(f"the key of {scope}", key.split("_", 2)[2])
+        witness = Witness(canary)
+        self.storefront = Caller(token=token, key=keys[APIKeyScope.STOREFRONT], client=witness)
+        self.payment_system = Caller(key=keys[APIKeyScope.PAYMENTS], client=witness)
+        self.office = AccountingOffice(key=keys[APIKeyScope.REFUNDS], client=witness)
         self.staff = Witness(canary)
         self.staff.force_login(User.objects.create_superuser("root"))
 
@@ -94,12 +92,22 @@ class Scene:
 
     def walk_the_api(self) -> None:
         """Get all that can be got, as JSON and as pages."""
+        order = f"orders/{self.order.pk}"
+        paths = ["", "orders", order, *(f"{order}/{name}" for name in ("payment", "refunds"))]
         for accept in ("application/json", "text/html"):
             for caller in (self.storefront, self.payment_system, self.office):
-                for path in ("", "orders", f"orders/{self.order.pk}"):
+                for path in [*paths, f"{order}/payment-intent"]:
                     caller.get(path, Accept=accept)
-                for path in ("payment-intent", "payment", "refunds"):
-                    caller.get(f"orders/{self.order.pk}/{path}", Accept=accept)
+
+    def dispute_and_owe(self) -> None:
+        """A payment that is disputed, and one whose order costs more since."""
+        for card in ("pm_card_createDispute", "pm_card_visa"):
+            self.new_order()
+            self.ask()
+            self.pay(card)
+            self.settle()
+        self.order.lines.update(quantity=3)
+        self.settle()
 
     def act_as_staff(self) -> list[int]:
         """Do with each payment what its page offers, and close what is still in review."""
@@ -119,7 +127,7 @@ class Scene:
         return self.submit(url, key=True)
 
     def submit(self, url: str, *, key: bool = False) -> list[int]:
-        """Fill in a form and send it; nothing is sent where the page has none any more."""
+        """Fill in a form and send it; nothing is sent if the page has none any more."""
         page = self.staff.get(url)
         if page.status_code != 200:
             return []
@@ -135,17 +143,16 @@ class Scene:
         return [self.staff.post(url, {**sent, "sure": "on"}).status_code]
 
     def walk_the_admin(self) -> set[type]:
-        """Look at every page of every model that the admin has; return the models that had rows."""
-        staff = self.staff
+        """Look at every page of every model in the admin; return the models that had rows."""
         shown = set()
-        assert staff.get("/admin/").status_code == 200
+        assert self.staff.get("/admin/").status_code == 200
         for model in admin.site._registry:
             if model._meta.app_label != "shop_payments":
                 continue
-            assert staff.get(changelist(model)).status_code == 200
-            staff.get(add(model))
+            assert self.staff.get(changelist(model)).status_code == 200
+            self.staff.get(add(model))
             for row in model._default_manager.all():
-                assert staff.get(change(row)).status_code == 200
+                assert self.staff.get(change(row)).status_code == 200
                 shown.add(model)
         return shown
 
@@ -174,28 +181,26 @@ class DatabaseGone:
         self.happened = False
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-        if sql.startswith("ROLLBACK"):
-            return execute(sql, params, many, context)
-        self._left -= 1
-        if self._left != 0:
+        self._left -= not sql.startswith("ROLLBACK")
+        if self._left != 0 or self.happened:
             return execute(sql, params, many, context)
         self.happened = True
         raise self._how("the database is gone")
 
 
-def run_the_flow(scene: Scene, before_each: Callable[[], object] = lambda: None) -> list[int]:
-    """All calls to Stripe that there are; each is made twice, the first time after a trouble.
+COMMANDS_AFTER_PAID: tuple[tuple[str, ...], ...] = (
+    ("shop_payments_fees", "--until", "2099-12-31"),
+    ("shop_payments_cancel_abandoned", "--older-than", "1"),
+    ("shop_payments_reconcile",),
+    ("shop_payments_events", "list"),
+    ("shop_payments_events", "replay", "--failed"),
+)
 
-    What is in no row and in no answer here is on no page of the admin either.
-    """
-    steps: list[Callable[[], Any]] = [
-        scene.ask,
-        scene.ask,
-        lambda: scene.ask(quantity=3),
-        scene.settle,
-    ]
+
+def run_the_flow(scene: Scene, before_each: Callable[[], object] = lambda: None) -> list[int]:
+    """Take an order to paid; each call is made twice, the first time after a trouble."""
     statuses = []
-    for step in steps:
+    for step in (scene.ask, scene.ask, lambda: scene.ask(quantity=3), scene.settle):
         before_each()
         statuses += [step().status_code, step().status_code]
     scene.pay("pm_card_chargeDeclined")
@@ -208,20 +213,11 @@ def run_the_flow(scene: Scene, before_each: Callable[[], object] = lambda: None)
     return statuses
 
 
-COMMANDS_AFTER_PAID: tuple[tuple[str, ...], ...] = (
-    ("shop_payments_fees", "--until", "2099-12-31"),
-    ("shop_payments_cancel_abandoned", "--older-than", "1"),
-    ("shop_payments_reconcile",),
-    ("shop_payments_events", "list"),
-    ("shop_payments_events", "replay", "--failed"),
-)
-
-
 def run_what_comes_after(
     scene: Scene, before_each: Callable[[], object] = lambda: None
 ) -> list[int]:
     """Refunds, a dispute, a capture, a cancellation and the commands; twice, as in the flow."""
-    statuses, delivered = [], 0
+    statuses, delivered = [], len(scene.stripe.events)
 
     def twice(step: Callable[[], Any]) -> None:
         before_each()
@@ -233,14 +229,14 @@ def run_what_comes_after(
         statuses.extend(scene.deliver(since=delivered))
         delivered = len(scene.stripe.events)
 
-    def pay_another(card: str, **values: str) -> None:
-        scene.stripe.clear_faults()  # what was meant for the call before, and met nothing
+    def pay_another(card: str = "pm_card_visa", **values: str) -> None:
+        scene.stripe.clear_faults()  # a fault that the call before did not meet
         scene.new_order(**values)
         scene.ask()
         scene.pay(card)
         statuses.append(scene.settle().status_code)
 
-    pay_another("pm_card_visa")
+    pay_another()
     twice(scene.refund)
     twice(lambda: scene.refund(key="b", amount="112.00"))
     deliver()
@@ -249,7 +245,7 @@ def run_what_comes_after(
     scene.stripe.advance_clock(60 * 60)
     deliver()
 
-    pay_another("pm_card_visa")
+    pay_another()
     [paid, *_others] = call_stripe(scene.stripe, "GET", "payment_intents")["data"]
     scene.stripe.open_dispute(paid["latest_charge"])
     twice(scene.refund)
@@ -259,7 +255,7 @@ def run_what_comes_after(
     scene.stripe.advance_clock(60 * 60)
     deliver()
 
-    pay_another("pm_card_visa", number=f"{RESERVED}1")
+    pay_another(number=f"{RESERVED}1")
     for _time in range(2):
         before_each()
         with suppress(ShopPaymentsError):

@@ -1,11 +1,10 @@
-"""The canary can find something: the tests of the tests."""
+"""The canary can find a secret in a log, a row, an answer, a session and a traceback."""
 
 from __future__ import annotations
 
 import json
 import logging
 
-import pytest
 from django.test import Client
 
 from shop_payments import signals
@@ -13,42 +12,41 @@ from shop_payments.gateway import get_gateway
 from shop_payments.models import OrderPayment, PaymentHistory
 from tests.canary.detector import BITE, STRIPE_KEY
 from tests.canary.reports import reports_of
-from tests.canary.scene import run_the_flow
 from tests.support import BASE
 
 
-@pytest.mark.parametrize("logger", ["tests.careless", "stripe_clone", "urllib3"])
-def test_a_planted_leak_is_found(scene, canary, logger):
+def test_a_leak_into_a_log_is_found(scene, canary):
     def careless(*, payment_intent, **kwargs):
         fetched = get_gateway().retrieve_payment_intent(payment_intent.stripe_id)
-        logging.getLogger(logger).debug("to ship: %s", {"s": fetched.client_secret.reveal()})
+        logging.getLogger("urllib3").debug("to ship: %s", {"s": fetched.client_secret.reveal()})
 
     signals.order_paid.connect(careless)
     try:
-        run_the_flow(scene)
+        scene.ask()
+        scene.pay()
+        scene.settle()
     finally:
         signals.order_paid.disconnect(careless)
 
     canary.look_at_the_rest()
 
-    assert [leak for leak in canary.leaks if f"the log: {logger}: to ship" in leak]
+    assert [leak for leak in canary.leaks if "the log: urllib3: to ship" in leak]
 
 
-@pytest.mark.parametrize("half", [slice(BITE), slice(-BITE, None)])
-def test_half_of_a_secret_in_a_row_is_found(scene, canary, half):
+def test_half_of_a_secret_in_a_row_is_found(scene, canary):
     scene.ask()
     (secret,) = canary.client_secrets().values()
-    PaymentHistory.objects.create(
-        order_payment=OrderPayment.objects.get(), kind="intent_created", actor=secret[half]
-    )
+    for half in (secret[:BITE], secret[-BITE:]):
+        PaymentHistory.objects.create(
+            order_payment=OrderPayment.objects.get(), kind="intent_created", actor=half
+        )
 
     canary.look_at_the_rest()
 
-    assert any("shop_payments_paymenthistory.actor" in leak for leak in canary.leaks)
+    assert len([leak for leak in canary.leaks if "paymenthistory.actor" in leak]) == 2
 
 
 def test_an_answer_to_somebody_else_is_found(scene, canary):
-    scene.ask()
     first = scene.order
     scene.new_order()
     response = scene.ask()
@@ -60,8 +58,7 @@ def test_an_answer_to_somebody_else_is_found(scene, canary):
 
 
 def test_secrets_in_sessions_and_traceback_variables_are_found(scene, canary):
-    client = Client()
-    session = client.session
+    session = Client().session
     session["key"] = STRIPE_KEY
     session.save()
     try:
