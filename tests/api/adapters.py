@@ -36,39 +36,11 @@ class AsksForMore(BundledOrderAdapter):
         return Money(outstanding.amount + 1, outstanding.currency)
 
 
-class AsksForNothing(BundledOrderAdapter):
-    """It asks for 0."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return Money(0, outstanding.currency)
-
-
 class AsksForLessThanNothing(BundledOrderAdapter):
     """It asks for an amount that no Money can hold."""
 
     def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return Money(outstanding.amount - 2 * outstanding.amount, outstanding.currency)
-
-
-class AsksInAnotherCurrency(BundledOrderAdapter):
-    """It asks for euros."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return Money(DEPOSIT, "eur")
-
-
-class AsksForANumber(BundledOrderAdapter):
-    """It returns an integer, not Money."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return DEPOSIT  # type: ignore[return-value]
-
-
-class AsksForNone(BundledOrderAdapter):
-    """It forgets to return anything."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return None  # type: ignore[return-value]
+        return Money(-outstanding.amount, outstanding.currency)
 
 
 class LeavesTooLittle(BundledOrderAdapter):
@@ -78,61 +50,25 @@ class LeavesTooLittle(BundledOrderAdapter):
         return Money(outstanding.amount - 49, outstanding.currency)
 
 
-class RaisesWhatToPayNow(BundledOrderAdapter):
-    """It cannot say what is to be paid now."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        raise RuntimeError("the shop's own")
-
-
 BROKEN = "BROKEN"
-"""How the numbers of orders begin that the adapters below cannot read."""
+"""The numbers of orders that the adapters below cannot read begin with this."""
 
 
-class RaisesForTotal(BundledOrderAdapter):
-    """It cannot say what some orders cost."""
+def _raising(method: str) -> type[BundledOrderAdapter]:
+    """Return an adapter that raises in one method, for broken orders."""
 
-    def total(self, order: Order) -> Money:
+    def read(self: BundledOrderAdapter, order: Order) -> Any:
         if order.number.startswith(BROKEN):
             raise RuntimeError("the shop's own")
-        return super().total(order)
+        return getattr(BundledOrderAdapter, method)(self, order)
+
+    return type("Raising", (BundledOrderAdapter,), {method: read})
 
 
-class RaisesForIsPayable(BundledOrderAdapter):
-    """It cannot say whether the shop wants money for some orders."""
-
-    def is_payable(self, order: Order) -> bool:
-        if order.number.startswith(BROKEN):
-            raise RuntimeError("the shop's own")
-        return super().is_payable(order)
-
-
-class RaisesForLineItems(BundledOrderAdapter):
-    """It cannot show the lines of some orders."""
-
-    def line_items(self, order: Order) -> list[LineItem]:
-        if order.number.startswith(BROKEN):
-            raise RuntimeError("the shop's own")
-        return super().line_items(order)
-
-
-class RaisesForNumber(BundledOrderAdapter):
-    """It cannot say which number some orders have."""
-
-    def number(self, order: Order) -> str:
-        if order.number.startswith(BROKEN):
-            raise RuntimeError("the shop's own")
-        return super().number(order)
-
-
-class RaisesForFind(BundledOrderAdapter):
-    """It finds no order at all."""
-
-    def find(self, order_id: object) -> Order | None:
-        raise RuntimeError("the shop's own")
-
-    def find_for_user(self, order_id: object, user: object) -> Order | None:
-        raise RuntimeError("the shop's own")
+RaisesForTotal = _raising("total")
+RaisesForIsPayable = _raising("is_payable")
+RaisesForLineItems = _raising("line_items")
+RaisesForNumber = _raising("number")
 
 
 class CannotLookUp(BundledOrderAdapter):
@@ -141,29 +77,17 @@ class CannotLookUp(BundledOrderAdapter):
     def parse_id(self, order_id: object) -> object:
         return order_id
 
-    def get_queryset(self) -> Any:
+    def _fail(self, *args: object) -> Any:
         raise RuntimeError("the shop's own")
 
-    def find(self, order_id: object) -> Order | None:
-        raise RuntimeError("the shop's own")
-
-    def list_for_user(self, user: object) -> Any:
-        raise RuntimeError("the shop's own")
-
-    def find_for_user(self, order_id: object, user: object) -> Order | None:
-        raise RuntimeError("the shop's own")
-
-
-def _fail(number: int) -> Order:
-    raise RuntimeError("the shop's own")
+    get_queryset = list_for_user = find = find_for_user = _fail  # type: ignore[assignment]
 
 
 class FailsWhenRead(BundledOrderAdapter):
-    """Its orders are something that fails only when it is read."""
+    """Its orders are an iterator that fails only when it is read."""
 
     def list_for_user(self, user: object) -> Any:
-        return map(_fail, [1])
+        def orders() -> Any:
+            yield 1 / 0
 
-    def find_for_user(self, order_id: object, user: object) -> Order | None:
-        order: Order | None = next(self.list_for_user(user))
-        return order
+        return orders()
