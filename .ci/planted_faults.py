@@ -201,7 +201,7 @@ FAULTS = (
         "a huge webhook body is read",
         old="if declared > limit:",
         new="if False:",
-        tests="tests/services/test_receive_event.py",
+        tests="tests/api/test_views.py",
     ),
     Fault(
         "a key that is given twice in a body takes its last value",
@@ -238,7 +238,7 @@ FAULTS = (
         "an outdated answer overwrites something newer",
         old="if current is None or current.version != row.version:",
         new="if current is None:",
-        tests="tests/services/test_settle_payment.py",
+        tests="tests/sync/test_payment_intents.py",
     ),
     Fault(
         "an outdated list opens a decided dispute again",
@@ -250,7 +250,7 @@ FAULTS = (
         "a message without the charge blanks a known one",
         old="if charge and charge != row.latest_charge:",
         new="if charge != row.latest_charge:",
-        tests="tests/services/test_receive_event.py",
+        tests="tests/sync/test_payment_intents.py",
     ),
     Fault(
         "a live intent that is missing under the key is replaced",
@@ -573,7 +573,7 @@ FAULTS = (
         "the last order of a full page says that there are more",
         old="has_next=len(found) > size",
         new="has_next=len(found) >= size",
-        tests="tests/services/test_queries.py",
+        tests="tests/api/test_views.py",
     ),
     Fault(
         "a dry run of the purge drops data",

@@ -468,6 +468,18 @@ def test_the_capture_method_follows_the_order(configure, storefront, order, stri
     assert stripe.payment_intent(first)["capture_method"] == wanted
 
 
+def test_the_capture_method_is_updated_where_nothing_else_has_changed(
+    configure, storefront, order, stripe
+):
+    order.lines.update(unit_amount=9000)
+    first, _amount = ask(storefront, order)
+
+    configure(ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders")
+    assert ask(storefront, order)[0] == first
+
+    assert stripe.payment_intent(first)["capture_method"] == "manual"
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "value"),
     [
