@@ -14,7 +14,7 @@ from shop_payments.sandbox import Sandbox, SandboxServer, fault_from_words
 DEFAULT_PORT = 12111
 
 BANNER = """\
-Sandbox at {url} (in memory, test keys only). Point the shop at it:
+Sandbox at {url} (in memory, test keys only). To use it in the shop:
 
     export STRIPE_API_BASE={url}
     export STRIPE_SECRET_KEY=sk_test_sandbox
