@@ -221,7 +221,7 @@ def _take_out(sums: Fold, outflow: Outflow) -> None:
     sums.left[outflow.payment_id] -= gone
     undone = _undone_part(sums, outflow, gone)
     rest = gone - undone
-    sums.undone[outflow.id] = outflow.amount - rest
+    sums.undone[outflow.id] = outflow.amount - rest  # also what exceeds the payment
     sums.paid -= undone
     if not rest:
         return
@@ -339,7 +339,7 @@ class Balance:
     def refusal(self) -> Refusal | None:
         """The first reason why the customer is not asked for ``outstanding``; None if they are."""
         if self.unasked == 0 and self.owed > 0:
-            return self.on_its_way_out
+            return self.on_its_way_out  # only money that may come back is missing
         if self.unasked == 0:
             return self._nothing_missing()
         if not self.is_payable:
@@ -406,6 +406,7 @@ def newest_first(payments: Iterable[Payment]) -> list[Payment]:
 def _refundable(seen: Observations) -> dict[str, int]:
     left = {payment.id: payment.received for payment in seen.payments if payment.holds_money}
     for outflow in seen.outflows:
+        # In the coverage view, so that money on its way out is not refunded a second time.
         if outflow.payment_id in left and outflow.is_in(View.COVERAGE):
             left[outflow.payment_id] -= outflow.amount
     return {payment_id: max(0, amount) for payment_id, amount in left.items()}

@@ -192,6 +192,7 @@ def parse_config(raw: object) -> Config:
     values["THROTTLE_RATES"] = _merge_rates(values.get("THROTTLE_RATES", {}))
     if "STRIPE_API_BASE" in values:
         values["STRIPE_API_BASE"] = values["STRIPE_API_BASE"].rstrip("/") or STRIPE_API_BASE
+    # Until here the secrets are plain text, so the function is sealed.
     values["STRIPE_SECRET_KEY"] = Secret(values.get("STRIPE_SECRET_KEY", ""))
     values["STRIPE_WEBHOOK_SECRETS"] = tuple(map(Secret, values.get("STRIPE_WEBHOOK_SECRETS", ())))
     return Config(**values)

@@ -560,6 +560,7 @@ def get_order_adapter() -> OrderAdapter:
             f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} is not a subclass of "
             "shop_payments.orders.OrderAdapter"
         )
+    # Python's own TypeError would not name the setting.
     if missing := sorted(adapter_class.__abstractmethods__):
         raise ConfigurationError(
             f"SHOP_PAYMENTS['ORDER_ADAPTER'] = {path!r} does not define {', '.join(missing)}"

@@ -65,6 +65,7 @@ class Secret:
 _SECRETS = re.compile(
     r"(\b\w+_secret_|\b(?:sk|rk|pk)_(?:test|live)_|\bwhsec_|\bspk_[0-9a-f]+_)[\w%+/-]+"
 )
+"""The prefix is kept, so that a log shows which secret it was."""
 
 
 def redact(text: str) -> str:

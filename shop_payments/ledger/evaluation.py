@@ -124,6 +124,7 @@ def record_outflow(locked: LockedPayment, row: Refund | Dispute, intent: Payment
     except OrderUnreadable as error:
         logger.warning("%s was stored without reading its order: %s", row, error)
     is_wanted = intent.wanted or locked.payment.is_payable
+    # Without ``total_seen`` it undoes the payment: see Note [Giving back] in ``balance.py``.
     if is_wanted and fits(locked.payment, intent):
         row.total_seen = locked.payment.total
         row.waived_seen = locked.balance().waived
@@ -242,6 +243,7 @@ def _record_received(
 ) -> list[PaymentIntent]:
     """Record the payments that count from now on; return their intents, oldest charge first."""
     new = [row for row in locked.intents if locked.counts(row) and not row.received_recorded]
+    # The host is notified in the order of the charges.
     order = {each.id: at for at, each in enumerate(newest_first(observe(locked.rows).payments))}
     new.sort(key=lambda row: order[row.stripe_id], reverse=True)
     for row in new:
@@ -268,6 +270,7 @@ def _record_paid(
         newest = received[-1] if received else None
         # Without new money, a waiver or a lower total covers the order, and only we know when.
         payment.paid_at = (newest.charged_at if newest else None) or timezone.now()
+    # ``order_paid`` is sent once, and only while the shop wants the order.
     if payment.paid_recorded or not payment.is_payable or balance.status not in _SETTLED:
         return
     payment.paid_recorded = True
@@ -368,6 +371,7 @@ def _wanted_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
             detail = describe_rest(balance, currency)
             items.append(WantedItem(row, _Reason.REST_OWED, detail, figures=figures))
         elif balance.refusal is None and balance.outstanding < minimum_charge(currency):
+            # The customer would be asked, but Stripe would refuse to create the intent.
             rest = display_amount(balance.outstanding, currency)
             detail = f"{rest} is owed, which is below Stripe's minimum"
             items.append(WantedItem(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
@@ -401,6 +405,7 @@ def _waived_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
         if before is None or total is None or not is_kept:
             continue
         if before < total <= before + waived:
+            # Before this payment, the order was covered only because of the waivers.
             detail = f"{describe_received(row)}, although it had been waived"
             figures = {"amount": row.amount_received, "currency": row.currency}
             items.append(WantedItem(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
@@ -506,6 +511,7 @@ def _is_made_good(locked: LockedPayment, item: ReviewItem) -> bool:
         return False
     row = next(each for each in locked.intents if each.pk == item.payment_intent_id)
     since = failed.stripe_created_at or failed.created_at
+    # In the coverage view, so that money on its way out counts, too.
     gone = sum(
         each.amount
         for each in observe(locked.rows).outflows

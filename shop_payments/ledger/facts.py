@@ -91,6 +91,7 @@ def dispatch(facts: Iterable[PaymentHistory], *, others_wait: bool = False) -> N
         return
     payment_pk, started = waiting[0].order_payment_id, time.monotonic()
     try:
+        # If they wait for others, the process that handles those may dispatch these as well.
         if others_wait:
             PaymentHistory.objects.release_dispatch(waiting)
             _wait_for_turn(payment_pk)

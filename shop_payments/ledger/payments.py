@@ -265,6 +265,7 @@ def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
 
     Call it first in a transaction. See Note [Lock order].
     """
+    # One statement locks the payment and looks for earlier facts that wait.
     waiting = _undispatched().filter(order_payment=OuterRef("pk"))
     payments = OrderPayment.objects.locked().annotate(others_wait=Exists(waiting))
     payment = payments.filter(**lookup).first()

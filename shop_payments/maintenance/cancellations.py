@@ -63,6 +63,7 @@ def request_lost_cancellation(payment_pk: int, *, origin: Origin) -> None:
 
 
 _ABANDONED = CANCELABLE_STATUSES - {IntentStatus.PROCESSING, IntentStatus.REQUIRES_CAPTURE}
+"""Statuses of an open intent without money on its way."""
 
 
 def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:

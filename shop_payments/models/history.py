@@ -99,7 +99,7 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
     def release_dispatch(self, facts: Iterable[PaymentHistory]) -> None:
         """Let the next process acquire these facts at once."""
         rows = self.filter(pk__in=[fact.pk for fact in facts])
-        long_ago = timezone.now() - 2 * DISPATCH_LEASE
+        long_ago = timezone.now() - 2 * DISPATCH_LEASE  # as if the lease had expired
         super(PaymentHistoryQuerySet, rows).update(dispatch_acquired_at=long_ago)
 
     def record_failed_dispatch(self, fact: PaymentHistory) -> None:

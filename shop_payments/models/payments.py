@@ -297,7 +297,7 @@ class PaymentIntent(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["order_payment"],
-                condition=~Q(status__in=sorted(CLOSED_STATUSES)),
+                condition=~Q(status__in=sorted(CLOSED_STATUSES)),  # sorted, for a stable migration
                 name="shop_payments_one_open_intent_per_order",
             ),
             models.CheckConstraint(
@@ -354,6 +354,7 @@ class StripeAttemptQuerySet(models.QuerySet["StripeAttempt"]):
         """Acquire ``attempt`` for this process; False if another process was faster."""
         # An expired key is never sent again, so the time of the last sending stays.
         last_sent_at = attempt.last_sent_at if attempt.key_expired else now
+        # Of several processes that read the old ``acquired_at``, only one changes it.
         acquired = (
             self.pending()
             .filter(pk=attempt.pk, acquired_at=attempt.acquired_at)
@@ -461,6 +462,7 @@ class StripeAttempt(models.Model):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["order_payment"],
+                # INTENT_WRITES written out, because Meta cannot refer to it.
                 condition=Q(
                     outcome="pending",
                     operation__in=[
@@ -512,6 +514,7 @@ class StripeAttempt(models.Model):
 
         ``if_pending=False`` overwrites it: the attempt seemed to have no effect, but had one.
         """
+        # Not save(): another process may have finished it meanwhile.
         self.outcome, self.finished_at = outcome, timezone.now()
         for name, value in figures.items():
             setattr(self, name, value)

@@ -171,6 +171,7 @@ def was_changed_at_stripe(intent: PaymentIntentResult, ask: Ask) -> bool:
     """
     if intent.status not in UPDATABLE_STATUSES:
         return False
+    # The caller compares the amount: see ``Ask.is_made_by``.
     snapshot, config = ask.snapshot, get_config()
     differs = {
         "capture_method": (intent.capture_method == "manual")

@@ -124,6 +124,7 @@ def _explain_refund(attempt: StripeAttempt, error: GatewayError, *, origin: Orig
     """
     if not isinstance(error, GatewayInvalidRequest):
         return False
+    # The events that explain it may still be on their way.
     refund = Refund.objects.select_related("payment_intent").get(attempt=attempt)
     intent = refund.payment_intent
     REFUNDS.sync(intent, origin=origin)

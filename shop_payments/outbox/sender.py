@@ -123,6 +123,7 @@ def _record_result(
         return operation.apply(locked, attempt, result, origin=origin)
 
     done = change_payment(apply, origin=origin, pk=attempt.order_payment_id)
+    # The answer may show a second payment, which makes the times of the charges matter.
     if attempt.operation in StripeAttempt.INTENT_WRITES:
         complete_charge_times(done.locked, origin=origin)
     return done

@@ -40,7 +40,7 @@ class WaitBudget:
         while True:
             if time.monotonic() > self._deadline:
                 raise self._error
-            time.sleep(self._pause)
+            time.sleep(self._pause)  # short pauses at first, then longer ones
             self._pause = min(self._pause * 1.5, 0.25)
             # The process that acquired it may have died: after the lease it may be acquired again.
             lease_is_over = not attempt.is_acquired(within=self.lease, now=timezone.now())

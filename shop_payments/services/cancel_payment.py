@@ -97,6 +97,7 @@ def close_open_intent(
         if belongs_to_other_mode(row.livemode):
             mark_missing(locked, row, origin=origin)  # of test mode, and the key in use is live
             return None
+        # A request of the shop stays, so the sweep must not repeat a refused call each time.
         if row.status not in CANCELABLE_STATUSES or (requested_at and _was_refused(row)):
             raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
         params = {"cancellation_reason": reason}
@@ -171,6 +172,7 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
             after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
     if change_payment(record, origin=origin, order_id=pk).locked is None:
+        # There is no row for the request, but a payment may just be being inserted.
         after_commit(partial(_cancel_concurrent_payment, pk, origin=origin), what=what)
 
 

@@ -271,6 +271,7 @@ def _decide(
     refusal = found.refusal
     if refusal is not None and refusal not in _MAY_HAVE_ENDED:
         return _Refused(_ERRORS[refusal]())
+    # Each round reads the order again, and this request itself updates the open intent.
     locked.saves_terms = locked.follows_up = False
     ask = ask_for(
         order, found, locked.payment, request.with_receipt, is_under_way=refusal is not None
@@ -352,7 +353,7 @@ def _acquire_or_wait(attempt: StripeAttempt, ask: Ask, budget: WaitBudget) -> _P
 def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
     row = locked.open_intent
     if row is not None and belongs_to_other_mode(row.livemode):
-        mark_missing(locked, row, origin=request.origin)
+        mark_missing(locked, row, origin=request.origin)  # of test mode, under a live key
         row = None
     if row is None:
         return _Plan(ask=ask, step=_plan_create(locked, ask))
@@ -360,6 +361,7 @@ def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
     is_as_wanted = row.fingerprint == fingerprint_of(params) and ask.is_made_by(row)
     if row.status not in UPDATABLE_STATUSES or is_as_wanted:
         _record_asked(row)
+        # Fetch it, because its client secret is not stored.
         return _Plan(ask=ask, step=row)
     cannot_be_updated = row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS
     if cannot_be_updated or request.replaces == row.stripe_id:
@@ -383,7 +385,7 @@ def _record_asked(row: PaymentIntent) -> None:
 def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
     params = build_params(locked.payment, ask)
     attempt_id = uuid4()
-    params["metadata"]["attempt_id"] = str(attempt_id)
+    params["metadata"]["attempt_id"] = str(attempt_id)  # to find the intent if the answer is lost
     if get_config().AUTOMATIC_PAYMENT_METHODS:
         params["automatic_payment_methods"] = {"enabled": True}
     if params["capture_method"] == DEFAULT_CAPTURE_METHOD:

@@ -120,6 +120,7 @@ def replay_event(event: WebhookEvent) -> WebhookEvent:
         EventFailed: it failed, and will be tried again later.
     """
     assert_no_transaction()
+    # The cause of the failures may be gone, so all tries are available again.
     fresh = {"status": WebhookEvent.Status.RECEIVED, "attempts": 0, "processed_at": timezone.now()}
     if not WebhookEvent.objects.filter(pk=event.pk, purged_at=None).update(**fresh):
         raise EventPurged(f"The payload of {event.event_id} has been purged.")
@@ -129,7 +130,7 @@ def replay_event(event: WebhookEvent) -> WebhookEvent:
 def _store(event: EventResult) -> WebhookEvent:
     """Return the inbox row of ``event``, new or not."""
     try:
-        with transaction.atomic():
+        with transaction.atomic():  # on PostgreSQL, a failed INSERT ends the transaction
             return WebhookEvent.objects.create(
                 event_id=event.id,
                 type=event.type,
@@ -345,6 +346,7 @@ remove-refund-from-partial-capture-and-payment-cancellation-flow (checked 2026-1
     Raises:
         ObjectMissing: Stripe does not know the payment intent; the event is tried again.
     """
+    # An event that only names the charge does not say which of the objects it is about.
     is_listed = bool(listed) if about.id == about.charge else about.id in listed
     if not is_listed:
         get_gateway().retrieve_payment_intent(row.stripe_id)

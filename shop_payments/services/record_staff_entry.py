@@ -161,6 +161,7 @@ def _record_entry(
     key = request.key or str(uuid4())
 
     def record(locked: LockedPayment) -> StaffEntry:
+        # Before the limit: a repeated request succeeds even if nothing is owed any more.
         known = next((each for each in locked.entries if each.request_key == key), None)
         if known is not None:
             return _check_same_entry(known, kind, request, intent_id)
@@ -177,6 +178,7 @@ def _record_entry(
             "amount": amount,
             "currency": entry.currency,
         }
+        # The history shows a waiver, which has no intent, with the newest payment.
         about = row or newest_counted_first(locked)[0]
         locked.add_facts(about, [(fact, figures)], origin=origin)
         return entry

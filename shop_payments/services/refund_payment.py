@@ -281,6 +281,7 @@ def insert_refund(
     params: dict[str, Any] = {
         "payment_intent": intent.stripe_id,
         "amount": amount,
+        # By these, the refund is recognised if its answer or our database is lost.
         "metadata": {
             "order_id": str(locked.payment.order_id),
             "attempt_id": str(key),

@@ -52,6 +52,7 @@ def _save(page: Sequence[BalanceTransactionResult]) -> int:
 
 
 def _rows_of(page: Sequence[BalanceTransactionResult]) -> Iterator[BalanceTransaction]:
+    # The source of a payment's movement is its charge.
     sources = {result.source for result in page if result.source}
     intents: dict[str, PaymentIntent] = {
         row.latest_charge: row for row in PaymentIntent.objects.filter(latest_charge__in=sources)

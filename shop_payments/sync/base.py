@@ -146,7 +146,7 @@ class ObjectType(Generic[_Row, _Result]):
         for result in reversed(results) if intent is not None else ():
             row: Any = self.find(locked, result)
             if row is not None and row.version != known.get(row.pk):
-                complete = False
+                complete = False  # the row may be newer than the list, so list again
             elif intent is not None:
                 self.apply(locked, intent, row, result, origin=origin)
         return complete

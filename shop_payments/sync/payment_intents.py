@@ -85,7 +85,7 @@ def insert_intent(
     """
     attempt.finish(
         StripeAttempt.Outcome.SUCCEEDED,
-        if_pending=False,
+        if_pending=False,  # it may have been abandoned, but it had an effect
         stripe_object_id=intent.id,
         request_id=intent.request_id[:255],
         http_status=200,
@@ -146,7 +146,7 @@ def apply_intent(
         return
     moves = intent.status != row.status
     if moves and not can_observe(row.status, intent.status):
-        return
+        return  # an outdated message
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
         return  # it was missing and exists again, but another intent has replaced it
     before, was = _visible_state(row), row.status
@@ -351,6 +351,7 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
     was = row.status
     detail = f"Stripe does not know {row.stripe_id} under the key in use"
     reason = ReviewItem.Reason.INTENT_MISSING
+    # Staff have closed the item, so they have checked the key.
     closed = row.review_items.filter(reason=reason, closed_at__isnull=False, closed_itself=False)
     if row.livemode and not closed.exists():
         open_review(locked, row, reason, detail, origin=origin)
@@ -402,6 +403,7 @@ def _copy_charge(row: PaymentIntent, intent: PaymentIntentResult) -> None:
     if intent.charged_at is not None:
         row.charged_at, row.charged_at_is_exact = intent.charged_at, True
     elif row.charged_at is None and row.has_succeeded:
+        # The best time that is known until the charge is fetched.
         row.charged_at = intent.as_of or timezone.now()
 
 
@@ -425,6 +427,7 @@ def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:
 def _copy_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[Fact]:
     """Copy the last payment error; return the fact if it is a new one."""
     error = intent.last_payment_error
+    # Stripe repeats the last error in later messages about the intent.
     if error is None or error.key[:255] == row.last_error_key:
         return []
     row.last_error_key = error.key[:255]

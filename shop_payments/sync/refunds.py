@@ -74,6 +74,7 @@ def save_refund(locked: LockedPayment, row: Refund) -> None:
 
 def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
     """Return the row of a refund, by Stripe's id or by the attempt that created it."""
+    # If the answer was lost, the row has no id of Stripe yet.
     made_here = result.metadata.get("attempt_id")
     return locked.refund(result.id) or next(
         (row for row in locked.refunds if not row.stripe_id and str(row.pk) == made_here), None
@@ -106,7 +107,7 @@ def apply_refund(
         locked.refunds.append(row)
     moves = row.status != result.status
     if moves and row.stripe_id and not can_observe_refund(row.status, result.status):
-        return
+        return  # an outdated message
     before, known_as = _refund_values(row), row.stripe_id
     row.status, row.stripe_id = result.status, result.id
     row.amount, row.currency = result.amount, result.currency

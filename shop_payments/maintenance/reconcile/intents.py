@@ -81,6 +81,7 @@ class _Look:
     ) -> None:
         """Compare one page of Stripe's list with our rows."""
         not_read = [intent.id for intent in found if intent.id not in before]
+        # Rows that were inserted after ``before`` was read.
         late = {row.stripe_id: row for row in PaymentIntent.objects.filter(stripe_id__in=not_read)}
         self._found += sum(intent.id in before or intent.id in late for intent in found)
         for intent in found:

@@ -42,6 +42,7 @@ def finish_attempts(sweep: Sweep) -> None:
         GatewayUnavailable: Stripe does not answer.
     """
     livemode = get_config().livemode
+    # A test key cannot send live attempts, and is probably set by mistake.
     if not livemode and (left := StripeAttempt.objects.pending().filter(livemode=True).count()):
         sweep.problem(f"{left} attempts of live mode: the key in use is a test key")
     pending = StripeAttempt.objects.pending().filter(livemode=livemode)

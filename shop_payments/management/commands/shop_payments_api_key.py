@@ -53,7 +53,9 @@ class Command(PaymentsCommand):
         expires_at = timezone.now() + timedelta(days=expires_in_days) if expires_in_days else None
         try:
             key, secret = APIKey.objects.issue(
-                label=label, scopes=list(dict.fromkeys(scopes)), expires_at=expires_at
+                label=label,
+                scopes=list(dict.fromkeys(scopes)),  # without repetitions
+                expires_at=expires_at,
             )
         except ValidationError as error:
             raise CommandError(_validation_message(error)) from error
