@@ -475,8 +475,10 @@ def test_the_capture_method_is_updated_where_nothing_else_has_changed(
     first, _amount = ask(storefront, order)
 
     configure(ORDER_ADAPTER=f"{__name__}.ReservesLargeOrders")
+    before = len(stripe.requests)
     assert ask(storefront, order)[0] == first
 
+    assert [each.method for each in stripe.requests[before:]] == ["POST"], "without a look before"
     assert stripe.payment_intent(first)["capture_method"] == "manual"
 
 
