@@ -116,8 +116,12 @@ class Step:
 
     def authorize(self) -> None:
         """Reserve the money."""
-        if self._charge() is None:
+        charge = self._charge()
+        if charge is None:
             self._start_charge("authorized")
+        elif charge["status"] == "pending":
+            # A test has forced this on a debit, which Stripe never authorizes.
+            charge.update(captured=False, amount_captured=0, paid=True, status="succeeded")
         self._enter(
             "requires_capture",
             amount_capturable=self.intent["amount"],
