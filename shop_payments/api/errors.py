@@ -422,7 +422,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "gateway_error",
         502,
         own.GatewayError,
-        "Stripe refused the request: the shop must look at it",
+        "Stripe refused the request; the shop has to check why",
         Route.CALLS_STRIPE,
         "The payment provider refused the request. The shop has been told.",
         details=_STRIPE_REQUEST,

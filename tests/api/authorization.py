@@ -198,7 +198,7 @@ ROWS = (
         answers="ok no_token no_token scope scope ok ok",
         readme="a `refunds` key alone",
     ),
-    # A wrong token. Routes for programs do not look at it.
+    # A wrong token. Routes for programs ignore it.
     Row(_W, answers="bad_token bad_token bad_token no_key no_key no_key no_key"),
     Row(
         *(_W, Key.STOREFRONT),
