@@ -14,6 +14,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 from rest_framework.settings import api_settings
 
@@ -23,9 +24,13 @@ from shop_payments.conf import (
     STRIPE_API_BASE,
     TEST_KEY_PREFIXES,
     Config,
+    default_stripe_js_url,
     get_config,
+    is_this_machine,
     order_model_label,
+    order_model_reference,
 )
+from shop_payments.database_checks import check_adapter, check_order_migration, check_tables
 from shop_payments.exceptions import ConfigurationError
 from shop_payments.orders import get_order_adapter
 
@@ -34,17 +39,19 @@ _Apps = Sequence[AppConfig] | None
 
 @register()
 def check_settings(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check the ``SHOP_PAYMENTS`` setting (E001–E006, W001–W002, W006)."""
+    """Check the ``SHOP_PAYMENTS`` setting (E001–E006, E017, E018, E020, W001, W002, W006)."""
     try:
         config = get_config()
     except ConfigurationError as error:
         return [_unusable_setting(str(error))]
     return [
         *_check_imports(config),
+        *_check_rest_framework(config),
         *_check_secret_key(config),
         *_check_publishable_key(config),
         *_check_webhook_secrets(config),
         *_check_api_base(config),
+        *_check_stripe_js(config),
         *_check_timeouts(config),
     ]
 
@@ -78,6 +85,19 @@ def _problem_of_callable(value: Any) -> str:
     return "" if callable(value) else "is not callable"
 
 
+def _check_rest_framework(config: Config) -> list[CheckMessage]:
+    if apps.is_installed("rest_framework") or not config.BROWSABLE_API:
+        return []
+    return [
+        Error(
+            "REST framework is not installed, so the browsable API lacks its templates.",
+            hint="Add 'rest_framework' to INSTALLED_APPS, or set "
+            "SHOP_PAYMENTS['BROWSABLE_API'] = False.",
+            id="shop_payments.E017",
+        )
+    ]
+
+
 def _check_secret_key(config: Config) -> list[CheckMessage]:
     if not config.STRIPE_SECRET_KEY.startswith((*TEST_KEY_PREFIXES, *LIVE_KEY_PREFIXES)):
         return [
@@ -103,6 +123,15 @@ def _check_publishable_key(config: Config) -> list[CheckMessage]:
     key = config.STRIPE_PUBLISHABLE_KEY
     if not key:
         return []
+    if key.startswith((*TEST_KEY_PREFIXES, *LIVE_KEY_PREFIXES)):
+        return [
+            Error(
+                "The publishable key is a secret key, and pages would show it to everybody.",
+                hint="Set SHOP_PAYMENTS['STRIPE_PUBLISHABLE_KEY'] to pk_test_… or pk_live_…. If a "
+                "page has shown the secret key, replace it at dashboard.stripe.com/apikeys.",
+                id="shop_payments.E004",
+            )
+        ]
     if not key.startswith("pk_live_" if config.livemode else "pk_test_"):
         return [
             Error(
@@ -146,7 +175,15 @@ def _check_api_base(config: Config) -> list[CheckMessage]:
                 id="shop_payments.E006",
             )
         ]
-    if base != STRIPE_API_BASE and _host_of(base) not in {"127.0.0.1", "::1", "localhost"}:
+    if address := _without_path(base):
+        return [
+            Error(
+                f"STRIPE_API_BASE = {base!r} has a path.",
+                hint=f"Set SHOP_PAYMENTS['STRIPE_API_BASE'] = {address!r}. The app adds /v1/….",
+                id="shop_payments.E018",
+            )
+        ]
+    if base != STRIPE_API_BASE and not is_this_machine(base):
         return [
             Warning(
                 f"STRIPE_API_BASE = {base!r} is neither Stripe nor this machine.",
@@ -156,6 +193,25 @@ def _check_api_base(config: Config) -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def _check_stripe_js(config: Config) -> list[CheckMessage]:
+    url = config.STRIPE_JS_URL
+    if url.startswith("https://js.stripe.com/"):
+        return []
+    if is_this_machine(url) and not config.livemode:
+        return []
+    if url == default_stripe_js_url(config.STRIPE_API_BASE):
+        return []  # E006 reports it
+    return [
+        Error(
+            f"STRIPE_JS_URL = {url!r} is not Stripe's script, but customers enter their cards in "
+            "its form.",
+            hint="Remove SHOP_PAYMENTS['STRIPE_JS_URL'], or set it to a release at "
+            "https://js.stripe.com/. With a test key, the sandbox's stand-in may be used, too.",
+            id="shop_payments.E020",
+        )
+    ]
 
 
 _WORKER_SECONDS = 30
@@ -180,11 +236,14 @@ def _check_timeouts(config: Config) -> list[CheckMessage]:
     ]
 
 
-def _host_of(url: str) -> str:
+def _without_path(url: str) -> str:
+    """Return an address without its path; empty if it has none, or is not an address."""
     try:
-        return urlsplit(url).hostname or ""
+        parts = urlsplit(url)
     except ValueError:
         return ""
+    has_more = parts.path or parts.query or parts.fragment
+    return f"{parts.scheme}://{parts.netloc}" if has_more and parts.netloc else ""
 
 
 @register()
@@ -257,8 +316,7 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
         return [
             Error(
                 f"SHOP_PAYMENTS_ORDER_MODEL = {order_model_label()!r} is not an installed model.",
-                hint="Write SHOP_PAYMENTS_ORDER_MODEL as 'app_label.Model' and add the app to "
-                "INSTALLED_APPS.",
+                hint=_hint_for_label(),
                 id="shop_payments.E008",
             )
         ]
@@ -291,6 +349,15 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
     return renamed
 
 
+def _hint_for_label() -> str:
+    if order_model_label().count(".") > 1:
+        return (
+            f"Write SHOP_PAYMENTS_ORDER_MODEL = {order_model_reference()!r}: the label of the app, "
+            "a dot, and the name of the model."
+        )
+    return "Write SHOP_PAYMENTS_ORDER_MODEL as 'app_label.Model' and add the app to INSTALLED_APPS."
+
+
 def _check_renamed_method(path: str) -> list[CheckMessage]:
     """Look for the former name of ``total()``, even if the class lacks other methods."""
     try:
@@ -307,6 +374,31 @@ def _check_renamed_method(path: str) -> list[CheckMessage]:
             id="shop_payments.E014",
         )
     ]
+
+
+@register()
+def check_routes(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the routes are in the project's URLs (W008).
+
+    A warning, because a process without web pages may have no routes.
+    """
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    try:
+        reverse("shop_payments:stripe-webhook")
+    except NoReverseMatch:
+        return [
+            Warning(
+                "The routes of shop_payments are not in ROOT_URLCONF, so Stripe's events cannot "
+                "arrive.",
+                hint='Add path("api/v1/shop/", include("shop_payments.api.urls")) to urlpatterns '
+                f"in {settings.ROOT_URLCONF}.",
+                id="shop_payments.W008",
+            )
+        ]
+    except Exception:  # the URLs cannot be imported: Django's own check reports it
+        return []
+    return []
 
 
 @register()
@@ -341,11 +433,31 @@ def _alias_of_orders() -> str:
         return DEFAULT_DB_ALIAS
 
 
+@register(Tags.urls)
+def check_checkout(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
+    """Check that the checkout pages have a publishable key, if they are mounted (E021)."""
+    try:
+        config = get_config()
+        reverse("shop_payments_checkout:pay", args=["1"])
+    except (ConfigurationError, NoReverseMatch):
+        return []  # E001 reports the former
+    if config.STRIPE_PUBLISHABLE_KEY:
+        return []
+    return [
+        Error(
+            "The checkout pages need Stripe's publishable key.",
+            hint="Set SHOP_PAYMENTS['STRIPE_PUBLISHABLE_KEY'] to pk_test_… (or pk_live_…) from the "
+            "page of the secret key, dashboard.stripe.com/apikeys.",
+            id="shop_payments.E021",
+        )
+    ]
+
+
 @register(Tags.database)
 def check_databases(
     app_configs: _Apps, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check the databases (E010, E011, W003)."""
+    """Check the databases (E010, E011, E015, E016, E019, W003, W007, W009)."""
     from shop_payments.models import OrderPayment
 
     messages: list[CheckMessage] = []
@@ -354,6 +466,10 @@ def check_databases(
             continue
         messages += _check_features(alias)
         messages += _check_order_table(alias, OrderPayment)
+        if alias == DEFAULT_DB_ALIAS:
+            unmigrated = check_tables()
+            messages += [*unmigrated, *check_order_migration()]
+            messages += [] if unmigrated else check_adapter()
     return messages
 
 

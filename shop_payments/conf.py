@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -20,6 +22,12 @@ from shop_payments.secrecy import Secret, sealed
 DEFAULT_ORDER_MODEL = "shop_payments.Order"
 CAPTURE_METHODS = ("automatic", "manual")
 STRIPE_API_BASE = "https://api.stripe.com"
+STRIPE_JS_URL = "https://js.stripe.com/endive/stripe.js"
+"""The release of Stripe.js for the app's API version.
+
+See: https://docs.stripe.com/sdks/stripejs-versioning (checked 2026-11)
+"""
+
 TEST_KEY_PREFIXES = ("sk_test_", "rk_test_")
 LIVE_KEY_PREFIXES = ("sk_live_", "rk_live_")
 LONGEST_DAYS = 36_500
@@ -59,6 +67,18 @@ def order_model_label() -> str:
     return getattr(settings, "SHOP_PAYMENTS_ORDER_MODEL", DEFAULT_ORDER_MODEL)
 
 
+def order_model_reference() -> str:
+    """Return the label of the order model, in a form that a foreign key can refer to.
+
+    With a dotted path such as ``shop.models.Order``, models could not even be imported, and no
+    check could name the fix.
+    """
+    label = order_model_label()
+    if label.count(".") <= 1:
+        return label
+    return ".".join([part for part in label.split(".") if part not in ("", "models")][-2:])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The ``SHOP_PAYMENTS`` setting. All keys except the two secrets are optional."""
@@ -74,6 +94,10 @@ class Config:
 
     STRIPE_API_BASE: str = STRIPE_API_BASE
     """Changed only to use the sandbox."""
+
+    STRIPE_JS_URL: str = STRIPE_JS_URL
+    """Where the checkout pages load Stripe.js. If the API base is this machine, the default is the
+    sandbox's stand-in."""
 
     STRIPE_TRANSPORT: str | Transport | None = None
     """For tests and the sandbox: a callable (or its dotted path) that replaces HTTP."""
@@ -102,8 +126,7 @@ class Config:
     value for an order."""
 
     ABANDONED_AFTER_DAYS: int = 30
-    """Days without activity after which an unpaid intent is cancelled, by the sweep or by
-    ``shop_payments_cancel_abandoned``."""
+    """Days without activity after which an unpaid intent is cancelled by the sweep."""
 
     AUTO_REFUND_EXCESS: bool = False
     """Refund whole payments automatically that came when nothing was owed or wanted: for a
@@ -181,7 +204,8 @@ def parse_config(raw: object) -> Config:
         raise ConfigurationError("SHOP_PAYMENTS must be a dict")
     known = {item.name for item in fields(Config)}
     if unknown := sorted(str(key) for key in raw if key not in known):
-        raise ConfigurationError(f"SHOP_PAYMENTS has unknown keys: {', '.join(unknown)}")
+        named = ", ".join(map(_with_suggestion, unknown))
+        raise ConfigurationError(f"SHOP_PAYMENTS has unknown keys: {named}")
     values = dict(raw)
     for key in ("STRIPE_WEBHOOK_SECRETS", "ALLOWED_PAYMENT_METHOD_TYPES"):
         if key in values:
@@ -192,10 +216,33 @@ def parse_config(raw: object) -> Config:
     values["THROTTLE_RATES"] = _merge_rates(values.get("THROTTLE_RATES", {}))
     if "STRIPE_API_BASE" in values:
         values["STRIPE_API_BASE"] = values["STRIPE_API_BASE"].rstrip("/") or STRIPE_API_BASE
+    values["STRIPE_JS_URL"] = values.get("STRIPE_JS_URL") or default_stripe_js_url(
+        values.get("STRIPE_API_BASE", STRIPE_API_BASE)
+    )
     # Until here the secrets are plain text, so the function is sealed.
     values["STRIPE_SECRET_KEY"] = Secret(values.get("STRIPE_SECRET_KEY", ""))
     values["STRIPE_WEBHOOK_SECRETS"] = tuple(map(Secret, values.get("STRIPE_WEBHOOK_SECRETS", ())))
     return Config(**values)
+
+
+def _with_suggestion(key: str) -> str:
+    names = get_close_matches(key.upper(), [item.name for item in fields(Config)], n=1)
+    return f"{key} (did you mean {names[0]}?)" if names else key
+
+
+def default_stripe_js_url(api_base: str) -> str:
+    """Return where to load Stripe.js: from Stripe, or from the sandbox if it is in use."""
+    if not is_this_machine(api_base):
+        return STRIPE_JS_URL
+    return f"{api_base}/{STRIPE_JS_URL.removeprefix('https://')}"
+
+
+def is_this_machine(url: str) -> bool:
+    """Return whether the host of a URL is this machine, as the sandbox's is."""
+    try:
+        return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
+    except ValueError:  # not a URL
+        return False
 
 
 def _problem_of(item: Field[Any], value: object) -> str:

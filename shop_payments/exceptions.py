@@ -24,6 +24,7 @@
     │   │   └── PaymentMismatch
     │   ├── PaymentNotCapturable
     │   ├── PaymentNotCancelable
+    │   ├── PaymentNotDeletable
     │   ├── OrderNotRefundable
     │   ├── EntryRefused              staff cannot record this
     │   ├── PaymentDisputed
@@ -37,12 +38,14 @@
     │   ├── InvalidWebhookPayload
     │   └── WebhookPayloadTooLarge
     ├── EventFailed                   stored, and to be sent again
+    ├── EventKnown                    inside receive_event: another delivery has stored it
+    ├── SweepRunning                  another process is sweeping
     ├── EventPurged                   the payload of a stored event has been dropped
     ├── ActionRefused                 a page of the admin did not carry out its action
     ├── MalformedObject               inside the gateway: not what was asked for
     └── GatewayError                  Stripe refused, failed or could not be reached
         ├── GatewayUnavailable        no answer, 5xx: the effect is unknown
-        ├── GatewayBusy               429, 409: nothing happened, try again
+        ├── GatewayBusy               429, 409: not carried out, try again
         │   └── IdempotencyKeyInUse   the same call is still running
         ├── GatewayAuthenticationError
         ├── IdempotencyMismatch       the key was used with other parameters
@@ -183,6 +186,10 @@ class PaymentNotCancelable(PaymentError):
     """The payment has gone too far to be cancelled; refund it."""
 
 
+class PaymentNotDeletable(PaymentError):
+    """The payment must stay: it is, or may be, about money."""
+
+
 class OrderNotRefundable(PaymentError):
     """The order has not been paid, so there is nothing to give back."""
 
@@ -238,6 +245,14 @@ class WebhookPayloadTooLarge(WebhookError):
 
 class EventFailed(ShopPaymentsError):
     """The event is stored but could not be processed; Stripe should send it again."""
+
+
+class EventKnown(ShopPaymentsError):
+    """Another delivery has stored the event. It never leaves ``receive_event``."""
+
+
+class SweepRunning(ShopPaymentsError):
+    """Another process is sweeping. Two at once would exceed the rate of requests to Stripe."""
 
 
 class EventPurged(ShopPaymentsError):
@@ -313,7 +328,11 @@ class GatewayUnavailable(GatewayError):
 
 
 class GatewayBusy(GatewayError):
-    """Stripe asks to come back later (429, 409), and has not taken this call."""
+    """Stripe has not carried out this request (429, 409); try again later.
+
+    After a 409, ``effect_unknown`` is true: a concurrent request with the same idempotency key may
+    still have its effect.
+    """
 
     retryable = True
 

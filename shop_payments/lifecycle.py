@@ -230,7 +230,7 @@ DECIDED_DISPUTE_STATUSES = frozenset(
 )
 """Statuses in which the bank has decided, or had nothing to decide. An appeal may change them."""
 
-_GRAVEST_FIRST = (
+_MOST_SERIOUS_FIRST = (
     DisputeState.OPEN,
     DisputeState.INQUIRY,
     DisputeState.LOST,
@@ -259,7 +259,7 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
 
 
-def gravest_dispute(statuses: Iterable[str]) -> DisputeState:
+def most_serious_dispute(statuses: Iterable[str]) -> DisputeState:
     """Return the state of the most serious dispute, given the statuses of all disputes."""
     states = {dispute_state(status) for status in statuses}
-    return next((state for state in _GRAVEST_FIRST if state in states), DisputeState.NONE)
+    return next((state for state in _MOST_SERIOUS_FIRST if state in states), DisputeState.NONE)

@@ -168,6 +168,13 @@ class OrderAdapter(ABC):
         """Return ``"automatic"`` or ``"manual"`` for this order. The default is the setting."""
         return get_config().CAPTURE_METHOD
 
+    def continue_url(self, order: Any) -> str:
+        """Return where the customer goes on after the payment; empty for nowhere.
+
+        The result page of ``shop_payments.checkout`` links to it. A guest may open it, too.
+        """
+        return ""
+
     def is_payable(self, order: Any) -> bool:
         """Return whether the shop still wants money for the order (not cancelled or withdrawn).
 
@@ -238,11 +245,29 @@ class BundledOrderAdapter(OrderAdapter):
 
     def find(self, order_id: object) -> Order | None:
         pk = self.parse_id(order_id)
-        return None if pk is None else self.get_queryset().read(pk)
+        if pk is None:
+            return None
+        order = Order.objects.find_with_lines(pk) if self._finds_all else None
+        return order or self.get_queryset().read(pk)
 
     def find_for_user(self, order_id: object, user: Any) -> Order | None:
         pk = self.parse_id(order_id)
-        return None if pk is None else self.list_for_user(user).read(pk)
+        if pk is None:
+            return None
+        order = Order.objects.find_with_lines(pk) if self._finds_all else None
+        if order is not None and Order.objects.is_placed_by(order, user):
+            return order
+        # An order of somebody else takes the same statements as one that does not exist.
+        return self.list_for_user(user).read(pk)
+
+    @property
+    def _finds_all(self) -> bool:
+        """Whether no subclass limits the orders that are found."""
+        kind = type(self)
+        return (
+            kind.get_queryset is BundledOrderAdapter.get_queryset
+            and kind.list_for_user is BundledOrderAdapter.list_for_user
+        )
 
     def number(self, order: Order) -> str:
         return order.number
@@ -455,6 +480,15 @@ def read_number(order: Any) -> str:
     """
     with reading("number", order.pk):
         return storable_text(get_order_adapter().number(order)) or str(order.pk)
+
+
+def read_continue_url(order: Any) -> str:
+    """Read where the customer goes on after the payment; empty if the adapter raised."""
+    try:
+        with reading("continue_url", order.pk):
+            return storable_text(get_order_adapter().continue_url(order))
+    except OrderUnreadable:  # it has been logged
+        return ""
 
 
 def read_line_items(order: Any) -> tuple[LineItem, ...]:

@@ -18,7 +18,8 @@ Each signal has:
 ``fact_id``
     ``uuid.UUID`` of the history row;
 ``data``
-    the history row's dict (amounts in minor units, Stripe's codes).
+    the history row's dict (amounts in minor units, Stripe's codes), and ``detail``: the sentence
+    that staff read, in ``LANGUAGE_CODE`` and ``TIME_ZONE``.
 
 The sender is ``OrderPayment``.
 """

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
+from django.dispatch import Signal
 
 from shop_payments import signals
 from shop_payments.ledger.facts import SIGNALS
-from shop_payments.models import APIKey, APIKeyScope, Order, OrderPayment
+from shop_payments.models import APIKeyScope, Order, OrderPayment, PaymentIntent
 from shop_payments.testing import StripeSandbox
+from tests.books import AccountingOffice, assert_books_agree, hear_everything
 from tests.factories import OrderFactory, TokenFactory
-from tests.support import Caller, assert_state_follows_from_rows
+from tests.shop import DepositAdapter, Shop
+from tests.stored import assert_only_codes_are_stored
+from tests.support import Alteration, Caller, assert_state_follows_from_rows, issue_key
+
+__all__ = ["issue_key"]
 
 pytest_plugins = ["shop_payments.testing.plugin"]
 
@@ -29,11 +36,8 @@ def told_after_the_commit() -> Iterator[None]:
         if not all(getattr(block, "_from_testcase", False) for block in blocks):
             too_early.append(f"{order_payment}: {data}")
 
-    for signal in SIGNALS.values():
-        signal.connect(receiver)
-    yield
-    for signal in SIGNALS.values():
-        signal.disconnect(receiver)
+    with connected(dict.fromkeys(SIGNALS.values(), receiver)):
+        yield
     assert not too_early
 
 
@@ -62,6 +66,7 @@ def stripe(
     yield stripe_sandbox
     if has_rows and not request.node.get_closest_marker("by_hand"):
         assert_state_follows_from_rows()
+        assert_only_codes_are_stored()
 
 
 @pytest.fixture
@@ -78,11 +83,6 @@ def order(db: None) -> Order:
     return order
 
 
-def issue_key(*scopes: APIKeyScope) -> str:
-    _key, secret = APIKey.objects.issue(label="tests", scopes=[str(scope) for scope in scopes])
-    return secret.reveal()
-
-
 @pytest.fixture
 def storefront(order: Order) -> Caller:
     """The customer's client: their token and the storefront's key."""
@@ -91,9 +91,131 @@ def storefront(order: Order) -> Caller:
 
 
 @pytest.fixture
+def intent_id(storefront: Caller, order: Order, stripe: StripeSandbox) -> str:
+    """The order's open payment intent; no webhook has come of it."""
+    found: str = storefront.payment_intent(order).json()["data"]["id"]
+    return found
+
+
+@pytest.fixture
+def intent(intent_id: str) -> PaymentIntent:
+    """The row of the order's open payment intent."""
+    return PaymentIntent.objects.get()
+
+
+@pytest.fixture
 def payment_system(db: None) -> Caller:
     """The payment system's client: a key and no user."""
     return Caller(key=issue_key(APIKeyScope.PAYMENTS))
+
+
+# --- after "paid" -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def office(db: None) -> AccountingOffice:
+    """A program whose key may refund."""
+    return AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+
+
+@pytest.fixture
+def pay_order(
+    storefront: Caller, order: Order, stripe: StripeSandbox, webhooks: Callable[[], int]
+) -> Callable[..., OrderPayment]:
+    """Take the order to paid, as a customer does, and return its payment."""
+
+    def pay(payment_method: str = "pm_card_visa") -> OrderPayment:
+        intent = storefront.payment_intent(order).json()["data"]
+        stripe.pay(intent["id"], payment_method, deliver=False)
+        webhooks()
+        return OrderPayment.objects.get()
+
+    return pay
+
+
+@pytest.fixture
+def paid(pay_order: Callable[..., OrderPayment]) -> OrderPayment:
+    """The payment of an order of 112.00 usd that has been paid."""
+    return pay_order()
+
+
+@pytest.fixture
+def authorized(
+    configure: Callable[..., None], stripe: StripeSandbox, pay_order: Callable[..., OrderPayment]
+) -> OrderPayment:
+    """The payment of an order of 112.00 usd whose money is reserved."""
+    configure(**{**stripe.shop_payments(), "CAPTURE_METHOD": "manual"})
+    return pay_order()
+
+
+@pytest.fixture
+def open_shop(
+    configure: Callable[..., None], stripe: StripeSandbox, webhooks: Callable[[], int]
+) -> Iterator[Callable[..., Shop]]:
+    """Build a shop with one order of the total that the test names; settings as keywords."""
+
+    def build(total: int, *, currency: str = "usd", **settings: Any) -> Shop:
+        path = f"{DepositAdapter.__module__}.{DepositAdapter.__name__}"
+        configure(**{**stripe.shop_payments(), "ORDER_ADAPTER": path, **settings})
+        return Shop(stripe, total=total, currency=currency)
+
+    yield build
+    DepositAdapter.now = None
+
+
+@pytest.fixture
+def alter(configure: Callable[..., None], stripe: StripeSandbox) -> Iterator[Alteration]:
+    """Change what Stripe answers, for one test."""
+    alteration = Alteration(configure, stripe)
+    yield alteration
+    alteration.stop()
+
+
+@pytest.fixture
+def books_agree(stripe: StripeSandbox) -> Iterator[None]:
+    """After the test, when every event has arrived, our books say what Stripe's do."""
+    yield
+    hear_everything(stripe)
+    assert_books_agree(stripe)
+
+
+Sent = list[tuple[str, dict[str, Any]]]
+"""Signals that were sent, by name, with their data."""
+
+
+@contextmanager
+def connected(receivers: dict[Signal, Callable[..., None]]) -> Iterator[None]:
+    for signal, receiver in receivers.items():
+        signal.connect(receiver)
+    try:
+        yield
+    finally:
+        for signal, receiver in receivers.items():
+            signal.disconnect(receiver)
+
+
+def _listen(*names: str) -> Iterator[Sent]:
+    received: Sent = []
+
+    def listener(name: str) -> Callable[..., None]:
+        return lambda *, data, **_more: received.append((name, data))
+
+    with connected({getattr(signals, name): listener(name) for name in names}):
+        yield received
+
+
+@pytest.fixture
+def sent() -> Iterator[Sent]:
+    """Every signal about money that is sent."""
+    yield from _listen("payment_received", "order_paid", "order_refunded")
+
+
+@pytest.fixture
+def told() -> Iterator[Sent]:
+    """Every signal that is sent after the payment."""
+    yield from _listen(
+        "order_refunded", "refund_failed", "dispute_opened", "dispute_closed", "review_needed"
+    )
 
 
 @pytest.fixture
@@ -114,27 +236,22 @@ def paid_signals() -> Iterator[list[dict[str, Any]]]:
     def receiver(**kwargs: Any) -> None:
         received.append(kwargs)
 
-    signals.order_paid.connect(receiver)
-    yield received
-    signals.order_paid.disconnect(receiver)
+    with connected({signals.order_paid: receiver}):
+        yield received
 
 
 class Database:
     """The database of the settings, which a test may take away."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
+        self.comes_back, self._change = monkeypatch.undo, monkeypatch.setitem
 
     def goes_away(self) -> None:
         connection.close()
-        lost: dict[str, Any] = {"HOST": "127.0.0.1", "PORT": "1"}
-        if connection.vendor == "sqlite":
-            lost = {"NAME": "/nowhere/at/all.sqlite3"}
+        is_file = connection.vendor == "sqlite"
+        lost = {"NAME": "/nowhere/at/all.sqlite3"} if is_file else {"HOST": "127.0.0.1", "PORT": 1}
         for name, value in lost.items():
-            self._monkeypatch.setitem(connection.settings_dict, name, value)
-
-    def comes_back(self) -> None:
-        self._monkeypatch.undo()
+            self._change(connection.settings_dict, name, value)
 
 
 @pytest.fixture
@@ -151,17 +268,13 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
 @pytest.fixture
 def figure(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
     """Note a figure that was measured; each is a line at the end of the run."""
-    return lambda line: record_property("figure", line)
+    return lambda line: record_property("figure", f"{line} ({connection.vendor})")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    lines = [
-        value
-        for report in terminalreporter.stats.get("passed", [])
-        for name, value in report.user_properties
-        if name == "figure"
-    ]
-    if lines:
+    passed = terminalreporter.stats.get("passed", [])
+    found = [each for report in passed for each in report.user_properties]
+    if lines := [value for name, value in found if name == "figure"]:
         terminalreporter.section("figures")
         for line in lines:
             terminalreporter.write_line(line)

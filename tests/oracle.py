@@ -1,9 +1,8 @@
 """What an order's payments amount to, worked out a second time.
 
-The tests compare the app with this. It shares no code with it, and is fed from two sources: what
-Stripe says of its objects, and what the app noted when it first saw them (whether the shop wanted
-the money, what the order cost then, what staff have entered). Plain Python; amounts are minor
-units.
+The tests compare the app with this. It shares no code with it, and is fed from rows: what Stripe
+has said of its objects, and what the app noted when it first saw them (whether the shop wanted the
+money, what the order cost then, what staff have entered). Plain Python; amounts are minor units.
 
 An order's movements are walked through in Stripe's time, twice: once with the money that is on its
 way out taken out already (``CAREFUL``: is the order covered?), and once with it still in
@@ -19,7 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
-"""A row's columns by name, or an object of Stripe's."""
+"""A row's columns by name."""
 
 Moment = tuple[int, float]
 """Stripe's second, and when it was begun here: what others did within that second comes last."""
@@ -40,11 +39,8 @@ class Came:
     currency: str
     livemode: bool
     wanted: bool
-    first_total: int | None = None
-    """What the order cost when the money was first seen."""
-
-    first_waived: int = 0
-    """What was waived then."""
+    first_total: int | None = None  # what the order cost when the money was first seen
+    first_waived: int = 0  # what was waived then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +52,10 @@ class Went:
     when: Moment
     money: int
     kind: Literal["refund", "dispute", "settlement"]
-    is_gone: bool
-    """Otherwise it is on its way."""
-
-    first_total: int | None
-    """What the order cost when this was first seen; None where its intent did not count."""
-
+    is_gone: bool  # otherwise it is on its way
+    first_total: int | None  # when this was first seen; None where its intent did not count
     first_waived: int = 0
-    said: str = ""
-    """``goods`` or ``correction``, where somebody said so."""
+    said: str = ""  # ``goods`` or ``correction``, where somebody said so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +81,7 @@ class _Till:
     lost: int = 0
     undone: dict[str, int] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
-    left: dict[str, int] = field(default_factory=dict)
-    """By intent: nothing leaves it twice."""
+    left: dict[str, int] = field(default_factory=dict)  # by intent: nothing leaves it twice
 
     def may_keep(self, total: int) -> int:
         """What the shop may keep; returned goods make up for a total that was lowered later."""
@@ -138,32 +128,15 @@ class Sums:
     waived: int
     owed: int
     outstanding: int
-    excess: dict[str, int]
-    """By intent."""
-
+    excess: dict[str, int]  # by intent, as are the other dicts
     uncounted: dict[str, int]
-    """By intent."""
-
-    counted: frozenset[str]
-    """The intents whose money counts."""
-
-    there: int
-    """Counted money that is there, where money on its way out counts as there."""
-
-    covered_by: int
-    """Counted money that is there, where it does not."""
-
-    may_release: bool
-    """Whether the goods may go out: nothing is missing, also after what banks hold or took."""
-
-    waived_and_received: dict[str, int]
-    """By intent: money that came although it had been waived."""
-
-    asks: int
-    """What call 1 asks for at most; 0 where it is refused."""
-
-    refusal: tuple[str, str] | None
-    """The code and the reason with which call 1 is refused; None where it asks."""
+    counted: frozenset[str]  # the intents whose money counts
+    there: int  # counted money that is there, where money on its way out counts as there
+    covered_by: int  # the same, where it does not
+    may_release: bool  # nothing is missing, also after what banks hold or took
+    waived_and_received: dict[str, int]  # money that came although it had been waived
+    asks: int  # what call 1 asks for at most; 0 where it is refused
+    refusal: tuple[str, str] | None  # the code and reason of its refusal; None where it asks
 
     def columns(self) -> dict[str, Any]:
         """What the row of the order's payment has to say."""
@@ -292,11 +265,8 @@ def _refusal(
     has_uncounted: bool,
     under_way: Iterable[str],
 ) -> tuple[str, str] | None:
-    held = [
-        each
-        for each in known.went
-        if each.kind == "dispute" and not each.is_gone and careful.undone.get(each.id)
-    ]
+    disputed = [each for each in known.went if each.kind == "dispute" and not each.is_gone]
+    held = any(careful.undone.get(each.id) for each in disputed)
     leaving = ("payment_in_review", "dispute_open" if held else "refund_pending")
     if unasked == 0 and owed:
         return leaving
@@ -318,28 +288,9 @@ def _refusal(
 # --- evidence -------------------------------------------------------------------------------------
 
 
-def moment(stripe: datetime | int, begun: datetime | None = None) -> Moment:
+def moment(stripe: datetime, begun: datetime | None = None) -> Moment:
     """Say when something happened: by Stripe's clock, and when it was begun here."""
-    second = int(stripe.timestamp()) if isinstance(stripe, datetime) else stripe
-    return second, begun.timestamp() if begun else math.inf
-
-
-def intent_by_stripe(intent: Row, *, charged: int | None, row: Row) -> Came:
-    """A payment intent as Stripe shows it, and as ``row`` keeps what was noted of it.
-
-    ``charged`` is when its charge was made.
-    """
-    return Came(
-        id=intent["id"],
-        when=moment(charged or intent["created"], row["created_at"]),
-        status=intent["status"],
-        money=intent["amount_received"],
-        currency=intent["currency"],
-        livemode=intent["livemode"],
-        wanted=row["wanted"],
-        first_total=row["total_seen"],
-        first_waived=row["waived_seen"],
-    )
+    return int(stripe.timestamp()), begun.timestamp() if begun else math.inf
 
 
 def intent_by_row(row: Row) -> Came:
@@ -357,43 +308,41 @@ def intent_by_row(row: Row) -> Came:
     )
 
 
-def refund_by(seen: Row, *, of: str, row: Row) -> Went | None:
-    """A refund as ``seen`` (by Stripe, or by us); None where its money is with the shop."""
-    if seen["status"] in _BACK_WITH_THE_SHOP:
+def refund_by_row(row: Row, *, of: str) -> Went | None:
+    """A refund as we know it; None where its money is with the shop."""
+    if row["status"] in _BACK_WITH_THE_SHOP:
         return None
-    stripe_time = seen["created"] if "created" in seen else row["stripe_created_at"]
+    begun = row["created_at"] if row["attempt_id"] else None
     return Went(
         id=row["stripe_id"] or str(row["pk"]),
         of=of,
-        when=moment(
-            stripe_time or row["created_at"], row["created_at"] if row["attempt_id"] else None
-        ),
-        money=seen["amount"],
+        when=moment(row["stripe_created_at"] or row["created_at"], begun),
+        money=row["amount"],
         kind="refund",
-        is_gone=seen["status"] == "succeeded",
+        is_gone=row["status"] == "succeeded",
         first_total=row["total_seen"],
         first_waived=row["waived_seen"],
         said=row["kind"],
     )
 
 
-def dispute_by(seen: Row, *, of: str, row: Row) -> Went | None:
-    """A dispute as ``seen`` (by Stripe, or by us); None where the bank holds nothing."""
-    if seen["status"] in _DISPUTES_OVER:
+def dispute_by_row(row: Row, *, of: str) -> Went | None:
+    """A dispute as we know it; None where the bank holds nothing."""
+    if row["status"] in _DISPUTES_OVER:
         return None
     return Went(
         id=row["stripe_id"],
         of=of,
-        when=moment(seen["created"] if "created" in seen else row["stripe_created_at"]),
-        money=seen["amount"],
+        when=moment(row["stripe_created_at"]),
+        money=row["amount"],
         kind="dispute",
-        is_gone=seen["status"] == "lost",
+        is_gone=row["status"] == "lost",
         first_total=row["total_seen"],
         first_waived=row["waived_seen"],
     )
 
 
-def settlement_by(row: Row, *, of: str) -> Went | None:
+def settlement_by_row(row: Row, *, of: str) -> Went | None:
     """Money that staff have settled outside Stripe; None where that was revoked."""
     if row["revoked_at"] is not None:
         return None
@@ -408,7 +357,7 @@ def settlement_by(row: Row, *, of: str) -> Went | None:
     )
 
 
-def waived_by(row: Row, *, intent: Came | None, capture: Row | None) -> int:
+def waived_by_row(row: Row, *, intent: Came | None, capture: Row | None) -> int:
     """What an entry waives; one that was made with a capture counts if that was done so."""
     if row["revoked_at"] is not None:
         return 0

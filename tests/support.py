@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db import connection
-from django.test import Client, override_settings
+from django.test import Client
 
 from shop_payments import services, signals
 from shop_payments.ledger.evaluation import derived_values
 from shop_payments.ledger.payments import read_rows
-from shop_payments.models import OrderPayment
+from shop_payments.models import APIKey, APIKeyScope, OrderPayment
 from shop_payments.sandbox import Sandbox, SandboxResponse
 from shop_payments.testing import SignedEvent, StripeSandbox, build_event, sign_event
 
 BASE = "/api/v1/shop"
 WEBHOOK_SECRET = "whsec_of_the_tests"
+
+LIVE = {
+    "STRIPE_SECRET_KEY": "sk_live_of_the_tests",
+    "STRIPE_API_BASE": "http://127.0.0.1:9",
+    "STRIPE_TRANSPORT": None,
+}
+"""Settings of a shop with a live key, under which a call to Stripe fails."""
 
 
 def sized(name: str, *, sample: int, full: int) -> int:
@@ -33,6 +39,11 @@ def sized(name: str, *, sample: int, full: int) -> int:
 
 def no_stripe(*args: Any) -> NoReturn:
     raise AssertionError("this test reaches Stripe and has no `stripe` fixture")
+
+
+def issue_key(*scopes: APIKeyScope) -> str:
+    _key, secret = APIKey.objects.issue(label="tests", scopes=[str(scope) for scope in scopes])
+    return secret.reveal()
 
 
 class Caller:
@@ -69,14 +80,8 @@ def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, timestamp: int | None = N
     return sign_event(body, secret=secret, timestamp=timestamp).signature
 
 
-def post_webhook(
-    body: bytes,
-    signature: str,
-    *,
-    client: Client | None = None,
-    content_type: str = "application/json",
-) -> Any:
-    return SignedEvent(body=body, signature=signature).post(client, content_type=content_type)
+def post_webhook(body: bytes, signature: str, *, client: Client | None = None, **how: str) -> Any:
+    return SignedEvent(body=body, signature=signature).post(client, **how)
 
 
 def answer(response: Any) -> tuple[int, str | None]:
@@ -109,17 +114,11 @@ def pay(stripe: Sandbox, intent_id: str, payment_method: str = "pm_card_visa") -
 
 def debit(stripe: Sandbox, intent_id: str, account: str) -> dict[str, Any]:
     """Confirm an intent with a bank account, as a customer's browser would; the webhooks wait."""
-    return call_stripe(
-        stripe,
-        "POST",
-        f"payment_intents/{intent_id}/confirm",
-        **{
-            "payment_method": account,
-            "mandate_data[customer_acceptance][type]": "online",
-            "mandate_data[customer_acceptance][online][ip_address]": "203.0.113.7",
-            "mandate_data[customer_acceptance][online][user_agent]": "a browser",
-        },
-    )
+    accepted = "mandate_data[customer_acceptance]"
+    mandate = {f"{accepted}[type]": "online", f"{accepted}[online][ip_address]": "203.0.113.7"}
+    mandate[f"{accepted}[online][user_agent]"] = "a browser"
+    path = f"payment_intents/{intent_id}/confirm"
+    return call_stripe(stripe, "POST", path, payment_method=account, **mandate)
 
 
 def writes(stripe: Sandbox) -> list[str]:
@@ -157,25 +156,36 @@ def send_event(intent: dict[str, Any], **changes: Any) -> Any:
     return post_webhook(body, sign(body))
 
 
-class StripeOfTomorrow:
-    """Stripe as it may be one day: every intent that is fetched has ``status``."""
+class Alteration:
+    """Changes what Stripe answers, until it is stopped."""
 
-    def __init__(self, stripe: Sandbox, *, status: str) -> None:
-        self._stripe, self._status = stripe, status
-        self._override = override_settings(
-            SHOP_PAYMENTS={**settings.SHOP_PAYMENTS, "STRIPE_TRANSPORT": self.handle}
-        )
+    def __init__(self, configure: Callable[..., None], stripe: Sandbox) -> None:
+        self._configure, self._stripe = configure, stripe
 
-    def handle(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
-        answer = self._stripe.handle(method, url, headers, body)
-        values = {**json.loads(answer.body), "status": self._status}
-        return replace(answer, body=json.dumps(values).encode())
+    def __call__(self, path: str, change: Callable[[Any], Any]) -> None:
+        """Change the successful answers to requests for a path."""
 
-    def __enter__(self) -> None:
-        self._override.enable()
+        def transport(method: str, url: str, *rest: Any) -> SandboxResponse:
+            found = self._stripe.handle(method, url, *rest)
+            if found.status != 200 or path not in url:
+                return found
+            return replace(found, body=json.dumps(change(json.loads(found.body))).encode())
 
-    def __exit__(self, *exc: object) -> None:
-        self._override.disable()
+        self._configure(STRIPE_TRANSPORT=transport)
+
+    def refuse(self, path: str, *, status: int = 400, **error: str) -> None:
+        """Refuse writes to the paths that end with this one."""
+        values = {"type": "invalid_request_error", "message": "No.", **error}
+
+        def transport(method: str, url: str, *rest: Any) -> SandboxResponse:
+            if method.upper() == "POST" and url.endswith(path):
+                return SandboxResponse(status, {}, json.dumps({"error": values}).encode())
+            return self._stripe.handle(method, url, *rest)
+
+        self._configure(STRIPE_TRANSPORT=transport)
+
+    def stop(self) -> None:
+        self._configure(STRIPE_TRANSPORT=self._stripe.handle)
 
 
 @contextmanager
@@ -199,26 +209,6 @@ class Died(BaseException):
     """Stands for kill -9: nothing in the app catches it."""
 
 
-class DyingLine:
-    """A connection to Stripe in whose first write the process dies."""
-
-    def __init__(self, stripe: Sandbox, *, after_the_effect: bool) -> None:
-        self._stripe, self._after, self._armed = stripe, after_the_effect, True
-
-    def __call__(self, method: str, url: str, headers: Any, body: Any) -> SandboxResponse:
-        dies = self._armed and method.upper() == "POST"
-        if not dies:
-            return self._stripe.handle(method, url, headers, body)
-        self._armed = False
-        if self._after:
-            self._stripe.handle(method, url, headers, body)
-        raise Died
-
-
-def die(caller: Caller, order: Any) -> None:
-    """Ask for a payment intent; the process dies on the way."""
-    try:
-        caller.payment_intent(order)
-    except Died:
-        return
-    raise AssertionError("nobody died")
+def refuse(**kwargs: Any) -> None:
+    """Be a receiver of a signal that fails."""
+    raise ConnectionError("the warehouse does not answer")

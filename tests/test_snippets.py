@@ -1,7 +1,7 @@
 """Every snippet in the README and in docs is run by a test.
 
-A Python or JSON snippet has a test here, marked with :func:`snippet`; a command line is checked by
-:func:`check_command`. Others are run elsewhere: see :func:`is_run_elsewhere`.
+A Python or JSON snippet is taken from its page by :func:`snippet`, and run by a test below it. A
+command line is checked by :func:`check_command`. Others: see :func:`is_run_elsewhere`.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from configparser import ConfigParser
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import django
 import pytest
 import stripe as stripe_sdk
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.core import mail
 from django.core.cache import CacheHandler
 from django.core.management import get_commands, load_command_class
 from django.db import migrations
+from django.template import RequestContext, Template
 from django.test import Client
 from django.utils import timezone
 
 from shop_payments import services, signals
+from shop_payments.checkout.links import checkout_url
 from shop_payments.conf import Config, get_config
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import (
@@ -48,102 +50,77 @@ from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.record_staff_entry import EntryRequest
 from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
-from tests.after_paid.support import AccountingOffice
+from tests.benchmarks.__main__ import parser as benchmarks_parser
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory, UserFactory
 from tests.reliability.__main__ import plan
-from tests.support import BASE, call_stripe
+from tests.support import BASE, Caller
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 
 
-@dataclass(frozen=True)
-class Snippet:
-    """A fenced block of a page."""
+class Snippet(NamedTuple):
+    """A fenced block of a page, and the comment in the line above."""
 
     page: str
     line: int
     language: str
     text: str
-    comment: str  # in the line above
+    comment: str
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
 
 
 def read(page: Path) -> Iterator[Snippet]:
-    text = page.read_text(encoding="utf-8")
+    text, name = page.read_text(encoding="utf-8"), str(page.relative_to(ROOT))
     for match in FENCE.finditer(text):
         before = text[: match.start()].splitlines()
-        yield Snippet(
-            page=str(page.relative_to(ROOT)),
-            line=len(before) + 1,
-            language=match["language"],
-            text=textwrap.dedent(match["text"]),
-            comment=before[-1] if before and before[-1].startswith("<!--") else "",
-        )
+        comment = before[-1] if before and before[-1].startswith("<!--") else ""
+        block = textwrap.dedent(match["text"])
+        yield Snippet(name, len(before) + 1, match["language"], block, comment)
 
 
-PICTURE = "none"
-"""The language of a fenced block that is a picture."""
-
-SNIPPETS = [each for page in PAGES for each in read(page) if each.language != PICTURE]
+SNIPPETS = [each for page in PAGES for each in read(page) if each.language != "none"]  # a picture
 ADAPTER = (ROOT / "tests" / "hostshop" / "adapter.py").read_text(encoding="utf-8")
 
 
 def is_run_elsewhere(snippet: Snippet) -> bool:
     """CI runs `ci:`, tests/test_own_project.py `own project:`, tests/testing/test_stranger.py
-    `file:`, and the adapter is the one of tests/hostshop."""
+    `file:`, tests/e2e/test_recipes.py `recipe:`, and the adapter is the one of tests/hostshop."""
     return snippet.text == ADAPTER or bool(
-        re.match(r"<!-- (ci|own project|file): ?", snippet.comment)
+        re.match(r"<!-- (ci|own project|file|recipe): ?", snippet.comment)
     )
 
 
-# --- which test runs which ----------------------------------------------------------------------
-
-RUN: dict[tuple[str, str], Callable[..., Any]] = {}
+RUN: set[Snippet] = set()
 
 
-def snippet(page: str, words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Mark the test of the snippet of ``page`` in which these words stand."""
-
-    def mark(test: Callable[..., Any]) -> Callable[..., Any]:
-        RUN[page, words] = test
-        found = [each for each in SNIPPETS if (each.page, words in each.text) == (page, True)]
-        assert len(found) == 1, f"{len(found)} snippets of {page} have {words!r}"
-        with_text = pytest.mark.parametrize("text", [found[0].text], ids=map(str, found))
-        return cast("Callable[..., Any]", with_text(test))
-
-    return mark
+def snippet(page: str, words: str) -> str:
+    """Return the only snippet of ``page`` in which these words stand, for a test that runs it."""
+    (found,) = (each for each in SNIPPETS if each.page == page and words in each.text)
+    RUN.add(found)
+    return found.text
 
 
 def test_every_snippet_is_run():
-    assert {each.language for each in SNIPPETS} <= {"python", "json", *COMMANDS}
-    assert [
-        str(each)
-        for each in SNIPPETS
-        if each.language not in COMMANDS
-        and not is_run_elsewhere(each)
-        and not any(each.page == page and words in each.text for page, words in RUN)
-    ] == []
+    assert {each.language for each in SNIPPETS} <= {"python", "json", "html", *COMMANDS}
+    others = [each for each in SNIPPETS if each.language not in COMMANDS and each not in RUN]
+    assert [str(each) for each in others if not is_run_elsewhere(each)] == []
 
 
 # --- the scene ----------------------------------------------------------------------------------
 
 
-@dataclass
 class Recorded:
     """A model of the host's shop, which keeps its rows."""
 
-    rows: dict[Any, Any] = field(default_factory=dict)
-
-    @property
-    def objects(self) -> Recorded:
-        return self
+    def __init__(self) -> None:
+        self.objects, self.rows = self, dict[Any, Any]()
 
     def get_or_create(self, *, fact_id: Any, defaults: dict[str, Any]) -> tuple[Any, bool]:
         is_new = fact_id not in self.rows
@@ -160,12 +137,11 @@ def paid(order: Order, stripe_sandbox: StripeSandbox) -> Order:
 @pytest.fixture
 def own_receivers() -> Iterator[None]:
     """Disconnect the receivers that a snippet connects."""
-    names = ("order_paid", "review_needed")
-    before = {name: list(getattr(signals, name).receivers) for name in names}
+    before = [(each, [*each.receivers]) for each in (signals.order_paid, signals.review_needed)]
     yield
-    for name, receivers in before.items():
-        getattr(signals, name).receivers[:] = receivers
-        getattr(signals, name).sender_receivers_cache.clear()
+    for signal, receivers in before:
+        signal.receivers[:] = receivers
+        signal.sender_receivers_cache.clear()
 
 
 def run(text: str, **names: Any) -> dict[str, Any]:
@@ -173,282 +149,336 @@ def run(text: str, **names: Any) -> dict[str, Any]:
     return names
 
 
+def status() -> str:
+    return str(OrderPayment.objects.get().status)
+
+
+def assert_same_shape(response: Any, text: str, *, but: tuple[str, ...]) -> None:
+    """An answer is what a snippet shows, ``but`` for values that differ each time."""
+    shown, found = json.loads(text), response.json()
+    assert list(found["data"]) == list(shown["data"])
+    found["data"] |= {name: shown["data"][name] for name in but}
+    assert found == shown
+
+
 # --- the README ---------------------------------------------------------------------------------
 
+CREATE = snippet("README.md", "create_numbered")
+RELEASE = snippet("README.md", "services.may_release(order.pk)")
+THROTTLES = snippet("README.md", '"THROTTLE_RATES"')
+SHIPMENT = snippet("README.md", "def prepare_shipment")
+CALL_1 = snippet("README.md", '"client_secret": "pi_')
+CALL_3 = snippet("README.md", "Order marked as paid successfully")
 
-@snippet("README.md", "create_numbered")
-def test_an_order_is_made(text):
-    order = run(text, user=UserFactory.create())["order"]
 
+def test_an_order_is_made_and_released(stripe_sandbox):
+    order = run(CREATE, user=UserFactory.create())["order"]
     assert (order.amount, order.currency) == (11200, "usd")
+    stripe_sandbox.pay(order)
+    run(RELEASE, order=order)
+    assert services.may_release(order.pk)
 
 
-@snippet("README.md", "services.may_release(order.pk)")
-def test_an_order_is_released(text, paid):
-    run(text, order=paid)
-
-    assert services.may_release(paid.pk)
-
-
-@snippet("README.md", '"THROTTLE_RATES"')
-def test_throttles_are_set(text, configure):
-    names = run(text)
-
+def test_throttles_are_set(configure):
+    names = run(THROTTLES)
     configure(**names["SHOP_PAYMENTS"])
     assert get_config().THROTTLE_RATES["payment_intent_address"] == "20/min"
     assert get_config().THROTTLE_RATES["orders_user"] is None
     assert CacheHandler(names["CACHES"])["default"]
 
 
-@snippet("README.md", "def prepare_shipment")
-def test_a_shipment_is_prepared_once(text, order, stripe_sandbox, own_receivers):
+def test_a_shipment_is_prepared_once(order, stripe_sandbox, own_receivers):
     shipments = Recorded()
-    names = run(text, Shipment=shipments)
-
+    _names = run(SHIPMENT, Shipment=shipments)
     stripe_sandbox.pay(order)
-
-    assert names["prepare_shipment"]
     assert list(shipments.rows.values()) == [{"order": order}]
 
 
-@snippet("README.md", '"client_secret": "pi_')
-def test_the_answer_of_call_1_has_this_shape(text, storefront, order, stripe_sandbox):
-    shown = json.loads(text)
-    found = storefront.payment_intent(order).json()
-
-    for name in ("id", "client_secret"):
-        found["data"][name] = shown["data"][name]
-    assert list(found["data"]) == list(shown["data"])
-    assert found == shown
-
-
-@snippet("README.md", "Order marked as paid successfully")
-def test_the_answer_of_call_3_has_this_shape(text, payment_system, paid):
-    shown = json.loads(text)
-    found = payment_system.payment(paid).json()
-
+def test_the_answers_of_calls_1_and_3_have_this_shape(
+    storefront, payment_system, order, stripe_sandbox
+):
+    assert_same_shape(storefront.payment_intent(order), CALL_1, but=("id", "client_secret"))
+    stripe_sandbox.pay(order)
+    shown, found = json.loads(CALL_3), payment_system.payment(order).json()
     assert found["message"] == shown["message"]
     assert found["data"]["status"] == shown["data"]["status"]
 
 
+# --- docs/checkout.md ---------------------------------------------------------------------------
+
+CHECKOUT = "docs/checkout.md"
+MOUNTED = snippet(CHECKOUT, "urlpatterns")
+SENT_TO_PAY = snippet(CHECKOUT, "redirect(")
+CONTINUE = snippet(CHECKOUT, "def continue_url")
+LINK = snippet(CHECKOUT, "expires_in")
+TAG = snippet(CHECKOUT, "{% shop_payments_checkout order %}")
+BLOCK = snippet(CHECKOUT, "{% block heading %}")
+POLICIES = [snippet(CHECKOUT, "SECURE_CSP"), snippet(CHECKOUT, "CONTENT_SECURITY_POLICY")]
+
+
+class SettingsWithPages:
+    """A URL configuration that is made of a snippet."""
+
+
+def test_the_checkout_is_mounted_and_linked(order, rf, settings):
+    settings.ROOT_URLCONF = SettingsWithPages
+    SettingsWithPages.urlpatterns = run(MOUNTED, urlpatterns=[])["urlpatterns"]  # type: ignore[attr-defined]
+
+    assert run(SENT_TO_PAY, order=order)["response"].url == f"/checkout/{order.pk}/"
+    link = run(LINK, order=order, request=rf.get("/"))["link"]
+    assert link.startswith(f"http://testserver/checkout/{order.pk}/?token=")
+    assert run(CONTINUE)["continue_url"](None, order) == f"/orders/{order.pk}/"
+
+
+def test_the_form_is_on_a_page_and_a_block_is_replaced(order, rf, settings, tmp_path):
+    request = rf.get("/")
+    shown = Template(TAG).render(RequestContext(request, {"order": order}))
+    assert f"/checkout/{order.pk}/?token=" in shown
+    assert "Main product 2" in shown
+
+    override = tmp_path / "shop_payments" / "checkout" / "pay.html"
+    override.parent.mkdir(parents=True)
+    override.write_text(BLOCK)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    page = Client().get(checkout_url(order)).content.decode()
+    assert "<h1>Pay at Example's</h1>" in page
+    assert "Main product 2" in page
+
+
+def test_the_policies_allow_stripe():
+    for text in POLICIES:
+        names = run(text, SHOP_PAYMENTS={})
+        policy = names.get("SECURE_CSP") or names["CONTENT_SECURITY_POLICY"]["DIRECTIVES"]
+        assert policy["script-src"][:2] == ["'self'", "https://js.stripe.com"]
+
+
+# --- docs/recipes.md ----------------------------------------------------------------------------
+
+RECIPES = "docs/recipes.md"
+BEARER = snippet(RECIPES, 'keyword = "Bearer"')
+ITS_CLASS = snippet(RECIPES, "myshop.authentication.BearerTokenAuthentication")
+NEW_TOKEN = snippet(RECIPES, "Token.objects.get_or_create")
+STOP = snippet(RECIPES, "def stop_payment")
+PLACED = snippet(RECIPES, "class PlaceWhenPaid")
+ORDER_TOKEN = snippet(RECIPES, "create_order_token(order)")
+
+
+def test_customers_have_bearer_tokens(order, stripe_sandbox, settings, monkeypatch):
+    module = ModuleType("myshop.authentication")
+    vars(module).update(run(BEARER))
+    for name in ("myshop", "myshop.authentication"):
+        monkeypatch.setitem(sys.modules, name, module)
+    settings.REST_FRAMEWORK = run(ITS_CLASS)["REST_FRAMEWORK"]
+
+    token = run(NEW_TOKEN, user=order.customer)["token"]
+
+    customer = Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
+    assert customer.payment_intent(order).status_code == 200
+
+
+def test_a_view_of_the_shop_stops_a_payment(storefront, order, stripe_sandbox, rf):
+    stop_payment = run(STOP)["stop_payment"]
+    intent_id = storefront.payment_intent(order).json()["data"]["id"]
+    request = rf.post("/")
+    request.user, request._messages = order.customer, CookieStorage(request)
+
+    assert stop_payment(request, order.pk).url == f"/orders/{order.pk}/"
+    assert stripe_sandbox.payment_intent(intent_id)["status"] == "canceled"
+
+    stripe_sandbox.pay(order)
+    stop_payment(request, order.pk)
+    (error,) = request._messages
+    assert str(error) == "The order has been paid; refund it instead."
+
+
+def test_a_basket_is_placed_when_it_is_paid(order, stripe_sandbox, configure, monkeypatch):
+    placed = Recorded()
+    adapter = run(PLACED, PlacedOrder=placed)["PlaceWhenPaid"]
+    monkeypatch.setattr(sys.modules[__name__], "PlaceWhenPaid", adapter, raising=False)
+    configure(ORDER_ADAPTER=f"{__name__}.PlaceWhenPaid")
+    stripe_sandbox.pay(order)
+    assert list(placed.rows.values()) == [{"basket": order}]
+
+
+def test_a_guest_pays_with_an_order_token(stripe_sandbox):
+    token = run(ORDER_TOKEN, order=OrderFactory.create(pk=9))["token"]
+    key = issue_key(APIKeyScope.STOREFRONT)
+    names = {"$ORDER_TOKEN": token, "$STOREFRONT_KEY": key}
+    assert send_all(RECIPES, names, stripe_sandbox) == [200, 200]
+
+
+# --- docs/retention.md --------------------------------------------------------------------------
+
+DELETED = snippet("docs/retention.md", "import Origin, Source, delete_payment")
+
+
+def test_an_order_that_was_never_paid_is_deleted(storefront, order, stripe_sandbox):
+    storefront.payment_intent(order)
+    run(DELETED, order=order)
+    assert not Order.objects.exists()
+
+
 # --- docs/after-paid.md -------------------------------------------------------------------------
 
+AFTER = "docs/after-paid.md"
+REFUNDED = snippet(AFTER, '"stripe_id": "re_')
+REFUND = snippet(AFTER, "refund_payment(order_id")
+CAPTURES = snippet(AFTER, "capture_payment(order_id=order.pk, origin=origin)")
+FEES = snippet(AFTER, ".totals()")
+RECEIPT = snippet(AFTER, "def send_receipt")
+ALERT = snippet(AFTER, "def alert_staff")
 
-@snippet("docs/after-paid.md", '"stripe_id": "re_')
-def test_the_answer_of_a_refund_has_this_shape(text, paid):
-    shown = json.loads(text)
-    office = AccountingOffice(key=issue_key(APIKeyScope.REFUNDS))
+
+def test_a_refund_is_made(office, paid):
     body = {"amount": "12.50", "kind": "goods", "reason": "requested_by_customer"}
-    found = office.refund(paid, body).json()
+    response = office.refund(paid, body)
+    created_at = response.json()["data"]["created_at"]
+    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}(\.\d+)?Z", created_at)
+    assert_same_shape(response, REFUNDED, but=("id", "stripe_id", "payment_intent", "created_at"))
 
-    assert re.fullmatch(r"[\d-]{10}T[\d:]{8}(\.\d+)?Z", found["data"]["created_at"])
-    assert list(found["data"]) == list(shown["data"])
-    for name in ("id", "stripe_id", "payment_intent", "created_at"):
-        found["data"][name] = shown["data"][name]
-    assert found == shown
-
-
-@snippet("docs/after-paid.md", "refund_payment(order_id")
-def test_a_refund_is_made(text, paid):
-    names = run(text, order=paid)
-
-    assert [refund.amount for refund in names["refunds"]] == [1250]
+    assert [refund.amount for refund in run(REFUND, order=paid)["refunds"]] == [1250]
 
 
-def run_alternatives(text: str, configure: Any, stripe: StripeSandbox) -> list[OrderPayment]:
-    """Run the snippet with one of its calls of ``capture_payment`` each; return the payments."""
+@pytest.fixture
+def captured(configure: Any, stripe_sandbox: StripeSandbox) -> Callable[[str], list[Any]]:
+    """Run a snippet with one of its calls of ``capture_payment`` each; return what it did."""
     configure(CAPTURE_METHOD="manual")
-    lines = text.splitlines()
-    calls = [line for line in lines if line.startswith("capture_payment")]
-    rest = [line for line in lines if line not in calls]
-    for call in calls:
-        order = OrderFactory.create()
-        stripe.pay(order)
-        run("\n".join([*rest, call]), order=order)
-    return list(OrderPayment.objects.order_by("pk"))
+
+    def capture(text: str) -> list[Any]:
+        lines = text.splitlines()
+        calls = [line for line in lines if line.startswith("capture_payment")]
+        for call in calls:
+            stripe_sandbox.pay(order := OrderFactory.create())
+            run("\n".join([*(line for line in lines if line not in calls), call]), order=order)
+        values = ("amount_received", "amount_waived", "status")
+        return list(OrderPayment.objects.order_by("pk").values_list(*values))
+
+    return capture
 
 
-@snippet("docs/after-paid.md", "capture_payment(order_id=order.pk, origin=origin)")
-def test_payments_are_captured(text, configure, stripe_sandbox):
-    payments = run_alternatives(text, configure, stripe_sandbox)
-
-    assert [(each.amount_received, each.amount_waived, each.status) for each in payments] == [
-        (11200, 0, "paid"),
-        (10000, 1200, "paid"),
-    ]
+def test_payments_are_captured(captured):
+    whole, part = (11200, 0, "paid"), (10000, 1200, "paid")
+    assert captured(CAPTURES) == [whole, part]
+    assert [status for *_amounts, status in captured(PART)[2:]] == ["partially_paid", "paid"]
 
 
-@snippet("docs/after-paid.md", ".totals()")
-def test_fees_are_added_up(text, stripe_sandbox):
+def test_fees_are_added_up(stripe_sandbox):
     stripe_sandbox.pay(OrderFactory.create(pk=9))
     fetch_fees(since=timezone.now() - timedelta(days=1))
-    *statements, expression, comment = text.strip().splitlines()
-
+    *statements, expression, comment = FEES.strip().splitlines()
     names = run("\n".join(statements))
-
     assert eval(expression, names) == eval(comment.removeprefix("# "))
 
 
-@snippet("docs/after-paid.md", "def send_receipt")
-def test_a_receipt_is_sent_once(text, order, stripe_sandbox, own_receivers):
-    names = run(text, Receipt=Recorded())
-
-    stripe_sandbox.pay(order)
-
-    assert names["send_receipt"]
-    (sent,) = mail.outbox
-    assert (sent.subject, sent.to) == (f"Your order {order.number}", [order.email])
-
-
-@snippet("docs/after-paid.md", "def alert_staff")
-def test_staff_are_alerted(text, paid, stripe_sandbox, own_receivers, settings):
+def test_a_receipt_is_sent_once_and_staff_are_alerted(
+    order, stripe_sandbox, own_receivers, settings
+):
     # Names beside the addresses: Django 5.2 wants them, later versions do not.
     ada = "ada@example.com"
     settings.MANAGERS = [("Ada", ada)] if django.VERSION < (6, 0) else [ada]
-    names = run(text)
+    _names = run(RECEIPT, Receipt=Recorded()), run(ALERT)
+    stripe_sandbox.pay(order)
+    stripe_sandbox.dispute(order)
 
-    stripe_sandbox.dispute(paid)
-
-    assert names["alert_staff"]
-    assert [f"Order {paid.pk} needs review" in sent.subject for sent in mail.outbox] == [True]
+    receipt, alert = mail.outbox
+    assert (receipt.subject, receipt.to) == (f"Your order {order.number}", [order.email])
+    assert f"Order {order.pk} needs review" in alert.subject
 
 
 # --- docs/deposits-and-changed-orders.md --------------------------------------------------------
 
 DEPOSITS = "docs/deposits-and-changed-orders.md"
+ADAPTER_OF_DEPOSITS = snippet(DEPOSITS, "class DepositAdapter")
+ITS_SETTINGS = snippet(DEPOSITS, "myshop.adapter.DepositAdapter")
+REEVALUATE = snippet(DEPOSITS, "services.reevaluate_order(order.pk)")
+HAND_OVER = snippet(DEPOSITS, "def hand_over")
+PART = snippet(DEPOSITS, 'amount_decimal=Decimal("80.00"), origin=origin')
+WAIVE = snippet(DEPOSITS, "import EntryRequest, waive_amount")
+SETTLE = snippet(DEPOSITS, "import settle_outside_stripe")
+ITS_TEST = snippet("docs/testing-your-shop.md", "def test_the_rest_is_paid_after_the_deposit")
 
 
-@snippet(DEPOSITS, "class DepositAdapter")
-def test_a_deposit_is_asked_for(text, order, stripe_sandbox, configure, monkeypatch):
-    use_deposits(text, configure, monkeypatch)
-
-    stripe_sandbox.pay(order)
-
-    assert OrderPayment.objects.get().amount_received == 3360
-
-
-def use_deposits(text: str, configure: Any, monkeypatch: Any) -> None:
-    adapter = run(text, __name__=__name__)["DepositAdapter"]
+@pytest.fixture
+def deposits(configure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the adapter of the page."""
+    adapter = run(ADAPTER_OF_DEPOSITS, __name__=__name__)["DepositAdapter"]
     monkeypatch.setattr(sys.modules[__name__], "DepositAdapter", adapter, raising=False)
     configure(ORDER_ADAPTER=f"{__name__}.DepositAdapter")
 
 
-@snippet(DEPOSITS, "myshop.adapter.DepositAdapter")
-@pytest.mark.usefixtures("db")
-def test_an_adapter_is_named_in_the_settings(text):
-    assert {*run(text)["SHOP_PAYMENTS"]} <= {each.name for each in fields(Config)}
+def test_a_deposit_is_asked_for(order, stripe_sandbox, deposits):
+    stripe_sandbox.pay(order)
+    assert OrderPayment.objects.get().amount_received == 3360
+    assert {*run(ITS_SETTINGS)["SHOP_PAYMENTS"]} <= {each.name for each in fields(Config)}
 
 
-@snippet(DEPOSITS, "services.reevaluate_order(order.pk)")
-def test_a_changed_order_is_evaluated_again(text, paid):
-    paid.lines.update(quantity=3)
-
-    run(text, order=paid)
-
-    assert str(OrderPayment.objects.get().status) == "partially_paid"
+def test_the_test_of_a_deposit(order, stripe_sandbox, deposits):
+    run(ITS_TEST, OrderPayment=OrderPayment)["test_the_rest_is_paid_after_the_deposit"](
+        order, stripe_sandbox
+    )
 
 
-@snippet(DEPOSITS, "def hand_over")
-def test_an_order_is_handed_over(text, paid, monkeypatch):
+def test_a_changed_order_is_evaluated_again_and_not_handed_over(paid, monkeypatch):
     cancelled = property(lambda order: order.status == Order.Status.CANCELLED)
     monkeypatch.setattr(Order, "is_cancelled", cancelled, raising=False)
-    hand_over = run(text, Order=Order)["hand_over"]
-
+    hand_over = run(HAND_OVER, Order=Order)["hand_over"]
     assert hand_over(paid.pk) is True
     paid.lines.update(quantity=3)
     assert hand_over(paid.pk) is False
+    run(REEVALUATE, order=paid)
+    assert status() == "partially_paid"
 
 
-@snippet(DEPOSITS, 'amount_decimal=Decimal("80.00"), origin=origin')
-def test_a_part_is_captured(text, configure, stripe_sandbox):
-    payments = run_alternatives(text, configure, stripe_sandbox)
-
-    assert [each.status for each in payments] == ["partially_paid", "paid"]
-
-
-def before() -> dict[str, Any]:
-    """The names that stand in the snippets before these on their page."""
-    return {
+def test_a_rest_is_waived_and_a_payment_is_settled_outside_stripe(paid):
+    names: dict[str, Any] = {
         "Decimal": Decimal,
         "EntryRequest": EntryRequest,
         "Origin": Origin,
         "Source": Source,
-        "origin": Origin(source=Source.ADMIN, actor="staff"),
-        "request": SimpleNamespace(user=UserFactory.create(is_staff=True)),
     }
-
-
-@snippet(DEPOSITS, "import EntryRequest, waive_amount")
-def test_a_rest_is_waived(text, storefront, order, stripe_sandbox):
-    intent_id = storefront.payment_intent(order).json()["data"]["id"]
-    call_stripe(stripe_sandbox, "POST", f"payment_intents/{intent_id}", amount="6200")
-    stripe_sandbox.pay(intent_id)
-
-    run(text, order=order, **before())
-
+    request = SimpleNamespace(user=UserFactory.create(is_staff=True))
+    names |= {"origin": Origin(source=Source.ADMIN, actor="staff"), "request": request}
+    paid.lines.create(name="Express", unit_amount=5000, quantity=1)
+    services.reevaluate_order(paid.pk)
+    run(WAIVE, order=paid, **names)
     assert OrderPayment.objects.get().amount_waived == 5000
 
-
-@snippet(DEPOSITS, "import settle_outside_stripe")
-def test_a_payment_is_settled_outside_stripe(text, paid):
-    intent_id = PaymentIntent.objects.get().stripe_id
-
-    run(text.replace("pi_…", intent_id), order=paid, **before())
-
-    assert StaffEntry.objects.get().kind == StaffEntry.Kind.SETTLEMENT
+    run(SETTLE.replace("pi_…", PaymentIntent.objects.get().stripe_id), order=paid, **names)
+    assert StaffEntry.objects.latest("pk").kind == StaffEntry.Kind.SETTLEMENT
 
 
 # --- docs/own-order-model.md, docs/sandbox.md, docs/testing-your-shop.md ------------------------
 
+OWN_MODEL = snippet("docs/own-order-model.md", 'SHOP_PAYMENTS_ORDER_MODEL = "hostshop.Order"')
+MIGRATION = snippet("docs/own-order-model.md", "class Migration")
+ALONE = snippet("docs/sandbox.md", "Sandbox(clock=my_clock, seed=1)")
+INJECT = snippet("docs/sandbox.md", "sandbox.inject(Fault(")
+REST_CLIENT = snippet("docs/testing-your-shop.md", "stripe_sandbox.pay(data)")
 
-@snippet("docs/own-order-model.md", 'SHOP_PAYMENTS_ORDER_MODEL = "hostshop.Order"')
-def test_the_settings_of_an_own_order_model(text):
-    names = run(text)
-    theirs = importlib.import_module("tests.hostshop.settings")
 
+def test_the_settings_and_the_migration_of_an_own_order_model():
+    names, theirs = run(OWN_MODEL), importlib.import_module("tests.hostshop.settings")
     assert names["SHOP_PAYMENTS_ORDER_MODEL"] == theirs.SHOP_PAYMENTS_ORDER_MODEL
     adapter = theirs.SHOP_PAYMENTS["ORDER_ADAPTER"].removeprefix("tests.")
     assert names["SHOP_PAYMENTS"] == {"ORDER_ADAPTER": adapter}
 
-
-@snippet("docs/own-order-model.md", "class Migration")
-def test_a_migration_that_comes_first(text):
-    migration = run(text, migrations=migrations)["Migration"]
+    migration = run(MIGRATION, migrations=migrations)["Migration"]
     theirs = importlib.import_module("tests.hostshop.migrations.0002_order").Migration
-
     assert migration.run_before == theirs.run_before
     assert {*migration.dependencies} <= {*theirs.dependencies}
 
 
-@snippet("docs/sandbox.md", "Sandbox(clock=my_clock, seed=1)")
-def test_the_sandbox_is_used_alone(text):
+def test_the_sandbox_is_used_alone():
     headers = {"Authorization": "Bearer sk_test_x"}
-
-    names = run(text, my_clock=time.time, headers=headers, stripe=stripe_sdk)
-
+    names = run(ALONE, my_clock=time.time, headers=headers, stripe=stripe_sdk)
     assert names["response"].status == 200
+    run(INJECT, sandbox=Sandbox(), Fault=Fault)
 
 
-@snippet("docs/sandbox.md", "sandbox.inject(Fault(")
-def test_a_fault_is_injected(text):
-    run(text, sandbox=Sandbox(), Fault=Fault)
-
-
-@snippet("docs/testing-your-shop.md", "def test_the_rest_is_paid_after_the_deposit")
-def test_the_test_of_a_deposit(text, order, stripe_sandbox, configure, monkeypatch):
-    adapter = next(each.text for each in SNIPPETS if "class DepositAdapter" in each.text)
-    use_deposits(adapter, configure, monkeypatch)
-
-    test = run(text, OrderPayment=OrderPayment)["test_the_rest_is_paid_after_the_deposit"]
-
-    test(order, stripe_sandbox)
-
-
-@snippet("docs/testing-your-shop.md", "stripe_sandbox.pay(data)")
-def test_the_test_of_a_rest_client(text, client, storefront, order, stripe_sandbox):
-    run(text, client=client, order=order, headers=storefront.headers, stripe_sandbox=stripe_sandbox)
-
-    assert str(OrderPayment.objects.get().status) == "paid"
+def test_the_test_of_a_rest_client(client, storefront, order, stripe_sandbox):
+    names = {"client": client, "order": order, "headers": storefront.headers}
+    run(REST_CLIENT, stripe_sandbox=stripe_sandbox, **names)
+    assert status() == "paid"
 
 
 # --- command lines ------------------------------------------------------------------------------
@@ -461,11 +491,8 @@ LINES = {
     for number, line in enumerate(each.text.replace("\\\n", " ").splitlines())
     if line.strip()
 }
-TOOLS = {"ruff": "ruff", "mypy": "mypy", "lint-imports": "import-linter"}
-"""By command: the package that brings it. Not looked for, as the suite also runs without them."""
-
-NOT_HERE = {"pip", "stripe", "pre-commit"}
-"""Programs that come from elsewhere."""
+OTHERS = {"bash", ".", "ruff", "mypy", "lint-imports", "pip", "stripe", "pre-commit", "cd", "curl"}
+"""Commands that are not looked at."""
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
@@ -481,19 +508,11 @@ def test_a_command_is_one_that_there_is(line):
 
 def check_command(words: list[str]) -> None:
     """Fail unless it is a command that there is, with options that it has."""
-    program, *rest = words
-    program = program.removeprefix(".venv/bin/").removeprefix("venv/bin/")
+    program = words[0].removeprefix(".venv/bin/").removeprefix("venv/bin/")
     if program in {"python", "python3"}:
-        check_python(rest)
-    elif program == "bash":
-        assert (ROOT / rest[0]).exists()
-    elif program == ".":
-        assert rest == [".venv/bin/activate"]
-    elif program in TOOLS:
-        pinned = (ROOT / "requirements.txt").read_text()
-        assert f"\n{TOOLS[program]}==" in pinned, program
+        check_python(words[1:])
     else:
-        assert program in NOT_HERE | {"cd", "your-alarm", "curl"}, program
+        assert program in {*OTHERS, "your-alarm"}, program
 
 
 def check_python(words: list[str]) -> None:
@@ -502,8 +521,10 @@ def check_python(words: list[str]) -> None:
             pass
         case ["-m", "tests.reliability", *options]:
             plan(options)
-        case ["-m", "pytest", *options]:
-            check_markers(options)
+        case ["-m", "tests.benchmarks", *options]:
+            benchmarks_parser().parse_args(options)
+        case ["-m", "pytest", *_]:
+            pass
         case ["manage.py", name, *options]:
             assert name in get_commands()
             command = load_command_class(get_commands()[name], name)
@@ -512,46 +533,42 @@ def check_python(words: list[str]) -> None:
             raise AssertionError(f"what is {words}?")
 
 
-def check_markers(options: list[str]) -> None:
-    setup = ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    markers = [line.partition(":")[0] for line in setup["tool:pytest"]["markers"].splitlines()]
-    if "-m" in options:
-        assert options[options.index("-m") + 1] in markers
-
-
 # --- curl ---------------------------------------------------------------------------------------
 
 
 def test_the_curl_lines_take_an_order_to_paid_and_refund_a_part(stripe_sandbox):
     """All lines of the README and of docs/after-paid.md, one after the other."""
     order = OrderFactory.create(pk=9)
-    token = TokenFactory.create(user=order.customer)
     names = {
-        "$TOKEN": token.key,
-        "$STOREFRONT_KEY": issue_key(APIKeyScope.STOREFRONT),
-        "$PAYMENTS_KEY": issue_key(APIKeyScope.PAYMENTS),
-        "$REFUNDS_KEY": issue_key(APIKeyScope.REFUNDS),
+        "$TOKEN": TokenFactory.create(user=order.customer).key,
+        **{f"${scope.name}_KEY": issue_key(scope) for scope in APIKeyScope},
         "sk_test_…": "sk_test_x",
     }
-    lines = [line for line in LINES.values() if line.startswith("curl ")]
-    assert len(lines) == 5
-    for line in lines:
+    assert send_all("README.md", names, stripe_sandbox) == [200] * 4
+    assert send_all("docs/after-paid.md", names, stripe_sandbox) == [200]
+
+    assert status() == "partially_refunded"
+    assert Refund.objects.get().amount == 1250
+
+
+def send_all(page: str, names: dict[str, str], stripe: StripeSandbox) -> list[int]:
+    """Do what the page's curl lines do; return the statuses of the answers."""
+    statuses = []
+    for place, line in LINES.items():
+        if not (place.startswith(f"{page}:") and line.startswith("curl ")):
+            continue
+        if intent := PaymentIntent.objects.first():
+            names["pi_…"] = intent.stripe_id
         for name, value in names.items():
             line = line.replace(name, value)
-        intent = PaymentIntent.objects.first()
-        if intent is not None:
-            line = line.replace("pi_…", intent.stripe_id)
-        assert send(line, stripe_sandbox) == 200, line
-
-    assert str(OrderPayment.objects.get().status) == "partially_refunded"
-    assert Refund.objects.get().amount == 1250
+        statuses.append(send(line, stripe))
+    return statuses
 
 
 def send(line: str, stripe: StripeSandbox) -> int:
     """Do what curl would do; return the status of the answer."""
     _curl, *words = shlex.split(line)
-    options: dict[str, list[str]] = {}
+    options: dict[str, list[str]] = {"-H": [], "-d": []}
     urls = []
     while words:
         word = words.pop(0)
@@ -559,9 +576,9 @@ def send(line: str, stripe: StripeSandbox) -> int:
             options.setdefault(word, []).append(words.pop(0))
         else:
             urls.append(word)
-    (url,), (method,) = urls, options.pop("-X")
-    headers = dict(header.split(": ", 1) for header in options.pop("-H", []))
-    body = "&".join(options.pop("-d", []))
+    (url,), (method,) = urls, options.pop("-X", ["GET"])
+    headers = dict(header.split(": ", 1) for header in options.pop("-H"))
+    body = "&".join(options.pop("-d"))
     assert options == {}
     if url.startswith("$STRIPE"):
         return stripe.handle(method, url.removeprefix("$STRIPE"), headers, body).status

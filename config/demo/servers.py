@@ -96,6 +96,7 @@ def use_sandbox(url: str) -> None:
         "STRIPE_PUBLISHABLE_KEY": f"pk_test_demo{secrets.token_hex(12)}",
         "STRIPE_WEBHOOK_SECRETS": f"whsec_{secrets.token_hex(24)}",
         "STRIPE_API_BASE": url,
+        "ORDER_ADAPTER": "config.demo.shop.DemoAdapter",
         "THROTTLE_RATES": settings.SHOP_PAYMENTS["THROTTLE_RATES"],
     }
     settings.SHOP_PAYMENTS = value

@@ -1,6 +1,6 @@
-"""The staff's pages. Importing this registers them with the default admin site.
+"""The admin pages. Importing this module registers them with the default admin site.
 
-They work on any other site as well: ``shop_payments.admin.register(site)``.
+For another admin site, call ``shop_payments.admin.register(site)``.
 """
 
 from django.contrib import admin
@@ -44,13 +44,13 @@ MODEL_ADMINS: dict[type, type[ModelAdmin]] = {
     WebhookEvent: WebhookEventAdmin,
     APIKey: APIKeyAdmin,
 }
-"""The pages of each model. The order's are not among them: it may be the host's."""
+"""The model admins. The order is not included, because it may be a model of the host."""
 
 
 def register(site: admin.AdminSite) -> None:
-    """Register all pages with an admin site; the order's as well, if it is the bundled one.
+    """Register all pages with ``site``, with those of the order if the shop uses the bundled one.
 
-    A model that has a page there keeps it.
+    Models that are already registered keep their own pages.
     """
     pages = dict(MODEL_ADMINS)
     if order_is_bundled():

@@ -1,27 +1,27 @@
-"""The pages on which staff act on a payment. The services do it; here it is asked for.
+"""The pages on which staff act on a payment. Each calls one service and writes nothing itself.
 
-Note [Views of our own]
-~~~~~~~~~~~~~~~~~~~~~~~
-Django's own pages save within a transaction, in which Stripe must not be called. So each action is
-a separate view, outside ``ATOMIC_REQUESTS`` as well, and it writes nothing itself: if it fails,
-what the service has written stays.
+Note [Custom views]
+~~~~~~~~~~~~~~~~~~~
+Django's own pages save in a transaction, in which Stripe must not be called. So each action has a
+view that is also exempt from ``ATOMIC_REQUESTS``. If it fails, the work that the service has
+committed stays.
 
-A form that is sent twice acts once. A refund or a staff entry carries its idempotency key in the
-form, and keeps it for as long as another try with it is the same request. An intent is captured or
-cancelled once, and an entry is revoked once.
+A form that is sent twice acts once. The form of a refund or a staff entry contains an idempotency
+key, and keeps it as long as sending it again is the same request. An intent can be captured or
+cancelled only once, and an entry can be revoked only once, so these need no key.
 
 Note [Two steps]
 ~~~~~~~~~~~~~~~~
-Where money moves or a debt changes, staff see what would happen before it is final. The form is
-sent without a tick first, and answered with its effect and a tick. It is carried out with the tick,
-and only if it still asks for what was shown; otherwise the new effect is shown.
+Where money moves or a debt changes, staff see the effect before it is final. The form is sent a
+first time, and the answer shows its effect with a checkbox. It is carried out if the checkbox is
+ticked and the form still asks for the effect that was shown. Otherwise the new effect is shown.
 
 Note [Going back]
 ~~~~~~~~~~~~~~~~~
-The browser's Back must not offer an armed form. The page is never stored, and the browser does not
-fill it in again. ``action.js`` writes the form's key into the address, so that the page that Back
-asks for is that of a form that was used: it leads to the payment, with what came of it. Without
-that script, Back offers an empty first step.
+The browser's Back button must not offer a form that is ready to be sent again. The page is never
+stored, and the browser does not fill in its fields. ``action.js`` writes the form's key into the
+URL. So Back requests the page of a form that was used, which redirects to the payment with the
+outcome. Without the script, Back shows an empty first step.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from shop_payments.admin.base import (
     admin_url,
     amount_text,
     number_of,
-    outside_of_transactions,
+    without_transaction,
 )
 from shop_payments.admin.entry_actions import RevokeAction, SettleAction, WaiveAction
 from shop_payments.admin.forms import TwoStepForm
@@ -58,9 +58,9 @@ from shop_payments.admin.intent_actions import CancelAction, CaptureAction, Refu
 from shop_payments.admin.refund_actions import GiveUpAction
 from shop_payments.admin.tasks import (
     Action,
-    Earlier,
-    Found,
+    EarlierUse,
     Outcome,
+    PaymentState,
     Target,
     Task,
     can_be_sent_again,
@@ -86,17 +86,18 @@ ACTIONS: dict[str, Action] = {
         GiveUpAction(),
     )
 }
-"""All of them, in the order of their buttons."""
+"""All actions by name, in the order of their buttons."""
 
 
 def origin_of(request: HttpRequest) -> Origin:
-    """Name the member of staff for the history."""
+    """Return the origin of a request of staff, for the history."""
+    # By primary key: the history is never purged, so it must not contain names.
     return Origin(source=Source.ADMIN, actor=f"staff {request.user.pk}")
 
 
 def staff_view(admin: ModelAdmin, view: Callable[..., HttpResponse]) -> Callable[..., Any]:
-    """Wrap a view for staff who have logged in, with CSRF. See Note [Views of our own]."""
-    return outside_of_transactions(admin.admin_site.admin_view(view))
+    """Require a login of staff and CSRF protection. See Note [Custom views]."""
+    return without_transaction(admin.admin_site.admin_view(view))
 
 
 # --- links --------------------------------------------------------------------------------------
@@ -104,30 +105,32 @@ def staff_view(admin: ModelAdmin, view: Callable[..., HttpResponse]) -> Callable
 
 @dataclass(frozen=True, kw_only=True)
 class ActionLink:
-    """A button that leads to an action's page, or to another one where something can be done."""
+    """A button that leads to the page of an action, or to another page where staff can act."""
 
     url: str
     label: str
     is_suggested: bool = False
-    """Whether it does exactly what a review item suggests."""
+    """Whether it is what a review item suggests."""
 
     is_external: bool = False
+    copied: str = ""
+    """What the button says after a click has copied its address, instead of opening it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
-    """An action that a member of staff may carry out now, on the pages of a site."""
+    """An action that the state of a payment and the permissions of staff allow now."""
 
     site: AdminSite
     action: Action
     target: Target
 
     def link(self) -> ActionLink:
-        """Return the button that leads to its page."""
+        """Return the button that leads to the action's page."""
         return ActionLink(url=self._url(), label=self.action.label(self.target))
 
     def suggested_link(self, amount: int | None = None) -> ActionLink:
-        """Return the button that does what is suggested; an amount is filled in as it is."""
+        """Return the button for a suggestion, which may propose an amount in minor units."""
         if amount is None:
             return replace(self.link(), is_suggested=True)
         money = amount_text(amount, self.action.currency(self.target))
@@ -140,29 +143,30 @@ class Offer:
 
 
 def offers_of(site: AdminSite, request: HttpRequest, payment: OrderPayment) -> list[Offer]:
-    """Return what this member of staff may do with ``payment`` now, on the pages of ``site``."""
+    """Return the actions that this member of staff may carry out on ``payment`` now."""
     user: Any = request.user
     may_look = user.has_perm("shop_payments.view_orderpayment")
+    # The pages of actions belong to the payment's: without it, buttons would lead nowhere.
     if not may_look or not site.is_registered(OrderPayment):
         return []
-    found = Found.of(payment)
+    state = PaymentState.read(payment)
     return [
         Offer(site=site, action=action, target=target)
         for action in ACTIONS.values()
-        for target in action.targets(found)
+        for target in action.targets(state)
         if user.has_perm(action.permission(target)) and action.is_offered(target)
     ]
 
 
 def action_links(site: AdminSite, request: HttpRequest, payment: OrderPayment) -> list[ActionLink]:
-    """Return the buttons for what this member of staff may do with ``payment`` now."""
+    """Return the buttons of a payment for this member of staff."""
     return [offer.link() for offer in offers_of(site, request, payment)]
 
 
 def links_about(
     site: AdminSite, request: HttpRequest, row: StaffEntry | Refund
 ) -> list[ActionLink]:
-    """Return the buttons for what this member of staff may do with a staff entry or refund now."""
+    """Return the buttons of a staff entry or refund for this member of staff."""
     offers = offers_of(site, request, row.order_payment)
     return [offer.link() for offer in offers if offer.target.row == row]
 
@@ -171,7 +175,7 @@ def links_about(
 
 
 def action_urls(admin: ModelAdmin) -> list[URLPattern]:
-    """Return the pages of all actions, to go before the admin's own."""
+    """Return the URL patterns of all actions. They must come before those of the admin."""
     return [
         path(
             f"<int:payment_pk>/{action.name}/{action.key_in_url}",
@@ -183,7 +187,7 @@ def action_urls(admin: ModelAdmin) -> list[URLPattern]:
 
 
 class ActionView:
-    """Show an action's form, and carry it out."""
+    """Show the form of an action, and carry it out."""
 
     def __init__(self, admin: ModelAdmin, action: Action) -> None:
         self.admin, self.action = admin, action
@@ -193,6 +197,7 @@ class ActionView:
             raise PermissionDenied
         target = self._target(payment_pk, pk)
         if target is None:
+            # An old link, or a URL that was typed.
             changelist = "shop_payments_orderpayment_changelist"
             return redirect(admin_url(self.admin.admin_site, changelist))
         user: Any = request.user
@@ -206,7 +211,7 @@ class ActionView:
         payment = OrderPayment.objects.select_related("order").filter(pk=payment_pk).first()
         if payment is None:
             return None
-        targets = self.action.targets(Found.of(payment))
+        targets = self.action.targets(PaymentState.read(payment))
         return next((target for target in targets if target.pk == pk), None)
 
     # --- the steps ---
@@ -214,8 +219,8 @@ class ActionView:
     def _get(self, request: HttpRequest, target: Target) -> HttpResponse:
         key = _key_in(request.GET) or uuid4()
         earlier = self.action.earlier(target, request_key_of(key))
-        if earlier is not None:
-            return self._leave(request, target, Outcome(_used(earlier), messages.WARNING))
+        if earlier is not None:  # see Note [Going back]
+            return self._leave(request, target, Outcome(_describe_use(earlier), messages.WARNING))
         if not self.action.is_offered(target):
             return self._leave(request, target, self._why_not(target))
         form = self._form(request, target)
@@ -224,17 +229,22 @@ class ActionView:
     def _post(self, request: HttpRequest, target: Target) -> HttpResponse:
         key = _key_in(request.POST)
         earlier = None if key is None else self.action.earlier(target, request_key_of(key))
+        # A used form is answered with what it did, even if its action is no longer possible.
         if earlier is None and not self.action.is_offered(target):
             return self._leave(request, target, self._why_not(target))
         form = self._form(request, target, request.POST, is_limited=earlier is None)
         if key is None:
+            # Without its key, the form could not be told from another one, and might act twice.
             text = gettext("The form was incomplete. Check it and send it again.")
             form.add_error(None, text)
             return self._page(request, target, form, uuid4())
         is_valid = form.is_valid()
         if earlier is not None:
+            # Same key: the service finishes what was begun, or refuses another amount.
             if earlier.is_refused or not is_valid:
-                return self._leave(request, target, Outcome(_used(earlier), messages.WARNING))
+                return self._leave(
+                    request, target, Outcome(_describe_use(earlier), messages.WARNING)
+                )
             return self._carry_out(request, target, form, key)
         if not is_valid:
             return self._page(request, target, form, key)
@@ -242,7 +252,7 @@ class ActionView:
         if isinstance(form, TwoStepForm):
             effect = self.action.effect(target, form)
             if not form.is_confirmed:
-                form.ask_for_tick()
+                form.ask_to_confirm()
                 return self._page(request, target, form, key, effect=effect)
         return self._carry_out(request, target, form, key, effect=effect)
 
@@ -265,25 +275,27 @@ class ActionView:
         try:
             return self._leave(request, target, self.action.carry_out(task))
         except IdempotencyKeyReused as error:
+            # The form was used for another amount, perhaps by a request at the same time.
             earlier = self.action.earlier(target, task.request_key)
-            text = str(error) if earlier is None else _used(earlier)
+            text = str(error) if earlier is None else _describe_use(earlier)
             return self._leave(request, target, Outcome(text, messages.WARNING))
         except ActionRefused as error:
             form.add_error(error.field, str(error))
-            is_same_try, next_key = error.same_key, key if error.same_key else uuid4()
+            is_same_request, next_key = error.same_key, key if error.same_key else uuid4()
         except ShopPaymentsError as error:
             form.add_error(None, explain(error))
-            is_same_try, next_key = can_be_sent_again(error), uuid4()
-        if isinstance(form, TwoStepForm) and is_same_try:
-            form.shows_tick = True
+            is_same_request, next_key = can_be_sent_again(error), uuid4()
+        if isinstance(form, TwoStepForm) and is_same_request:
+            form.shows_checkbox = True  # staff have confirmed this request already
+        # The payment may have changed meanwhile, for example by a refund made elsewhere.
         target = self._target(target.payment.pk, target.pk) or target
-        return self._page(request, target, form, next_key, effect=effect if is_same_try else "")
+        return self._page(request, target, form, next_key, effect=effect if is_same_request else "")
 
     def _why_not(self, target: Target) -> Outcome:
         return Outcome(self.action.why_not(target), messages.WARNING)
 
     def _leave(self, request: HttpRequest, target: Target, outcome: Outcome) -> HttpResponse:
-        """Go to the payment, and say there what came of it."""
+        """Redirect to the page of the payment, with a message about the outcome."""
         self.admin.message_user(request, outcome.text, outcome.level)
         change = "shop_payments_orderpayment_change"
         return redirect(admin_url(self.admin.admin_site, change, target.payment.pk))
@@ -297,10 +309,11 @@ class ActionView:
         more: dict[str, Any] = {}
         amount = self.action.amount(target)
         if amount is not None:
+            # The button of a review item names the exact amount to propose.
             named = _named_amount(request)
             amount = amount if named is None else named
             initial["amount"] = from_minor_units(amount, self.action.currency(target))
-            more["most"] = self.action.most(target) if is_limited else None
+            more["maximum"] = self.action.maximum(target) if is_limited else None
         return self.action.form(target, request.user, data=data, initial=initial, **more)
 
     def _page(
@@ -316,7 +329,8 @@ class ActionView:
         if target.intent_options is not None:
             facts.append((_("Payment intent"), target.options.intent.stripe_id))
         button = str(self.action.button)
-        if isinstance(form, TwoStepForm) and not form.shows_tick:
+        if isinstance(form, TwoStepForm) and not form.shows_checkbox:
+            # The dots say that this button only leads to the effect.
             form.go_to_first_step()
             button = f"{button}…"
         return action_page(
@@ -340,19 +354,21 @@ def _key_in(values: QueryDict) -> UUID | None:
         return None
 
 
-def _used(earlier: Earlier) -> str:
-    """Say what came of a form that is sent or opened again."""
+def _describe_use(earlier: EarlierUse) -> str:
+    """Describe the outcome of a form that is sent or opened again."""
     text = gettext("This form has been used already, and nothing more was done. %(what)s")
     return text % {"what": earlier.text}
 
 
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
+"""An amount with more digits may not fit a column of the database."""
 
 
 def _named_amount(request: HttpRequest) -> int | None:
-    """Return the amount that the link to the page has named, in minor units."""
+    """Return the amount in minor units that the URL of the page names; None without one."""
     text = request.GET.get("amount", "")
-    is_amount = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    # isdigit() alone also accepts digits of other scripts.
+    is_amount = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     return int(text) if is_amount else None
 
 
@@ -369,11 +385,12 @@ def action_page(
     key: UUID | None = None,
     effect: str = "",
 ) -> HttpResponse:
-    """Render the page of an action on ``row``; ``effect`` stands above the tick."""
-    request.current_app = admin.admin_site.name
+    """Render the page of an action on ``row``; ``effect`` is shown above the checkbox."""
+    request.current_app = admin.admin_site.name  # for the links in the template
     fields = [bound.name for bound in form.visible_fields()]
     fieldsets: list[Any] = [(None, {"fields": [name for name in fields if name != "sure"]})]
     if "sure" in fields:
+        # Django marks the description of a fieldset as safe.
         options = {"fields": ["sure"], "description": conditional_escape(effect)}
         classes = {"classes": ["shop-payments-effect"]} if effect else {}
         fieldsets.append((_("What will happen") if effect else None, {**options, **classes}))
@@ -391,5 +408,6 @@ def action_page(
         "key": key,
     }
     response = TemplateResponse(request, TEMPLATE, context)
-    add_never_cache_headers(response)  # not left to the site: see Note [Going back]
+    # The admin site does this as well, but hosts may override it. See Note [Going back].
+    add_never_cache_headers(response)
     return response

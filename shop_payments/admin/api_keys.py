@@ -1,4 +1,4 @@
-"""Keys of the API: issued here, shown once, revoked here."""
+"""The pages of API keys: staff issue and revoke them, and see each secret once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin, admin
 from shop_payments.models import APIKey, APIKeyScope
 
 _LAST_FORM = "shop_payments_last_key_form"
-"""Session key: the add form that was sent last, so that a reload does not issue another key."""
+"""Session key of the add form that was sent last, so that a reload issues no second key."""
 
 
 class APIKeyForm(ModelForm):
     scopes = forms.MultipleChoiceField(
         label=_("Scopes"), choices=APIKeyScope.choices, widget=forms.CheckboxSelectMultiple
     )
+    # Identifies this form. See _LAST_FORM.
     once = forms.UUIDField(required=False, initial=uuid4, widget=forms.HiddenInput)
 
     class Meta:
@@ -37,7 +38,7 @@ class APIKeyForm(ModelForm):
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= timezone.now():
-            raise forms.ValidationError(_("The expiry lies in the past."))
+            raise forms.ValidationError(_("The expiry date is in the past."))
         return expires_at
 
 
@@ -62,7 +63,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class APIKeyAdmin(ReadOnlyAdmin):
-    """A key is issued and revoked, never edited or deleted. Its digest is shown nowhere."""
+    """Staff issue and revoke keys, but never edit or delete them. No page shows a digest."""
 
     form = APIKeyForm
     list_display = ["label", "prefix", "scopes_text", "state", "expires_at", "last_used_at"]
@@ -70,7 +71,8 @@ class APIKeyAdmin(ReadOnlyAdmin):
     search_fields = ["label", "prefix"]
     search_help_text = _("Search by client or prefix.")
     actions = ["revoke"]
-    change_form_template = None  # with its history: who issued and who revoked it
+    # Django's own template, with its history: staff see who issued and who revoked the key.
+    change_form_template = None
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return ModelAdmin.has_add_permission(self, request)
@@ -103,9 +105,10 @@ class APIKeyAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method == "POST" and self._is_reload(request):
-            text = _("This key has been issued. Its secret cannot be shown again.")
+            text = _("This key was already issued. Its secret cannot be shown again.")
             self.message_user(request, text, messages.WARNING)
             return redirect(admin_url(self.admin_site, "shop_payments_apikey_changelist"))
+        # The secret is shown in the answer, which must not be another form.
         only_save = {"show_save_and_add_another": False, "show_save_and_continue": False}
         return super().add_view(request, form_url, {**(extra_context or {}), **only_save})
 
@@ -113,6 +116,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
         key, obj.secret = APIKey.objects.issue(
             label=obj.label, scopes=obj.scopes, expires_at=obj.expires_at
         )
+        # The admin logs and shows ``obj``, so it becomes the row that the manager has created.
         obj.pk = key.pk
         obj.refresh_from_db()
         request.session[_LAST_FORM] = str(form.cleaned_data["once"])
@@ -120,7 +124,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """Answer with the secret itself: a redirect would have to store it on the way."""
+        """Show the secret in this response: for a redirect, it would have to be stored."""
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
@@ -137,6 +141,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Revoke the selected keys"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        # A revoked key keeps the time at which it was revoked.
         keys = list(queryset.filter(revoked_at=None))
         for key in keys:
             key.revoke()

@@ -1,6 +1,7 @@
-"""What an action would do to an order's balance, computed before it is carried out.
+"""The effect of an action on an order's balance, computed before it is carried out.
 
-Each effect is the same fold as the balance itself, over what was observed and one thing more.
+Each function evaluates the balance with the current observations plus the one that the action would
+add. So the page shows the result of the same rules that apply afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from shop_payments.admin.base import amount_text
-from shop_payments.admin.tasks import Found, Target
+from shop_payments.admin.tasks import PaymentState, Target
 from shop_payments.balance import Balance, Outflow, OutflowKind, OutflowProgress, balance_of
 from shop_payments.ledger.observations import refund_key
 from shop_payments.lifecycle import IntentStatus
@@ -20,7 +21,7 @@ from shop_payments.money import format_amount
 
 
 def part_of(amount: int, whole: int, currency: str) -> str:
-    """Write a part and what it is a part of: ``40.00 of 112.00 EUR``."""
+    """Format a part of an amount, for example as ``40.00 of 112.00 EUR``."""
     if amount == whole:
         return amount_text(amount, currency)
     values = {"part": format_amount(amount, currency), "whole": amount_text(whole, currency)}
@@ -30,8 +31,9 @@ def part_of(amount: int, whole: int, currency: str) -> str:
 def after_outflow(
     target: Target, amount: int, kind: OutflowKind, *, as_goods: bool | None
 ) -> Balance:
-    """Return the balance after money of the target's intent has gone out."""
-    found, options = target.found, target.options
+    """Return the balance after ``amount`` of the target's intent was refunded or settled."""
+    state, options = target.state, target.options
+    # As if Stripe had confirmed it already: the page shows the result of a success.
     outflow = Outflow(
         id="",
         payment_id=options.intent.stripe_id,
@@ -40,44 +42,47 @@ def after_outflow(
         amount=amount,
         kind=kind,
         progress=OutflowProgress.FINAL,
-        total_seen=found.seen.total if options.counts else None,
-        waived_seen=found.seen.waived,
+        # Uncounted money never paid for the order, so the order's total does not matter for it.
+        total_seen=state.observations.total if options.counts else None,
+        waived_seen=state.observations.waived,
         as_goods=as_goods,
     )
-    return balance_of(replace(found.seen, outflows=[*found.seen.outflows, outflow]))
+    return balance_of(replace(state.observations, outflows=[*state.observations.outflows, outflow]))
 
 
 def after_capture(target: Target, amount: int, *, waived: int) -> Balance:
-    """Return the balance after money that is reserved with the target's intent was taken."""
-    seen, intent = target.found.seen, target.options.intent
-    counts = seen.is_payable and intent.currency == target.payment.currency
+    """Return the balance after ``amount`` of the target's intent was captured."""
+    observations, intent = target.state.observations, target.options.intent
+    # Captured money counts under the same conditions as money that Stripe reports as received.
+    counts = observations.is_payable and intent.currency == target.payment.currency
+    # An intent is captured once. Stripe releases what is not captured.
     payments = [
         replace(each, status=IntentStatus.SUCCEEDED, received=amount, counts=counts)
         if each.id == intent.stripe_id
         else each
-        for each in seen.payments
+        for each in observations.payments
     ]
-    return balance_of(replace(seen, payments=payments, waived=seen.waived + waived))
+    return balance_of(replace(observations, payments=payments, waived=observations.waived + waived))
 
 
-def after_giving_up(found: Found, refund: Refund) -> Balance:
-    """Return the balance after a refund was given up: its money has not left."""
-    left = [each for each in found.seen.outflows if each.id != refund_key(refund)]
-    return balance_of(replace(found.seen, outflows=left))
+def after_giving_up(state: PaymentState, refund: Refund) -> Balance:
+    """Return the balance after a refund was given up, as if it had never been requested."""
+    left = [each for each in state.observations.outflows if each.id != refund_key(refund)]
+    return balance_of(replace(state.observations, outflows=left))
 
 
-def after_waiver(found: Found, amount: int) -> Balance:
-    """Return the balance after this amount was waived."""
-    return balance_of(replace(found.seen, waived=found.seen.waived + amount))
+def after_waiver(state: PaymentState, amount: int) -> Balance:
+    """Return the balance after ``amount`` was waived."""
+    return balance_of(replace(state.observations, waived=state.observations.waived + amount))
 
 
 def describe_after(target: Target, after: Balance) -> str:
-    """Say what the order owes after that, or what was received too much for it."""
+    """Describe what is owed or in excess in the balance ``after`` an action."""
     currency = target.payment.currency
     if after.owed:
-        text = gettext("After that, the order owes %(amount)s.")
+        text = gettext("After this, %(amount)s is owed.")
         return text % {"amount": amount_text(after.owed, currency)}
     if after.excess:
-        text = gettext("After that, %(amount)s was received too much.")
+        text = gettext("After this, the excess is %(amount)s.")
         return text % {"amount": amount_text(sum(after.excess.values()), currency)}
-    return gettext("After that, the order owes nothing.")
+    return gettext("After this, nothing is owed.")

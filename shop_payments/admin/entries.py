@@ -1,4 +1,4 @@
-"""What staff recorded: waivers, and payments that were settled outside Stripe."""
+"""The pages of staff entries: waivers and settlements outside Stripe."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.admin.actions import links_about
 from shop_payments.admin.base import (
     NOTHING,
-    PaymentRecordAdmin,
     ReadOnlyInline,
     moment_text,
     number_of,
     page_link,
 )
+from shop_payments.admin.lists import time_column
+from shop_payments.admin.records import PaymentRecordAdmin
 from shop_payments.ledger.observations import is_in_force
 from shop_payments.models import StaffEntry
 
@@ -40,22 +41,27 @@ class StateFilter(admin.SimpleListFilter):
 
 
 def _is_in_force(entry: StaffEntry) -> bool:
+    # A waiver that was recorded with a capture counts only if exactly that amount was captured.
     intent = entry.payment_intent
     return is_in_force(entry, {} if intent is None else {intent.pk: intent})
 
 
 class _Columns:
-    @admin.display(description=_("amount"), ordering="amount")
+    @admin.display(description=_("amount"))
     def amount_text(self, entry: StaffEntry) -> str:
         return entry.amount_display
 
+    @admin.display(description=_("reason"), ordering="reason")
+    def reason_text(self, entry: StaffEntry) -> str:
+        return entry.reason_text
+
     @admin.display(description=_("by"))
     def who(self, entry: StaffEntry) -> str:
-        """The name, for as long as there is such a user."""
+        """The name of the user; if the user was deleted, the primary key."""
         user = entry.created_by
         return entry.actor or NOTHING if user is None else user.get_username()
 
-    @admin.display(description=_("state"), ordering="revoked_at")
+    @admin.display(description=_("state"))
     def state_word(self, entry: StaffEntry) -> str:
         if entry.is_revoked:
             return gettext("revoked")
@@ -63,7 +69,7 @@ class _Columns:
 
     @admin.display(description=_("state"))
     def state(self, entry: StaffEntry) -> str:
-        """The word, and what is behind it."""
+        """The state with its reason."""
         if entry.is_revoked:
             return self._revoked(entry)
         if _is_in_force(entry):
@@ -76,7 +82,7 @@ class _Columns:
         values = {
             "when": moment_text(entry.revoked_at),
             "who": entry.revoked_by.get_username() if entry.revoked_by else gettext("staff"),
-            "why": entry.revocation_reason,
+            "why": entry.revocation_text,
         }
         return gettext("revoked by %(who)s, %(when)s: %(why)s") % values
 
@@ -85,21 +91,24 @@ _ROWS = ("payment_intent", "capture", "created_by", "revoked_by")
 
 
 class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
+    created = time_column("created_at", _("recorded at"))
     list_display = [
-        "created_at",
+        "created",
         "order_number",
         "kind",
         "amount_text",
-        "reason",
+        "reason_text",
         "state_word",
     ]
     list_filter = ["kind", StateFilter, "created_at"]
-    search_fields = ["payment_intent__stripe_id", "reason"]
-    search_help_text = _("Search by order number or id, payment intent or reason.")
+    sortable_by = ["created"]
+    # Staff write these rows by hand, so there are few, and reading all of them is no problem.
+    search_fields = ["reason__icontains"]
+    search_help_text = _("Search by order number or id, Stripe id or words of the reason.")
     list_select_related = ("order_payment__order", *_ROWS)
     fieldsets = [
         (None, {"fields": ["payment_link", "intent_link", "kind", "amount_text", "state"]}),
-        (_("Record"), {"fields": ["reason", "who", "created_at", "capture_link"]}),
+        (_("Record"), {"fields": ["reason_text", "who", "created_at", "capture_link"]}),
     ]
 
     def render_change_form(
@@ -117,7 +126,7 @@ class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
 
 class StaffEntryInline(_Columns, ReadOnlyInline):
     model = StaffEntry
-    fields = ["created_at", "kind", "amount_text", "reason", "who", "state"]
+    fields = ["created_at", "kind", "amount_text", "reason_text", "who", "state"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related(*_ROWS)

@@ -1,4 +1,4 @@
-"""What staff record that Stripe does not know: a waiver, a settlement, and taking one back."""
+"""Staff actions that Stripe does not know: waive, settle outside Stripe, revoke."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from shop_payments.admin.forms import RevokeForm, SettleForm, WaiveForm
 from shop_payments.admin.intent_actions import MAY_WAIVE, money_facts
 from shop_payments.admin.tasks import (
     Action,
-    Earlier,
-    Found,
+    EarlierUse,
     IntentAction,
     Outcome,
+    PaymentState,
     Target,
     Task,
     balance_facts,
@@ -51,9 +51,9 @@ def _record(task: Task, record: Callable[[EntryRequest], StaffEntry]) -> StaffEn
         raise ActionRefused(str(error), field="amount") from error
 
 
-def _earlier(target: Target, request_key: str) -> Earlier | None:
+def _earlier(target: Target, request_key: str) -> EarlierUse | None:
     entry = target.payment.staff_entries.filter(request_key=request_key).first()
-    return None if entry is None else Earlier(text=_describe(entry))
+    return None if entry is None else EarlierUse(text=_describe(entry))
 
 
 def _describe(entry: StaffEntry) -> str:
@@ -68,20 +68,20 @@ class WaiveAction(Action):
     title = _("Waive")
     button = _("Waive this amount")
     has_row = False
-    is_final = False
 
-    def targets(self, found: Found) -> Iterable[Target]:
-        return [Target(found=found)]
+    def targets(self, state: PaymentState) -> Iterable[Target]:
+        return [Target(state=state)]
 
     def permission(self, target: Target) -> str:
         return MAY_WAIVE
 
     def is_offered(self, target: Target) -> bool:
-        balance = target.found.balance
+        balance = target.state.balance
+        # An order without any payment has no rest to waive; staff cancel it instead.
         return balance.paid > 0 and balance.owed > 0
 
     def why_not(self, target: Target) -> str:
-        if target.found.balance.paid > 0:
+        if target.state.balance.paid > 0:
             return gettext("Nothing is owed, so there is nothing to waive.")
         return gettext("No money was received for this order, so there is no rest to waive.")
 
@@ -89,7 +89,7 @@ class WaiveAction(Action):
         return gettext("Waive %(money)s") % {"money": money}
 
     def amount(self, target: Target) -> int:
-        return target.found.balance.owed
+        return target.state.balance.owed
 
     def currency(self, target: Target) -> str:
         return target.payment.currency
@@ -105,12 +105,12 @@ class WaiveAction(Action):
         ]
 
     def effect(self, target: Target, form: Any) -> str:
-        part = part_of(form.minor_units, target.found.balance.owed, self.currency(target))
+        part = part_of(form.minor_units, target.state.balance.owed, self.currency(target))
         text = gettext("%(part)s will be waived: nobody has to pay it.") % {"part": part}
-        after = after_waiver(target.found, form.minor_units)
+        after = after_waiver(target.state, form.minor_units)
         return f"{text} {describe_after(target, after)}"
 
-    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+    def earlier(self, target: Target, request_key: str) -> EarlierUse | None:
         return _earlier(target, request_key)
 
     def carry_out(self, task: Task) -> Outcome:
@@ -127,20 +127,20 @@ class SettleAction(IntentAction):
     name = "settle"
     title = _("Settle outside Stripe")
     button = _("Record it as settled")
-    is_final = False
 
     def permission(self, target: Target) -> str:
         return MAY_SETTLE
 
     def is_offered(self, target: Target) -> bool:
         options = target.options
+        # The mode does not matter: nothing is sent to Stripe.
         return options.intent.holds_money and options.money.refundable > 0
 
     def why_not(self, target: Target) -> str:
-        return gettext("Nothing of this payment is left to settle.")
+        return gettext("No money of this payment is left to settle.")
 
     def label(self, target: Target) -> str:
-        with_money = [each for each in target.found.intents if each.money.refundable]
+        with_money = [each for each in target.state.intents if each.money.refundable]
         if len(with_money) == 1:
             return str(self.title)
         return gettext("Settle %(intent)s outside Stripe") % {"intent": target.options.intent}
@@ -150,10 +150,11 @@ class SettleAction(IntentAction):
 
     def amount(self, target: Target) -> int:
         options = target.options
-        excess = target.found.balance.excess.get(options.intent.stripe_id)
+        excess = target.state.balance.excess.get(options.intent.stripe_id)
+        # The excess is proposed, because settling more makes the order owe money again.
         return excess or options.money.refundable
 
-    def most(self, target: Target) -> int:
+    def maximum(self, target: Target) -> int:
         return target.options.money.refundable
 
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
@@ -161,26 +162,27 @@ class SettleAction(IntentAction):
 
     def facts(self, target: Target) -> list[tuple[Any, str]]:
         options, currency = target.options, self.currency(target)
-        excess = target.found.balance.excess.get(options.intent.stripe_id, 0)
-        too_much = [(_("Received too much"), amount_text(excess, currency))] if excess else []
+        excess = target.state.balance.excess.get(options.intent.stripe_id, 0)
+        in_excess = [(_("Excess"), amount_text(excess, currency))] if excess else []
         return [
             *money_facts(options),
-            *too_much,
+            *in_excess,
             (_("Can be settled"), amount_text(options.money.refundable, currency)),
             (_("Counts for the order"), gettext("yes") if options.counts else gettext("no")),
         ]
 
     def effect(self, target: Target, form: Any) -> str:
-        part = part_of(form.minor_units, self.most(target), self.currency(target))
+        part = part_of(form.minor_units, self.maximum(target), self.currency(target))
         text = gettext(
             "%(part)s will be recorded as settled outside Stripe. No money moves at Stripe."
         ) % {"part": part}
         if not target.options.counts:
             return text
+        # A settlement never pays for returned goods, so the order owes the money again.
         after = after_outflow(target, form.minor_units, OutflowKind.SETTLEMENT, as_goods=False)
         return f"{text} {describe_after(target, after)}"
 
-    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+    def earlier(self, target: Target, request_key: str) -> EarlierUse | None:
         return _earlier(target, request_key)
 
     def carry_out(self, task: Task) -> Outcome:
@@ -201,23 +203,25 @@ class RevokeAction(Action):
     title = _("Revoke")
     button = _("Revoke this entry")
 
-    def targets(self, found: Found) -> Iterable[Target]:
-        return [Target(found=found, staff_entry=entry) for entry in found.entries]
+    def targets(self, state: PaymentState) -> Iterable[Target]:
+        return [Target(state=state, staff_entry=entry) for entry in state.entries]
 
     def permission(self, target: Target) -> str:
+        # The permission to record entries of a kind includes revoking them.
         is_waiver = target.entry.kind == StaffEntry.Kind.WAIVER
         return MAY_WAIVE if is_waiver else MAY_SETTLE
 
     def is_offered(self, target: Target) -> bool:
+        # Without a waiver, the amount is owed, and the customer must be able to pay it.
         entry = target.entry
         may_be_paid = entry.kind != StaffEntry.Kind.WAIVER or target.payment.is_payable
         return not entry.is_revoked and may_be_paid
 
     def why_not(self, target: Target) -> str:
         if target.entry.is_revoked:
-            return gettext("Nothing was changed: this entry has been revoked already.")
+            return _already_revoked()
         return gettext(
-            "The shop wants no money for this order, so nobody could pay what was waived. Open the"
+            "The order does not accept payments, so nobody could pay what was waived. Open the"
             " order first."
         )
 
@@ -249,11 +253,11 @@ class RevokeAction(Action):
             )
         except EntryRefused as error:
             raise ActionRefused(str(error)) from error
-        if not was_in_force:
-            return Outcome(self.why_not_again(), messages.WARNING)
+        if not was_in_force:  # another request revoked it meanwhile
+            return Outcome(_already_revoked(), messages.WARNING)
         text = gettext("The entry “%(entry)s” is revoked.") % {"entry": entry}
         return Outcome(with_balance(text, entry.order_payment_id))
 
-    @staticmethod
-    def why_not_again() -> str:
-        return gettext("Nothing was changed: this entry has been revoked already.")
+
+def _already_revoked() -> str:
+    return gettext("Nothing was changed: this entry was already revoked.")

@@ -1,4 +1,4 @@
-"""The inbox of Stripe's events."""
+"""The pages of Stripe's events."""
 
 from __future__ import annotations
 
@@ -10,36 +10,65 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ReadOnlyAdmin, outside_of_transactions, stored_text
+from shop_payments.admin.base import stored_text, without_transaction
+from shop_payments.admin.lists import known_values, time_column
+from shop_payments.admin.records import RecordAdmin
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import WebhookEvent
 from shop_payments.services.receive_event import replay_event
 
-_MOST_REPLAYS = 100
+_MAX_REPLAYS = 100
+
+TYPES = (
+    "payment_intent.created",
+    "payment_intent.requires_action",
+    "payment_intent.processing",
+    "payment_intent.amount_capturable_updated",
+    "payment_intent.payment_failed",
+    "payment_intent.succeeded",
+    "payment_intent.canceled",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.refunded",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.closed",
+    "radar.early_fraud_warning.created",
+    "radar.early_fraud_warning.updated",
+    "review.opened",
+    "review.closed",
+)
+"""The types of the events that the README asks Stripe to send."""
 
 
-class WebhookEventAdmin(ReadOnlyAdmin):
-    list_display = ["received_at", "type", "status", "outcome", "event_id"]
-    list_filter = ["status", "livemode", "received_at", "type"]
-    search_fields = ["event_id", "object_id", "type"]
-    search_help_text = _("Search by event id, Stripe object or type.")
+class WebhookEventAdmin(RecordAdmin):
+    received = time_column("received_at", _("received at"))
+    list_display = ["received", "type", "status", "outcome", "event_id"]
+    list_filter = ["status", known_values("type", TYPES)]
+    sortable_by = ["received"]
+    search_fields = ["event_id", "intent_id", "object_id"]
+    search_help_text = _("Search by the id of the event, or of its payment intent or object.")
     fieldsets = [
         (None, {"fields": ["event_id", "type", "object_id", "mode", "api_version"]}),
         (
-            _("What came of it"),
+            _("Outcome"),
             {
                 "description": _(
-                    "What has failed comes again by itself. To have an event processed now, tick"
-                    " it in the list and choose the action above it."
+                    "Failed events are retried automatically. To process an event now, select it in"
+                    " the list and choose the action above the list."
                 ),
                 "fields": ["status", "outcome", "attempts", "received_at", "processed_at"],
             },
         ),
         (
-            _("What Stripe sent"),
+            _("Received from Stripe"),
             {
                 "description": _(
-                    "Without the client secret. Amounts are in the currency's minor units here."
+                    "Without the client secret. Amounts are in minor units of the currency."
                 ),
                 "fields": ["stripe_created_at", "payload_text"],
             },
@@ -48,26 +77,32 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
     actions = ["replay"]
 
-    @outside_of_transactions
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Payloads are large, and the list does not show them.
+        return super().get_queryset(request).defer("payload")
+
+    # The action processes each event in its own transaction, and may call Stripe.
+    @without_transaction
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return super().changelist_view(request, extra_context)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Whether this person may have events processed again."""
+        """Return whether this member of staff may process events again."""
         return request.user.has_perm("shop_payments.change_webhookevent")
 
     @admin.action(description=_("Process the selected events again"), permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
-        if queryset.count() > _MOST_REPLAYS:
-            # A server ends a request that takes minutes, and each event has a message.
+        if queryset[: _MAX_REPLAYS + 1].count() > _MAX_REPLAYS:
+            # A server kills a request that takes minutes, and each event adds a message.
             words = gettext(
-                "At most %(most)s events are processed again from here; nothing was done."
-                " manage.py shop_payments_events replay takes any number."
+                "Select at most %(maximum)s events; nothing was done. The command manage.py"
+                " shop_payments_events replay accepts any number."
             )
-            self.message_user(request, words % {"most": _MOST_REPLAYS}, messages.ERROR)
+            self.message_user(request, words % {"maximum": _MAX_REPLAYS}, messages.ERROR)
             return
+        # Payloads are large. Each is loaded when its event is processed.
         for event in queryset.defer("payload").order_by("pk"):
             try:
                 replayed = replay_event(event)
@@ -82,6 +117,10 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     @staticmethod
     def _about(event: WebhookEvent, words: str) -> str:
         return gettext("Event %(event)s: %(words)s") % {"event": event, "words": words}
+
+    @admin.display(description=_("outcome"))
+    def outcome(self, event: WebhookEvent) -> str:
+        return event.outcome
 
     @admin.display(description=_("payload"))
     def payload_text(self, event: WebhookEvent) -> str:

@@ -12,8 +12,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
-from shop_payments.ledger.descriptions import humanize
 from shop_payments.models import Refund
+from shop_payments.models.words import humanize
 from shop_payments.money import (
     display_amount,
     parse_typed_amount,
@@ -25,21 +25,24 @@ from shop_payments.services.cancel_payment import REASONS
 
 
 class ReasonField(forms.CharField):
-    """Why, in the words of a member of staff. It stays with the row, and is required."""
+    """A required reason, which is stored with the row."""
 
     def __init__(self, **kwargs: Any) -> None:
+        # 500 is the length of the columns for reasons.
         widget = forms.Textarea(attrs={"rows": 3, "cols": 60})
         super().__init__(**{"label": _("Reason"), "max_length": 500, "widget": widget, **kwargs})
 
 
 class TypedAmountField(forms.CharField):
-    """An amount, typed in the one form that :func:`parse_typed_amount` reads.
+    """An amount in the one format that :func:`parse_typed_amount` accepts.
 
-    The reader's language decides about the separator, and ``currency``, which the form sets, about
-    the decimals. So the field is a text: a number's field of a browser follows the browser.
+    The separator follows the active language, and the number of decimals follows ``currency``.
     """
 
+    # A text input: the format of a number input follows the browser, not the active language.
+
     currency = ""
+    """Set by the form."""
 
     def __init__(self, **kwargs: Any) -> None:
         attrs = {"inputmode": "decimal", "autocomplete": "off", "size": 14}
@@ -52,20 +55,23 @@ class TypedAmountField(forms.CharField):
         try:
             return parse_typed_amount(text, self.currency, decimal_separator())
         except InvalidCurrency:
-            return Decimal(0)  # an order's currency, which has an error where it is typed
+            # The error is shown at the currency, which is typed in the same form.
+            return Decimal(0)
         except AmountNotRepresentable as error:
             raise forms.ValidationError(
-                _("Write the amount like %(example)s."),
+                _("Enter the amount like %(example)s."),
                 code="invalid",
                 params={"example": typed_example(self.currency, decimal_separator())},
             ) from error
 
     def prepare_value(self, value: Any) -> Any:
         if not isinstance(value, Decimal):
+            # Text that was typed is shown again as it is, with its error.
             return value
         return write_typed_amount(value, self.currency, decimal_separator())
 
     def has_changed(self, initial: Any, data: Any) -> bool:
+        # Compare amounts, not texts: 56 and 56.00 are the same price.
         try:
             return bool(self.to_python(data) != initial)
         except forms.ValidationError:
@@ -73,11 +79,9 @@ class TypedAmountField(forms.CharField):
 
 
 class WholeNumberField(forms.IntegerField):
-    """A whole number, typed in digits 0-9 alone.
+    """A whole number, typed with the digits 0-9 only."""
 
-    Django's own field takes ``1.000`` for 1, and signs, underscores and the digits of every script,
-    too. It is a text field, as :class:`TypedAmountField` is.
-    """
+    # Django's field reads 1.000 as 1, and also accepts signs, underscores and other digits.
 
     def __init__(self, **kwargs: Any) -> None:
         attrs = {"inputmode": "numeric", "autocomplete": "off", "size": 8}
@@ -89,7 +93,7 @@ class WholeNumberField(forms.IntegerField):
             return None
         if not re.fullmatch("[0-9]{1,18}", text):
             raise forms.ValidationError(
-                _("Write a whole number like %(example)s."),
+                _("Enter a whole number like %(example)s."),
                 code="invalid",
                 params={"example": "1250"},
             )
@@ -101,49 +105,53 @@ def decimal_separator() -> str:
     return str(formats.get_format("DECIMAL_SEPARATOR"))
 
 
-class Tick(forms.BooleanField):
-    """A tick that arms the form. The browser must not set it again when staff come back."""
+class ConfirmCheckbox(forms.BooleanField):
+    """A checkbox that confirms what the form does."""
 
     def __init__(self, **kwargs: Any) -> None:
+        # Without this, a browser may restore the tick when staff go back to the page.
         widget = forms.CheckboxInput(attrs={"autocomplete": "off"})
         super().__init__(**{"widget": widget, **kwargs})
 
 
 class TwoStepForm(forms.Form):
-    """A form that is sent twice.
+    """A form that is sent twice: to see the effect, and to confirm it.
 
-    When it is sent first, the page shows what would happen, with a tick below. It is carried out
-    with the tick, and only as it was shown: ``confirmed`` says what that was.
+    The first answer shows the effect with a checkbox below it. The form is carried out if the
+    checkbox is ticked and the form still asks for the effect that ``confirmed`` names.
     """
 
     confirmed = forms.CharField(required=False, widget=forms.HiddenInput)
-    sure = Tick(required=False)
+    sure = ConfirmCheckbox(required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.shows_tick = False
+        self.shows_checkbox = False
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether a valid form has the tick below exactly what it asks for now."""
+        """Whether a valid form confirms exactly the effect that it asks for now."""
         return bool(self.cleaned_data["sure"]) and self._was_shown
 
-    def ask_for_tick(self) -> None:
-        """Show the effect of a valid form, with a tick below that is not set yet."""
-        self.shows_tick = True
+    def ask_to_confirm(self) -> None:
+        """Show the checkbox, without a tick, below the effect of a valid form."""
+        self.shows_checkbox = True
         effect_key = self._effect_key()
         if self._was_shown:
+            # This effect was shown before, so only the tick is missing.
             self.add_error("sure", self.fields["sure"].error_messages["required"])
         self._set(confirmed=effect_key, sure=None)
         self.fields["sure"].widget.attrs["autofocus"] = True
 
     def go_to_first_step(self) -> None:
-        """Take the tick away: the effect has to be shown first."""
+        """Remove the checkbox, because the effect must be shown first."""
         if self.is_bound:
+            # Otherwise the hidden field would still confirm an effect that was shown earlier.
             self._set(confirmed=None, sure=None)
         del self.fields["sure"]
 
     def _set(self, **values: str | None) -> None:
+        # The data of a request is immutable.
         data: Any = self.data.copy()  # type: ignore[attr-defined]
         for name, value in values.items():
             data.pop(name, None)
@@ -156,29 +164,31 @@ class TwoStepForm(forms.Form):
         return bool(self.cleaned_data["confirmed"] == self._effect_key())
 
     def _effect_key(self) -> str:
-        """Return what the effect depends on, of what was typed; never empty."""
+        """Return the input that the effect depends on; never empty, as an unsent field is."""
         return "shown"
 
 
 class AmountForm(TwoStepForm):
-    """A form with an amount."""
+    """A two-step form with an amount."""
 
     amount = TypedAmountField(label=_("Amount"))
 
-    of_effect: ClassVar[tuple[str, ...]] = ()
+    effect_fields: ClassVar[tuple[str, ...]] = ()
     """The other fields that the effect depends on."""
 
-    too_much: ClassVar[Any] = _("Enter an amount up to %(most)s.")
+    over_maximum: ClassVar[Any] = _("Enter an amount up to %(maximum)s.")
 
     field_order = ("amount",)
 
-    def __init__(self, *args: Any, currency: str, most: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, currency: str, maximum: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.currency, self.most = currency, most
+        self.currency, self.maximum = currency, maximum
         field: Any = self.fields["amount"]
         field.currency = currency
         field.help_text = gettext(
-            "In %(currency)s, written like %(example)s: all of it, or a part."
+            "In %(currency)s, for example %(example)s. Enter the full amount or a part of it."
         ) % {
             "currency": currency.upper(),
             "example": typed_example(currency, decimal_separator()),
@@ -188,48 +198,50 @@ class AmountForm(TwoStepForm):
         amount: Decimal = self.cleaned_data["amount"]
         if amount == 0:
             raise forms.ValidationError(_("The amount must be more than 0."))
-        if self.most is not None and to_minor_units(amount, self.currency) > self.most:
+        # No maximum for a form that was used: it must finish what it began.
+        if self.maximum is not None and to_minor_units(amount, self.currency) > self.maximum:
             raise forms.ValidationError(
-                self.too_much,
-                params={"most": display_amount(self.most, self.currency)},
+                self.over_maximum,
+                params={"maximum": display_amount(self.maximum, self.currency)},
             )
         return amount
 
     @property
     def minor_units(self) -> int:
-        """The amount of a valid form."""
+        """The amount of a valid form, in minor units."""
         return to_minor_units(self.cleaned_data["amount"], self.currency)
 
     def _effect_key(self) -> str:
-        others = [str(self.cleaned_data.get(name, "")) for name in self.of_effect]
+        others = [str(self.cleaned_data.get(name, "")) for name in self.effect_fields]
         return ":".join([str(self.minor_units), self.currency, *others])
 
 
 class RefundForm(AmountForm):
+    # Both choices are optional, as in the API.
     kind = forms.ChoiceField(
-        label=_("Given back for"),
+        label=_("Purpose of the refund"),
         required=False,
-        choices=[("", _("not said")), *Refund.Kind.choices],
+        choices=[("", _("not specified")), *Refund.Kind.choices],
         help_text=_(
-            "If it is not said: of a paid order, what was received too much goes back first, and"
-            " the rest is for returned goods. After a correction, the order owes the money again."
+            "If it is not specified and the order is paid, the excess is refunded first, and the"
+            " rest is for returned goods. After a correction, the money is owed again."
         ),
     )
     reason = forms.ChoiceField(
         label=_("Reason"),
         required=False,
-        choices=[("", _("not given")), *Refund.Reason.choices],
-        help_text=_("For Stripe. After “fraudulent”, Stripe also blocks such cards in future."),
+        choices=[("", _("not specified")), *Refund.Reason.choices],
+        help_text=_("Sent to Stripe. If it is “fraudulent”, Stripe also blocks the card."),
     )
-    sure = Tick(
-        label=_("Yes, give this money back to the customer. It cannot be undone."), required=False
+    sure = ConfirmCheckbox(
+        label=_("Yes, refund this amount to the customer. This cannot be undone."), required=False
     )
-    of_effect = ("kind",)
-    too_much = _("Only %(most)s of this payment is left.")
+    effect_fields = ("kind",)
+    over_maximum = _("At most %(maximum)s of this payment can be refunded.")
 
 
 class CaptureForm(AmountForm):
-    """With less than everything, it has to be said what becomes of the rest."""
+    """A partial capture must specify whether the rest is owed or waived."""
 
     WAIVED, OWED = "waived", "owed"
 
@@ -237,25 +249,25 @@ class CaptureForm(AmountForm):
         label=_("The rest"),
         required=False,
         help_text=_(
-            "Required if you take less than what is reserved. Stripe releases the rest to the"
+            "Required if you capture less than the reserved amount. Stripe releases the rest to the"
             " customer. If it is still owed, the customer can be asked for it again."
         ),
     )
-    sure = Tick(
+    sure = ConfirmCheckbox(
         label=_(
-            "Yes, take this money from the customer. What is left is released to them. It cannot"
-            " be undone."
+            "Yes, capture this amount. The rest is released to the customer. This cannot be undone."
         ),
         required=False,
     )
-    of_effect = ("rest",)
-    too_much = _("Only %(most)s can be taken.")
+    effect_fields = ("rest",)
+    over_maximum = _("At most %(maximum)s can be captured.")
 
     def __init__(self, *args: Any, reserved: int, may_waive: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reserved = reserved
-        choices = [("", gettext("everything is taken")), (self.OWED, gettext("is still owed"))]
+        choices = [("", gettext("everything is captured")), (self.OWED, gettext("is still owed"))]
         if may_waive:
+            # A choice that is not offered is refused, even if a browser sends it.
             choices.append((self.WAIVED, gettext("is waived: nobody has to pay it")))
         rest: Any = self.fields["rest"]
         rest.choices = choices
@@ -263,8 +275,9 @@ class CaptureForm(AmountForm):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
         takes_part = values.get("amount") is not None and self.minor_units < self.reserved
+        # "rest" is missing if it is not one of the choices, which is an error already.
         if takes_part and "rest" in values and not values["rest"]:
-            text = _("You take less than what is reserved: say what happens to the rest.")
+            text = _("You capture less than the reserved amount. Choose what happens to the rest.")
             self.add_error("rest", forms.ValidationError(text))
         return values
 
@@ -274,77 +287,79 @@ class CancelForm(forms.Form):
         label=_("Reason"),
         choices=[(reason, humanize(reason)) for reason in REASONS],
         initial="requested_by_customer",
-        help_text=_("For Stripe."),
+        help_text=_("Sent to Stripe."),
     )
-    sure = Tick(label=_("Yes, close this payment. The customer pays nothing."))
+    # A single step is enough: no money moves, and the customer can pay again.
+    sure = ConfirmCheckbox(label=_("Yes, cancel this payment. The customer is not charged."))
 
 
 class WaiveForm(AmountForm):
     reason = ReasonField(
         help_text=_(
-            "The customer is not asked for this amount any more. Your name and the reason stay"
-            " with the entry; do not name the customer here. The entry can be revoked for as long"
-            " as the shop wants money for the order."
+            "The customer is no longer asked for this amount. Your name and the reason are stored"
+            " with the entry. Do not name the customer here. You can revoke the entry as long as"
+            " the order accepts payments."
         )
     )
-    sure = Tick(label=_("Yes, waive this amount."), required=False)
+    sure = ConfirmCheckbox(label=_("Yes, waive this amount."), required=False)
 
 
 class SettleForm(AmountForm):
     reason = ReasonField(
         help_text=_(
-            "How it was settled: for example, by bank transfer, or kept for another purpose. No"
-            " money moves at Stripe. If the money counts for the order, the order owes it again,"
-            " except for what was received too much. Your name and the reason stay with the"
-            " entry; do not name the customer here."
+            "How it was settled, for example returned by bank transfer, or kept for another"
+            " purpose. No money moves at Stripe. If the money counts for the order, it is owed"
+            " again, except for the excess. Your name and the reason are stored with the entry."
+            " Do not name the customer here."
         )
     )
-    sure = Tick(label=_("Yes, record this amount as settled."), required=False)
+    sure = ConfirmCheckbox(label=_("Yes, record this amount as settled."), required=False)
 
 
 class GiveUpForm(TwoStepForm):
     reason = ReasonField(
         help_text=_(
             "How you know that Stripe has not made this refund. Look at the payment in the Stripe"
-            " dashboard first. Your name and the reason stay in the history; do not name the"
+            " dashboard first. Your name and the reason are stored in the history. Do not name the"
             " customer here."
         )
     )
-    sure = Tick(
+    sure = ConfirmCheckbox(
         label=_("Yes, I have looked, and this refund is not in the Stripe dashboard."),
         required=False,
     )
 
 
 class RevokeForm(forms.Form):
+    # A single step: the page shows the entry, and staff can record it again.
     reason = ReasonField(
         help_text=_(
-            "The entry then counts for nothing: a waived amount is owed again, and settled money"
-            " is part of the payment again. Do not name the customer here."
+            "The entry no longer counts: a waived amount is owed again, and settled money is part"
+            " of the payment again. Do not name the customer here."
         )
     )
 
 
 class AcceptForm(forms.Form):
-    sure = Tick(
+    sure = ConfirmCheckbox(
         label=_(
-            "Yes, this shop took the payment. Its money counts for the order like any other; the"
-            " customer is asked for what is left, if anything."
+            "Yes, this shop took the payment. Its money counts for the order, and the customer is"
+            " only asked for what is still outstanding."
         )
     )
 
 
 class ApproveForm(forms.Form):
-    sure = Tick(label=_("Yes, I have looked at this payment. Approve it at Stripe."))
+    sure = ConfirmCheckbox(label=_("Yes, I have looked at this payment. Approve it at Stripe."))
 
 
 class ShownForm(forms.Form):
-    """A form about what its page shows: ``shown`` says what that was."""
+    """A form that acts only on the version of the items that its page has shown."""
 
     shown = forms.CharField(required=False, widget=forms.HiddenInput)
 
     def show_again(self, shown: str, why: str) -> None:
-        """Ask again below what the page shows now, and say why."""
+        """Replace the shown version by the current one, and show the form again with a reason."""
         data: Any = self.data.copy()  # type: ignore[attr-defined]
         data["shown"] = shown
         data.pop("sure", None)
@@ -353,36 +368,36 @@ class ShownForm(forms.Form):
 
 
 class CloseForm(ShownForm):
-    """Close a review item; with a warning while the evidence of a dispute is still due."""
+    """Close a review item. While the evidence of a dispute is due, a checkbox confirms it."""
 
     closing_note = ReasonField(
         label=_("Reason for closing"),
         help_text=_(
-            "Closing moves no money and changes nothing about what the order owes. If the amount"
-            " changes, the item opens again. Do not name the customer here."
+            "Closing moves no money and does not change what is owed. If the amount changes, the"
+            " item opens again. Do not name the customer here."
         ),
     )
-    sure = Tick()
+    sure = ConfirmCheckbox()
 
     def __init__(self, *args: Any, deadline: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if deadline:
             self.fields["sure"].label = gettext(
-                "Close it although the dispute can still be answered until %(deadline)s."
-                " Without evidence by then, it is usually lost."
+                "Close this item although the dispute can still be answered until %(deadline)s. A"
+                " dispute without evidence is usually lost."
             ) % {"deadline": deadline}
         else:
             del self.fields["sure"]
 
 
 class CloseManyForm(ShownForm):
-    """Close several review items, all for the same reason."""
+    """Close several review items with one reason."""
 
     closing_note = ReasonField(
         label=_("Reason for closing"),
         help_text=_(
-            "It stays with each of the items. Closing moves no money and changes nothing about what"
-            " the orders owe. Do not name customers here."
+            "The reason is stored with each item. Closing moves no money and does not change what"
+            " is owed. Do not name customers here."
         ),
     )
 
@@ -390,7 +405,7 @@ class CloseManyForm(ShownForm):
 class SkipForm(forms.Form):
     reason = ReasonField(
         help_text=_(
-            "The shop's code is not notified of this any more: do by hand what it would have done,"
-            " and say so here. Do not name the customer."
+            "The shop's code will not be notified. Do by hand what it would have done, and write"
+            " here what you did. Do not name the customer."
         )
     )

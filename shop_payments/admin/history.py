@@ -1,38 +1,40 @@
-"""What happened to payments."""
+"""The pages of the payment history."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import (
     NOTHING,
-    InlineFormSet,
-    PaymentRecordAdmin,
+    NewestRows,
     ReadOnlyInline,
     moment_text,
 )
-from shop_payments.models import PaymentHistory
+from shop_payments.admin.lists import time_column
+from shop_payments.admin.records import PaymentRecordAdmin
+from shop_payments.models import PaymentHistory, Source
 
 _STAFF = re.compile(r"\bstaff (\S+)$")
-"""How an actor names a member of staff, by the user's key: see ``actions.origin_of``."""
+"""How an actor names a member of staff by primary key: see ``actions.origin_of``."""
 
 
 def name_staff(facts: Iterable[Any]) -> None:
-    """Look up, in one query, the names of the staff that these facts know by their keys alone.
+    """Look up the names of the staff in these facts, with one query.
 
-    A name is personal data, so it is not part of the history, which is never purged. It is shown
-    for as long as there is such a user.
+    A name is personal data, so the history, which is never purged, stores only the user's key. The
+    name is shown as long as the user exists.
     """
+    # A list names its facts at once; a page of one fact does it when the column is shown.
     unnamed = [fact for fact in facts if not hasattr(fact, "staff_names")]
     keys = {each: _staff_key(each) for fact in unnamed for each in (fact.actor, fact.skipped_by)}
     wanted = {key for key in keys.values() if key is not None}
@@ -50,21 +52,23 @@ def _with_name(actor: str, fact: Any) -> str:
 
 def _staff_key(actor: str) -> Any:
     found = _STAFF.search(actor)
+    # The key of the host's user model may be of any type, and other actors may look similar.
     try:
         return get_user_model()._meta.pk.to_python(found[1]) if found else None
     except ValidationError:
         return None
 
 
-class _FactFormSet(InlineFormSet):
-    def get_queryset(self) -> QuerySet[Any]:
+class _FactFormSet(NewestRows):
+    def get_queryset(self) -> Any:
         facts = super().get_queryset()
+        # Here, so that a page with many facts needs one query and not one for each fact.
         name_staff(facts)
         return facts
 
 
 class _FactColumns:
-    @admin.display(description=_("by"), ordering="actor")
+    @admin.display(description=_("by"))
     def who(self, fact: Any) -> str:
         return _with_name(fact.actor, fact)
 
@@ -72,9 +76,9 @@ class _FactColumns:
     def what_happened(self, fact: PaymentHistory) -> str:
         return fact.sentence
 
-    @admin.display(description=_("shop notified"), ordering="dispatched_at")
+    @admin.display(description=_("shop notified"))
     def notified(self, fact: PaymentHistory) -> str:
-        """When the shop's own code was notified of the fact, or why it was not."""
+        """When the shop's code was notified of the fact, or why it was not."""
         if not fact.needs_dispatch:
             return NOTHING
         if fact.dispatched_at is not None:
@@ -107,7 +111,6 @@ class WaitingFilter(admin.SimpleListFilter):
         return [
             ("waiting", _("waiting")),
             ("failing", _("waiting, after failures")),
-            ("skipped", _("skipped")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -117,18 +120,16 @@ class WaitingFilter(admin.SimpleListFilter):
                 return waiting
             case "failing":
                 return waiting.filter(dispatch_failures__gt=0)
-            case "skipped":
-                return queryset.exclude(skipped_at=None)
         return queryset
 
 
 class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
-    list_display = ["created_at", "order_number", "what_happened", "who"]
-    list_filter = ["kind", "source", WaitingFilter, "created_at"]
-    search_fields = ["payment_intent__stripe_id", "actor", "request_id"]
-    search_help_text = _(
-        "Search by order number or id, payment intent, Stripe request id, or who did it."
-    )
+    created = time_column("created_at", _("when"))
+    list_display = ["created", "order_number", "what_happened", "who"]
+    list_filter = ["kind", "source", WaitingFilter]
+    sortable_by = ["created"]
+    search_fields = ["fact_id"]
+    search_help_text = _("Search by order number or id, Stripe id, or member of staff: staff 7.")
     fields = [
         "created_at",
         "payment_link",
@@ -141,6 +142,11 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
         "notified",
         "fact_id",
     ]
+
+    def searches(self, text: str) -> Iterator[Q]:
+        yield from super().searches(text)
+        # The index by source makes the history of the admin small enough to look through.
+        yield Q(source=Source.ADMIN, actor=text)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page = super().get_changelist_instance(request)

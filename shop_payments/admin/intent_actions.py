@@ -1,4 +1,4 @@
-"""What staff do with a payment intent at Stripe: capture it, refund it, cancel it."""
+"""Staff actions on a payment intent at Stripe: capture, refund, cancel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shop_payments.admin.base import amount_text, total_text
 from shop_payments.admin.effects import after_capture, after_outflow, describe_after, part_of
 from shop_payments.admin.forms import CancelForm, CaptureForm, RefundForm
 from shop_payments.admin.tasks import (
-    Earlier,
+    EarlierUse,
     IntentAction,
     Outcome,
     Target,
@@ -34,9 +34,9 @@ from shop_payments.exceptions import (
     RefundInProgress,
     RefundRefused,
 )
-from shop_payments.ledger.descriptions import describe_status, humanize
 from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import PaymentIntent, Refund
+from shop_payments.models.words import describe_status, humanize
 from shop_payments.services.cancel_payment import cancel_payment
 from shop_payments.services.capture_payment import capture_payment
 from shop_payments.services.options import IntentOptions
@@ -46,7 +46,7 @@ MAY_WAIVE = "shop_payments.waive_amount"
 
 
 def is_of_this_mode(intent: PaymentIntent) -> bool:
-    """Tell whether the key in use can reach the intent."""
+    """Return whether the key in use can reach the intent at Stripe."""
     return intent.livemode == get_config().livemode
 
 
@@ -54,7 +54,6 @@ class RefundAction(IntentAction):
     name = "refund"
     title = _("Refund")
     button = _("Refund")
-    is_final = False
 
     def permission(self, target: Target) -> str:
         return "shop_payments.add_refund"
@@ -66,17 +65,18 @@ class RefundAction(IntentAction):
     def why_not(self, target: Target) -> str:
         if target.options.dispute_state == DisputeState.OPEN:
             return gettext(
-                "The customer's bank holds this payment; nothing of it can be refunded before the"
-                " bank has decided."
+                "The customer's bank holds this payment. It cannot be refunded before the bank has"
+                " decided."
             )
-        return gettext("Nothing of this payment can be refunded now.")
+        return gettext("This payment cannot be refunded now.")
 
     def label(self, target: Target) -> str:
         options = target.options
         money = amount_text(options.refundable, options.intent.currency)
         if not options.counts:
             return gettext("Refund %(money)s that does not count") % {"money": money}
-        if sum(each.refundable > 0 for each in target.found.intents) == 1:
+        # The intent is named only if there is another one to confuse it with.
+        if sum(each.refundable > 0 for each in target.state.intents) == 1:
             return str(self.title)
         values = {"money": money, "intent": options.intent}
         return gettext("Refund up to %(money)s of %(intent)s") % values
@@ -97,19 +97,20 @@ class RefundAction(IntentAction):
     def effect(self, target: Target, form: Any) -> str:
         amount, kind = form.minor_units, form.cleaned_data["kind"]
         part = part_of(amount, target.options.refundable, self.currency(target))
-        text = gettext("%(part)s will go back to the customer.") % {"part": part}
+        text = gettext("%(part)s will be refunded to the customer.") % {"part": part}
         if not target.options.counts:
+            # Refunding uncounted money does not change what is owed.
             return text
         as_goods = kind == Refund.Kind.GOODS if kind else None
         after = after_outflow(target, amount, OutflowKind.REFUND, as_goods=as_goods)
         return f"{text} {describe_after(target, after)}"
 
-    def earlier(self, target: Target, request_key: str) -> Earlier | None:
+    def earlier(self, target: Target, request_key: str) -> EarlierUse | None:
         refunds = Refund.objects.filter(order_payment=target.payment, request_key=request_key)
         refund = refunds.first()
         if refund is None:
             return None
-        return Earlier(text=_describe(refund), is_refused=refund.is_returned)
+        return EarlierUse(text=_describe(refund), is_refused=refund.is_returned)
 
     def carry_out(self, task: Task) -> Outcome:
         request = RefundRequest(
@@ -119,15 +120,18 @@ class RefundAction(IntentAction):
             key=task.request_key,
             intent_id=task.target.options.intent.stripe_id,
         )
+        # The request names one intent, so there is exactly one refund.
         try:
             (refund,) = refund_payment(order_id=task.order_id, request=request, origin=task.origin)
         except RefundRefused as error:
-            (refund,) = error.refunds
+            (refund,) = error.refunds  # refused by Stripe, and recorded
         except RefundExceedsBalance as error:
             raise ActionRefused(str(error), field="amount") from error
         except (RefundInProgress, GatewayAuthenticationError) as error:
+            # The refund is saved and waits for its key, so the form must keep it.
             raise ActionRefused(explain(error), same_key=True) from error
         except GatewayError as error:
+            # After a refusal for good, this key would only repeat the refusal.
             raise ActionRefused(explain(error), same_key=error.retryable) from error
         return self._outcome(refund)
 
@@ -138,22 +142,22 @@ class RefundAction(IntentAction):
 
 
 def _describe(refund: Refund) -> str:
-    """Say what came of a refund."""
+    """Describe the outcome of a refund."""
     values = {"amount": refund.amount_display, "status": humanize(refund.status)}
     if refund.is_returned:
-        values["why"] = humanize(refund.failure_reason or refund.status)
-        return gettext("The refund of %(amount)s did not happen: %(why)s.") % values
+        values["why"] = refund.failure or humanize(refund.status)
+        return gettext("The refund of %(amount)s was not made: %(why)s.") % values
     if refund.status == RefundStatus.SUCCEEDED:
-        return gettext("%(amount)s goes back to the customer.") % values
+        return gettext("%(amount)s is refunded to the customer.") % values
     if refund.status == RefundStatus.REQUESTED:
         return (
             gettext(
-                "It is not known yet whether Stripe has made the refund of %(amount)s. It is"
-                " finished by itself."
+                "It is not known yet whether Stripe has made the refund of %(amount)s. This is"
+                " checked again automatically."
             )
             % values
         )
-    return gettext("The refund of %(amount)s is on its way (%(status)s).") % values
+    return gettext("The refund of %(amount)s is in progress (%(status)s).") % values
 
 
 class CaptureAction(IntentAction):
@@ -168,14 +172,14 @@ class CaptureAction(IntentAction):
         return target.options.can_be_captured
 
     def why_not(self, target: Target) -> str:
-        return _past_it(target)
+        return _why_not_open(target)
 
     def amount(self, target: Target) -> int:
         return target.options.intent.amount_capturable
 
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
         intent = target.options.intent
-        # To waive needs its own permission, and this must not be a way around it.
+        # Waiving needs its own permission, which a partial capture must not bypass.
         may_waive = user.has_perm(MAY_WAIVE)
         reserved = intent.amount_capturable
         return CaptureForm(
@@ -196,13 +200,14 @@ class CaptureAction(IntentAction):
         rest = reserved - amount
         after = after_capture(target, amount, waived=rest if waived else 0)
         if amount == reserved:
-            text = gettext("%(part)s will be captured: all that is reserved.")
+            text = gettext("%(part)s will be captured, which is the full reserved amount.")
         elif waived:
             text = gettext(
                 "%(part)s will be captured; %(rest)s will be released to the customer and is"
                 " waived: nobody has to pay it."
             )
         elif after.owed >= rest:
+            # Not if the total was lowered since the money was reserved.
             text = gettext(
                 "%(part)s will be captured; %(rest)s will be released to the customer and is still"
                 " owed."
@@ -215,7 +220,7 @@ class CaptureAction(IntentAction):
         }
         sentences = [text % amounts, describe_after(target, after)]
         if not target.payment.is_payable:
-            words = gettext("The shop wants no money for this order, so this money will not count.")
+            words = gettext("The order does not accept payments, so this money will not count.")
             sentences.insert(1, words)
         return " ".join(sentences)
 
@@ -227,12 +232,13 @@ class CaptureAction(IntentAction):
                 waive_rest=task.values["rest"] == CaptureForm.WAIVED,
                 origin=task.origin,
             )
-        except OrderAlreadyPaid:
-            return Outcome(gettext("The money had been taken already."), messages.INFO)
+        except OrderAlreadyPaid:  # by another request, or in Stripe's dashboard
+            return Outcome(gettext("The money was already captured."), messages.INFO)
         except PaymentMismatch as error:
+            # The capture succeeded, but the money does not count and is in review.
             return Outcome(str(error), messages.WARNING)
-        taken = amount_text(intent.amount_received, intent.currency)
-        text = gettext("%(amount)s was taken.") % {"amount": taken}
+        captured = amount_text(intent.amount_received, intent.currency)
+        text = gettext("%(amount)s was captured.") % {"amount": captured}
         return Outcome(with_balance(text, intent.order_payment_id))
 
 
@@ -248,7 +254,7 @@ class CancelAction(IntentAction):
         return target.options.can_be_cancelled
 
     def why_not(self, target: Target) -> str:
-        return _past_it(target)
+        return _why_not_open(target)
 
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
         return CancelForm(**kwargs)
@@ -263,16 +269,16 @@ class CancelAction(IntentAction):
     def carry_out(self, task: Task) -> Outcome:
         cancel_payment(order_id=task.order_id, reason=task.values["reason"], origin=task.origin)
         return Outcome(
-            gettext("The payment is cancelled. While its order is open, it can be paid again.")
+            gettext("The payment is cancelled. The customer can pay again while the order is open.")
         )
 
 
 def money_facts(options: IntentOptions) -> list[tuple[Any, str]]:
-    """Say where the money of an intent is."""
+    """Return where the money of an intent is, as labels and amounts."""
     money = options.money
     amounts = [
-        (_("Refunded before"), money.refunded),
-        (_("Refunds on their way"), money.refund_pending),
+        (_("Already refunded"), money.refunded),
+        (_("Refunds in progress"), money.refund_pending),
         (_("Held by the customer's bank"), money.disputed),
         (_("Lost in disputes"), money.lost),
         (_("Settled outside Stripe"), money.settled),
@@ -285,6 +291,6 @@ def _amount(options: IntentOptions, amount: int) -> str:
     return amount_text(amount, options.intent.currency)
 
 
-def _past_it(target: Target) -> str:
+def _why_not_open(target: Target) -> str:
     status = describe_status(target.options.intent.status)
     return gettext("Nothing was changed: this payment is %(status)s.") % {"status": status}

@@ -1,26 +1,29 @@
-"""The bundled order: staff edit it, also after it was paid, and its payment is evaluated again.
+"""The pages of the bundled order. After each change, its payment is evaluated again.
 
-It is closed only while money is on its way in, which has been asked for at the old amount.
+Staff can edit an order after it was paid. It is read-only while money is reserved or processing:
+that money was requested for the old total.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import (
     CharField,
+    Exists,
     OuterRef,
     PositiveIntegerField,
     Q,
     QuerySet,
-    Subquery,
     TextField,
 )
 from django.http import HttpRequest, HttpResponse
@@ -36,11 +39,19 @@ from shop_payments.admin.base import (
     ModelForm,
     TabularInline,
     amount_text,
-    balance_words,
+    describe_balance,
     page_link,
 )
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
-from shop_payments.exceptions import ConfigurationError, InvalidCurrency, OrderUnreadable
+from shop_payments.admin.lists import LargeListMixin, time_column
+from shop_payments.admin.payment_links import payment_links
+from shop_payments.admin.records import payments_with_stripe_id
+from shop_payments.exceptions import (
+    ConfigurationError,
+    InvalidCurrency,
+    OrderUnreadable,
+    ShopPaymentsError,
+)
 from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
@@ -48,27 +59,37 @@ from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.cancel_payment import cancel_payment_on_commit
+from shop_payments.services.delete_payment import delete_payment
 from shop_payments.services.reevaluate_order import reevaluate_order
 
 
 def payment_of(order: Any) -> OrderPayment | None:
-    """Return the order's payment, read once for each order object, which serves one request."""
+    """Return the order's payment, if there is one."""
+    # Cached on the order object, which serves one request and is asked for it many times.
     if not hasattr(order, "_payment"):
         order._payment = OrderPayment.objects.of_order(order.pk).first()
     payment: OrderPayment | None = order._payment
     return payment
 
 
+def _read_payments(orders: Iterable[Any]) -> None:
+    """Read the payments of these orders with one query."""
+    payments = OrderPayment.objects.filter(order__in=[order.pk for order in orders])
+    by_order = {payment.order_id: payment for payment in payments}
+    for order in orders:
+        order._payment = by_order.get(order.pk)
+
+
 def open_intent_of(payment: OrderPayment) -> PaymentIntent | None:
-    """Return the payment's open intent, read once for each payment object."""
+    """Return the payment's open intent, if there is one; cached as well."""
     if not hasattr(payment, "_open_intent"):
         payment._open_intent = payment.payment_intents.open().first()  # type: ignore[attr-defined]
     intent: PaymentIntent | None = payment._open_intent  # type: ignore[attr-defined]
     return intent
 
 
-def why_closed(payment: OrderPayment | None) -> str:
-    """Say why an order with this payment cannot be changed now; empty where it can."""
+def why_read_only(payment: OrderPayment | None) -> str:
+    """Return why an order with this payment cannot be changed now; empty if it can."""
     intent = None if payment is None else open_intent_of(payment)
     if intent is not None and intent.status in CAPTURABLE_STATUSES:
         return gettext(
@@ -77,31 +98,32 @@ def why_closed(payment: OrderPayment | None) -> str:
         )
     if intent is not None and intent.status == IntentStatus.PROCESSING:
         return gettext(
-            "A payment of this order is being processed by the customer's bank. The order can be"
-            " changed when the bank has finished."
+            "A payment of this order is being processed by the customer's bank. You can change the"
+            " order when the bank has finished."
         )
     return ""
 
 
 def notes_on_change(payment: OrderPayment | None) -> list[str]:
-    """Say what a change of the order would mean for its payment."""
+    """Return notes for staff about what a change of the order means for its payment."""
     if payment is None:
         return []
     notes = []
     if payment.amount_received:
         text = gettext(
-            "%(received)s was received for this order. %(now)s If the order becomes dearer, what is"
-            " missing is outstanding, and the customer can pay it. If it becomes cheaper, what was"
-            " received too much is shown in the review, with a button that refunds it. Nothing is"
-            " refunded by itself, even if you cancel the order."
+            "%(received)s was received for this order. %(now)s If you raise the total, the"
+            " difference is outstanding, and the customer can pay it. If you lower it, the excess"
+            " appears in the review, with a button that refunds it. Nothing is refunded"
+            " automatically, even if you cancel the order."
         )
         received = amount_text(payment.amount_received, payment.currency)
-        notes.append(text % {"received": received, "now": balance_words(payment)})
+        notes.append(text % {"received": received, "now": describe_balance(payment)})
+    # Money in another currency or mode would not count after that either.
     if payment.amount_uncounted and not payment.is_payable:
         notes.append(
             gettext(
-                "Money was received that does not count, because the shop wanted none for this"
-                " order. It counts if you open the order again."
+                "Money was received that does not count, because the order did not accept payments."
+                " It counts if you open the order again."
             )
         )
     intent = open_intent_of(payment)
@@ -119,11 +141,10 @@ def notes_on_change(payment: OrderPayment | None) -> list[str]:
 
 
 class OrderLineForm(ModelForm):
-    """A line whose price is typed and shown in the order's currency.
+    """An order line with a price in the order's currency, as typed in the order's form.
 
-    The currency is the one that stands in the order's form, saved or not. A line whose stored
-    minor units mean another price in that currency counts as changed, so what the page shows is
-    what is stored.
+    If the currency changes, the stored minor units mean another price. Such a line counts as
+    changed, so that the price on the page is the price that is stored.
     """
 
     unit_price = TypedAmountField(label=_("Unit price"))
@@ -138,15 +159,16 @@ class OrderLineForm(ModelForm):
 
     def clean_unit_price(self) -> Decimal:
         price: Decimal = self.cleaned_data["unit_price"]
-        if price >= _TOO_HIGH:
+        # An error at the field, where the database would raise one.
+        if price >= _PRICE_LIMIT:
             raise forms.ValidationError(_("The price is too high."))
-        with suppress(InvalidCurrency):  # the error stands at the order's currency
+        with suppress(InvalidCurrency):  # the error is shown at the order's currency
             self.instance.unit_amount = to_minor_units(price, self.instance.order.currency)
         return price
 
 
-_TOO_HIGH = 10**13
-"""No price in any currency; a sum of such prices still fits a column."""
+_PRICE_LIMIT = 10**13
+"""Prices must be lower, so that the total of an order fits its column in the database."""
 
 
 def _price(line: OrderLine) -> Decimal | None:
@@ -162,7 +184,7 @@ class OrderLineFormSet(InlineFormSet):
 
 
 class OrderLineInline(TabularInline):
-    """Lines are part of their order: the permission to change the order is enough."""
+    """The lines of an order. The permission to change the order includes its lines."""
 
     model = OrderLine
     form = OrderLineForm
@@ -171,6 +193,7 @@ class OrderLineInline(TabularInline):
     readonly_fields = ["line_total"]
     empty_value_display = NOTHING
     extra = 1
+    # Small inputs, so that a line fits into one row of the page.
     formfield_overrides = {
         CharField: {"widget": forms.TextInput(attrs={"size": 26})},
         TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 24})},
@@ -237,15 +260,18 @@ class PaymentStatusFilter(admin.SimpleListFilter):
         return [*(field.choices or []), ("review", _("needs review"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # Nothing in an order refers to its payment. The database joins them for EXISTS.
+        payments = OrderPayment.objects.of_order(OuterRef("pk")).order_by()
         match self.value():
             case None:
                 return queryset
             case "review":
-                return queryset.filter(payment_needs_review=True)
+                return queryset.filter(Exists(payments.filter(needs_review=True)))
             case PaymentStatus.UNPAID as unpaid:
-                return queryset.filter(Q(payment_status=unpaid) | Q(payment_status=None))
+                # An order has no payment before its customer begins to pay.
+                return queryset.exclude(Exists(payments.exclude(status=unpaid)))
             case status:
-                return queryset.filter(payment_status=status)
+                return queryset.filter(Exists(payments.filter(status=status)))
 
 
 def _status_text(payment: OrderPayment) -> str:
@@ -256,32 +282,42 @@ def _status_text(payment: OrderPayment) -> str:
 
 
 def _lock_order(object_id: str) -> OrderPayment | None:
-    """Hold the order and its payment as they are until the transaction ends; return the payment.
+    """Lock the order and its payment until the transaction ends; return the payment.
 
-    A payment that arrives meanwhile is evaluated with the order as it was before this change or as
-    it is after it, and never while it is half written. See Note [Lock order] in
-    ``ledger/payments.py``.
+    A payment that arrives meanwhile is evaluated with the order before or after this change, never
+    with a half-written one. See Note [Lock order] in ``ledger/payments.py``.
     """
     pk = get_order_adapter().parse_id(unquote(object_id))
     if pk is None:
         return None
+    # no_key: other requests can still insert rows that refer to the order.
     Order.objects.select_for_update(of=("self",), no_key=True).filter(pk=pk).first()
     locked = find_and_lock_payment(order_id=pk)
     return None if locked is None else locked.payment
 
 
-class OrderAdmin(ModelAdmin):
+def _payments_to_keep(orders: Iterable[Order]) -> list[OrderPayment]:
+    payments = OrderPayment.objects.filter(order__in=[order.pk for order in orders])
+    return [payment for payment in payments if not payment.can_be_deleted]
+
+
+class OrderAdmin(LargeListMixin, ModelAdmin):
     form = OrderForm
     change_form_template = "admin/shop_payments/order/change_form.html"
-    list_display = ["number", "customer", "total", "status", "payment_status", "created_at"]
-    list_filter = ["status", PaymentStatusFilter, "currency", "created_at"]
+    created = time_column("created_at", _("created at"))
+    list_display = ["number", "customer", "total", "status", "payment_status", "created"]
+    list_filter = ["status", PaymentStatusFilter]
+    sortable_by = ["number", "created"]
     list_select_related = ["customer"]
-    list_per_page = 50
     empty_value_display = NOTHING
-    search_help_text = _("Search by order number or customer.")
+    search_fields = ["email__iexact"]
+    search_help_text = _(
+        "Search by number or its beginning, id, receipt e-mail, user name or Stripe id."
+    )
     raw_id_fields = ["customer"]
     readonly_fields = ["number", "total", "payment_link", "created_at", "updated_at"]
     inlines = [OrderLineInline]
+    actions = ["delete_selected"]
 
     class Media:
         css = {"all": ["shop_payments/admin.css"]}
@@ -289,19 +325,26 @@ class OrderAdmin(ModelAdmin):
     # --- what is shown ---
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        payment = OrderPayment.objects.of_order(OuterRef("pk"))
-        orders = super().get_queryset(request).prefetch_related("lines")
-        with_payment: QuerySet[Any] = orders.annotate(
-            payment_status=Subquery(payment.values("status")),
-            payment_needs_review=Subquery(payment.values("needs_review")),
-        )
-        return with_payment
+        orders: QuerySet[Any] = super().get_queryset(request).prefetch_related("lines")
+        return orders
 
-    def get_search_fields(self, request: HttpRequest) -> list[str]:
-        user = get_user_model()
-        names = {user.USERNAME_FIELD, user.get_email_field_name()}
-        known = {field.name for field in user._meta.get_fields()}
-        return ["number", "email", *(f"customer__{name}" for name in sorted(names & known))]
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        page = super().get_changelist_instance(request)
+        _read_payments(page.result_list)
+        return page
+
+    def searches(self, text: str) -> Iterator[Q]:
+        pk = get_order_adapter().parse_id(text)
+        if pk is not None:
+            yield Q(pk=pk)
+        yield Q(number__in=[text, text.upper()])
+        yield from super().searches(text)
+        if payments := payments_with_stripe_id(text):
+            of_them = OrderPayment.objects.filter(pk__in=payments)
+            yield Q(pk__in=list(of_them.values_list("order", flat=True)))
+        # The name is unique in every user model, so it has an index.
+        yield Q(**{f"customer__{get_user_model().USERNAME_FIELD}": text})
+        yield Q(number__startswith=text.upper())
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = ["customer", "email", "currency", "status"]
@@ -315,12 +358,8 @@ class OrderAdmin(ModelAdmin):
 
     @admin.display(description=_("payment"))
     def payment_status(self, order: Any) -> str:
-        return _status_text(
-            OrderPayment(
-                status=order.payment_status or PaymentStatus.UNPAID,
-                needs_review=order.payment_needs_review or False,
-            )
-        )
+        # Without a payment, an unsaved one: the customer has not begun to pay.
+        return _status_text(payment_of(order) or OrderPayment())
 
     @admin.display(description=_("payment"))
     def payment_link(self, order: Order) -> str:
@@ -335,13 +374,13 @@ class OrderAdmin(ModelAdmin):
         order = context["original"]
         if order is not None:
             payment = payment_of(order)
-            reason = why_closed(payment)
+            reason = why_read_only(payment)
             if reason:
                 context["notes"] = [reason]
             elif self.has_change_permission(request, order):
                 context["notes"] = notes_on_change(payment)
             links = action_links(self.admin_site, request, payment) if payment else []
-            context["action_links"] = links
+            context["action_links"] = links + payment_links(request, order)
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- what may be changed ---
@@ -349,7 +388,8 @@ class OrderAdmin(ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Order | None = None) -> bool:
         if not super().has_change_permission(request, obj):
             return False
-        return obj is None or not why_closed(payment_of(obj))
+        # Django renders the page read-only without this permission.
+        return obj is None or not why_read_only(payment_of(obj))
 
     def changeform_view(
         self,
@@ -358,10 +398,12 @@ class OrderAdmin(ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
+        # A new order has no payment, so only a change needs the lock.
         if request.method != "POST" or not object_id or not self.has_change_permission(request):
             return super().changeform_view(request, object_id, form_url, extra_context)
         with transaction.atomic():
-            reason = why_closed(_lock_order(object_id))
+            # Checked under the lock: the page may have been opened before the money was reserved.
+            reason = why_read_only(_lock_order(object_id))
             if not reason:
                 return super().changeform_view(request, object_id, form_url, extra_context)
         self.message_user(request, f"{reason} {gettext('Nothing was saved.')}", messages.ERROR)
@@ -369,16 +411,17 @@ class OrderAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
         if not change:
-            obj.save_numbered()
+            obj.save_numbered()  # draws a number that no other order has
             return
         super().save_model(request, obj, form, change)
+        # Only if it was cancelled here: other changes of a cancelled order cancel nothing.
         if obj.status == Order.Status.CANCELLED and "status" in form.changed_data:
             cancel_payment_on_commit(order_id=obj.pk, origin=origin_of(request))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Save the lines, and evaluate the payment of the changed order in the same transaction.
+        """Save the lines, and evaluate the payment in the same transaction.
 
-        The host is notified, and Stripe is called, after the commit.
+        The host is notified and Stripe is called after the commit.
         """
         super().save_related(request, form, formsets, change)
         if not change:
@@ -386,14 +429,52 @@ class OrderAdmin(ModelAdmin):
         try:
             payment = reevaluate_order(form.instance.pk, origin=origin_of(request))
         except (ConfigurationError, OrderUnreadable) as error:
-            text = gettext("The order is saved, but its payment could not be evaluated: %(why)s.")
+            # A fault in the host's adapter must not keep staff from correcting the order.
+            text = gettext("The order was saved, but its payment could not be evaluated: %(why)s.")
             self.message_user(request, text % {"why": error}, messages.WARNING)
             return
+        # Before money was received, the notes on the page say enough.
         if payment is not None and payment.amount_received:
-            self.message_user(request, balance_words(payment), messages.INFO)
+            self.message_user(request, describe_balance(payment), messages.INFO)
+
+    # --- deleting ---
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         to_delete, counts, needed, protected = super().get_deleted_objects(objs, request)
-        # A protected order cannot be deleted by anybody: that is the reason to give, and not that
-        # some other permission is missing.
-        return to_delete, counts, (set() if protected else needed), protected
+        kept = _payments_to_keep(objs)
+        # Nobody can delete an order whose payment held money. Show that as the reason, and not that
+        # staff lack the permission to delete its payment.
+        links = [page_link(payment, str(payment), site=self.admin_site) for payment in kept]
+        return to_delete, counts, (set() if protected else needed), links
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # Django's view is one transaction, in which Stripe must not be called.
+        order: Any = self.get_object(request, unquote(object_id))
+        may_delete = order is not None and self.has_delete_permission(request, order)
+        is_confirmed = request.method == "POST" and may_delete
+        if is_confirmed and not self._delete_payments(request, [order]):
+            return redirect(request.path)
+        return super().delete_view(request, object_id, extra_context)
+
+    @admin.action(permissions=["delete"], description=_("Delete selected orders"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        is_confirmed = bool(request.POST.get("post"))
+        if is_confirmed and not self._delete_payments(request, queryset):
+            return None
+        return delete_selected(self, request, queryset)
+
+    def _delete_payments(self, request: HttpRequest, orders: Iterable[Order]) -> bool:
+        """Delete the payments, if none held money; return False if one could not be deleted."""
+        if _payments_to_keep(orders):
+            return True  # Django's page shows them
+        for order in orders:
+            try:
+                delete_payment(order_id=order.pk, origin=origin_of(request))
+            except ShopPaymentsError as error:
+                text = gettext("Order %(number)s was not deleted: %(why)s")
+                words = text % {"number": order.number, "why": error}
+                self.message_user(request, words, messages.ERROR)
+                return False
+        return True

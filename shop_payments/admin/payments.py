@@ -1,4 +1,4 @@
-"""What the orders' payments amount to, the intents behind them, and what was sent to Stripe."""
+"""The pages of payments, payment intents and attempts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.admin.actions import action_links, action_urls
 from shop_payments.admin.base import (
     NOTHING,
-    PaymentRecordAdmin,
     ReadOnlyInline,
-    WordsFilter,
     amount_text,
-    balance_words,
     dashboard_link,
+    describe_balance,
     mode_text,
     moment_text,
     number_of,
@@ -33,18 +31,21 @@ from shop_payments.admin.base import (
 )
 from shop_payments.admin.entries import StaffEntryInline
 from shop_payments.admin.history import PaymentHistoryInline
+from shop_payments.admin.lists import known_words, time_column
+from shop_payments.admin.payment_links import payment_links
+from shop_payments.admin.records import PaymentRecordAdmin
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
-from shop_payments.ledger.descriptions import describe_dispute
 from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import leading_intent
-from shop_payments.lifecycle import CAPTURABLE_STATUSES
+from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
+from shop_payments.models.words import describe_dispute
 from shop_payments.services.options import options_of
 
 
 class _IntentColumns:
-    @admin.display(description=_("amount"), ordering="amount")
+    @admin.display(description=_("amount"))
     def amount_text(self, intent: PaymentIntent) -> str:
         return intent.amount_display
 
@@ -52,15 +53,16 @@ class _IntentColumns:
     def received(self, intent: PaymentIntent) -> str:
         return amount_text(intent.amount_received, intent.currency)
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def status_words(self, intent: PaymentIntent) -> str:
         return intent.status.replace("_", " ")
 
     @admin.display(description=_("counts"), boolean=True)
     def counts(self, intent: PaymentIntent) -> bool | None:
+        # None is shown as "unknown": before money has come, nothing can count.
         return counts(intent.order_payment, intent) if intent.holds_money else None
 
-    @admin.display(description=_("mode"), ordering="livemode")
+    @admin.display(description=_("mode"))
     def mode(self, intent: PaymentIntent) -> str:
         return mode_text(intent.livemode)
 
@@ -84,12 +86,13 @@ class StripeAttemptInline(ReadOnlyInline):
 
 
 class OrderPaymentAdmin(PaymentRecordAdmin):
-    order_path = "order"
+    payment_path = "pk"
     list_select_related = ("order",)
     list_display = ["order_number", "amount", "status_words", "review", "paid_at"]
-    list_filter = ["needs_review", "status", "dispute_state", "paid_at"]
+    list_filter = ["needs_review", "status", "dispute_state"]
+    sortable_by = ["order_number"]
     search_fields = ["payment_intents__stripe_id"]
-    search_help_text = _("Search by order number or id, or by payment intent.")
+    search_help_text = _("Search by order number or id, or by Stripe id.")
     fieldsets = [
         (
             None,
@@ -134,17 +137,18 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # The column with the amount reads the intents of each payment.
         return super().get_queryset(request).prefetch_related("payment_intents")
 
     def get_urls(self) -> list[URLPattern]:
         return [*action_urls(self), *super().get_urls()]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out what says nothing of this payment."""
+        """Leave out fields that are empty for this payment, and sections without fields."""
         shown = []
         sections: Any = super().get_fieldsets(request, obj)
         for title, options in sections:
-            fields = [name for name in options["fields"] if _says_something(obj, name)]
+            fields = [name for name in options["fields"] if _is_shown(obj, name)]
             shown += [(title, {**options, "fields": fields})] if fields else []
         return shown
 
@@ -154,6 +158,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         def has_rows(inline: Any) -> bool:
             return bool(inline.model._default_manager.filter(order_payment=obj).exists())
 
+        # Most payments have none of these. Empty sections would hide the ones that matter.
         rare = (StaffEntryInline, RefundInline, DisputeInline, BalanceTransactionInline)
         inlines: Any = super().get_inlines(request, obj)
         return [each for each in inlines if each not in rare or has_rows(each)]
@@ -163,14 +168,15 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     ) -> HttpResponse:
         payment = context["original"]
         context["subtitle"] = number_of(payment)
-        context["action_links"] = action_links(self.admin_site, request, payment)
+        links = action_links(self.admin_site, request, payment)
+        context["action_links"] = links + payment_links(request, payment.order)
         return super().render_change_form(request, context, *args, **kwargs)
 
-    @admin.display(description=_("review"), ordering="needs_review")
+    @admin.display(description=_("review"))
     def review(self, payment: OrderPayment) -> str:
         return gettext("needs review") if payment.needs_review else NOTHING
 
-    @admin.display(description=_("order"), ordering="order")
+    @admin.display(description=_("order"), ordering="pk")
     def order_number(self, payment: OrderPayment) -> str:
         return number_of(payment)
 
@@ -180,7 +186,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("order total"))
     def order_total(self, payment: OrderPayment) -> str:
-        """What the order costs now, and what it cost when last evaluated, if that differs."""
+        """The current total, and the total at the last evaluation if it was different."""
         now = total_text(payment)
         if payment.total is None:
             return now
@@ -192,7 +198,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
             "seen": seen,
         }
 
-    @admin.display(description=_("payment status"), ordering="status")
+    @admin.display(description=_("payment status"))
     def status_words(self, payment: OrderPayment) -> str:
         status = str(payment.get_status_display())
         if not payment.dispute_state:
@@ -210,9 +216,9 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def expires(self, payment: OrderPayment) -> str:
         return expiry_text(_reserved_intent(payment))
 
-    @admin.display(description=_("as last seen"))
+    @admin.display(description=_("last evaluation"))
     def unread(self, payment: OrderPayment) -> str:
-        return balance_words(payment)
+        return describe_balance(payment)
 
     @admin.display(description=_("received"))
     def received(self, payment: OrderPayment) -> str:
@@ -226,31 +232,35 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
     def outstanding(self, payment: OrderPayment) -> str:
         amount = self._money(payment, payment.amount_outstanding)
         if payment.has_unknown_intent:
-            text = gettext("%(amount)s, not asked for until it is known what an unknown payment is")
+            # The customer may have paid with it already.
+            text = gettext(
+                "%(amount)s, not asked for until the unknown payment is accepted or dismissed"
+            )
             return text % {"amount": amount}
         return amount
 
     @admin.display(description=_("owed"))
     def owed(self, payment: OrderPayment) -> str:
-        """What is missing and not asked for, and why."""
+        """The owed amount, and why the customer is not asked for all of it."""
         amount = self._money(payment, payment.amount_owed)
+        # Money on its way out may come back, so the customer is not asked for it before.
         if not payment.is_payable:
-            return gettext("%(amount)s, but the shop wants no money for the order now") % {
+            return gettext("%(amount)s, but the order does not accept payments now") % {
                 "amount": amount
             }
         leaving = self._money(payment, payment.amount_owed - payment.amount_outstanding)
-        return gettext("%(amount)s, including %(leaving)s that is on its way out") % {
+        return gettext("%(amount)s, including %(leaving)s in pending refunds or open disputes") % {
             "amount": amount,
             "leaving": leaving,
         }
 
-    @admin.display(description=_("received too much"))
+    @admin.display(description=_("excess"))
     def excess(self, payment: OrderPayment) -> str:
         return self._money(payment, payment.amount_excess)
 
     @admin.display(description=_("received, but does not count"))
     def uncounted(self, payment: OrderPayment) -> str:
-        """By intent: it may be in another currency than the order."""
+        """The uncounted amount of each intent, which may be in another currency than the order."""
         return ", ".join(
             amount_text(each.money.refundable, each.intent.currency)
             for each in options_of(payment)
@@ -267,6 +277,7 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("can be refunded"))
     def refundable(self, payment: OrderPayment) -> str:
+        # Uncounted money has its own field, and may be in another currency.
         counted = [each for each in options_of(payment) if each.counts]
         if not counted:
             return NOTHING
@@ -275,13 +286,14 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         if not under_way:
             return text
         pending = self._money(payment, under_way)
-        return gettext("%(amount)s, and %(pending)s is on its way back") % {
+        return gettext("%(amount)s, and %(pending)s is being refunded") % {
             "amount": text,
             "pending": pending,
         }
 
     @admin.display(description=_("Stripe's fees"))
     def fees(self, payment: OrderPayment) -> str:
+        # One sum for each currency: Stripe settles in the currencies of the shop's bank accounts.
         sums = payment.balance_transactions.totals()
         texts = [
             gettext("%(fee)s (net for the shop: %(net)s)")
@@ -292,11 +304,12 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
     @staticmethod
     def _money(payment: OrderPayment, amount: int) -> str:
+        # A payment that was never evaluated has no currency yet.
         return amount_text(amount, payment.currency) if payment.currency else NOTHING
 
     @admin.display(description=_("payment"))
     def amount(self, payment: OrderPayment) -> str:
-        """What was received for the order; before that, how far its intent is."""
+        """The received amount; before money has come, the progress of the intent."""
         if payment.amount_received:
             received = self._money(payment, payment.amount_received)
             if not payment.amount_outstanding:
@@ -319,11 +332,11 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
 
 
 def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
-    intents = payment.payment_intents.all()
+    intents = payment.payment_intents.all()  # prefetched
     return next((each for each in intents if each.status in CAPTURABLE_STATUSES), None)
 
 
-_TELLING: dict[str, Callable[[OrderPayment], Any]] = {
+_SHOWN_IF: dict[str, Callable[[OrderPayment], Any]] = {
     "dispute_words": lambda payment: payment.dispute_state,
     "expires": _reserved_intent,
     "unread": lambda payment: payment.failed_reads,
@@ -339,29 +352,29 @@ _TELLING: dict[str, Callable[[OrderPayment], Any]] = {
     "fees": lambda payment: payment.amount_received or payment.balance_transactions.exists(),
     "cancel_requested_at": lambda payment: payment.cancel_requested_at,
 }
-"""Fields that are shown only where they say something."""
+"""Fields that are shown only if this returns something true."""
 
 
-def _says_something(payment: OrderPayment | None, field: str) -> bool:
-    return payment is None or field not in _TELLING or bool(_TELLING[field](payment))
+def _is_shown(payment: OrderPayment | None, field: str) -> bool:
+    return payment is None or field not in _SHOWN_IF or bool(_SHOWN_IF[field](payment))
 
 
 def expiry_text(intent: PaymentIntent | None) -> str:
-    """Say until when money is reserved, where it is."""
+    """Format the time until which the money of an intent is reserved."""
     if intent is None or intent.status not in CAPTURABLE_STATUSES:
         return NOTHING
     if intent.capture_before is None:
         return gettext("not known")
     when = moment_text(intent.capture_before)
     if intent.capture_before <= timezone.now():
-        return gettext("since %(when)s: it has lapsed, or Stripe is about to say so") % {
-            "when": when
-        }
+        # Stripe cancels an expired authorization a little later.
+        return gettext("expired %(when)s; Stripe will cancel the payment") % {"when": when}
     left = timeuntil(intent.capture_before)
     return gettext("in %(left)s (%(when)s)") % {"left": left, "when": when}
 
 
 class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
+    created = time_column("created_at", _("first seen at"))
     list_display = [
         "stripe_id",
         "order_number",
@@ -369,12 +382,12 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
         "status_words",
         "counts",
         "mode",
-        "created_at",
+        "created",
     ]
-    list_filter = [("status", WordsFilter), "wanted", "livemode", "currency", "created_at"]
-    search_fields = ["stripe_id", "latest_charge", "payment_method"]
-    search_help_text = _("Search by order number or id, or by Stripe's intent, charge or method.")
-    list_select_related = ("order_payment__order", "attempt")
+    list_filter = [known_words("status", IntentStatus)]
+    sortable_by = ["created"]
+    search_fields = ["stripe_id", "latest_charge"]
+    search_help_text = _("Search by order number or id, or by Stripe id.")
     fieldsets = [
         (
             None,
@@ -426,14 +439,15 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
 
 class StripeAttemptAdmin(PaymentRecordAdmin):
     list_display = ["created_at", "order_number", "operation", "amount", "outcome", "error_code"]
-    list_filter = ["outcome", "operation", "livemode", "created_at"]
-    search_fields = ["stripe_object_id", "target", "request_id"]
-    search_help_text = _("Search by order number or id, Stripe object or request id.")
+    list_filter = ["outcome", "operation", "created_at"]
+    sortable_by = ["created_at"]
+    search_fields = ["pk"]
+    search_help_text = _("Search by order number or id, Stripe id or idempotency key.")
     list_select_related = ("order_payment__order", "refund")
     fieldsets = [
         (None, {"fields": ["payment_link", "operation", "amount", "target", "mode"]}),
         (
-            _("What came of it"),
+            _("Outcome"),
             {
                 "fields": [
                     "outcome",
@@ -448,9 +462,9 @@ class StripeAttemptAdmin(PaymentRecordAdmin):
             },
         ),
         (
-            _("What was sent"),
+            _("Sent to Stripe"),
             {
-                "description": _("Amounts are in the currency's minor units here, as Stripe asks."),
+                "description": _("Amounts are in minor units of the currency, as Stripe requires."),
                 "fields": ["idempotency_key", "params_text"],
             },
         ),
@@ -458,9 +472,11 @@ class StripeAttemptAdmin(PaymentRecordAdmin):
 
     @admin.display(description=_("amount"))
     def amount(self, attempt: StripeAttempt) -> str:
+        # The row of a refund has its amount and currency. Its parameters have no currency.
         refund: Refund | None = getattr(attempt, "refund", None)
         if refund is not None:
             return refund.amount_display
+        # The two operations on intents name their amount differently.
         params = attempt.params
         amount = params.get("amount", params.get("amount_to_capture"))
         currency = params.get("currency", attempt.order_payment.currency)

@@ -1,4 +1,4 @@
-"""Money that went back: refunds, disputes, and what each movement cost."""
+"""The pages of refunds, disputes and balance transactions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.admin.actions import links_about
 from shop_payments.admin.base import (
     NOTHING,
-    PaymentRecordAdmin,
     ReadOnlyInline,
-    WordsFilter,
     amount_text,
     dashboard_link,
     moment_text,
     number_of,
     page_link,
 )
-from shop_payments.ledger.descriptions import describe_dispute
+from shop_payments.admin.lists import known_words
+from shop_payments.admin.records import PaymentRecordAdmin
+from shop_payments.lifecycle import DisputeStatus, RefundStatus
 from shop_payments.models import BalanceTransaction, Dispute, Refund
+from shop_payments.models.words import describe_dispute
 
 
 class _When:
@@ -33,16 +34,16 @@ class _When:
 
 
 class _Columns(_When):
-    @admin.display(description=_("amount"), ordering="amount")
+    @admin.display(description=_("amount"))
     def amount_text(self, row: Any) -> str:
         return amount_text(row.amount, row.currency)
 
-    @admin.display(description=_("status"), ordering="status")
+    @admin.display(description=_("status"))
     def status_words(self, row: Any) -> str:
         words: str = row.status.replace("_", " ")
         return words
 
-    @admin.display(description=_("reason"), ordering="reason")
+    @admin.display(description=_("reason"))
     def reason_words(self, row: Any) -> str:
         return row.reason.replace("_", " ") or NOTHING
 
@@ -59,15 +60,12 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
         "reason_words",
     ]
     list_filter = [
-        ("status", WordsFilter),
-        ("reason", WordsFilter),
-        "livemode",
-        "currency",
+        known_words("status", RefundStatus),
         "created_at",
     ]
-    search_fields = ["stripe_id", "payment_intent__stripe_id", "request_key"]
-    search_help_text = _("Search by order number or id, or by Stripe's refund or payment intent.")
-    list_select_related = ("order_payment__order", "payment_intent", "attempt")
+    sortable_by = ["created_at"]
+    search_fields = ["stripe_id", "pk"]
+    search_help_text = _("Search by order number or id, or by Stripe's refund, intent or charge.")
     fieldsets = [
         (None, {"fields": ["payment_link", "intent_link", "stripe_id", "dashboard_link"]}),
         (
@@ -99,20 +97,21 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
 
     @admin.display(description=_("failure reason"))
     def failure_words(self, refund: Refund) -> str:
-        return refund.failure_reason.replace("_", " ") or NOTHING
+        return refund.failure or NOTHING
 
     @admin.display(description=_("at Stripe"))
     def dashboard_link(self, refund: Refund) -> str:
+        # The dashboard shows refunds on the page of their payment.
         path = f"payments/{quote(refund.payment_intent.stripe_id)}"
         return dashboard_link(path, livemode=refund.livemode)
 
     @admin.display(description=_("created by attempt"))
     def attempt_link(self, refund: Refund) -> str:
-        """The attempt, or that there is none: it was made in Stripe's dashboard."""
+        """The attempt; a refund that was made in Stripe's dashboard has none."""
         return (
             page_link(refund.attempt, site=self.admin_site)
             if refund.attempt
-            else gettext("none: made at Stripe")
+            else gettext("none (made in the Stripe dashboard)")
         )
 
     @admin.display(description=_("idempotency key of the request"))
@@ -144,22 +143,22 @@ class DisputeAdmin(_DisputeColumns, PaymentRecordAdmin):
         "evidence_due",
     ]
     list_filter = [
-        ("status", WordsFilter),
-        ("reason", WordsFilter),
+        known_words("status", DisputeStatus),
         "livemode",
         "evidence_due_at",
         "stripe_created_at",
     ]
-    search_fields = ["stripe_id", "payment_intent__stripe_id"]
-    search_help_text = _("Search by order number or id, or by Stripe's dispute or payment intent.")
-    list_select_related = ("order_payment__order", "payment_intent")
+    # Banks dispute few payments, so reading all of these rows is no problem.
+    sortable_by = ["when", "evidence_due"]
+    search_fields = ["stripe_id"]
+    search_help_text = _("Search by order number or id, or by Stripe's dispute, intent or charge.")
     fieldsets = [
         (None, {"fields": ["payment_link", "intent_link", "stripe_id", "dashboard_link"]}),
         (
             _("Dispute"),
             {
                 "description": _(
-                    "It is answered in the Stripe dashboard, before the evidence is due."
+                    "Answer a dispute in the Stripe dashboard before the evidence is due."
                 ),
                 "fields": [
                     "amount_text",
@@ -173,7 +172,7 @@ class DisputeAdmin(_DisputeColumns, PaymentRecordAdmin):
         (_("Record"), {"fields": ["mode", "stripe_created_at", "created_at", "updated_at"]}),
     ]
 
-    @admin.display(description=_("what that means"))
+    @admin.display(description=_("meaning"))
     def meaning(self, dispute: Dispute) -> str:
         return describe_dispute(dispute.state)
 
@@ -197,21 +196,31 @@ class DisputeInline(_DisputeColumns, ReadOnlyInline):
 
 
 class _FeeColumns(_When):
-    @admin.display(description=_("what moved"), ordering="reporting_category")
+    @admin.display(description=_("what moved"))
     def category(self, row: BalanceTransaction) -> str:
         return row.reporting_category.replace("_", " ")
 
-    @admin.display(description=_("amount"), ordering="amount")
+    @admin.display(description=_("amount"))
     def amount_text(self, row: BalanceTransaction) -> str:
         return amount_text(row.amount, row.currency)
 
-    @admin.display(description=_("Stripe's fee"), ordering="fee")
+    @admin.display(description=_("Stripe's fee"))
     def fee_text(self, row: BalanceTransaction) -> str:
         return amount_text(row.fee, row.currency)
 
-    @admin.display(description=_("net"), ordering="net")
+    @admin.display(description=_("net"))
     def net_text(self, row: BalanceTransaction) -> str:
         return amount_text(row.net, row.currency)
+
+
+_CATEGORIES = (
+    *("charge", "refund", "charge_failure", "refund_failure", "partial_capture_reversal"),
+    *("dispute", "dispute_reversal", "fee"),
+)
+"""Stripe's reporting categories of what payments cause.
+
+See: https://docs.stripe.com/reports/reporting-categories (checked 2026-11)
+"""
 
 
 class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
@@ -223,8 +232,9 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
         "fee_text",
         "net_text",
     ]
-    list_filter = [("reporting_category", WordsFilter), "currency", "stripe_created_at"]
-    search_fields = ["stripe_id", "source", "payment_intent__stripe_id"]
+    list_filter = [known_words("reporting_category", _CATEGORIES), "stripe_created_at"]
+    sortable_by = ["when"]
+    search_fields = ["stripe_id"]
     search_help_text = _(
         "Search by order number or id, or by Stripe's balance transaction, charge, refund,"
         " dispute or payment intent."
@@ -234,7 +244,7 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
         (
             _("On the Stripe balance"),
             {
-                "description": _("What left the balance is negative."),
+                "description": _("Amounts that left the balance are negative."),
                 "fields": ["category", "amount_text", "fee_text", "net_text"],
             },
         ),

@@ -1,15 +1,16 @@
-"""What needs the attention of staff."""
+"""The pages of review items: what needs the attention of staff, and how they close it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -29,28 +30,25 @@ from shop_payments.admin.actions import (
 from shop_payments.admin.base import (
     NOTHING,
     ModelAdmin,
-    PaymentRecordAdmin,
     ReadOnlyInline,
     admin_url,
-    balance_words,
-    dashboard_link,
     dashboard_url,
-    mode_text,
     moment_text,
     number_of,
-    outside_of_transactions,
     page_url,
+    without_transaction,
 )
-from shop_payments.admin.forms import AcceptForm, ApproveForm, CloseForm, CloseManyForm, SkipForm
+from shop_payments.admin.forms import CloseForm, CloseManyForm
 from shop_payments.admin.intent_actions import is_of_this_mode
-from shop_payments.admin.tasks import explain
-from shop_payments.exceptions import EntryRefused, OrderUnreadable, ReviewClosed, ShopPaymentsError
-from shop_payments.ledger.notifications import skip_notification
+from shop_payments.admin.item_actions import ACCEPT, ITEM_ACTIONS, ItemAction, already_closed
+from shop_payments.admin.lists import time_column
+from shop_payments.admin.records import PaymentRecordAdmin
+from shop_payments.admin.tasks import Outcome, explain
+from shop_payments.exceptions import EntryRefused, ShopPaymentsError
 from shop_payments.ledger.reviews import close_review_item
-from shop_payments.lifecycle import DisputeState, gravest_dispute
-from shop_payments.models import Dispute, PaymentHistory, PaymentIntent, ReviewItem, StaffEntry
-from shop_payments.services.approve_review import approve_review
-from shop_payments.services.unknown_intents import accept_unknown_intent, can_be_accepted
+from shop_payments.lifecycle import DisputeState, most_serious_dispute
+from shop_payments.models import Dispute, PaymentIntent, ReviewItem, StaffEntry
+from shop_payments.services.unknown_intents import can_be_accepted
 
 _Reason = ReviewItem.Reason
 
@@ -63,7 +61,7 @@ _SUGGESTED: dict[str, str] = {
     _Reason.WAIVED_RECEIVED: "revoke",
     _Reason.AUTHORIZATION_EXPIRES: "capture",
 }
-"""The action that an item's suggestion names, by the reason of the item."""
+"""The action on the payment that an item suggests, by the reason of the item."""
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -82,13 +80,32 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-class ReviewItemAdmin(PaymentRecordAdmin):
+class _Columns:
+    @admin.display(description=_("detail"))
+    def detail(self, item: ReviewItem) -> str:
+        return item.detail
+
+    @admin.display(description=_("suggested action"))
+    def suggested_action(self, item: ReviewItem) -> str:
+        return item.suggested_action
+
+    @admin.display(description=_("closed by"))
+    def closed_how(self, item: ReviewItem) -> str:
+        return closed_how(item)
+
+    @admin.display(description=_("reason for closing"))
+    def closing_note(self, item: ReviewItem) -> str:
+        return item.closing_note
+
+
+class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     change_form_template = "admin/shop_payments/reviewitem/change_form.html"
-    list_display = ["opened_at", "state", "order_number", "reason", "detail"]
-    list_filter = [StateFilter, "reason", "opened_at"]
-    search_fields = ["payment_intent__stripe_id", "detail"]
-    search_help_text = _("Search by order number or id, payment intent or detail.")
-    list_select_related = ("order_payment__order", "payment_intent", "closed_by")
+    opened = time_column("opened_at", _("opened at"))
+    list_display = ["opened", "state", "order_number", "reason", "detail"]
+    list_filter = [StateFilter, "reason"]
+    sortable_by = ["opened"]
+    search_fields = ["subject"]
+    search_help_text = _("Search by order number or id, or by Stripe id.")
     fieldsets = [
         (None, {"fields": ["payment_link", "intent_link", "opened_at", "state"]}),
         (_("What needs attention"), {"fields": ["reason", "detail", "suggested_action"]}),
@@ -98,29 +115,27 @@ class ReviewItemAdmin(PaymentRecordAdmin):
     actions = ["close_selected"]
 
     def get_urls(self) -> list[URLPattern]:
+        views: dict[str, Any] = {"close": self.close_view}
+        views |= {action.name: partial(self.action_view, action) for action in ITEM_ACTIONS}
         pages = [
             path(
                 f"<int:item_pk>/{name}/",
                 staff_view(self, view),
                 name=f"shop_payments_reviewitem_{name}",
             )
-            for name, view in (
-                ("accept", self.accept_view),
-                ("approve", self.approve_view),
-                ("close", self.close_view),
-                ("skip", self.skip_view),
-            )
+            for name, view in views.items()
         ]
         return [*pages, *super().get_urls()]
 
-    @outside_of_transactions
+    # The action of the list calls a service, which commits for each item.
+    @without_transaction
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return super().changelist_view(request, extra_context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Say how it was closed only once it is."""
+        """Leave out the last section while the item is open."""
         sections: Any = super().get_fieldsets(request, obj)
         return sections[:-1] if obj is not None and obj.closed_at is None else sections
 
@@ -133,12 +148,14 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             links = links_of(self.admin_site, request, item)
             if self.has_close_permission(request):
                 url = admin_url(self.admin_site, "shop_payments_reviewitem_close", item.pk)
+                # To close the item of an unknown payment means not to accept it.
                 is_unknown = item.reason == _Reason.UNKNOWN_INTENT
                 label = gettext("Dismiss") if is_unknown else gettext("Close")
                 links.append(ActionLink(url=url, label=label))
             context["action_links"] = links
         elif can_be_accepted(item) and may_change_payments(request):
-            context["action_links"] = [_accept_link(self.admin_site, item)]
+            # It was dismissed, perhaps by mistake.
+            context["action_links"] = [ACCEPT.link(self.admin_site, item, is_suggested=False)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- closing ---
@@ -147,19 +164,19 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         return ModelAdmin.has_change_permission(self, request)
 
     def close_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
-        """Close an item, with a reason. See Note [Views of our own] in ``actions.py``."""
+        """Close an item with a reason. See Note [Custom views] in ``actions.py``."""
         if not self.has_close_permission(request):
             raise PermissionDenied
         item = self._find(item_pk)
         if item is None:
             return self._to_list()
         if item.closed_at is not None:
-            return self._leave(request, item, was_open=False)
+            return self._leave(request, already_closed(), item)
         deadline = evidence_deadline(item)
         form = CloseForm(
             request.POST if request.method == "POST" else None,
             deadline=deadline,
-            initial={"shown": item.shown_key},
+            initial={"shown": item.shown_key},  # only this version is closed
         )
         if form.is_valid():
             try:
@@ -170,11 +187,12 @@ class ReviewItemAdmin(PaymentRecordAdmin):
                     origin=origin_of(request),
                     shown_key=form.cleaned_data["shown"],
                 )
-            except EntryRefused as error:
+            except EntryRefused as error:  # the item has changed since its page was opened
                 item.refresh_from_db()
                 form.show_again(item.shown_key, str(error))
             else:
-                return self._leave(request, item, was_open=was_open)
+                text = gettext("The item is closed, with your name and your reason.")
+                return self._leave(request, Outcome(text) if was_open else already_closed(), item)
         facts = [
             (_("What needs attention"), str(item.get_reason_display())),
             (_("Detail"), item.detail),
@@ -193,14 +211,10 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             facts=facts,
         )
 
-    def _leave(self, request: HttpRequest, item: ReviewItem, *, was_open: bool) -> HttpResponse:
-        if was_open:
-            text = gettext("The item is closed, with your name and your reason.")
-            self.message_user(request, text, messages.SUCCESS)
-        else:
-            text = gettext("This item had been closed before; nothing was changed.")
-            self.message_user(request, text, messages.WARNING)
-        return self._to_item(item)
+    def _leave(self, request: HttpRequest, outcome: Outcome, row: Model) -> HttpResponse:
+        self.message_user(request, outcome.text, outcome.level)
+        change = f"shop_payments_{row._meta.model_name}_change"
+        return redirect(admin_url(self.admin_site, change, row.pk))
 
     def _find(self, item_pk: int) -> ReviewItem | None:
         items = ReviewItem.objects.select_related("order_payment__order", "payment_intent")
@@ -209,108 +223,34 @@ class ReviewItemAdmin(PaymentRecordAdmin):
     def _to_list(self) -> HttpResponse:
         return redirect(admin_url(self.admin_site, "shop_payments_reviewitem_changelist"))
 
-    def _to_item(self, item: ReviewItem) -> HttpResponse:
-        return redirect(admin_url(self.admin_site, "shop_payments_reviewitem_change", item.pk))
+    # --- the other actions ---
 
-    # --- accepting an unknown intent ---
-
-    def accept_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
-        """Make an intent that is not known here one of its order's."""
+    def action_view(self, action: ItemAction, request: HttpRequest, item_pk: int) -> HttpResponse:
+        """Show the form of an action on an item, and carry it out."""
         if not self.has_view_permission(request) or not may_change_payments(request):
             raise PermissionDenied
         item = self._find(item_pk)
-        if item is None or item.reason != _Reason.UNKNOWN_INTENT:
+        if item is None or not action.has_subject(item):
             return self._to_list()
-        if not can_be_accepted(item):
-            return self._leave(request, item, was_open=False)
-        form = AcceptForm(request.POST if request.method == "POST" else None)
+        if (why_not := action.why_not(item)) is not None:
+            return self._leave(request, why_not, item)
+        form = action.form_class(request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
-                return self._accept(request, item)
-            except ShopPaymentsError as error:
-                item.refresh_from_db()
-                if item.closed_itself:
-                    self.message_user(request, explain(error), messages.ERROR)
-                    return self._to_item(item)
-                form.add_error(None, explain(error))
-        livemode = bool(item.data.get("livemode"))
-        facts = [
-            (_("Detail"), item.detail),
-            (_("Mode"), mode_text(livemode)),
-            (_("At Stripe"), dashboard_link(f"payments/{quote(item.subject)}", livemode=livemode)),
-            (_("Suggested action"), item.suggested_action),
-        ]
-        return action_page(
-            self,
-            request,
-            item,
-            form,
-            title=_("Accept this payment"),
-            subtitle=number_of(item.order_payment),
-            button=_("Accept this payment"),
-            facts=facts,
-        )
-
-    def _accept(self, request: HttpRequest, item: ReviewItem) -> HttpResponse:
-        payment = item.order_payment
-        try:
-            row = accept_unknown_intent(
-                item_pk=item.pk, user=request.user, origin=origin_of(request)
-            )
-        except OrderUnreadable as error:
-            text = gettext(
-                "The payment %(intent)s is accepted, but the order could not be read, so its"
-                " amounts are not up to date. It is evaluated again by itself; if that fails again,"
-                " ask the shop's developers: %(why)s."
-            )
-            values = {"intent": item.subject, "why": error}
-            self.message_user(request, text % values, messages.WARNING)
-        else:
-            if row is None:
-                return self._leave(request, item, was_open=False)
-            text = gettext("The payment %(intent)s is one of this order now. %(balance)s")
-            values = {"intent": row, "balance": balance_words(row.order_payment)}
-            self.message_user(request, text % values, messages.SUCCESS)
-        return redirect(admin_url(self.admin_site, "shop_payments_orderpayment_change", payment.pk))
-
-    # --- approving a Radar review ---
-
-    def approve_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
-        """Approve a payment that Stripe Radar has put up for review."""
-        if not self.has_view_permission(request) or not may_change_payments(request):
-            raise PermissionDenied
-        item = self._find(item_pk)
-        if item is None or item.reason != _Reason.RADAR_REVIEW:
-            return self._to_list()
-        if item.closed_at is not None:
-            return self._leave(request, item, was_open=False)
-        form = ApproveForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
-            try:
-                approve_review(review_id=item.subject, origin=origin_of(request))
-            except ReviewClosed as error:
-                self.message_user(request, explain(error), messages.WARNING)
-                return self._to_item(item)
+                outcome, row = action.carry_out(request, item, form.cleaned_data)
             except ShopPaymentsError as error:
                 form.add_error(None, explain(error))
             else:
-                text = gettext("The payment is approved at Stripe, and this item is closed.")
-                self.message_user(request, text, messages.SUCCESS)
-                return self._to_item(item)
-        facts = [
-            (_("Detail"), item.detail),
-            (_("Payment"), str(item.payment_intent or NOTHING)),
-            (_("Suggested action"), item.suggested_action),
-        ]
+                return self._leave(request, outcome, row)
         return action_page(
             self,
             request,
             item,
             form,
-            title=_("Approve this payment"),
+            title=action.title,
             subtitle=number_of(item.order_payment),
-            button=_("Approve this payment"),
-            facts=facts,
+            button=action.title,
+            facts=action.facts(item),
         )
 
     # --- closing several ---
@@ -319,13 +259,17 @@ class ReviewItemAdmin(PaymentRecordAdmin):
     def close_selected(
         self, request: HttpRequest, queryset: QuerySet[ReviewItem]
     ) -> HttpResponse | None:
-        """Close items of one reason, all with the same words, after a page that asks for them."""
+        """Ask for a reason, and close the selected items, which must be of one kind."""
+        # In a fixed order, so that the page lists them the same way when it is shown again.
         rows = queryset.filter(closed_at=None).order_by("pk")
-        items = list(rows.select_related("order_payment__order", "payment_intent")[: _MOST + 1])
+        items = list(
+            rows.select_related("order_payment__order", "payment_intent")[: _MAX_ITEMS + 1]
+        )
         problem = _why_not_together(items)
         if problem:
             self.message_user(request, problem, messages.ERROR)
             return None
+        # The page of each one asks for a confirmation: without evidence, the money is usually lost.
         running = [(item, deadline) for item in items if (deadline := evidence_deadline(item))]
         left_out = {item.pk for item, _deadline in running}
         to_close = [item for item in items if item.pk not in left_out]
@@ -334,7 +278,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
             self.message_user(request, kept, messages.ERROR)
             return None
         is_sent = "closing_note" in request.POST
-        # One field for all of them: Django limits how many a form has.
+        # One field for all items: Django limits the number of fields of a request.
         keys = " ".join(item.shown_key for item in to_close)
         form = CloseManyForm(request.POST if is_sent else None, initial={"shown": keys})
         if not form.is_valid():
@@ -351,6 +295,7 @@ class ReviewItemAdmin(PaymentRecordAdmin):
     def _close_many(self, request: HttpRequest, items: list[ReviewItem], reason: str) -> None:
         closed = 0
         for item in items:
+            # An error of one item must not keep the others from being closed.
             try:
                 closed += close_review_item(
                     item_pk=item.pk,
@@ -387,126 +332,61 @@ class ReviewItemAdmin(PaymentRecordAdmin):
         }
         return TemplateResponse(request, _CLOSE_MANY_TEMPLATE, context)
 
-    # --- skipping a notification ---
-
-    def skip_view(self, request: HttpRequest, item_pk: int) -> HttpResponse:
-        """Give up a notification that the shop's code does not accept, with a reason."""
-        if not self.has_view_permission(request) or not may_change_payments(request):
-            raise PermissionDenied
-        item = self._find(item_pk)
-        fact = None if item is None else _failing_fact(item)
-        if item is None or fact is None:
-            return self._to_list()
-        if item.closed_at is not None or fact.skipped_at or fact.dispatched_at:
-            return self._leave_skipped(request, item, fact, was_waiting=False)
-        form = SkipForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
-            was_waiting = skip_notification(
-                fact_id=fact.fact_id,
-                reason=form.cleaned_data["reason"],
-                origin=origin_of(request),
-            )
-            return self._leave_skipped(request, item, fact, was_waiting=was_waiting)
-        facts = [
-            (_("Notification"), fact.sentence),
-            (_("Happened"), moment_text(fact.created_at)),
-            (_("Failed tries"), str(fact.dispatch_failures)),
-            (_("Suggested action"), item.suggested_action),
-        ]
-        return action_page(
-            self,
-            request,
-            item,
-            form,
-            title=_("Skip this notification"),
-            subtitle=number_of(item.order_payment),
-            button=_("Skip this notification"),
-            facts=facts,
-        )
-
-    def _leave_skipped(
-        self, request: HttpRequest, item: ReviewItem, fact: PaymentHistory, *, was_waiting: bool
-    ) -> HttpResponse:
-        if was_waiting:
-            text = gettext(
-                "The notification “%(fact)s” is skipped, with your name and your reason. Later"
-                " notifications of this payment are sent now."
-            )
-            self.message_user(request, text % {"fact": fact}, messages.SUCCESS)
-        else:
-            text = gettext("This notification does not wait any more; nothing was changed.")
-            self.message_user(request, text, messages.WARNING)
-        return self._to_item(item)
-
     # --- columns ---
 
-    @admin.display(description=_("state"), ordering="closed_at")
+    @admin.display(description=_("state"))
     def state(self, item: ReviewItem) -> str:
         return gettext("closed") if item.closed_at else gettext("open")
 
-    @admin.display(description=_("closed by"))
-    def closed_how(self, item: ReviewItem) -> str:
-        return closed_how(item)
-
 
 def closed_how(item: ReviewItem) -> str:
-    """Say whether an item closed itself, or which member of staff closed it."""
+    """Return whether an item was closed automatically, or which member of staff closed it."""
     if item.closed_at is None:
         return NOTHING
-    if item.closed_itself:
-        return gettext("closed by itself")
-    user = item.closed_by
+    if item.closed_automatically:
+        return gettext("closed automatically")
+    user = item.closed_by  # None after the user was deleted
     return gettext("staff (the user was deleted)") if user is None else user.get_username()
 
 
 def may_change_payments(request: HttpRequest) -> bool:
-    """Tell whether this member of staff may skip notifications, and accept unknown payments."""
+    """Return whether this member of staff may accept, approve and skip."""
     user: Any = request.user
     return bool(user.has_perm("shop_payments.change_orderpayment"))
 
 
-def _failing_fact(item: ReviewItem) -> PaymentHistory | None:
-    if item.reason != _Reason.NOTIFICATION_FAILED:
-        return None
-    facts = PaymentHistory.objects.select_related("payment_intent")
-    try:
-        return facts.filter(order_payment=item.order_payment_id, fact_id=item.subject).first()
-    except ValidationError:
-        return None
-
-
-_MOST = 500
-"""Items that are closed in one request: a server ends a request that takes minutes."""
+_MAX_ITEMS = 500
+"""Items that are closed in one request. A server kills a request that takes minutes."""
 
 _CLOSE_MANY_TEMPLATE = "admin/shop_payments/reviewitem/close_many.html"
 
 
 def _why_not_together(items: Sequence[ReviewItem]) -> str:
-    """Say why these items cannot be closed together; empty where they can."""
+    """Return why these items cannot be closed together; empty if they can."""
     if not items:
-        return gettext("The selected items had been closed before; nothing was changed.")
+        return gettext("The selected items were already closed; nothing was changed.")
     if len({item.reason for item in items}) > 1:
         return gettext(
-            "Select items of one reason only: they are closed with the same words. Filter the list"
-            " by reason first. Nothing was changed."
+            "Select items with the same reason, because they are closed with one note. Filter the"
+            " list by reason first. Nothing was changed."
         )
-    if len(items) > _MOST:
-        text = gettext("At most %(most)d items are closed at once. Nothing was changed.")
-        return text % {"most": _MOST}
+    if len(items) > _MAX_ITEMS:
+        text = gettext("Select at most %(maximum)d items. Nothing was changed.")
+        return text % {"maximum": _MAX_ITEMS}
     return ""
 
 
 def _describe_changed(changed: Sequence[ReviewItem]) -> str:
-    """Name the items that say something else than the page that was sent."""
+    """Return a message with the items that have changed since the page was opened."""
     text = gettext(
-        "Items have changed since this page was opened, so nothing was closed. Read what they say"
-        " now, and send the form again if all of them may be closed. Changed: %(orders)s."
+        "Items have changed since this page was opened, so nothing was closed. Read them again,"
+        " and send the form again if all of them may be closed. Changed: %(orders)s."
     )
     return text % {"orders": ", ".join(number_of(item.order_payment) for item in changed)}
 
 
 def _describe_running(running: Sequence[tuple[ReviewItem, str]]) -> str:
-    """Name the items that have to be closed one by one; empty where there is none."""
+    """Return a message with the items that must be closed one by one; empty if there are none."""
     if not running:
         return ""
     names = [
@@ -515,16 +395,16 @@ def _describe_running(running: Sequence[tuple[ReviewItem, str]]) -> str:
         for item, deadline in running
     ]
     text = gettext(
-        "Disputes that can still be answered are left out; close each on its own page: %(names)s."
+        "Disputes that can still be answered are left out. Close each on its own page: %(names)s."
     )
     return text % {"names": ", ".join(names)}
 
 
 def links_of(site: AdminSite, request: HttpRequest, item: ReviewItem) -> list[ActionLink]:
-    """Return the buttons of an open item: first what its suggestion says, then everything else."""
+    """Return the buttons of an open item: what it suggests first, then everything else."""
     offers = offers_of(site, request, item.order_payment)
     suggested = _suggested(offers, item)
-    links = [_elsewhere(site, request, item)]
+    links = [_direct_link(site, request, item)]
     if suggested is not None:
         has_amount = item.reason in _WITH_AMOUNT
         links.append(suggested.suggested_link(item.data.get("amount") if has_amount else None))
@@ -533,34 +413,35 @@ def links_of(site: AdminSite, request: HttpRequest, item: ReviewItem) -> list[Ac
 
 
 _WITH_AMOUNT = {_Reason.EXCESS, _Reason.UNCOUNTED, _Reason.REST_OWED, _Reason.REST_TOO_SMALL}
-"""The reasons whose figures name exactly what the suggestion is about."""
+"""The reasons whose data contains the exact amount of the suggestion."""
 
 
 def _suggested(offers: Sequence[Offer], item: ReviewItem) -> Offer | None:
     name = _SUGGESTED.get(item.reason)
     intent = item.payment_intent
+    # Settled outside Stripe instead, as the text of the item says in these cases.
     if name == "refund" and intent is not None and not _can_be_refunded(intent):
         name = "settle"
     return next((offer for offer in offers if _is_about(offer, name, item)), None)
 
 
 def _can_be_refunded(intent: PaymentIntent) -> bool:
-    """Tell whether Stripe can refund it: not in the other mode, nor after a lost dispute."""
-    return (
-        is_of_this_mode(intent)
-        and gravest_dispute(intent.disputes.values_list("status", flat=True)) != DisputeState.LOST
-    )
+    """Return whether Stripe can refund it: not in the other mode, nor after a lost dispute."""
+    statuses = intent.disputes.values_list("status", flat=True)
+    return is_of_this_mode(intent) and most_serious_dispute(statuses) != DisputeState.LOST
 
 
 def _is_about(offer: Offer, name: str | None, item: ReviewItem) -> bool:
     options, entry = offer.target.intent_options, offer.target.staff_entry
+    # One payment may have several intents, and the suggestion is about one of them.
     is_of_intent = options is None or options.intent.pk == item.payment_intent_id
+    # A settlement can be revoked as well, but no item suggests that.
     is_waiver = entry is None or entry.kind == StaffEntry.Kind.WAIVER
     return offer.action.name == name and is_of_intent and is_waiver
 
 
-def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> ActionLink | None:
-    """Return the button that does what is suggested, where that is no action on the payment."""
+def _direct_link(site: AdminSite, request: HttpRequest, item: ReviewItem) -> ActionLink | None:
+    """Return the button for a suggestion that is not an action on the payment, if it is one."""
     if item.reason == _Reason.DISPUTED and item.payment_intent is not None:
         return ActionLink(
             url=dashboard_url(
@@ -571,27 +452,18 @@ def _elsewhere(site: AdminSite, request: HttpRequest, item: ReviewItem) -> Actio
             is_external=True,
         )
     if item.reason == _Reason.ORDER_UNREADABLE:
+        # The host's own order may have no page on this site.
         url = page_url(item.order_payment.order, site=site)
         label = gettext("Correct the order")
         return ActionLink(url=url, label=label, is_suggested=True) if url else None
-    if item.reason == _Reason.UNKNOWN_INTENT and may_change_payments(request):
-        return _accept_link(site, item, is_suggested=True)
-    if item.reason == _Reason.RADAR_REVIEW and may_change_payments(request):
-        url = admin_url(site, "shop_payments_reviewitem_approve", item.pk)
-        return ActionLink(url=url, label=gettext("Approve this payment"), is_suggested=True)
-    if item.reason == _Reason.NOTIFICATION_FAILED and may_change_payments(request):
-        url = admin_url(site, "shop_payments_reviewitem_skip", item.pk)
-        return ActionLink(url=url, label=gettext("Skip this notification"), is_suggested=True)
+    for action in ITEM_ACTIONS:
+        if item.reason == action.reason and may_change_payments(request):
+            return action.link(site, item)
     return None
 
 
-def _accept_link(site: AdminSite, item: ReviewItem, *, is_suggested: bool = False) -> ActionLink:
-    url = admin_url(site, "shop_payments_reviewitem_accept", item.pk)
-    return ActionLink(url=url, label=gettext("Accept this payment"), is_suggested=is_suggested)
-
-
 def evidence_deadline(item: ReviewItem) -> str:
-    """Return until when the dispute of an item can be answered; empty where it cannot any more."""
+    """Return until when the dispute of an item can be answered; empty if it can no longer be."""
     if item.reason != _Reason.DISPUTED:
         return ""
     dispute = Dispute.objects.filter(stripe_id=item.subject).first()
@@ -599,7 +471,7 @@ def evidence_deadline(item: ReviewItem) -> str:
     return moment_text(due_at) if due_at is not None and due_at > timezone.now() else ""
 
 
-class ReviewItemInline(ReadOnlyInline):
+class ReviewItemInline(_Columns, ReadOnlyInline):
     model = ReviewItem
     fields = [
         "reason",
@@ -613,7 +485,3 @@ class ReviewItemInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("closed_by")
-
-    @admin.display(description=_("closed by"))
-    def closed_how(self, item: ReviewItem) -> str:
-        return closed_how(item)

@@ -1,4 +1,4 @@
-"""What an action of staff is: whom it is offered to, what its page shows, and what it does."""
+"""The base class of staff actions on a payment, and the data that an action works with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import amount_text, balance_words
+from shop_payments.admin.base import amount_text, describe_balance
 from shop_payments.balance import Balance, Observations, balance_of
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
@@ -30,12 +30,12 @@ from shop_payments.services.options import IntentOptions, options_in
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A payment as its rows stand, read once for a page."""
+class PaymentState:
+    """A payment with its rows, read once for a page."""
 
     payment: OrderPayment
-    seen: Observations
-    """What the balance follows from."""
+    observations: Observations
+    """The observations that the balance is derived from."""
 
     balance: Balance
     intents: Sequence[IntentOptions]
@@ -48,14 +48,15 @@ class Found:
     """Newest first."""
 
     @classmethod
-    def of(cls, payment: OrderPayment) -> Found:
+    def read(cls, payment: OrderPayment) -> PaymentState:
         """Read the rows of a payment."""
+        # Without a lock: a page may be outdated. The service decides again, under the lock.
         rows = read_rows(payment)
-        seen = observe(rows.rows)
+        observations = observe(rows.rows)
         return cls(
             payment=payment,
-            seen=seen,
-            balance=balance_of(seen),
+            observations=observations,
+            balance=balance_of(observations),
             intents=options_in(rows),
             entries=rows.entries[::-1],
             refunds=sorted(rows.refunds, key=lambda refund: refund.created_at, reverse=True),
@@ -64,21 +65,22 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What an action is about: a payment, and of it an intent, a staff entry or a refund."""
+    """The subject of an action: a payment, or one of its intents, staff entries or refunds."""
 
-    found: Found
+    state: PaymentState
     intent_options: IntentOptions | None = None
     staff_entry: StaffEntry | None = None
     of_refund: Refund | None = None
 
     @property
     def payment(self) -> OrderPayment:
-        """The payment."""
-        return self.found.payment
+        """The payment of the subject."""
+        return self.state.payment
 
     @property
     def options(self) -> IntentOptions:
-        """The intent, and what may be done with it."""
+        """The intent with the actions that it allows."""
+        # An action is only asked about the targets that it returns itself.
         assert self.intent_options is not None
         return self.intent_options
 
@@ -96,27 +98,27 @@ class Target:
 
     @property
     def row(self) -> Model | None:
-        """The intent, entry or refund; None where it is about the payment as a whole."""
+        """The intent, entry or refund; None if the subject is the payment as a whole."""
         if self.intent_options is not None:
             return self.intent_options.intent
         return self.staff_entry or self.of_refund
 
     @property
     def pk(self) -> Any:
-        """The key of the row, if there is one."""
+        """The primary key of the row, if there is one."""
         return None if self.row is None else self.row.pk
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a member of staff wants done."""
+    """A valid, confirmed form that a member of staff has sent."""
 
     target: Target
     values: dict[str, Any]
-    """The form's, cleaned."""
+    """The form's cleaned data."""
 
     key: UUID
-    """The form's, the same for each time it is sent."""
+    """The key of the form, which is the same each time the form is sent."""
 
     user: Any
     origin: Origin
@@ -133,78 +135,75 @@ class Task:
 
 
 def request_key_of(key: UUID) -> str:
-    """Return the idempotency key of the service's call, for the key of a form."""
+    """Return the idempotency key of the service's call for the key of a form."""
+    # The prefix keeps these keys apart from those that clients of the API choose.
     return f"admin {key}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What to say about an action that was carried out."""
+    """The message for staff after an action, with its level."""
 
     text: str
     level: int = messages.SUCCESS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
-    """What a form has done that was used before."""
+class EarlierUse:
+    """What came of a form that was already used."""
 
     text: str
     is_refused: bool = False
-    """Whether it did not happen. Otherwise the same form sent again does no more, and finishes
-    what is not finished."""
+    """Whether Stripe refused it. Otherwise, sending the same form again finishes what was begun."""
 
 
 class Action:
-    """One thing that staff may do, on a page for it alone."""
+    """An action of staff on a payment, with its own page."""
 
     name: ClassVar[str]
     title: ClassVar[Any]
     button: ClassVar[Any]
     has_row = True
-    """Whether it is about one intent, entry or refund, and not about the payment as a whole."""
+    """Whether the subject is an intent, entry or refund, and not the payment as a whole."""
 
     key_kind: ClassVar[str] = "int"
-    """Django's path converter for the key of that row."""
+    """The path converter of Django for the primary key of that row."""
 
     @property
     def key_in_url(self) -> str:
-        """The end of its page's route."""
+        """The last part of the route of the action's page."""
         return f"<{self.key_kind}:pk>/" if self.has_row else ""
 
-    is_final = True
-    """Whether it cannot be done a second time to the same target."""
-
-    def targets(self, found: Found) -> Iterable[Target]:
-        """Return everything of a payment that it could be about."""
+    def targets(self, state: PaymentState) -> Iterable[Target]:
+        """Return the possible subjects of the action on a payment."""
         raise NotImplementedError
 
     def permission(self, target: Target) -> str:
-        """Return the permission that it needs."""
+        """Return the permission that staff need."""
         raise NotImplementedError
 
     def is_offered(self, target: Target) -> bool:
-        """Tell whether the state allows it."""
+        """Return whether the state of the payment allows the action."""
         raise NotImplementedError
 
     def why_not(self, target: Target) -> str:
-        """Say why it is not offered."""
+        """Return the reason why the action is not offered."""
         raise NotImplementedError
 
     def label(self, target: Target) -> str:
-        """Return what the link to its page says."""
+        """Return the label of the button that leads to the action's page."""
         return str(self.title)
 
     def exact_label(self, money: str) -> str:
-        """Return what the link says where it proposes exactly this amount."""
+        """Return the label of a button that proposes exactly this amount."""
         return str(self.title)
 
     def amount(self, target: Target) -> int | None:
-        """Return what the form proposes, in minor units."""
+        """Return the amount that the form proposes, in minor units; None if it has no amount."""
         return None
 
-    def most(self, target: Target) -> int | None:
-        """Return the highest amount that the form takes, in minor units."""
+    def maximum(self, target: Target) -> int | None:
+        """Return the highest amount that the form accepts, in minor units."""
         return self.amount(target)
 
     def currency(self, target: Target) -> str:
@@ -212,86 +211,96 @@ class Action:
         raise NotImplementedError
 
     def effect(self, target: Target, form: Any) -> str:
-        """Say what a valid form with two steps would do."""
+        """Describe what a valid two-step form would do."""
         raise NotImplementedError
 
-    def earlier(self, target: Target, request_key: str) -> Earlier | None:
-        """Return what a form with this key has done before; None where it was not used."""
+    def earlier(self, target: Target, request_key: str) -> EarlierUse | None:
+        """Return what a form with this key has already done; None if it was not used."""
         return None
 
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
-        """Return its form."""
+        """Return the form of the action."""
         raise NotImplementedError
 
     def facts(self, target: Target) -> list[tuple[Any, str]]:
-        """Return what staff have to know before they act."""
+        """Return the facts that staff need before they act, as labels and values."""
         raise NotImplementedError
 
     def carry_out(self, task: Task) -> Outcome:
-        """Do it; return what to say about it.
+        """Carry out the action; return the message for staff.
 
         Raises:
-            ActionRefused: it did not happen.
-            ShopPaymentsError: it did not happen, or that is not known; see :func:`explain`.
+            ActionRefused: nothing happened. The message is shown at a field of the form.
+            ShopPaymentsError: nothing happened, or the outcome is not known; see :func:`explain`.
         """
         raise NotImplementedError
 
 
 class IntentAction(Action):
-    """What may be done with one payment intent."""
+    """An action on one payment intent."""
 
-    def targets(self, found: Found) -> Iterable[Target]:
-        return [Target(found=found, intent_options=options) for options in found.intents]
+    def targets(self, state: PaymentState) -> Iterable[Target]:
+        return [Target(state=state, intent_options=options) for options in state.intents]
 
     def currency(self, target: Target) -> str:
         return target.options.intent.currency
 
 
 def can_be_sent_again(error: ShopPaymentsError) -> bool:
-    """Tell whether the same form, sent again, is the same try; :func:`explain` says so, too."""
+    """Return whether staff can send the form again as it is; :func:`explain` asks them to.
+
+    If so, its page keeps the effect and the checkbox. Otherwise it shows the first step again.
+    """
+    # Either nothing was recorded, or the next try finishes the attempt that is saved.
     if isinstance(error, OrderUnreadable | GatewayAuthenticationError):
         return True
     return isinstance(error, GatewayError) and (error.effect_unknown or error.retryable)
 
 
 def explain(error: ShopPaymentsError) -> str:
-    """Say to staff what went wrong, and what that means for another try."""
+    """Return a message for staff: what went wrong, and what they can do.
+
+    It never says that nothing was done while an earlier attempt of the form may have succeeded.
+    """
     if isinstance(error, OrderUnreadable):
         return gettext(
-            "The order could not be read, so nothing was recorded. Send this form again; if it"
+            "The order could not be read, so nothing was recorded. Send this form again. If it"
             " fails again, ask the shop's developers: %(why)s."
         ) % {"why": error}
+    # The following are subclasses of GatewayError, so they come first.
     if isinstance(error, GatewayAuthenticationError) and error.permission:
         return gettext(
-            "The shop's Stripe key lacks the permission %(permission)s, so Stripe has not taken"
-            " this try. Ask the shop's operator to give it to the key in Stripe's dashboard. After"
-            " that, send this form again, and Stripe does it once."
+            "The shop's Stripe key lacks the permission %(permission)s, so Stripe did not carry out"
+            " this request. Ask the shop's operator to add the permission in Stripe's dashboard."
+            " Then send this form again. Stripe carries it out only once."
         ) % {"permission": error.permission}
     if isinstance(error, GatewayAuthenticationError):
         return gettext(
-            "Stripe does not accept the shop's secret key, or the key may not do this, and has not"
-            " taken this try. Ask the shop's operator to check STRIPE_SECRET_KEY. After that, send"
-            " this form again, and Stripe does it once."
+            "Stripe does not accept the shop's secret key, or the key lacks a permission, so Stripe"
+            " did not carry out this request. Ask the shop's operator to check STRIPE_SECRET_KEY."
+            " Then send this form again. Stripe carries it out only once."
         )
     if isinstance(error, TargetMissing):
         return gettext(
-            "Stripe does not know this payment under the shop's key, so it is not known whether"
-            " it was done. Ask the shop's operator to check whether STRIPE_SECRET_KEY is of the"
-            " account that took the payment. After that, send this form again, and Stripe does it"
-            " once."
+            "Stripe does not know this payment under the shop's key, so it is not known whether the"
+            " request was carried out. Ask the shop's operator to check that STRIPE_SECRET_KEY"
+            " belongs to the account that took the payment. Then send this form again. Stripe"
+            " carries it out only once."
         )
     if isinstance(error, GatewayError) and error.effect_unknown:
         return gettext(
-            "Stripe has not answered, so it is not known yet whether it was done. Nothing is lost:"
-            " send this form again in a moment, and Stripe does it once."
+            "Stripe has not answered, so it is not known yet whether the request was carried out."
+            " Send this form again in a moment. Stripe carries it out only once."
         )
     if isinstance(error, GatewayError) and error.retryable:
         return gettext(
-            "Stripe is busy and has not taken this try. What you asked for is kept: send this form"
-            " again in a moment, and Stripe does it once."
+            "Stripe is busy and did not carry out this request. Send this form again in a moment."
+            " Stripe carries it out only once."
         )
     if isinstance(error, GatewayError):
-        return gettext("Stripe refused, and no money has moved: %(why)s") % {"why": error}
+        return gettext("Stripe refused the request, and no money has moved: %(why)s") % {
+            "why": error
+        }
     return str(error)
 
 
@@ -299,17 +308,18 @@ _AMOUNTS = {
     "amount_received": _("Received"),
     "amount_refunded": _("Refunded"),
     "amount_lost": _("Lost in disputes"),
-    "amount_waived": _("Waived before"),
+    "amount_waived": _("Already waived"),
     "amount_owed": _("Owed"),
 }
 
 
 def balance_facts(payment: OrderPayment, *names: str) -> list[tuple[Any, str]]:
-    """Return these amounts of a payment with their labels, less those that say nothing."""
+    """Return the named amounts of a payment with their labels, without those that are zero."""
     amounts = [(_AMOUNTS[name], getattr(payment, name)) for name in names]
     return [(label, amount_text(amount, payment.currency)) for label, amount in amounts if amount]
 
 
 def with_balance(text: str, payment_pk: int) -> str:
-    """Add to ``text`` what the payment amounts to by now."""
-    return f"{text} {balance_words(OrderPayment.objects.get(pk=payment_pk))}"
+    """Append the current balance of the payment to ``text``."""
+    # Read again: the service has changed the payment since the page was built.
+    return f"{text} {describe_balance(OrderPayment.objects.get(pk=payment_pk))}"

@@ -1,7 +1,7 @@
 """Every error of the API, in one table with a row for each code.
 
-``exception_handler.py`` answers from it. The OpenAPI schema and the README's table are generated
-from it: ``python -m tests.generated_docs``.
+``exception_handler.py`` builds the responses from this table. The OpenAPI schema and the table in
+the README are generated from it: ``python -m tests.generated_docs``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from rest_framework import exceptions as drf
 from rest_framework import serializers
 
 from shop_payments import exceptions as own
-from shop_payments.api.authentication import APIKeyInvalid, APIKeyMissing, InsufficientScope
+from shop_payments.api.authentication import (
+    APIKeyInvalid,
+    APIKeyMissing,
+    InsufficientScope,
+    OrderTokenInvalid,
+)
 from shop_payments.api.parsers import BodyTooLarge
 from shop_payments.api.serializers import (
     PaymentIntentStateSerializer,
@@ -29,7 +34,7 @@ from shop_payments.balance import Refusal
 
 
 class Route(Flag):
-    """The routes, by their operation ids in the OpenAPI schema, and groups of them."""
+    """The routes, named as their operation ids in the OpenAPI schema, and groups of routes."""
 
     ROOT = auto()
     ORDERS_LIST = auto()
@@ -40,7 +45,7 @@ class Route(Flag):
     REFUND_CREATE = auto()
     STRIPE_WEBHOOK = auto()
 
-    NONE = 0  # of an error before a route is found, or of a method that the route lacks
+    NONE = 0  # for errors that occur before a route and a method are found
     WITH_BODY = PAYMENT_INTENT_CREATE | PAYMENT_SETTLE | REFUND_CREATE
     WITH_KEY = WITH_BODY | REFUNDS_LIST
     WITH_TOKEN = ORDERS_LIST | ORDERS_RETRIEVE | PAYMENT_INTENT_CREATE
@@ -54,24 +59,24 @@ Shape: TypeAlias = (
     "type[serializers.Serializer[Any]] | serializers.Field[Any, Any, Any, Any]"
     " | Mapping[str, Shape] | tuple[Shape, ...]"
 )
-"""How the schema describes a value: a serializer or a field, an object by key, or alternatives."""
+"""The schema of a value: a serializer or a field, a mapping of keys, or a tuple of alternatives."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Details:
-    """What an answer says beside its message and its code."""
+    """The part of an error response beside ``message`` and ``code``."""
 
     key: str = "data"
     read: Callable[[Any], Any]
-    """Reads them from the exception."""
+    """Returns the value of ``key`` for an exception."""
 
     shape: Shape
     is_optional: bool = False
-    """Whether they are left out of the answer if they are empty."""
+    """Whether an empty value is left out of the response."""
 
 
 def _encodable(value: Any) -> Any:
-    """Replace lone surrogates, which JSON may hold and UTF-8 may not."""
+    """Replace lone surrogates in all texts of a value."""
     if isinstance(value, dict):
         return {encodable_text(str(key)): _encodable(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -80,13 +85,17 @@ def _encodable(value: Any) -> Any:
 
 
 def encodable_text(text: str) -> str:
+    """Replace lone surrogates. JSON of clients may contain them, but UTF-8 cannot encode them."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _one_of(reasons: dict[str, str]) -> Details:
-    """Describe the exception's ``reason``: one of ``reasons``, each with its meaning."""
+    """Return the details of an exception with a ``reason``.
+
+    ``reasons`` maps each reason to its meaning.
+    """
     choices = [(str(reason), meaning) for reason, meaning in reasons.items()]
-    words = "Why exactly; there may be further reasons one day."
+    words = "The exact reason. New reasons may be added."
     return Details(
         read=lambda error: {"reason": str(error.reason)} if error.reason else {},
         shape={"reason": serializers.ChoiceField(choices, help_text=words)},
@@ -95,8 +104,9 @@ def _one_of(reasons: dict[str, str]) -> Details:
 
 
 def _read_state(error: own.UnsettledPayment) -> dict[str, Any]:
-    """Describe the intent; if money was received before, also what it amounts to."""
+    """Return the state of the payment intent, and what the order still owes."""
     data = dict(PaymentIntentStateSerializer(error.view).data)
+    # Empty until money has been received. Before that, the intent's amount says what is owed.
     if error.outstanding:
         data["outstanding"] = error.outstanding
         data["payment_status"] = error.payment_status
@@ -113,7 +123,7 @@ _FIELDS = Details(
     read=lambda error: _encodable(error.detail),
     shape=serializers.DictField(
         child=serializers.ListField(child=serializers.CharField()),
-        help_text="What is wrong, by field.",
+        help_text="The problems of each field.",
     ),
 )
 _STATE = Details(read=_read_state, shape=UnsettledPaymentSerializer)
@@ -140,27 +150,29 @@ class ErrorRow:
     """One row of the table."""
 
     code: str
-    """Stable: clients may rely on it."""
+    """Stable: clients rely on it."""
 
     status: int
     exception: type[Exception]
     meaning: str
+    """A phrase for the README and the OpenAPI schema."""
+
     routes: Route
-    """Where clients have to expect it."""
+    """The routes whose clients must handle the error."""
 
     message: str = ""
-    """What the answer says, if the exception's own words are not for clients."""
+    """The message of the response, if the text of the exception is not for clients."""
 
     retry_after: int = 0
     """Seconds for the Retry-After header; 0 for none."""
 
     details: Details | None = None
     also: Mapping[type[Exception], dict[str, Any]] = field(default_factory=dict)
-    """Further exceptions with this code, and what differs from the row."""
+    """Further exceptions with this code, each with the fields that differ from the row."""
 
     @property
     def description(self) -> str:
-        """The meaning for the README and the OpenAPI schema."""
+        """Return the meaning, with a note if the response has a Retry-After header."""
         return f"{self.meaning}; `Retry-After`" if self.retry_after else self.meaning
 
 
@@ -169,14 +181,14 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "invalid_signature",
         400,
         own.InvalidSignature,
-        "webhook: not signed by Stripe, or not now",
+        "webhook: the signature is missing, wrong or too old",
         Route.STRIPE_WEBHOOK,
     ),
     ErrorRow(
         "invalid_payload",
         400,
         own.InvalidWebhookPayload,
-        "webhook: signed, but not an event",
+        "webhook: the body is signed, but is not an event",
         Route.STRIPE_WEBHOOK,
     ),
     ErrorRow(
@@ -192,54 +204,69 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         drf.ValidationError,
         "the body or the query is not as documented; see `errors`",
         Route.WITH_BODY | Route.ORDERS_LIST,
-        "The request is not valid.",
+        "The request is not valid. See errors for each field.",
         details=_FIELDS,
     ),
-    ErrorRow("api_key_missing", 401, APIKeyMissing, "no `X-API-Key` header", Route.WITH_KEY),
+    ErrorRow(
+        "api_key_missing", 401, APIKeyMissing, "the `X-API-Key` header is missing", Route.WITH_KEY
+    ),
     ErrorRow(
         "api_key_invalid",
         401,
         APIKeyInvalid,
-        "an unknown, expired or revoked API key",
+        "the API key is unknown, expired or revoked",
         Route.WITH_KEY,
     ),
-    ErrorRow("not_authenticated", 401, drf.NotAuthenticated, "no Bearer token", Route.WITH_TOKEN),
+    ErrorRow(
+        "not_authenticated",
+        401,
+        drf.NotAuthenticated,
+        "the Bearer token is missing",
+        Route.WITH_TOKEN,
+    ),
     ErrorRow(
         "invalid_token",
         401,
         drf.AuthenticationFailed,
-        "a wrong or expired Bearer token",
+        "the Bearer token is wrong or has expired",
         Route.WITH_TOKEN | Route.ROOT,
+    ),
+    ErrorRow(
+        "order_token_invalid",
+        401,
+        OrderTokenInvalid,
+        "the `X-Order-Token` is wrong or has expired, or is not valid for the route",
+        Route.OF_CLIENTS,
     ),
     ErrorRow(
         "insufficient_scope",
         403,
         InsufficientScope,
-        "the API key lacks the route's scope",
+        "the API key does not have the scope that the route requires",
         Route.WITH_KEY,
     ),
     ErrorRow(
         "permission_denied",
         403,
         drf.PermissionDenied,
-        "not allowed, or no CSRF token in a staff session",
+        "the caller does not have the permission, or a staff session sent no CSRF token",
         Route.WITH_KEY | Route.WITH_TOKEN,
     ),
     ErrorRow(
         "order_not_found",
         404,
         own.OrderNotFound,
-        "no such order, or somebody else's",
+        "the order does not exist, or belongs to another customer",
         Route.OF_ONE_ORDER,
     ),
     ErrorRow(
         "payment_intent_missing",
         404,
         own.PaymentIntentMissing,
-        "the order has no payment intent to prove a payment",
+        "the order has no payment intent",
         Route.PAYMENT_SETTLE,
     ),
-    ErrorRow("not_found", 404, drf.NotFound, "no such page", Route.NONE),
+    ErrorRow("not_found", 404, drf.NotFound, "the path does not exist", Route.NONE),
     ErrorRow(
         "method_not_allowed",
         405,
@@ -248,7 +275,11 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         Route.NONE,
     ),
     ErrorRow(
-        "not_acceptable", 406, drf.NotAcceptable, "the answer would be JSON", Route.OF_CLIENTS
+        "not_acceptable",
+        406,
+        drf.NotAcceptable,
+        "the `Accept` header does not allow JSON",
+        Route.OF_CLIENTS,
     ),
     ErrorRow(
         "order_already_paid",
@@ -261,7 +292,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "order_not_payable",
         409,
         own.OrderNotPayable,
-        "the order is free, cancelled or refunded; `data.reason`, where there is one, is `free`, "
+        "the order is free, cancelled or refunded; `data.reason`, if present, is `free`, "
         "`refunded`, `negative_total` or `currency_changed`",
         Route.PAYMENT_INTENT_CREATE,
         details=_one_of(
@@ -269,7 +300,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
                 Refusal.FREE: "the order costs nothing",
                 Refusal.REFUNDED: "the order was paid and refunded",
                 "negative_total": "the order's total is less than 0",
-                "currency_changed": "the order was paid in another currency before",
+                "currency_changed": "money in another currency was received for the order",
             }
         ),
     ),
@@ -277,29 +308,29 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "payment_processing",
         409,
         own.PaymentProcessing,
-        "a slow payment method is working; do not pay again",
+        "a payment is being processed; do not pay again",
         Route.PAYMENT_INTENT_CREATE,
     ),
     ErrorRow(
         "payment_authorized",
         409,
         own.PaymentAuthorized,
-        "the money is reserved and waits for capture",
+        "the payment is authorized and waits for capture",
         Route.PAYMENT_INTENT_CREATE,
     ),
     ErrorRow(
         "payment_in_review",
         409,
         own.PaymentInReview,
-        "money is there that does not count, or is on its way out (`data.reason` is "
-        "`refund_pending` or `dispute_open`), or Stripe has a payment that is not known here "
-        "(`unknown_intent`)",
+        "staff must review the order: money was received that does not count, or `data.reason` is "
+        "`refund_pending`, `dispute_open` or `unknown_intent` (Stripe has a payment that the shop "
+        "does not know)",
         Route.PAYMENT_INTENT_CREATE,
         details=_one_of(
             {
-                Refusal.REFUND_PENDING: "a refund is on its way",
+                Refusal.REFUND_PENDING: "a refund is pending",
                 Refusal.DISPUTE_OPEN: "a dispute is open",
-                Refusal.UNKNOWN_INTENT: "Stripe has a payment that is not known here",
+                Refusal.UNKNOWN_INTENT: "Stripe has a payment that the shop does not know",
             }
         ),
     ),
@@ -312,6 +343,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         retry_after=1,
         details=_STRIPE_REQUEST,
         also={
+            # A gateway error, but its cause is another request of ours, not a fault of Stripe.
             own.IdempotencyKeyInUse: {
                 "message": "Another request is creating this payment intent. Try again in a moment."
             }
@@ -321,7 +353,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "payment_not_completed",
         409,
         own.PaymentNotCompleted,
-        "something is still owed; see `data`",
+        "the order is not fully paid; see `data`",
         Route.PAYMENT_SETTLE,
         details=_STATE,
     ),
@@ -329,7 +361,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "payment_mismatch",
         409,
         own.PaymentMismatch,
-        "money came that does not count for the order, which is in review; see `data`",
+        "money was received that does not count for the order; staff must review it; see `data`",
         Route.PAYMENT_SETTLE,
         details=_STATE,
     ),
@@ -337,14 +369,14 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "order_not_refundable",
         409,
         own.OrderNotRefundable,
-        "nothing was paid that could go back",
+        "the order has no payment that can be refunded",
         Route.REFUND_CREATE,
     ),
     ErrorRow(
         "refund_exceeds_balance",
         409,
         own.RefundExceedsBalance,
-        "more than is left of the payment; see `data`",
+        "the amount is more than what is left to refund; see `data`",
         Route.REFUND_CREATE,
         details=_REFUNDABLE,
     ),
@@ -352,7 +384,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "payment_disputed",
         409,
         own.PaymentDisputed,
-        "the customer's bank has claimed the money; a refund would pay twice",
+        "the payment is disputed; a refund would pay the customer twice",
         Route.REFUND_CREATE,
     ),
     ErrorRow(
@@ -367,8 +399,8 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "refund_refused",
         409,
         own.RefundRefused,
-        "this refund, or a part of it, was refused and not given back; see `data`, and ask with "
-        "another key",
+        "the refund or a part of it was refused; see `data`, and try again with another "
+        "`Idempotency-Key`",
         Route.REFUND_CREATE,
         details=_REFUND,
     ),
@@ -376,7 +408,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "idempotency_key_reused",
         409,
         own.IdempotencyKeyReused,
-        "the `Idempotency-Key` was used with another amount, reason or kind",
+        "the `Idempotency-Key` was used before, with another amount, reason or kind",
         Route.REFUND_CREATE,
     ),
     ErrorRow(
@@ -398,14 +430,14 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "amount_not_representable",
         422,
         own.MoneyError,
-        "the currency cannot represent the order's amount",
+        "the currency cannot represent the amount",
         Route.PAYMENT_INTENT_CREATE | Route.REFUND_CREATE,
     ),
     ErrorRow(
         "amount_too_small",
         422,
         own.AmountTooSmall,
-        "below Stripe's minimum charge",
+        "the amount is below Stripe's minimum charge",
         Route.PAYMENT_INTENT_CREATE,
         details=_STRIPE_REQUEST,
     ),
@@ -413,30 +445,35 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "amount_too_large",
         422,
         own.AmountTooLarge,
-        "above Stripe's maximum charge",
+        "the amount is above Stripe's maximum charge",
         Route.PAYMENT_INTENT_CREATE,
         details=_STRIPE_REQUEST,
     ),
+    # The throttle's own wait replaces retry_after. A throttle of the host may have none.
     ErrorRow("throttled", 429, drf.Throttled, "too many requests", Route.OF_CLIENTS, retry_after=1),
     ErrorRow(
         "gateway_error",
         502,
         own.GatewayError,
-        "Stripe refused the request; the shop has to check why",
+        "Stripe refused the request; the shop's log says why",
         Route.CALLS_STRIPE,
-        "The payment provider refused the request. The shop has been told.",
+        "The payment provider refused the request. Contact the shop.",
         details=_STRIPE_REQUEST,
     ),
     ErrorRow(
         "gateway_unavailable",
         503,
         own.GatewayUnavailable,
-        "Stripe did not answer, or is busy; safe to repeat",
+        "Stripe did not answer or is busy; safe to repeat",
         Route.CALLS_STRIPE,
         "The payment provider could not be reached. Try again in a moment.",
         retry_after=5,
         details=_STRIPE_REQUEST,
-        also={own.GatewayBusy: {"retry_after": 2}, own.TargetMissing: {"retry_after": 60}},
+        also={
+            own.GatewayBusy: {"retry_after": 2},
+            # The key is of another account or mode. The shop must change it first.
+            own.TargetMissing: {"retry_after": 60},
+        },
     ),
     ErrorRow(
         "not_configured",
@@ -444,15 +481,16 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.ConfigurationError,
         "a setting of the shop is missing or wrong",
         Route.ALL,
-        "Payments are not configured. The shop has been told.",
+        "Payments are not configured correctly. Contact the shop.",
         retry_after=60,
     ),
     ErrorRow(
         "order_unreadable",
         503,
         own.OrderUnreadable,
-        "the shop's own code could not read the order; safe to repeat",
+        "the shop's code could not read the order; safe to repeat",
         Route.OF_ONE_ORDER | Route.ORDERS_LIST,
+        # The text of the exception names the method of the shop's adapter.
         "The order could not be read. Try again in a moment.",
         retry_after=5,
     ),
@@ -460,17 +498,18 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "database_unavailable",
         503,
         OperationalError,
-        "the shop's database is away; safe to repeat",
+        "the database is unavailable; safe to repeat",
         Route.ALL,
-        "The shop is out of order for a moment. Try again.",
+        "The database is unavailable. Try again in a moment.",
         retry_after=10,
+        # psycopg raises it for a connection that the server has closed.
         also={InterfaceError: {}},
     ),
     ErrorRow(
         "event_failed",
         503,
         own.EventFailed,
-        "webhook: stored, but to be sent again",
+        "webhook: the event is stored but not processed; Stripe sends it again",
         Route.STRIPE_WEBHOOK,
         retry_after=60,
     ),

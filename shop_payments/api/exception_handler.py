@@ -1,6 +1,6 @@
-"""The answer to every failure of the API, by the table of errors.
+"""Builds the response to every error of the API, from ``ERROR_TABLE``.
 
-The handler is hooked into our views alone, so the host's own ``EXCEPTION_HANDLER`` stays as it is.
+Only our views use this handler. The host's own ``EXCEPTION_HANDLER`` stays as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rest_framework.response import Response
 from shop_payments.api.errors import ERROR_TABLE, ErrorRow, Route, encodable_text
 from shop_payments.api.parsers import BodyTooLarge
 from shop_payments.api.renderers import PlainJSONRenderer
-from shop_payments.ledger.transactions import is_of_a_standby
+from shop_payments.ledger.transactions import is_read_only
 
 logger = logging.getLogger("shop_payments")
 
@@ -40,7 +40,7 @@ _BY_EXCEPTION = {
 _DJANGO_EXCEPTIONS: dict[type[Exception], type[drf.APIException]] = {
     Http404: drf.NotFound,
     PermissionDenied: drf.PermissionDenied,
-    # What Django finds in a body when something looks for a CSRF token in a form.
+    # Django raises these when the CSRF check, or a middleware, reads a form.
     RequestDataTooBig: BodyTooLarge,
     TooManyFieldsSent: BodyTooLarge,
     TooManyFilesSent: BodyTooLarge,
@@ -51,24 +51,30 @@ _DJANGO_EXCEPTIONS: dict[type[Exception], type[drf.APIException]] = {
 
 
 def find_row(error: Exception) -> ErrorRow | None:
-    """Return the row of the nearest class of ``error`` that has one."""
+    """Return the row of the class of ``error``, or of its nearest base class that has a row."""
+    # __mro__ begins with the class itself. Its base classes follow, the nearest first.
     return next(
         (_BY_EXCEPTION[kind] for kind in type(error).__mro__ if kind in _BY_EXCEPTION), None
     )
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer with ``{"message", "code"}``; None (a 500, logged by Django) for what is a bug."""
+    """Return a response with ``message`` and ``code``, or None if the error is a bug.
+
+    Django then logs the bug and answers 500.
+    """
     for django_error, drf_error in _DJANGO_EXCEPTIONS.items():
         if isinstance(error, django_error):
             error = drf_error()
     row = find_row(error) or _row_of_host(error) or _row_of_standby(error)
     if row is None:
         return None
+    # Django logs exceptions only with a 500. The shop must correct these errors, so log them here.
     if row.code == "database_unavailable":
-        # Django logs what becomes a 500; this is answered, and must be seen all the same.
-        logger.error("The database is away", exc_info=error)
+        logger.error("The database is unavailable", exc_info=error)
         answer_in_json(context["request"])
+    elif row.code == "not_configured":
+        logger.error("Payments are not configured: %s", error)
     body: dict[str, Any] = {"message": row.message or _message(error), "code": row.code}
     if row.details is not None:
         details = row.details.read(error)
@@ -78,20 +84,24 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
 
 
 def answer_in_json(request: Request) -> None:
-    """Give up the page that a browser would get: it asks the database who the user is."""
+    """Answer in JSON even to a browser.
+
+    The page of the browsable API would read the user from the database.
+    """
     request.accepted_renderer = PlainJSONRenderer()
     request.accepted_media_type = PlainJSONRenderer.media_type
 
 
 def _row_of_host(error: Exception) -> ErrorRow | None:
-    """What the host's own classes raise on purpose keeps its status and its code."""
+    """Return a row with the status and the code of an exception that the host's classes raise."""
     if not isinstance(error, drf.APIException):
         return None
     return ErrorRow(str(error.default_code), error.status_code, type(error), "", Route.NONE)
 
 
 def _row_of_standby(error: Exception) -> ErrorRow | None:
-    return _BY_EXCEPTION[OperationalError] if is_of_a_standby(error) else None
+    # During a failover the database may accept reads only. Its error is not an OperationalError.
+    return _BY_EXCEPTION[OperationalError] if is_read_only(error) else None
 
 
 def _message(error: Exception) -> str:
@@ -99,7 +109,10 @@ def _message(error: Exception) -> str:
 
 
 def _sentence(detail: Any) -> str:
-    """Find the sentence in a detail that some packages of authentication give more than that."""
+    """Return the sentence of a detail.
+
+    djangorestframework-simplejwt raises a dict with ``detail`` and more. Others raise lists.
+    """
     if isinstance(detail, dict):
         detail = detail.get("detail") or next(iter(detail.values()), "")
         return _sentence(detail)
@@ -110,10 +123,12 @@ def _sentence(detail: Any) -> str:
 
 def _headers(error: Exception, row: ErrorRow) -> dict[str, str]:
     headers = {}
+    # REST framework sets it on errors that it answers with 401.
     challenge = getattr(error, "auth_header", None)
     if challenge:
         headers["WWW-Authenticate"] = challenge
     wait = getattr(error, "wait", None) or row.retry_after
     if wait:
+        # Round up: a client that comes back too early is refused again.
         headers["Retry-After"] = str(max(math.ceil(wait), 1))
     return headers

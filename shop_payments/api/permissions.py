@@ -1,4 +1,4 @@
-"""What an authenticated caller may do."""
+"""Permissions of authenticated callers. Access to a single order is checked by the services."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from rest_framework.views import APIView
 
 from shop_payments.api.authentication import acts_as_staff
 from shop_payments.models import APIKey
+from shop_payments.order_tokens import OrderToken
 from shop_payments.users import is_known_user
 
 
-class IsKnownUser(BasePermission):
-    """A customer, or staff in their session: somebody whom an order can belong to."""
+class IsCustomerOrStaff(BasePermission):
+    """Allows customers, staff, and guests with an order token. Users without a key are refused.
+
+    Orders of guests have no customer. A user without a key must not match them.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return is_known_user(request.user)
+        return is_known_user(request.user) or isinstance(request.auth, OrderToken)
 
 
 class IsProgramOrStaff(BasePermission):
-    """A program with an API key, or staff in their session (see ``authentication``)."""
+    """Allows programs with an API key, and staff in their session."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
+        # The user is anonymous for a program, so request.auth decides.
         return isinstance(request.auth, APIKey) or acts_as_staff(request)

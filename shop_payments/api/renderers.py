@@ -1,4 +1,4 @@
-"""How answers are written: the same for every host, whatever its REST framework settings are."""
+"""Renders responses the same way for every host, whatever its REST framework settings are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.settings import DEFAULTS, IMPORT_STRINGS, APISettings
 
 OWN_SETTINGS = APISettings({"UNICODE_JSON": True}, DEFAULTS, IMPORT_STRINGS)
-"""REST framework's defaults; of an empty dict it would make the host's settings."""
+"""REST framework's defaults. With an empty dict, APISettings would read the host's settings."""
 
 
 class PlainJSONRenderer(JSONRenderer):
-    """Compact JSON in UTF-8."""
+    """Renders compact JSON in UTF-8."""
 
     ensure_ascii = False
     compact = True
@@ -22,7 +22,7 @@ class PlainJSONRenderer(JSONRenderer):
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):
-    """The browsable API around the same JSON."""
+    """Renders the browsable API, with the same JSON in it."""
 
     template = "shop_payments/browsable_api.html"
 
@@ -31,13 +31,16 @@ class BrowsableRenderer(BrowsableAPIRenderer):
 
 
 class Negotiation(DefaultContentNegotiation):
-    """REST framework's own, with its own settings."""
+    """REST framework's content negotiation, with REST framework's default settings."""
 
     settings: Any = OWN_SETTINGS
 
 
 class JSONAlways(Negotiation):
-    """Answer in JSON whatever the caller says it accepts."""
+    """Chooses JSON, whatever the Accept header and the content type are.
+
+    Stripe must not be refused because of a header.
+    """
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
         return parsers[0]

@@ -1,8 +1,8 @@
 """The OpenAPI schema, for hosts that have drf-spectacular (the extra ``docs``).
 
-What a route answers on success is noted on the view's method with :func:`documented`. Its errors
-are the rows of ``ERROR_TABLE`` that name it. Everything else is read from the view. Without
-drf-spectacular the notes have no effect.
+The decorator :func:`documented` declares what a route answers on success. Its errors are the rows
+of ``ERROR_TABLE`` that name the route. Everything else is read from the view. Without
+drf-spectacular the declarations have no effect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.schemas.inspectors import DefaultSchema, ViewInspector
 
-from shop_payments.api.authentication import API_KEY_HEADER, APIKeyAuthentication
+from shop_payments.api.authentication import (
+    API_KEY_HEADER,
+    ORDER_TOKEN_HEADER,
+    APIKeyAuthentication,
+)
 from shop_payments.api.errors import ERROR_TABLE, ErrorRow, Route, Shape
 from shop_payments.api.serializers import EmptyBodySerializer
 
@@ -34,25 +38,25 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Operation:
-    """What the schema says of one route beside what it reads from the view."""
+    """What the schema cannot read from the view of a route."""
 
     route: Route
     message: str
-    """The one of success."""
+    """The message on success."""
 
     data: Shape
-    """What stands under ``data`` on success."""
+    """The shape of ``data`` on success."""
 
     query: type[serializers.Serializer[Any]] | None = None
     header: tuple[str, str] | None = None
-    """A request header that is required, with its meaning."""
+    """The name and the meaning of a required request header."""
 
     echoed_header: tuple[str, str] | None = None
-    """A request header that may be left out, and comes back in the answer."""
+    """The name and the meaning of an optional request header that the response repeats."""
 
     @property
     def errors(self) -> dict[int, list[ErrorRow]]:
-        """Return the rows of the route's errors by status."""
+        """Return the rows of the route's errors, by status."""
         found: dict[int, list[ErrorRow]] = {}
         for row in ERROR_TABLE:
             if self.route in row.routes:
@@ -63,38 +67,44 @@ class Operation:
 def documented(
     route: Route, message: str, data: Shape, **more: Any
 ) -> Callable[[_Method], _Method]:
-    """Note on a view's method what the schema says of it: the fields of :class:`Operation`."""
+    """Declare a view's method for the schema, with the fields of :class:`Operation`."""
     operation = Operation(route, message, data, **more)
 
-    def note(method: _Method) -> _Method:
+    def declare(method: _Method) -> _Method:
         method.operation = operation  # type: ignore[attr-defined]
         return method
 
-    return note
+    return declare
 
 
 _SECURITY_SCHEMES: dict[str, dict[str, str]] = {
     "bearerToken": {
         "type": "http",
         "scheme": "bearer",
-        "description": "Who the customer is, by the shop's own authentication.",
+        "description": "The customer's token, for the authentication of the shop.",
     },
     "apiKey": {
         "type": "apiKey",
         "in": "header",
         "name": API_KEY_HEADER,
-        "description": "A program's key with the scope that the route asks for.",
+        "description": "A program's API key, with the scope that the route requires.",
+    },
+    "orderToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": ORDER_TOKEN_HEADER,
+        "description": "A guest's token for one order, made by the shop's server.",
     },
     "staffSession": {
         "type": "apiKey",
         "in": "cookie",
         "name": settings.SESSION_COOKIE_NAME,
-        "description": "Staff with the permission, in their admin session; POST with a CSRF token.",
+        "description": "The admin session of staff with the permission. POST needs a CSRF token.",
     },
 }
 
-_NOTHING = {"application/json": {"type": "object", "additionalProperties": False}}
-"""A body that may be left out, and must be empty."""
+_NO_FIELDS = {"application/json": {"type": "object", "additionalProperties": False}}
+"""An optional body without any field."""
 
 
 def _closed_object(properties: dict[str, Any], *, optional: str = "") -> dict[str, Any]:
@@ -111,18 +121,18 @@ def _alternatives(schemas: list[Any]) -> Any:
 
 
 PaymentSchema: type[ViewInspector] = DefaultSchema
-"""What ``schema`` of our views is an instance of."""
+"""The class of our views' attribute ``schema``."""
 
 if HAS_SPECTACULAR:
 
     class _PaymentSchema(AutoSchema):
-        """Reads the operations above, whatever ``DEFAULT_SCHEMA_CLASS`` the host has."""
+        """Describes our views, whatever ``DEFAULT_SCHEMA_CLASS`` the host has."""
 
         view: Any
 
         @property
         def operation(self) -> Operation:
-            # A host's subclass that overrides the method says the same, unless it says otherwise.
+            # A host's subclass may override the method without declaring it again.
             for each in type(self.view).__mro__:
                 found = getattr(getattr(each, self.view.action, None), "operation", None)
                 if isinstance(found, Operation):
@@ -151,11 +161,17 @@ if HAS_SPECTACULAR:
         def get_auth(self) -> list[dict[str, Any]]:
             if AllowAny in self.view.permission_classes:
                 return []
-            caller = ["bearerToken"] if self.view.host_authentication else []
-            caller += ["apiKey"] if self._takes_key else []
-            for name in (*caller, "staffSession"):
+            key = ["apiKey"] if self._takes_key else []
+            if not self.view.host_authentication:
+                callers = [key]
+            elif "{order_id}" in self.path:
+                callers = [["bearerToken", *key], ["orderToken", *key]]
+            else:
+                callers = [["bearerToken", *key]]
+            callers.append(["staffSession"])
+            for name in {name for caller in callers for name in caller}:
                 self._register(name, ResolvedComponent.SECURITY_SCHEMA, _SECURITY_SCHEMES[name])
-            return [{name: [] for name in caller}, {"staffSession": []}]
+            return [{name: [] for name in caller} for caller in callers]
 
         def _register(self, name: str, kind: Any, schema: dict[str, Any]) -> ResolvedComponent:
             component = ResolvedComponent(name=name, type=kind, object=name, schema=schema)  # type: ignore[no-untyped-call]
@@ -163,7 +179,7 @@ if HAS_SPECTACULAR:
             return component
 
         def get_serializer_name(self, serializer: Any, direction: Any) -> str:
-            # The host may have an Order of its own.
+            # Without a prefix, the name would clash with a serializer of the host, such as Order.
             return f"Shop{super().get_serializer_name(serializer, direction)}"
 
         def _map_serializer_field(
@@ -174,7 +190,7 @@ if HAS_SPECTACULAR:
             )
             if "enum" not in schema or field.parent is None:
                 return schema
-            # drf-spectacular would name them after their field alone, as it does the host's own.
+            # drf-spectacular names enums after their field only. The host's may have the same name.
             name = f"Shop{field.field_name.title().replace('_', '')}Enum"
             return self._register(name, ResolvedComponent.SCHEMA, schema).ref
 
@@ -182,7 +198,7 @@ if HAS_SPECTACULAR:
             operation, errors = self.operation, self.operation.errors
             parameters: list[Any] = [operation.query] if operation.query else []
             if "{order_id}" in self.path:
-                words = "The order's primary key."
+                words = "The primary key of the order."
                 parameters.append(
                     OpenApiParameter("order_id", str, "path", required=True, description=words)
                 )
@@ -191,17 +207,18 @@ if HAS_SPECTACULAR:
             if operation.echoed_header:
                 name, meaning = operation.echoed_header
                 parameters.append(_header(name, meaning))
-                parameters.append(_header(name, "The refund's.", response=[200, *errors]))
+                parameters.append(_header(name, "The key in use.", response=[200, *errors]))
             retry = [status for status, rows in errors.items() if any(r.retry_after for r in rows)]
-            parameters.append(_header("Retry-After", "Seconds.", int, response=retry))
+            words = "Seconds to wait before the next try."
+            parameters.append(_header("Retry-After", words, int, response=retry))
             if 401 in errors:
-                words = "What the route asks for."
+                words = "The credentials that the route requires."
                 parameters.append(_header("WWW-Authenticate", words, response=[401]))
             return parameters
 
         def get_request_serializer(self) -> Any:
             serializer = super().get_request_serializer()
-            return _NOTHING if serializer is EmptyBodySerializer else serializer
+            return _NO_FIELDS if serializer is EmptyBodySerializer else serializer
 
         def get_response_serializers(self) -> Any:
             operation = self.operation
@@ -215,7 +232,7 @@ if HAS_SPECTACULAR:
             return responses
 
         def _error_schema(self, rows: list[ErrorRow]) -> Any:
-            """Describe the body of an error: one schema for all codes with the same details."""
+            """Return the schema of an error body, with one alternative for each kind of details."""
             schemas = []
             for details in dict.fromkeys(row.details for row in rows):
                 codes = [row.code for row in rows if row.details is details]
@@ -238,7 +255,7 @@ if HAS_SPECTACULAR:
             return self._map_serializer_field(field, "response")
 
         def _is_list_view(self, serializer: Any = None) -> bool:
-            return False  # lists stand inside of `data`
+            return False  # a list is always inside of `data`, with its page
 
     def _header(name: str, meaning: str, type: Any = str, **more: Any) -> OpenApiParameter:
         return OpenApiParameter(name, type, "header", description=meaning, **more)

@@ -1,4 +1,4 @@
-"""The shapes of what goes in and out."""
+"""Serializers of requests and responses."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ from shop_payments.orders import LineItem
 
 
 class MomentField(serializers.DateTimeField):
-    """A moment in UTC, as ISO 8601 has it, whatever the host's formats and time zone are."""
+    """A time in UTC, in ISO 8601 format, whatever the host's formats and time zone are."""
 
     def to_representation(self, value: datetime) -> str:
-        if timezone.is_naive(value):  # the host has USE_TZ = False
+        if timezone.is_naive(value):  # with USE_TZ = False, times are in the default time zone
             value = timezone.make_aware(value, timezone.get_default_timezone())
         return value.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 class EmptyBodySerializer(serializers.Serializer[Any]):
-    """A body of nothing or ``{}``. Anything else is refused: a client that sends an amount has to
-    learn that it cannot choose it."""
+    """An empty body or ``{}``.
+
+    Other bodies are refused: a client that sends an amount must learn that it cannot choose one.
+    """
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):
-            raise serializers.ValidationError({"non_field_errors": ["Send an empty body or {}."]})
+            raise serializers.ValidationError(
+                {"non_field_errors": ["The body must be empty or {}."]}
+            )
         if data:
             raise serializers.ValidationError(
-                {str(key): ["This field is not known."] for key in data}
+                {str(key): ["This field is not known. Remove it."] for key in data}
             )
         return {}
 
@@ -47,7 +51,7 @@ class LineItemSerializer(serializers.Serializer[Any]):
     amount = serializers.IntegerField(help_text="Unit price in minor units.")
     currency = serializers.CharField()
     quantity = serializers.SerializerMethodField(
-        help_text='An integer; a decimal string ("1.5") where it is none.'
+        help_text='An integer, or a decimal string ("1.5") if the quantity is not whole.'
     )
     description = serializers.CharField()
 
@@ -60,7 +64,8 @@ class PaymentIntentStateSerializer(serializers.Serializer[Any]):
 
     id = serializers.CharField(source="intent.id")
     amount = serializers.CharField(
-        source="amount_decimal", help_text="Decimal string in the currency's own digits."
+        source="amount_decimal",
+        help_text="Decimal string with the decimals of the currency.",
     )
     currency = serializers.CharField(source="intent.currency")
     status = serializers.CharField(source="intent.status")
@@ -68,24 +73,24 @@ class PaymentIntentStateSerializer(serializers.Serializer[Any]):
 
 
 class UnsettledPaymentSerializer(PaymentIntentStateSerializer):
-    """A payment intent, of an order that still owes something."""
+    """A payment intent of an order that is not fully paid."""
 
     outstanding = serializers.CharField(
         required=False,
-        help_text="What is still to be paid: a decimal string. Absent while no money has come.",
+        help_text="What is still owed, as a decimal string. Absent until money is received.",
     )
     payment_status = serializers.CharField(
-        required=False, help_text="The order's. Absent while no money has come."
+        required=False, help_text="Of the order. Absent until money is received."
     )
 
 
 class PaymentIntentSerializer(PaymentIntentStateSerializer):
-    """A payment intent, for the customer who pays it."""
+    """A payment intent with its client secret, for the customer who pays it."""
 
     client_secret = serializers.CharField(source="intent.client_secret.reveal")
 
     class Meta:
-        """The order of payment-api.txt."""
+        """Fields in the order of payment-api.txt. Clients may compare responses byte for byte."""
 
         fields = ("id", "client_secret", "amount", "currency", "status", "line_items")
 
@@ -95,7 +100,7 @@ class PaymentIntentSerializer(PaymentIntentStateSerializer):
 
 
 class MirroredIntentSerializer(serializers.Serializer[Any]):
-    """What is known of an order's payment intent without asking Stripe."""
+    """The stored state of an order's payment intent. Stripe is not called."""
 
     id = serializers.CharField(source="stripe_id")
     status = serializers.CharField()
@@ -104,7 +109,7 @@ class MirroredIntentSerializer(serializers.Serializer[Any]):
 
 
 class OrderedPaymentSerializer(serializers.Serializer[Any]):
-    """Money that came for an order."""
+    """Money that was received for an order."""
 
     id = serializers.CharField(help_text="The payment intent.")
     amount_received = serializers.CharField(
@@ -116,7 +121,7 @@ class OrderedPaymentSerializer(serializers.Serializer[Any]):
 
 
 class OrderLinksSerializer(serializers.Serializer[Any]):
-    """Where to go from an order."""
+    """The URLs of an order's routes."""
 
     order = serializers.SerializerMethodField()
     payment_intent = serializers.SerializerMethodField()
@@ -154,19 +159,20 @@ class OrderSerializer(serializers.Serializer[Any]):
     total = serializers.CharField(
         source="total_decimal",
         allow_null=True,
-        help_text="What the order costs in all: a decimal string, null where it cannot be read.",
+        help_text="What the order costs in all, as a decimal string. Null if it cannot be read.",
     )
     outstanding = serializers.CharField(
         source="outstanding_decimal",
         allow_null=True,
-        help_text="What is still to be paid: a decimal string, null where it cannot be computed.",
+        help_text="What is still owed, as a decimal string. Null if it cannot be computed.",
     )
     waived = serializers.CharField(
-        source="waived_decimal", help_text="What need not be paid any more: a decimal string."
+        source="waived_decimal",
+        help_text="What staff decided need not be paid, as a decimal string.",
     )
     currency = serializers.CharField(allow_null=True)
     payable = serializers.BooleanField(
-        help_text="Whether the customer would be given a payment intent now."
+        help_text="Whether the customer can get a payment intent now."
     )
     payment_status = serializers.CharField()
     amount_refunded = serializers.CharField(
@@ -186,7 +192,7 @@ class OrderSerializer(serializers.Serializer[Any]):
 
 
 class OrderPageSerializer(serializers.Serializer[Any]):
-    """Some of the orders, newest first."""
+    """A page of orders, newest first."""
 
     results = OrderSerializer(many=True)
     next = serializers.URLField(allow_null=True)
@@ -194,20 +200,20 @@ class OrderPageSerializer(serializers.Serializer[Any]):
 
 
 class LinksSerializer(serializers.Serializer[Any]):
-    """The routes that can be walked from here."""
+    """The routes to start from."""
 
     orders = serializers.URLField()
 
 
 class RefundRequestSerializer(serializers.Serializer[Any]):
-    """How much to give back, and why. Nothing else is taken."""
+    """How much to refund, and why. Unknown fields are refused."""
 
     amount = serializers.RegexField(
         r"\A[0-9]{1,15}(\.[0-9]{1,6})?\Z",
         required=False,
         trim_whitespace=False,
         help_text="Decimal string in the payment's currency, with a point and at most the "
-        'currency\'s decimals, e.g. "12.50"; all that is left if it is missing.',
+        'currency\'s decimals, e.g. "12.50". Without it, everything that is left is refunded.',
         error_messages={"invalid": 'Write the amount as a decimal string, e.g. "12.50".'},
     )
     reason = serializers.ChoiceField(Refund.Reason.choices, required=False)
@@ -215,18 +221,21 @@ class RefundRequestSerializer(serializers.Serializer[Any]):
         Refund.Kind.choices,
         required=False,
         help_text="`goods` for returned goods, `correction` to undo a payment or a part of it. "
-        "Without it excess goes back first, and the rest is for goods.",
+        "Without it, excess is refunded first, and the rest is for goods.",
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict):
-            raise serializers.ValidationError({"non_field_errors": ["Send a JSON object."]})
+            raise serializers.ValidationError(
+                {"non_field_errors": ["The body must be a JSON object."]}
+            )
         if unknown := [key for key in data if key not in self.fields]:
             raise serializers.ValidationError(
-                {str(key): ["This field is not known."] for key in unknown}
+                {str(key): ["This field is not known. Remove it."] for key in unknown}
             )
         amount = data.get("amount", "")
-        if not isinstance(amount, str):  # a number would have been a float on its way
+        # Refuse JSON numbers: many JSON libraries turn them into floats, which are not exact.
+        if not isinstance(amount, str):
             raise serializers.ValidationError(
                 {"amount": [self.fields["amount"].error_messages["invalid"]]}
             )
@@ -245,16 +254,19 @@ class RefundSerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     stripe_id = serializers.CharField(
-        allow_null=True, help_text="`re_…`; null until Stripe has answered."
+        allow_null=True, help_text="`re_…`, or null until Stripe has answered."
     )
     payment_intent = serializers.CharField(source="payment_intent.stripe_id")
     amount = serializers.SerializerMethodField(
-        help_text="Decimal string in the currency's own digits."
+        help_text="Decimal string with the decimals of the currency."
     )
     currency = serializers.CharField()
     status = serializers.CharField()
     reason = serializers.CharField(allow_null=True)
-    failure_reason = serializers.CharField(allow_null=True)
+    failure_reason = serializers.CharField(
+        allow_null=True,
+        help_text="Stripe's code or message, `not_at_stripe`, or `given_up:` and the reason.",
+    )
     created_at = MomentField()
 
     def get_amount(self, refund: Refund) -> str:
@@ -262,21 +274,22 @@ class RefundSerializer(serializers.Serializer[Any]):
 
     def to_representation(self, instance: Any) -> Any:
         values = super().to_representation(instance)
+        # The rows store an empty string for a missing value. Clients get null.
         optional = ("stripe_id", "reason", "failure_reason")
         return {**values, **{name: values[name] or None for name in optional}}
 
 
 class RefundPartsSerializer(serializers.Serializer[Any]):
-    """A refund that takes several payments."""
+    """A refund of several payments, in one part for each payment."""
 
-    amount = serializers.CharField(help_text="Of all parts: a decimal string.")
+    amount = serializers.CharField(help_text="The sum of all parts, as a decimal string.")
     currency = serializers.CharField()
-    status = serializers.CharField(help_text="The parts' status; `mixed` where they differ.")
+    status = serializers.CharField(help_text="The status of all parts, or `mixed` if they differ.")
     parts = RefundSerializer(many=True)
 
 
 def refund_data(parts: Sequence[Refund]) -> dict[str, Any]:
-    """Describe a refund: as one, or as its parts where it took several payments."""
+    """Return the data of a refund, or of its parts if it is of several payments."""
     if len(parts) == 1:
         return dict(RefundSerializer(parts[0]).data)
     statuses = {part.status for part in parts}
@@ -297,9 +310,10 @@ class RefundListSerializer(serializers.Serializer[Any]):
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A number in digits 0-9 alone: no sign, space, underscore or point."""
+    """A number in the digits 0-9 only: no sign, space, underscore or point."""
 
     def to_internal_value(self, data: Any) -> int:
+        # int() accepts more, such as " 1", "1_0" and digits of other scripts.
         if isinstance(data, str) and not re.fullmatch("[0-9]+", data):
             self.fail("invalid")
         number: int = super().to_internal_value(data)
@@ -309,11 +323,15 @@ class WholeNumberField(serializers.IntegerField):
 class PageQuerySerializer(serializers.Serializer[Any]):
     """The query of ``GET orders``."""
 
+    # Without a maximum, the offset could be too large for the database, and cause a 500.
     page = WholeNumberField(min_value=1, max_value=1_000_000, default=1)
 
 
 class StripeEventSerializer(serializers.Serializer[Any]):
-    """An event as Stripe sends it; see https://docs.stripe.com/api/events/object."""
+    """An event as Stripe sends it.
+
+    See: https://docs.stripe.com/api/events/object
+    """
 
     id = serializers.CharField()
     type = serializers.CharField()

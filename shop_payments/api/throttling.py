@@ -1,36 +1,37 @@
 """Rate limits: named scopes on top of REST framework's throttles.
 
-What each scope counts, and why the defaults (``conf.DEFAULT_THROTTLE_RATES``) are what they are:
+What each scope counts, and the reason for its default in ``conf.DEFAULT_THROTTLE_RATES``:
 
 ``failed_authentication``
-    Failures to authenticate, per address, on all routes but the webhook. It is checked before a key
-    or a token is looked up. Failures with a live key and a wrong token are counted apart, per key
-    and address, and only they are refused: a storefront's server cannot know that a customer's
-    token has expired, and must not lose its other customers for it; and a key in a browser is known
-    to everybody. No secret can be guessed at any rate; 300 a minute keep guesses from being work
-    for the database.
+    Failed authentications per address, on all routes except the webhook. It is checked before a key
+    or a token is looked up. Failures with a live key and a wrong token are counted separately, per
+    key and address, and refuse only further failures. The reason: a storefront's server cannot know
+    that a customer's token has expired, and its other customers must still be able to pay. A key in
+    a browser is public. No secret can be guessed at any rate. The limit of 300 a minute protects
+    the database from the load of the guesses.
 ``payment_intent_user``
-    Card testers want many attempts from few accounts. A customer on a bad line asks a few times a
-    minute for a few minutes, which 60 an hour leave room for.
+    Card testers make many attempts with few accounts. A customer with a bad connection sends a few
+    requests a minute for a few minutes. The limit of 60 an hour allows that.
 ``payment_intent_address``
-    An address may be one tester with many accounts, a mobile carrier, or a storefront's server that
-    calls for all of its customers: 120 a minute is for the last of these. Shops whose customers
-    call directly can go far lower (20/min), larger storefronts with servers of their own higher.
+    One address may be a tester with many accounts, a mobile carrier, or a storefront's server that
+    calls for all customers. The limit of 120 a minute is meant for such a server. Use a much lower
+    rate (20/min) if customers call directly, and a higher rate for a larger storefront.
 ``payment_key``
-    The payment system repeats its hint until the order is paid, for many orders at a time. 600 a
-    minute are a tenth of what Stripe allows a live account, so a loop there leaves room for others.
+    The payment system repeats its call until the order is paid, for many orders at the same time.
+    The limit of 600 a minute is a tenth of what Stripe allows for a live account, so a client in an
+    endless loop does not block other calls.
 ``refund_key``
-    A key that gives money back should not be enough to empty the till in a minute. A shop that
-    refunds a season's orders in one night raises the rate.
+    A stolen key must not be able to refund all payments within a minute. Raise the rate if the shop
+    refunds many orders in one night.
 ``orders_user``
-    A client polls every second or two while a payment is on its way.
+    A client polls every second or two while a payment is pending.
 
-A request is counted in all of its scopes, or, if one of them (or a throttle of the host) refuses
-it, in none: a customer who sends too many requests does not use up the rate of an address that
-others share. Scopes are checked before the order is looked up, so they reveal nothing about it.
+If any scope, or a throttle of the host, refuses a request, then no scope counts it. So a customer
+who sends too many requests does not use up the limit of a shared address. Scopes are checked before
+the order is looked up, so they reveal nothing about it.
 
-REST framework counts with a read and a write of the cache, without a lock: concurrent requests may
-be counted as one. That limits abuse well enough; Stripe's Radar is what checks the cards.
+REST framework reads and writes the cache without a lock, so concurrent requests may be counted as
+one. That is accurate enough to limit abuse. Stripe's Radar checks the cards.
 """
 
 from __future__ import annotations
@@ -52,19 +53,23 @@ from rest_framework.views import APIView
 from shop_payments.api.authentication import live_key_of
 from shop_payments.api.exception_handler import answer_in_json
 from shop_payments.conf import get_config
+from shop_payments.order_tokens import OrderToken
 from shop_payments.users import key_of_user
 
 logger = logging.getLogger("shop_payments")
 
 _IPV6_SITE = 64
-"""Bits of an IPv6 address that name a customer's line; the others its owner may choose."""
+"""Number of leading bits of an IPv6 address that identify a customer's line.
+
+The customer can choose the other bits freely.
+"""
 
 
 class ThrottleCache:
-    """The cache (``THROTTLE_CACHE``) of one request. While it is down, nothing is counted.
+    """The cache ``THROTTLE_CACHE``, for one request. While it is down, nothing is counted.
 
-    Customers have to be able to pay then. One failure is enough for a request: the next call might
-    wait for another timeout.
+    Customers must be able to pay while the cache is down. After one failure the request does not
+    use the cache again, because each further call might wait for a timeout.
     """
 
     def __init__(self) -> None:
@@ -75,7 +80,7 @@ class ThrottleCache:
         if not self._is_down:
             try:
                 return caches[self._alias].get(key, default)
-            except Exception as error:
+            except Exception as error:  # each cache backend raises its own exceptions
                 self._give_up(error)
         return default
 
@@ -89,7 +94,7 @@ class ThrottleCache:
     def _give_up(self, error: Exception) -> None:
         self._is_down = True
         logger.error(
-            "the cache %r fails (%s): this request is not throttled",
+            "request not throttled: cache=%s error=%s",
             self._alias,
             type(error).__name__,
             exc_info=error,
@@ -99,7 +104,8 @@ class ThrottleCache:
 class ScopeThrottle(SimpleRateThrottle):
     """One scope for one request: REST framework's window, with our rates, cache and keys.
 
-    :meth:`allow_request` asks; :meth:`charge` counts, once all scopes have let the request pass.
+    :meth:`allow_request` checks the limit. :meth:`charge` counts the request, after all scopes have
+    allowed it.
     """
 
     key: str | None = None
@@ -113,7 +119,7 @@ class ScopeThrottle(SimpleRateThrottle):
         super().__init__()
 
     def subject(self, request: Request, view: APIView) -> str:
-        """Say who or what is counted; empty where the request has none."""
+        """Return who or what is counted, or an empty string to count nothing."""
         raise NotImplementedError
 
     def get_rate(self) -> str | None:
@@ -123,34 +129,35 @@ class ScopeThrottle(SimpleRateThrottle):
         subject = self.subject(request, view)
         if not subject:
             return None
-        # A digest: callers choose ids in URLs, and their address where NUM_PROXIES is not set.
-        # Caches limit length and characters of a key, and addresses are nobody else's business.
+        # Use a digest: caches limit the length and the characters of keys, and a caller can choose
+        # the address if NUM_PROXIES is not set. A digest also keeps addresses out of the cache.
         digest = hashlib.sha256(subject.encode("utf-8", "replace")).hexdigest()
         return f"shop_payments:throttle:{self.scope}:{digest[:32]}"
 
+    # The base class counts here, before the other scopes have been checked.
     def throttle_success(self) -> bool:
         return True
 
     def charge(self) -> None:
         """Count the request."""
-        if self.key is not None:
+        if self.key is not None:  # there is no key without a rate or without a subject
             super().throttle_success()
 
     def throttle_failure(self) -> bool:
-        logger.warning(
-            "throttled: SHOP_PAYMENTS['THROTTLE_RATES'][%r] is %r", self.scope, self.rate
-        )
+        logger.warning("request throttled: scope=%s rate=%s", self.scope, self.rate)
         return False
 
     def wait(self) -> float:
-        # The base class has no answer where a rate was lowered below what is counted already.
+        # The base class returns None if the rate was lowered below the number already counted.
         return self.duration - (self.now - self.history[self.num_requests - 1])
 
 
 class UserThrottle(ScopeThrottle):
-    """Counts per customer, or per member of staff in their session."""
+    """Counts per customer, or per staff user in their session. For guests, counts per order."""
 
     def subject(self, request: Request, view: APIView) -> str:
+        if isinstance(request.auth, OrderToken):
+            return f"order {request.auth.order_id}"
         key = key_of_user(request.user)
         return "" if key is None else f"user {key}"
 
@@ -164,21 +171,21 @@ class KeyThrottle(ScopeThrottle):
 
 
 class AddressThrottle(ScopeThrottle):
-    """Counts per address, by REST framework's ``NUM_PROXIES``; IPv6 by the customer's line."""
+    """Counts per address, found with REST framework's ``NUM_PROXIES``; IPv6 per customer's line."""
 
     def subject(self, request: Request, view: APIView) -> str:
         ident = self.get_ident(request)
-        # Behind a Unix socket there is no address; everybody would be the same caller.
+        # Behind a Unix socket there is no address, and all callers would share one count.
         subject = f"address {_line(ident)}" if ident else ""
         if api_settings.NUM_PROXIES is None and request.META.get("HTTP_X_FORWARDED_FOR"):
-            # Written by the caller. The address of the caller is not, and keeps them from using up
-            # what another address may do.
+            # The caller writes this header, and could use up the limit of any address. So count it
+            # together with the address of the connection, which the caller cannot choose.
             return f"{subject} by way of {request.META.get('REMOTE_ADDR', '')}"
         return subject
 
 
 class FailureThrottle(AddressThrottle):
-    """Counts per address; beside a live key, per key and address."""
+    """Counts per address. If the request has a live key, counts per key and address."""
 
     def subject(self, request: Request, view: APIView) -> str:
         key = live_key_of(request)
@@ -191,7 +198,7 @@ def _line(ident: str) -> str:
     if address is None:
         return ident
     if isinstance(address, IPv6Address):
-        if address.ipv4_mapped:
+        if address.ipv4_mapped:  # a server that listens on IPv6 sees IPv4 addresses in this form
             return str(address.ipv4_mapped)
         return str(ip_network((int(address), _IPV6_SITE), strict=False))
     return str(address)
@@ -205,7 +212,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _without_port(text: str) -> str:
-    """Some gateways write it behind the address; each of a caller's connections has another."""
+    """Return an address without its port. Some gateways add the port of each connection."""
     return text.rpartition(":")[0].strip("[]")
 
 
@@ -217,13 +224,13 @@ SCOPES: Mapping[str, type[ScopeThrottle]] = {
     "refund_key": KeyThrottle,
     "orders_user": UserThrottle,
 }
-"""Whom each scope of ``conf.DEFAULT_THROTTLE_RATES`` counts."""
+"""The throttle of each scope of ``conf.DEFAULT_THROTTLE_RATES``."""
 
 FAILED_AUTHENTICATION = "failed_authentication"
 
 
 class ScopedThrottling(APIView):
-    """A view whose requests are counted in ``throttle_scopes``, beside the host's own throttles."""
+    """A view with the limits ``throttle_scopes``, in addition to the host's throttles."""
 
     throttle_scopes: tuple[str, ...] = ()
     _throttles: Sequence[ScopeThrottle] = ()
@@ -233,14 +240,16 @@ class ScopedThrottling(APIView):
         throttles = {scope: SCOPES[scope](scope, cache) for scope in self.throttle_scopes if cache}
         guesser = throttles.pop(FAILED_AUTHENTICATION, None)
         self._throttles = list(throttles.values())
+        # Before authentication, so that guessed keys and tokens cost no query.
         if guesser:
             self._refuse_guesser(guesser, request)
         try:
             super().initial(request, *args, **kwargs)
-        except (NotAcceptable, Throttled):
+        except (NotAcceptable, Throttled):  # not about who the caller is
             raise
         except (APIException, PermissionDenied) as error:
-            # It is no failure of the caller's if the host cannot tell who calls.
+            # An error of the host, such as an identity provider that is down, is not a failed
+            # authentication of the caller.
             is_callers = getattr(error, "status_code", 403) < 500
             if is_callers and guesser:
                 self._charge_failure(guesser, request)
@@ -248,11 +257,11 @@ class ScopedThrottling(APIView):
 
     def _refuse_guesser(self, guesser: ScopeThrottle, request: Request) -> None:
         if not guesser.allow_request(request, self):
-            answer_in_json(request)  # nothing is to be looked up for a guesser
+            answer_in_json(request)  # a page would look up the user in the database
             self.throttled(request, guesser.wait())
 
     def _charge_failure(self, guesser: ScopeThrottle, request: Request) -> None:
-        # Asked again: by now a key may be known, and then it is not the same count.
+        # Check again: if a live key is known by now, another count applies.
         if not guesser.allow_request(request, self):
             self.throttled(request, guesser.wait())
         guesser.charge()
@@ -261,6 +270,7 @@ class ScopedThrottling(APIView):
         return [*self._throttles, *super().get_throttles()]
 
     def check_throttles(self, request: Request) -> None:
-        super().check_throttles(request)  # all are asked, and the longest wait is the answer
+        # Raises Throttled with the longest wait if any throttle refuses the request.
+        super().check_throttles(request)
         for throttle in self._throttles:
             throttle.charge()

@@ -21,6 +21,7 @@ app_name = "shop_payments"
 urlpatterns = [
     path("", RootViewSet.as_view({"get": "list"}, name="Shop payments"), name="root"),
     path("orders", OrderViewSet.as_view({"get": "list"}, name="Orders"), name="orders"),
+    # The adapter parses the id: an order's key may be a number, a UUID or a text.
     path(
         "orders/<str:order_id>",
         OrderViewSet.as_view({"get": "retrieve"}, name="Order"),

@@ -1,4 +1,4 @@
-"""The viewsets: parse, permit, one service call, serialize."""
+"""The viewsets. Each method parses the request, calls one service and serializes the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.http.request import UnreadablePostError
 from django.urls import reverse
 from rest_framework.authentication import BaseAuthentication
@@ -23,17 +23,18 @@ from rest_framework.settings import api_settings
 from rest_framework.viewsets import ViewSet
 
 from shop_payments.api.authentication import (
+    CustomerAuthentication,
     PaymentSystemAuthentication,
     RefundAuthentication,
-    StaffSessionAuthentication,
     StorefrontAuthentication,
     actor_of,
     acts_as_staff,
+    opens_order,
 )
 from shop_payments.api.errors import Route
 from shop_payments.api.exception_handler import handle_exception
 from shop_payments.api.parsers import UTF8JSONParser, check_body_size, is_empty_form, is_form
-from shop_payments.api.permissions import IsKnownUser, IsProgramOrStaff
+from shop_payments.api.permissions import IsCustomerOrStaff, IsProgramOrStaff
 from shop_payments.api.renderers import (
     OWN_SETTINGS,
     BrowsableRenderer,
@@ -62,7 +63,7 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
-from shop_payments.models import Source
+from shop_payments.models import Source, WebhookEvent
 from shop_payments.services.create_payment_intent import create_payment_intent
 from shop_payments.services.queries import get_order, list_orders, list_refunds
 from shop_payments.services.receive_event import receive_event
@@ -73,10 +74,10 @@ IDEMPOTENCY_KEY_HEADER = "Idempotency-Key"
 
 
 class PaymentViewSet(ScopedThrottling, ViewSet):
-    """What all routes share: JSON, our errors, no transaction around the view.
+    """The base of all routes: JSON, our error responses, no transaction around the view.
 
-    Everything that REST framework takes from the host's settings and that shows in an answer is
-    set here. The host's authentication and throttles stay.
+    Sets everything that REST framework would read from the host's settings and that changes a
+    response. The host's authentication and throttles stay in use.
     """
 
     settings = OWN_SETTINGS
@@ -84,32 +85,33 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
     renderer_classes = (PlainJSONRenderer,)
     content_negotiation_class: type[Negotiation] = Negotiation
     metadata_class = SimpleMetadata
-    versioning_class = None  # the prefix of the routes is the host's; its versions are not ours
+    versioning_class = None  # the host chooses the prefix; its versions are not ours
     schema = PaymentSchema()
     schema_tags = ("payments",)
     throttle_scopes: tuple[str, ...] = (FAILED_AUTHENTICATION,)
-    own_authentication: type[BaseAuthentication] = StaffSessionAuthentication
+    own_authentication: type[BaseAuthentication] = CustomerAuthentication
     host_authentication = True
-    """Whether the host's own authentication classes say who the user is."""
+    """Whether the host's authentication classes authenticate the user."""
 
     @classmethod
     def as_view(  # type: ignore[override]
         cls, actions: dict[str, Any], **initkwargs: Any
     ) -> Callable[..., HttpResponseBase]:
-        # ATOMIC_REQUESTS, of whichever database, would keep a transaction open while Stripe is
-        # called.
+        # With ATOMIC_REQUESTS of any database, a transaction would be open while Stripe is called.
         view = super().as_view(actions, **initkwargs)
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
         return view
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        # Django would decode even the query by the charset of the body's type, and "base64" is one.
+        # Django decodes the query with the charset of the body's content type. A caller could send
+        # the name of a codec that does not decode text, such as "base64", and cause a 500.
         request.encoding = "utf-8"
         return super().initialize_request(request, *args, **kwargs)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
-        # Read per request: see Note [401 whatever the host does] in authentication.py.
+        # See Note [401 whatever the host does] in authentication.py. The settings are read for each
+        # request, because hosts override them in tests.
         host = api_settings.DEFAULT_AUTHENTICATION_CLASSES if self.host_authentication else ()
         return [self.own_authentication(), *(each() for each in cast("Any", host))]
 
@@ -117,7 +119,7 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
         try:
             browsable = get_config().BROWSABLE_API
         except ConfigurationError:
-            browsable = False  # the view itself meets the error, and answers in JSON
+            browsable = False  # the view raises the same error and answers it in JSON
         return [PlainJSONRenderer(), *([BrowsableRenderer()] if browsable else [])]
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
@@ -128,56 +130,65 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
         super().initial(request, *args, **kwargs)
 
     def check_size(self, request: Request) -> None:
-        """Refuse a body that is too large, before anything else."""
+        """Refuse a body that is too large, before any other check."""
         check_body_size(request._request)
 
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
         response["Cache-Control"] = "no-store"
-        # Django's cache middleware does not look at that, and tells no tokens apart.
+        # Older releases of Django's cache middleware ignore "no-store". They would also send this
+        # response to callers with other tokens.
         request._request._cache_update_cache = False  # type: ignore[attr-defined]
         return super().finalize_response(request, response, *args, **kwargs)
 
     def check_body(self, request: Request) -> None:
-        """Refuse any field: these calls take none."""
+        """Refuse a body with fields. An empty form counts as no body."""
         if is_form(request) and is_empty_form(request._request):
             return
         EmptyBodySerializer(data=self.body_of(request)).is_valid(raise_exception=True)
 
     def body_of(self, request: Request) -> Any:
-        """Return what the body says.
+        """Return the parsed body.
 
         Raises:
-            UnsupportedMediaType: it is a form. Where Django or a middleware has looked into it
-                before, REST framework would take it for nothing.
+            UnsupportedMediaType: the body is a form. If a middleware has read the form before, REST
+                framework would return an empty body, which is a refund of everything.
         """
         if is_form(request):
             raise UnsupportedMediaType(request.content_type)
         return request.data
 
 
+def _needs_no_customer(request: Request, order_id: str) -> bool:
+    """Return whether the caller may use the order without being its customer."""
+    return acts_as_staff(request) or opens_order(request, order_id)
+
+
 class RootViewSet(PaymentViewSet):
-    """Where to start."""
+    """The entry point of the API."""
 
     permission_classes = (AllowAny,)
 
     @documented(Route.ROOT, "Shop payments", LinksSerializer)
     def list(self, request: Request) -> Response:
-        """Name the routes that can be walked from here."""
+        """List the routes to start from."""
         orders = request.build_absolute_uri(reverse("shop_payments:orders"))
         return Response({"message": "Shop payments", "data": {"orders": orders}})
 
 
 class OrderViewSet(PaymentViewSet):
-    """The caller's orders and how far their payment is."""
+    """The caller's orders and the state of their payments."""
 
-    permission_classes = (IsKnownUser,)
+    permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
     @documented(Route.ORDERS_LIST, "Orders", OrderPageSerializer, query=PageQuerySerializer)
     def list(self, request: Request) -> Response:
-        """List the caller's orders, newest first; for staff in their session, all orders."""
+        """List the caller's orders, newest first.
+
+        Staff in their session get all orders.
+        """
         query = PageQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         number = query.validated_data["page"]
@@ -192,8 +203,13 @@ class OrderViewSet(PaymentViewSet):
 
     @documented(Route.ORDERS_RETRIEVE, "Order", OrderSerializer)
     def retrieve(self, request: Request, order_id: str) -> Response:
-        """Return one order: what a client polls while a payment is on its way."""
-        order = get_order(order_id=order_id, user=request.user, any_order=acts_as_staff(request))
+        """Return one order.
+
+        Clients poll this route while a payment is pending.
+        """
+        order = get_order(
+            order_id=order_id, user=request.user, any_order=_needs_no_customer(request, order_id)
+        )
         return Response(
             {"message": "Order", "data": OrderSerializer(order, context={"request": request}).data}
         )
@@ -203,7 +219,7 @@ class PaymentIntentViewSet(PaymentViewSet):
     """The order's payment intent."""
 
     own_authentication = StorefrontAuthentication
-    permission_classes = (IsKnownUser,)
+    permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_intent_user", "payment_intent_address")
     serializer_class = EmptyBodySerializer
 
@@ -213,16 +229,16 @@ class PaymentIntentViewSet(PaymentViewSet):
         PaymentIntentSerializer,
     )
     def create(self, request: Request, order_id: str) -> Response:
-        """Create the order's payment intent, or return the open one, brought up to date.
+        """Create the order's payment intent, or update and return the open one.
 
-        It asks for the amount that is outstanding, or for the part of it that the shop wants now
-        (a deposit). Safe to repeat: an order has one open payment intent.
+        Its amount is what is outstanding, or the part of it that the shop asks for now (a deposit).
+        Safe to repeat: an order has at most one open payment intent.
         """
         self.check_body(request)
         view = create_payment_intent(
             order_id=order_id,
             user=request.user,
-            any_order=acts_as_staff(request),
+            any_order=_needs_no_customer(request, order_id),
             origin=Origin(source=Source.API, actor=actor_of(request)),
         )
         return Response(
@@ -234,7 +250,7 @@ class PaymentIntentViewSet(PaymentViewSet):
 
 
 class OrderPaymentViewSet(PaymentViewSet):
-    """The order's payment, settled on proof from Stripe."""
+    """The order's payment, settled only on proof from Stripe."""
 
     own_authentication = PaymentSystemAuthentication
     host_authentication = False
@@ -244,10 +260,10 @@ class OrderPaymentViewSet(PaymentViewSet):
 
     @documented(Route.PAYMENT_SETTLE, "Order marked as paid successfully", PaymentIntentSerializer)
     def create(self, request: Request, order_id: str) -> Response:
-        """Mark the order as paid, if its payment intent proves it.
+        """Mark the order as paid, if its payment intent proves the payment.
 
-        The payment intent is fetched from Stripe; the call itself proves nothing. Of several
-        payment intents it is the open one, otherwise the newest. Safe to repeat.
+        The payment intent is fetched from Stripe: the open one, otherwise the newest. The call
+        itself proves nothing. Safe to repeat.
         """
         self.check_body(request)
         view = settle_payment(
@@ -262,7 +278,7 @@ class OrderPaymentViewSet(PaymentViewSet):
 
 
 class RefundViewSet(PaymentViewSet):
-    """Money given back."""
+    """The order's refunds."""
 
     own_authentication = RefundAuthentication
     host_authentication = False
@@ -272,6 +288,7 @@ class RefundViewSet(PaymentViewSet):
     idempotency_key = ""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # Before authentication, so that a refusal returns the key, too.
         if self.action == "create":
             self.idempotency_key = _given_key(request) or str(uuid4())
         super().initial(request, *args, **kwargs)
@@ -279,14 +296,17 @@ class RefundViewSet(PaymentViewSet):
     def finalize_response(
         self, request: Request, response: Response, *args: Any, **kwargs: Any
     ) -> Response:
-        # Also on failure: a caller that sent none needs it to ask again.
+        # Also on failure: a caller that sent no key needs this one to repeat the refund.
         if _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
             response[IDEMPOTENCY_KEY_HEADER] = self.idempotency_key
         return super().finalize_response(request, response, *args, **kwargs)
 
     @documented(Route.REFUNDS_LIST, "Refunds", RefundListSerializer)
     def list(self, request: Request, order_id: str) -> Response:
-        """List the order's refunds, wherever they were made, oldest first."""
+        """List the order's refunds, oldest first.
+
+        The list includes refunds that were made in Stripe's dashboard.
+        """
         data = RefundListSerializer({"results": list_refunds(order_id=order_id)}).data
         return Response({"message": "Refunds", "data": data})
 
@@ -296,18 +316,18 @@ class RefundViewSet(PaymentViewSet):
         (RefundSerializer, RefundPartsSerializer),
         echoed_header=(
             IDEMPOTENCY_KEY_HEADER,
-            "Names this refund: repeated with the same key, nothing more is given back. Without it "
-            "a key is made and returned.",
+            "Identifies this refund. A repeated call with the same key refunds nothing more. "
+            "Without it, a key is created and returned.",
         ),
     )
     def create(self, request: Request, order_id: str) -> Response:
-        """Give money of a paid order back, in full or in part.
+        """Refund a paid order, in full or in part.
 
-        A refund that takes money of several payments, the newest first, is answered as its parts,
-        one for each payment.
+        The newest payment is refunded first. If a refund needs several payments, the response lists
+        its parts, one for each payment.
         """
         if not _IDEMPOTENCY_KEY.fullmatch(self.idempotency_key):
-            words = "Send at most 255 visible ASCII characters."
+            words = "The key must be 1 to 255 visible ASCII characters."
             raise ValidationError({IDEMPOTENCY_KEY_HEADER: [words]})
         body = RefundRequestSerializer(data=self.body_of(request))
         body.is_valid(raise_exception=True)
@@ -325,6 +345,7 @@ class RefundViewSet(PaymentViewSet):
         return Response({"message": "Refund created successfully", "data": refund_data(refunds)})
 
 
+# At most 255 characters, as for Stripe's own keys. A key must also be valid as a response header.
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -337,47 +358,73 @@ class StripeWebhookViewSet(PaymentViewSet):
     """Stripe's signed events. The signature is the authentication."""
 
     permission_classes = (AllowAny,)
-    throttle_classes = ()  # a host's default would have Stripe's bursts refused as one caller's
+    throttle_classes = ()  # a host's throttle would count all of Stripe's events as one caller's
     throttle_scopes = ()
     content_negotiation_class = JSONAlways
     serializer_class = StripeEventSerializer
+    failure: Exception
 
     def get_authenticators(self) -> list[BaseAuthentication]:
+        # The host's classes could refuse Stripe, or read the body before its signature is checked.
         return []
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        # An event needs nothing of REST framework, which would take as long as the rest. It only
+        # explains what is wrong.
+        if request.method == "POST":
+            try:
+                return _received(_receive(request))
+            except Exception as error:
+                self.failure = error
+        return super().dispatch(request, *args, **kwargs)
+
     def check_size(self, request: Request) -> None:
-        """Leave that to :func:`_raw_body`, which has a limit of its own."""
+        """Do nothing: :func:`_raw_body` checks the size, with the limit ``WEBHOOK_MAX_BYTES``."""
 
     @documented(
         Route.STRIPE_WEBHOOK,
         "Event received",
         ReceivedEventSerializer,
-        header=("Stripe-Signature", "Stripe's signature of the body: the authentication."),
+        header=("Stripe-Signature", "Stripe's signature of the body. It is the authentication."),
     )
     def create(self, request: Request) -> Response:
-        """Store a signed event and act on it.
+        """Store a signed event and process it.
 
-        Called by Stripe. Also 200 for repeated, unknown and other systems' events.
+        Called by Stripe. The answer is also 200 for events that are repeated, unknown or about
+        other systems.
         """
-        signature = request.META.get("HTTP_STRIPE_SIGNATURE", "")
-        event = receive_event(read_event(_raw_body(request), signature))
-        data = ReceivedEventSerializer(event).data
-        return Response({"message": "Event received", "data": data})
+        raise self.failure
 
 
-def _raw_body(request: Request) -> bytes:
-    """Read the body as it was signed, and no more of it than is allowed."""
-    # Whatever it calls itself: Django would take a form apart, and show it on error pages.
-    request._request.content_type = "application/json"
+def _receive(request: HttpRequest) -> WebhookEvent:
+    signature = request.META.get("HTTP_STRIPE_SIGNATURE", "")
+    return receive_event(read_event(_raw_body(request), signature))
+
+
+def _received(event: WebhookEvent) -> JsonResponse:
+    body = {"message": "Event received", "data": {"id": event.event_id}}
+    return JsonResponse(body, headers={"Cache-Control": "no-store"})
+
+
+def _raw_body(request: HttpRequest) -> bytes:
+    """Return the bytes that Stripe signed.
+
+    Raises:
+        WebhookPayloadTooLarge: the body is larger than the limit. It was not read.
+        ParseError: the Content-Length is malformed, or the body could not be read.
+    """
+    # Ignore the content type: Django would parse a form, and show its fields on error pages.
+    request.content_type = "application/json"
     limit = get_config().WEBHOOK_MAX_BYTES
     try:
         declared = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
-        raise ParseError("The Content-Length is not a number.") from None
+        raise ParseError("The Content-Length header is not a number.") from None
+    # Refuse it by the declared size, so that a large body is never in memory.
     if declared > limit:
         raise WebhookPayloadTooLarge("The body is too large.")
     try:
-        return request._request.body
+        return request.body
     except RequestDataTooBig:
         raise WebhookPayloadTooLarge("The body is too large.") from None
     except UnreadablePostError:

@@ -1,8 +1,8 @@
-"""Stripe, typed: the only package that imports ``stripe``.
+"""A typed gateway to Stripe's API: the only package that imports ``stripe``.
 
-What goes out are the frozen dataclasses of ``results``, never the SDK's objects; what is raised is
-:class:`~shop_payments.exceptions.GatewayError` and nothing of the SDK's. Other packages import
-from here, and not from the modules below.
+It returns the frozen dataclasses of ``results``, never the SDK's objects. It raises
+:class:`~shop_payments.exceptions.GatewayError`, never the SDK's exceptions. Other packages import
+from here, not from the modules of this package.
 """
 
 from shop_payments.gateway.building import STRIPE_API_VERSION, get_gateway
@@ -18,6 +18,7 @@ from shop_payments.gateway.results import (
     PaymentIntentResult,
     RefundResult,
 )
+from shop_payments.gateway.setup import PERMISSIONS, Permission, WebhookEndpointResult
 from shop_payments.gateway.webhooks import (
     account_of_event,
     id_of_intent_event,
@@ -28,6 +29,7 @@ from shop_payments.gateway.webhooks import (
 )
 
 __all__ = [
+    "PERMISSIONS",
     "STRIPE_API_VERSION",
     "BalanceTransactionResult",
     "DisputeResult",
@@ -37,7 +39,9 @@ __all__ = [
     "LastPaymentError",
     "Page",
     "PaymentIntentResult",
+    "Permission",
     "RefundResult",
+    "WebhookEndpointResult",
     "account_of_event",
     "assert_no_transaction",
     "get_gateway",

@@ -1,4 +1,4 @@
-"""The gateway of the configured key: one client and one pool, however often it is asked for."""
+"""Build the gateway for the configured secret key: one client and one connection pool."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from shop_payments.gateway.http_clients import build_http_client
 from shop_payments.secrecy import sealed
 
 STRIPE_API_VERSION = "2026-10-28.endive"
-"""Pinned: what an answer looks like must not change with the SDK's release."""
+"""Pinned, because a new release of the SDK must not change the answers."""
 
 
 def get_gateway() -> Gateway:
-    """Return the gateway of the configured secret key: one client and one pool for each.
+    """Return the gateway for the configured secret key. The same settings give the same gateway.
 
     Raises:
-        ConfigurationError: no secret key, or not one that a server may use.
+        ConfigurationError: the secret key is missing, or it is not a key for servers.
     """
-    # With the process id, so that a forked child does not write to its parent's sockets.
+    # The process id is part of the cache key: a forked child must not use its parent's sockets.
     return _build_gateway(get_config(), os.getpid())
 
 
 _PRINTABLE = re.compile(r"[!-~]+")
 
 
-@lru_cache(maxsize=1)  # Threads that are the first ones at the same moment may build one each.
+@lru_cache(maxsize=1)  # Threads that call it for the first time concurrently may build one each.
 def _build_gateway(config: Config, process_id: int) -> Gateway:
     return Gateway(_client(config, build_http_client(config)), livemode=config.livemode)
 
@@ -39,7 +39,7 @@ def _build_gateway(config: Config, process_id: int) -> Gateway:
 @sealed
 def _client(config: Config, http_client: stripe.HTTPClient) -> stripe.StripeClient:
     key = config.STRIPE_SECRET_KEY.reveal()
-    # White space, say from a file's last line, would be refused as a header: with the key quoted.
+    # `requests` refuses a header with a line break, and its message quotes the key.
     if not key.startswith((*TEST_KEY_PREFIXES, *LIVE_KEY_PREFIXES)) or not _PRINTABLE.fullmatch(
         key
     ):

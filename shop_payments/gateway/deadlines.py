@@ -1,14 +1,14 @@
-"""A limit for a whole call to Stripe, its repetitions included.
+"""A time limit for a whole call to Stripe, including its retry.
 
 Note [One read at a time]
 ~~~~~~~~~~~~~~~~~~~~~~~~~
-The read timeout of ``requests`` limits one read of the socket. A server, or a proxy before it, that
-sends one byte every few seconds keeps such a call going for ever, and with it a worker of the shop.
-So each read, of the headers and of the body, is limited to the time that is left for the call.
+A read timeout limits a single read of the socket. If a server or a proxy sends
+one byte every few seconds, the call never ends, and a worker of the shop is blocked. So each read,
+of the headers and of the body, may only take the time that is left for the call.
 
-The outcome of a call that is cut is unknown, as after any timeout.
+If the time runs out, the outcome of the call is unknown, as after any timeout.
 
-See: https://requests.readthedocs.io/en/latest/user/advanced/#timeouts (checked 2026-11)
+See: https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html (checked 2026-11)
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import requests
+import urllib3
 
 _DEADLINE: ContextVar[float] = ContextVar("shop_payments_deadline", default=float("inf"))
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Limit all that the block receives through :class:`DeadlineAdapter`."""
+    """Limit the calls of the block to so many seconds in all; see :func:`limit_reads`."""
     token = _DEADLINE.set(time.monotonic() + seconds)
     try:
         yield
@@ -38,38 +38,12 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def seconds_left() -> float:
-    """Return how long the call may still take; 0 or less when its time is over."""
+    """Return the seconds left for the current call; 0 or less if its time is over."""
     return _DEADLINE.get() - time.monotonic()
 
 
-class DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """Ends a call at its deadline. See Note [One read at a time]."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        _limit(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager: Any = super().proxy_manager_for(*args, **kwargs)
-        if not hasattr(manager, "is_limited"):  # the same one is returned for each call
-            _limit(manager)
-        return manager
-
-    def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Send once. ``timeout`` is a pair: the connect and the read timeout.
-
-        Raises:
-            requests.exceptions.ReadTimeout: the time is over; nothing was sent.
-        """
-        left = seconds_left()
-        if left <= 0:
-            raise requests.exceptions.ReadTimeout("the time for the whole call is over")
-        kwargs["timeout"] = tuple(min(each, left) for each in kwargs["timeout"])
-        return super().send(request, **kwargs)
-
-
 class _Reader(io.RawIOBase):
-    """Reads from a socket for no longer than the call may take."""
+    """Reads from a socket until the deadline of the call."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock, self._file = sock, sock.makefile("rb", buffering=0)
@@ -97,9 +71,8 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Reader(sock))
 
 
-def _limit(manager: Any) -> None:
-    """Let the connections that ``manager`` makes from now on read their answers so."""
-    manager.is_limited = True
+def limit_reads(manager: urllib3.PoolManager) -> None:
+    """Make the future connections of ``manager`` read their answers with a deadline."""
     pools = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _limited(pools[scheme]) for scheme in pools}
 

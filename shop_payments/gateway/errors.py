@@ -1,13 +1,14 @@
-"""Our exceptions for the SDK's."""
+"""Translate the SDK's exceptions to ours."""
 
 from __future__ import annotations
 
 import logging
 import re
 
-import requests
 import stripe
+import urllib3
 
+from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     AmountTooLarge,
     AmountTooSmall,
@@ -35,14 +36,14 @@ _AMOUNT_ERRORS: dict[str, type[GatewayInvalidRequest]] = {
 def translate_error(error: stripe.StripeError) -> GatewayError:
     """Return our exception for one of the SDK's.
 
-    The message is Stripe's, without secrets; the body stays behind. Where the answer is not one of
-    Stripe's error objects, the SDK's own words are left out as well: they may quote the body.
+    The message is Stripe's, without secrets. The body is dropped. If the answer is not one of
+    Stripe's error objects, the SDK's message is dropped too, because it may quote the body.
     """
     status = error.http_status or 0
     details = error.error.to_dict() if error.error is not None else {}
     code = str(details.get("code") or error.code or "")
     kind = _error_class(error, status=status, code=code, type_=str(details.get("type") or ""))
-    headers = requests.structures.CaseInsensitiveDict(error.headers or {})
+    headers = urllib3.HTTPHeaderDict(error.headers or {})
     message = _message_of(error)
     permission = _missing_permission(message) if status == _FORBIDDEN else ""
     translated = kind(
@@ -55,6 +56,12 @@ def translate_error(error: stripe.StripeError) -> GatewayError:
         http_status=status,
         replayed=headers.get("idempotent-replayed") == "true",
     )
+    if status == _CONFLICT:
+        # A concurrent request may use the same idempotency key ("perhaps due to using the same
+        # idempotent key", says Stripe, which does not always give a code). It may still have its
+        # effect. So the outcome is unknown, and the attempt stays pending.
+        # See: https://docs.stripe.com/api/errors (checked 2026-11)
+        translated.effect_unknown = True
     if isinstance(translated, GatewayAuthenticationError):
         translated.permission = permission
         logger.error(
@@ -67,16 +74,18 @@ def translate_error(error: stripe.StripeError) -> GatewayError:
 
 
 _FORBIDDEN = 403
+_CONFLICT = 409
 _NAMED = re.compile(r"(?:Having|Enabling) (.{1,400}?) permissions? (?:on this key )?would allow")
 _PERMISSION = re.compile(r"'([a-z0-9_]{1,100})'")
 
 
 def _missing_permission(message: str) -> str:
-    """Return what Stripe says that the key lacks; empty where it does not say it.
+    """Return the permissions that the key lacks, as Stripe's message names them; "" if it does not.
 
-    Stripe documents that a restricted key without the permission is refused, and not the words:
-    "Having the 'rak_charge_read' permission would allow this request to continue." The plural
-    names all that would do. See: https://docs.stripe.com/keys/restricted-api-keys and
+    Stripe documents that it refuses a restricted key without the permission, but not the message:
+    "Having the 'rak_charge_read' permission would allow this request to continue." If it names
+    several permissions, each of them is enough.
+    See: https://docs.stripe.com/keys/restricted-api-keys and
     https://github.com/stripe/stripe-node/issues/2246 (checked 2026-11)
     """
     named = _NAMED.search(message)
@@ -89,19 +98,20 @@ _ADDRESS = re.compile(r"\S*@\S*")
 def _message_of(error: stripe.StripeError) -> str:
     if error.error is not None:
         words = storable(str(error.user_message or "Stripe gave no message")).strip()
-        return _ADDRESS.sub("…", words)  # receipt addresses stay out of logs
+        return _ADDRESS.sub("…", words)  # no email addresses in logs
     if error.http_status:
         return f"The answer was not Stripe's (HTTP {error.http_status})"
-    return f"Stripe could not be reached ({type(error).__name__})"
+    address = get_config().STRIPE_API_BASE
+    return f"Stripe could not be reached at {address} ({type(error).__name__})"
 
 
 def _error_class(
     error: stripe.StripeError, *, status: int, code: str, type_: str
 ) -> type[GatewayError]:
-    is_stripes = error.error is not None  # and not a proxy's page, or no answer at all
+    is_stripes = error.error is not None  # None for a proxy's page, or if there was no answer
     if not is_stripes or isinstance(error, stripe.APIConnectionError) or status >= 500:
         return GatewayUnavailable
-    if status == 409:
+    if status == _CONFLICT:
         return IdempotencyKeyInUse if code == "idempotency_key_in_use" else GatewayBusy
     if isinstance(error, stripe.RateLimitError):
         return GatewayBusy
@@ -117,4 +127,5 @@ def _error_class(
         return UnexpectedState
     if isinstance(error, stripe.InvalidRequestError):
         return _AMOUNT_ERRORS.get(code, GatewayInvalidRequest)
-    return GatewayUnavailable  # a kind of error that the SDK has no class for
+    # The SDK has no class for it. Stripe may have acted, so the outcome counts as unknown.
+    return GatewayUnavailable

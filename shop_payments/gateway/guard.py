@@ -1,11 +1,11 @@
-"""No call to Stripe with a transaction open.
+"""Refuse calls to Stripe while a transaction is open.
 
 Note [No transaction open]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~
-Stripe may take many seconds to answer. A transaction that is open meanwhile holds its locks and
-its connection, and if it rolls back afterwards, Stripe has acted on something the database never
-heard of. So every call asserts that no transaction is open on any connection of the thread. The
-outer transaction of a host's ``TestCase`` is let through: Django marks it, and it never commits.
+Stripe may take many seconds to answer. An open transaction would hold its locks and its connection
+for as long. If it were rolled back afterwards, Stripe would have acted on rows that do not exist.
+So every call asserts that no transaction is open on any connection of the thread. The outer
+transaction of a ``TestCase`` is allowed: Django marks it, and it is never committed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from shop_payments.exceptions import TransactionOpenError
 
 
 def assert_no_transaction() -> None:
-    """Raise where a transaction is open. See Note [No transaction open].
+    """Raise an error if a transaction is open. See Note [No transaction open].
 
     Raises:
-        TransactionOpenError: naming the connection.
+        TransactionOpenError: a transaction is open; the message names the connection.
     """
     for connection in connections.all(initialized_only=True):
         blocks = getattr(connection, "atomic_blocks", [])

@@ -1,15 +1,15 @@
-"""The way to Stripe: a pool of connections, or a callable in tests.
+"""HTTP clients for the SDK: a pool of connections, or a callable in tests.
 
 Note [One retry]
 ~~~~~~~~~~~~~~~~
-A request that gets no answer, a 409 or a 5xx is sent once more, unless Stripe advises otherwise in
-``Stripe-Should-Retry``. That is safe: reads change nothing, and for the idempotency key of a write
-Stripe repeats the answer that it has saved.
+A request that gets no answer, a 409 or a 5xx is sent once more, unless ``Stripe-Should-Retry`` says
+no. This is safe: reads change nothing, and for the same idempotency key Stripe repeats the answer
+that it has saved.
 
-The retry may be turned away: 401 and 403 are about the secret key, 429 is about the rate, and 409
-about another request. None of them says what became of the first request: if its effect was
-unknown, it stays unknown. The SDK can retry as well, but reports only the last answer. So its own
-retries are switched off.
+Stripe may reject the retry without looking at the key: 401 and 403 concern the secret key, 429 the
+rate, 409 another request. None of them says what the first request has done. If its outcome was
+unknown, it stays unknown. The SDK can retry too, but it reports only the last answer. So the SDK's
+own retries are switched off.
 
 See: https://docs.stripe.com/error-low-level and
 https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
@@ -21,26 +21,28 @@ import json
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import requests
 import stripe
+import urllib3
 
 from shop_payments.conf import STRIPE_API_BASE, Config, Transport
 from shop_payments.exceptions import ConfigurationError
-from shop_payments.gateway.deadlines import DeadlineAdapter, seconds_left, within
+from shop_payments.gateway.deadlines import limit_reads, seconds_left, within
 from shop_payments.gateway.sdk_logs import silence_console
 from shop_payments.gateway.values import without_client_secrets
 from shop_payments.pacing import taking_turns
 
 _POOL_SIZE = 32
-"""Connections kept per process; more threads than this still work, on connections of their own."""
+"""Connections kept open per process. Further threads get connections that are closed after use."""
 
 
 def build_http_client(config: Config) -> stripe.HTTPClient:
-    """Return the client that carries the SDK's requests.
+    """Return the client that sends the SDK's requests.
 
     Raises:
-        ConfigurationError: a transport for tests would meet a live key.
+        ConfigurationError: a transport for tests is set beside a live key.
     """
     transport = config.transport
     if transport is not None:
@@ -49,24 +51,7 @@ def build_http_client(config: Config) -> stripe.HTTPClient:
                 "SHOP_PAYMENTS['STRIPE_TRANSPORT'] is for tests; it must not meet a live key"
             )
         return _TransportClient(config, transport)
-    session = _Session()
-    # The sandbox is on this machine, and the environment's proxy knows the way to Stripe only.
-    session.trust_env = config.STRIPE_API_BASE == STRIPE_API_BASE
-    adapter = DeadlineAdapter(pool_maxsize=_POOL_SIZE)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return _RequestsClient(config, session)
-
-
-class _Session(requests.Session):
-    """Follows no redirects.
-
-    Stripe sends none. Of anybody else's, each would be one more request that nobody counts, and
-    some would carry the customer's address elsewhere.
-    """
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Let a redirect be the answer."""
+    return _PoolClient(config)
 
 
 _Answer = tuple[Any, int, Mapping[str, str]]
@@ -77,14 +62,14 @@ _PAUSE = 0.5
 
 
 class _RetryingClient(stripe.HTTPClient):
-    """Retries once, and lets the SDK see only answers that are Stripe's."""
+    """Retries once, and passes only Stripe's own answers on to the SDK."""
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._retries = config.MAX_NETWORK_RETRIES
 
     def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
-        """Send a request, and a second time where that may help. See Note [One retry]."""
+        """Send a request, and once more if that may help. See Note [One retry]."""
         first = self._send(*args, **kwargs)
         if not self._retries or not _is_worth_a_retry(first) or seconds_left() <= _PAUSE:
             return _checked(first)
@@ -103,7 +88,7 @@ _CONFLICT = 409
 
 
 def _is_unknown(outcome: _Outcome) -> bool:
-    """Whether Stripe may have acted, or may be acting at the moment."""
+    """Return whether Stripe may have acted, or may still be acting."""
     if isinstance(outcome, stripe.APIConnectionError):
         return True
     _body, status, _headers = outcome
@@ -119,14 +104,15 @@ def _is_worth_a_retry(outcome: _Outcome) -> bool:
 
 
 def _checked(outcome: _Outcome, *, after_unknown: bool = False) -> _Answer:
-    """Return an answer that is Stripe's, a refusal without client secrets.
+    """Return the answer if it is Stripe's. Client secrets are removed from errors.
 
-    The SDK would quote any other answer (a proxy's page, say), or fail on it with an AttributeError
-    or a UnicodeDecodeError. A refusal may contain the whole intent, and the SDK prints it.
+    The SDK would quote any other answer, such as a proxy's page, or fail on it with an
+    AttributeError or a UnicodeDecodeError. An error may contain the whole intent, and the SDK logs
+    it.
 
     Raises:
-        stripe.APIConnectionError: no answer, or one that says nothing of a first request whose
-            effect is unknown.
+        stripe.APIConnectionError: there was no answer, or the outcome of the first request is
+            unknown and the answer to the retry does not say it.
         stripe.APIError: the answer is not Stripe's.
     """
     if isinstance(outcome, stripe.APIConnectionError):
@@ -141,7 +127,7 @@ def _checked(outcome: _Outcome, *, after_unknown: bool = False) -> _Answer:
     if not refused:
         return outcome
     values = without_client_secrets(values)
-    if after_unknown and _is_turned_away(status, values):
+    if after_unknown and _is_rejected_unseen(status, values):
         raise stripe.APIConnectionError(
             values["error"].get("message"),
             http_status=status,
@@ -151,14 +137,17 @@ def _checked(outcome: _Outcome, *, after_unknown: bool = False) -> _Answer:
     return json.dumps(values), status, headers
 
 
-def _is_turned_away(status: int, values: Mapping[str, Any]) -> bool:
-    """Whether Stripe refused a request without a look at what its idempotency key has done."""
+def _is_rejected_unseen(status: int, values: Mapping[str, Any]) -> bool:
+    """Return whether Stripe rejected a request without looking at its idempotency key."""
     code = values["error"].get("code")
     return status in {401, 403, 429} or (status == _CONFLICT and code != "idempotency_key_in_use")
 
 
 def _is_stripes_error(error: object) -> bool:
-    """Whether this is what Stripe refuses with: others say ``{"error": {…}}``, too."""
+    """Return whether this is one of Stripe's error objects, which always have a ``type``.
+
+    See: https://docs.stripe.com/api/errors (checked 2026-11)
+    """
     return isinstance(error, dict) and isinstance(error.get("type"), str)
 
 
@@ -170,21 +159,98 @@ def _json_object(body: str | bytes) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-class _RequestsClient(_RetryingClient, stripe.RequestsClient):
-    """stripe-python's own client; a call ends after ``READ_TIMEOUT``, its retry included."""
+class _PoolClient(_RetryingClient):
+    """A pool of connections. A call ends after ``READ_TIMEOUT`` seconds, with its retry.
 
-    def __init__(self, config: Config, session: requests.Session) -> None:
-        timeout = (config.CONNECT_TIMEOUT, config.READ_TIMEOUT)
-        super().__init__(config, timeout=timeout, session=session)
-        self._seconds = config.READ_TIMEOUT
+    urllib3 without ``requests``, which needs twice the time for a request, and would send the
+    password that a ``.netrc`` names for a host instead of the secret key. Redirects are not
+    followed: Stripe sends none, and one from anyone else could send the customer's data to another
+    server.
+    """
+
+    name = "shop_payments.pool"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._connect, self._read = config.CONNECT_TIMEOUT, config.READ_TIMEOUT
+        self._pool = _build_pool(config.STRIPE_API_BASE)
 
     def request_with_retries(self, *args: Any, **kwargs: Any) -> tuple[Any, int, Any]:
-        with within(self._seconds):
+        with within(self._read):
             return super().request_with_retries(*args, **kwargs)
+
+    def request(  # type: ignore[override]
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        left = seconds_left()
+        if left <= 0:
+            raise _broken("the time for the whole call is over")
+        try:
+            answer = self._pool.request(
+                method.upper(),
+                url,
+                body=post_data,
+                headers=headers,
+                timeout=urllib3.Timeout(min(self._connect, left), min(self._read, left)),
+                redirect=False,
+                retries=False,
+            )
+        except urllib3.exceptions.SSLError as error:
+            raise _broken(str(error), should_retry=False) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise _broken(f"{type(error).__name__}: {error}") from error
+        return answer.data, answer.status, answer.headers
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def _broken(message: str, *, should_retry: bool = True) -> stripe.APIConnectionError:
+    return stripe.APIConnectionError(message, should_retry=should_retry)  # type: ignore[no-untyped-call]
+
+
+def _build_pool(base: str) -> urllib3.PoolManager:
+    """Return a pool that checks certificates as the SDK does, and uses the environment's proxy.
+
+    Raises:
+        ConfigurationError: the proxy's address cannot be used.
+    """
+    options: dict[str, Any] = {
+        "maxsize": _POOL_SIZE,
+        "ca_certs": stripe.ca_bundle_path,
+        "cert_reqs": "CERT_REQUIRED",
+    }
+    address = _proxy_for(base)
+    if not address:
+        pool = urllib3.PoolManager(**options)
+    else:
+        try:
+            proxy = urllib3.util.parse_url(address)
+            login = urllib3.make_headers(proxy_basic_auth=proxy.auth and unquote(proxy.auth))
+            pool = urllib3.ProxyManager(proxy.url, proxy_headers=login, **options)
+        except (urllib3.exceptions.HTTPError, ValueError):
+            # Not the address itself, which may contain a password.
+            raise ConfigurationError(
+                "HTTPS_PROXY or HTTP_PROXY must be http://HOST:PORT or https://HOST:PORT"
+            ) from None
+    limit_reads(pool)
+    return pool
+
+
+def _proxy_for(base: str) -> str:
+    """Return the proxy that the environment names for Stripe; empty for the sandbox.
+
+    The sandbox runs on this machine, where a proxy cannot reach it.
+    """
+    url = urlsplit(base)
+    if base != STRIPE_API_BASE or proxy_bypass(url.hostname or ""):
+        return ""
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all") or ""
 
 
 class _TransportClient(_RetryingClient):
-    """stripe-python's HTTP client hook, answered by a callable instead of a network."""
+    """A client of stripe-python that calls a function instead of the network."""
 
     name = "shop_payments.transport"
 
@@ -198,9 +264,8 @@ class _TransportClient(_RetryingClient):
         try:
             answer = self._transport(method, url, headers or {}, post_data)
         except OSError as error:
-            broken = stripe.APIConnectionError(str(error), should_retry=True)  # type: ignore[no-untyped-call]
-            raise broken from error
-        return answer.body, answer.status, requests.structures.CaseInsensitiveDict(answer.headers)
+            raise _broken(str(error)) from error
+        return answer.body, answer.status, urllib3.HTTPHeaderDict(answer.headers)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -1,27 +1,32 @@
-"""Stripe Radar: early fraud warnings and reviews."""
+"""The calls to Stripe Radar: early fraud warnings and reviews."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
 
-import stripe
-
-from shop_payments.gateway.calls import PAGE_SIZE, page_params, stripe_call
+from shop_payments.exceptions import MalformedObject
+from shop_payments.gateway.calls import (
+    INTENTS,
+    WITH_INTENT,
+    Calls,
+    page_params,
+    path_of,
+    stripe_call,
+)
 from shop_payments.gateway.reading import (
-    all_pages,
     check_intent,
     intent_in_answer,
     page_of_answer,
     reading_of,
     values_of_answer,
 )
-from shop_payments.gateway.results import Page, PaymentIntentResult
+from shop_payments.gateway.results import Answer, Page, PaymentIntentResult
 from shop_payments.gateway.values import id_of, moment_of, own_id, storable
 
 _WARNING, _REVIEW = "radar.early_fraud_warning", "review"
-_WITH_INTENT: Any = {"expand": ["payment_intent.latest_charge"]}
+_WARNINGS, _REVIEWS = "/v1/radar/early_fraud_warnings", "/v1/reviews"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +55,8 @@ class ReviewResult:
     replayed: bool = False
 
 
-class RadarCalls:
+class RadarCalls(Calls):
     """The part of the gateway that calls Radar."""
-
-    _client: stripe.StripeClient
 
     @stripe_call
     def list_early_fraud_warnings(self, intent_id: str) -> list[EarlyFraudWarningResult]:
@@ -62,40 +65,38 @@ class RadarCalls:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params: Any = {"payment_intent": intent_id, "limit": PAGE_SIZE}
-        page = self._client.v1.radar.early_fraud_warnings.list(params)
-        return [warning_of_answer(item, intent_id=intent_id) for item in all_pages(page)]
+        found = self._all(_WARNINGS, {"payment_intent": intent_id})
+        return [warning_of_answer(item, intent_id=intent_id) for item in found]
 
     @stripe_call
     def page_of_early_fraud_warnings(
         self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[EarlyFraudWarningResult]:
-        """Return one page of the account's warnings that were created in a span of time.
+        """Return one page of the account's early fraud warnings created in a period.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params = cast("Any", page_params(since, after, until=until))
-        page = self._client.v1.radar.early_fraud_warnings.list(params)
+        page = self._get(_WARNINGS, page_params(since, after, until=until))
         return page_of_answer(page, warning_of_answer)
 
     @stripe_call
     def intent_of_early_fraud_warning(self, warning_id: str) -> PaymentIntentResult | None:
-        """Fetch the intent of a warning, in one call; None where it is about a charge alone.
+        """Retrieve the intent of a warning in one call; None if its charge has no intent.
 
         Raises:
-            ObjectMissing: Stripe does not know the warning under this key.
+            ObjectMissing: Stripe has no such warning under this key.
             GatewayError: see the tree in ``exceptions``.
         """
-        warnings = self._client.v1.radar.early_fraud_warnings
-        return intent_in_answer(warnings.retrieve(warning_id, _WITH_INTENT), _WARNING)
+        path = path_of(_WARNINGS, warning_id)
+        return intent_in_answer(self._get(path, WITH_INTENT), _WARNING)
 
     @stripe_call
     def list_reviews(self, intent_id: str) -> list[ReviewResult]:
-        """Return the review of an intent, open or closed, if there is one.
+        """Return the review of an intent, open or closed, in a list; the list may be empty.
 
-        Stripe's list has only open reviews, and cannot be filtered by the intent. The intent
-        names its review.
+        Stripe lists only open reviews, and cannot filter them by intent. So the review is read
+        from the intent.
 
         See: https://docs.stripe.com/api/radar/reviews/list and
         https://docs.stripe.com/api/payment_intents/object (checked 2026-11)
@@ -103,32 +104,35 @@ class RadarCalls:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        expanded: Any = {"expand": ["review"]}
-        intent: Any = self._client.v1.payment_intents.retrieve(intent_id, expanded)
-        review = getattr(intent, "review", None)
-        return [] if review is None else [review_of_answer(review, intent_id=intent_id)]
+        intent = self._get(path_of(INTENTS, intent_id), {"expand": ["review"]})
+        review = values_of_answer(intent, "payment_intent").get("review")
+        if review is None:
+            return []
+        if not isinstance(review, Mapping):
+            raise MalformedObject("not a review")
+        return [review_of_answer(Answer(review), intent_id=intent_id)]
 
     @stripe_call
     def page_of_reviews(
         self, *, since: datetime, until: datetime | None = None, after: str = ""
     ) -> Page[ReviewResult]:
-        """Return one page of the account's open reviews that were created in a span of time.
+        """Return one page of the account's open reviews created in a period.
 
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        params = cast("Any", page_params(since, after, until=until))
-        return page_of_answer(self._client.v1.reviews.list(params), review_of_answer)
+        page = self._get(_REVIEWS, page_params(since, after, until=until))
+        return page_of_answer(page, review_of_answer)
 
     @stripe_call
     def intent_of_review(self, review_id: str) -> PaymentIntentResult | None:
-        """Fetch the intent of a review, in one call; None where it is about a charge alone.
+        """Retrieve the intent of a review in one call; None if its charge has no intent.
 
         Raises:
-            ObjectMissing: Stripe does not know the review under this key.
+            ObjectMissing: Stripe has no such review under this key.
             GatewayError: see the tree in ``exceptions``.
         """
-        return intent_in_answer(self._client.v1.reviews.retrieve(review_id, _WITH_INTENT), _REVIEW)
+        return intent_in_answer(self._get(path_of(_REVIEWS, review_id), WITH_INTENT), _REVIEW)
 
     @stripe_call
     def approve_review(self, review_id: str, *, idempotency_key: str) -> ReviewResult:
@@ -139,17 +143,17 @@ class RadarCalls:
         Raises:
             GatewayError: see the tree in ``exceptions``.
         """
-        options: Any = {"idempotency_key": idempotency_key}
-        return review_of_answer(self._client.v1.reviews.approve(review_id, {}, options))
+        path = path_of(_REVIEWS, review_id, "approve")
+        return review_of_answer(self._post(path, {}, idempotency_key))
 
 
-def warning_of_answer(warning: Any, *, intent_id: str = "") -> EarlyFraudWarningResult:
-    """Read an early fraud warning that Stripe has answered with.
+def warning_of_answer(warning: Answer, *, intent_id: str = "") -> EarlyFraudWarningResult:
+    """Read an early fraud warning from Stripe's answer.
 
     Raises:
-        MalformedObject: it is something else, or of another intent.
+        MalformedObject: it is another object, or a warning about another intent.
     """
-    values, _request_id, _replayed = values_of_answer(warning, _WARNING)
+    values = values_of_answer(warning, _WARNING)
     with reading_of("early fraud warning"):
         check_intent(values, intent_id)
         return EarlyFraudWarningResult(
@@ -162,13 +166,13 @@ def warning_of_answer(warning: Any, *, intent_id: str = "") -> EarlyFraudWarning
         )
 
 
-def review_of_answer(review: Any, *, intent_id: str = "") -> ReviewResult:
-    """Read a review that Stripe has answered with.
+def review_of_answer(review: Answer, *, intent_id: str = "") -> ReviewResult:
+    """Read a review from Stripe's answer.
 
     Raises:
-        MalformedObject: it is something else, or of another intent.
+        MalformedObject: it is another object, or a review of another intent.
     """
-    values, request_id, replayed = values_of_answer(review, _REVIEW)
+    values = values_of_answer(review, _REVIEW)
     with reading_of("review"):
         check_intent(values, intent_id)
         return ReviewResult(
@@ -178,6 +182,6 @@ def review_of_answer(review: Any, *, intent_id: str = "") -> ReviewResult:
             created_at=moment_of(values["created"]),
             is_open=values["open"] is True,
             reason=storable(str(values.get("reason") or "")),
-            request_id=request_id,
-            replayed=replayed,
+            request_id=review.request_id,
+            replayed=review.replayed,
         )

@@ -1,4 +1,4 @@
-"""Stripe's objects, from its answers and its events, into results."""
+"""Read results from the objects in Stripe's answers and events."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import stripe
-
 from shop_payments.exceptions import MalformedObject
 from shop_payments.gateway.results import (
+    Answer,
     BalanceTransactionResult,
     DisputeResult,
     LastPaymentError,
@@ -38,16 +37,16 @@ logger = logging.getLogger("shop_payments")
 _T = TypeVar("_T")
 
 _STATUS_LENGTH = 64
-"""The column's; a status that nobody knows yet is kept, at least its beginning."""
+"""The length of the column. A new, longer status of Stripe's is cut."""
 
 
 _NO_STATUS = "unknown"
-"""Of a refund whose status is null, which Stripe's types allow: it counts as not finished."""
+"""The status of a refund whose status is null, which Stripe's types allow: it is not finished."""
 
 
 @contextmanager
 def reading_of(kind: str) -> Iterator[None]:
-    """Raise MalformedObject for what a block cannot read."""
+    """Raise MalformedObject if the block cannot read a value."""
     try:
         yield
     except MALFORMED as error:
@@ -55,44 +54,48 @@ def reading_of(kind: str) -> Iterator[None]:
 
 
 def intent_of_answer(
-    intent: Any, *, intent_id: str = "", attempt_id: str = ""
+    intent: Answer, *, intent_id: str = "", attempt_id: str = ""
 ) -> PaymentIntentResult:
-    """Read an intent that Stripe has answered with.
+    """Read a payment intent from Stripe's answer.
 
     Raises:
-        MalformedObject: it is something else, or not the intent that was asked for.
+        MalformedObject: it is another object, or not the requested intent.
     """
-    values, request_id, replayed = values_of_answer(intent, "payment_intent")
-    result = intent_from_values(values, request_id=request_id, replayed=replayed)
+    values = values_of_answer(intent, "payment_intent")
+    result = intent_from_values(
+        values, request_id=intent.request_id, replayed=intent.replayed, as_of=intent.as_of
+    )
     _check_attempt(result.metadata, attempt_id)
     if intent_id and result.id != intent_id:
         raise MalformedObject("another payment intent")
     return result
 
 
-def intent_in_answer(answer: Any, kind: str) -> PaymentIntentResult | None:
-    """Read the expanded intent of an object that Stripe has answered with; None where it has none.
+def intent_in_answer(answer: Answer, kind: str) -> PaymentIntentResult | None:
+    """Read the expanded payment intent of an object in Stripe's answer; None if it has none.
 
     Raises:
-        MalformedObject: it is something else, or its intent is not expanded.
+        MalformedObject: it is another object, or its intent is not expanded.
     """
-    values, request_id, _replayed = values_of_answer(answer, kind)
-    intent = values.get("payment_intent")
+    intent = values_of_answer(answer, kind).get("payment_intent")
     if intent is None:
         return None
     if not isinstance(intent, Mapping):
         raise MalformedObject("not a payment intent")
-    return intent_from_values(intent, request_id=request_id)
+    return intent_from_values(intent, request_id=answer.request_id, as_of=answer.as_of)
 
 
 def intent_from_values(
-    values: Mapping[str, Any], *, request_id: str = "", replayed: bool = False
+    values: Mapping[str, Any],
+    *,
+    request_id: str = "",
+    replayed: bool = False,
+    as_of: datetime | None = None,
 ) -> PaymentIntentResult:
-    """Read the fields that we need from an intent's JSON, tolerantly.
+    """Read the fields that the app needs from an intent's JSON.
 
-    An event may have been written in another API version than ours, so nothing but the fields
-    below is looked at, and only those that every version has are required. All text but the client
-    secret is made storable.
+    An event may come in another API version than ours. So only the fields below are read, and only
+    those that every version has are required. All text except the client secret is made storable.
 
     Raises:
         MalformedObject: a required field is missing, of another type or out of bounds.
@@ -108,6 +111,7 @@ def intent_from_values(
             livemode=values["livemode"] is True,
             metadata=metadata_of(values),
             created_at=moment_of(values["created"]),
+            as_of=as_of,
             payment_method=id_of(values.get("payment_method")),
             latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
@@ -140,7 +144,7 @@ _MAY_BE_ABSENT = (
     "receipt_email",
 )
 _NEVER_NULL = ("allowed_payment_method_types", "amount_received", "metadata")
-"""What Stripe never says as null: a null is as good as absent."""
+"""Fields that are never null at Stripe. A null counts as absent."""
 
 
 def _absent(values: Mapping[str, Any]) -> frozenset[str]:
@@ -150,17 +154,17 @@ def _absent(values: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _allowed_types(values: Mapping[str, Any]) -> frozenset[str]:
-    """Return the types that an intent is limited to, and not those that it takes just now.
+    """Return the payment method types that the intent is limited to.
 
-    See: https://docs.stripe.com/api/payment_intents/object (``allowed_payment_method_types`` and
-    ``payment_method_types``, of which Stripe leaves out what does not fit; checked 2026-11)
+    Not ``payment_method_types``, from which Stripe leaves out the types that do not fit just now.
+    See: https://docs.stripe.com/api/payment_intents/object (checked 2026-11)
     """
     found = values.get("allowed_payment_method_types")
     return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
 
 def _latest_charge(values: Mapping[str, Any]) -> object:
-    """Return the latest charge; before API version 2022-11-15 it was the first of a list.
+    """Return the latest charge. Before API version 2022-11-15 it is the first in a list.
 
     See: https://docs.stripe.com/upgrades#2022-11-15 (checked 2026-11)
     """
@@ -184,11 +188,11 @@ _DONE_AT_ONCE = (
     "wechat_pay_redirect_to_android_app",
     "wechat_pay_redirect_to_ios_app",
 )
-"""What a customer does within minutes, at a page or in an app.
+"""Actions that a customer completes within minutes, on a page or in an app.
 
-All other actions may take days: vouchers, bank transfers, QR codes to take along, microdeposits on
-a bank statement, a notice of the customer's bank (``card_await_notification``), and those that
-Stripe adds one day.
+All other actions may take days: vouchers, bank transfers, printed QR codes, microdeposits on a bank
+statement, a notice from the customer's bank (``card_await_notification``). Unknown actions count as
+slow, so that an intent is not cancelled while the customer pays.
 
 See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-next_action
 (checked 2026-11)
@@ -196,7 +200,7 @@ See: https://docs.stripe.com/api/payment_intents/object#payment_intent_object-ne
 
 _MICRODEPOSITS = "verify_with_microdeposits"
 _MICRODEPOSITS_TIMEOUT = timedelta(days=10)
-"""They arrive in one or two business days; ten days later the intent requires a payment method.
+"""Ten days after their arrival, an unverified intent goes back to ``requires_payment_method``.
 
 See: https://docs.stripe.com/payments/ach-direct-debit/accept-a-payment and
 https://support.stripe.com/questions/verify-a-new-ach-direct-debit-customer-using-micro-deposits
@@ -205,7 +209,7 @@ https://support.stripe.com/questions/verify-a-new-ach-direct-debit-customer-usin
 
 
 def _instructions(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the customer has yet to do outside the shop's page, empty for nothing."""
+    """Return what the customer still has to do outside the shop's page; empty if nothing."""
     action = values.get("next_action")
     if not isinstance(action, Mapping) or action.get("type") in (None, *_DONE_AT_ONCE):
         return {}
@@ -214,6 +218,7 @@ def _instructions(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _payable_until(values: Mapping[str, Any]) -> datetime | None:
+    """Return the time until which the customer can follow the instructions, if Stripe names one."""
     details = _instructions(values)
     if details.get("type") == _MICRODEPOSITS:
         arrival = details.get("arrival_date")
@@ -225,13 +230,13 @@ def _payable_until(values: Mapping[str, Any]) -> datetime | None:
 
 
 def _charged_at(charge: object) -> datetime | None:
-    """Read when a charge that came with its intent was made."""
+    """Read when an expanded charge was created; None if it is not expanded."""
     created = charge.get("created") if isinstance(charge, Mapping) else None
     return moment_of(created) if created else None
 
 
 def _uses_automatic_methods(values: Mapping[str, Any]) -> bool | None:
-    """Read whether Stripe chooses the payment methods, which no update changes.
+    """Read whether Stripe chooses the payment methods. An update cannot change this.
 
     See: https://docs.stripe.com/api/payment_intents/object (checked 2026-11)
     """
@@ -243,9 +248,9 @@ def _uses_automatic_methods(values: Mapping[str, Any]) -> bool | None:
 
 
 def _amount_refunded(charge: object) -> int:
-    """Read what was refunded of a charge that came with its intent.
+    """Read the refunded amount of an expanded charge, in minor units; 0 if it is not expanded.
 
-    What was reserved and not captured is not among it since API version 2025-03-31.basil.
+    Since API version 2025-03-31.basil, released money that was not captured does not count.
     See: https://docs.stripe.com/api/charges/object (checked 2026-11)
     """
     amount = charge.get("amount_refunded") if isinstance(charge, Mapping) else None
@@ -257,20 +262,23 @@ def _is_disputed(charge: object) -> bool:
 
 
 def _capture_before(charge: object) -> datetime | None:
-    """Read when the authorization lapses, from a charge that came with its intent."""
+    """Read when the authorization expires; None if the charge is not expanded.
+
+    See: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (checked 2026-11)
+    """
     found = charge
     for key in ("payment_method_details", "card", "capture_before"):
         found = found.get(key) if isinstance(found, Mapping) else None
     return moment_of(found) if found else None
 
 
-def refund_of_answer(refund: Any, *, intent_id: str = "", attempt_id: str = "") -> RefundResult:
-    """Read a refund that Stripe has answered with.
+def refund_of_answer(refund: Answer, *, intent_id: str = "", attempt_id: str = "") -> RefundResult:
+    """Read a refund from Stripe's answer.
 
     Raises:
-        MalformedObject: it is something else, or not the refund that was asked for.
+        MalformedObject: it is another object, or not the requested refund.
     """
-    values, request_id, replayed = values_of_answer(refund, "refund")
+    values = values_of_answer(refund, "refund")
     with reading_of("refund"):
         check_intent(values, intent_id)
         _check_attempt(metadata_of(values), attempt_id)
@@ -284,18 +292,18 @@ def refund_of_answer(refund: Any, *, intent_id: str = "", attempt_id: str = "") 
             created_at=moment_of(values["created"]),
             reason=storable(str(values.get("reason") or "")),
             failure_reason=storable(str(values.get("failure_reason") or "")),
-            request_id=request_id,
-            replayed=replayed,
+            request_id=refund.request_id,
+            replayed=refund.replayed,
         )
 
 
-def dispute_of_answer(dispute: Any, *, intent_id: str = "") -> DisputeResult:
-    """Read a dispute that Stripe has answered with.
+def dispute_of_answer(dispute: Answer, *, intent_id: str = "") -> DisputeResult:
+    """Read a dispute from Stripe's answer.
 
     Raises:
-        MalformedObject: it is something else, or of another intent.
+        MalformedObject: it is another object, or a dispute of another intent.
     """
-    values, _request_id, _replayed = values_of_answer(dispute, "dispute")
+    values = values_of_answer(dispute, "dispute")
     with reading_of("dispute"):
         check_intent(values, intent_id)
         due_by = (values.get("evidence_details") or {}).get("due_by")
@@ -313,14 +321,14 @@ def dispute_of_answer(dispute: Any, *, intent_id: str = "") -> DisputeResult:
 
 
 def check_intent(values: Mapping[str, Any], intent_id: str) -> None:
-    """Raise ValueError where an object belongs to another intent than was asked for, if any was."""
+    """Raise ValueError if ``intent_id`` is given and the object belongs to another intent."""
     if intent_id and id_of(values.get("payment_intent")) != intent_id:
         raise ValueError("of another payment intent")
 
 
 def _check_attempt(metadata: Mapping[str, str], attempt_id: str) -> None:
     if attempt_id and metadata.get("attempt_id") != attempt_id:
-        raise MalformedObject("what another attempt has made")
+        raise MalformedObject("created by another attempt")
 
 
 def _positive(value: object) -> int:
@@ -330,13 +338,13 @@ def _positive(value: object) -> int:
     return amount
 
 
-def balance_transaction_of_answer(transaction: Any) -> BalanceTransactionResult:
-    """Read a balance transaction that Stripe has answered with.
+def balance_transaction_of_answer(transaction: Answer) -> BalanceTransactionResult:
+    """Read a balance transaction from Stripe's answer.
 
     Raises:
-        MalformedObject: it is something else.
+        MalformedObject: it is another object.
     """
-    values, _request_id, _replayed = values_of_answer(transaction, "balance_transaction")
+    values = values_of_answer(transaction, "balance_transaction")
     with reading_of("balance transaction"):
         return BalanceTransactionResult(
             id=own_id(values["id"]),
@@ -364,60 +372,71 @@ def _last_error(value: object) -> LastPaymentError | None:
     )
 
 
-def values_of_answer(found: Any, kind: str) -> tuple[dict[str, Any], str, bool]:
-    """Return an object's values, the request's id, and whether Stripe repeated a saved answer."""
-    if getattr(found, "object", None) != kind:
+def values_of_answer(answer: Answer, kind: str) -> Mapping[str, Any]:
+    """Return the values of an object in Stripe's answer.
+
+    Raises:
+        MalformedObject: it is another object.
+    """
+    if answer.values.get("object") != kind:
         raise MalformedObject(f"not a {kind}")
-    response = found.last_response
-    headers = response.headers if response is not None else {}
-    request_id = storable(headers.get("request-id", ""))
-    return found.to_dict(), request_id, headers.get("idempotent-replayed", "") == "true"
+    return answer.values
 
 
-def all_pages(page: Any) -> Iterator[Any]:
-    """Walk through a list, fetching its further pages.
+def all_pages(
+    ask: Callable[[Mapping[str, Any]], Answer], params: Mapping[str, Any]
+) -> Iterator[Answer]:
+    """Return the objects of all pages of a list. ``ask`` requests one page.
 
-    The SDK takes what looks like no list, or like the end of one, for the end: who is told that
-    something is not at Stripe would then do it again.
+    A page that cannot be read is an error. If it counted as the end of the list, the caller would
+    conclude that an object does not exist at Stripe, and create it again.
 
     Raises:
-        MalformedObject: it is no list.
+        MalformedObject: a page is not a list.
     """
-    while True:
-        found, after = _page(page)
+    found, after = page_parts(ask(params))
+    yield from found
+    while after:
+        found, after = page_parts(ask({**params, "starting_after": after}))
         yield from found
-        if not after:
-            return
-        with reading_of("list"):
-            page = page.next_page()
 
 
-def page_of_answer(page: Any, read: Callable[[Any], _T]) -> Page[_T]:
-    """Read one page of a list; what cannot be read of it is left out.
+def page_of_answer(page: Answer, read: Callable[[Answer], _T]) -> Page[_T]:
+    """Read one page of a list. Objects that cannot be read are left out and logged.
 
     Raises:
-        MalformedObject: it is no list.
+        MalformedObject: it is not a list.
     """
-    found, after = _page(page)
-    return Page(items=tuple(_readable(found, read)), after=after)
+    found, after = page_parts(page)
+    return Page(items=tuple(readable(found, read)), after=after)
 
 
-def _page(page: Any) -> tuple[list[Any], str]:
-    """Return what is on a page, and the id after which the next one begins, if there is one."""
-    if not isinstance(page, stripe.ListObject):
-        raise MalformedObject("not a list")
+def page_parts(page: Answer) -> tuple[list[Answer], str]:
+    """Return the objects on a page, and the last id if there is another page (else "").
+
+    Raises:
+        MalformedObject: it is not a list.
+    """
     with reading_of("list"):
-        found: list[Any] = list(page.data)
-        if not page.has_more:
+        values = values_of_answer(page, "list")
+        found = [Answer(each if isinstance(each, Mapping) else {}) for each in _items(values)]
+        if not values["has_more"]:
             return found, ""
         if not found:
-            raise ValueError("more, and nothing on this page")
-        return found, own_id(found[-1].id)
+            raise ValueError("has_more, but the page is empty")
+        return found, own_id(found[-1].values["id"])
 
 
-def _readable(found: list[Any], read: Callable[[Any], _T]) -> Iterator[_T]:
+def _items(values: Mapping[str, Any]) -> list[Any]:
+    if not isinstance(values["data"], list):
+        raise TypeError("a list was expected")
+    return values["data"]
+
+
+def readable(found: list[Answer], read: Callable[[Answer], _T]) -> Iterator[_T]:
+    """Read the objects on a page. Those that cannot be read are left out and logged."""
     for item in found:
         try:
             yield read(item)
         except MalformedObject as error:
-            logger.warning("Left out of a list of Stripe's: %s", error)
+            logger.warning("Left out an unreadable object in a list from Stripe: %s", error)

@@ -1,4 +1,4 @@
-"""What goes out of the gateway: frozen, typed, and nothing of the SDK's."""
+"""The results of the gateway: frozen, typed, and independent of the SDK."""
 
 from __future__ import annotations
 
@@ -12,6 +12,22 @@ from shop_payments.secrecy import Secret
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The JSON object of an answer of Stripe, or of an item of a list."""
+
+    values: Mapping[str, Any]
+    as_of: datetime | None = None
+    """When Stripe sent it, by its own clock; None for a repeated answer or without the header."""
+
+    request_id: str = ""
+    replayed: bool = False
+    """Whether Stripe repeated an answer that it had saved for the idempotency key.
+
+    See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class LastPaymentError:
     """Why the last attempt to pay failed."""
@@ -20,7 +36,7 @@ class LastPaymentError:
     decline_code: str
     message: str
     key: str
-    """Differs from one failed attempt to the next: the charge's id where there is one."""
+    """Identifies the failed attempt: the charge's id, or the error's codes and payment method."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,36 +55,36 @@ class PaymentIntentResult:
     payment_method: str = ""
     latest_charge: str = ""
     capture_before: datetime | None = None
-    """When the authorization lapses; None where it is not known, as in events."""
+    """When the authorization expires; None if unknown, as in events."""
 
     charged_at: datetime | None = None
-    """When the latest charge was made; None where the charge did not come with the intent."""
+    """When the latest charge was created; None if the charge is not expanded."""
 
     uses_automatic_methods: bool | None = None
-    """Whether Stripe chooses the payment methods; None where the message does not say."""
+    """Whether Stripe chooses the payment methods; None if the message does not say."""
 
     amount_refunded: int = 0
-    """What was refunded of the latest charge; 0 also where the charge did not come with it."""
+    """The refunded amount of the latest charge, in minor units; 0 if the charge is not expanded."""
 
     is_disputed: bool = False
-    """Whether the latest charge has been disputed; False also where it did not come with it."""
+    """Whether the latest charge has been disputed; False if the charge is not expanded."""
 
     is_finished_elsewhere: bool = False
-    """Whether the customer has something to do outside the page, which may take days: pay a voucher
-    in a shop, transfer money, or read microdeposits on a bank statement."""
+    """Whether the customer still has to act outside the page, which may take days: pay a voucher in
+    a shop, transfer money, or read microdeposits on a bank statement."""
 
     payable_until: datetime | None = None
-    """Until when that can be done; None where Stripe says no time."""
+    """The time until which the customer can do this; None if Stripe names none."""
 
     as_of: datetime | None = None
-    """When this was so, by Stripe's clock; None where it was so when it was asked for."""
+    """The time of this state by Stripe's clock, in whole seconds; None if it is not known."""
 
     capture_method: str = ""
     allowed_payment_method_types: frozenset[str] = frozenset()
-    """The types that the intent is limited to; empty where it names none."""
+    """The types that the intent is limited to; empty if it names none."""
 
     receipt_email: str = field(default="", repr=False)
-    """For comparison; it is personal data, and never stored."""
+    """Personal data: compared with the order's, never stored."""
 
     cancellation_reason: str = ""
     last_payment_error: LastPaymentError | None = None
@@ -78,7 +94,7 @@ class PaymentIntentResult:
     """Whether Stripe repeated a saved answer, which may be older than the intent's state."""
 
     absent: frozenset[str] = frozenset()
-    """Fields that the message did not have, as in older API versions: unknown, not empty."""
+    """Fields that the message does not have, as in older API versions: unknown, not empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +131,7 @@ class DisputeResult:
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceTransactionResult:
-    """A movement on the Stripe balance; amounts may be negative."""
+    """A balance transaction. ``amount`` and ``net`` may be negative (minor units)."""
 
     id: str
     source: str
@@ -129,18 +145,18 @@ class BalanceTransactionResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Page(Generic[_T]):
-    """Up to a hundred objects of a list, newest first."""
+    """Up to 100 objects of a list, newest first."""
 
     items: tuple[_T, ...]
-    """Those that can be read: what another system made need not be like ours."""
+    """The objects that could be read. Other systems may create objects that the app cannot read."""
 
     after: str
-    """Where the next page begins; empty where this is the last one."""
+    """The id after which the next page starts; empty on the last page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventResult:
-    """A signed webhook event. ``payload`` is safe to store: it holds no client secret."""
+    """A signed webhook event. ``payload`` can be stored: it contains no client secret."""
 
     id: str
     type: str
@@ -149,16 +165,16 @@ class EventResult:
     api_version: str
     object_id: str
     intent_id: str
-    """The payment intent that the object is, or belongs to; empty where there is none."""
+    """The payment intent that the object is or belongs to; empty if there is none."""
 
     payload: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventSubject:
-    """What an event is about, and which intent or charge that belongs to.
+    """The object of an event, and the intent and charge that it belongs to.
 
-    Empty where it does not say: a thin event only names its object.
+    A field is empty if the event does not say it: a thin event only names its object.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Single values out of Stripe's JSON, checked, and such as can be stored."""
+"""Read single values from Stripe's JSON: check them, and make them fit the database."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from shop_payments.money import MAX_AMOUNT
 from shop_payments.secrecy import Secret, redact
 
 _ID_LENGTH = 255
-"""More than Stripe's ids ever have, and the columns'."""
+"""The columns' length. Stripe's ids can have up to 255 characters.
+
+See: https://docs.stripe.com/upgrades (checked 2026-11)
+"""
 
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
-"""What the functions below raise, and looking a value up."""
+"""The exceptions of the functions below, and of looking up a missing value."""
 
 
 def text_of(value: object) -> str:
-    """Return a text that is not empty."""
+    """Return a string that is not empty."""
     if not isinstance(value, str) or not value:
         raise TypeError("a text was expected")
     return value
 
 
 def own_id(value: object) -> str:
-    """Return an object's id, as it is or not at all: one that was altered would be another's."""
+    """Return an object's id unchanged, or raise: an altered id could be that of another object."""
     text = text_of(value)
     if len(text) > _ID_LENGTH or storable(text) != text:
         raise ValueError("an id was expected")
@@ -54,22 +57,22 @@ def signed_integer_of(value: object) -> int:
 
 
 def moment_of(value: object) -> datetime:
-    """Return a time that is given in seconds since 1970."""
+    """Return a time from its Unix time in seconds."""
     try:
         return as_stored(datetime.fromtimestamp(integer_of(value), tz=UTC))
-    except OSError:
+    except OSError:  # beyond what the platform's C library can convert
         raise ValueError("a time was expected") from None
 
 
 def as_stored(moment: datetime) -> datetime:
-    """Return a time as the database wants it: with ``USE_TZ = False``, the project's own."""
+    """Return a time as the database stores it: naive if ``USE_TZ`` is False."""
     if settings.USE_TZ:
         return moment
     return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def id_of(value: object) -> str:
-    """Return the id of something that may be expanded; empty where there is none."""
+    """Return the id of an object that may be expanded; empty if there is none."""
     if isinstance(value, Mapping):
         value = value.get("id")
     return storable(str(value or ""))
@@ -84,10 +87,7 @@ def metadata_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def without_client_secrets(value: Any) -> Any:
-    """Copy a JSON value so that it may be stored: no ``client_secret`` in it at any depth.
-
-    Text is made storable as well.
-    """
+    """Copy a JSON value without any ``client_secret``, at any depth, and with storable text."""
     if isinstance(value, dict):
         return {
             storable(key): without_client_secrets(item)
@@ -100,5 +100,6 @@ def without_client_secrets(value: Any) -> Any:
 
 
 def storable(text: str) -> str:
-    """Return a text without secrets and without what PostgreSQL refuses: NUL, lone surrogates."""
-    return redact(text).replace("\x00", "?").encode("utf-8", "replace").decode("utf-8")
+    """Return a text without secrets, NUL and lone surrogates. PostgreSQL refuses the latter two."""
+    text = redact(text).replace("\x00", "?")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

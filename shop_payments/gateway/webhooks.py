@@ -1,4 +1,4 @@
-"""Stripe's signed events, verified and read."""
+"""Verify and read Stripe's signed events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,8 +19,14 @@ from shop_payments.exceptions import (
     MalformedObject,
     WebhookPayloadTooLarge,
 )
-from shop_payments.gateway.reading import intent_from_values
-from shop_payments.gateway.results import EventResult, EventSubject, PaymentIntentResult
+from shop_payments.gateway.reading import intent_from_values, page_parts, readable, reading_of
+from shop_payments.gateway.results import (
+    Answer,
+    EventResult,
+    EventSubject,
+    Page,
+    PaymentIntentResult,
+)
 from shop_payments.gateway.values import (
     as_stored,
     id_of,
@@ -35,15 +40,15 @@ from shop_payments.secrecy import sealed
 
 @sealed
 def read_event(payload: bytes, signature_header: str) -> EventResult:
-    """Verify a webhook body against the configured secrets and read it.
+    """Verify a webhook body against the configured secrets and read its event.
 
-    The signature may be at most ``WEBHOOK_TOLERANCE`` seconds old, or ahead. The SDK looks at the
-    past alone, and turns the check off for a tolerance of 0; here it cannot be turned off.
+    The signature may be at most ``WEBHOOK_TOLERANCE`` seconds in the past or in the future. The SDK
+    checks only the past, and a tolerance of 0 turns its check off. Here it cannot be turned off.
 
     Raises:
-        WebhookPayloadTooLarge: larger than ``WEBHOOK_MAX_BYTES``; it was not looked at.
-        InvalidSignature: not signed by any of the secrets, or not now.
-        InvalidWebhookPayload: signed, but not an event.
+        WebhookPayloadTooLarge: the body is larger than ``WEBHOOK_MAX_BYTES``, and was not read.
+        InvalidSignature: no configured secret signed the body, or not recently.
+        InvalidWebhookPayload: the body is signed, but is not an event.
         ConfigurationError: no webhook secret is configured.
 
     See: https://docs.stripe.com/webhooks#verify-manually (checked 2026-11)
@@ -55,7 +60,7 @@ def read_event(payload: bytes, signature_header: str) -> EventResult:
         values = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise InvalidWebhookPayload("the body is not JSON") from None
-    return _event(values)
+    return event_from_values(values)
 
 
 def _finite(literal: str) -> float:
@@ -66,7 +71,7 @@ def _finite(literal: str) -> float:
 
 
 def _verified(payload: bytes, signature_header: str) -> str:
-    """Return the body as text if one of the configured secrets signed it just now."""
+    """Return the body as text if one of the configured secrets signed it recently."""
     config = get_config()
     if not config.STRIPE_WEBHOOK_SECRETS:
         raise ConfigurationError("SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] is missing")
@@ -94,14 +99,19 @@ def _is_signed(text: str, header: str, secret: str) -> bool:
 
 
 def _assert_recent(header: str, *, tolerance: int) -> None:
-    # The signature is genuine and covers the first t=, read here as the SDK has read it.
+    # The signature is valid and covers the first t=, so it is read as the SDK reads it.
     pairs = [item.split("=") for item in header.split(",")]
     signed_at = next(int(pair[1]) for pair in pairs if pair[0] == "t")
     if abs(time.time() - signed_at) > tolerance:
         raise InvalidSignature("the signature is too old or lies in the future")
 
 
-def _event(values: object) -> EventResult:
+def event_from_values(values: object) -> EventResult:
+    """Read an event.
+
+    Raises:
+        InvalidWebhookPayload: it is not an event.
+    """
     if not isinstance(values, dict) or values.get("object") not in ("event", "v2.core.event"):
         raise InvalidWebhookPayload("the body is not an event")
     try:
@@ -120,15 +130,36 @@ def _event(values: object) -> EventResult:
         raise InvalidWebhookPayload(f"not an event: {type(error).__name__}") from None
 
 
+def events_of_answer(page: Answer) -> Page[EventResult]:
+    """Read one page of events, oldest first; ``after`` is the newest id if there is another page.
+
+    Stripe lists the newest first, also on a page that ends before an event.
+
+    Raises:
+        MalformedObject: it is not a list.
+    """
+    found, has_more = page_parts(page)
+    items = tuple(readable(found, _event_of_answer))[::-1]
+    with reading_of("list"):
+        return Page(items=items, after=own_id(found[0].values["id"]) if has_more else "")
+
+
+def _event_of_answer(answer: Answer) -> EventResult:
+    try:
+        return event_from_values(answer.values)
+    except InvalidWebhookPayload as error:
+        raise MalformedObject(str(error)) from None
+
+
 def _about(payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The object that a snapshot event carries."""
+    """Return the object in a snapshot event; None in a thin event."""
     data = payload.get("data")
     about = data.get("object") if isinstance(data, Mapping) else None
     return about if isinstance(about, Mapping) else None
 
 
 def _object_id(payload: Mapping[str, Any]) -> str:
-    """Snapshot events carry the object that they are about, thin ones name it."""
+    """Return the id of an event's object: a snapshot contains the object, a thin event names it."""
     about = _about(payload)
     return id_of(payload.get("related_object") if about is None else about)
 
@@ -143,11 +174,10 @@ def _intent_id(payload: Mapping[str, Any]) -> str:
 
 
 def account_of_event(payload: Mapping[str, Any]) -> str:
-    """Return the connected account that a stored event is about; empty for the shop's own.
+    """Return the connected account of a stored event; empty for the shop's own account.
 
-    Thin events have no ``account``; they name it in ``context``, which the key needs to fetch the
-    object. Snapshots for an organization have a ``context`` as well, also those of the shop's own
-    account, so it says nothing there.
+    Thin events have no ``account``, but name it in ``context``. Snapshot events for an organization
+    have a ``context`` even if they concern the shop's own account, so it is ignored there.
 
     See: https://docs.stripe.com/api/events/object#event_object-account,
     https://docs.stripe.com/api/v2/core/events/object#v2_event_object-context,
@@ -160,7 +190,7 @@ def account_of_event(payload: Mapping[str, Any]) -> str:
 
 
 def is_thin(payload: Mapping[str, Any]) -> bool:
-    """Tell whether a stored event only names the object that it is about.
+    """Return whether a stored event is thin: it only names its object.
 
     See: https://docs.stripe.com/event-destinations#thin-events (checked 2026-11)
     """
@@ -168,13 +198,13 @@ def is_thin(payload: Mapping[str, Any]) -> bool:
 
 
 def _related(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The reference to an object that a thin event carries."""
+    """Return the reference to an object in a thin event."""
     related = payload.get("related_object")
     return related if isinstance(related, Mapping) else {}
 
 
 def _event_time(value: object) -> datetime:
-    """Snapshot events give seconds since 1970, thin ones an ISO time."""
+    """Read the time of an event: Unix time in a snapshot event, ISO 8601 in a thin event."""
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
         return as_stored(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
@@ -182,26 +212,25 @@ def _event_time(value: object) -> datetime:
 
 
 def intent_from_event(payload: Mapping[str, Any]) -> PaymentIntentResult:
-    """Read the intent that a stored event of a ``payment_intent.*`` type is about.
+    """Read the payment intent in a stored ``payment_intent.*`` event.
 
     Raises:
-        InvalidWebhookPayload: it is about something else, or about nothing.
+        InvalidWebhookPayload: the event contains no intent, or one that cannot be read.
     """
     about = _about(payload)
     if about is None or about.get("object") != "payment_intent":
         raise InvalidWebhookPayload("the event is not about a payment intent")
     try:
-        intent = intent_from_values(about)
+        return intent_from_values(about, as_of=_event_time(payload.get("created")))
     except MalformedObject as error:
         raise InvalidWebhookPayload(str(error)) from None
-    return replace(intent, as_of=_event_time(payload.get("created")))
 
 
 def id_of_intent_event(payload: Mapping[str, Any]) -> str:
-    """Return the id of the intent that a stored event is about, also if the rest is unreadable.
+    """Return the id of the intent in a stored event, even if the rest of it cannot be read.
 
     Raises:
-        InvalidWebhookPayload: the event is not about an intent, or the id is not one.
+        InvalidWebhookPayload: the event contains no intent, or its id is malformed.
     """
     about = _about(payload)
     if about is None or about.get("object") != "payment_intent":
@@ -213,10 +242,10 @@ def id_of_intent_event(payload: Mapping[str, Any]) -> str:
 
 
 def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:
-    """Read whose refund, charge or dispute a stored event is about.
+    """Return the object of a stored event, and the intent and charge that it belongs to.
 
     Raises:
-        InvalidWebhookPayload: it is about nothing.
+        InvalidWebhookPayload: the event has no object.
     """
     about = _about(payload)
     if about is None:

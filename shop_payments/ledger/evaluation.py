@@ -22,34 +22,29 @@ from django.utils import timezone
 from shop_payments.balance import Balance, View, newest_first
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, OrderUnreadable
-from shop_payments.ledger.descriptions import (
-    LOST_TO_THE_BANK,
-    WAIT_FOR_THE_BANK,
-    describe_excess,
-    describe_received,
-    describe_rest,
-    describe_uncounted,
-)
-from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.observations import (
     counted_money,
-    fits,
     is_live_under_test_key,
     observe,
     refund_key,
     waived_by,
+    would_count,
 )
-from shop_payments.ledger.payments import LockedPayment, leading_intent, reopened
+from shop_payments.ledger.payments import (
+    LockedPayment,
+    data_of_item,
+    leading_intent,
+    reopened,
+)
 from shop_payments.lifecycle import (
     UPDATABLE_STATUSES,
     DisputeState,
     PaymentStatus,
     RefundStatus,
-    gravest_dispute,
+    most_serious_dispute,
 )
 from shop_payments.models import Dispute, FactKind, OrderPayment, PaymentIntent, Refund, ReviewItem
-from shop_payments.models.review import SUGGESTIONS
-from shop_payments.money import Money, display_amount, minimum_charge
+from shop_payments.money import Money, minimum_charge
 from shop_payments.orders import OrderTerms, find_order, read_terms
 
 logger = logging.getLogger("shop_payments")
@@ -72,9 +67,7 @@ _BALANCE_REASONS = frozenset(
 """The reasons of review items that an evaluation opens, and closes when their cause is gone."""
 
 
-def evaluate(
-    locked: LockedPayment, *, origin: Origin, terms: OrderTerms | None = None
-) -> Balance | None:
+def evaluate(locked: LockedPayment, *, terms: OrderTerms | None = None) -> Balance | None:
     """Evaluate an order under its payment's lock; None if it could not be read.
 
     Without ``terms``, the order is read here. If that fails, ``locked.order_error`` says why.
@@ -88,19 +81,21 @@ def evaluate(
     try:
         _record_terms(locked, terms or _read(locked))
     except OrderUnreadable as error:
-        _record_failed_read(locked, error, origin)
+        _record_failed_read(locked, error)
         return None
     locked.payment.failed_reads = 0
     balance = derive(locked)
-    received = _record_received(locked, balance, origin)
-    _record_paid(locked, balance, received, origin)
-    _record_refunds(locked, balance, origin)
-    sync_review(locked, _wanted_items(locked, balance), origin)
+    # In this order the host is notified: money, then "paid", then refunds.
+    received = _record_received(locked, balance)
+    _record_paid(locked, balance, received)
+    _record_refunds(locked, balance)
+    # After the facts, so that the host hears of the payment before the question about it.
+    sync_review(locked, _wanted_items(locked, balance))
     locked.needs_follow_up = is_follow_up_needed(locked, balance)
     return balance
 
 
-def is_as_seen(payment: OrderPayment, terms: OrderTerms) -> bool:
+def has_same_terms(payment: OrderPayment, terms: OrderTerms) -> bool:
     """Return whether the order has the terms that were last evaluated."""
     seen = (payment.total, payment.currency, payment.is_payable)
     now = (terms.total.amount, terms.total.currency, terms.is_payable)
@@ -125,7 +120,7 @@ def record_outflow(locked: LockedPayment, row: Refund | Dispute, intent: Payment
         logger.warning("%s was stored without reading its order: %s", row, error)
     is_wanted = intent.wanted or locked.payment.is_payable
     # Without ``total_seen`` it undoes the payment: see Note [Giving back] in ``balance.py``.
-    if is_wanted and fits(locked.payment, intent):
+    if is_wanted and would_count(locked.payment, intent):
         row.total_seen = locked.payment.total
         row.waived_seen = locked.balance().waived
 
@@ -148,7 +143,7 @@ def derived_values(locked: LockedPayment, balance: Balance) -> dict[str, Any]:
     money = counted_money(locked.rows)
     return {
         "status": balance.status,
-        "dispute_state": gravest_dispute(row.status for row in locked.disputes),
+        "dispute_state": most_serious_dispute(row.status for row in locked.disputes),
         "amount_received": balance.received,
         "amount_refunded": sum(each.refunded for each in money),
         "amount_lost": sum(each.lost for each in money),
@@ -204,11 +199,10 @@ def _record_terms(locked: LockedPayment, terms: OrderTerms) -> None:
         )
     payment.total, payment.currency = terms.total.amount, currency
     payment.is_payable = terms.is_payable
-    payment.order_seen_at = timezone.now()
     _record_wanted(locked)
 
 
-def _record_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: Origin) -> None:
+def _record_failed_read(locked: LockedPayment, error: OrderUnreadable) -> None:
     if locked.has_counted_failure:
         return  # count it once for each unit of work
     locked.order_error, locked.has_counted_failure = error, True
@@ -216,8 +210,8 @@ def _record_failed_read(locked: LockedPayment, error: OrderUnreadable, origin: O
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)
     if payment.failed_reads >= TRIES_BEFORE_REVIEW:
-        item = WantedItem(leading, _Reason.ORDER_UNREADABLE, str(error))
-        sync_review(locked, [item], origin, only={_Reason.ORDER_UNREADABLE})
+        item = WantedItem(leading, _Reason.ORDER_UNREADABLE, figures={"error": str(error)[:500]})
+        sync_review(locked, [item], only={_Reason.ORDER_UNREADABLE})
 
 
 def _record_wanted(locked: LockedPayment) -> None:
@@ -238,9 +232,7 @@ def _record_wanted(locked: LockedPayment) -> None:
 # --- facts --------------------------------------------------------------------------------------
 
 
-def _record_received(
-    locked: LockedPayment, balance: Balance, origin: Origin
-) -> list[PaymentIntent]:
+def _record_received(locked: LockedPayment, balance: Balance) -> list[PaymentIntent]:
     """Record the payments that count from now on; return their intents, oldest charge first."""
     new = [row for row in locked.intents if locked.counts(row) and not row.received_recorded]
     # The host is notified in the order of the charges.
@@ -250,21 +242,19 @@ def _record_received(
         row.received_recorded = True
         locked.save_later(row)
         figures = {
-            "detail": describe_received(row),
+            "stripe_intent_id": row.stripe_id,
             "amount": row.amount_received,
             "outstanding": balance.outstanding,
             "currency": row.currency,
         }
-        locked.add_facts(row, [(FactKind.PAYMENT_RECEIVED, figures)], origin=origin)
+        locked.add_facts(row, [(FactKind.PAYMENT_RECEIVED, figures)])
     return new
 
 
 _SETTLED = (PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED)
 
 
-def _record_paid(
-    locked: LockedPayment, balance: Balance, received: list[PaymentIntent], origin: Origin
-) -> None:
+def _record_paid(locked: LockedPayment, balance: Balance, received: list[PaymentIntent]) -> None:
     payment = locked.payment
     if balance.is_covered and payment.paid_at is None:
         newest = received[-1] if received else None
@@ -276,13 +266,13 @@ def _record_paid(
     payment.paid_recorded = True
     row = _covering_intent(locked, balance, received)
     figures = {
-        "detail": describe_received(row),
+        "stripe_intent_id": row.stripe_id,
         "amount": balance.paid,
         "amount_received": row.amount_received,
         "total": balance.total,
         "currency": row.currency,
     }
-    locked.add_facts(row, [(FactKind.ORDER_PAID, figures)], origin=origin)
+    locked.add_facts(row, [(FactKind.ORDER_PAID, figures)])
 
 
 def _covering_intent(
@@ -306,7 +296,7 @@ def newest_counted_first(locked: LockedPayment) -> list[PaymentIntent]:
     return [by_id[each.id] for each in payments if each.counts]
 
 
-def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> None:
+def _record_refunds(locked: LockedPayment, balance: Balance) -> None:
     intents = {row.pk: row for row in locked.intents}
     for refund in locked.refunds:
         row = intents[refund.payment_intent_id]
@@ -317,7 +307,6 @@ def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> 
         locked.save_later(refund)
         goods = refund.amount - balance.undone[refund_key(refund)]
         figures = {
-            "detail": f"{refund.amount_display} refunded with {refund.stripe_id}",
             "refund_id": str(refund.pk),
             "stripe_refund_id": refund.stripe_id,
             "amount": refund.amount,
@@ -326,7 +315,7 @@ def _record_refunds(locked: LockedPayment, balance: Balance, origin: Origin) -> 
             "status": refund.status,
             "refund_reason": refund.reason,
         }
-        locked.add_facts(row, [(FactKind.ORDER_REFUNDED, figures)], origin=origin)
+        locked.add_facts(row, [(FactKind.ORDER_REFUNDED, figures)])
 
 
 # --- review -------------------------------------------------------------------------------------
@@ -338,8 +327,9 @@ class WantedItem:
 
     row: PaymentIntent | None
     reason: ReviewItem.Reason
-    detail: str
-    suggestion: str = ""
+    cause: str = ""
+    """The code of the item's sentence. Empty if the reason has only one, with the same code."""
+
     subject: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -347,6 +337,12 @@ class WantedItem:
     def key(self) -> tuple[int | None, str, str]:
         """The identity of an item: there is one for each intent, reason and subject."""
         return (None if self.row is None else self.row.pk, str(self.reason), self.subject)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The data of the item, and of the fact about it."""
+        sentence = self.cause or str(self.reason)
+        return data_of_item(sentence, self.reason, self.subject, self.figures)
 
 
 def _wanted_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
@@ -356,43 +352,71 @@ def _wanted_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
     currency = payment.currency
     items: list[WantedItem] = []
     for stripe_id, amount in balance.excess.items():
-        row = by_id[stripe_id]
-        words = describe_excess(row, amount, balance, payment)
-        items.append(_money_item(locked, row, _Reason.EXCESS, words, amount))
+        items.append(_excess_item(locked, by_id[stripe_id], amount, balance))
     for stripe_id, amount in balance.uncounted.items():
-        row = by_id[stripe_id]
-        words = describe_uncounted(row, amount, payment)
-        items.append(_money_item(locked, row, _Reason.UNCOUNTED, words, amount))
+        items.append(_uncounted_item(locked, by_id[stripe_id], amount))
     counted = newest_counted_first(locked)
     if counted and balance.paid > 0 and balance.owed > 0:
         row = counted[0]
         figures = {"amount": balance.owed, "currency": currency}
         if not balance.is_payable and balance.status == PaymentStatus.PARTIALLY_PAID:
-            detail = describe_rest(balance, currency)
-            items.append(WantedItem(row, _Reason.REST_OWED, detail, figures=figures))
+            figures["paid"] = balance.paid
+            items.append(WantedItem(row, _Reason.REST_OWED, figures=figures))
         elif balance.refusal is None and balance.outstanding < minimum_charge(currency):
             # The customer would be asked, but Stripe would refuse to create the intent.
-            rest = display_amount(balance.outstanding, currency)
-            detail = f"{rest} is owed, which is below Stripe's minimum"
-            items.append(WantedItem(row, _Reason.REST_TOO_SMALL, detail, figures=figures))
+            figures["outstanding"] = balance.outstanding
+            items.append(WantedItem(row, _Reason.REST_TOO_SMALL, figures=figures))
     return [*items, *_waived_items(locked, balance)]
 
 
-def _money_item(
-    locked: LockedPayment,
-    row: PaymentIntent,
-    reason: ReviewItem.Reason,
-    words: tuple[str, str],
-    amount: int,
+def _excess_item(
+    locked: LockedPayment, row: PaymentIntent, amount: int, balance: Balance
 ) -> WantedItem:
-    detail, suggestion = words
-    dispute = locked.dispute_state_of(row)
-    if dispute == DisputeState.OPEN:
-        suggestion = f"{WAIT_FOR_THE_BANK} {suggestion}"
-    elif dispute == DisputeState.LOST:
-        suggestion = LOST_TO_THE_BANK
-    figures = {"amount": amount, "currency": row.currency}
-    return WantedItem(row, reason, detail, suggestion, figures=figures)
+    """Return the item about what was received in excess of the order's total."""
+    cause = "excess_over_remainder" if _looks_like_a_remainder(row, balance) else ""
+    figures = {**_figures_of_money(locked, row, amount), "total": balance.total}
+    return WantedItem(row, _Reason.EXCESS, cause, figures=figures)
+
+
+def _looks_like_a_remainder(intent: PaymentIntent, balance: Balance) -> bool:
+    """Return whether the total fell by exactly the first payment when that was received.
+
+    An adapter that wrongly returns the outstanding amount shows this pattern.
+    """
+    seen = intent.total_seen
+    is_first = balance.received == intent.amount_received
+    return (
+        is_first
+        and seen is not None
+        and (balance.total == max(0, seen - intent.amount_received) != seen)
+    )
+
+
+def _uncounted_item(locked: LockedPayment, row: PaymentIntent, amount: int) -> WantedItem:
+    """Return the item about received money that does not count, by its cause."""
+    payment, figures = locked.payment, _figures_of_money(locked, row, amount)
+    if row.livemode != get_config().livemode:
+        cause = "uncounted_in_test_mode"
+    elif not row.has_succeeded:
+        cause = "uncounted_after_cancellation"
+    elif payment.currency and row.currency != payment.currency:
+        cause = "uncounted_in_other_currency"
+        figures |= {"order_total": payment.total or 0, "order_currency": payment.currency}
+    else:
+        cause = "uncounted_unwanted"
+    return WantedItem(row, _Reason.UNCOUNTED, cause, figures=figures)
+
+
+def _figures_of_money(locked: LockedPayment, row: PaymentIntent, amount: int) -> dict[str, Any]:
+    """Return the figures of an item about ``amount`` of the money of ``row``."""
+    return {
+        "amount": amount,
+        "amount_received": row.amount_received,
+        "currency": row.currency,
+        "stripe_intent_id": row.stripe_id,
+        # A bank that holds or has taken the money changes what staff can do.
+        "dispute_state": str(locked.dispute_state_of(row)),
+    }
 
 
 def _waived_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
@@ -406,16 +430,18 @@ def _waived_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
             continue
         if before < total <= before + waived:
             # Before this payment, the order was covered only because of the waivers.
-            detail = f"{describe_received(row)}, although it had been waived"
-            figures = {"amount": row.amount_received, "currency": row.currency}
-            items.append(WantedItem(row, _Reason.WAIVED_RECEIVED, detail, figures=figures))
+            figures = {
+                "amount": row.amount_received,
+                "currency": row.currency,
+                "stripe_intent_id": row.stripe_id,
+            }
+            items.append(WantedItem(row, _Reason.WAIVED_RECEIVED, figures=figures))
     return items
 
 
 def sync_review(
     locked: LockedPayment,
     wanted: list[WantedItem],
-    origin: Origin,
     *,
     only: frozenset[ReviewItem.Reason] | set[ReviewItem.Reason] = _BALANCE_REASONS,
 ) -> None:
@@ -427,15 +453,15 @@ def sync_review(
     known = {_key_of(item): item for item in items}
     wanted_keys = {each.key for each in wanted}
     for each in wanted:
-        _open_or_update(locked, known.get(each.key), each, items, origin)
+        _open_or_update(locked, known.get(each.key), each, items)
     for item in items:
         is_open = item.closed_at is None
         if not is_open:
             continue
         is_gone = item.reason in only and _key_of(item) not in wanted_keys
         if is_gone or _is_made_good(locked, item):
-            item.closed_at, item.closed_itself = timezone.now(), True
-            item.closing_note = _closing_note(item)
+            item.closed_at, item.closed_automatically = timezone.now(), True
+            item.closing_data = {"sentence": _why_closed(item)}
             item.save()
     still_open = [item.reason for item in items if item.closed_at is None]
     payment.needs_review = bool(still_open)
@@ -446,12 +472,13 @@ def _key_of(item: ReviewItem) -> tuple[int | None, str, str]:
     return (item.payment_intent_id, item.reason, item.subject)
 
 
-def _closing_note(item: ReviewItem) -> str:
+def _why_closed(item: ReviewItem) -> str:
+    """Return the code of the sentence about it."""
     if item.reason == _Reason.ORDER_UNREADABLE:
-        return "The order can be read again"
+        return "order_readable"
     if item.reason == _Reason.REFUND_FAILED:
-        return "The money was returned in another way"
-    return "Its cause is gone"
+        return "money_returned"
+    return "cause_gone"
 
 
 _REOPENING = ("amount", "is_on_its_way")
@@ -459,47 +486,31 @@ _REOPENING = ("amount", "is_on_its_way")
 
 
 def _open_or_update(
-    locked: LockedPayment,
-    item: ReviewItem | None,
-    wanted: WantedItem,
-    items: list[ReviewItem],
-    origin: Origin,
+    locked: LockedPayment, item: ReviewItem | None, wanted: WantedItem, items: list[ReviewItem]
 ) -> None:
-    data = {
-        "detail": wanted.detail[:500],
-        "reason": str(wanted.reason),
-        "subject": wanted.subject,
-        **wanted.figures,
-    }
-    values = {
-        "detail": wanted.detail[:500],
-        "suggested_action": (wanted.suggestion or SUGGESTIONS[wanted.reason])[:500],
-        "data": data,
-    }
+    data = wanted.data
     if item is None:
         item = ReviewItem(
             order_payment=locked.payment,
             payment_intent=wanted.row,
             reason=wanted.reason,
             subject=wanted.subject,
-            **values,
+            data=data,
         )
         items.append(item)
     elif item.closed_at is not None:
         same = all(item.data.get(name) == wanted.figures.get(name) for name in _REOPENING)
-        if same and not item.closed_itself:
+        if same and not item.closed_automatically:
             return  # staff have closed it for the same amount
-        for name, value in {**values, **reopened()}.items():
+        for name, value in {"data": data, **reopened()}.items():
             setattr(item, name, value)
     else:
-        if all(getattr(item, name) == value for name, value in values.items()):
-            return
-        for name, value in values.items():
-            setattr(item, name, value)
-        item.save()
+        if item.data != data:
+            item.data = data
+            item.save()
         return  # the host was notified when the item was opened
     item.save()
-    locked.add_facts(wanted.row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
+    locked.add_facts(wanted.row, [(FactKind.REVIEW_NEEDED, data)])
 
 
 def _is_made_good(locked: LockedPayment, item: ReviewItem) -> bool:
@@ -525,10 +536,10 @@ def _is_made_good(locked: LockedPayment, item: ReviewItem) -> bool:
 
 def is_follow_up_needed(locked: LockedPayment, balance: Balance) -> bool:
     """Return whether a follow-up at Stripe is needed: see ``follow_up.py``."""
-    return asks_for_too_much(locked, balance) is not None or bool(excess_to_return(locked, balance))
+    return intent_to_lower(locked, balance) is not None or bool(excess_to_return(locked, balance))
 
 
-def asks_for_too_much(locked: LockedPayment, balance: Balance) -> PaymentIntent | None:
+def intent_to_lower(locked: LockedPayment, balance: Balance) -> PaymentIntent | None:
     """Return the open intent if it can be changed and asks for too much.
 
     That is more than is outstanding, or any amount in another currency, which would not count.
@@ -555,7 +566,7 @@ def excess_to_return(locked: LockedPayment, balance: Balance) -> list[PaymentInt
     """
     if not get_config().AUTO_REFUND_EXCESS:
         return []
-    if gravest_dispute(row.status for row in locked.disputes) not in _HARMLESS:
+    if most_serious_dispute(row.status for row in locked.disputes) not in _HARMLESS:
         return []
     done = [row for row in locked.refunds if row.request_key.startswith(AUTOMATIC_KEY)]
     tried = {row.payment_intent_id for row in done}  # also failed ones: staff handle those

@@ -25,9 +25,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+from django.utils import timezone, translation
+
 from shop_payments import signals
 from shop_payments.models import FactKind, OrderPayment, PaymentHistory, PaymentIntent, Source
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import OrderAdapter, get_order_adapter
 
 if TYPE_CHECKING:
     from django.dispatch import Signal
@@ -76,8 +79,32 @@ def build_fact(
         actor=origin.actor[:255],
         request_id=request_id[:255],
         data=data,
-        needs_dispatch=kind in SIGNALS,
+        needs_dispatch=_is_awaited(kind),
     )
+
+
+_HOOKS = {
+    FactKind.PAYMENT_RECEIVED: "on_payment_received",
+    FactKind.ORDER_PAID: "on_paid",
+    FactKind.ORDER_REFUNDED: "on_refunded",
+}
+"""The adapter's methods that are called for a fact."""
+
+
+def _is_awaited(kind: FactKind) -> bool:
+    """Return whether the host has code that is notified of these facts.
+
+    Without any, there is nothing to record after the commit.
+    """
+    signal = SIGNALS.get(kind)
+    if signal is None:
+        return False
+    hook = _HOOKS.get(kind)
+    if hook is not None:
+        adapter = type(get_order_adapter())
+        if getattr(adapter, hook, None) is not getattr(OrderAdapter, hook):
+            return True
+    return signal.has_listeners(OrderPayment)
 
 
 def dispatch(facts: Iterable[PaymentHistory], *, others_wait: bool = False) -> None:
@@ -139,6 +166,7 @@ def _deliver(facts: list[PaymentHistory]) -> bool:
     PaymentHistory.objects.mark_dispatched(delivered)
     left = facts[len(delivered) :]
     if left:
+        # Only the first has failed. Those after it were not tried.
         PaymentHistory.objects.record_failed_dispatch(left[0])
         PaymentHistory.objects.release_dispatch(left)
     return not left
@@ -146,6 +174,7 @@ def _deliver(facts: list[PaymentHistory]) -> bool:
 
 def _dispatch_one(fact: PaymentHistory) -> bool:
     try:
+        # Inside the try, because the shop's own model may fail to load, too.
         order = fact.order_payment.order
         # "&", not "and": the receivers are called even if the adapter fails.
         return _notify_adapter(fact, order) & _notify_receivers(fact, order)
@@ -180,6 +209,16 @@ def _notify_adapter(fact: PaymentHistory, order: Any) -> bool:
     return True
 
 
+def _detail_of(fact: PaymentHistory) -> str:
+    """Return the text of a fact for the shop's own messages, whatever request caused the fact.
+
+    Otherwise an alert for staff would be in the language of the customer who paid.
+    """
+    zone = timezone.get_default_timezone()
+    with translation.override(settings.LANGUAGE_CODE), timezone.override(zone):
+        return fact.detail
+
+
 def _notify_receivers(fact: PaymentHistory, order: Any) -> bool:
     answers = SIGNALS[fact.kind].send_robust(
         sender=OrderPayment,
@@ -187,7 +226,7 @@ def _notify_receivers(fact: PaymentHistory, order: Any) -> bool:
         order_payment=fact.order_payment,
         payment_intent=fact.payment_intent,
         fact_id=fact.fact_id,
-        data=fact.data,
+        data={**fact.data, "detail": _detail_of(fact)},
     )
     failures = [(receiver, answer) for receiver, answer in answers if isinstance(answer, Exception)]
     for receiver, error in failures:

@@ -22,15 +22,14 @@ def flag_undelivered(fact: PaymentHistory, *, origin: Origin) -> None:
         return
 
     def flag(locked: LockedPayment) -> None:
-        detail = f"The shop's code did not accept {fact.kind}, {fact.dispatch_failures} times"
         open_review(
             locked,
             fact.payment_intent,
             _UNDELIVERED,
-            detail,
-            origin=origin,
             subject=str(fact.fact_id),
             notifies=fact.kind != FactKind.REVIEW_NEEDED,  # the same receiver would refuse it
+            fact_kind=fact.kind,
+            failures=fact.dispatch_failures,
         )
 
     change_payment(flag, origin=origin, pk=fact.order_payment_id)
@@ -43,7 +42,7 @@ def close_delivered(*, origin: Origin) -> None:
         if not waiting.exists():
 
             def close(locked: LockedPayment, pk: int = item.pk) -> None:
-                close_items(locked, "The shop's code has accepted it", pk=pk)
+                close_items(locked, {"sentence": "notification_accepted"}, pk=pk)
 
             change_payment(close, origin=origin, pk=item.order_payment_id)
 
@@ -66,10 +65,11 @@ def skip_notification(*, fact_id: UUID, reason: str, origin: Origin) -> bool:
     def skip(locked: LockedPayment) -> bool:
         if not PaymentHistory.objects.skip_dispatch(fact, by=origin.actor):
             return False
-        figures = {"detail": f"{fact.get_kind_display()}: {reason.strip()[:300]}"}
-        skipped = (FactKind.NOTIFICATION_SKIPPED, {**figures, "fact_id": str(fact.fact_id)})
-        locked.add_facts(fact.payment_intent, [skipped], origin=origin)
-        close_items(locked, f"Skipped: {reason.strip()}", subject=str(fact.fact_id))
+        note = reason.strip()
+        figures = {"fact_id": str(fact.fact_id), "fact_kind": fact.kind, "note": note[:300]}
+        locked.add_facts(fact.payment_intent, [(FactKind.NOTIFICATION_SKIPPED, figures)])
+        why = {"sentence": "skipped", "note": note[:500]}
+        close_items(locked, why, subject=str(fact.fact_id))
         return True
 
     was_waiting = bool(change_payment(skip, origin=origin, pk=fact.order_payment_id).value)

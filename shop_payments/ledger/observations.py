@@ -42,10 +42,10 @@ def counts(payment: OrderPayment, intent: PaymentIntent) -> bool:
     It must have succeeded, in the order's currency and the key's mode, and the shop must have
     wanted it.
     """
-    return intent.wanted and fits(payment, intent)
+    return intent.wanted and would_count(payment, intent)
 
 
-def fits(payment: OrderPayment, intent: PaymentIntent) -> bool:
+def would_count(payment: OrderPayment, intent: PaymentIntent) -> bool:
     """Return whether the intent's money counts for the order if the shop wants it."""
     return (
         intent.has_succeeded
@@ -121,6 +121,7 @@ def _of_refund(refund: Refund, intent: PaymentIntent) -> Outflow:
     return Outflow(
         id=refund_key(refund),
         payment_id=intent.stripe_id,
+        # Stripe's clock where it is known, because ours may differ from it.
         at=refund.stripe_created_at or refund.created_at,
         seen_at=refund.created_at,
         amount=refund.amount,
@@ -140,6 +141,7 @@ def _of_dispute(dispute: Dispute, intent: PaymentIntent) -> Outflow:
         seen_at=dispute.created_at,
         amount=dispute.amount_of(intent),
         kind=OutflowKind.DISPUTE,
+        # Won or only an inquiry: the money is with the shop.
         progress=_PROGRESS_OF_DISPUTE.get(dispute.state, OutflowProgress.RETURNED),
         total_seen=dispute.total_seen,
         waived_seen=dispute.waived_seen,

@@ -17,12 +17,12 @@ payments and events, but skips those that are locked (SKIP LOCKED), so it never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, router, transaction
 from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -30,8 +30,8 @@ from shop_payments.balance import Balance, balance_of
 from shop_payments.exceptions import OrderUnreadable
 from shop_payments.ledger.facts import Origin, build_fact
 from shop_payments.ledger.observations import IntentMoney, Rows, counts, money_of, observe
-from shop_payments.ledger.transactions import run_short
-from shop_payments.lifecycle import DisputeState, gravest_dispute
+from shop_payments.ledger.transactions import run_transaction
+from shop_payments.lifecycle import DisputeState, most_serious_dispute
 from shop_payments.models import (
     Dispute,
     FactKind,
@@ -41,12 +41,15 @@ from shop_payments.models import (
     Refund,
     ReviewItem,
     StaffEntry,
+    StripeAttempt,
 )
-from shop_payments.models.review import SUGGESTIONS
+from shop_payments.models.sentences import Figures
 from shop_payments.orders import OrderTerms
+from shop_payments.prepared import PreparedQuery, columns_of, insert_rows, related_row, update_row
 
 Fact = tuple[FactKind, dict[str, Any]]
-"""The kind of fact and its figures. ``detail`` is the text that staff read."""
+"""The kind of fact and its figures. If the kind has several sentences, ``sentence`` is the code of
+one: see Note [Codes and figures] in ``models/sentences.py``."""
 
 
 @dataclass
@@ -83,6 +86,9 @@ class LockedPayment:
     others_wait: bool = False
     """Whether earlier facts of the payment have not been dispatched yet."""
 
+    may_have_pending: bool = True
+    """Whether a write of the payment's intents may be pending."""
+
     needs_follow_up: bool = False
     """Whether a follow-up at Stripe is needed after the commit: see ``follow_up.py``."""
 
@@ -98,10 +104,15 @@ class LockedPayment:
     request_id: str = ""
     """The Stripe request that caused this change; the derived facts store it."""
 
+    # No default: a change must have an origin, and reading needs none.
+    origin: Origin = field(init=False, repr=False, compare=False)
+    """What or who causes the change. Set by the unit of work; every fact stores it."""
+
     def __post_init__(self) -> None:
         self._dirty: list[Model] = []
         self._saved_facts = 0
         self._before = _values(self.payment)
+        self._intents_before = {id(row): _values(row) for row in self.intents}
         self.changed_at: datetime | None = self.payment.updated_at
         """When the payment was last saved before this unit of work."""
 
@@ -145,7 +156,7 @@ class LockedPayment:
 
     def dispute_state_of(self, intent: PaymentIntent) -> DisputeState:
         """Return the state of the most serious dispute of ``intent``."""
-        return gravest_dispute(
+        return most_serious_dispute(
             row.status for row in self.disputes if row.payment_intent_id == intent.pk
         )
 
@@ -157,12 +168,7 @@ class LockedPayment:
             self._dirty.append(row)
 
     def add_facts(
-        self,
-        row: PaymentIntent | None,
-        facts: Iterable[Fact],
-        *,
-        origin: Origin,
-        request_id: str = "",
+        self, row: PaymentIntent | None, facts: Iterable[Fact], *, request_id: str = ""
     ) -> None:
         """Add facts about ``row`` to the history; the host is notified after the commit."""
         # Facts that the evaluation adds later follow from the same request.
@@ -172,7 +178,7 @@ class LockedPayment:
                 kind,
                 order_payment=self.payment,
                 payment_intent=row,
-                origin=origin,
+                origin=self.origin,
                 request_id=self.request_id,
                 **data,
             )
@@ -185,7 +191,7 @@ class LockedPayment:
         Raises:
             IntegrityError: another request has inserted it first.
         """
-        self.payment.save(force_insert=True)
+        insert_rows(self.payment)
         self.is_new = True
         self._before = _values(self.payment)
 
@@ -196,22 +202,22 @@ class LockedPayment:
             IntegrityError: the order was paid before (constraint ``..._order_paid_once``).
         """
         for row in self._dirty:
-            row.save()
+            _save_changed(row, self._intents_before.get(id(row)))
         self._dirty.clear()
         # Never set back to False: these flags decide which tables the next lock reads.
         self.payment.has_refunds_or_disputes |= bool(self.refunds or self.disputes)
         self.payment.has_staff_entries |= bool(self.entries)
         if self._is_worth_saving():
-            self.payment.save()
+            _save_changed(self.payment, self._before)
             self._before = _values(self.payment)
+        # Facts last: they refer to the rows above.
         new = self.facts[self._saved_facts :]
         if new:
-            PaymentHistory.objects.bulk_create(new)
+            insert_rows(*new)
             self._saved_facts = len(self.facts)
 
     def _is_worth_saving(self) -> bool:
-        now, before = _values(self.payment), self._before
-        changed = {name for name, value in now.items() if before[name] != value}
+        changed = _changed(self.payment, self._before)
         is_paid = any(row.amount_received for row in self.intents)
         # While no money has come, the order is read again before anything follows from its terms.
         if not (self.saves_terms or is_paid or self.needs_follow_up):
@@ -220,16 +226,26 @@ class LockedPayment:
 
 
 _TERMS = frozenset({"total", "currency", "is_payable", "amount_owed", "amount_outstanding"})
-_BOOKKEEPING = frozenset({"order_seen_at", "updated_at"})
-"""Fields whose change alone does not cause an UPDATE."""
 
 
-def _values(payment: OrderPayment) -> dict[str, Any]:
+def _values(row: Model) -> dict[str, Any]:
     return {
-        each.attname: getattr(payment, each.attname)
-        for each in payment._meta.concrete_fields
-        if each.attname not in _BOOKKEEPING
+        each.attname: getattr(row, each.attname)
+        for each in row._meta.concrete_fields
+        if each.attname != "updated_at"  # set by each save
     }
+
+
+def _changed(row: Model, before: dict[str, Any]) -> set[str]:
+    return {name for name, value in _values(row).items() if before[name] != value}
+
+
+def _save_changed(row: Model, before: dict[str, Any] | None) -> None:
+    """Save the columns that have changed: to convert and write all of them takes twice as long."""
+    if before is None:
+        row.save()
+    else:
+        update_row(row, {*_changed(row, before), "updated_at"})
 
 
 def is_payment_begun(order_pk: Any) -> bool:
@@ -245,7 +261,7 @@ def is_payment_begun(order_pk: Any) -> bool:
             transaction.set_rollback(True)  # the row was only inserted to wait for another one
         return not is_new
 
-    return run_short(look)
+    return run_transaction(look)
 
 
 def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
@@ -260,16 +276,82 @@ def leading_intent(intents: Sequence[PaymentIntent]) -> PaymentIntent | None:
     )
 
 
-def find_and_lock_payment(**lookup: Any) -> LockedPayment | None:
-    """Lock the payment that ``lookup`` finds and read its rows; None if there is none.
+def find_and_lock_payment(
+    *, pk: int | None = None, order_id: Any = None, intent_id: str | None = None
+) -> LockedPayment | None:
+    """Lock a payment and read its rows; None if there is none.
 
+    It is found by one of: its primary key, its order's, or the id of one of its intents at Stripe.
     Call it first in a transaction. See Note [Lock order].
     """
-    # One statement locks the payment and looks for earlier facts that wait.
-    waiting = _undispatched().filter(order_payment=OuterRef("pk"))
-    payments = OrderPayment.objects.locked().annotate(others_wait=Exists(waiting))
-    payment = payments.filter(**lookup).first()
-    return None if payment is None else read_rows(payment)
+    find, value = next(
+        (find, value)
+        for find, value in (
+            (_LOCK_BY_INTENT, intent_id),
+            (_LOCK_BY_ORDER, order_id),
+            (_LOCK_BY_PK, pk),
+        )
+        if value is not None
+    )
+    found = find(value, using=router.db_for_write(OrderPayment))
+    return read_rows(found[0]) if found else None
+
+
+def read_payment(order_id: Any) -> LockedPayment | None:
+    """Read an order's payment and its intents without a lock; None if there is none.
+
+    One statement, so that the rows belong together. Refunds, disputes and entries are not read.
+    """
+    found = _WITH_INTENTS(order_id, using=router.db_for_write(OrderPayment))
+    if not found:
+        return None
+    payment, intents = found[0], []
+    for row in found:
+        intent = related_row(row, PaymentIntent, "payment_intents")
+        if intent.pk is not None:
+            intent.order_payment = payment
+            intents.append(intent)
+    seen = LockedPayment(payment, intents)
+    seen.may_have_pending = bool(getattr(payment, "has_pending", True))
+    return seen
+
+
+def _with_intents(order_id: Any) -> QuerySet[OrderPayment]:
+    pending = StripeAttempt.objects.intent_writes().pending().filter(order_payment=OuterRef("pk"))
+    rows = OrderPayment.objects.filter(order=order_id)
+    columns = columns_of(PaymentIntent, "payment_intents")
+    return rows.annotate(has_pending=Exists(pending), **columns).order_by("payment_intents__pk")
+
+
+_WITH_INTENTS = PreparedQuery(_with_intents, field=lambda: OrderPayment._meta.get_field("order"))
+
+
+def _lock_by(lookup: str, field: Callable[[], Any]) -> PreparedQuery[OrderPayment]:
+    return PreparedQuery(
+        lambda value: OrderPayment.objects.locked().filter(**{lookup: value}).order_by(),
+        field=field,
+    )
+
+
+_LOCK_BY_PK = _lock_by("pk", lambda: OrderPayment._meta.pk)
+_LOCK_BY_ORDER = _lock_by("order", lambda: OrderPayment._meta.get_field("order"))
+_LOCK_BY_INTENT = _lock_by(
+    "payment_intents__stripe_id", lambda: PaymentIntent._meta.get_field("stripe_id")
+)
+
+
+def _intents_of(payment_pk: int) -> QuerySet[PaymentIntent]:
+    """Return a payment's intents, oldest first, and whether facts or a write of it wait.
+
+    The same statement looks for those, because they are needed under the lock each time.
+    """
+    pending = StripeAttempt.objects.intent_writes().pending().filter(order_payment=payment_pk)
+    waiting = _undispatched().filter(order_payment=payment_pk)
+    rows = PaymentIntent.objects.filter(order_payment=payment_pk)
+    return rows.annotate(others_wait=Exists(waiting), has_pending=Exists(pending)).order_by("pk")
+
+
+_INTENTS_OF = PreparedQuery(_intents_of, field=lambda: OrderPayment._meta.pk)
 
 
 def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None) -> LockedPayment:
@@ -278,13 +360,14 @@ def read_rows(payment: OrderPayment, intents: list[PaymentIntent] | None = None)
     ``intents`` are the payment's, oldest first, if the caller has read them already.
     """
     if intents is None:
-        waiting = _undispatched().filter(order_payment=payment)
-        rows = payment.payment_intents.annotate(others_wait=Exists(waiting))
-        intents = list(rows.order_by("pk"))
+        intents = _INTENTS_OF(payment.pk, using=payment._state.db or DEFAULT_DB_ALIAS)
     for intent in intents:
         intent.order_payment = payment  # the locked object, not a second copy
     locked = LockedPayment(payment, intents)
     locked.others_wait = _others_wait(payment, intents)
+    # Without an intent, the first one may be on its way.
+    locked.may_have_pending = not intents or bool(getattr(intents[0], "has_pending", True))
+    # Most payments have neither, which saves the statements.
     if payment.has_refunds_or_disputes:
         locked.refunds += Refund.objects.of_intents(intents).select_related("attempt")
         by_pk = {intent.pk: intent for intent in intents}
@@ -303,11 +386,11 @@ def _undispatched() -> QuerySet[PaymentHistory]:
 def _others_wait(payment: OrderPayment, intents: Sequence[PaymentIntent]) -> bool:
     """Return whether facts of the payment wait, without an extra statement in the usual cases.
 
-    The locking statement reads other tables from its own snapshot: on PostgreSQL it misses the
-    facts of the process that held the lock before. So the query of the intents, which runs under
-    the lock, looks for facts, too. A payment without intents only has facts if it is in review.
+    The locking statement cannot look for them: it reads other tables from its own snapshot, so on
+    PostgreSQL it misses the facts of the process that held the lock before. The query of the
+    intents runs under the lock. A payment without intents only has facts if it is in review.
     """
-    if any(getattr(row, "others_wait", False) for row in (payment, *intents)):
+    if any(getattr(row, "others_wait", False) for row in intents):
         return True
     if intents or not payment.needs_review:
         return False
@@ -333,9 +416,7 @@ def open_review(
     locked: LockedPayment,
     row: PaymentIntent | None,
     reason: ReviewItem.Reason,
-    detail: str,
     *,
-    origin: Origin,
     subject: str = "",
     notifies: bool = True,
     **figures: Any,
@@ -353,21 +434,24 @@ def open_review(
         "reason": reason,
         "subject": subject,
     }
-    data = {"detail": detail, "reason": str(reason), "subject": subject, **figures}
-    values: dict[str, Any] = {
-        "detail": detail[:500],
-        "suggested_action": SUGGESTIONS[reason],
-        "data": data,
-    }
+    data = data_of_item(str(reason), reason, subject, figures)
+    # Other items stay closed if staff have closed them: the same object asks only once.
     if reason == ReviewItem.Reason.DISPUTED:
-        ReviewItem.objects.update_or_create(**about, defaults={**values, **reopened()})
+        ReviewItem.objects.update_or_create(**about, defaults={"data": data, **reopened()})
         is_new = True
     else:
-        _item, is_new = ReviewItem.objects.get_or_create(**about, defaults=values)
+        _item, is_new = ReviewItem.objects.get_or_create(**about, defaults={"data": data})
     if is_new:
         locked.payment.needs_review = True
         if notifies:
-            locked.add_facts(row, [(FactKind.REVIEW_NEEDED, data)], origin=origin)
+            locked.add_facts(row, [(FactKind.REVIEW_NEEDED, data)])
+
+
+def data_of_item(
+    sentence: str, reason: ReviewItem.Reason, subject: str, figures: Figures
+) -> dict[str, Any]:
+    """Return the data of an item, and of the fact about it."""
+    return {"sentence": sentence, "reason": str(reason), "subject": subject, **figures}
 
 
 def reopened() -> dict[str, Any]:
@@ -375,32 +459,39 @@ def reopened() -> dict[str, Any]:
     return {
         "closed_at": None,
         "closed_by": None,
-        "closing_note": "",
-        "closed_itself": False,
+        "closing_data": None,
+        "closed_automatically": False,
         "opened_at": timezone.now(),
     }
 
 
 def close_review(
-    locked: LockedPayment, row: PaymentIntent, reason: ReviewItem.Reason, subject: str, note: str
+    locked: LockedPayment,
+    row: PaymentIntent,
+    reason: ReviewItem.Reason,
+    subject: str,
+    sentence: str,
+    **figures: Any,
 ) -> None:
-    """Close an item whose cause is gone."""
+    """Close an item whose cause is gone. ``sentence`` is the code of why, with its figures."""
     if locked.payment.needs_review:
-        close_items(locked, note, payment_intent=row, reason=reason, subject=subject)
+        why = {"sentence": sentence, **figures}
+        close_items(locked, why, payment_intent=row, reason=reason, subject=subject)
 
 
-def close_items(locked: LockedPayment, note: str, *, by: Any = None, **lookup: Any) -> bool:
+def close_items(locked: LockedPayment, why: Figures, *, by: Any = None, **lookup: Any) -> bool:
     """Close the open items of the payment that ``lookup`` finds; return whether there were any.
 
+    ``why`` is the code of a sentence (as ``sentence``) with its figures.
     ``by`` is the member of staff. Without one, the items count as closed by the app. The payment
     needs no review any more if no other item is open.
     """
     items = locked.payment.review_items.open()
     closed = items.filter(**lookup).update(
         closed_at=timezone.now(),
-        closing_note=note[:500],
+        closing_data=why,
         closed_by=by,
-        closed_itself=by is None,
+        closed_automatically=by is None,
     )
     if closed and not items.exists():
         locked.payment.needs_review = False

@@ -41,15 +41,12 @@ def close_review_item(
                 "The item has changed since this page was opened, so it was not closed. Read it"
                 " again. If it can still be closed, send the form again."
             )
-        was_open = close_items(locked, reason.strip(), by=user, pk=item.pk)
+        why = {"sentence": "closed_by_staff", "note": reason.strip()[:500]}
+        was_open = close_items(locked, why, by=user, pk=item.pk)
         if was_open:
-            figures = {
-                "detail": str(item.get_reason_display()),
-                "review_item": item.pk,
-                "reason": item.reason,
-            }
+            figures = {"review_item": item.pk, "reason": item.reason}
             fact = (FactKind.REVIEW_CLOSED, figures)
-            locked.add_facts(item.payment_intent, [fact], origin=origin)
+            locked.add_facts(item.payment_intent, [fact])
         return was_open
 
     return bool(change_payment(close, origin=origin, pk=item.order_payment_id).value)

@@ -44,16 +44,16 @@ _SECONDS = 5.0
 """No further try after this time, because a client is waiting."""
 
 _FIRST_PAUSE = 0.02
-_PASSING_STATES = frozenset({"40001", "40P01"})
+_TRANSIENT_STATES = frozenset({"40001", "40P01"})
 _READ_ONLY_STATE = "25006"
 
 
-def is_passing(error: OperationalError) -> bool:
+def is_transient(error: OperationalError) -> bool:
     """Return whether the same transaction may succeed if it is run again."""
-    return _state_of(error) in _PASSING_STATES or "database is locked" in str(error)
+    return _state_of(error) in _TRANSIENT_STATES or "database is locked" in str(error)
 
 
-def is_of_a_standby(error: Exception) -> bool:
+def is_read_only(error: Exception) -> bool:
     """Return whether the database is read-only: a standby, during a failover.
 
     This is the only sign of an outage that comes as an ``InternalError``, as bugs do.
@@ -61,11 +61,11 @@ def is_of_a_standby(error: Exception) -> bool:
     return isinstance(error, InternalError) and _state_of(error) == _READ_ONLY_STATE
 
 
-def is_away(error: Exception) -> bool:
+def is_unavailable(error: Exception) -> bool:
     """Return whether the database is unavailable or read-only."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return not connection.is_usable()
-    return is_of_a_standby(error)
+    return is_read_only(error)
 
 
 def _state_of(error: Exception) -> str | None:
@@ -102,7 +102,7 @@ def after_commit(work: Callable[[], object], *, what: str) -> None:
     transaction.on_commit(try_it)
 
 
-def run_short(work: Callable[[], _T], *, competes: bool = False) -> _T:
+def run_transaction(work: Callable[[], _T], *, competes: bool = False) -> _T:
     """Run ``work`` in a durable transaction, and retry it if the database rolls it back.
 
     ``work`` locks, reads, decides and writes. It does nothing that a rollback does not undo. With
@@ -124,7 +124,7 @@ def run_short(work: Callable[[], _T], *, competes: bool = False) -> _T:
                 raise
             continue  # without a pause: the other row is committed, so the next try sees it
         except OperationalError as error:
-            if is_last or not is_passing(error):
+            if is_last or not is_transient(error):
                 raise
         # A random pause, so that the same two transactions do not collide again.
         time.sleep(random.uniform(0, _FIRST_PAUSE * 2**number))  # noqa: S311 - no secret

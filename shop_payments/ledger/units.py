@@ -26,7 +26,7 @@ from django.db import transaction
 from shop_payments.ledger.evaluation import derive, evaluate, terms_last_seen
 from shop_payments.ledger.facts import Origin, dispatch
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
-from shop_payments.ledger.transactions import after_commit, is_in_transaction, run_short
+from shop_payments.ledger.transactions import after_commit, is_in_transaction, run_transaction
 
 logger = logging.getLogger("shop_payments")
 
@@ -57,6 +57,11 @@ class Done(Generic[_T]):
 
     value: _T | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether a payment was changed and its order could be read."""
+        return self.locked is not None and self.locked.order_error is None
+
     def raise_if_unreadable(self) -> None:
         """Raise if the order could not be read, so that the caller tries again.
 
@@ -75,14 +80,19 @@ def change_payment(
     reads_order: bool = False,
     follows_up: bool = True,
     competes: bool = False,
+    also: Callable[[Done[_T]], None] | None = None,
     **lookup: Any,
 ) -> Done[_T]:
     """Run ``change`` under the lock of the payment that ``lookup`` (or ``lock``) finds.
 
     With ``reads_order``, the order is read and evaluated even if nothing has changed. Without
     ``follows_up``, no follow-up runs: a follow-up must not start another one. With ``competes``,
-    ``change`` runs again if another process inserted the same row first. If the caller has opened a
+    ``change`` runs again if another process inserted the same row first. ``also`` runs at the end
+    of the transaction, after the payment is evaluated and saved. If the caller has opened a
     transaction, notifications and follow-ups wait for its commit.
+
+    ``origin`` is handed out as ``locked.origin``: only functions that begin a unit of work take it
+    as a parameter.
 
     Raises:
         ConfigurationError: the order was paid in live mode, and the key in use is a test key.
@@ -94,10 +104,13 @@ def change_payment(
         locked = find()
         if locked is None:
             return Done(None, None)
-        locked.follows_up = follows_up
+        locked.origin, locked.follows_up = origin, follows_up
         value = change(locked)
-        _complete(locked, origin=origin, reads_order=reads_order)
-        return Done(locked, value)
+        _complete(locked, reads_order=reads_order)
+        done = Done(locked, value)
+        if also is not None:
+            also(done)
+        return done
 
     if is_in_transaction():
         # A savepoint: only the caller can retry its transaction as a whole.
@@ -105,35 +118,37 @@ def change_payment(
             done = run()
         if done.locked is not None:
             what = f"Follow-up of {done.locked.payment}"
-            after_commit(partial(_after, done.locked, origin=origin), what=what)
+            after_commit(partial(_after, done.locked), what=what)
         return done
-    done = run_short(run, competes=competes)
+    done = run_transaction(run, competes=competes)
     if done.locked is not None:
-        _after(done.locked, origin=origin)
+        _after(done.locked)
     return done
 
 
-def _complete(locked: LockedPayment, *, origin: Origin, reads_order: bool = False) -> None:
+def _complete(locked: LockedPayment, *, reads_order: bool = False) -> None:
     """Evaluate a changed payment and save its rows, at the end of each transaction."""
     payment = locked.payment
     # After a failed read, or without any read so far, there are no terms to evaluate with.
     if reads_order or locked.needs_order or payment.failed_reads or payment.total is None:
-        evaluate(locked, origin=origin)
+        evaluate(locked)
     elif locked.needs_evaluation:
         # The terms last seen suffice, unless the change asked for a fresh read.
-        evaluate(locked, origin=origin, terms=terms_last_seen(payment))
+        evaluate(locked, terms=terms_last_seen(payment))
     elif locked.has_changed:
+        # No money has moved: the stored values are derived again, but no fact can follow.
         derive(locked)
     locked.flush()
 
 
-def _after(locked: LockedPayment, *, origin: Origin) -> None:
+def _after(locked: LockedPayment) -> None:
     """Notify the host of the committed facts, and run the follow-ups at Stripe."""
     _log(locked)
+    # The host first: a follow-up calls Stripe, which may take long or fail.
     dispatch(locked.facts, others_wait=locked.others_wait)
     if locked.needs_follow_up and locked.follows_up:
         for work in _follow_ups:
-            work(locked.payment.pk, origin=origin)
+            work(locked.payment.pk, origin=locked.origin)
 
 
 def _log(locked: LockedPayment) -> None:

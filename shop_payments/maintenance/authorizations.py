@@ -11,12 +11,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from shop_payments.gateway import assert_no_transaction
-from shop_payments.ledger.descriptions import describe_moment
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, open_review
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import PaymentIntent, ReviewItem
+from shop_payments.models.words import stored_moment
 
 _EXPIRES = ReviewItem.Reason.AUTHORIZATION_EXPIRES
 
@@ -50,10 +50,16 @@ def flag_authorization(seen: PaymentIntent, *, origin: Origin) -> bool:
         row = locked.intent(seen.stripe_id)
         if row is None or row.status not in CAPTURABLE_STATUSES or row.capture_before is None:
             return False
-        moment = describe_moment(row.capture_before)
-        detail = f"{row.amount_display} is reserved with {row.stripe_id} until {moment}"
-        capture_before = row.capture_before.isoformat()
-        open_review(locked, row, _EXPIRES, detail, origin=origin, capture_before=capture_before)
+        open_review(
+            locked,
+            row,
+            _EXPIRES,
+            amount=row.amount,
+            currency=row.currency,
+            stripe_intent_id=row.stripe_id,
+            capture_before=stored_moment(row.capture_before),
+        )
+        # Without a fact, another process has opened the item before.
         return bool(locked.facts)
 
     return bool(change_payment(flag, origin=origin, pk=seen.order_payment_id).value)

@@ -16,7 +16,7 @@ from shop_payments.exceptions import (
     GatewayUnavailable,
     PaymentError,
 )
-from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
+from shop_payments.gateway import PaymentIntentResult
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
@@ -29,21 +29,20 @@ from shop_payments.sync.payment_intents import refresh_intent
 logger = logging.getLogger("shop_payments")
 
 
-def requested_cancellations() -> list[int]:
-    """Return the primary keys of payments with a cancellation that is not finished."""
-    rows = OrderPayment.objects.filter(cancel_requested_at__isnull=False)
-    return list(rows.order_by("cancel_requested_at").values_list("pk", flat=True))
+def requested_cancellations() -> QuerySet[OrderPayment]:
+    """Return the payments with a cancellation that is not finished."""
+    return OrderPayment.objects.filter(cancel_requested_at__isnull=False)
 
 
-def payments_without_request(*, since: datetime) -> list[OrderPayment]:
-    """Return the payments without a request whose open, unpaid intent was first seen since then."""
+def intents_without_request(*, since: datetime) -> QuerySet[PaymentIntent]:
+    """Return the open, unpaid intents first seen since then whose cancellation nobody requested."""
     rows = PaymentIntent.objects.open().filter(
         livemode=get_config().livemode,
         created_at__gte=since,
         status__in=sorted(_ABANDONED),
         order_payment__cancel_requested_at=None,
     )
-    return [row.order_payment for row in rows.select_related("order_payment").order_by("pk")]
+    return rows.select_related("order_payment")
 
 
 def request_lost_cancellation(payment_pk: int, *, origin: Origin) -> None:
@@ -57,7 +56,7 @@ def request_lost_cancellation(payment_pk: int, *, origin: Origin) -> None:
         row = locked.open_intent
         is_unpaid = row is not None and row.status in _ABANDONED
         if is_unpaid and is_unwanted(locked.payment.order_id):
-            request_cancellation(locked, origin)
+            request_cancellation(locked)
 
     change_payment(request, origin=origin, pk=payment_pk)
 
@@ -77,21 +76,6 @@ def abandoned_intents(*, older_than: datetime) -> QuerySet[PaymentIntent]:
         asked_at__lt=older_than,
         status__in=sorted(_ABANDONED),
     )
-
-
-def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
-    """Close the open intents without activity since ``older_than``; return their number.
-
-    An intent that cannot be closed does not keep the others from being closed.
-
-    Raises:
-        GatewayError: Stripe could not be reached; intents closed before that stay closed.
-        ConfigurationError: the secret key is missing.
-    """
-    assert_no_transaction()
-    get_gateway()
-    rows = abandoned_intents(older_than=older_than).select_related("order_payment")
-    return sum(close_abandoned_intent(row, origin=origin) for row in rows.order_by("pk"))
 
 
 def _waits_for_customer(intent: PaymentIntentResult) -> bool:
@@ -118,6 +102,7 @@ def close_abandoned_intent(row: PaymentIntent, *, origin: Origin) -> bool:
         close_open_intent(
             order_id, "abandoned", origin, as_seen=(seen.row.pk, seen.row.version, asked_at)
         )
+    # The next intent would fail for the same reason, so the caller has to know.
     except (GatewayUnavailable, GatewayBusy, GatewayAuthenticationError):
         raise
     except (PaymentError, GatewayError) as error:

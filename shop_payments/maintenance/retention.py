@@ -38,7 +38,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from shop_payments.conf import get_config, problem_of_retention
-from shop_payments.ledger.transactions import run_short
+from shop_payments.ledger.transactions import run_transaction
 from shop_payments.lifecycle import (
     CLOSED_STATUSES,
     RETURNED_REFUND_STATUSES,
@@ -156,7 +156,7 @@ class _Purge:
             return batch, purge(batch) if batch else 0
 
         while True:
-            batch, count = run_short(purge_next)
+            batch, count = run_transaction(purge_next)
             if not batch:
                 return
             last = batch[-1]

@@ -7,9 +7,15 @@ import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
 
-from shop_payments.ledger.transactions import is_of_a_standby
+from shop_payments.ledger.transactions import is_read_only
 
 INTERRUPTED = 130
 HUNG_UP = 141
@@ -37,8 +43,14 @@ class PaymentsCommand(BaseCommand):
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except (OperationalError, InterfaceError, InternalError) as error:
-            if isinstance(error, InternalError) and not is_of_a_standby(error):
+        except (OperationalError, InterfaceError, InternalError, ProgrammingError) as error:
+            if _lacks_tables(error):
+                raise CommandError(
+                    f"The database is not migrated: {_first_line(error)}\nRun 'manage.py migrate'."
+                ) from error
+            if isinstance(error, ProgrammingError):
+                raise
+            if isinstance(error, InternalError) and not is_read_only(error):
                 raise
             raise CommandError(_database_message(error)) from error
         except KeyboardInterrupt:
@@ -51,7 +63,25 @@ class PaymentsCommand(BaseCommand):
 def _database_message(error: Exception) -> str:
     is_there = connection.connection is not None and connection.is_usable()
     what = "refused" if is_there else "is unavailable"
-    words = next(iter(str(error).splitlines()), "") or type(error).__name__
     return (
-        f"The database {what}: {words}\nFinished work is kept. Run the command again for the rest."
+        f"The database {what}: {_first_line(error)}\n"
+        "Finished work is kept. Run the command again for the rest."
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+_UNDEFINED = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that do not exist.
+
+See: https://www.postgresql.org/docs/current/errcodes-appendix.html (checked 2026-11)
+"""
+
+
+def _lacks_tables(error: Exception) -> bool:
+    """Return whether a table or a column is missing, before a migration."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg 3 and 2
+    return state in _UNDEFINED or str(error).startswith(("no such table", "no such column"))

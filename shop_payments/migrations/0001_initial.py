@@ -10,16 +10,16 @@ from django.conf import settings
 from django.db import migrations, models
 
 import shop_payments.models.api_keys
-from shop_payments.conf import order_model_label
+from shop_payments.conf import order_model_reference
 
 
 class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
         # The shop's own order, where there is one; see docs/own-order-model.md.
-        migrations.swappable_dependency(order_model_label()),
+        migrations.swappable_dependency(order_model_reference()),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
@@ -138,7 +138,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "order",
                 "verbose_name_plural": "orders",
-                "ordering": ["-created_at", "-pk"],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
@@ -210,7 +210,6 @@ class Migration(migrations.Migration):
                             ("partially_refunded", "partially refunded"),
                             ("refunded", "refunded"),
                         ],
-                        db_index=True,
                         default="unpaid",
                         max_length=32,
                         verbose_name="payment status",
@@ -226,16 +225,12 @@ class Migration(migrations.Migration):
                             ("won", "won"),
                             ("lost", "lost"),
                         ],
-                        db_index=True,
                         default="",
                         max_length=16,
                         verbose_name="dispute",
                     ),
                 ),
-                (
-                    "needs_review",
-                    models.BooleanField(db_index=True, default=False, verbose_name="needs review"),
-                ),
+                ("needs_review", models.BooleanField(default=False, verbose_name="needs review")),
                 (
                     "total",
                     models.PositiveBigIntegerField(
@@ -253,10 +248,6 @@ class Migration(migrations.Migration):
                         help_text="As last seen: whether the shop wants money.",
                         verbose_name="payable",
                     ),
-                ),
-                (
-                    "order_seen_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="order last read at"),
                 ),
                 (
                     "failed_reads",
@@ -372,7 +363,7 @@ class Migration(migrations.Migration):
                     models.OneToOneField(
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
-                        to=order_model_label(),
+                        to=order_model_reference(),
                         verbose_name="order",
                     ),
                 ),
@@ -380,7 +371,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "order payment",
                 "verbose_name_plural": "order payments",
-                "ordering": ["-updated_at", "-pk"],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
@@ -394,7 +385,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "stripe_id",
-                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                    models.CharField(max_length=255, verbose_name="Stripe id"),
                 ),
                 ("status", models.CharField(max_length=64, verbose_name="status")),
                 (
@@ -516,6 +507,15 @@ class Migration(migrations.Migration):
                 ),
                 ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
                 (
+                    "as_of",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="The time of the newest message applied, by Stripe's clock, if known.",
+                        null=True,
+                    ),
+                ),
+                (
                     "version",
                     models.PositiveIntegerField(
                         default=0,
@@ -536,7 +536,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "payment intent",
                 "verbose_name_plural": "payment intents",
-                "ordering": ["-created_at", "-pk"],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
@@ -652,6 +652,7 @@ class Migration(migrations.Migration):
                     "payment_intent",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="history",
@@ -665,6 +666,66 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "payment history entries",
                 "ordering": ["-pk"],
                 "base_manager_name": "objects",
+            },
+        ),
+        migrations.CreateModel(
+            name="EarlyFraudWarning",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
+                (
+                    "actionable",
+                    models.BooleanField(
+                        help_text="Not disputed and not fully refunded.", verbose_name="actionable"
+                    ),
+                ),
+                (
+                    "fraud_type",
+                    models.CharField(blank=True, max_length=64, verbose_name="fraud type"),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "early fraud warning",
+                "verbose_name_plural": "early fraud warnings",
+                "ordering": ["-created_at", "-pk"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
@@ -736,7 +797,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "dispute",
                 "verbose_name_plural": "disputes",
-                "ordering": ["-created_at", "-pk"],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
@@ -795,6 +856,66 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RadarReview",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stripe_id",
+                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                ),
+                ("livemode", models.BooleanField(verbose_name="live mode")),
+                (
+                    "stripe_created_at",
+                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                ("version", models.PositiveIntegerField(default=0, editable=False)),
+                ("is_open", models.BooleanField(verbose_name="open")),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        help_text="Why it is open or was closed.",
+                        max_length=64,
+                        verbose_name="reason",
+                    ),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+                (
+                    "payment_intent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="shop_payments.paymentintent",
+                        verbose_name="payment intent",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "Radar review",
+                "verbose_name_plural": "Radar reviews",
+                "ordering": ["-created_at", "-pk"],
+                "abstract": False,
+            },
+        ),
+        migrations.CreateModel(
             name="ReviewItem",
             fields=[
                 (
@@ -809,10 +930,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("excess", "more was received than the order costs"),
                             ("uncounted", "money came that does not count for the order"),
-                            (
-                                "rest_owed",
-                                "a rest is owed, but the shop wants no more money",
-                            ),
+                            ("rest_owed", "a rest is owed, but the shop wants no more money"),
                             ("rest_too_small", "the rest is below Stripe's minimum"),
                             ("waived_received", "money came that had been waived"),
                             ("order_unreadable", "the order could not be read"),
@@ -838,11 +956,6 @@ class Migration(migrations.Migration):
                         verbose_name="Stripe object",
                     ),
                 ),
-                ("detail", models.CharField(blank=True, max_length=500, verbose_name="detail")),
-                (
-                    "suggested_action",
-                    models.CharField(blank=True, max_length=500, verbose_name="suggested action"),
-                ),
                 ("data", models.JSONField(default=dict, verbose_name="figures")),
                 ("opened_at", models.DateTimeField(auto_now_add=True, verbose_name="opened at")),
                 (
@@ -850,14 +963,14 @@ class Migration(migrations.Migration):
                     models.DateTimeField(blank=True, null=True, verbose_name="closed at"),
                 ),
                 (
-                    "closed_itself",
+                    "closed_automatically",
                     models.BooleanField(
                         default=False, editable=False, help_text="Because its cause was gone."
                     ),
                 ),
                 (
-                    "closing_note",
-                    models.CharField(blank=True, max_length=500, verbose_name="reason for closing"),
+                    "closing_data",
+                    models.JSONField(blank=True, null=True, verbose_name="reason for closing"),
                 ),
                 (
                     "closed_by",
@@ -895,7 +1008,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "review item",
                 "verbose_name_plural": "review items",
-                "ordering": ["-opened_at", "-pk"],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
@@ -1010,7 +1123,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "Stripe attempt",
                 "verbose_name_plural": "Stripe attempts",
-                "ordering": ["-created_at"],
+                "ordering": ["-created_at", "-pk"],
             },
         ),
         migrations.CreateModel(
@@ -1114,7 +1227,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "staff entry",
                 "verbose_name_plural": "staff entries",
-                "ordering": ["-created_at", "-pk"],
+                "ordering": ["-pk"],
                 "permissions": [
                     ("waive_amount", "Can waive what an order owes"),
                     (
@@ -1181,7 +1294,11 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "status",
-                    models.CharField(default="requested", max_length=64, verbose_name="status"),
+                    models.CharField(
+                        default="requested",
+                        max_length=64,
+                        verbose_name="status",
+                    ),
                 ),
                 (
                     "refund_recorded",
@@ -1264,7 +1381,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.CreateModel(
-            name="EarlyFraudWarning",
+            name="SweepState",
             fields=[
                 (
                     "id",
@@ -1272,115 +1389,37 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
+                ("livemode", models.BooleanField(unique=True, verbose_name="live mode")),
                 (
-                    "stripe_id",
-                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
+                    "acquired_at",
+                    models.DateTimeField(
+                        help_text="When the running sweep last showed that it is alive.",
+                        null=True,
+                        verbose_name="running",
+                    ),
                 ),
-                ("livemode", models.BooleanField(verbose_name="live mode")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="last finished at")),
                 (
-                    "stripe_created_at",
-                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
-                ),
-                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
-                ("version", models.PositiveIntegerField(default=0, editable=False)),
-                (
-                    "actionable",
-                    models.BooleanField(
-                        help_text="Not disputed and not fully refunded.", verbose_name="actionable"
+                    "compared_at",
+                    models.DateTimeField(
+                        help_text="When the last sweep began that compared Stripe's lists without a problem.",
+                        null=True,
+                        verbose_name="lists compared at",
                     ),
                 ),
                 (
-                    "fraud_type",
-                    models.CharField(blank=True, max_length=64, verbose_name="fraud type"),
-                ),
-                (
-                    "order_payment",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="shop_payments.orderpayment",
-                        verbose_name="order payment",
-                    ),
-                ),
-                (
-                    "payment_intent",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="shop_payments.paymentintent",
-                        verbose_name="payment intent",
-                    ),
-                ),
-            ],
-            options={
-                "verbose_name": "early fraud warning",
-                "verbose_name_plural": "early fraud warnings",
-                "ordering": ["-created_at", "-pk"],
-                "abstract": False,
-            },
-        ),
-        migrations.CreateModel(
-            name="RadarReview",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                (
-                    "stripe_id",
-                    models.CharField(max_length=255, unique=True, verbose_name="Stripe id"),
-                ),
-                ("livemode", models.BooleanField(verbose_name="live mode")),
-                (
-                    "stripe_created_at",
-                    models.DateTimeField(db_index=True, verbose_name="created at Stripe"),
-                ),
-                (
-                    "created_at",
-                    models.DateTimeField(auto_now_add=True, verbose_name="first seen at"),
-                ),
-                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
-                ("version", models.PositiveIntegerField(default=0, editable=False)),
-                ("is_open", models.BooleanField(verbose_name="open")),
-                (
-                    "reason",
+                    "newest_event",
                     models.CharField(
                         blank=True,
-                        help_text="Why it is open or was closed.",
-                        max_length=64,
-                        verbose_name="reason",
-                    ),
-                ),
-                (
-                    "order_payment",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="shop_payments.orderpayment",
-                        verbose_name="order payment",
-                    ),
-                ),
-                (
-                    "payment_intent",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="+",
-                        to="shop_payments.paymentintent",
-                        verbose_name="payment intent",
+                        help_text="The next sweep asks Stripe for the events after this one.",
+                        max_length=255,
+                        verbose_name="newest event",
                     ),
                 ),
             ],
             options={
-                "verbose_name": "Radar review",
-                "verbose_name_plural": "Radar reviews",
-                "ordering": ["-created_at", "-pk"],
-                "abstract": False,
+                "verbose_name": "state of the sweep",
+                "verbose_name_plural": "states of the sweep",
             },
         ),
         migrations.CreateModel(
@@ -1392,27 +1431,18 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "event_id",
-                    models.CharField(max_length=255, unique=True, verbose_name="event id"),
-                ),
-                ("type", models.CharField(db_index=True, max_length=255, verbose_name="type")),
+                ("event_id", models.CharField(max_length=255, verbose_name="event id")),
+                ("type", models.CharField(max_length=255, verbose_name="type")),
                 ("livemode", models.BooleanField(verbose_name="live mode")),
                 (
                     "api_version",
                     models.CharField(blank=True, max_length=64, verbose_name="API version"),
                 ),
-                (
-                    "object_id",
-                    models.CharField(
-                        blank=True, db_index=True, max_length=255, verbose_name="object"
-                    ),
-                ),
+                ("object_id", models.CharField(blank=True, max_length=255, verbose_name="object")),
                 (
                     "intent_id",
                     models.CharField(
                         blank=True,
-                        db_index=True,
                         help_text="The event's object, or the intent of its charge, refund or dispute.",
                         max_length=255,
                         verbose_name="payment intent",
@@ -1430,13 +1460,15 @@ class Migration(migrations.Migration):
                             ("failed", "failed, will be tried again"),
                             ("set_aside", "set aside for staff"),
                         ],
-                        db_index=True,
                         default="received",
                         max_length=16,
                         verbose_name="status",
                     ),
                 ),
-                ("outcome", models.CharField(blank=True, max_length=500, verbose_name="outcome")),
+                (
+                    "outcome_data",
+                    models.JSONField(blank=True, default=dict, verbose_name="outcome"),
+                ),
                 ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
                 (
                     "received_at",
@@ -1456,15 +1488,36 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "webhook event",
                 "verbose_name_plural": "webhook events",
-                "ordering": ["-received_at", "-pk"],
+                "ordering": ["-pk"],
                 "indexes": [
+                    models.Index(fields=["object_id"], name="shop_payments_event_by_object"),
+                    models.Index(fields=["intent_id"], name="shop_payments_event_by_intent"),
+                    models.Index(
+                        condition=models.Q(("status", "processed"), _negated=True),
+                        fields=["status", "id"],
+                        name="shop_payments_event_status",
+                    ),
                     models.Index(
                         condition=models.Q(("purged_at", None)),
                         fields=["received_at", "id"],
                         name="shop_payments_event_unpurged",
-                    )
+                    ),
+                    models.Index(
+                        condition=models.Q(
+                            (
+                                "type__in",
+                                ["payment_intent.created", "payment_intent.succeeded"],
+                            ),
+                            _negated=True,
+                        ),
+                        fields=["type", "id"],
+                        name="shop_payments_event_by_type",
+                    ),
                 ],
                 "constraints": [
+                    models.UniqueConstraint(
+                        fields=("event_id",), name="shop_payments_event_id_unique"
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("event_id", ""), _negated=True),
                         name="shop_payments_event_has_id",
@@ -1494,6 +1547,21 @@ class Migration(migrations.Migration):
                 name="shop_payments_order_status_known",
             ),
         ),
+        migrations.AddIndex(
+            model_name="order",
+            index=models.Index(
+                condition=models.Q(("status", "cancelled")),
+                fields=["id"],
+                name="shop_payments_order_cancelled",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="order",
+            index=models.Index(
+                django.db.models.functions.text.Upper("email"),
+                name="shop_payments_order_by_email",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="orderline",
             constraint=models.CheckConstraint(
@@ -1503,10 +1571,38 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="orderpayment",
+            index=models.Index(fields=["status", "id"], name="shop_payments_payment_status"),
+        ),
+        migrations.AddIndex(
+            model_name="orderpayment",
+            index=models.Index(
+                condition=models.Q(("needs_review", True)),
+                fields=["id"],
+                name="shop_payments_payment_review",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="orderpayment",
+            index=models.Index(
+                condition=models.Q(("dispute_state", ""), _negated=True),
+                fields=["dispute_state", "id"],
+                name="shop_payments_payment_disputed",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="orderpayment",
             index=models.Index(
                 condition=models.Q(("failed_reads__gt", 0)),
                 fields=["failed_reads"],
                 name="shop_payments_payment_unread",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="orderpayment",
+            index=models.Index(
+                condition=models.Q(("cancel_requested_at__isnull", False)),
+                fields=["cancel_requested_at"],
+                name="shop_payments_payment_cancel",
             ),
         ),
         migrations.AddConstraint(
@@ -1534,7 +1630,15 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("paid_at__isnull", False),
-                    ("status__in", ["unpaid", "pending", "authorized", "partially_paid"]),
+                    (
+                        "status__in",
+                        [
+                            "unpaid",
+                            "pending",
+                            "authorized",
+                            "partially_paid",
+                        ],
+                    ),
                     _connector="OR",
                 ),
                 name="shop_payments_orderpayment_paid_has_time",
@@ -1559,6 +1663,28 @@ class Migration(migrations.Migration):
                 ),
                 fields=["order_payment", "id"],
                 name="shop_payments_undispatched",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymenthistory",
+            index=models.Index(
+                condition=models.Q(
+                    (
+                        "kind__in",
+                        ["intent_created", "payment_received", "order_paid"],
+                    ),
+                    _negated=True,
+                ),
+                fields=["kind", "id"],
+                name="shop_payments_history_kind",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymenthistory",
+            index=models.Index(
+                condition=models.Q(("source__in", ["api", "webhook"]), _negated=True),
+                fields=["source", "id"],
+                name="shop_payments_history_source",
             ),
         ),
         migrations.AddConstraint(
@@ -1596,9 +1722,25 @@ class Migration(migrations.Migration):
             model_name="reviewitem",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    ("closed_at__isnull", False), ("closing_note", ""), _connector="OR"
+                    ("closed_at__isnull", False), ("closing_data__isnull", True), _connector="OR"
                 ),
                 name="shop_payments_review_closing_has_time",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="reviewitem",
+            index=models.Index(
+                condition=models.Q(("closed_at", None)),
+                fields=["id"],
+                name="shop_payments_review_open",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="balancetransaction",
+            index=models.Index(
+                condition=models.Q(("reporting_category", "charge"), _negated=True),
+                fields=["reporting_category", "stripe_created_at"],
+                name="shop_payments_movement_kind",
             ),
         ),
         migrations.AddIndex(
@@ -1607,6 +1749,26 @@ class Migration(migrations.Migration):
                 condition=models.Q(("purged_at", None)),
                 fields=["created_at", "id"],
                 name="shop_payments_attempt_unpurged",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="stripeattempt",
+            index=models.Index(fields=["created_at", "id"], name="shop_payments_attempt_by_time"),
+        ),
+        migrations.AddIndex(
+            model_name="stripeattempt",
+            index=models.Index(
+                condition=models.Q(("outcome", "succeeded"), _negated=True),
+                fields=["outcome", "created_at"],
+                name="shop_payments_attempt_outcome",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="stripeattempt",
+            index=models.Index(
+                condition=models.Q(("operation", "create_intent"), _negated=True),
+                fields=["operation", "created_at"],
+                name="shop_payments_attempt_kind",
             ),
         ),
         migrations.AddConstraint(
@@ -1722,14 +1884,66 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddIndex(
+            model_name="refund",
+            index=models.Index(fields=["created_at", "id"], name="shop_payments_refund_by_time"),
+        ),
+        migrations.AddIndex(
+            model_name="refund",
+            index=models.Index(
+                condition=models.Q(("status", "succeeded"), _negated=True),
+                fields=["status", "created_at"],
+                name="shop_payments_refund_status",
+            ),
+        ),
+        migrations.AddIndex(
             model_name="paymentintent",
             index=models.Index(fields=["latest_charge"], name="shop_payments_intent_by_charge"),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
+                condition=models.Q(
+                    (
+                        "status__in",
+                        [
+                            "canceled",
+                            "missing",
+                            "succeeded",
+                        ],
+                    ),
+                    _negated=True,
+                ),
+                fields=["stripe_created_at", "id"],
+                name="shop_payments_intent_open",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
+                condition=models.Q(("status__in", ["canceled", "missing"])),
+                fields=["status", "id"],
+                name="shop_payments_intent_ended",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="paymentintent",
+            constraint=models.UniqueConstraint(
+                fields=("stripe_id",), name="shop_payments_intent_stripe_id_unique"
+            ),
         ),
         migrations.AddConstraint(
             model_name="paymentintent",
             constraint=models.UniqueConstraint(
                 condition=models.Q(
-                    ("status__in", ["canceled", "missing", "succeeded"]), _negated=True
+                    (
+                        "status__in",
+                        [
+                            "canceled",
+                            "missing",
+                            "succeeded",
+                        ],
+                    ),
+                    _negated=True,
                 ),
                 fields=("order_payment",),
                 name="shop_payments_one_open_intent_per_order",
@@ -1738,7 +1952,11 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="paymentintent",
             constraint=models.CheckConstraint(
-                condition=models.Q(("wanted", False), ("status", "succeeded"), _connector="OR"),
+                condition=models.Q(
+                    ("wanted", False),
+                    ("status", "succeeded"),
+                    _connector="OR",
+                ),
                 name="shop_payments_intent_wanted_only_when_succeeded",
             ),
         ),

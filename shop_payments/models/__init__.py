@@ -2,8 +2,9 @@
 
 from shop_payments.models.api_keys import APIKey, APIKeyScope
 from shop_payments.models.balance import BalanceTransaction
-from shop_payments.models.events import WebhookEvent
-from shop_payments.models.history import FactKind, PaymentHistory, Source
+from shop_payments.models.codes import FactKind, Source
+from shop_payments.models.events import SweepState, WebhookEvent
+from shop_payments.models.history import PaymentHistory
 from shop_payments.models.orders import Order, OrderLine
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.models.radar import EarlyFraudWarning, RadarReview
@@ -29,5 +30,6 @@ __all__ = [
     "Source",
     "StaffEntry",
     "StripeAttempt",
+    "SweepState",
     "WebhookEvent",
 ]

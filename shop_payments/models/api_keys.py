@@ -13,6 +13,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.prepared import PreparedQuery
 from shop_payments.secrecy import Secret, sealed
 
 _TOUCH_INTERVAL = timedelta(minutes=1)
@@ -102,10 +103,17 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
         """Return the key with this secret, even if revoked or expired; None if there is none."""
         # The random part has 256 bits, so a plain SHA-256 without salt and rounds is safe.
         prefix = _prefix_of(secret)
-        key = self.filter(prefix=prefix).first() if prefix else None
+        found = _BY_PREFIX(prefix, using=self.db) if prefix else []
+        key = found[0] if found else None
         if key is None or not hmac.compare_digest(key.digest, _digest(secret)):
             return None
         return key
+
+
+_BY_PREFIX = PreparedQuery(
+    lambda prefix: APIKey._base_manager.filter(prefix=prefix).order_by(),
+    field=lambda: APIKey._meta.get_field("prefix"),
+)
 
 
 class APIKey(models.Model):

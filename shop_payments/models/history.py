@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.models.codes import FactKind, Source
 from shop_payments.models.payments import OrderPayment, PaymentIntent
-
-
-class FactKind(models.TextChoices):
-    """The kinds of facts. The host is notified of those in ``ledger.facts.SIGNALS``."""
-
-    INTENT_CREATED = "intent_created", _("payment intent created")
-    INTENT_UPDATED = "intent_updated", _("payment intent updated")
-    STATUS_CHANGED = "status_changed", _("status changed")
-    INTENT_MISSING = "intent_missing", _("payment intent missing at Stripe")
-    PAYMENT_FAILED = "payment_failed", _("payment failed")
-    PAYMENT_PROCESSING = "payment_processing", _("payment processing")
-    PAYMENT_AUTHORIZED = "payment_authorized", _("payment authorized")
-    PAYMENT_RECEIVED = "payment_received", _("payment received")
-    ORDER_PAID = "order_paid", _("order paid")
-    CAPTURE_REQUESTED = "capture_requested", _("capture requested")
-    CANCEL_REQUESTED = "cancel_requested", _("cancellation requested")
-    REFUND_REQUESTED = "refund_requested", _("refund requested")
-    REFUND_CHANGED = "refund_changed", _("refund changed")
-    ORDER_REFUNDED = "order_refunded", _("order refunded")
-    REFUND_FAILED = "refund_failed", _("refund failed")
-    DISPUTE_OPENED = "dispute_opened", _("dispute opened")
-    DISPUTE_CHANGED = "dispute_changed", _("dispute changed")
-    DISPUTE_CLOSED = "dispute_closed", _("dispute closed")
-    REVIEW_NEEDED = "review_needed", _("needs review")
-    REVIEW_CLOSED = "review_closed", _("review item closed")
-    AMOUNT_WAIVED = "amount_waived", _("amount waived")
-    SETTLED_OUTSIDE_STRIPE = "settled_outside_stripe", _("settled outside Stripe")
-    NOTIFICATION_SKIPPED = "notification_skipped", _("notification skipped")
-    STAFF_ENTRY_REVOKED = "staff_entry_revoked", _("staff entry revoked")
-
-
-class Source(models.TextChoices):
-    """The source of a change."""
-
-    API = "api", _("API")
-    WEBHOOK = "webhook", _("webhook")
-    ADMIN = "admin", _("admin")
-    COMMAND = "command", _("command")
-    RECONCILE = "reconcile", _("reconcile")
-    SHOP = "shop", _("the shop's own code")
-
+from shop_payments.models.sentences import render
 
 INSERTED_LEASE = timedelta(minutes=1)
 """The time that the process that inserted a fact has to notify the host of it."""
@@ -117,18 +79,10 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
             super(PaymentHistoryQuerySet, rows).update(skipped_at=moment, skipped_by=by[:255])
         )
 
-    def bulk_create(
-        self,
-        objs: Iterable[PaymentHistory],
-        batch_size: int | None = None,
-        ignore_conflicts: bool = False,
-        update_conflicts: bool = False,
-        update_fields: Collection[str] | None = None,
-        unique_fields: Collection[str] | None = None,
-    ) -> list[PaymentHistory]:
-        if update_conflicts:
-            raise TypeError("the payment history is append-only")
-        return super().bulk_create(objs, batch_size, ignore_conflicts)
+    def delete_with(self, payment: OrderPayment) -> None:
+        """Delete the facts of a payment that is deleted as a whole."""
+        rows = self.filter(order_payment=payment)
+        super(PaymentHistoryQuerySet, rows).delete()
 
     def update(self, **kwargs: Any) -> NoReturn:
         raise TypeError("the payment history is append-only")
@@ -152,6 +106,8 @@ class PaymentHistory(models.Model):
         on_delete=models.PROTECT,
         null=True,
         blank=True,
+        # Facts are read by their payment, and intents are never deleted: no index is needed.
+        db_index=False,
         related_name="history",
         verbose_name=_("payment intent"),
     )
@@ -180,6 +136,7 @@ class PaymentHistory(models.Model):
         ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
+                # The guard against a second fact. ``paid_recorded`` only saves the try.
                 fields=["order_payment"],
                 condition=Q(kind="order_paid"),
                 name="shop_payments_order_paid_once",
@@ -195,6 +152,17 @@ class PaymentHistory(models.Model):
                 fields=["order_payment", "id"],
                 condition=Q(needs_dispatch=True, dispatched_at=None, skipped_at=None),
                 name="shop_payments_undispatched",
+            ),
+            # For the admin. Without what almost every payment writes, so that payments stay fast.
+            models.Index(
+                fields=["kind", "id"],
+                condition=~Q(kind__in=["intent_created", "payment_received", "order_paid"]),
+                name="shop_payments_history_kind",
+            ),
+            models.Index(
+                fields=["source", "id"],
+                condition=~Q(source__in=["api", "webhook"]),
+                name="shop_payments_history_source",
             ),
         ]
 
@@ -219,7 +187,16 @@ class PaymentHistory(models.Model):
     @property
     def sentence(self) -> str:
         """The fact as text for staff."""
-        words = str(self.get_kind_display())
-        if detail := self.data.get("detail"):
-            words = f"{words}: {detail}"
-        return f"{words}, via {self.get_source_display()}"
+        values = {
+            "kind": self.get_kind_display(),
+            "detail": self.detail,
+            "source": self.get_source_display(),
+        }
+        if not self.detail:
+            return gettext("%(kind)s, via %(source)s") % values
+        return gettext("%(kind)s: %(detail)s, via %(source)s") % values
+
+    @property
+    def detail(self) -> str:
+        """The figures as text for staff. A kind with several sentences stores the code of one."""
+        return render(self.data.get("sentence", self.kind), self.data) if self.data else ""

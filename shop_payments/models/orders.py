@@ -14,10 +14,11 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinLengthValidator, MinValueValidator, RegexValidator
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.prepared import PreparedQuery, columns_of, related_row
 from shop_payments.users import key_of_user
 
 NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -59,6 +60,11 @@ def _customer_key(user: Any) -> Any | None:
 class OrderQuerySet(models.QuerySet["Order"]):
     """Reads and creates orders."""
 
+    def is_placed_by(self, order: Order, user: Any) -> bool:
+        """Return whether :meth:`placed_by` contains this order."""
+        key = _customer_key(user)
+        return key is not None and order.customer_id == key
+
     def placed_by(self, user: Any) -> OrderQuerySet:
         """Keep the orders of this customer: a user, or a token user with the key of one.
 
@@ -88,6 +94,17 @@ class OrderQuerySet(models.QuerySet["Order"]):
         order.loaded_lines = tuple(lines)
         return order
 
+    def find_with_lines(self, pk: Any) -> Order | None:
+        """Return any order that has lines, with a statement that is compiled once."""
+        lines = _LINES_WITH_ORDER(pk, using=self.db)
+        if not lines:
+            return None
+        order, *_same = (related_row(line, Order, "order") for line in lines)
+        for line in lines:
+            line.order = order
+        order.loaded_lines = tuple(lines)
+        return order
+
     def create_numbered(self, **values: Any) -> Order:
         """Create an order with a free number.
 
@@ -97,6 +114,15 @@ class OrderQuerySet(models.QuerySet["Order"]):
         order = Order(**values)
         order.save_numbered()
         return order
+
+
+def _lines_with_order(pk: Any) -> models.QuerySet[OrderLine]:
+    return OrderLine.objects.filter(order=pk).annotate(**columns_of(Order, "order")).order_by("pk")
+
+
+_LINES_WITH_ORDER: PreparedQuery[OrderLine] = PreparedQuery(
+    _lines_with_order, field=lambda: Order._meta.pk
+)
 
 
 class Order(models.Model):
@@ -140,7 +166,7 @@ class Order(models.Model):
     class Meta:
         verbose_name = _("order")
         verbose_name_plural = _("orders")
-        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
                 condition=Q(currency=Lower("currency")), name="shop_payments_order_currency_lower"
@@ -149,6 +175,13 @@ class Order(models.Model):
                 condition=Q(status__in=["open", "cancelled"]),
                 name="shop_payments_order_status_known",
             ),
+        ]
+        # For the admin: the list of cancelled orders, and the search.
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["id"], condition=Q(status="cancelled"), name="shop_payments_order_cancelled"
+            ),
+            models.Index(Upper("email"), name="shop_payments_order_by_email"),
         ]
 
     loaded_lines: tuple[OrderLine, ...] | None = None

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.conf import order_model_label
+from shop_payments.conf import order_model_reference
 from shop_payments.lifecycle import (
     CLOSED_STATUSES,
     FINAL_STATUSES,
@@ -22,6 +22,7 @@ from shop_payments.lifecycle import (
     is_open,
 )
 from shop_payments.money import display_amount
+from shop_payments.prepared import update_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +44,7 @@ class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
         See Note [Lock order] in ``ledger/payments.py``. SQLite has no row locks; IMMEDIATE
         transactions and the constraints replace them.
         """
+        # Only this table, even if the query joins others: see Note [Lock order].
         return self.select_for_update(of=("self",))
 
 
@@ -59,8 +61,10 @@ class OrderPayment(models.Model):
     Most orders have none, which saves three queries under the lock.
     """
 
+    # PROTECT, here and in the other tables: rows about money are never deleted with an order.
+    # No reverse name, because the model may be the shop's own.
     order = models.OneToOneField(
-        order_model_label(),
+        order_model_reference(),
         on_delete=models.PROTECT,
         related_name="+",
         verbose_name=_("order"),
@@ -70,7 +74,6 @@ class OrderPayment(models.Model):
         max_length=32,
         choices=[(status.value, status.value.replace("_", " ")) for status in PaymentStatus],
         default=PaymentStatus.UNPAID,
-        db_index=True,
     )
     dispute_state = models.CharField(
         _("dispute"),
@@ -78,9 +81,8 @@ class OrderPayment(models.Model):
         blank=True,
         default=DisputeState.NONE,
         choices=[(state.value, state.value) for state in DisputeState if state],
-        db_index=True,
     )
-    needs_review = models.BooleanField(_("needs review"), default=False, db_index=True)
+    needs_review = models.BooleanField(_("needs review"), default=False)
     total = models.PositiveBigIntegerField(
         _("order total"),
         null=True,
@@ -91,7 +93,6 @@ class OrderPayment(models.Model):
     is_payable = models.BooleanField(
         _("payable"), default=False, help_text=_("As last seen: whether the shop wants money.")
     )
-    order_seen_at = models.DateTimeField(_("order last read at"), null=True, blank=True)
     failed_reads = models.PositiveIntegerField(
         _("failed tries to read the order"),
         default=0,
@@ -153,7 +154,7 @@ class OrderPayment(models.Model):
     class Meta:
         verbose_name = _("order payment")
         verbose_name_plural = _("order payments")
-        ordering: ClassVar[list[str]] = ["-updated_at", "-pk"]
+        ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
                 condition=Q(status__in=[status.value for status in PaymentStatus]),
@@ -177,10 +178,25 @@ class OrderPayment(models.Model):
             ),
         ]
         indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["status", "id"], name="shop_payments_payment_status"),
+            # Few payments are in these states, so the indexes stay small.
+            models.Index(
+                fields=["id"], condition=Q(needs_review=True), name="shop_payments_payment_review"
+            ),
+            models.Index(
+                fields=["dispute_state", "id"],
+                condition=~Q(dispute_state=""),
+                name="shop_payments_payment_disputed",
+            ),
             models.Index(
                 fields=["failed_reads"],
                 condition=Q(failed_reads__gt=0),
                 name="shop_payments_payment_unread",
+            ),
+            models.Index(
+                fields=["cancel_requested_at"],
+                condition=Q(cancel_requested_at__isnull=False),
+                name="shop_payments_payment_cancel",
             ),
         ]
 
@@ -192,13 +208,21 @@ class OrderPayment(models.Model):
         """Whether the order is covered and nothing was refunded. See ``services.may_release``."""
         return self.status == PaymentStatus.PAID
 
+    @property
+    def can_be_deleted(self) -> bool:
+        """Whether it never held money, as far as this row says. See ``services.delete_payment``."""
+        has_money = self.amount_received or self.amount_uncounted or self.has_refunds_or_disputes
+        is_noted = self.needs_review or self.has_staff_entries
+        return self.status == PaymentStatus.UNPAID and not has_money and not is_noted
+
 
 class PaymentIntentQuerySet(models.QuerySet["PaymentIntent"]):
     """Finds intents."""
 
     def open(self) -> PaymentIntentQuerySet:
         """Keep the intents that may still take money, including those of unknown status."""
-        return self.exclude(status__in=CLOSED_STATUSES)
+        # Written as the partial indexes are, so that they are used.
+        return self.exclude(status__in=sorted(CLOSED_STATUSES))
 
     def of_payments(self, payments: Iterable[OrderPayment]) -> PaymentIntentQuerySet:
         """Keep the intents of these payments, oldest first."""
@@ -214,13 +238,14 @@ class PaymentIntent(models.Model):
         related_name="payment_intents",
         verbose_name=_("order payment"),
     )
-    stripe_id = models.CharField(_("Stripe id"), max_length=255, unique=True)
+    stripe_id = models.CharField(_("Stripe id"), max_length=255)
     attempt = models.OneToOneField(
         "StripeAttempt",
         on_delete=models.PROTECT,
         related_name="created_intent",
         verbose_name=_("created by attempt"),
     )
+    # Without choices: a status that Stripe adds is stored, and counts as open.
     status = models.CharField(_("status"), max_length=STATUS_LENGTH)
     wanted = models.BooleanField(
         _("wanted"),
@@ -272,6 +297,7 @@ class PaymentIntent(models.Model):
     charged_at_is_exact = models.BooleanField(default=False, editable=False)
     last_error_code = models.CharField(_("last error"), max_length=255, blank=True)
     last_decline_code = models.CharField(_("last decline code"), max_length=255, blank=True)
+    # Tells a new payment error from one that Stripe repeats in later messages.
     last_error_key = models.CharField(max_length=255, blank=True, editable=False)
     cancellation_reason = models.CharField(_("cancellation reason"), max_length=255, blank=True)
     stripe_created_at = models.DateTimeField(_("created at Stripe"), db_index=True)
@@ -282,6 +308,12 @@ class PaymentIntent(models.Model):
     )
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    as_of = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("The time of the newest message applied, by Stripe's clock, if known."),
+    )
     version = models.PositiveIntegerField(
         default=0,
         editable=False,
@@ -293,10 +325,15 @@ class PaymentIntent(models.Model):
     class Meta:
         verbose_name = _("payment intent")
         verbose_name_plural = _("payment intents")
-        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
+            # With unique=True on the field, PostgreSQL gets a second index, for LIKE.
+            models.UniqueConstraint(
+                fields=["stripe_id"], name="shop_payments_intent_stripe_id_unique"
+            ),
             models.UniqueConstraint(
                 fields=["order_payment"],
+                # A customer could pay both of two open intents.
                 condition=~Q(status__in=sorted(CLOSED_STATUSES)),  # sorted, for a stable migration
                 name="shop_payments_one_open_intent_per_order",
             ),
@@ -308,6 +345,18 @@ class PaymentIntent(models.Model):
         indexes: ClassVar[list[models.Index]] = [
             # Some events of refunds and disputes, and fees, only name the charge.
             models.Index(fields=["latest_charge"], name="shop_payments_intent_by_charge"),
+            # For the sweep: open intents by age.
+            models.Index(
+                fields=["stripe_created_at", "id"],
+                condition=~Q(status__in=sorted(CLOSED_STATUSES)),
+                name="shop_payments_intent_open",
+            ),
+            # For the admin: the other statuses that few intents have.
+            models.Index(
+                fields=["status", "id"],
+                condition=Q(status__in=["canceled", "missing"]),
+                name="shop_payments_intent_ended",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -458,7 +507,7 @@ class StripeAttempt(models.Model):
     class Meta:
         verbose_name = _("Stripe attempt")
         verbose_name_plural = _("Stripe attempts")
-        ordering: ClassVar[list[str]] = ["-created_at"]
+        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["order_payment"],
@@ -491,6 +540,18 @@ class StripeAttempt(models.Model):
                 condition=Q(purged_at=None),
                 name="shop_payments_attempt_unpurged",
             ),
+            models.Index(fields=["created_at", "id"], name="shop_payments_attempt_by_time"),
+            # For the sweep, which finishes what is pending, and for the admin.
+            models.Index(
+                fields=["outcome", "created_at"],
+                condition=~Q(outcome="succeeded"),
+                name="shop_payments_attempt_outcome",
+            ),
+            models.Index(
+                fields=["operation", "created_at"],
+                condition=~Q(operation="create_intent"),
+                name="shop_payments_attempt_kind",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -518,9 +579,8 @@ class StripeAttempt(models.Model):
         self.outcome, self.finished_at = outcome, timezone.now()
         for name, value in figures.items():
             setattr(self, name, value)
-        rows = type(self).objects.filter(pk=self.pk)
-        rows = rows.pending() if if_pending else rows
-        return bool(rows.update(outcome=outcome, finished_at=self.finished_at, **figures))
+        only_if = {"outcome": self.Outcome.PENDING} if if_pending else {}
+        return update_row(self, {"outcome", "finished_at", *figures}, **only_if)
 
     def release(self, **figures: Any) -> None:
         """Let the next caller acquire this at once, because its outcome is unknown."""

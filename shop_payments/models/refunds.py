@@ -16,6 +16,7 @@ from shop_payments.lifecycle import (
     dispute_state,
 )
 from shop_payments.models.payments import STATUS_LENGTH, OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.models.sentences import describe_refusal
 from shop_payments.money import display_amount
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Refund(SeenOutflow):
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     currency = models.CharField(_("currency"), max_length=3)
     reason = models.CharField(_("reason"), max_length=64, blank=True)
+    # Stripe's code or message, ``not_at_stripe``, or ``given_up: `` and what staff wrote.
     failure_reason = models.CharField(_("failure reason"), max_length=255, blank=True)
     livemode = models.BooleanField(_("live mode"))
     stripe_created_at = models.DateTimeField(
@@ -150,10 +152,12 @@ class Refund(SeenOutflow):
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["stripe_id"],
+                # Until Stripe has answered, a refund has no id.
                 condition=~Q(stripe_id=""),
                 name="shop_payments_refund_stripe_id_unique",
             ),
             models.UniqueConstraint(
+                # A request has one part for each intent that is needed.
                 fields=["order_payment", "request_key", "payment_intent"],
                 condition=~Q(request_key=""),
                 name="shop_payments_refund_once_per_request_key",
@@ -162,13 +166,28 @@ class Refund(SeenOutflow):
                 condition=Q(amount__gt=0), name="shop_payments_refund_amount_positive"
             ),
             models.CheckConstraint(
+                # Every other status comes from Stripe, with the id.
                 condition=~Q(stripe_id="") | Q(status__in=["requested", "refused"]),
                 name="shop_payments_refund_mirrored_has_stripe_id",
+            ),
+        ]
+        # For the admin: the list, and the statuses that few refunds have.
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["created_at", "id"], name="shop_payments_refund_by_time"),
+            models.Index(
+                fields=["status", "created_at"],
+                condition=~Q(status="succeeded"),
+                name="shop_payments_refund_status",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.stripe_id or self.pk}: {self.amount_display} {self.status}"
+
+    @property
+    def failure(self) -> str:
+        """Why it failed or was not made, as text; empty if it was made."""
+        return describe_refusal(self.failure_reason)
 
     @property
     def is_returned(self) -> bool:
@@ -224,7 +243,7 @@ class Dispute(SeenOutflow):
     class Meta:
         verbose_name = _("dispute")
         verbose_name_plural = _("disputes")
-        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        ordering: ClassVar[list[str]] = ["-pk"]
 
     def __str__(self) -> str:
         return f"{self.stripe_id}: {self.amount_display} {self.status}"

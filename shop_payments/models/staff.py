@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
+from shop_payments.models.sentences import describe_reason
 from shop_payments.money import display_amount
 
 
@@ -59,6 +60,7 @@ class StaffEntry(models.Model):
     reason = models.CharField(_("reason"), max_length=500)
     total_seen = models.PositiveBigIntegerField(null=True, blank=True, editable=False)
     request_key = models.CharField(max_length=255, editable=False)
+    # The text stays if the user in ``created_by`` is deleted.
     actor = models.CharField(_("by"), max_length=255, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -83,7 +85,7 @@ class StaffEntry(models.Model):
     class Meta:
         verbose_name = _("staff entry")
         verbose_name_plural = _("staff entries")
-        ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        ordering: ClassVar[list[str]] = ["-pk"]
         permissions: ClassVar[Any] = [
             ("waive_amount", "Can waive what an order owes"),
             ("settle_outside_stripe", "Can record that a payment was settled outside Stripe"),
@@ -109,6 +111,16 @@ class StaffEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount_display} {self.get_kind_display()}"
+
+    @property
+    def reason_text(self) -> str:
+        """The reason for display: what staff wrote, or the app's reason."""
+        return describe_reason(self.reason)
+
+    @property
+    def revocation_text(self) -> str:
+        """The reason for revoking for display."""
+        return describe_reason(self.revocation_reason)
 
     @property
     def is_revoked(self) -> bool:

@@ -19,7 +19,7 @@ from shop_payments.lifecycle import (
 )
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.outbox.operations import Operation
-from shop_payments.outbox.outcomes import doubting_the_key
+from shop_payments.outbox.outcomes import reporting_missing_target
 from shop_payments.sync.fingerprints import sent_fingerprint
 from shop_payments.sync.payment_intents import (
     apply_intent,
@@ -67,6 +67,8 @@ def _find_created(attempt: StripeAttempt) -> PaymentIntentResult | None:
     """
     last_sent = attempt.last_sent_at or attempt.created_at
     since, until = attempt.created_at - _CLOCK_SKEW, last_sent + _CLOCK_SKEW
+    # Listed, not searched: Stripe's search does not show new data at once.
+    # See: https://docs.stripe.com/search#data-freshness (checked 2026-11)
     found = get_gateway().find_created_intent(str(attempt.pk), since=since, until=until)
     if found is None:
         _prove_account(attempt)
@@ -85,7 +87,7 @@ def _prove_account(attempt: StripeAttempt) -> None:
     rows = PaymentIntent.objects.filter(livemode=attempt.livemode)
     newest = rows.exclude(status=IntentStatus.MISSING).order_by("-pk").first()
     if newest is not None and newest.livemode:  # test data may be deleted, and moves no money
-        with doubting_the_key(newest.stripe_id):
+        with reporting_missing_target(newest.stripe_id):
             get_gateway().retrieve_payment_intent(newest.stripe_id)
 
 
@@ -97,18 +99,18 @@ def _nothing_to_find(attempt: StripeAttempt) -> None:
 
 
 def _apply_created(
-    locked: LockedPayment, attempt: StripeAttempt, result: PaymentIntentResult, *, origin: Origin
+    locked: LockedPayment, attempt: StripeAttempt, result: PaymentIntentResult
 ) -> bool:
     row = locked.intent(result.id)
     if row is None:
         fingerprint = sent_fingerprint(attempt)
-        inserted = insert_intent(locked, attempt, result, fingerprint=fingerprint, origin=origin)
+        inserted = insert_intent(locked, attempt, result, fingerprint=fingerprint)
         return inserted is not None
     # A webhook was faster. Its data is newer than the answer, unless the status is final.
     is_news = _finish(attempt, result) and result.status in FINAL_STATUSES
     if is_news:
         sent = sent_fingerprint(attempt)
-        apply_intent(locked, row, result, origin=origin, updated_to=sent)
+        apply_intent(locked, row, result, updated_to=sent)
     return is_news
 
 
@@ -117,18 +119,17 @@ def _apply_changed(
     attempt: StripeAttempt,
     result: PaymentIntentResult,
     *,
-    origin: Origin,
     sent: str | None = None,
 ) -> bool:
     """Apply the answer to a change; ``sent`` is the fingerprint of the parameters of an update."""
     is_first, row = _finish(attempt, result), locked.intent(result.id)
     if row is None:
-        return _insert_orphan(locked, result, origin=origin)
+        return _insert_orphan(locked, result)
     # A replayed answer, or one to a request made before the row changed, may be outdated.
     is_fresh = not result.replayed and row.version == attempt.target_version
     is_news = is_first and (is_fresh or result.status in FINAL_STATUSES)
     if is_news:
-        apply_intent(locked, row, result, origin=origin, updated_to=sent)
+        apply_intent(locked, row, result, updated_to=sent)
     elif is_first and sent is not None:
         # Only the parameters sent are known, not the state. The next call fetches the intent.
         row.fingerprint = sent
@@ -137,18 +138,18 @@ def _apply_changed(
 
 
 def _apply_updated(
-    locked: LockedPayment, attempt: StripeAttempt, result: PaymentIntentResult, *, origin: Origin
+    locked: LockedPayment, attempt: StripeAttempt, result: PaymentIntentResult
 ) -> bool:
     sent = sent_fingerprint(attempt)
-    return _apply_changed(locked, attempt, result, origin=origin, sent=sent)
+    return _apply_changed(locked, attempt, result, sent=sent)
 
 
-def _insert_orphan(locked: LockedPayment, intent: PaymentIntentResult, *, origin: Origin) -> bool:
+def _insert_orphan(locked: LockedPayment, intent: PaymentIntentResult) -> bool:
     """Insert the row of a cancelled orphan: an intent whose creation was never answered."""
     creator = find_attempt_of(intent)
     if creator is None:
         return False
-    return insert_intent(locked, creator, intent, fingerprint="", origin=origin) is not None
+    return insert_intent(locked, creator, intent, fingerprint="") is not None
 
 
 def _finish(attempt: StripeAttempt, intent: PaymentIntentResult) -> bool:
@@ -163,7 +164,8 @@ def _finish(attempt: StripeAttempt, intent: PaymentIntentResult) -> bool:
 # --- ending without an effect -------------------------------------------------------------------
 
 
-def _end_write(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
+def _end_write(locked: LockedPayment, attempt: StripeAttempt, why: str) -> None:
+    # Refused: the intent is as it was, and its fingerprint is still right.
     if attempt.outcome == StripeAttempt.Outcome.FAILED:
         for entry in locked.entries:
             if entry.capture_id == attempt.pk:  # a waiver of a refused capture does not count

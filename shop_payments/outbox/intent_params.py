@@ -38,7 +38,7 @@ class Ask:
     snapshot: OrderSnapshot
     money: Money
 
-    def is_made_by(self, intent: PaymentIntent | PaymentIntentResult) -> bool:
+    def matches(self, intent: PaymentIntent | PaymentIntentResult) -> bool:
         """Whether the intent asks the customer for exactly this money."""
         return (intent.amount, intent.currency) == (self.money.amount, self.money.currency)
 
@@ -171,7 +171,7 @@ def was_changed_at_stripe(intent: PaymentIntentResult, ask: Ask) -> bool:
     """
     if intent.status not in UPDATABLE_STATUSES:
         return False
-    # The caller compares the amount: see ``Ask.is_made_by``.
+    # The caller compares the amount: see ``Ask.matches``.
     snapshot, config = ask.snapshot, get_config()
     differs = {
         "capture_method": (intent.capture_method == "manual")

@@ -17,19 +17,12 @@ ResultT_contra = TypeVar("ResultT_contra", contravariant=True)
 
 class _Apply(Protocol[ResultT_contra]):
     def __call__(
-        self,
-        locked: LockedPayment,
-        attempt: StripeAttempt,
-        result: ResultT_contra,
-        *,
-        origin: Origin,
+        self, locked: LockedPayment, attempt: StripeAttempt, result: ResultT_contra
     ) -> bool: ...
 
 
 class _End(Protocol):
-    def __call__(
-        self, locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin
-    ) -> None: ...
+    def __call__(self, locked: LockedPayment, attempt: StripeAttempt, why: str) -> None: ...
 
 
 class _Explain(Protocol):
@@ -56,7 +49,7 @@ class Operation(Generic[ResultT]):
 
     end: _End
     """In the unit of work, after the attempt was finished without an effect: update the rows.
-    ``why`` is for staff; empty if no effect was found."""
+    ``why`` is Stripe's message, or a stored code; empty if no effect was found."""
 
     explain: _Explain
     """After a refusal: return True if the caller should look at the payment again. Raise an error

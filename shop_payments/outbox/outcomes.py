@@ -33,7 +33,7 @@ logger = logging.getLogger("shop_payments")
 
 
 @contextmanager
-def doubting_the_key(stripe_id: str) -> Iterator[None]:
+def reporting_missing_target(stripe_id: str) -> Iterator[None]:
     """Raise ``TargetMissing`` if Stripe does not know ``stripe_id``, which is ours.
 
     See Note [Absence proves nothing].
@@ -47,7 +47,7 @@ def doubting_the_key(stripe_id: str) -> Iterator[None]:
     except GatewayInvalidRequest as error:
         if not is_missing(error):
             raise
-        raise doubt_of(stripe_id, error) from None
+        raise target_missing(stripe_id, error) from None
 
 
 def is_missing(error: GatewayError) -> bool:
@@ -58,7 +58,7 @@ def is_missing(error: GatewayError) -> bool:
     return isinstance(error, GatewayInvalidRequest) and error.code == "resource_missing"
 
 
-def doubt_of(stripe_id: str, error: GatewayError) -> TargetMissing:
+def target_missing(stripe_id: str, error: GatewayError) -> TargetMissing:
     """Return the error to raise if Stripe does not know an object of ours."""
     return TargetMissing(
         f"Stripe does not know {stripe_id} under the key in use. Check that"

@@ -19,9 +19,10 @@ from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, read_rows
 from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, Refund, StripeAttempt
+from shop_payments.models.sentences import NOT_AT_STRIPE
 from shop_payments.money import display_amount, format_amount
 from shop_payments.outbox.operations import Operation
-from shop_payments.outbox.outcomes import doubting_the_key
+from shop_payments.outbox.outcomes import reporting_missing_target
 from shop_payments.sync.disputes import DISPUTES
 from shop_payments.sync.refunds import REFUNDS, apply_refund, figures_of, save_refund
 
@@ -34,7 +35,7 @@ _DISPUTED = "charge_disputed"
 def exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:
     """Return the error for a refund of more than ``left``, in minor units."""
     return RefundExceedsBalance(
-        f"Only {display_amount(left, currency)} of this payment is left.",
+        f"Only {display_amount(left, currency)} can be refunded.",
         refundable=format_amount(left, currency),
         currency=currency,
     )
@@ -56,7 +57,7 @@ def _find_refund(attempt: StripeAttempt) -> RefundResult | None:
         RefundInProgress: it was not found, which proves nothing yet; it stays requested.
         TargetMissing: the payment intent was not found either; this look-up does not count.
     """
-    with doubting_the_key(attempt.target):
+    with reporting_missing_target(attempt.target):
         for result in get_gateway().list_refunds(attempt.target):
             if result.metadata.get("attempt_id") == str(attempt.pk):
                 return result
@@ -86,12 +87,12 @@ def _is_certainly_missing(attempt: StripeAttempt) -> bool:
 
 
 def _apply_created_refund(
-    locked: LockedPayment, attempt: StripeAttempt, result: RefundResult, *, origin: Origin
+    locked: LockedPayment, attempt: StripeAttempt, result: RefundResult
 ) -> bool:
     row = refund_of(locked, attempt)
     if row.stripe_id:
         return False  # a list or an event was faster and is newer: this is the state at creation
-    apply_refund(locked, _intent_of(locked, row), row, result, origin=origin)
+    apply_refund(locked, _intent_of(locked, row), row, result)
     return True
 
 
@@ -99,18 +100,18 @@ def _intent_of(locked: LockedPayment, refund: Refund) -> PaymentIntent:
     return next(row for row in locked.intents if row.pk == refund.payment_intent_id)
 
 
-def _end_refund(locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin) -> None:
+def _end_refund(locked: LockedPayment, attempt: StripeAttempt, why: str) -> None:
     """Close a refund that moved no money, so that its amount is not reserved any more."""
     row = refund_of(locked, attempt)
     if row.status != RefundStatus.REQUESTED:
         return
-    why = why or "Stripe had no such refund a day after it was requested"
-    row.status, row.failure_reason = RefundStatus.REFUSED, why[:255]
+    # The status is ours, not one of Stripe's: Stripe has no such refund.
+    row.status, row.failure_reason = RefundStatus.REFUSED, (why or NOT_AT_STRIPE)[:255]
     save_refund(locked, row)
-    figures = figures_of(row, f"{row.amount_display} refused: {why}")
-    facts = [(FactKind.REFUND_CHANGED, figures)]
+    figures = {"sentence": "refund_refused", "failure_reason": row.failure_reason}
+    facts = [(FactKind.REFUND_CHANGED, {**figures_of(row), **figures})]
     intent = _intent_of(locked, row)
-    locked.add_facts(intent, facts, origin=origin, request_id=attempt.request_id)
+    locked.add_facts(intent, facts, request_id=attempt.request_id)
 
 
 def _explain_refund(attempt: StripeAttempt, error: GatewayError, *, origin: Origin) -> bool:

@@ -10,7 +10,7 @@ from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.models import RadarReview, StripeAttempt
 from shop_payments.outbox.operations import Operation
-from shop_payments.sync.reviews import REVIEWS, apply_review
+from shop_payments.sync.radar import REVIEWS, apply_review
 
 if TYPE_CHECKING:
     from shop_payments.gateway.radar import ReviewResult
@@ -24,9 +24,7 @@ def _find_approval(attempt: StripeAttempt) -> None:
     """Return None: the next sync of the review shows an approval whose answer was lost."""
 
 
-def _apply_approved(
-    locked: LockedPayment, attempt: StripeAttempt, result: ReviewResult, *, origin: Origin
-) -> bool:
+def _apply_approved(locked: LockedPayment, attempt: StripeAttempt, result: ReviewResult) -> bool:
     attempt.finish(
         StripeAttempt.Outcome.SUCCEEDED,
         stripe_object_id=result.id,
@@ -34,7 +32,7 @@ def _apply_approved(
         http_status=200,
     )
     row = _row_of(attempt)
-    apply_review(locked, row.payment_intent, row, result, origin=origin)
+    apply_review(locked, row.payment_intent, row, result)
     return True
 
 
@@ -42,9 +40,7 @@ def _row_of(attempt: StripeAttempt) -> RadarReview:
     return RadarReview.objects.select_related("payment_intent").get(stripe_id=attempt.target)
 
 
-def _end_approval(
-    locked: LockedPayment, attempt: StripeAttempt, why: str, *, origin: Origin
-) -> None:
+def _end_approval(locked: LockedPayment, attempt: StripeAttempt, why: str) -> None:
     """Do nothing: the review stays as it is."""
 
 

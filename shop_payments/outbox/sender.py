@@ -29,10 +29,10 @@ from shop_payments.outbox.intent_operations import (
     UPDATE_INTENT,
 )
 from shop_payments.outbox.operations import Operation
-from shop_payments.outbox.outcomes import doubt_of, is_missing, is_replayed_failure, log_error
+from shop_payments.outbox.outcomes import is_missing, is_replayed_failure, log_error, target_missing
 from shop_payments.outbox.refund_operations import CREATE_REFUND
 from shop_payments.outbox.review_operations import APPROVE_REVIEW
-from shop_payments.outbox.turns import free_if_lost
+from shop_payments.outbox.turns import release_on_error
 from shop_payments.sync.payment_intents import complete_charge_times, refresh_intent
 
 OPERATIONS: dict[str, Operation[Any]] = {
@@ -74,17 +74,18 @@ def send_attempt(attempt: StripeAttempt, *, origin: Origin, as_of: datetime | No
         GatewayError: refused (the attempt is finished as failed), or retryable (it stays pending,
             and the next call can acquire it).
     """
-    operation = OPERATIONS[attempt.operation]
+    sending = _Sending(attempt, origin)
     # Stripe has forgotten an expired key, so sending again could have the effect a second time.
     if attempt.key_expired:
-        return _find_effect(operation, attempt, origin)
+        return sending.find_effect()
     try:
         result = _call_stripe(attempt)
     except GatewayError as error:
         if is_replayed_failure(error):
-            return _find_effect(operation, attempt, origin)
-        return _record_error(operation, attempt, error, origin)
-    done = _record_result(operation, attempt, result, origin)
+            return sending.find_effect()
+        return sending.record_error(error)
+    done = sending.record_result(result)
+    # The payment may have changed while Stripe answered, which makes the answer outdated.
     is_as_planned = as_of is None or (done.locked is not None and done.locked.changed_at == as_of)
     is_fresh = bool(done.value) and is_as_planned and not result.replayed
     return Sent(result=result if is_fresh else None, locked=done.locked)
@@ -110,23 +111,9 @@ def end_attempt(
         current = next((row.attempt for row in locked.refunds if row.pk == attempt.pk), None)
         current = current or attempt
         if current.finish(outcome, **(figures or {})):
-            OPERATIONS[attempt.operation].end(locked, current, why, origin=origin)
+            OPERATIONS[attempt.operation].end(locked, current, why)
 
     return change_payment(end, origin=origin, pk=attempt.order_payment_id).locked
-
-
-def _record_result(
-    operation: Operation[Any], attempt: StripeAttempt, result: Any, origin: Origin
-) -> Done[bool]:
-    def apply(locked: LockedPayment) -> bool:
-        _share_order(attempt, locked)
-        return operation.apply(locked, attempt, result, origin=origin)
-
-    done = change_payment(apply, origin=origin, pk=attempt.order_payment_id)
-    # The answer may show a second payment, which makes the times of the charges matter.
-    if attempt.operation in StripeAttempt.INTENT_WRITES:
-        complete_charge_times(done.locked, origin=origin)
-    return done
 
 
 def _share_order(attempt: StripeAttempt, locked: LockedPayment) -> None:
@@ -138,47 +125,70 @@ def _share_order(attempt: StripeAttempt, locked: LockedPayment) -> None:
             locked.payment.order = saved.order
 
 
-def _find_effect(operation: Operation[Any], attempt: StripeAttempt, origin: Origin) -> Sent:
-    """Look for the effect of an attempt at Stripe, and finish the attempt.
+@dataclass(frozen=True)
+class _Sending:
+    """One try to send an attempt, and what follows from its outcome."""
 
-    Raises:
-        RefundInProgress: the outcome is not certain yet.
-        GatewayError: the request to Stripe failed. The attempt stays pending and is released.
-    """
-    with free_if_lost(attempt):
-        found = operation.find(attempt)
-    if found is None:
-        locked = end_attempt(attempt, StripeAttempt.Outcome.ABANDONED, origin=origin)
-        return Sent(locked=locked)
-    return Sent(locked=_record_result(operation, attempt, found, origin).locked)
+    attempt: StripeAttempt
+    origin: Origin
 
+    @property
+    def _operation(self) -> Operation[Any]:
+        return OPERATIONS[self.attempt.operation]
 
-def _record_error(
-    operation: Operation[Any], attempt: StripeAttempt, error: GatewayError, origin: Origin
-) -> Sent:
-    """Finish a refused attempt, or release an unresolved one for the next caller.
+    def record_result(self, result: Any) -> Done[bool]:
+        """Apply Stripe's answer to the rows; the value is False if they hold something newer."""
 
-    A missing object is not a refusal: the API key may belong to another account (ADR 15).
+        def apply(locked: LockedPayment) -> bool:
+            _share_order(self.attempt, locked)
+            return self._operation.apply(locked, self.attempt, result)
 
-    Raises:
-        PaymentError, GatewayError: see :func:`send_attempt`.
-    """
-    is_target_missing = is_missing(error) and error.http_status in operation.missing_statuses
-    if is_target_missing:
-        error = doubt_of(attempt.target, error)
-    figures = log_error(attempt, error)
-    outcome = StripeAttempt.Outcome
-    if is_target_missing and not operation.must_be_known:
-        locked = end_attempt(attempt, outcome.ABANDONED, figures=figures, origin=origin)
-        return Sent(locked=locked)
-    if not error.retryable and not isinstance(error, GatewayAuthenticationError):
-        end_attempt(attempt, outcome.FAILED, why=str(error), figures=figures, origin=origin)
-    elif not isinstance(error, IdempotencyKeyInUse):
-        # A refused API key does not show what an earlier sending with another one has done.
-        attempt.release(**figures)
-    if operation.explain(attempt, error, origin=origin):
-        return Sent()
-    raise error from None
+        done = change_payment(apply, origin=self.origin, pk=self.attempt.order_payment_id)
+        # The answer may show a second payment, which makes the times of the charges matter.
+        if self.attempt.operation in StripeAttempt.INTENT_WRITES:
+            complete_charge_times(done.locked)
+        return done
+
+    def find_effect(self) -> Sent:
+        """Look for the effect of the attempt at Stripe, and finish the attempt.
+
+        Raises:
+            RefundInProgress: the outcome is not certain yet.
+            GatewayError: the request to Stripe failed. The attempt stays pending and is released.
+        """
+        with release_on_error(self.attempt):
+            found = self._operation.find(self.attempt)
+        if found is None:
+            return Sent(locked=self._end(StripeAttempt.Outcome.ABANDONED))
+        return Sent(locked=self.record_result(found).locked)
+
+    def record_error(self, error: GatewayError) -> Sent:
+        """Finish a refused attempt, or release an unresolved one for the next caller.
+
+        A missing object is not a refusal: the API key may belong to another account (ADR 15).
+
+        Raises:
+            PaymentError, GatewayError: see :func:`send_attempt`.
+        """
+        attempt, operation = self.attempt, self._operation
+        is_target_missing = is_missing(error) and error.http_status in operation.missing_statuses
+        if is_target_missing:
+            error = target_missing(attempt.target, error)
+        figures = log_error(attempt, error)
+        if is_target_missing and not operation.must_be_known:
+            return Sent(locked=self._end(StripeAttempt.Outcome.ABANDONED, figures=figures))
+        if not error.retryable and not isinstance(error, GatewayAuthenticationError):
+            self._end(StripeAttempt.Outcome.FAILED, why=str(error), figures=figures)
+        elif not isinstance(error, IdempotencyKeyInUse):
+            # A refused API key does not show what an earlier sending with another one has done.
+            attempt.release(**figures)
+        # After the attempt is released: it calls Stripe, and may raise.
+        if operation.explain(attempt, error, origin=self.origin):
+            return Sent()
+        raise error from None
+
+    def _end(self, outcome: StripeAttempt.Outcome, **options: Any) -> LockedPayment | None:
+        return end_attempt(self.attempt, outcome, origin=self.origin, **options)
 
 
 def finish_for_others(attempt: StripeAttempt, *, origin: Origin) -> None:

@@ -65,6 +65,8 @@ def pending_write(locked: LockedPayment) -> StripeAttempt | None:
     Raises:
         ConfigurationError: created in live mode, and the key in use is a test key.
     """
+    if not locked.may_have_pending:
+        return None
     pending = locked.payment.attempts.intent_writes().pending().first()
     if pending is None:
         return None
@@ -77,7 +79,7 @@ def pending_write(locked: LockedPayment) -> StripeAttempt | None:
 
 
 @contextmanager
-def free_if_lost(attempt: StripeAttempt) -> Iterator[None]:
+def release_on_error(attempt: StripeAttempt) -> Iterator[None]:
     """Release ``attempt`` if the block's request to Stripe fails, so that the next caller can try.
 
     Raises:

@@ -23,6 +23,7 @@ from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.orders import get_order_adapter
 from shop_payments.outbox.sender import check_target, finish_for_others, send_attempt
 from shop_payments.outbox.turns import WaitBudget, acquire, pending_write
+from shop_payments.prepared import insert_rows
 
 _MAX_ROUNDS = 8
 
@@ -63,7 +64,7 @@ def save_attempt(
     """
     now = timezone.now()
     locked.follows_up = False  # the unit of work that records the answer runs the follow-ups
-    return StripeAttempt.objects.create(
+    attempt = StripeAttempt(
         id=attempt_id or uuid4(),
         order_payment=locked.payment,
         operation=operation,
@@ -72,8 +73,11 @@ def save_attempt(
         params=dict(params),
         livemode=get_config().livemode,
         acquired_at=now,
+        # Before it is sent: if the process dies, the search for its effect needs an end.
         last_sent_at=now,
     )
+    insert_rows(attempt)
+    return attempt
 
 
 def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> LockedPayment:
@@ -114,6 +118,7 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
         if step is not None:
             is_sent = True
             sent = send_attempt(step, origin=origin)
+            # A 404 has finished the attempt without an error: see whether the intent is missing.
             check_target(step, origin=origin)
             if sent.locked is not None and sent.locked.open_intent is None:
                 return sent.locked

@@ -1,7 +1,8 @@
-"""A Stripe on your machine, for development and tests.
+"""A local stand-in for Stripe's API, for development and tests.
 
-It speaks Stripe's wire format for what `docs/sandbox.md` lists and refuses the rest by name. State
-is in memory; only the standard library is used; nothing of the app imports it.
+It answers in Stripe's wire format what `docs/sandbox.md` lists, and refuses everything else with an
+error that names it. It keeps its state in memory, uses only the standard library, and is not
+imported by the app.
 """
 
 from .account.fault_notation import fault_from_words

@@ -1,20 +1,20 @@
-"""One request's way through: from the wire to the operation, and back as an answer."""
+"""Handle a request: authenticate it, find and run its operation, and build the answer."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Any
 
 from .account.books import Books, Object
-from .account.faults import Trouble, unknown_error
+from .account.faults import RequestFaults, unknown_error
 from .resources.base import Call, Route, for_browser
 from .resources.expand import check, expand
 from .routes import RESOURCES, find_route
 from .wire import params
-from .wire.browsers import cors_headers, preflight_headers
+from .wire.browsers import cors_headers, preflight_headers, with_headers, without_telemetry
 from .wire.errors import StripeError
 from .wire.forms import read_params
 from .wire.idempotency import IdempotencyKeys, Outcome
@@ -29,25 +29,27 @@ from .wire.messages import Cause, Exchange, SandboxResponse, json_response
 from .wire.versions import DEFAULT_VERSION, api_version
 
 LOG_LENGTH = 10_000
-"""Requests that are remembered, the newest: a server may run for weeks."""
+"""How many requests are logged. Older ones are dropped, because a server may run for weeks."""
+LOGGED_BYTES = 64 * 1024
+"""The parameters of larger bodies are not logged."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRequest:
-    """What a test may count. Keys and client secrets are not in it."""
+    """A request in the log, for tests. It contains no API key and no client secret."""
 
     method: str
     path: str
     params: Mapping[str, Any]
     idempotency_key: str | None
     status: int | None
-    """None if the connection broke."""
+    """None if a fault broke the connection."""
     request_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Request:
-    """A request whose sender and operation are known."""
+    """A request whose API key and route are known."""
 
     exchange: Exchange
     route: Route
@@ -55,11 +57,11 @@ class _Request:
     raw: Mapping[str, Any]
     version: str
     publishable: bool
-    trouble: Trouble
+    faults: RequestFaults
 
 
 class StripeApi:
-    """Stripe's API before one account's books."""
+    """Stripe's API for one account."""
 
     def __init__(
         self,
@@ -71,18 +73,24 @@ class StripeApi:
         self._books = books
         self._keys = keys
         self._accepted = accepted
-        self._elsewhere = Books(clock=books.clock, random=books.random, faults=books.faults)
-        """Another account, for requests that are made with its key."""
+        self._other_account = Books(
+            clock=books.clock,
+            random=books.random,
+            faults=books.faults,
+            account_id="acct_1AnotherAccount",
+        )
+        """Another account, for the fault `another_account`."""
         self.log: list[LoggedRequest] = []
 
     def answer(self, exchange: Exchange) -> SandboxResponse:
         """Answer a request.
 
         Raises:
-            SandboxConnectionDropped: where a fault breaks the connection.
+            SandboxConnectionDropped: a fault breaks the connection.
         """
         if exchange.method == "OPTIONS":
             return SandboxResponse(200, preflight_headers(exchange.headers), b"")
+        exchange = with_headers(exchange)
         raw: dict[str, Any] = {}
         status = None
         try:
@@ -90,18 +98,19 @@ class StripeApi:
             status = response.status
             return response
         finally:
-            self._write_down(exchange, raw, status)
+            self._log(exchange, raw, status)
 
     def _try_answer(self, exchange: Exchange, raw: dict[str, Any]) -> SandboxResponse:
-        trouble = self._books.faults.for_request(exchange.method, exchange.path)
+        faults = self._books.faults.for_request(exchange.method, exchange.path)
         version = DEFAULT_VERSION
         publishable = False
         try:
-            trouble.on_arrival()
+            faults.on_arrival()
             publishable = authenticate(exchange.headers, accepted=self._accepted)
             version = api_version(exchange.headers)
             refuse_uncovered_headers(exchange.headers)
-            raw.update(read_params(exchange.query, exchange.headers, exchange.body))
+            given = read_params(exchange.query, exchange.headers, exchange.body)
+            raw.update(without_telemetry(given) if publishable else given)
             route, object_id = find_route(exchange.method, exchange.path)
             check_permission(
                 exchange.headers,
@@ -117,13 +126,14 @@ class StripeApi:
                     raw=raw,
                     version=version,
                     publishable=publishable,
-                    trouble=trouble,
+                    faults=faults,
                 )
             )
         except StripeError as error:
             response = _error_response(error, exchange, publishable=publishable)
-        trouble.before_answer()
+        faults.before_answer()
         always = {
+            "date": formatdate(self._books.clock(), usegmt=True),
             "request-id": exchange.request_id,
             "stripe-version": version,
             **cors_headers(exchange.headers),
@@ -133,15 +143,15 @@ class StripeApi:
     def _run(self, request: _Request) -> SandboxResponse:
         if request.publishable and request.route.browser_schema is None:
             raise secret_key_required()
-        if request.trouble.forgets_keys:
+        if request.faults.forgets_keys:
             self._keys.forget_all()
-        if request.exchange.idempotency_key is None or request.trouble.is_elsewhere:
+        if request.exchange.idempotency_key is None or request.faults.is_other_account:
             return self._execute(request).response
         return self._keys.run(
             request.exchange.idempotency_key,
             publishable=request.publishable,
             path=request.exchange.path,
-            params=copy.deepcopy(request.raw),
+            params=request.raw,
             request_id=request.exchange.request_id,
             execute=lambda: self._execute(request),
         )
@@ -158,10 +168,10 @@ class StripeApi:
             paths = values.pop("expand", [])
             check(paths, kind=route.returns, listed=route.listed, resources=RESOURCES)
             begun = True
-            request.trouble.before_effect()
+            request.faults.before_effect()
             cause = Cause(request_id=exchange.request_id, idempotency_key=exchange.idempotency_key)
             call = Call(
-                books=self._elsewhere if request.trouble.is_elsewhere else self._books,
+                books=self._other_account if request.faults.is_other_account else self._books,
                 params=values,
                 object_id=request.object_id,
                 cause=cause,
@@ -169,43 +179,44 @@ class StripeApi:
             )
             with self._books.lock:
                 self._books.clock.catch_up()
-                if request.trouble.effect_delay is not None:
-                    self._postpone(request, call, request.trouble.effect_delay)
+                if request.faults.effect_delay is not None:
+                    self._postpone(request, call, request.faults.effect_delay)
                     raise unknown_error()
                 body = route.handler(call)
                 self._hide(request, body)
                 if paths:
                     body = expand(self._books, body, paths, RESOURCES)
                 response = _response(body, publishable=request.publishable)
-            request.trouble.after_effect()
+            request.faults.after_effect()
         except StripeError as error:
             response = _error_response(error, exchange, publishable=request.publishable)
         return Outcome(response=response, saved=begun)
 
     def _postpone(self, request: _Request, call: Call, seconds: float) -> None:
-        """Have the operation done later: Stripe rolls forward what a 500 has interrupted.
+        """Run the operation later. Stripe completes some operations that ended with a 500.
 
         See: https://docs.stripe.com/error-low-level#server-errors (checked 2026-11)
         """
 
         def roll_forward() -> None:
-            with suppress(StripeError):  # what is not possible any more does not happen
+            with suppress(StripeError):  # the operation may have become impossible meanwhile
                 request.route.handler(call)
 
         self._books.clock.after(seconds, roll_forward)
 
     def _hide(self, request: _Request, body: Object) -> None:
-        """Keep what was just made out of lists, and leave what was hidden out of this one."""
+        """Hide a new object from lists for a while, and remove hidden objects from this list."""
         now, unlisted = self._books.clock(), self._books.unlisted
-        seconds = request.trouble.unlisted_for
+        seconds = request.faults.unlisted_for
         if seconds is not None and "id" in body:
             unlisted[body["id"]] = now + seconds
         if request.route.listed and unlisted:
             shown = [each for each in body["data"] if unlisted.get(each["id"], now) <= now]
             body["data"] = shown
 
-    def _write_down(self, exchange: Exchange, raw: Mapping[str, Any], status: int | None) -> None:
-        shown = {name: raw[name] for name in raw if name != "client_secret"}
+    def _log(self, exchange: Exchange, raw: Mapping[str, Any], status: int | None) -> None:
+        is_small = len(exchange.body) <= LOGGED_BYTES
+        shown = {name: raw[name] for name in raw if name != "client_secret" and is_small}
         self.log.append(
             LoggedRequest(
                 method=exchange.method,

@@ -1,6 +1,6 @@
 """The control route: the levers of the sandbox over HTTP, for people and for other languages.
 
-    GET    /_sandbox                                        the time, and what waits
+    GET    /_sandbox                                        the time, faults, deliveries
     POST   /_sandbox/clock                                  {"advance"}, in seconds
     POST   /_sandbox/faults                                 a fault, see fault_notation
     DELETE /_sandbox/faults
@@ -13,8 +13,9 @@
     POST   /_sandbox/payment_intents/{id}/review
     POST   /_sandbox/webhook_endpoints/{id}/secret          {"secret", "expires_in"}
 
-JSON in and out, no key. None of it is Stripe's. Pages and names of other machines are refused: a
-browser on this one may be led here by anybody.
+It takes and returns JSON, and needs no API key. Stripe has no such route. Requests from pages of
+other origins and for other host names are refused, because any website can make a browser on this
+machine send requests here.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _JSON_NAMES = {bool: "true or false", str: "a string", dict: "an object", float:
 
 
 class ControlError(Exception):
-    """A request that the control route does not take."""
+    """A request that the control route refuses."""
 
     def __init__(self, message: str, *, status: int = 400) -> None:
         super().__init__(message)
@@ -53,13 +54,13 @@ class _Lever:
     method: str
     path: str
     pull: Callable[[Levers, str, Mapping[str, Any]], Any]
-    """Takes the levers, the id in the address and the checked fields."""
+    """A function of the levers, the id in the path and the checked fields."""
     takes: Mapping[str, type] | None = field(default_factory=dict)
-    """The fields of the body with their types; None leaves the body to `pull`."""
+    """The fields of the body with their types; with None, `pull` checks the body."""
     requires: tuple[str, ...] = ()
 
     def match(self, path: str) -> str | None:
-        """Return the id in the address ("" without one), or None if it is another's address."""
+        """Return the id in the path ("" if it has none), or None if the path does not match."""
         pattern = re.escape(ROOT + self.path).replace(r"\{id\}", "(?P<id>[^/]+)")
         found = re.fullmatch(pattern, path)
         return found.groupdict().get("id", "") if found else None
@@ -75,7 +76,7 @@ def answer(levers: Levers, exchange: Exchange) -> SandboxResponse:
     if exchange.method == "OPTIONS":
         return SandboxResponse(200, preflight_headers(exchange.headers), b"")
     try:
-        _refuse_strangers(exchange)
+        _check_origin(exchange)
         lever, object_id = _find(exchange.method, exchange.path)
         body, status = lever.pull(levers, object_id, _fields(lever, exchange)), 200
     except ControlError as error:
@@ -91,23 +92,28 @@ def _error(message: str) -> dict[str, Any]:
     return {"error": {"message": message}}
 
 
-def _refuse_strangers(exchange: Exchange) -> None:
+def _check_origin(exchange: Exchange) -> None:
     origin = exchange.headers.get("origin")
     if origin is not None and not is_loopback_origin(origin):
-        raise ControlError(f"Pages of {origin[:100]} do not steer the sandbox.", status=403)
-    host = exchange.headers.get("host")  # a name of somebody else's may lead to this machine
+        raise ControlError(
+            f"Pages of {origin[:100]} cannot control the sandbox. Use a page of 127.0.0.1.",
+            status=403,
+        )
+    host = exchange.headers.get("host")  # another host name may resolve to this machine
     if host is not None and not is_loopback(urlsplit(f"//{host}").hostname):
-        raise ControlError(f"The sandbox is 127.0.0.1, not {host[:100]}.", status=403)
+        raise ControlError(
+            f"The sandbox does not answer for {host[:100]}. Use 127.0.0.1.", status=403
+        )
 
 
 def _find(method: str, path: str) -> tuple[_Lever, str]:
     found = [(lever, lever.match(path)) for lever in _LEVERS]
-    there = [(lever, object_id) for lever, object_id in found if object_id is not None]
-    for lever, object_id in there:
+    matches = [(lever, object_id) for lever, object_id in found if object_id is not None]
+    for lever, object_id in matches:
         if lever.method == method:
             return lever, object_id
-    if there:
-        methods = " or ".join(lever.method for lever, _ in there)
+    if matches:
+        methods = " or ".join(lever.method for lever, _ in matches)
         raise ControlError(f"{path[:200]} takes {methods}, not {method}.", status=405)
     paths = ", ".join(dict.fromkeys(f"{ROOT}{lever.path}" for lever in _LEVERS))
     raise ControlError(f"There is no {path[:200]}; there is {paths}.", status=404)
@@ -117,7 +123,7 @@ def _fields(lever: _Lever, exchange: Exchange) -> Mapping[str, Any]:
     if not exchange.body:
         fields: Any = {}
     elif exchange.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise ControlError("The body is JSON, with Content-Type: application/json.")
+        raise ControlError("Send the body as JSON, with Content-Type: application/json.")
     else:
         fields = _read(exchange.body)
     if lever.takes is not None:
@@ -143,14 +149,14 @@ def _check(lever: _Lever, takes: Mapping[str, type], fields: Mapping[str, Any]) 
     for name, value in fields.items():
         if name not in takes:
             raise ControlError(
-                f"There is no field {name!r} here; there is {', '.join(takes) or 'none'}."
+                f"There is no field '{name}' here; there is {', '.join(takes) or 'none'}."
             )
         number = takes[name] is float and isinstance(value, int) and not isinstance(value, bool)
         if not number and not isinstance(value, takes[name]):
-            raise ControlError(f"{name} is {_JSON_NAMES[takes[name]]}, not {value!r}.")
+            raise ControlError(f"{name} is {_JSON_NAMES[takes[name]]}, not {json.dumps(value)}.")
     for name in lever.requires:
         if name not in fields:
-            raise ControlError(f"The field {name!r} is missing.")
+            raise ControlError(f"The field '{name}' is missing.")
 
 
 # Levers
@@ -187,7 +193,7 @@ def _forget_idempotency_keys(levers: Levers, _: str, fields: Mapping[str, Any]) 
 def _advance(levers: Levers, intent_id: str, fields: Mapping[str, Any]) -> Any:
     overridden = fields.get("fields", {})
     if "status" in overridden:
-        raise ControlError("'fields' are those besides the status.")
+        raise ControlError("'fields' cannot contain the status. Send it as 'status'.")
     return levers.advance(intent_id, fields["status"], **overridden)
 
 

@@ -1,4 +1,4 @@
-"""What a test makes happen at Stripe, or lets Stripe do to it."""
+"""Levers: what a test can make happen at Stripe."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ class Levers:
         self._books = books
         self._keys = keys
         self._accepted = accepted
+        self._background = delivery.BackgroundDeliveries(books)
 
     def restrict_key(self, key: str, *permissions: str) -> None:
-        """Let `key` (`rk_test_…`) do only this from now on, e.g. `rak_payment_intent_write`.
+        """Restrict `key` (`rk_test_…`) to these permissions, such as `rak_payment_intent_write`.
 
-        Writing includes reading. Anything else is refused with 403, as Stripe does it.
+        A write permission includes reading. Other requests are refused with 403.
 
         Raises:
-            ValueError: for a key of another kind.
+            ValueError: the key is not a restricted key.
+
+        See: https://docs.stripe.com/keys/restricted-api-keys (checked 2026-11)
         """
         if not key.startswith(RESTRICTED_KEY_PREFIX):
             raise ValueError(f"Restricted keys begin with {RESTRICTED_KEY_PREFIX}.")
@@ -41,51 +44,51 @@ class Levers:
     # Faults
 
     def inject(self, fault: Fault) -> None:
-        """Let a fault wait for the next request, or webhook, that it matches."""
+        """Add a fault for the next request or webhook that it matches."""
         self._books.faults.add(fault)
 
     def clear_faults(self) -> None:
-        """Forget the faults that still wait."""
+        """Remove all pending faults."""
         self._books.faults.clear()
 
     @property
     def faults(self) -> list[Fault]:
-        """The faults that still wait, the oldest first."""
+        """The pending faults, oldest first."""
         return self._books.faults.waiting
 
     def forget_idempotency_keys(self) -> int:
-        """Prune the keys, as Stripe does once they are a day old; return how many.
+        """Prune the idempotency keys, as Stripe may once they are a day old; return how many.
 
-        Those whose first request still runs stay.
+        Keys whose first request is still running are kept.
         """
         return self._keys.forget_all()
 
-    # What happens at Stripe by itself
+    # Events at Stripe and at banks
 
     @property
     def now(self) -> float:
-        """The sandbox's time, in Unix seconds."""
+        """The sandbox's time (Unix time in seconds)."""
         return self._books.clock()
 
     def advance_clock(self, seconds: float) -> None:
-        """Let time pass; what is due meanwhile happens in order, each at its own time.
+        """Advance the clock. Everything that becomes due happens in order, each at its own time.
 
-        Due are the banks' answers to delayed methods and to refunds, the ends of authorizations and
-        of disputes, and money that becomes available. Idempotency keys and webhook deliveries live
-        by the same clock (`deliver_due` sends what the passing time has brought).
+        This includes the banks' answers to debits and refunds, expiring authorizations, deadlines
+        of disputes, and money that becomes available. Idempotency keys and webhook deliveries use
+        the same clock; `deliver_due` then sends the webhooks.
 
         Raises:
-            ValueError: for a negative number of seconds, or more than ten years of them.
+            ValueError: `seconds` is negative or more than ten years.
         """
         with self._books.lock:
             self._books.clock.advance(seconds)
 
     def complete_authentication(self, intent_id: str, succeed: bool = True) -> Object:
-        """Let the customer pass or fail 3D Secure; return a copy of the intent.
+        """Complete 3D Secure as the customer, or fail it; return a copy of the intent.
 
         Raises:
-            ValueError: if the intent does not wait for that.
-            StripeError: if there is no such intent.
+            ValueError: the intent is not in `requires_action`.
+            StripeError: there is no such intent.
         """
         with self._books.lock:
             return copy.deepcopy(
@@ -95,27 +98,27 @@ class Levers:
     def advance(self, intent_id: str, status: str, /, **fields: Any) -> Object:
         """Force the intent into a status, with the matching event; return a copy of it.
 
-        The fields that usually go with the status are set; `fields` override them (for example
-        `amount_received=1`). Legal transitions are not asked for: this is how a test gets what
-        Stripe should never do.
+        The fields that usually go with the status are set. `fields` override them (for example
+        `amount_received=1`). Any transition is allowed, so a test can produce what Stripe should
+        never do.
 
         Raises:
-            ValueError: for a status or field that intents do not have.
-            StripeError: if there is no such intent.
+            ValueError: payment intents have no such status or field.
+            StripeError: there is no such intent.
         """
         with self._books.lock:
             return copy.deepcopy(moves.advance(self._books, intent_id, status, fields))
 
     def capture_part(self, intent_id: str, amount: int) -> Object:
-        """Let somebody take a part of the reserved money and keep the rest reserved.
+        """Capture a part (minor units) of an authorization and keep the rest authorized.
 
-        That is multicapture, which shops may have without this app knowing of it. The intent stays
-        in `requires_capture`, with what was received so far in `amount_received`; returns a copy of
-        it. The rest is captured or cancelled over the API.
+        This is multicapture. The app does not use it, but someone else may. The intent stays in
+        `requires_capture`, and `amount_received` is the sum of the captures; returns a copy of the
+        intent. The rest can be captured or cancelled over the API.
 
         Raises:
-            ValueError: if not more than that is reserved.
-            StripeError: if there is no such intent.
+            ValueError: `amount` is not less than the authorized rest.
+            StripeError: there is no such intent.
         """
         with self._books.lock:
             self._books.clock.catch_up()
@@ -124,14 +127,14 @@ class Levers:
     def advance_refund(
         self, refund_id: str, status: str, *, failure_reason: str = "expired_or_canceled_card"
     ) -> Object:
-        """Let the bank decide on a refund, with the matching events; return a copy of it.
+        """Move a refund to a status as the bank does, with the events; return a copy of it.
 
-        `failed` and `canceled` send the money back into the balance. Also a refund that succeeded
-        may fail.
+        `failed` and `canceled` return the money to the balance. A refund that has succeeded may
+        still fail.
 
         Raises:
-            ValueError: for a move that Stripe's refunds do not make, or a reason they do not have.
-            StripeError: if there is no such refund.
+            ValueError: Stripe's refunds have no such transition or failure reason.
+            StripeError: there is no such refund.
         """
         with self._books.lock:
             self._books.clock.catch_up()
@@ -142,15 +145,13 @@ class Levers:
     def open_dispute(
         self, charge_id: str, reason: str = "fraudulent", *, inquiry: bool = False
     ) -> Object:
-        """Let the customer's bank dispute a charge, with the matching events.
+        """Dispute a charge as the customer's bank does, with the events; return a copy.
 
-        It is about what has not been refunded; an `inquiry` only asks. Returns a copy of the
-        dispute.
+        The amount is what has not been refunded. An `inquiry` moves no money.
 
         Raises:
-            ValueError: for a charge that took no money or is disputed already, or for a reason that
-                disputes do not have.
-            StripeError: if there is no such charge.
+            ValueError: the charge took no money or is disputed, or there is no such reason.
+            StripeError: there is no such charge.
         """
         with self._books.lock:
             self._books.clock.catch_up()
@@ -160,10 +161,10 @@ class Levers:
             )
 
     def warn_of_fraud(self, charge_id: str) -> Object:
-        """Let the issuer of the card suspect fraud in a charge; return a copy of its warning.
+        """Create an early fraud warning for a charge; return a copy of it.
 
         Raises:
-            StripeError: if there is no such charge.
+            StripeError: there is no such charge.
         """
         with self._books.lock:
             self._books.clock.catch_up()
@@ -171,11 +172,11 @@ class Levers:
             return copy.deepcopy(radar_moves.warn(self._books, charge, Cause()))
 
     def open_review(self, intent_id: str) -> Object:
-        """Put a payment up for review, as in Stripe's dashboard; return a copy of the review.
+        """Open a review of a payment, as in Stripe's dashboard; return a copy of it.
 
         Raises:
-            ValueError: if the payment has a review.
-            StripeError: if there is no such intent.
+            ValueError: the payment already has a review.
+            StripeError: there is no such intent.
         """
         with self._books.lock:
             self._books.clock.catch_up()
@@ -192,20 +193,20 @@ class Levers:
         deliver: Deliver | None = None,
         enabled_events: Collection[str] = ("*",),
     ) -> WebhookEndpoint:
-        """Send events from now on to `url`, signed with `secret` (`whsec_…`).
+        """Send all further events to `url`, signed with `secret` (`whsec_…`).
 
-        `deliver` takes URL, body and headers and returns the HTTP status; without it events are
+        `deliver` takes URL, body and headers and returns the HTTP status. Without it, events are
         posted over HTTP, to this machine only.
 
         Raises:
-            ValueError: for an address elsewhere, an empty secret, or types of events that Stripe
-                does not have.
-            TypeError: for one type of events instead of a collection.
+            ValueError: the URL is not on this machine, the secret is empty, or Stripe has no such
+                type of event.
+            TypeError: `enabled_events` is a string instead of a collection.
         """
         if deliver is None:
             check_loopback(url)
         if not secret:
-            raise ValueError("A webhook endpoint has a secret, whsec_….")
+            raise ValueError("A webhook endpoint needs a secret, such as whsec_….")
         webhook_endpoints.check_event_types(enabled_events)
         with self._books.lock:
             return webhook_endpoints.add(
@@ -218,14 +219,15 @@ class Levers:
     def roll_webhook_secret(
         self, endpoint_id: str, secret: str | None = None, *, expires_in: float = 0.0
     ) -> str:
-        """Give an endpoint a new secret, or `secret`, and return it.
+        """Replace an endpoint's secret by `secret` or a new one, and return it.
 
-        The old one goes on signing for `expires_in` seconds of the sandbox's clock; with Stripe
-        that is up to a day.
+        The old secret also signs for `expires_in` seconds of the sandbox's clock, a day at most.
 
         Raises:
-            ValueError: for more than a day, or less than nothing.
-            StripeError: if there is no such endpoint.
+            ValueError: `expires_in` is negative or more than a day.
+            StripeError: there is no such endpoint.
+
+        See: https://docs.stripe.com/webhooks#roll-endpoint-secrets (checked 2026-11)
         """
         with self._books.lock:
             return webhook_endpoints.roll_secret(
@@ -233,35 +235,42 @@ class Levers:
             )
 
     def remove_webhook(self, endpoint: WebhookEndpoint) -> None:
-        """Send nothing more to the endpoint, not even what waits for it."""
+        """Remove the endpoint and its pending deliveries."""
         with self._books.lock:
             delivery.remove(self._books, endpoint)
 
     def deliver_due(self) -> int:
-        """Deliver, in this thread, all whose time has come by the sandbox's clock.
-
-        Returns the number of attempts, failed ones included.
-        """
+        """Make all due deliveries in this thread; return the number of attempts, failed or not."""
         with self._books.lock:
             self._books.clock.catch_up()
         return delivery.deliver_due(self._books)
 
+    def deliver_in_background(self) -> None:
+        """Make all due deliveries in threads, so that a slow endpoint delays no other."""
+        with self._books.lock:
+            self._books.clock.catch_up()
+        self._background.start_due()
+
+    def stop_delivering(self, seconds: float) -> None:
+        """Stop the deliveries in the background; wait for those under way for some seconds."""
+        self._background.stop(seconds)
+
     @property
     def pending_deliveries(self) -> list[Delivery]:
-        """Deliveries that are still to come, or to come again."""
+        """Deliveries that are due later or will be retried."""
         with self._books.lock:
             self._books.clock.catch_up()
             return [copy.copy(delivery) for delivery in self._books.deliveries]
 
     @property
     def lost_deliveries(self) -> list[Delivery]:
-        """Deliveries given up after three days."""
+        """Deliveries that were given up, or lost by a fault."""
         with self._books.lock:
             return [copy.copy(delivery) for delivery in self._books.lost_deliveries]
 
     @property
     def events(self) -> list[Object]:
-        """All events, oldest first."""
+        """Copies of all events, oldest first."""
         with self._books.lock:
             self._books.clock.catch_up()
-            return copy.deepcopy(list(self._books.events.values()))
+            return self._books.events.read_all()

@@ -1,34 +1,30 @@
-"""The sandbox itself: one test account behind Stripe's API."""
+"""The sandbox: Stripe's API for one test account."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
-from . import authentication_page, control
+from . import authentication_page, control, stripe_js
 from .account.books import Books
 from .account.clock import Clock
 from .account.faults import Faults
 from .api import LoggedRequest, StripeApi
 from .levers import Levers
-from .wire import wsgi
 from .wire.idempotency import IdempotencyKeys
 from .wire.keys import AcceptedKeys
 from .wire.messages import Exchange, SandboxResponse
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class Sandbox(Levers):
     """A Stripe account in test mode, in memory.
 
-    `secret_keys` of None takes any `sk_test_…` or `rk_test_…` key (all see the same account), a
-    collection only those; `publishable_keys` likewise for `pk_test_…`. `clock` gives Unix time in
-    seconds; `seed` makes ids repeatable, and what a fault with a rate befalls. `sleep` is how a
-    request waits for so many seconds where a fault gives it a latency.
+    `secret_keys` are the accepted keys; None accepts any `sk_test_…` or `rk_test_…` key. All keys
+    see the same account. `publishable_keys` does the same for `pk_test_…`. `clock` returns Unix
+    time in seconds. The same `seed` gives the same ids and the same faults by rate. `sleep` waits
+    for the seconds of a fault `latency`.
     """
 
     def __init__(
@@ -43,7 +39,8 @@ class Sandbox(Levers):
         books = Books(
             clock=Clock(clock),
             random=random.Random(seed),  # noqa: S311 - no secrets
-            faults=Faults(random.Random(seed), sleep),  # noqa: S311 - ids do not depend on faults
+            # Its own generator, so that faults do not change the ids.
+            faults=Faults(random.Random(seed), sleep),  # noqa: S311
         )
         keys = IdempotencyKeys(books.clock)
         accepted = AcceptedKeys(secret=secret_keys, publishable=publishable_keys)
@@ -53,22 +50,30 @@ class Sandbox(Levers):
     def handle(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | str | None = None
     ) -> SandboxResponse:
-        """Answer one request; `url` is absolute or a path, with or without a query string.
+        """Answer a request. `url` is absolute or a path, with or without a query string.
 
         Raises:
-            SandboxConnectionDropped: where a fault breaks the connection.
+            SandboxConnectionDropped: a fault breaks the connection.
         """
-        request_id = self._books.new_id("req")
+        if method.upper() == "HEAD":
+            response = self.handle("GET", url, headers, body)
+            length = {"content-length": str(len(response.body))}
+            return replace(response, headers={**response.headers, **length}, body=b"")
+        with self._books.lock:
+            self._books.clock.catch_up()  # before the id, so that a seed gives the same ids
+            request_id = self._books.new_id("req")
         exchange = Exchange.of(method, url, headers, body, id=request_id)
         if control.is_for_control(exchange.path):
             return control.answer(self, exchange)
         if authentication_page.is_page(exchange.path):
             return authentication_page.answer(self._books, exchange)
+        if stripe_js.is_file(exchange.path):
+            return stripe_js.answer(exchange)
         return self._api.answer(exchange)
 
     @property
     def base_url(self) -> str:
-        """Where the sandbox's pages are: a server's address, else `https://sandbox.invalid`."""
+        """The base address of the sandbox's pages: the server's, else `https://sandbox.invalid`."""
         return self._books.base_url
 
     @base_url.setter
@@ -77,9 +82,5 @@ class Sandbox(Levers):
 
     @property
     def requests(self) -> list[LoggedRequest]:
-        """The requests so far, in the order of their answers; of more than 10,000 the last ones."""
+        """The last 10,000 requests, in the order of their answers."""
         return self._api.log
-
-    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request as a WSGI application."""
-        return wsgi.serve(self.handle, environ, start_response)

@@ -1,71 +1,136 @@
-"""The sandbox on a socket of this machine."""
+"""An HTTP server for the sandbox, on this machine only."""
 
 from __future__ import annotations
 
 import socket
 import sys
 import threading
-from socketserver import TCPServer, ThreadingMixIn
+from socketserver import BaseRequestHandler, TCPServer
 from types import TracebackType
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from .sandbox import Sandbox
+from .wire.http import HttpConnection, HttpError, HttpRequest
 from .wire.loopback import is_loopback
+from .wire.messages import SandboxResponse
 
 DELIVERY_POLL_SECONDS = 0.05
+STOP_SECONDS = 5.0
+"""Seconds for which `stop` waits for threads."""
+
+MAX_CONNECTIONS = 512
+"""Connections at once, each with a thread. Others wait until one ends.
+
+While more than half are open, none is kept for further requests.
+"""
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    allow_reuse_port = False  # a port that is taken must be refused
+class _Server(TCPServer):
+    allow_reuse_address = True
+    allow_reuse_port = False  # binding to a port in use must fail
+    request_queue_size = MAX_CONNECTIONS
 
-    def server_bind(self) -> None:
-        """Bind without asking DNS for this machine's name, which can take seconds."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-        self.setup_environ()
+    def __init__(self, address: tuple[str, int], sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.is_stopping = False
+        self._places = threading.Semaphore(MAX_CONNECTIONS)
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        super().__init__(address, _Handler)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether connections must not be kept open between requests."""
+        return len(self._open) > MAX_CONNECTIONS // 2
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, as soon as there is a place."""
+        while not self._places.acquire(timeout=DELIVERY_POLL_SECONDS):
+            if self.is_stopping:
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._open.add(request)
+        threading.Thread(
+            target=self._serve,
+            args=(request, client_address),
+            name="sandbox-connection",
+            daemon=True,
+        ).start()
+
+    def _serve(self, request: socket.socket, client_address: Any) -> None:
+        try:
+            self.finish_request(request, client_address)
+        except Exception:  # a thread has no other place for it
+            self.handle_error(request, client_address)
+        finally:
+            with self._lock:
+                self._open.discard(request)
+            self.shutdown_request(request)
+            self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that hang up."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Print no traceback if the connection broke."""
+        if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
+
+    def close_connections(self) -> None:
+        """Close the open connections, which may wait for further requests."""
+        with self._lock:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:  # the client was faster
+                    continue
 
 
 class _IPv6Server(_Server):
     address_family = socket.AF_INET6
 
 
-class _QuietHandler(WSGIRequestHandler):
-    """Say nothing: a request line may hold what belongs in no log."""
+class _Handler(BaseRequestHandler):
+    """Logs nothing, because a request line may contain a client secret."""
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    server: _Server
 
-    def get_environ(self) -> dict[str, Any]:
-        """Keep the path as it was sent, and no header that would pass for another one.
+    def handle(self) -> None:
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = HttpConnection(self.request)
+        try:
+            while (request := connection.read()) is not None:
+                response = self._answer(request)
+                keep_alive = request.keep_alive and not self.server.is_crowded
+                connection.write(response, keep_alive=keep_alive)
+                if not keep_alive:
+                    return
+        except HttpError as error:
+            connection.refuse(error)
 
-        In an environ `Idempotency_Key` is `Idempotency-Key`; Stripe does not know the former.
-        """
-        for name in {name for name in self.headers if "_" in name}:
-            del self.headers[name]
-        return {**super().get_environ(), "RAW_URI": self.path}
+    def _answer(self, request: HttpRequest) -> SandboxResponse:
+        try:
+            return self.server.sandbox.handle(
+                request.method, request.target, request.headers, request.body
+            )
+        except OSError:  # a fault breaks the connection
+            raise
+        except Exception:  # a mistake in the sandbox must not look like a broken connection
+            self.server.handle_error(self.request, self.client_address)
+            text = b"The sandbox has made a mistake. See its output.\n"
+            return SandboxResponse(500, {"content-type": "text/plain"}, text)
 
 
 class SandboxServer:
     """A threaded HTTP server for a sandbox, with a thread that delivers its webhooks.
 
-    Usable as a context manager.
+    It is a context manager.
 
     Raises:
-        ValueError: for a host that is not this machine.
+        ValueError: `host` is not this machine.
     """
 
     def __init__(self, sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> None:
         if not is_loopback(host):
-            raise ValueError(f"The sandbox serves this machine only (127.0.0.1), not {host!r}.")
+            raise ValueError(f"The sandbox listens on this machine only (127.0.0.1), not {host!r}.")
         self.sandbox = sandbox
         self._host = host
         self._port = port
@@ -75,28 +140,27 @@ class SandboxServer:
 
     @property
     def url(self) -> str:
-        """Base address, for STRIPE_API_BASE.
+        """The server's base address, for `STRIPE_API_BASE`.
 
         Raises:
-            RuntimeError: before `start`.
+            RuntimeError: the server is not running.
         """
         if self._server is None:
             raise RuntimeError("The sandbox server is not running; call start() first.")
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._server.server_port}"
+        return f"http://{host}:{self._server.server_address[1]}"
 
     def start(self) -> None:
-        """Listen and return at once.
+        """Start the threads and return.
 
         Raises:
-            OSError: if the port is taken.
-            RuntimeError: if it was started already.
+            OSError: the port is in use.
+            RuntimeError: the server is running.
         """
         if self._server is not None:
             raise RuntimeError("The sandbox server is running already.")
         server_class = _IPv6Server if ":" in self._host else _Server
-        self._server = server_class((self._host, self._port), _QuietHandler)
-        self._server.set_app(self.sandbox.wsgi_app)
+        self._server = server_class((self._host, self._port), self.sandbox)
         self.sandbox.base_url = self.url
         self._stopping.clear()
         self._threads = [
@@ -112,14 +176,16 @@ class SandboxServer:
             thread.start()
 
     def stop(self) -> None:
-        """Stop listening and delivering; what waits for delivery stays with the sandbox."""
+        """Stop the server and its threads. Pending deliveries stay in the sandbox."""
         if self._server is None:
             return
         self._stopping.set()
+        self._server.is_stopping = True
         self._server.shutdown()
         self._server.server_close()
+        self._server.close_connections()
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=STOP_SECONDS)
         self._server = None
 
     def __enter__(self) -> SandboxServer:
@@ -136,4 +202,5 @@ class SandboxServer:
 
     def _deliver(self) -> None:
         while not self._stopping.wait(DELIVERY_POLL_SECONDS):
-            self.sandbox.deliver_due()
+            self.sandbox.deliver_in_background()
+        self.sandbox.stop_delivering(STOP_SECONDS)

@@ -17,10 +17,12 @@ from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import Source
+from shop_payments.order_tokens import create_order_token
 from shop_payments.services.approve_review import approve_review
 from shop_payments.services.cancel_payment import cancel_payment, cancel_payment_on_commit
 from shop_payments.services.capture_payment import capture_payment
 from shop_payments.services.create_payment_intent import IntentView, create_payment_intent
+from shop_payments.services.delete_payment import delete_payment
 from shop_payments.services.give_up_refund import give_up_refund
 from shop_payments.services.may_release import may_release
 from shop_payments.services.queries import (
@@ -59,7 +61,9 @@ __all__ = [
     "cancel_payment_on_commit",
     "capture_payment",
     "close_review_item",
+    "create_order_token",
     "create_payment_intent",
+    "delete_payment",
     "get_order",
     "give_up_refund",
     "list_orders",

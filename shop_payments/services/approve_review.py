@@ -39,5 +39,6 @@ def approve_review(*, review_id: str, origin: Origin) -> RadarReview:
 
     attempt = change_payment(save, origin=origin, pk=payment_pk).value
     assert attempt is not None
+    # The answer also closes the review item: see ``sync/radar.py``.
     send_attempt(attempt, origin=origin)
     return RadarReview.objects.get(stripe_id=review_id)

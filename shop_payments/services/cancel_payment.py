@@ -95,7 +95,7 @@ def close_open_intent(
             return None  # the intent to close is closed, and the customer has started again
         target = row.stripe_id
         if belongs_to_other_mode(row.livemode):
-            mark_missing(locked, row, origin=origin)  # of test mode, and the key in use is live
+            mark_missing(locked, row)  # of test mode, and the key in use is live
             return None
         # A request of the shop stays, so the sweep must not repeat a refused call each time.
         if row.status not in CANCELABLE_STATUSES or (requested_at and _was_refused(row)):
@@ -103,7 +103,7 @@ def close_open_intent(
         params = {"cancellation_reason": reason}
         attempt = save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         if not is_recorded:
-            _record_request(locked, row, origin)
+            _record_request(locked, row)
         return attempt
 
     try:
@@ -119,9 +119,10 @@ def _already_paid() -> PaymentNotCancelable:
     return PaymentNotCancelable("The order has been paid; refund it instead.")
 
 
-def _record_request(locked: LockedPayment, row: PaymentIntent | None, origin: Origin) -> None:
+def _record_request(locked: LockedPayment, row: PaymentIntent | None) -> None:
     """Record who requested it, because a webhook may be the first to report the cancellation."""
-    locked.add_facts(row, [(FactKind.CANCEL_REQUESTED, {"detail": str(row or "")})], origin=origin)
+    figures = {"stripe_intent_id": row.stripe_id} if row else {}
+    locked.add_facts(row, [(FactKind.CANCEL_REQUESTED, figures)])
 
 
 _Seen = tuple[int, int, datetime]
@@ -167,21 +168,24 @@ def cancel_payment_on_commit(*, order_id: object, origin: Origin) -> None:
     what = f"Cancellation of order {pk}"
 
     def record(locked: LockedPayment) -> None:
+        # A covered order without an open intent has nothing to cancel: it can be refunded.
         if locked.open_intent is not None or not locked.balance().is_covered:
-            request_cancellation(locked, origin)
+            request_cancellation(locked)
             after_commit(partial(finish_cancellation, locked.payment.pk, origin=origin), what=what)
 
+    # The caller may hold the order's lock. The payment's comes second: see Note [Lock order] in
+    # ``ledger/payments.py``.
     if change_payment(record, origin=origin, order_id=pk).locked is None:
         # There is no row for the request, but a payment may just be being inserted.
         after_commit(partial(_cancel_concurrent_payment, pk, origin=origin), what=what)
 
 
-def request_cancellation(locked: LockedPayment, origin: Origin) -> None:
+def request_cancellation(locked: LockedPayment) -> None:
     """Record a request to close the order's open intent, and its origin."""
     payment = locked.payment
     if payment.cancel_requested_at is None:
         payment.cancel_requested_at = timezone.now()
-        _record_request(locked, locked.open_intent, origin)
+        _record_request(locked, locked.open_intent)
 
 
 def _cancel_concurrent_payment(order_pk: Any, *, origin: Origin) -> None:

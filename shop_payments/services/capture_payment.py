@@ -23,12 +23,10 @@ from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import FactKind, PaymentIntent, StaffEntry, StripeAttempt
+from shop_payments.models.sentences import CAPTURED_AGAIN, REST_WAIVED
 from shop_payments.money import display_amount, to_minor_units
 from shop_payments.orders import find_order, read_terms
 from shop_payments.outbox.writer import save_write, write_until_done
-
-REST_WAIVED = "The rest was waived with the capture."
-REST_OWED = "It was captured again, and the rest is still owed."
 
 
 def capture_payment(
@@ -66,11 +64,12 @@ def capture_payment(
         row = _capturable_intent(locked)
         target = row.stripe_id
         amount = _amount_to_capture(locked, row, amount_decimal)
-        attempt = _save_capture(locked, row, amount, origin)
+        # The attempt first, because a waiver of the rest refers to it.
+        attempt = _save_capture(locked, row, amount)
         if not waive_rest:
-            _revoke_earlier(locked, row, origin)
+            _revoke_earlier(locked, row)
         elif amount < row.amount_capturable:
-            _waive_rest(locked, row, attempt, row.amount_capturable - amount, origin)
+            _waive_rest(locked, row, attempt, row.amount_capturable - amount)
         return attempt
 
     try:
@@ -128,23 +127,23 @@ def _refuse_more_than_owed(locked: LockedPayment, row: PaymentIntent) -> None:
         )
 
 
-def _save_capture(
-    locked: LockedPayment, row: PaymentIntent, amount: int, origin: Origin
-) -> StripeAttempt:
+def _save_capture(locked: LockedPayment, row: PaymentIntent, amount: int) -> StripeAttempt:
+    # Always sent: without it, Stripe takes what is capturable when the request arrives.
+    # See: https://docs.stripe.com/api/payment_intents/capture (checked 2026-11)
     params = {"amount_to_capture": amount}
     attempt = save_write(locked, row, StripeAttempt.Operation.CAPTURE_INTENT, params)
     # Record who requested it, because a webhook may be the first to report the capture.
     figures = {
-        "detail": f"{display_amount(amount, row.currency)} of {row.stripe_id}",
+        "stripe_intent_id": row.stripe_id,
         "amount": amount,
         "currency": row.currency,
     }
-    locked.add_facts(row, [(FactKind.CAPTURE_REQUESTED, figures)], origin=origin)
+    locked.add_facts(row, [(FactKind.CAPTURE_REQUESTED, figures)])
     return attempt
 
 
 def _waive_rest(
-    locked: LockedPayment, row: PaymentIntent, attempt: StripeAttempt, rest: int, origin: Origin
+    locked: LockedPayment, row: PaymentIntent, attempt: StripeAttempt, rest: int
 ) -> None:
     """Record a waiver of the rest. It counts if exactly this capture succeeds."""
     entry = StaffEntry.objects.create(
@@ -156,28 +155,29 @@ def _waive_rest(
         currency=row.currency,
         reason=REST_WAIVED,
         request_key=f"capture {attempt.pk}",
-        actor=origin.actor[:255],
+        actor=locked.origin.actor[:255],
     )
     locked.entries.append(entry)
     figures = {
-        "detail": f"{entry.amount_display}, if {row.stripe_id} is captured in part",
+        "sentence": "waived_with_capture",
+        "stripe_intent_id": row.stripe_id,
         "amount": rest,
         "currency": row.currency,
     }
-    locked.add_facts(row, [(FactKind.AMOUNT_WAIVED, figures)], origin=origin)
+    locked.add_facts(row, [(FactKind.AMOUNT_WAIVED, figures)])
 
 
-def _revoke_earlier(locked: LockedPayment, row: PaymentIntent, origin: Origin) -> None:
+def _revoke_earlier(locked: LockedPayment, row: PaymentIntent) -> None:
     """Revoke the waiver of an earlier, unresolved capture: the latest request counts."""
     for entry in locked.entries:
         if entry.capture is None or entry.payment_intent_id != row.pk or entry.is_revoked:
             continue
-        entry.revoked_at, entry.revocation_reason = timezone.now(), REST_OWED
+        entry.revoked_at, entry.revocation_reason = timezone.now(), CAPTURED_AGAIN
         locked.save_later(entry)
         figures = {
-            "detail": f"{entry.amount_display} {entry.get_kind_display()}",
+            "sentence": "waiver_revoked",
             "staff_entry": entry.pk,
             "amount": entry.amount,
             "currency": entry.currency,
         }
-        locked.add_facts(row, [(FactKind.STAFF_ENTRY_REVOKED, figures)], origin=origin)
+        locked.add_facts(row, [(FactKind.STAFF_ENTRY_REVOKED, figures)])

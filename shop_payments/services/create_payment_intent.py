@@ -4,7 +4,8 @@ Note [One call, two short transactions]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 A request locks the order's payment, decides, and commits the attempt that it is going to send. Then
 it calls Stripe, with no transaction open. Then it locks the payment again and records the answer.
-A concurrent request sees the committed attempt and waits for it instead of sending the same.
+A concurrent request sees the committed attempt and waits for it instead of sending the same. If
+there is nothing to write, the request takes no lock and only fetches the intent.
 
 After anything unexpected (a lost race, a replayed answer, an intent that changed its status), the
 request starts again and decides from fresh data.
@@ -40,10 +41,10 @@ from shop_payments.exceptions import (
     PaymentProcessing,
 )
 from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, get_gateway
-from shop_payments.ledger.evaluation import evaluate
+from shop_payments.ledger.evaluation import evaluate, has_same_terms, is_follow_up_needed
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
-from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
+from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, read_payment
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import FINAL_STATUSES, UPDATABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
@@ -221,11 +222,23 @@ def _make_plan(request: _Request, budget: WaitBudget) -> _Plan:
     pk = parse_order_id(request.order_id)
     if pk is None:
         raise OrderNotFound("Order not found.")
+    # Check access before locking, so that timing reveals nothing.
+    order = request.find_order(pk)
+    seen = read_payment(pk)
+    plan = None if seen is None else _plan_without_lock(seen, order, request)
+    if plan is not None:
+        return plan
+    new = [_insert] if seen is None else []
+
+    def lock() -> LockedPayment | None:
+        # Only at first: another request may insert the payment, and then this one runs again.
+        return new.pop()(request, order) if new else find_and_lock_payment(order_id=pk)
+
     while True:
         done = change_payment(
             partial(_decide, request=request, budget=budget),
             origin=request.origin,
-            lock=partial(_lock_or_insert, request, pk),
+            lock=lock,
             competes=True,
         )
         assert done.value is not None
@@ -237,19 +250,63 @@ def _make_plan(request: _Request, budget: WaitBudget) -> _Plan:
         budget.wait_for(done.value.attempt)
 
 
-def _lock_or_insert(request: _Request, pk: object) -> LockedPayment:
-    """Lock the order's payment, or insert one. Nothing is inserted if the order is refused.
+def _plan_without_lock(seen: LockedPayment, order: Any, request: _Request) -> _Plan | None:
+    """Plan to fetch the open intent, if it is as wanted and nothing has to be written.
+
+    Most requests for an existing intent come from a page that was loaded again. A lock would write
+    to disk, and would prove no more: the payment may change as soon as the lock is released. None
+    if the plan needs the lock.
+    """
+    row, payment = seen.open_intent, seen.payment
+    if row is None or request.replaces or _is_asked_again_late(row) or _needs_lock(seen):
+        return None
+    try:
+        terms = read_terms(order)
+        is_known = has_same_terms(payment, terms)
+        if not is_known:
+            if any(each.amount_received for each in seen.intents):
+                return None
+            # The stored terms of an unpaid order may be old.
+            payment.total, payment.currency = terms.total.amount, terms.total.currency
+            payment.is_payable = terms.is_payable
+        balance = seen.balance()
+        if balance.refusal is not None or is_follow_up_needed(seen, balance):
+            return None
+        ask = ask_for(order, balance, payment, request.with_receipt)
+        if not _is_as_wanted(row, payment, ask):
+            return None
+        # Or the order was changed and evaluated between the two reads.
+        if not is_known and read_terms(request.find_order(payment.order_id)) != terms:
+            return None
+    except OrderUnreadable:
+        return None  # it is recorded under the lock
+    return _Plan(ask=ask, step=row)
+
+
+def _needs_lock(seen: LockedPayment) -> bool:
+    """Return whether there is something unfinished, or rows that were not read."""
+    payment, livemode = seen.payment, get_config().livemode
+    return (
+        seen.may_have_pending
+        or payment.has_refunds_or_disputes
+        or payment.has_staff_entries
+        or payment.failed_reads > 0
+        or payment.cancel_requested_at is not None
+        or any(each.livemode != livemode for each in seen.intents)
+    )
+
+
+def _insert(request: _Request, order: Any) -> LockedPayment:
+    """Insert the order's payment. Nothing is inserted if the order is refused.
 
     Raises:
         IntegrityError: another request has inserted it first.
     """
-    # Check access before locking, so that timing reveals nothing.
-    order = request.find_order(pk)
-    locked = find_and_lock_payment(order_id=pk)
-    if locked is None:
-        locked = LockedPayment(OrderPayment(order_id=order.pk), [])
-        _evaluate_first(locked, order, request.origin)  # one INSERT stores the result, too
-        locked.insert()
+    locked = LockedPayment(OrderPayment(order_id=order.pk), [])
+    # Before the unit of work has the payment, so that one INSERT stores the result, too.
+    locked.origin = request.origin
+    _evaluate_first(locked, order)
+    locked.insert()
     return locked
 
 
@@ -261,10 +318,10 @@ def _decide(
     # [Cancelling with the order] in ``cancel_payment.py``.
     order = request.find_order(locked.payment.order_id)
     if locked.is_new:
-        balance = _evaluate_first(locked, order, request.origin)
+        balance = _evaluate_first(locked, order)
         ask = ask_for(order, balance, locked.payment, request.with_receipt)
         return _Plan(ask=ask, step=_plan_create(locked, ask))
-    found = _evaluate(locked, order, request.origin)
+    found = _evaluate(locked, order)
     if found is None:
         assert locked.order_error is not None
         return _Refused(_explain_unreadable(locked.order_error))
@@ -286,8 +343,8 @@ def _decide(
     return _plan_for(locked, ask, request)
 
 
-def _evaluate_first(locked: LockedPayment, order: Any, origin: Origin) -> Balance:
-    balance = _evaluate(locked, order, origin)
+def _evaluate_first(locked: LockedPayment, order: Any) -> Balance:
+    balance = _evaluate(locked, order)
     if balance is None:
         assert locked.order_error is not None
         raise _explain_unreadable(locked.order_error)
@@ -296,7 +353,7 @@ def _evaluate_first(locked: LockedPayment, order: Any, origin: Origin) -> Balanc
     return balance
 
 
-def _evaluate(locked: LockedPayment, order: Any, origin: Origin) -> Balance | None:
+def _evaluate(locked: LockedPayment, order: Any) -> Balance | None:
     """Evaluate the order as it was read for this caller; None if it could not be read.
 
     Raises:
@@ -309,7 +366,7 @@ def _evaluate(locked: LockedPayment, order: Any, origin: Origin) -> Balance | No
         if isinstance(error.__cause__, MoneyError) and not error.reason:
             raise error.__cause__ from None
         locked.order_error = error
-    return evaluate(locked, origin=origin)
+    return evaluate(locked)
 
 
 def _explain_unreadable(error: OrderUnreadable) -> PaymentError:
@@ -353,20 +410,22 @@ def _acquire_or_wait(attempt: StripeAttempt, ask: Ask, budget: WaitBudget) -> _P
 def _plan_for(locked: LockedPayment, ask: Ask, request: _Request) -> _Plan:
     row = locked.open_intent
     if row is not None and belongs_to_other_mode(row.livemode):
-        mark_missing(locked, row, origin=request.origin)  # of test mode, under a live key
+        mark_missing(locked, row)  # of test mode, under a live key
         row = None
     if row is None:
         return _Plan(ask=ask, step=_plan_create(locked, ask))
-    params = build_params(locked.payment, ask)
-    is_as_wanted = row.fingerprint == fingerprint_of(params) and ask.is_made_by(row)
-    if row.status not in UPDATABLE_STATUSES or is_as_wanted:
+    if row.status not in UPDATABLE_STATUSES or _is_as_wanted(row, locked.payment, ask):
         _record_asked(row)
         # Fetch it, because its client secret is not stored.
         return _Plan(ask=ask, step=row)
     cannot_be_updated = row.uses_automatic_methods != get_config().AUTOMATIC_PAYMENT_METHODS
     if cannot_be_updated or request.replaces == row.stripe_id:
         return _Plan(ask=ask, step=_plan_replacement(locked, row))
-    return _Plan(ask=ask, step=_plan_update(locked, row, params))
+    return _Plan(ask=ask, step=_plan_update(locked, row, build_params(locked.payment, ask)))
+
+
+def _is_as_wanted(row: PaymentIntent, payment: OrderPayment, ask: Ask) -> bool:
+    return row.fingerprint == fingerprint_of(build_params(payment, ask)) and ask.matches(row)
 
 
 _ASKED_AGAIN = timedelta(hours=1)
@@ -375,11 +434,14 @@ _ASKED_AGAIN = timedelta(hours=1)
 
 def _record_asked(row: PaymentIntent) -> None:
     """Record that a customer is about to pay, so that the intent does not count as abandoned."""
-    now = timezone.now()
-    # abs(): the clocks of two processes may differ.
-    if abs(now - row.asked_at) > _ASKED_AGAIN:
-        row.asked_at = now
+    if _is_asked_again_late(row):
+        row.asked_at = timezone.now()
         row.save(update_fields=["asked_at"])
+
+
+def _is_asked_again_late(row: PaymentIntent) -> bool:
+    # abs(): the clocks of two processes may differ.
+    return abs(timezone.now() - row.asked_at) > _ASKED_AGAIN
 
 
 def _plan_create(locked: LockedPayment, ask: Ask) -> StripeAttempt:
@@ -475,7 +537,7 @@ def _payable(intent: PaymentIntentResult, ask: Ask) -> PaymentIntentResult | Non
         raise _ERRORS[Refusal.AUTHORIZED]()
     if intent.status in FINAL_STATUSES:
         return None
-    if ask.is_made_by(intent):
+    if ask.matches(intent):
         return intent
     if intent.status in UPDATABLE_STATUSES:
         return None

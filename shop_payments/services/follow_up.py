@@ -23,7 +23,7 @@ from shop_payments.exceptions import (
     PaymentError,
     ShopPaymentsError,
 )
-from shop_payments.ledger.evaluation import asks_for_too_much, evaluate
+from shop_payments.ledger.evaluation import evaluate, intent_to_lower
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import runs_after_commit
@@ -44,6 +44,7 @@ _DUPLICATE = "duplicate"
 @runs_after_commit
 def follow_up(payment_pk: int, *, origin: Origin) -> None:
     """Run the follow-ups of a payment. Failures are logged, and the sweep tries them again."""
+    # Lower first, so that the customer cannot pay too much while a refund is sent.
     for work in (lower_open_intent, refund_excess):
         try:
             work(payment_pk, origin=origin)
@@ -73,12 +74,12 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
     payment = OrderPayment.objects.get(pk=payment_pk)
 
     def decide(locked: LockedPayment) -> StripeAttempt | None:
-        balance = evaluate(locked, origin=origin)
+        balance = evaluate(locked)
         if balance is None:
             assert locked.order_error is not None
             raise locked.order_error
         locked.needs_follow_up = False  # this is the follow-up
-        row = asks_for_too_much(locked, balance)
+        row = intent_to_lower(locked, balance)
         if row is None:
             return None
         if balance.askable == 0 or row.currency != locked.payment.currency:
@@ -94,6 +95,7 @@ def lower_open_intent(payment_pk: int, *, origin: Origin) -> None:
         sent.update(params)
         return save_write(locked, row, StripeAttempt.Operation.UPDATE_INTENT, params)
 
+    # The second time without a receipt address that Stripe has refused.
     for _try in range(2):
         sent: dict[str, Any] = {}
         try:

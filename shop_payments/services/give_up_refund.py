@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from shop_payments.exceptions import RefundInProgress
 from shop_payments.gateway import assert_no_transaction
-from shop_payments.ledger.descriptions import humanize
 from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import RefundStatus
 from shop_payments.models import Refund, StripeAttempt
+from shop_payments.models.sentences import GIVEN_UP
+from shop_payments.models.words import humanize
 from shop_payments.outbox.refund_operations import refund_of
 from shop_payments.outbox.refunds import IN_PROGRESS
 from shop_payments.outbox.sender import end_attempt
@@ -39,7 +40,7 @@ def give_up_refund(*, refund_pk: Any, reason: str, origin: Origin) -> Refund:
         raise RefundInProgress(f"This refund is {humanize(refund.status)}, not unresolved.")
     if attempt.is_acquired(within=_JUST_SENT, now=timezone.now()):
         raise RefundInProgress(IN_PROGRESS)
-    why = f"given up by staff: {reason.strip()}"
+    why = f"{GIVEN_UP}: {reason.strip()}"
     locked = end_attempt(attempt, StripeAttempt.Outcome.ABANDONED, why=why, origin=origin)
     assert locked is not None
     return refund_of(locked, attempt)

@@ -65,6 +65,12 @@ class OrderView:
     payable: bool
     """Whether the customer would be asked for money now."""
 
+    asked_decimal: str | None
+    """What the customer would be asked for now: a deposit, or all that is outstanding."""
+
+    refusal: str
+    """Why the customer is not asked, if the balance says so: a value of ``balance.Refusal``."""
+
     payment_status: str
     amount_refunded_decimal: str
     dispute_state: str
@@ -190,6 +196,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
         if paid_at is None and balance.is_covered:
             counted = (row for row in intents if counts(payment, row))
             paid_at = max(row.charged_at or row.stripe_created_at for row in counted)
+    asked = _amount_asked(order, balance, known, intents) if balance else None
     return OrderView(
         id=str(order.pk),
         number=found.number,
@@ -198,7 +205,9 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
         waived_decimal=_decimal(waived, known) or "0",
         currency=currency,
         line_items=found.line_items,
-        payable=balance is not None and _would_be_asked(order, balance, known, intents),
+        payable=asked is not None,
+        asked_decimal=None if asked is None else _decimal(asked, known),
+        refusal=str((balance and balance.refusal) or ""),
         payment_status=str(balance.status if balance else payment.status or PaymentStatus.UNPAID),
         amount_refunded_decimal=_decimal(refunded, known) or "0",
         dispute_state=payment.dispute_state,
@@ -235,18 +244,18 @@ def _balance(rows: Rows, terms: OrderTerms | None) -> Balance | None:
     return balance_of(observe(rows))
 
 
-def _would_be_asked(
+def _amount_asked(
     order: Any, balance: Balance, currency: str, intents: list[PaymentIntent]
-) -> bool:
-    """Return whether call 1 would return a payment intent."""
+) -> int | None:
+    """Return the amount for which call 1 would return a payment intent, if it would."""
     is_open_live = any(row.is_open and row.livemode for row in intents)
     if balance.refusal is not None or (is_open_live and not get_config().livemode):
-        return False
+        return None
     try:
         now = read_amount_to_pay_now(order, Money(balance.outstanding, currency))
     except (MoneyError, OrderUnreadable):
-        return False
-    return now.amount >= minimum_charge(currency)
+        return None
+    return now.amount if now.amount >= minimum_charge(currency) else None
 
 
 def _decimal(amount: int, currency: str | None) -> str | None:

@@ -2,8 +2,12 @@
 
 Note [The inbox]
 ~~~~~~~~~~~~~~~~
-An event is stored under its unique id before it is processed, and its outcome is stored with it. A
-second delivery of a processed event changes nothing. A second delivery of a failed event tries
+An event is stored under its unique id together with its outcome: if possible in the transaction
+that applies it, otherwise right after it. If the process dies before that, Stripe has got no answer
+and sends the event again. A host's queue gets the event before it is processed, so then it is
+stored first.
+
+A second delivery of a processed event changes nothing. A second delivery of a failed event tries
 again: Stripe's redelivery is the retry. An event that keeps failing is set aside for staff, and the
 endpoint answers with a success, so that Stripe stops sending it. Two deliveries may be processed at
 the same time. A failure is recorded only if the event is not finished. A success replaces
@@ -16,8 +20,10 @@ API key is probably wrong. The event fails and is tried again (ADR 15).
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -28,6 +34,7 @@ from django.utils.module_loading import import_string
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     EventFailed,
+    EventKnown,
     EventPurged,
     InvalidWebhookPayload,
     ShopPaymentsError,
@@ -47,10 +54,18 @@ from shop_payments.gateway import (
 from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import FINAL_STATUSES, holds_money
 from shop_payments.models import PaymentIntent, Source, WebhookEvent
-from shop_payments.services.unknown_intents import ask_about, find_named_order
+from shop_payments.models.sentences import Figures
+from shop_payments.prepared import insert_rows
+from shop_payments.services.unknown_intents import ask_staff_about, find_named_order
 from shop_payments.sync.arrivals import apply_final_state, insert_missing_intent
 from shop_payments.sync.base import ObjectType
-from shop_payments.sync.payment_intents import find_attempt_of, sync_intent
+from shop_payments.sync.payment_intents import (
+    Applied,
+    apply_event,
+    find_attempt_of,
+    says_nothing_new,
+    sync_intent,
+)
 from shop_payments.sync.registry import type_of_event
 
 logger = logging.getLogger("shop_payments")
@@ -65,14 +80,26 @@ def receive_event(signed: EventResult) -> WebhookEvent:
     Raises:
         EventFailed: stored, but not processed; Stripe should send it again.
     """
-    event = _store(signed)
-    if event.is_done:
-        return event
+    event = WebhookEvent(
+        event_id=signed.id,
+        type=signed.type,
+        livemode=signed.livemode,
+        api_version=signed.api_version,
+        object_id=signed.object_id,
+        intent_id=signed.intent_id,
+        stripe_created_at=signed.created_at,
+        payload=signed.payload,
+    )
     if handler := get_config().EVENT_HANDLER:
-        _hand_over(event, handler)
-    else:
-        _process(event)
-    return event
+        event = _store(event)
+        if not event.is_done:
+            _hand_over(event, handler)
+        return event
+    try:
+        return _process(event)
+    except EventKnown:
+        event = WebhookEvent.objects.get(event_id=signed.id)
+    return event if event.is_done else _process(event)
 
 
 def _hand_over(event: WebhookEvent, handler: str) -> None:
@@ -94,9 +121,7 @@ def process_event(event_pk: int) -> WebhookEvent:
     """
     assert_no_transaction()
     event = WebhookEvent.objects.get(pk=event_pk)
-    if not event.is_done:
-        _process(event)
-    return event
+    return event if event.is_done else _process(event)
 
 
 def acquire_event(event: WebhookEvent) -> bool:
@@ -127,71 +152,109 @@ def replay_event(event: WebhookEvent) -> WebhookEvent:
     return process_event(event.pk)
 
 
-def _store(event: EventResult) -> WebhookEvent:
-    """Return the inbox row of ``event``, new or not."""
+def _store(event: WebhookEvent) -> WebhookEvent:
+    """Insert an event; return the row of an earlier delivery if there is one."""
     try:
         with transaction.atomic():  # on PostgreSQL, a failed INSERT ends the transaction
-            return WebhookEvent.objects.create(
-                event_id=event.id,
-                type=event.type,
-                livemode=event.livemode,
-                api_version=event.api_version,
-                object_id=event.object_id,
-                intent_id=event.intent_id,
-                stripe_created_at=event.created_at,
-                payload=event.payload,
-            )
+            insert_rows(event)
     except IntegrityError:
-        return WebhookEvent.objects.get(event_id=event.id)
+        # Stripe may deliver an event more than once.
+        # See: https://docs.stripe.com/webhooks (checked 2026-11)
+        return WebhookEvent.objects.get(event_id=event.event_id)
+    return event
 
 
-def _process(event: WebhookEvent) -> None:
+def _process(event: WebhookEvent) -> WebhookEvent:
+    """Process an event, and store it with its outcome; return its row.
+
+    Raises:
+        EventKnown: it was new, and another delivery has stored it.
+        EventFailed: it failed.
+    """
+    handling = _Handling(event)
     try:
-        status, outcome = _act_on(event)
+        status, outcome = handling.run()
+    except EventKnown:
+        raise
     except InvalidWebhookPayload as error:
         # The same payload would fail again.
-        _record_outcome(event, _SET_ASIDE, str(error))
+        row = _store(event)
+        outcome = {"sentence": "event_unreadable", "message": str(error)[:500]}
+        _record_outcome(row, _SET_ASIDE, outcome)
+        return row
     except Exception as error:
-        _record_failure(event, error)
-    else:
+        if isinstance(error, IntegrityError):
+            handling.assert_new()
+        row = _store(event)
+        # What follows the commit may fail, too. Then the event counts as failed after all.
+        _record_failure(row, error, was_processed=row == handling.stored)
+        return row
+    if handling.stored is not None:
+        return handling.stored
+    if not handling.is_new:
         _record_outcome(event, status, outcome)
+        return event
+    done = _with_outcome(event, status, outcome)
+    row = _store(done)
+    if row is not done:
+        _record_outcome(row, status, outcome)
+    return row
 
 
 _SUCCESSES = WebhookEvent.SUCCESSES
 _SET_ASIDE = WebhookEvent.Status.SET_ASIDE
 
 
-def _record_outcome(event: WebhookEvent, status: WebhookEvent.Status, outcome: str) -> bool:
-    """Store the outcome; False if the outcome of another delivery stays.
+def _with_outcome(
+    event: WebhookEvent, status: WebhookEvent.Status, outcome: Figures
+) -> WebhookEvent:
+    """Return a copy of a new event with its outcome: a transaction may have to insert it again."""
+    done = copy(event)
+    done.status, done.outcome_data = status, outcome
+    done.attempts, done.processed_at = 1, timezone.now()
+    return done
 
-    See Note [The inbox].
+
+def _record_outcome(
+    event: WebhookEvent,
+    status: WebhookEvent.Status,
+    outcome: Figures,
+    *,
+    replaces: Collection[WebhookEvent.Status] = (),
+) -> bool:
+    """Store the outcome of a stored event; False if the outcome of another delivery stays.
+
+    See Note [The inbox]. ``replaces`` are statuses that do not stay.
     """
     now = timezone.now()
     staying = _SUCCESSES if status in _SUCCESSES else (*_SUCCESSES, _SET_ASIDE)
     updated = (
         WebhookEvent.objects.filter(pk=event.pk)
-        .exclude(status__in=staying)
+        .exclude(status__in=set(staying) - set(replaces))
         .update(
             status=status,
-            outcome=outcome[:500],
+            outcome_data=outcome,
             attempts=F("attempts") + 1,
             processed_at=now,
         )
     )
     if updated:
-        event.status, event.outcome, event.processed_at = status, outcome[:500], now
+        event.status, event.outcome_data, event.processed_at = status, outcome, now
         event.attempts += 1
     else:
-        event.refresh_from_db(fields=["status", "outcome", "attempts", "processed_at"])
+        event.refresh_from_db(fields=["status", "outcome_data", "attempts", "processed_at"])
     return updated > 0
 
 
-def _record_failure(event: WebhookEvent, error: Exception) -> None:
+def _record_failure(event: WebhookEvent, error: Exception, *, was_processed: bool) -> None:
     """Store the error and raise, so that Stripe sends the event again, up to a limit."""
     tries_left = event.attempts + 1 < WebhookEvent.MAX_ATTEMPTS
     status = WebhookEvent.Status.FAILED if tries_left else _SET_ASIDE
-    # Not str(error): a database error quotes the row that it refused.
-    if not _record_outcome(event, status, f"{type(error).__name__}" + _public_message(error)):
+    # Not any str(error): a database error quotes the row that it refused.
+    message = str(error)[:500] if isinstance(error, ShopPaymentsError) else ""
+    outcome = {"sentence": "event_failed", "error": type(error).__name__, "message": message}
+    replaces = _SUCCESSES if was_processed else ()
+    if not _record_outcome(event, status, outcome, replaces=replaces):
         logger.warning("%s failed, but is %s already", event, event.status, exc_info=error)
     elif tries_left:
         raise EventFailed(f"{event} could not be processed; it should be sent again") from error
@@ -199,72 +262,203 @@ def _record_failure(event: WebhookEvent, error: Exception) -> None:
         logger.error("%s was set aside after %s attempts", event, event.attempts, exc_info=error)
 
 
-def _public_message(error: Exception) -> str:
-    return f": {error}" if isinstance(error, ShopPaymentsError) else ""
+_Outcome = tuple[WebhookEvent.Status, Figures]
+"""The status of an event, and the code of a sentence (as ``sentence``) with its figures."""
 
 
-_Outcome = tuple[WebhookEvent.Status, str]
-_NOT_OURS: _Outcome = (WebhookEvent.Status.IGNORED, "not one of this shop's payment intents")
-_OF_OTHER_MODE: _Outcome = (WebhookEvent.Status.IGNORED, "of Stripe's other mode (test or live)")
+def _ignored(sentence: str, **figures: str) -> _Outcome:
+    return WebhookEvent.Status.IGNORED, {"sentence": sentence, **figures}
 
 
-def _act_on(event: WebhookEvent) -> _Outcome:
-    if account := account_of_event(event.payload):
-        return WebhookEvent.Status.IGNORED, f"of the connected account {account}"
-    thin = is_thin(event.payload)
-    kind = event.type.removeprefix("v1.") if thin else event.type
-    object_type = type_of_event(kind)
-    if object_type is not None:
-        return _sync(event, object_type)
-    if not kind.startswith("payment_intent."):
-        return WebhookEvent.Status.IGNORED, "no use for this type"
-    origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
-    if thin:
-        return _look_up(event, subject_of_event(event.payload).id, origin=origin)
-    try:
-        intent = intent_from_event(event.payload)
-    except InvalidWebhookPayload:
-        # Its API version cannot be read, so it is only a hint to fetch the intent.
-        return _look_up(event, id_of_intent_event(event.payload), origin=origin)
-    if intent.status in FINAL_STATUSES and not _lacks_something(intent):
-        # Stripe never takes a final status back, so the event itself is the proof.
-        if not apply_final_state(intent, origin=origin):
-            return _handle_unknown(intent, origin=origin)
-        return WebhookEvent.Status.PROCESSED, f"{intent.id} is {intent.status}"
-    return _fetch_and_write(intent, origin=origin)
+def _processed(sentence: str, intent_id: str, **figures: str) -> _Outcome:
+    figures["stripe_intent_id"] = intent_id
+    return WebhookEvent.Status.PROCESSED, {"sentence": sentence, **figures}
 
 
-def _handle_unknown(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Ask staff about an intent without a row, if it names an order of this shop.
-
-    Without metadata, the event does not show whether the intent is ours, so it is fetched.
-
-    Raises:
-        ObjectMissing: Stripe does not know it now, although it has sent an event about it.
-    """
-    if "metadata" in intent.absent and intent.livemode == get_config().livemode:
-        return _insert_or_ask(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
-    if find_named_order(intent) is None:
-        return _NOT_OURS
-    # The event may be old. Staff must see the intent as it is now.
-    return _ask_staff(get_gateway().retrieve_payment_intent(intent.id), origin=origin)
+_NOT_OURS = _ignored("not_ours")
+_OF_OTHER_MODE = _ignored("other_mode")
 
 
-def _ask_staff(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Ask staff about a fetched intent without a row, if it names an order of this shop."""
-    order = find_named_order(intent)
-    if order is None:
-        return _NOT_OURS
-    is_asked = ask_about(order, intent, origin=origin)
-    words = "staff are asked about it" if is_asked else "staff need not be asked"
-    return WebhookEvent.Status.PROCESSED, f"{intent.id} is not known here; {words}"
+@dataclass
+class _Handling:
+    """The handling of one event. Every change is recorded with the id of the event."""
 
+    event: WebhookEvent
+    stored: WebhookEvent | None = None
+    """The row that was written with the change, in one transaction."""
 
-def _insert_or_ask(intent: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Insert the row of a fetched intent if it is ours; otherwise ask staff about it."""
-    if insert_missing_intent(intent, origin=origin):
-        return _looked_up(intent.id)
-    return _ask_staff(intent, origin=origin)
+    @property
+    def is_new(self) -> bool:
+        """Whether the event is not stored yet."""
+        return self.event._state.adding
+
+    def assert_new(self) -> None:
+        """Check that no other delivery has stored a new event: Stripe need not be asked again.
+
+        Raises:
+            EventKnown: another delivery has stored it.
+        """
+        known = WebhookEvent.objects.filter(event_id=self.event.event_id)
+        if self.is_new and known.exists():
+            raise EventKnown
+
+    def record(self, outcome: _Outcome) -> None:
+        """Store a new event as processed, in the transaction that applies it."""
+        if self.is_new:
+            self.stored = _with_outcome(self.event, *outcome)
+            insert_rows(self.stored)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(source=Source.WEBHOOK, actor=self.event.event_id)
+
+    def run(self) -> _Outcome:
+        # An endpoint may also get the events of connected accounts.
+        # See: https://docs.stripe.com/connect/webhooks (checked 2026-11)
+        if account := account_of_event(self.event.payload):
+            return _ignored("connected_account", account=account)
+        thin = is_thin(self.event.payload)
+        # The same events as thin ones have types such as v1.payment_intent.succeeded.
+        # See: https://docs.stripe.com/event-destinations#thin-events (checked 2026-11)
+        kind = self.event.type.removeprefix("v1.") if thin else self.event.type
+        object_type = type_of_event(kind)
+        if object_type is not None:
+            return self._sync(object_type)
+        # A success for Stripe, which would otherwise send it again for three days.
+        # See: https://docs.stripe.com/webhooks#automatic-retries (checked 2026-11)
+        if not kind.startswith("payment_intent."):
+            return _ignored("unused_type")
+        if thin:
+            return self._look_up(subject_of_event(self.event.payload).id)
+        try:
+            intent = intent_from_event(self.event.payload)
+        except InvalidWebhookPayload:
+            # Its API version cannot be read, so it is only a hint to fetch the intent.
+            return self._look_up(id_of_intent_event(self.event.payload))
+        if intent.status in FINAL_STATUSES and not _lacks_something(intent):
+            # Stripe never takes a final status back, so the event itself is the proof.
+            outcome = _processed("intent_status", intent.id, intent_status=intent.status)
+            record = partial(self.record, outcome)
+            if not apply_final_state(intent, origin=self.origin, record=record):
+                return self._handle_unknown(intent)
+            return outcome
+        return self._fetch_and_write(intent)
+
+    def _sync(self, object_type: ObjectType[Any, Any]) -> _Outcome:
+        """List the intent's objects of the event's type, because the event may be outdated.
+
+        Objects of other systems cost at most one call.
+
+        Raises:
+            ObjectMissing: Stripe does not know it now, although it has sent an event about it.
+            PaymentIntentMissing: the same for a payment intent that is open here.
+        """
+        about = subject_of_event(self.event.payload)
+        self.assert_new()
+        row = _row_of(about)
+        if self.event.livemode != get_config().livemode:
+            return _OF_OTHER_MODE
+        if row is None:
+            intent = _intent_of(about, object_type)
+            if intent is None:
+                return _NOT_OURS
+            outcome = self._insert_or_ask(intent)
+            row = _row_of(replace(about, payment_intent=intent.id))
+            if row is None:
+                return outcome
+        # The intent first: a refund that is written before its order is known to be paid would
+        # never be notified as the order's.
+        sync_intent(row, origin=self.origin)
+        _check_listed(row, about, [each.id for each in object_type.sync(row, origin=self.origin)])
+        objects = object_type.plural.replace(" ", "_")
+        return _processed("objects_looked_up", row.stripe_id, objects=objects)
+
+    def _look_up(self, intent_id: str) -> _Outcome:
+        """Fetch the intent that a thin event names: one call, even if it belongs to another system.
+
+        Raises:
+            ObjectMissing: Stripe does not know it now, although it has sent an event about it.
+        """
+        if self.event.livemode != get_config().livemode:
+            return _OF_OTHER_MODE
+        self.assert_new()
+        fetched = get_gateway().retrieve_payment_intent(intent_id)
+        if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
+            return self._insert_or_ask(fetched)
+        return self._write(fetched)
+
+    def _fetch_and_write(self, hint: PaymentIntentResult) -> _Outcome:
+        """Apply an event about a status that is not final, or fetch the intent.
+
+        See Note [Which message counts] in ``sync/payment_intents.py``.
+
+        Raises:
+            PaymentIntentMissing: Stripe does not know it now, although it has sent an event about
+                it.
+        """
+        if hint.livemode != get_config().livemode:
+            known = PaymentIntent.objects.filter(stripe_id=hint.id).exists()
+            if known or find_attempt_of(hint) is not None:
+                return _OF_OTHER_MODE
+            return self._handle_unknown(hint)
+        outcome = _processed("intent_status", hint.id, intent_status=hint.status)
+        if self.event.type == "payment_intent.created" and says_nothing_new(hint):
+            return outcome
+        done = apply_event(hint, origin=self.origin, record=partial(self.record, outcome))
+        if done.value in (Applied.AGREES, Applied.WRITTEN):
+            return outcome
+        row = None if done.locked is None else done.locked.intent(hint.id)
+        if row is None and find_attempt_of(hint) is None:
+            return self._handle_unknown(hint)
+        self.assert_new()
+        if row is None:
+            fetched = get_gateway().retrieve_payment_intent(hint.id)
+            if not insert_missing_intent(fetched, named_by=hint, origin=self.origin):
+                return _NOT_OURS
+        elif hint.status in FINAL_STATUSES:
+            return self._write(get_gateway().retrieve_payment_intent(hint.id))
+        else:
+            sync_intent(row, origin=self.origin)
+        return _processed("intent_looked_up", hint.id)
+
+    def _write(self, fetched: PaymentIntentResult) -> _Outcome:
+        """Apply a fetched intent that has a row."""
+        if fetched.status in FINAL_STATUSES:
+            apply_final_state(fetched, origin=self.origin)
+        else:
+            row = PaymentIntent.objects.select_related("order_payment").get(stripe_id=fetched.id)
+            sync_intent(row, origin=self.origin)
+        return _looked_up(fetched.id)
+
+    def _handle_unknown(self, intent: PaymentIntentResult) -> _Outcome:
+        """Ask staff about an intent without a row, if it names an order of this shop.
+
+        Without metadata, the event does not show whether the intent is ours, so it is fetched.
+
+        Raises:
+            ObjectMissing: Stripe does not know it now, although it has sent an event about it.
+        """
+        if "metadata" in intent.absent and intent.livemode == get_config().livemode:
+            self.assert_new()
+            return self._insert_or_ask(get_gateway().retrieve_payment_intent(intent.id))
+        if find_named_order(intent) is None:
+            return _NOT_OURS
+        # The event may be old. Staff must see the intent as it is now.
+        return self._ask_staff(get_gateway().retrieve_payment_intent(intent.id))
+
+    def _insert_or_ask(self, intent: PaymentIntentResult) -> _Outcome:
+        """Insert the row of a fetched intent if it is ours; otherwise ask staff about it."""
+        if insert_missing_intent(intent, origin=self.origin):
+            return _looked_up(intent.id)
+        return self._ask_staff(intent)
+
+    def _ask_staff(self, intent: PaymentIntentResult) -> _Outcome:
+        """Ask staff about a fetched intent without a row, if it names an order of this shop."""
+        order = find_named_order(intent)
+        if order is None:
+            return _NOT_OURS
+        is_asked = ask_staff_about(order, intent, origin=self.origin)
+        return _processed("staff_asked" if is_asked else "staff_not_asked", intent.id)
 
 
 def _lacks_something(intent: PaymentIntentResult) -> bool:
@@ -280,57 +474,10 @@ def _lacks_something(intent: PaymentIntentResult) -> bool:
     return is_fetchable and bool(intent.absent & needed)
 
 
-def _look_up(event: WebhookEvent, intent_id: str, *, origin: Origin) -> _Outcome:
-    """Fetch the intent that a thin event names: one call, even if it belongs to another system.
-
-    Raises:
-        ObjectMissing: Stripe does not know it now, although it has sent an event about it.
-    """
-    if event.livemode != get_config().livemode:
-        return _OF_OTHER_MODE
-    fetched = get_gateway().retrieve_payment_intent(intent_id)
-    if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
-        return _insert_or_ask(fetched, origin=origin)
-    return _write(fetched, origin=origin)
-
-
 def _looked_up(intent_id: str) -> _Outcome:
     if not PaymentIntent.objects.filter(stripe_id=intent_id).exists():
         return _NOT_OURS
-    return WebhookEvent.Status.PROCESSED, f"{intent_id} was looked up"
-
-
-def _write(fetched: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Apply a fetched intent that has a row."""
-    if fetched.status in FINAL_STATUSES:
-        apply_final_state(fetched, origin=origin)
-    else:
-        row = PaymentIntent.objects.select_related("order_payment").get(stripe_id=fetched.id)
-        sync_intent(row, origin=origin)
-    return _looked_up(fetched.id)
-
-
-def _fetch_and_write(hint: PaymentIntentResult, *, origin: Origin) -> _Outcome:
-    """Fetch the intent, because an event about a status that is not final is only a hint.
-
-    Raises:
-        PaymentIntentMissing: Stripe does not know it now, although it has sent an event about it.
-    """
-    rows = PaymentIntent.objects.select_related("order_payment")
-    row = rows.filter(stripe_id=hint.id).first()
-    if row is None and find_attempt_of(hint) is None:
-        return _handle_unknown(hint, origin=origin)
-    if hint.livemode != get_config().livemode:
-        return _OF_OTHER_MODE
-    if row is None:
-        fetched = get_gateway().retrieve_payment_intent(hint.id)
-        if not insert_missing_intent(fetched, named_by=hint, origin=origin):
-            return _NOT_OURS
-    elif hint.status in FINAL_STATUSES:
-        return _write(get_gateway().retrieve_payment_intent(hint.id), origin=origin)
-    else:
-        sync_intent(row, origin=origin)
-    return WebhookEvent.Status.PROCESSED, f"{hint.id} was looked up"
+    return _processed("intent_looked_up", intent_id)
 
 
 def _check_listed(row: PaymentIntent, about: EventSubject, listed: Sequence[str]) -> None:
@@ -350,36 +497,6 @@ remove-refund-from-partial-capture-and-payment-cancellation-flow (checked 2026-1
     is_listed = bool(listed) if about.id == about.charge else about.id in listed
     if not is_listed:
         get_gateway().retrieve_payment_intent(row.stripe_id)
-
-
-def _sync(event: WebhookEvent, object_type: ObjectType[Any, Any]) -> _Outcome:
-    """List the intent's objects of the event's type, because the event may be outdated.
-
-    Objects of other systems cost at most one call.
-
-    Raises:
-        ObjectMissing: Stripe does not know it now, although it has sent an event about it.
-        PaymentIntentMissing: the same for a payment intent that is open here.
-    """
-    about = subject_of_event(event.payload)
-    origin = Origin(source=Source.WEBHOOK, actor=event.event_id)
-    row = _row_of(about)
-    if event.livemode != get_config().livemode:
-        return _NOT_OURS if row is None else _OF_OTHER_MODE
-    if row is None:
-        intent = _intent_of(about, object_type)
-        if intent is None:
-            return _NOT_OURS
-        outcome = _insert_or_ask(intent, origin=origin)
-        row = _row_of(replace(about, payment_intent=intent.id))
-        if row is None:
-            return outcome
-    # The intent first: a refund that is written before its order is known to be paid would never
-    # be notified as the order's.
-    sync_intent(row, origin=origin)
-    _check_listed(row, about, [each.id for each in object_type.sync(row, origin=origin)])
-    words = f"the {object_type.plural} of {row.stripe_id} were looked up"
-    return WebhookEvent.Status.PROCESSED, words
 
 
 def _intent_of(

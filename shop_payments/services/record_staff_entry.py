@@ -114,26 +114,26 @@ def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin)
     pk = StaffEntry.objects.values_list("order_payment_id", flat=True).get(pk=entry_pk)
 
     def revoke(locked: LockedPayment) -> bool:
-        _evaluate_or_raise(locked, origin)
+        _evaluate_or_raise(locked)
         entry = next(each for each in locked.entries if each.pk == entry_pk)
         if entry.is_revoked:
             return False
         if entry.kind == StaffEntry.Kind.WAIVER and not locked.payment.is_payable:
             raise EntryRefused(
-                "The shop wants no money for this order, so nobody could pay what was waived."
+                "This order cannot be paid now, so nobody could pay what was waived."
             )
         entry.revoked_at, entry.revoked_by = timezone.now(), user
         entry.revocation_reason = reason.strip()[:500]
         locked.save_later(entry)
         locked.needs_order = True
         figures = {
-            "detail": f"{entry.amount_display} {entry.get_kind_display()}",
+            "sentence": f"{entry.kind}_revoked",
             "staff_entry": entry.pk,
             "amount": entry.amount,
             "currency": entry.currency,
         }
         row = next((each for each in locked.intents if each.pk == entry.payment_intent_id), None)
-        locked.add_facts(row, [(FactKind.STAFF_ENTRY_REVOKED, figures)], origin=origin)
+        locked.add_facts(row, [(FactKind.STAFF_ENTRY_REVOKED, figures)])
         return True
 
     return bool(change_payment(revoke, origin=origin, pk=pk).value)
@@ -165,22 +165,24 @@ def _record_entry(
         known = next((each for each in locked.entries if each.request_key == key), None)
         if known is not None:
             return _check_same_entry(known, kind, request, intent_id)
-        _evaluate_or_raise(locked, origin)
+        _evaluate_or_raise(locked)
         most, row = limit(locked)
         amount = _amount_to_record(request, most, row.currency if row else locked.payment.currency)
-        entry = _entry(locked, kind, row, amount, request, key, origin)
+        entry = _entry(locked, kind, row, amount, request, key)
+        # Not at the end of the transaction, because the history names its key.
         entry.save(force_insert=True)
         locked.entries.append(entry)
         locked.needs_order = True
         figures = {
-            "detail": f"{entry.amount_display}{f' of {row.stripe_id}' if row else ''}",
             "staff_entry": entry.pk,
             "amount": amount,
             "currency": entry.currency,
         }
+        if row is not None:
+            figures["stripe_intent_id"] = row.stripe_id
         # The history shows a waiver, which has no intent, with the newest payment.
         about = row or newest_counted_first(locked)[0]
-        locked.add_facts(about, [(fact, figures)], origin=origin)
+        locked.add_facts(about, [(fact, figures)])
         return entry
 
     pk = get_order_adapter().parse_id(order_id)
@@ -197,9 +199,9 @@ def _lock_existing(pk: object) -> LockedPayment:
     return locked
 
 
-def _evaluate_or_raise(locked: LockedPayment, origin: Origin) -> None:
+def _evaluate_or_raise(locked: LockedPayment) -> None:
     """Update the balance to the order's current terms."""
-    if evaluate(locked, origin=origin) is None:
+    if evaluate(locked) is None:
         assert locked.order_error is not None
         raise locked.order_error
 
@@ -232,7 +234,6 @@ def _entry(
     amount: int,
     request: EntryRequest,
     key: str,
-    origin: Origin,
 ) -> StaffEntry:
     counts = row is not None and locked.counts(row)
     return StaffEntry(
@@ -244,7 +245,7 @@ def _entry(
         reason=request.reason.strip()[:500],
         total_seen=locked.payment.total if counts else None,
         request_key=key,
-        actor=origin.actor[:255],
+        actor=locked.origin.actor[:255],
         created_by=request.user,
         created_at=timezone.now(),
     )

@@ -28,12 +28,13 @@ def refund_excess(payment_pk: int, *, origin: Origin) -> None:
     if not excess_to_return(seen, seen.balance()):
         return
     for intent in seen.intents:
+        # The key in use sees only its own mode.
         if intent.amount_received and intent.livemode == get_config().livemode:
             REFUNDS.sync(intent, origin=origin, follows_up=False)
             DISPUTES.sync(intent, origin=origin, follows_up=False)
 
     def save(locked: LockedPayment) -> list[Refund]:
-        balance = evaluate(locked, origin=origin)
+        balance = evaluate(locked)
         rows = [] if balance is None else excess_to_return(locked, balance)
         return [
             insert_refund(
@@ -41,7 +42,6 @@ def refund_excess(payment_pk: int, *, origin: Origin) -> None:
                 row,
                 row.amount_received,
                 RefundRequest(key=f"{AUTOMATIC_KEY} {row.stripe_id}"),
-                origin,
             )
             for row in rows
         ]

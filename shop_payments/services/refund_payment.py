@@ -110,11 +110,9 @@ def refund_payment(*, order_id: object, request: RefundRequest, origin: Origin) 
         raise failure
     refused = [each for each in results if each.status == RefundStatus.REFUSED]
     if refused:
-        words = f"Nothing was refunded: {refused[0].failure_reason}"
+        words = f"Nothing was refunded: {refused[0].failure}"
         if len(results) > 1:
-            words = (
-                f"{len(refused)} of {len(results)} parts were refused: {refused[0].failure_reason}"
-            )
+            words = f"{len(refused)} of {len(results)} parts were refused: {refused[0].failure}"
         raise RefundRefused(words, refunds=results)
     return results
 
@@ -150,9 +148,7 @@ def _save_or_find(
         if known:
             return known, False
         shares = _shares(locked, request)
-        return [
-            insert_refund(locked, intent, amount, request, origin) for intent, amount in shares
-        ], True
+        return [insert_refund(locked, intent, amount, request) for intent, amount in shares], True
 
     done = change_payment(save, origin=origin, lock=partial(_lock_to_refund, pk))
     assert done.value is not None
@@ -242,6 +238,8 @@ def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[Payment
     intents = _refunded_intents(locked, request)
     currency = intents[0].currency
     left = {row.pk: locked.money_of(row).refundable for row in intents}
+    # Stripe refuses to refund a disputed charge.
+    # See: https://docs.stripe.com/error-codes (charge_disputed; checked 2026-11)
     free = [row for row in intents if locked.dispute_state_of(row) != DisputeState.OPEN]
     refundable = sum(left[row.pk] for row in free)
     asked = _requested_amount(request, currency)
@@ -270,11 +268,7 @@ def _requested_amount(request: RefundRequest, currency: str) -> int | None:
 
 
 def insert_refund(
-    locked: LockedPayment,
-    intent: PaymentIntent,
-    amount: int,
-    request: RefundRequest,
-    origin: Origin,
+    locked: LockedPayment, intent: PaymentIntent, amount: int, request: RefundRequest
 ) -> Refund:
     """Insert a refund with its attempt. From then on it reserves ``amount`` (minor units)."""
     key, now = uuid4(), timezone.now()
@@ -318,8 +312,7 @@ def insert_refund(
     refund.save(force_insert=True)
     locked.refunds.append(refund)
     locked.needs_order = True
-    fact = (FactKind.REFUND_REQUESTED, figures_of(refund, f"{refund.amount_display} requested"))
-    locked.add_facts(intent, [fact], origin=origin)
+    locked.add_facts(intent, [(FactKind.REFUND_REQUESTED, figures_of(refund))])
     return refund
 
 

@@ -17,7 +17,7 @@ from shop_payments.exceptions import (
     PaymentNotCompleted,
 )
 from shop_payments.gateway import PaymentIntentResult, assert_no_transaction
-from shop_payments.ledger.evaluation import is_as_seen
+from shop_payments.ledger.evaluation import has_same_terms
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, leading_intent, read_rows
 from shop_payments.ledger.units import change_payment
@@ -61,6 +61,7 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
         if refreshed is None:
             continue  # another process changed the row meanwhile: look again
         locked = refreshed.locked
+        # The sync of the intent reads the order only if money has moved.
         if locked is None or locked.terms is None:
             locked = _evaluate_if_changed(intents, row, refreshed.intent, origin)
         view = IntentView(intent=refreshed.intent, line_items=_line_items(locked.payment))
@@ -78,13 +79,13 @@ def _evaluate_if_changed(
     payment = row.order_payment
     with suppress(OrderUnreadable):  # the evaluation below counts the failure, under the lock
         payment.order = find_order(payment.order_id)
-        if is_as_seen(payment, read_terms(payment.order)):
+        if has_same_terms(payment, read_terms(payment.order)):
             return read_rows(payment, intents)
 
     def write(locked: LockedPayment) -> None:
         current = locked.intent(row.stripe_id)
         if current is not None:
-            apply_intent(locked, current, intent, origin=origin)
+            apply_intent(locked, current, intent)
 
     done = change_payment(write, origin=origin, reads_order=True, pk=row.order_payment_id)
     done.raise_if_unreadable()

@@ -24,7 +24,6 @@ from django.utils import timezone
 from shop_payments.conf import get_config
 from shop_payments.exceptions import EntryRefused, OrderUnreadable
 from shop_payments.gateway import assert_no_transaction, get_gateway
-from shop_payments.ledger.descriptions import describe_unknown
 from shop_payments.ledger.evaluation import WantedItem, sync_review
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import (
@@ -88,13 +87,12 @@ def _still_names(order_id: Any, intent: PaymentIntentResult) -> bool:
     return order is None or _names_number_of(order, intent)
 
 
-def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> bool:
+def ask_staff_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> bool:
     """Open, update or close the item of an intent that names ``order``; return whether it is open.
 
     ``intent`` was just fetched or listed. If it can bring no money any more, staff are not asked.
     """
-    figures = _figures(intent)
-    item = WantedItem(None, _UNKNOWN, describe_unknown(intent), subject=intent.id, figures=figures)
+    item = WantedItem(None, _UNKNOWN, subject=intent.id, figures=_figures(intent))
 
     def ask(locked: LockedPayment) -> bool:
         if _is_known(intent.id, named_attempt(intent)):
@@ -102,10 +100,14 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
         items = locked.payment.review_items.filter(reason=_UNKNOWN, subject=intent.id)
         if _may_hold_money(intent):
             if _is_news(items.first(), intent):
-                sync_review(locked, [item], origin, only=frozenset())
+                sync_review(locked, [item], only=frozenset())
         elif locked.payment.has_unknown_intent:
-            note = f"{intent.id} is {intent.status}, without money"
-            close_items(locked, note, reason=_UNKNOWN, subject=intent.id)
+            why = {
+                "sentence": "intent_without_money",
+                "stripe_intent_id": intent.id,
+                "intent_status": intent.status,
+            }
+            close_items(locked, why, reason=_UNKNOWN, subject=intent.id)
         locked.needs_order = True
         return items.open().exists()
 
@@ -123,8 +125,8 @@ def ask_about(order: Any, intent: PaymentIntentResult, *, origin: Origin) -> boo
     return bool(done.value)
 
 
-def would_ask(order: Any, intent: PaymentIntentResult) -> bool:
-    """Return whether :func:`ask_about` would have an open item; nothing is written."""
+def would_ask_staff(order: Any, intent: PaymentIntentResult) -> bool:
+    """Return whether :func:`ask_staff_about` would have an open item; nothing is written."""
     items = ReviewItem.objects.filter(
         order_payment__order=order.pk, reason=_UNKNOWN, subject=intent.id
     )
@@ -149,6 +151,9 @@ def _figures(intent: PaymentIntentResult) -> dict[str, Any]:
         "currency": intent.currency,
         "status": intent.status,
         "livemode": intent.livemode,
+        "amount_asked": intent.amount,
+        "amount_refunded": intent.amount_refunded,
+        "is_disputed": intent.is_disputed,
     }
 
 
@@ -161,7 +166,7 @@ def _is_news(item: ReviewItem | None, intent: PaymentIntentResult) -> bool:
     if item is None:
         return True
     known: int = item.data.get("amount", 0)
-    if item.closed_at is None or item.closed_itself:
+    if item.closed_at is None or item.closed_automatically:
         return intent.amount_received >= known
     is_now_on_its_way = intent.status in _ON_ITS_WAY and not item.data.get("is_on_its_way")
     same_amount = intent.amount_received == known
@@ -172,7 +177,7 @@ def can_be_accepted(item: ReviewItem) -> bool:
     """Return whether an item is about an unknown intent, and is open or was dismissed by staff."""
     return (
         item.reason == _UNKNOWN
-        and not item.closed_itself
+        and not item.closed_automatically
         and not PaymentIntent.objects.filter(stripe_id=item.subject).exists()
     )
 
@@ -202,24 +207,30 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
     outflows = list_outflows(intent.id) if intent.amount_received else Outflows(intent.id)
     if intent.amount_received:
         # The accepted payment will be one more, so the times of the others begin to matter.
-        complete_charge_times(read_rows(item.order_payment), origin=origin, expected=1)
+        seen = read_rows(item.order_payment)
+        seen.origin = origin
+        complete_charge_times(seen, expected=1)
 
     def accept(locked: LockedPayment) -> PaymentIntent | None:
         items = locked.payment.review_items.filter(pk=item.pk)
         if not can_be_accepted(items.get()):
             return None
         attempt = _restore_attempt(locked, intent)
-        row = insert_intent(locked, attempt, intent, fingerprint="", origin=origin)
+        row = insert_intent(locked, attempt, intent, fingerprint="")
         if row is None:
             raise EntryRefused(
                 f"The order has another open payment intent, {locked.open_intent}. Cancel it first."
             )
-        outflows.write(locked, origin=origin)
-        items.update(closed_at=None, closing_note="")  # it may have been dismissed
-        close_items(locked, f"Accepted: {intent.id}", by=user, pk=item.pk)
-        figures = {"detail": f"{item.get_reason_display()}: accepted", "review_item": item.pk}
-        fact = (FactKind.REVIEW_CLOSED, {**figures, "reason": item.reason})
-        locked.add_facts(row, [fact], origin=origin)
+        outflows.write(locked)
+        items.update(closed_at=None, closing_data=None)  # it may have been dismissed
+        why = {"sentence": "intent_accepted", "stripe_intent_id": intent.id}
+        close_items(locked, why, by=user, pk=item.pk)
+        figures = {
+            "sentence": "unknown_intent_accepted",
+            "review_item": item.pk,
+            "reason": item.reason,
+        }
+        locked.add_facts(row, [(FactKind.REVIEW_CLOSED, figures)])
         return row
 
     done = change_payment(accept, origin=origin, pk=item.order_payment_id)
@@ -245,36 +256,37 @@ def _refuse_renamed(item: ReviewItem, intent: PaymentIntentResult, *, origin: Or
         raise EntryRefused(f"At Stripe, {intent.id} does not name this order any more.")
 
 
-def close_renamed(intent: PaymentIntentResult, *, origin: Origin) -> None:
+def close_items_of_renamed(intent: PaymentIntentResult, *, origin: Origin) -> None:
     """Close the items of orders that an intent does not name any more.
 
     Raises:
         OrderUnreadable: the shop's code failed.
     """
-    for item in asked_about():
+    for item in open_unknown_items():
         if item.subject == intent.id and not _still_names(item.order_payment.order_id, intent):
             _close_renamed(item, origin)
 
 
 def _close_renamed(item: ReviewItem, origin: Origin) -> None:
-    _close(item, f"{item.subject} does not name this order any more", origin)
+    _close(item, "intent_renamed", origin)
 
 
-def close_known(*, origin: Origin) -> None:
+def close_items_with_row(*, origin: Origin) -> None:
     """Close the items of intents that have a row now, for example after another restore."""
-    for item in asked_about():
+    for item in open_unknown_items():
         if PaymentIntent.objects.filter(stripe_id=item.subject).exists():
-            _close(item, f"{item.subject} is known here", origin)
+            _close(item, "intent_known", origin)
 
 
-def _close(item: ReviewItem, note: str, origin: Origin) -> None:
+def _close(item: ReviewItem, sentence: str, origin: Origin) -> None:
     def close(locked: LockedPayment) -> None:
-        close_items(locked, note, pk=item.pk)
+        why = {"sentence": sentence, "stripe_intent_id": item.subject}
+        close_items(locked, why, pk=item.pk)
 
     change_payment(close, origin=origin, pk=item.order_payment_id)
 
 
-def asked_about() -> list[ReviewItem]:
+def open_unknown_items() -> list[ReviewItem]:
     """Return the open items about unknown intents of the key's mode."""
     items = ReviewItem.objects.open().filter(reason=_UNKNOWN).select_related("order_payment")
     return [

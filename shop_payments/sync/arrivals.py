@@ -7,11 +7,12 @@ the answer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, lock_payment
-from shop_payments.ledger.units import change_payment
+from shop_payments.ledger.units import Done, change_payment
 from shop_payments.lifecycle import holds_money
 from shop_payments.models import PaymentIntent, StripeAttempt
 from shop_payments.sync.fingerprints import sent_fingerprint
@@ -21,17 +22,21 @@ from shop_payments.sync.payment_intents import (
     complete_charge_times,
     find_attempt_of,
     insert_intent,
+    lacks_charge_times,
 )
 
 if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 
-def apply_final_state(intent: PaymentIntentResult, *, origin: Origin) -> bool:
+def apply_final_state(
+    intent: PaymentIntentResult, *, origin: Origin, record: Callable[[], None] | None = None
+) -> bool:
     """Apply an intent in a final status, from an event or a retrieval; False if it is not ours.
 
     A final status is never outdated. An intent with money is evaluated again even if nothing is
-    new, because the order may have changed.
+    new, because the order may have changed. ``record`` runs in the same transaction, if nothing is
+    left to do after it.
 
     Raises:
         OrderUnreadable: applied, but the order could not be evaluated; try again.
@@ -41,7 +46,7 @@ def apply_final_state(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     outflows = look_for_outflows(intent, is_ours=lambda: find_attempt_of(intent) is not None)
 
     def lock() -> LockedPayment | None:
-        found = find_and_lock_payment(payment_intents__stripe_id=intent.id)
+        found = find_and_lock_payment(intent_id=intent.id)
         if found is not None:
             return found
         attempt = find_attempt_of(intent)
@@ -50,15 +55,22 @@ def apply_final_state(intent: PaymentIntentResult, *, origin: Origin) -> bool:
     def write(locked: LockedPayment) -> bool:
         row = locked.intent(intent.id)
         if row is not None:
-            apply_intent(locked, row, intent, origin=origin)
+            apply_intent(locked, row, intent)
         elif (attempt := find_attempt_of(intent)) is not None:
-            _insert(locked, attempt, intent, origin=origin)
-        outflows.write(locked, origin=origin)
+            # Looked up again, because another process may have used the attempt before the lock.
+            _insert(locked, attempt, intent)
+        outflows.write(locked)
         return True
 
     reads_order = holds_money(intent.status, intent.amount_received)
-    done = change_payment(write, origin=origin, lock=lock, reads_order=reads_order)
-    complete_charge_times(done.locked, origin=origin)
+
+    def finish(done: Done[bool]) -> None:
+        if record is not None and done.is_complete and not lacks_charge_times(done.locked):
+            record()
+
+    done = change_payment(write, origin=origin, lock=lock, reads_order=reads_order, also=finish)
+    # After the commit, because it calls Stripe.
+    complete_charge_times(done.locked)
     done.raise_if_unreadable()
     return done.locked is not None
 
@@ -87,8 +99,8 @@ def insert_missing_intent(
 
     def write(locked: LockedPayment) -> None:
         if attempt is not None and locked.intent(intent.id) is None:
-            _insert(locked, attempt, intent, origin=origin)
-            outflows.write(locked, origin=origin)
+            _insert(locked, attempt, intent)
+            outflows.write(locked)
 
     done = change_payment(write, origin=origin, lock=lock)
     done.raise_if_unreadable()
@@ -96,7 +108,7 @@ def insert_missing_intent(
 
 
 def _insert(
-    locked: LockedPayment, attempt: StripeAttempt, intent: PaymentIntentResult, *, origin: Origin
+    locked: LockedPayment, attempt: StripeAttempt, intent: PaymentIntentResult
 ) -> PaymentIntent | None:
     fingerprint = sent_fingerprint(attempt)
-    return insert_intent(locked, attempt, intent, fingerprint=fingerprint, origin=origin)
+    return insert_intent(locked, attempt, intent, fingerprint=fingerprint)

@@ -41,6 +41,9 @@ class ObjectType(Generic[_Row, _Result]):
     events: tuple[str, ...]
     """The prefixes of its event types. An event is only a hint to list the intent's objects."""
 
+    listed_events: tuple[str, ...]
+    """The event types that the sweep asks Stripe for. Together they cover all changes."""
+
     list_of: Callable[[str], Sequence[_Result]]
     """List the objects of an intent at Stripe, given the intent's id, newest first."""
 
@@ -69,8 +72,8 @@ class ObjectType(Generic[_Row, _Result]):
     """Find the row of an object."""
 
     apply: Callable[..., None]
-    """Given the locked payment, the intent, the row or None, the object, and ``origin``: update or
-    insert the row, with history and review items."""
+    """Given the locked payment, the intent, the row or None, and the object: update or insert the
+    row, with history and review items."""
 
     agrees: Callable[[_Row, _Result], bool]
     """Return whether the row equals the object, so that there is nothing to write."""
@@ -122,7 +125,7 @@ class ObjectType(Generic[_Row, _Result]):
         """
 
         def write(locked: LockedPayment) -> bool:
-            return self.write_into(locked, intent.stripe_id, known, results, origin=origin)
+            return self.write_into(locked, intent.stripe_id, known, results)
 
         done = change_payment(
             write, origin=origin, follows_up=follows_up, pk=intent.order_payment_id
@@ -136,11 +139,10 @@ class ObjectType(Generic[_Row, _Result]):
         intent_id: str,
         known: Mapping[Any, int],
         results: Sequence[_Result],
-        *,
-        origin: Origin,
     ) -> bool:
         """Do the same as :meth:`write_listed`, in the caller's unit of work."""
         complete = True
+        # The row under the lock, not the caller's older copy.
         intent = locked.intent(intent_id)
         # Oldest first, so that facts are in the order in which things happened.
         for result in reversed(results) if intent is not None else ():
@@ -148,5 +150,5 @@ class ObjectType(Generic[_Row, _Result]):
             if row is not None and row.version != known.get(row.pk):
                 complete = False  # the row may be newer than the list, so list again
             elif intent is not None:
-                self.apply(locked, intent, row, result, origin=origin)
+                self.apply(locked, intent, row, result)
         return complete

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from shop_payments.gateway import get_gateway
-from shop_payments.ledger.descriptions import describe_moment, humanize
 from shop_payments.ledger.evaluation import record_outflow
-from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
 from shop_payments.lifecycle import DECIDED_DISPUTE_STATUSES, DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
+from shop_payments.models.words import stored_moment
 from shop_payments.sync.base import ObjectType
 
 if TYPE_CHECKING:
@@ -28,12 +27,7 @@ _UNDECIDED = (DisputeState.OPEN, DisputeState.INQUIRY)
 
 
 def _apply_dispute(
-    locked: LockedPayment,
-    intent: PaymentIntent,
-    row: Dispute | None,
-    result: DisputeResult,
-    *,
-    origin: Origin,
+    locked: LockedPayment, intent: PaymentIntent, row: Dispute | None, result: DisputeResult
 ) -> None:
     """Update or insert a dispute's row, with history and review items.
 
@@ -47,11 +41,13 @@ def _apply_dispute(
             amount=result.amount,
             currency=result.currency,
             stripe_created_at=result.created_at,
+            # The balance needs it before the row is saved.
             created_at=timezone.now(),
         )
         record_outflow(locked, row, intent)
         locked.disputes.append(row)
     before = _dispute_values(row)
+    # None for a new row: the first status is a change, whatever it is.
     was = row.state if row.status else None
     row.status = result.status
     row.amount, row.currency = result.amount, result.currency
@@ -64,16 +60,13 @@ def _apply_dispute(
     row.version += 1
     locked.save_later(row)
     locked.needs_order = True
-    locked.add_facts(intent, _facts_of(row, before[0], was), origin=origin)
+    locked.add_facts(intent, _facts_of(row, before[0], was))
     if row.state not in _UNDECIDED:
-        words = f"Stripe: {humanize(row.status)}"
-        close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, words)
+        why = {"sentence": "status_at_stripe", "status": row.status}
+        close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, **why)
     elif was != row.state:
-        due_at = row.evidence_due_at
-        due = f"; answer until {describe_moment(due_at)}" if due_at else ""
-        figures = {**_figures(row), "detail": f"{_why(row)}{due}"}
         reason = ReviewItem.Reason.DISPUTED
-        open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
+        open_review(locked, intent, reason, subject=row.stripe_id, **_figures(row))
 
 
 def _dispute_values(row: Dispute) -> tuple[Any, ...]:
@@ -89,33 +82,26 @@ def _facts_of(row: Dispute, old_status: str, was: DisputeState | None) -> list[F
     """Return the facts of a dispute that is new or has changed."""
     if row.status == old_status:
         return []
-    why, status = _why(row), humanize(row.status)
     figures = _figures(row)
-    opened: Fact = (FactKind.DISPUTE_OPENED, {"detail": why, **figures})
+    opened: Fact = (FactKind.DISPUTE_OPENED, figures)
     if row.state not in _UNDECIDED:
-        closed: Fact = (FactKind.DISPUTE_CLOSED, {"detail": f"{status}: {why}", **figures})
+        closed: Fact = (FactKind.DISPUTE_CLOSED, figures)
         # A dispute that is first seen when it is closed was opened, too.
         return [opened, closed] if was is None else [closed]
-    changed: Fact = (FactKind.DISPUTE_CHANGED, {"detail": f"{status}: {why}", **figures})
+    changed: Fact = (FactKind.DISPUTE_CHANGED, figures)
     if was == row.state:
         return [changed]
     return [changed if was in _UNDECIDED else opened]
 
 
-def _why(row: Dispute) -> str:
-    because = f" ({humanize(row.reason)})" if row.reason else ""
-    return f"{row.amount_display} disputed by the customer's bank{because}, {row.stripe_id}"
-
-
 def _figures(row: Dispute) -> dict[str, Any]:
-    due_at = row.evidence_due_at
     return {
         "stripe_dispute_id": row.stripe_id,
         "amount": row.amount,
         "currency": row.currency,
         "status": row.status,
         "dispute_reason": row.reason,
-        "evidence_due_at": due_at.isoformat() if due_at else None,
+        "evidence_due_at": stored_moment(row.evidence_due_at),
     }
 
 
@@ -123,6 +109,10 @@ DISPUTES: ObjectType[Dispute, DisputeResult] = ObjectType(
     singular="dispute",
     plural="disputes",
     events=("charge.dispute.",),
+    listed_events=(
+        *("charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"),
+        *("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
+    ),
     list_of=lambda intent_id: get_gateway().list_disputes(intent_id),
     page=lambda **span: get_gateway().page_of_disputes(**span),
     intent_of=lambda dispute_id: get_gateway().intent_of_dispute(dispute_id),

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shop_payments.ledger.evaluation import evaluate
-from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.models import PaymentIntent
 from shop_payments.sync.base import ObjectType
@@ -46,16 +45,16 @@ class Outflows:
     intent_id: str
     found: Sequence[_Found] = ()
 
-    def write(self, locked: LockedPayment, *, origin: Origin) -> None:
+    def write(self, locked: LockedPayment) -> None:
         """Write them in the unit of work that wrote their intent."""
         row = locked.intent(self.intent_id)
         if row is None or not row.holds_money or not any(each.results for each in self.found):
             return
         # The received money is recorded first, so that facts are in the order of events.
-        evaluate(locked, origin=origin)
+        evaluate(locked)
         for each in self.found:
             # A row that has changed since the request is newer than the list.
-            each.type.write_into(locked, self.intent_id, each.known, each.results, origin=origin)
+            each.type.write_into(locked, self.intent_id, each.known, each.results)
 
 
 def look_for_outflows(
@@ -88,6 +87,7 @@ def list_outflows(intent_id: str) -> Outflows:
     row = PaymentIntent.objects.filter(stripe_id=intent_id).first()
     found = []
     for each in (REFUNDS, DISPUTES):
+        # Before the request: a row that changes meanwhile may be newer than the list.
         known = {} if row is None else each.versions(row)
         found.append(_Found(type=each, known=known, results=each.list_of(intent_id)))
     return Outflows(intent_id, found)

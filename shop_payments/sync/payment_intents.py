@@ -7,33 +7,57 @@ same state:
 
 * A row in a final status never changes its status. Only fields that were unknown are completed.
 * A message about a final status is applied as it is, because Stripe never takes it back.
-* Any other message is only a hint to fetch the intent. The result is written only if the row still
-  has the version that it had before the fetch. Otherwise the row may hold something newer, and the
-  caller looks again.
+* An event about another status is applied if it is newer than the row (Note [Newer events]), and
+  costs nothing if it agrees with the row. Otherwise it is only a hint to fetch the intent. The
+  result is written only if the row still has the version that it had before the fetch. Otherwise
+  the row may hold something newer, and the caller looks again.
+
+Note [Newer events]
+~~~~~~~~~~~~~~~~~~~
+``as_of`` is the time of the newest message that was applied to a row, by Stripe's clock: the
+``created`` of an event, or the ``Date`` of an answer. Both are whole seconds. An event that is at
+least two seconds newer was created after the state that the row shows, with a second to spare for
+the clocks of Stripe's machines. Events of the same second are fetched.
+
+Stripe does not deliver events in order, but an event holds the object as it was at the event's
+time. See: https://docs.stripe.com/webhooks#event-ordering and
+https://docs.stripe.com/api/events/object (checked 2026-11)
 """
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db import router
+from django.db.models import F
 from django.utils import timezone
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ObjectMissing, PaymentIntentInProgress, PaymentIntentMissing
 from shop_payments.gateway import get_gateway
-from shop_payments.ledger.descriptions import describe_failure, describe_status
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
-from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
+from shop_payments.ledger.payments import (
+    Fact,
+    LockedPayment,
+    close_review,
+    find_and_lock_payment,
+    open_review,
+)
 from shop_payments.ledger.units import Done, change_payment
 from shop_payments.lifecycle import IntentStatus, can_observe, is_open
 from shop_payments.models import FactKind, PaymentIntent, ReviewItem, StripeAttempt
+from shop_payments.prepared import PreparedQuery, insert_rows
 from shop_payments.sync.outflows import look_for_outflows
 
 if TYPE_CHECKING:
@@ -42,6 +66,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("shop_payments")
 
 _MAX_FETCHES = 4
+_NEWER = timedelta(seconds=2)
+"""See Note [Newer events]."""
+
+_APPLIED_IF_NEWER = frozenset(
+    {
+        IntentStatus.REQUIRES_PAYMENT_METHOD,
+        IntentStatus.REQUIRES_CONFIRMATION,
+        IntentStatus.REQUIRES_ACTION,
+        IntentStatus.PROCESSING,
+    }
+)
+"""Statuses that an event may set. The time until which a reserved payment must be captured is only
+known from its charge, so ``requires_capture`` is fetched."""
+
+_READ_FROM_EVENTS = frozenset(
+    {"amount_received", "cancellation_reason", "latest_charge", "payment_method"}
+)
+"""Fields that an event of an older API version may lack. Then the intent is fetched."""
 
 
 def find_attempt_of(intent: PaymentIntentResult) -> StripeAttempt | None:
@@ -71,12 +113,7 @@ def named_attempt(intent: PaymentIntentResult) -> UUID | None:
 
 
 def insert_intent(
-    locked: LockedPayment,
-    attempt: StripeAttempt,
-    intent: PaymentIntentResult,
-    *,
-    fingerprint: str,
-    origin: Origin,
+    locked: LockedPayment, attempt: StripeAttempt, intent: PaymentIntentResult, *, fingerprint: str
 ) -> PaymentIntent | None:
     """Insert the row of an intent that ``attempt`` created, and finish the attempt.
 
@@ -107,19 +144,16 @@ def insert_intent(
         stripe_created_at=intent.created_at,
     )
     facts = _copy_state(locked, row, intent)
-    row.save(force_insert=True)
+    insert_rows(row)
     locked.intents.append(row)
     created = {
-        "detail": f"{row.stripe_id}, {row.amount_display}",
+        "stripe_intent_id": row.stripe_id,
         "amount": row.amount,
         "currency": row.currency,
         "status": row.status,
     }
     locked.add_facts(
-        row,
-        [(FactKind.INTENT_CREATED, created), *facts],
-        origin=origin,
-        request_id=intent.request_id,
+        row, [(FactKind.INTENT_CREATED, created), *facts], request_id=intent.request_id
     )
     return row
 
@@ -129,7 +163,6 @@ def apply_intent(
     row: PaymentIntent,
     intent: PaymentIntentResult,
     *,
-    origin: Origin,
     updated_to: str | None = None,
 ) -> None:
     """Update ``row`` to what Stripe says, with history.
@@ -138,8 +171,9 @@ def apply_intent(
     fields are completed. ``updated_to`` is the fingerprint of the parameters that an update has
     just sent.
     """
-    missing, note = ReviewItem.Reason.INTENT_MISSING, f"Stripe knows {row.stripe_id} again"
-    close_review(locked, row, missing, "", note)
+    # Any message about the intent proves that Stripe knows it.
+    missing = ReviewItem.Reason.INTENT_MISSING
+    close_review(locked, row, missing, "", "intent_found", stripe_intent_id=row.stripe_id)
     if row.is_final:
         if _complete(row, intent):
             _save_intent(locked, row)
@@ -153,11 +187,12 @@ def apply_intent(
     facts = _copy_state(locked, row, intent)
     if updated_to is not None:
         row.fingerprint = updated_to
-        facts.append((FactKind.INTENT_UPDATED, {"detail": row.amount_display}))
+        figures = {"amount": row.amount, "currency": row.currency}
+        facts.append((FactKind.INTENT_UPDATED, figures))
     if _visible_state(row) == before:
         return
     _save_intent(locked, row)
-    locked.add_facts(row, facts, origin=origin, request_id=intent.request_id)
+    locked.add_facts(row, facts, request_id=intent.request_id)
     _close_expiry(locked, row, was)
 
 
@@ -192,7 +227,8 @@ def _close_expiry(locked: LockedPayment, row: PaymentIntent, was: str) -> None:
     """Close the item that asks staff to capture in time, if nothing is left to capture."""
     if was == IntentStatus.REQUIRES_CAPTURE and row.status != was:
         reason = ReviewItem.Reason.AUTHORIZATION_EXPIRES
-        close_review(locked, row, reason, "", f"{row.stripe_id} is {row.status}")
+        figures = {"stripe_intent_id": row.stripe_id, "intent_status": row.status}
+        close_review(locked, row, reason, "", "intent_status", **figures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,11 +251,13 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         ConfigurationError: the intent is of live mode, and the key in use is a test key.
         GatewayError: the request to Stripe failed.
     """
+    # Only for its error. Test data under a live key is not found, which is handled below.
     belongs_to_other_mode(row.livemode)
     try:
         intent = get_gateway().retrieve_payment_intent(row.stripe_id)
     except ObjectMissing:
         intent = None
+    # An item about a missing intent has to be closed, even if the row agrees.
     if intent is not None and agrees(row, intent) and not _was_missing(row):
         return Refreshed(intent=intent, row=row)
     done = _apply_fetched(row, intent, origin=origin)
@@ -274,6 +312,7 @@ def apply_fetched(
 def _apply_fetched(
     row: PaymentIntent, intent: PaymentIntentResult | None, *, origin: Origin
 ) -> Done[PaymentIntent | None]:
+    # Before the lock, because no transaction may be open while Stripe is called.
     outflows = None if intent is None else look_for_outflows(intent)
 
     def write(locked: LockedPayment) -> PaymentIntent | None:
@@ -281,20 +320,94 @@ def _apply_fetched(
         if current is None or current.version != row.version:
             return None
         if intent is None or outflows is None:
-            mark_missing(locked, current, origin=origin)
+            mark_missing(locked, current)
         else:
-            apply_intent(locked, current, intent, origin=origin)
-            outflows.write(locked, origin=origin)
+            apply_intent(locked, current, intent)
+            outflows.write(locked)
         return current
 
     done = change_payment(write, origin=origin, pk=row.order_payment_id)
-    complete_charge_times(done.locked, origin=origin)
+    complete_charge_times(done.locked)
     return done
 
 
-def complete_charge_times(
-    locked: LockedPayment | None, *, origin: Origin, expected: int = 0
-) -> None:
+class Applied(Enum):
+    """What became of an event about a status that is not final."""
+
+    AGREES = auto()
+    """The row says the same already."""
+
+    WRITTEN = auto()
+    NO = auto()
+    """The intent must be fetched."""
+
+
+def apply_event(
+    hint: PaymentIntentResult, *, origin: Origin, record: Callable[[], None]
+) -> Done[Applied]:
+    """Apply an event about a status that is not final, if that is safe without a fetch.
+
+    See Note [Newer events]. ``record`` runs in the transaction that applies it. The payment of the
+    result is None if the intent has no row.
+
+    Raises:
+        OrderUnreadable: written, but the order could not be evaluated; try again.
+    """
+
+    def write(locked: LockedPayment) -> Applied:
+        row = locked.intent(hint.id)
+        if row is None or row.as_of is None or hint.as_of is None or _was_missing(row):
+            return Applied.NO
+        if agrees(row, hint):
+            if row.as_of < hint.as_of:
+                # Otherwise an older event that arrives later would seem to be newer than the row.
+                row.as_of = hint.as_of
+                locked.save_later(row)
+            return Applied.AGREES
+        if (
+            row.is_final
+            or hint.status not in _APPLIED_IF_NEWER
+            or hint.absent & _READ_FROM_EVENTS
+            or hint.as_of - row.as_of < _NEWER
+        ):
+            return Applied.NO
+        apply_intent(locked, row, hint)
+        return Applied.WRITTEN
+
+    def finish(done: Done[Applied]) -> None:
+        if done.value == Applied.AGREES or (done.value == Applied.WRITTEN and done.is_complete):
+            record()
+
+    lock = partial(find_and_lock_payment, intent_id=hint.id)
+    done = change_payment(write, origin=origin, lock=lock, also=finish)
+    if done.value == Applied.WRITTEN:
+        done.raise_if_unreadable()
+    return done
+
+
+def says_nothing_new(hint: PaymentIntentResult) -> bool:
+    """Return whether a row agrees with an event and is not older, read without a lock.
+
+    The event of the creation is such a message, unless it is faster than the answer.
+    """
+    found = _BY_STRIPE_ID(hint.id, using=router.db_for_write(PaymentIntent))
+    if not found or hint.as_of is None or found[0].as_of is None or hint.as_of > found[0].as_of:
+        return False
+    # An item about a missing intent has to be closed, even if the row agrees.
+    return not getattr(found[0], "needs_review", True) and agrees(found[0], hint)
+
+
+_BY_STRIPE_ID = PreparedQuery(
+    lambda stripe_id: (
+        PaymentIntent.objects.filter(stripe_id=stripe_id)
+        .annotate(needs_review=F("order_payment__needs_review"))
+        .order_by()
+    ),
+    field=lambda: PaymentIntent._meta.get_field("stripe_id"),
+)
+
+
+def complete_charge_times(locked: LockedPayment | None, *, expected: int = 0) -> None:
     """Fetch the exact times of an order's charges that are only known from events.
 
     The order of payments matters as soon as there are several; ``expected`` more are about to be
@@ -304,29 +417,37 @@ def complete_charge_times(
     Raises:
         GatewayError: a request to Stripe failed.
     """
-    paid = [row for row in locked.intents if row.has_succeeded] if locked else []
-    if len(paid) + expected < 2:
+    if locked is None:
         return
-    for row in paid:
-        if row.charged_at_is_exact or row.livemode != get_config().livemode:
-            continue
+    for row in _without_charge_time(locked, expected):
         # Without the exact time, that of the event stays.
         with suppress(ObjectMissing):
             fetched = get_gateway().retrieve_payment_intent(row.stripe_id)
             change_payment(
-                partial(_write_charge, stripe_id=row.stripe_id, intent=fetched, origin=origin),
-                origin=origin,
+                partial(_write_charge, stripe_id=row.stripe_id, intent=fetched),
+                origin=locked.origin,
                 reads_order=True,
                 pk=row.order_payment_id,
             )
 
 
-def _write_charge(
-    locked: LockedPayment, *, stripe_id: str, intent: PaymentIntentResult, origin: Origin
-) -> None:
+def lacks_charge_times(locked: LockedPayment | None) -> bool:
+    """Return whether :func:`complete_charge_times` would fetch anything."""
+    return bool(_without_charge_time(locked))
+
+
+def _without_charge_time(locked: LockedPayment | None, expected: int = 0) -> list[PaymentIntent]:
+    paid = [] if locked is None else [row for row in locked.intents if row.has_succeeded]
+    if len(paid) + expected < 2:
+        return []
+    livemode = get_config().livemode
+    return [row for row in paid if not row.charged_at_is_exact and row.livemode == livemode]
+
+
+def _write_charge(locked: LockedPayment, *, stripe_id: str, intent: PaymentIntentResult) -> None:
     row = locked.intent(stripe_id)
     if row is not None:
-        apply_intent(locked, row, intent, origin=origin)
+        apply_intent(locked, row, intent)
 
 
 def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
@@ -338,7 +459,7 @@ def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     return _visible_state(probe) == before
 
 
-def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -> None:
+def mark_missing(locked: LockedPayment, row: PaymentIntent) -> None:
     """Record that Stripe does not know the intent any more.
 
     In test mode the row is closed, so that another intent can replace it: test data may be deleted
@@ -349,16 +470,18 @@ def mark_missing(locked: LockedPayment, row: PaymentIntent, *, origin: Origin) -
     if row.is_final or row.status == IntentStatus.MISSING:
         return
     was = row.status
-    detail = f"Stripe does not know {row.stripe_id} under the key in use"
+    figures: dict[str, Any] = {"stripe_intent_id": row.stripe_id}
     reason = ReviewItem.Reason.INTENT_MISSING
     # Staff have closed the item, so they have checked the key.
-    closed = row.review_items.filter(reason=reason, closed_at__isnull=False, closed_itself=False)
+    closed = row.review_items.filter(
+        reason=reason, closed_at__isnull=False, closed_automatically=False
+    )
     if row.livemode and not closed.exists():
-        open_review(locked, row, reason, detail, origin=origin)
+        open_review(locked, row, reason, **figures)
         return
     row.status = IntentStatus.MISSING
     _save_intent(locked, row)
-    locked.add_facts(row, [(FactKind.INTENT_MISSING, {"detail": detail})], origin=origin)
+    locked.add_facts(row, [(FactKind.INTENT_MISSING, figures)])
     _close_expiry(locked, row, was)
 
 
@@ -371,8 +494,11 @@ def _copy_state(
     facts = _copy_failure(row, intent)
     if row.status != old_status:
         facts += _status_facts(row, is_new=not old_status)
+    if intent.as_of is not None:
+        row.as_of = max(row.as_of or intent.as_of, intent.as_of)
     if row.status != old_status or row.amount_received != had_received:
         locked.has_changed = True
+        # Whether the shop wants this money can only be observed now.
         locked.needs_order |= row.amount_received > 0
     return facts
 
@@ -389,6 +515,8 @@ def _copy_fields(row: PaymentIntent, intent: PaymentIntentResult) -> None:
     if "payment_method" not in intent.absent:
         row.payment_method = intent.payment_method[:255]
     _copy_charge(row, intent)
+    # Only an intent that was fetched with its charge has it.
+    # See: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (checked 2026-11)
     row.capture_before = intent.capture_before or row.capture_before
     if "cancellation_reason" not in intent.absent:
         row.cancellation_reason = intent.cancellation_reason[:255]
@@ -434,11 +562,19 @@ def _copy_failure(row: PaymentIntent, intent: PaymentIntentResult) -> list[Fact]
     row.last_error_code = error.code[:255]
     row.last_decline_code = error.decline_code[:255]
     data = {
-        "detail": describe_failure(error),
         "code": row.last_error_code,
         "decline_code": row.last_decline_code,
+        "message": _TRACES.sub("…", error.message),
     }
     return [(FactKind.PAYMENT_FAILED, data)]
+
+
+_TRACES = re.compile(r"\S+@\S+|\+?\d[\d ()./-]{4,}\d")
+"""E-mail addresses; telephone, account and card numbers.
+
+The history is never purged, so it must not contain personal data. Stripe's messages are the same
+for all customers; addresses and numbers are removed in case one contains them.
+"""
 
 
 _STATUS_FACTS: dict[str, FactKind] = {
@@ -454,4 +590,4 @@ def _status_facts(row: PaymentIntent, *, is_new: bool) -> list[Fact]:
     kind = _STATUS_FACTS.get(row.status)
     if kind is None and is_new:
         return []  # INTENT_CREATED says it already
-    return [(kind or FactKind.STATUS_CHANGED, {"detail": describe_status(row.status)})]
+    return [(kind or FactKind.STATUS_CHANGED, {"intent_status": row.status})]

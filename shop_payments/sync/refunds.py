@@ -22,9 +22,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from shop_payments.gateway import get_gateway
-from shop_payments.ledger.descriptions import humanize
 from shop_payments.ledger.evaluation import AUTOMATIC_KEY, record_outflow
-from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, open_review
 from shop_payments.lifecycle import SETTLED_REFUND_STATUSES, RefundStatus, can_observe_refund
 from shop_payments.models import FactKind, PaymentIntent, Refund, ReviewItem, StripeAttempt
@@ -82,12 +80,7 @@ def _row_of(locked: LockedPayment, result: RefundResult) -> Refund | None:
 
 
 def apply_refund(
-    locked: LockedPayment,
-    intent: PaymentIntent,
-    row: Refund | None,
-    result: RefundResult,
-    *,
-    origin: Origin,
+    locked: LockedPayment, intent: PaymentIntent, row: Refund | None, result: RefundResult
 ) -> None:
     """Update or insert a refund's row, with history and review items.
 
@@ -100,6 +93,8 @@ def apply_refund(
             request_key=_key_of_mirrored(locked, intent, result),
             amount=result.amount,
             currency=result.currency,
+            # Stripe's refunds have no livemode of their own.
+            # See: https://docs.stripe.com/api/refunds/object (checked 2026-11)
             livemode=intent.livemode,
             created_at=timezone.now(),
         )
@@ -114,6 +109,7 @@ def apply_refund(
     row.reason = result.reason[:64]
     row.failure_reason = result.failure_reason[:255]
     row.stripe_created_at = result.created_at
+    # Its id is seen for the first time, in the answer or in a list: the attempt had an effect.
     if row.attempt_id is not None and known_as != result.id:
         _finish_attempt(row, result)
     if _refund_values(row) == before:
@@ -122,7 +118,7 @@ def apply_refund(
     # One of ours was saved a moment ago, when its order was read.
     locked.needs_order |= row.attempt_id is None or bool(known_as)
     if moves:
-        _record_move(locked, intent, row, origin=origin, request_id=result.request_id)
+        _record_move(locked, intent, row, request_id=result.request_id)
 
 
 def _refund_values(row: Refund) -> tuple[str, ...]:
@@ -146,27 +142,22 @@ def _finish_attempt(row: Refund, result: RefundResult) -> None:
 
 
 def _record_move(
-    locked: LockedPayment, intent: PaymentIntent, row: Refund, *, origin: Origin, request_id: str
+    locked: LockedPayment, intent: PaymentIntent, row: Refund, *, request_id: str
 ) -> None:
     """Record a refund's new status. The evaluation records that counted money was refunded."""
-    figures = figures_of(row, f"{row.stripe_id} of {row.amount_display} is {humanize(row.status)}")
-    kind = FactKind.REFUND_CHANGED
+    figures = figures_of(row)
     if row.status == RefundStatus.FAILED:
-        detail = f"{row.amount_display} could not be refunded with {row.stripe_id}"
-        if row.failure_reason:
-            detail = f"{detail}: {humanize(row.failure_reason)}"
-        kind, figures = FactKind.REFUND_FAILED, figures_of(row, detail)
+        figures["failure_reason"] = row.failure_reason
         reason = ReviewItem.Reason.REFUND_FAILED
-        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
-        open_review(locked, intent, reason, origin=origin, subject=row.stripe_id, **figures)
+        locked.add_facts(intent, [(FactKind.REFUND_FAILED, figures)], request_id=request_id)
+        open_review(locked, intent, reason, subject=row.stripe_id, **figures)
     elif row.status != RefundStatus.SUCCEEDED or not locked.counts(intent):
-        locked.add_facts(intent, [(kind, figures)], origin=origin, request_id=request_id)
+        locked.add_facts(intent, [(FactKind.REFUND_CHANGED, figures)], request_id=request_id)
 
 
-def figures_of(row: Refund, detail: str) -> dict[str, Any]:
-    """Return the data of a fact or a review item about a refund."""
+def figures_of(row: Refund) -> dict[str, Any]:
+    """Return the figures of a fact or a review item about a refund."""
     return {
-        "detail": detail,
         "refund_id": str(row.pk),
         "stripe_refund_id": row.stripe_id,
         "amount": row.amount,
@@ -179,7 +170,9 @@ def figures_of(row: Refund, detail: str) -> dict[str, Any]:
 REFUNDS: ObjectType[Refund, RefundResult] = ObjectType(
     singular="refund",
     plural="refunds",
+    # Also charge.refunded and charge.refund.updated: an endpoint may be subscribed to those.
     events=("refund.", "charge.refund"),
+    listed_events=("refund.created", "refund.updated", "refund.failed"),
     list_of=lambda intent_id: get_gateway().list_refunds(intent_id),
     page=lambda **span: get_gateway().page_of_refunds(**span),
     intent_of=lambda refund_id: get_gateway().intent_of_refund(refund_id),

@@ -1,6 +1,6 @@
-"""For the tests of a shop: a Stripe in the test's own process, and signed events.
+"""Helpers for the tests of a shop: a sandbox in the process of the test, and signed events.
 
-pytest finds the fixture ``stripe_sandbox`` in ``shop_payments.testing.plugin``; nothing else here
+The pytest fixture ``stripe_sandbox`` is in ``shop_payments.testing.plugin``; nothing else here
 needs pytest. See docs/testing-your-shop.md. No production code imports this package.
 """
 

@@ -1,4 +1,4 @@
-"""Events as Stripe sends them: signed with the project's own webhook secret."""
+"""Events as Stripe sends them, signed with the project's webhook secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .guards import get_test_config
 
 
 def webhook_url() -> str:
-    """Return the path of the project's webhook route, under whatever prefix it has.
+    """Return the path of the project's webhook route.
 
     Raises:
         ConfigurationError: the routes of shop_payments are not in the project's URLs.
@@ -35,20 +35,20 @@ def webhook_url() -> str:
 
 
 def build_event(event_type: str, subject: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
-    """Return an event of ``event_type`` about ``subject``, one of Stripe's objects as JSON has it.
+    """Return an event of ``event_type`` about ``subject``, one of Stripe's objects as a dict.
 
-    ``changes`` replace keys of the event: ``build_event("payment_intent.succeeded", intent,
-    id="evt_1")``. Without one, each event has an id of its own.
+    ``changes`` replace keys of the event, for example ``build_event("payment_intent.succeeded",
+    intent, id="evt_1")``. The default is a new id for each event.
 
     Raises:
-        TypeError: ``subject`` is a row, or something else that is no JSON object.
+        TypeError: ``subject`` is not a dict, but a model instance, for example.
 
     See: https://docs.stripe.com/api/events/object (checked 2026-11)
     """
     if not isinstance(subject, Mapping):
         raise TypeError(
-            "An event is about an object as Stripe's JSON has it, such as "
-            f"`stripe_sandbox.payment_intent(order)` returns, not {type(subject).__name__}."
+            "Pass one of Stripe's objects as a dict, for example the result of "
+            f"`stripe_sandbox.payment_intent(order)`, not {type(subject).__name__}."
         )
     return {
         "id": f"evt_{uuid4().hex}",
@@ -66,18 +66,18 @@ def build_event(event_type: str, subject: Mapping[str, Any], **changes: Any) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class SignedEvent:
-    """The body of a webhook request and what signs it."""
+    """The body of a webhook request and its signature."""
 
     body: bytes
     signature: str
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers to send with the body."""
+        """The header with the signature."""
         return {"Stripe-Signature": self.signature}
 
     def post(self, client: Client | None = None, *, content_type: str = "application/json") -> Any:
-        """Send it to the project's webhook route, as Stripe does, and return the response.
+        """Post it to the project's webhook route as Stripe does, and return the response.
 
         Raises:
             ConfigurationError: the routes of shop_payments are not in the project's URLs.
@@ -94,17 +94,17 @@ class SignedEvent:
 def sign_event(
     event: Mapping[str, Any] | bytes, *, secret: str = "", timestamp: int | None = None
 ) -> SignedEvent:
-    """Sign an event, or a body as it is, with Stripe's own code.
+    """Sign an event, or the bytes of a body, with stripe-python.
 
-    ``secret`` is the first of ``STRIPE_WEBHOOK_SECRETS`` unless given, ``timestamp`` (Unix time in
-    seconds) is now: give others for a signature that is false or old.
+    ``secret`` defaults to the first of ``STRIPE_WEBHOOK_SECRETS``, and ``timestamp`` (Unix time in
+    seconds) to now. Other values make a false or an old signature.
 
     Raises:
-        ConfigurationError: no secret is configured, or the project's secret key is a live one.
-        TypeError: ``event`` is neither.
+        ConfigurationError: no secret is configured, or the project's secret key is a live key.
+        TypeError: ``event`` is neither a dict nor bytes.
     """
     if not isinstance(event, Mapping | bytes):
-        raise TypeError(f"An event is a dict, or a body in bytes, not {type(event).__name__}.")
+        raise TypeError(f"Pass an event as a dict or a body as bytes, not {type(event).__name__}.")
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signature: str = WebhookSignature.generate_signature_header(
         body.decode(), secret or configured_secret(), timestamp
@@ -113,10 +113,10 @@ def sign_event(
 
 
 def configured_secret() -> str:
-    """Return what the project's webhooks are signed with.
+    """Return the first of the project's webhook secrets.
 
     Raises:
-        ConfigurationError: there is no secret, or the project's secret key is a live one.
+        ConfigurationError: no secret is configured, or the project's secret key is a live key.
     """
     secrets = get_test_config().STRIPE_WEBHOOK_SECRETS
     if not secrets:

@@ -1,4 +1,4 @@
-"""What is wrong with a project's settings for a test, said with its fix."""
+"""Check that the settings of a test cannot reach the real Stripe."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from shop_payments.exceptions import ConfigurationError
 
 
 def get_test_config() -> Config:
-    """Return the current settings, if no real money can move by them.
+    """Return the current settings if they cannot move real money.
 
     Raises:
-        ConfigurationError: the secret key is a live one, or a setting is wrong.
+        ConfigurationError: the secret key is a live key, or a setting is invalid.
     """
     config = get_config()
     if config.livemode:
@@ -22,7 +22,7 @@ def get_test_config() -> Config:
 
 
 def assert_not_at_stripe(config: Config) -> None:
-    """Raise if a call of the app's would leave this machine.
+    """Raise an error if the app would call the real Stripe.
 
     Raises:
         ConfigurationError: no sandbox is in use.

@@ -1,4 +1,4 @@
-"""From what a test has in hand to the payment intent at Stripe."""
+"""Find the payment intent that a test means by an order, an id, a row or a dict."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .guards import assert_not_at_stripe, get_test_config
 
 
 def find_intent_ids(payable: Any) -> list[str]:
-    """Return the id of a payment intent, or the ids of an order's, the newest first.
+    """Return the id of the given intent, or the ids of an order's intents, newest first.
 
     Raises:
-        PaymentIntentMissing: the order has none.
-        TypeError: it is neither.
+        PaymentIntentMissing: the order has no intent.
+        TypeError: ``payable`` is neither an order nor a payment intent.
     """
     if given := _given_id(payable):
         return [given]
@@ -36,14 +36,15 @@ def find_intent_ids(payable: Any) -> list[str]:
 
 
 def find_or_create_intent_id(payable: Any) -> str:
-    """Return the id of what a customer pays; an order without an open intent is given one.
+    """Return the id of the intent to pay. Create one if the order has no open intent.
 
-    That one asks for what call 1 asks for: the outstanding amount, or the part of it to pay now.
+    The new intent asks for the same amount as call 1: the outstanding amount, or the part of it to
+    pay now.
 
     Raises:
-        ConfigurationError: no sandbox is in use, or a live key is.
-        PaymentError: the order's state forbids to pay it.
-        TypeError: it is neither an order nor a payment intent.
+        ConfigurationError: no sandbox is in use, or the secret key is a live key.
+        PaymentError: the order cannot be paid in its state.
+        TypeError: ``payable`` is neither an order nor a payment intent.
     """
     if given := _given_id(payable):
         return given
@@ -61,7 +62,7 @@ def find_or_create_intent_id(payable: Any) -> str:
 
 
 def _given_id(payable: Any) -> str:
-    """The id where an intent was given: Stripe's JSON, the API's ``data``, a row or the id."""
+    """Return the id if an intent is given: Stripe's JSON, the API's ``data``, a row or an id."""
     found = payable["id"] if isinstance(payable, Mapping) and "id" in payable else payable
     if isinstance(found, PaymentIntent):
         found = found.stripe_id
@@ -72,7 +73,6 @@ def _intents_of(order: Any) -> PaymentIntentQuerySet:
     model = get_order_adapter().model
     if not isinstance(order, model):
         raise TypeError(
-            f"An order ({model._meta.label}) or a payment intent was expected, "
-            f"not {type(order).__name__}."
+            f"Pass an order ({model._meta.label}) or a payment intent, not {type(order).__name__}."
         )
     return PaymentIntent.objects.of_payments(OrderPayment.objects.of_order(order.pk))

@@ -1,6 +1,6 @@
-"""pytest's fixture, for projects that use pytest-django.
+"""A pytest plugin with the fixture ``stripe_sandbox``. It needs pytest-django.
 
-In the topmost ``conftest.py``::
+Add it to the ``conftest.py`` of your rootdir::
 
 pytest_plugins = ["shop_payments.testing.plugin"]
 """
@@ -17,10 +17,10 @@ from . import StripeSandbox
 
 @pytest.fixture
 def stripe_sandbox(settings: Any) -> Iterator[StripeSandbox]:
-    """A Stripe in this process, which the project talks to during the test."""
+    """A sandbox in this process, which answers the project's calls to Stripe during the test."""
     sandbox = StripeSandbox()
-    # Not by `with`: `settings` of pytest-django takes back what it has set when the test is over,
-    # and two who take back settings in the wrong order leave one of them behind.
+    # Without `with`, which would use a second override of the settings. pytest-django restores
+    # `settings` after the test, and two overrides restored in the wrong order would leave one.
     settings.SHOP_PAYMENTS = sandbox.shop_payments()
     sandbox.connect_webhooks()
     yield sandbox

@@ -1,4 +1,4 @@
-"""The sandbox, wired to the project that is being tested."""
+"""The sandbox, connected to the project under test."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _WEBHOOK_SECRET = "whsec_of_the_sandbox"  # noqa: S105 - no real key
 
 
 _FROM_A_BROWSER = {"return_url": "https://testserver/", "use_stripe_sdk": "true"}
-"""What Stripe.js sends besides; an intent with automatic payment methods wants a way back."""
+"""What Stripe.js also sends. Intents with automatic payment methods need a ``return_url``."""
 
 
 class StripeSandbox(Sandbox):
-    """A Stripe in this process, for the tests of a shop.
+    """A sandbox in this process, for the tests of a shop.
 
-    Within ``with StripeSandbox() as stripe_sandbox:`` the project talks to it, whatever its
-    settings are, and its events reach the project's own webhook route. The levers of
-    :class:`~shop_payments.sandbox.Sandbox` (faults, ``advance``, ``requests``) are there as well.
-    ``clock`` gives Unix time in seconds; ``seed`` makes ids repeatable; ``sleep`` is how a request
-    waits where a fault gives it a latency.
+    Within ``with StripeSandbox() as stripe_sandbox:`` it answers the project's calls to Stripe, for
+    any settings, and sends its events to the project's webhook route. It has the levers of
+    :class:`~shop_payments.sandbox.Sandbox`, such as faults, ``advance`` and ``requests``. ``clock``
+    returns Unix time in seconds. The same ``seed`` gives the same ids. ``sleep`` waits for the
+    seconds of a fault ``latency``.
 
-    Where a method takes ``payable``, it is an order, a payment intent's id, or the intent itself:
-    the row, or a dict with its ``id`` such as the ``data`` of ``POST …/payment-intent``.
+    A ``payable`` is an order, the id of a payment intent, or the intent itself: a model instance,
+    or a dict with its ``id``, such as the ``data`` of ``POST …/payment-intent``.
     """
 
     def __init__(
@@ -56,18 +56,18 @@ class StripeSandbox(Sandbox):
     # The project
 
     def shop_payments(self) -> dict[str, Any]:
-        """Return the project's ``SHOP_PAYMENTS``, changed so that it talks to this sandbox.
+        """Return the project's ``SHOP_PAYMENTS``, changed to use this sandbox.
 
         Raises:
-            ConfigurationError: the secret key is a live one, or a setting is wrong.
+            ConfigurationError: the secret key is a live key, or a setting is invalid.
         """
         config = get_test_config()
         values = {
             **getattr(settings, "SHOP_PAYMENTS", {}),
             "STRIPE_API_BASE": STRIPE_API_BASE,
             "STRIPE_TRANSPORT": self.handle,
-            "MAX_NETWORK_RETRIES": 0,  # a fault that was injected is for the first try
-            "THROTTLE_RATES": None,  # the tests before this one have counted in the same cache
+            "MAX_NETWORK_RETRIES": 0,  # a retry would hide an injected fault
+            "THROTTLE_RATES": None,  # earlier tests have counted in the same cache
         }
         if not re.fullmatch(r"[rs]k_test_[A-Za-z0-9_]+", config.STRIPE_SECRET_KEY.reveal()):
             values["STRIPE_SECRET_KEY"] = _SECRET_KEY
@@ -76,17 +76,17 @@ class StripeSandbox(Sandbox):
         return values
 
     def connect_webhooks(self) -> None:
-        """Send the events from now on to the project's webhook route, signed with its secret.
+        """Send all further events to the project's webhook route, signed with its secret.
 
         Raises:
-            ConfigurationError: no secret is configured, or the project's secret key is a live one.
+            ConfigurationError: no secret is configured, or the project's secret key is a live key.
         """
         self.disconnect_webhooks()
-        url = "https://testserver/the-webhook-route"  # where that is, `post` looks up
+        url = "https://testserver/the-webhook-route"  # a placeholder: `post` looks up the route
         self._endpoint = self.add_webhook(url, configured_secret(), deliver=self._deliver)
 
     def disconnect_webhooks(self) -> None:
-        """Send the project no event from now on, as if it could not be reached."""
+        """Send no further events to the project, as if its server were down."""
         if self._endpoint is not None:
             self.remove_webhook(self._endpoint)
             self._endpoint = None
@@ -107,20 +107,20 @@ class StripeSandbox(Sandbox):
     def pay(
         self, payable: Any, payment_method: str = "pm_card_visa", *, deliver: bool = True
     ) -> dict[str, Any]:
-        """Pay as the customer's browser does, and let the webhooks arrive.
+        """Pay as the customer's browser does, and deliver the webhooks.
 
-        An order that has no open payment intent is given one first, as call 1 does: for the
-        outstanding amount, or for the part of it that your adapter names. So each call for an order
-        that is paid in several payments pays the next one. An intent that is open already is paid
-        for the amount that it has. Returns the intent as it then is at Stripe: a declined card
-        leaves it in ``requires_payment_method`` with the reason in ``last_payment_error``, a card
-        that asks for 3D Secure in ``requires_action``.
+        If the order has no open payment intent, one is created first, as call 1 does: for the
+        outstanding amount, or for the part of it that your adapter names. So for an order that is
+        paid in several payments, each call pays the next one. An open intent is paid for its
+        amount. Returns the intent as it is at Stripe afterwards. A declined card leaves it in
+        ``requires_payment_method``, with the reason in ``last_payment_error``. A card that needs
+        3D Secure leaves it in ``requires_action``.
 
-        Without ``deliver`` the webhooks wait for :meth:`deliver_webhooks`.
+        With ``deliver=False``, call :meth:`deliver_webhooks` later.
 
         Raises:
-            PaymentError: the order's state forbids to pay it.
-            GatewayError: Stripe refused for another reason than the card, with its ``code``.
+            PaymentError: the order cannot be paid in its state.
+            GatewayError: Stripe refused for another reason than the card; see its ``code``.
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
 
@@ -134,18 +134,18 @@ class StripeSandbox(Sandbox):
         return self._afterwards(intent, deliver=deliver)
 
     def decline(self, payable: Any, *, deliver: bool = True) -> dict[str, Any]:
-        """Try to pay with a card that is declined; see :meth:`pay`, also for other reasons."""
+        """Try to pay with a card that is declined. :meth:`pay` takes cards with other reasons."""
         return self.pay(payable, "pm_card_chargeDeclined", deliver=deliver)
 
     def authenticate(
         self, payable: Any, *, succeed: bool = True, deliver: bool = True
     ) -> dict[str, Any]:
-        """Pass (or fail) 3D Secure as the customer, and let the webhooks arrive.
+        """Complete (or fail) 3D Secure as the customer does, and deliver the webhooks.
 
-        Before it: ``pay(order, "pm_card_authenticationRequired")``. Returns the intent.
+        Call ``pay(order, "pm_card_authenticationRequired")`` first. Returns the intent.
 
         Raises:
-            ValueError: the intent does not wait for that.
+            ValueError: the intent is not in ``requires_action``.
             PaymentIntentMissing: the order has no intent.
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
@@ -156,11 +156,11 @@ class StripeSandbox(Sandbox):
         return self._afterwards(intent, deliver=deliver)
 
     def payment_intent(self, payable: Any) -> dict[str, Any]:
-        """Return the intent, of an order the newest, as it is at Stripe.
+        """Return the intent as it is at Stripe; for an order, its newest intent.
 
         Raises:
-            PaymentIntentMissing: the order has none.
-            GatewayError: Stripe does not know it.
+            PaymentIntentMissing: the order has no intent.
+            GatewayError: Stripe has no such intent.
             TypeError: ``payable`` is something else.
         """
         from .orders import find_intent_ids
@@ -168,27 +168,27 @@ class StripeSandbox(Sandbox):
         return self._call("GET", _path_of(find_intent_ids(payable)[0]))
 
     def _newest_payment(self, payable: Any) -> dict[str, Any]:
-        """Return the intent, of an order the newest that has been paid; else the newest."""
+        """Return the intent; for an order, the newest that has received money, or the newest."""
         from .orders import find_intent_ids
 
         intents = [self._call("GET", _path_of(each)) for each in find_intent_ids(payable)]
         return next((each for each in intents if each["amount_received"]), intents[0])
 
-    # The money afterwards
+    # After the payment
 
     def refund(
         self, payable: Any, amount: int | None = None, *, deliver: bool = True
     ) -> dict[str, Any]:
-        """Give money back as staff do in Stripe's dashboard, and let the webhooks arrive.
+        """Create a refund as staff do in Stripe's dashboard, and deliver the webhooks.
 
-        Of an order it is money of the newest payment; name an intent for that of another one.
-        ``amount`` is in minor units; all that is left without it. Returns the refund. Pay with
-        ``pm_card_pendingRefund`` or ``pm_card_refundFail`` for one that takes its time or fails:
-        then ``advance_clock`` and :meth:`deliver_webhooks`.
+        For an order, it refunds the newest payment; pass an intent to refund another one.
+        ``amount`` is in minor units, and defaults to all that is left. Returns the refund. For a
+        refund that is pending or fails later, pay with ``pm_card_pendingRefund`` or
+        ``pm_card_refundFail``; then call ``advance_clock`` and :meth:`deliver_webhooks`.
 
         Raises:
             PaymentIntentMissing: the order has no intent.
-            GatewayError: Stripe refused: not paid, or not so much.
+            GatewayError: Stripe refused: nothing was paid, or less than ``amount`` is left.
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
@@ -206,30 +206,30 @@ class StripeSandbox(Sandbox):
         inquiry: bool = False,
         deliver: bool = True,
     ) -> dict[str, Any]:
-        """Let the customer's bank claim a payment back, and let the webhooks arrive.
+        """Dispute a payment as the customer's bank does, and deliver the webhooks.
 
-        Of an order it is the newest payment; name an intent for another one.
-        ``inquiry``: it only asks. Returns the dispute; ``decide_dispute`` ends it.
+        For an order, it disputes the newest payment; pass an intent to dispute another one. An
+        ``inquiry`` moves no money. Returns the dispute. :meth:`decide_dispute` ends it.
 
         Raises:
             PaymentIntentMissing: the order has no intent.
-            ValueError: it has not been paid, or is disputed already; or no such reason.
+            ValueError: nothing was paid, it is disputed already, or there is no such reason.
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
         charge = self._newest_payment(payable)["latest_charge"]
         if charge is None:
-            raise ValueError("Nothing has been paid that a bank could claim back.")
+            raise ValueError("Nothing has been paid, so there is nothing to dispute.")
         return self._afterwards(self.open_dispute(charge, reason, inquiry=inquiry), deliver=deliver)
 
     def decide_dispute(self, payable: Any, *, won: bool, deliver: bool = True) -> dict[str, Any]:
-        """Let staff answer the bank in Stripe's dashboard, and the bank decide in their favour.
+        """Submit evidence as staff do in Stripe's dashboard, and have the bank decide.
 
-        Or not, unless ``won``. Returns the dispute.
+        ``won`` is the bank's decision. Returns the dispute.
 
         Raises:
             PaymentIntentMissing: the order has no intent.
-            ValueError: the bank waits for no answer.
+            ValueError: no dispute of the payment needs a response.
             AssertionError: the project did not accept a webhook.
             TypeError: ``payable`` is something else.
         """
@@ -242,7 +242,7 @@ class StripeSandbox(Sandbox):
             if each["status"].endswith("needs_response")
         ]
         if not waiting:
-            raise ValueError("No dispute of this payment waits for an answer.")
+            raise ValueError("No dispute of this payment needs a response.")
         path = f"/v1/disputes/{waiting[0]['id']}"
         evidence = WINNING if won else LOSING
         self._call("POST", path, {"evidence[uncategorized_text]": evidence, "submit": "true"})
@@ -257,15 +257,15 @@ class StripeSandbox(Sandbox):
     # Webhooks
 
     def deliver_webhooks(self) -> int:
-        """Deliver the events that are due to the project's webhook route; return how many.
+        """Deliver the due events to the project's webhook route; return how many.
 
-        :meth:`deliver_due` does the same and leaves it to the caller to see what was refused.
+        :meth:`deliver_due` does the same, but raises no error if the project refuses an event.
 
         Raises:
-            AssertionError: the project answered anything but 2xx; the message says what.
+            AssertionError: the project did not answer with 2xx; the message contains the answer.
             ConfigurationError: the routes of shop_payments are not in the project's URLs.
         """
-        webhook_url()  # in a delivery, the error would be one more that Stripe shrugs at
+        webhook_url()  # raises here, because errors in a delivery only lead to a retry
         self._refused.clear()
         attempts = self.deliver_due()
         if self._refused:
@@ -277,8 +277,8 @@ class StripeSandbox(Sandbox):
         response = event.post(Client(raise_request_exception=False))
         status = int(response.status_code)
         if not 200 <= status < 300:
-            told = response.content.decode(errors="replace")[:500]
-            self._refused.append(f"{json.loads(body)['type']}: {status} {told}")
+            answer = response.content.decode(errors="replace")[:500]
+            self._refused.append(f"{json.loads(body)['type']}: {status} {answer}")
         return status
 
     def _afterwards(self, result: dict[str, Any], *, deliver: bool) -> dict[str, Any]:
@@ -289,7 +289,7 @@ class StripeSandbox(Sandbox):
     def _call(
         self, method: str, path: str, params: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        """Do something at Stripe; return the object, also the intent whose card was declined."""
+        """Call Stripe's API and return the object; for a declined card, return the intent."""
         headers = {"Authorization": f"Bearer {_SECRET_KEY}"}
         response = self.handle(method, path, headers, urlencode(params) if params else None)
         values: dict[str, Any] = json.loads(response.body)

@@ -1,4 +1,4 @@
-"""The sandbox for tests that are classes: unittest's, Django's, REST framework's."""
+"""A mixin for test cases of unittest, Django and REST framework."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StripeSandboxMixin(unittest.TestCase):
         class CheckoutTests(StripeSandboxMixin, TestCase):
             ...
 
-    A ``setUp`` of the class's own calls ``super().setUp()`` first.
+    If the class has its own ``setUp``, it must call ``super().setUp()`` first.
     """
 
     stripe_sandbox: StripeSandbox

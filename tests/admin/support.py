@@ -1,4 +1,4 @@
-"""Helpers for the tests of the admin."""
+"""A browser of staff, and helpers to read and fill in the pages of the admin."""
 
 from __future__ import annotations
 
@@ -7,64 +7,50 @@ from html import unescape
 from typing import Any
 from uuid import uuid4
 
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import capfirst
 
+from shop_payments import models
 from shop_payments.ledger.evaluation import derive
 from shop_payments.ledger.payments import read_rows
-from shop_payments.models import (
-    BalanceTransaction,
-    Dispute,
-    FactKind,
-    Order,
-    OrderPayment,
-    PaymentHistory,
-    PaymentIntent,
-    Refund,
-    ReviewItem,
-    Source,
-    StaffEntry,
-    StripeAttempt,
-    WebhookEvent,
-)
 from tests.factories import OrderFactory
+from tests.models import support as rows
+from tests.support import writes
 
-RECORDS = [
-    BalanceTransaction,
-    Dispute,
-    Refund,
-    OrderPayment,
-    PaymentIntent,
-    StripeAttempt,
-    WebhookEvent,
-    PaymentHistory,
-    ReviewItem,
-    StaffEntry,
+RECORDS: list[Any] = [
+    *(models.BalanceTransaction, models.Dispute, models.Refund, models.OrderPayment),
+    *(models.PaymentIntent, models.StripeAttempt, models.WebhookEvent, models.PaymentHistory),
+    *(models.ReviewItem, models.StaffEntry),
 ]
-"""What nobody edits."""
+"""The models whose rows nobody edits."""
+
+
+def _url(model: Any, page: str, *args: Any) -> str:
+    return reverse(f"admin:shop_payments_{model._meta.model_name}_{page}", args=args)
 
 
 def changelist(model: Any) -> str:
-    return reverse(f"admin:shop_payments_{model._meta.model_name}_changelist")
+    return _url(model, "changelist")
 
 
 def add(model: Any) -> str:
-    return reverse(f"admin:shop_payments_{model._meta.model_name}_add")
+    return _url(model, "add")
 
 
 def change(row: Any) -> str:
-    return reverse(f"admin:shop_payments_{row._meta.model_name}_change", args=[row.pk])
+    return _url(row, "change", row.pk)
 
 
 def delete(row: Any) -> str:
-    return reverse(f"admin:shop_payments_{row._meta.model_name}_delete", args=[row.pk])
+    return _url(row, "delete", row.pk)
 
 
-def listed(response: Any) -> set[Any]:
-    """The rows of a changelist."""
-    assert response.status_code == 200
-    return set(response.context["cl"].result_list)
+def url_of(where: Any) -> str:
+    if isinstance(where, str):
+        return where
+    return changelist(where) if isinstance(where, type) else change(where)
 
 
 def text_of(response: Any) -> str:
@@ -74,7 +60,7 @@ def text_of(response: Any) -> str:
 
 
 def form_of(response: Any) -> dict[str, str]:
-    """What a browser would send back, as it stands on the page."""
+    """The data that a browser would send back from a page of the admin."""
     forms = [response.context["adminform"].form]
     for formset in response.context["inline_admin_formsets"]:
         forms += [formset.formset.management_form, *formset.formset.forms]
@@ -89,12 +75,11 @@ def save(client: Any, page: str, **changes: str) -> Any:
 
 
 def fill_in(client: Any, page: str, **changes: str) -> dict[str, str]:
-    """What a browser sends after somebody has filled in some fields and ticked the box.
+    """The data that a browser sends after staff have filled in some fields and ticked the checkbox.
 
-    Where an amount is typed, the box comes with the answer to the form without it.
+    A form with an amount is sent once without the checkbox first, as its page requires.
     """
-    response = client.get(page)
-    values = {**values_of(response), **changes}
+    values = {**values_of(client.get(page)), **changes}
     if "confirmed" in values:
         shown = client.post(page, {**values, "sure": ""})
         if shown.status_code == 200:
@@ -103,41 +88,33 @@ def fill_in(client: Any, page: str, **changes: str) -> dict[str, str]:
 
 
 def values_of(response: Any) -> dict[str, str]:
-    """What stands in the form of a page."""
+    """The data of the form of an action's page."""
     form = response.context["form"]
     values = {bound.html_name: str(bound.value() or "") for bound in form if bound.name != "sure"}
     return {**values, "key": str(response.context["key"])}
 
 
-def page_of(action: str, *, intent: PaymentIntent | None = None) -> str:
-    """The page of an action, on the only intent, staff entry or refund if none is named."""
-    args: list[Any] = [OrderPayment.objects.get().pk]
-    if action == "revoke":
-        args.append(StaffEntry.objects.get().pk)
-    elif action == "give_up":
-        args.append(Refund.objects.get().pk)
-    elif action != "waive":
-        args.append((intent or PaymentIntent.objects.get()).pk)
+def page_of(action: str) -> str:
+    """The page of an action on the only payment, and on its only intent, staff entry or refund."""
+    args: list[Any] = [models.OrderPayment.objects.get().pk]
+    of_action: dict[str, Any] = {"revoke": models.StaffEntry, "give_up": models.Refund}
+    if action != "waive":
+        args.append(of_action.get(action, models.PaymentIntent).objects.get().pk)
     return reverse(f"admin:shop_payments_orderpayment_{action}", args=args)
 
 
-def act(client: Any, action: str, *, intent: PaymentIntent | None = None, **changes: Any) -> Any:
-    """Fill in an action's form, send it, and follow to where it leads."""
-    return send(client, page_of(action, intent=intent), **changes)
-
-
 def send(client: Any, page: str, **changes: str) -> Any:
-    """Fill in the form of a page, send it, and follow to where it leads."""
+    """Fill in the form of a page, send it, and follow the redirect."""
     return client.post(page, fill_in(client, page, **changes), follow=True)
 
 
 def messages_of(response: Any) -> list[str]:
-    """What the page says about what was done."""
+    """The messages on a page."""
     return [str(message) for message in response.context["messages"]]
 
 
 def errors_of(response: Any) -> list[str]:
-    """What the page says about its form."""
+    """The errors of the form of a page."""
     assert response.status_code == 200
     return [error for errors in response.context["form"].errors.values() for error in errors]
 
@@ -148,14 +125,20 @@ def links_of(client: Any, row: Any) -> list[str]:
     return [link.label for link in links]
 
 
-def follow(client: Any, row: Any, label: str) -> str:
-    """The address of a button on the page of a row."""
-    links = client.get(change(row)).context["action_links"]
-    return next(str(link.url) for link in links if link.label == label)
+def effect_of(response: Any) -> str:
+    """The effect that the page of an action announces; empty if it shows none."""
+    found = re.search(r'<div class="description">(.*?)</div>', text_of(response), re.S)
+    return "" if found is None else found[1].strip()
 
 
-def money_of(client: Any, payment: OrderPayment) -> dict[str, str]:
-    """What the payment's page says, by label."""
+def has_happened(stripe: Any) -> bool:
+    """Whether staff have captured, refunded, waived or settled anything."""
+    is_captured = any(path.endswith("/capture") for path in writes(stripe))
+    return is_captured or models.Refund.objects.exists() or models.StaffEntry.objects.exists()
+
+
+def money_of(client: Any, payment: models.OrderPayment) -> dict[str, str]:
+    """The values on the page of a payment, by label."""
     form = client.get(change(payment)).context["adminform"]
     return {
         capfirst(field.field["label"]): unescape(field.contents())
@@ -165,82 +148,61 @@ def money_of(client: Any, payment: OrderPayment) -> dict[str, str]:
     }
 
 
-def make_records(order: Order | None = None) -> PaymentIntent:
-    """One row of each kind, beside an order, without asking Stripe."""
-    payment = OrderPayment.objects.create(order=order or OrderFactory.create())
-    attempt = StripeAttempt.objects.create(
-        order_payment=payment,
-        operation="create_intent",
-        params={"amount": 11200, "currency": "usd"},
-        livemode=False,
-        outcome="succeeded",
-        finished_at=timezone.now(),
-    )
-    stripe_id = f"pi_{uuid4().hex}"
-    intent = PaymentIntent.objects.create(
-        order_payment=payment,
-        stripe_id=stripe_id,
-        attempt=attempt,
-        status="requires_payment_method",
-        amount=11200,
-        currency="usd",
-        livemode=False,
-        stripe_created_at=timezone.now(),
-    )
-    PaymentHistory.objects.create(
-        order_payment=payment,
-        payment_intent=intent,
-        kind=FactKind.PAYMENT_FAILED,
-        source=Source.WEBHOOK,
-        needs_dispatch=True,
-    )
-    ReviewItem.objects.create(
-        order_payment=payment,
-        payment_intent=intent,
-        reason="intent_missing",
-        detail="detail",
-        closed_at=timezone.now(),
-        closing_note="closed",
-    )
-    of_intent = {"order_payment": payment, "payment_intent": intent}
-    Refund.objects.create(**of_intent, amount=1200, currency="usd", livemode=False)
-    Dispute.objects.create(
-        **of_intent,
-        stripe_id=f"du_{uuid4().hex}",
-        status="warning_closed",
-        amount=11200,
-        currency="usd",
-        livemode=False,
-        stripe_created_at=timezone.now(),
-    )
-    BalanceTransaction.objects.create(
-        **of_intent,
-        stripe_id=f"txn_{uuid4().hex}",
-        source=f"ch_{uuid4().hex}",
-        reporting_category="charge",
-        amount=11200,
-        fee=355,
-        net=10845,
-        currency="usd",
-        stripe_created_at=timezone.now(),
-    )
-    WebhookEvent.objects.create(
-        event_id=f"evt_{uuid4().hex}",
-        type="payment_intent.created",
-        livemode=False,
-        object_id=stripe_id,
-        stripe_created_at=timezone.now(),
-        payload={"id": "evt"},
-    )
-    StaffEntry.objects.create(
-        order_payment=payment,
-        kind=StaffEntry.Kind.WAIVER,
-        amount=1200,
-        currency="usd",
-        reason="Goodwill",
-        request_key="k",
-        revoked_at=timezone.now(),
-    )
+class Staff(Client):
+    """A browser of staff. ``where`` is a model (its list), a row (its page) or a URL."""
+
+    buttons, fill, submit = links_of, fill_in, send
+
+    def read(self, where: Any, **query: Any) -> str:
+        """The text of a page."""
+        return text_of(self.get(url_of(where), query))
+
+    def rows(self, model: Any, **filters: Any) -> set[Any]:
+        """The rows of a list."""
+        response = self.get(changelist(model), filters)
+        assert response.status_code == 200
+        return set(response.context["cl"].result_list)
+
+    def choose(self, action: str, *rows: Any, **more: Any) -> Any:
+        """Select rows of a list, and run one of its actions."""
+        selected = {"action": action, "_selected_action": [row.pk for row in rows], **more}
+        return self.post(changelist(type(rows[0])), selected, follow=True)
+
+    def target(self, row: Any, label: str) -> str:
+        """The URL of a button on the page of a row."""
+        links = self.get(change(row)).context["action_links"]
+        return next(str(link.url) for link in links if link.label == label)
+
+    def press(self, row: Any, label: str, **changes: str) -> Any:
+        """Follow a button on the page of a row, and send the form that it leads to."""
+        return self.submit(self.target(row, label), **changes)
+
+    def save(self, where: Any, **changes: str) -> Any:
+        """Fill in the page that adds a row of a model or changes a row, and save."""
+        return save(self, add(where) if isinstance(where, type) else change(where), **changes)
+
+    def act(self, action: str, **changes: Any) -> Any:
+        """Fill in the form of an action, send it, and follow the redirect."""
+        return self.submit(page_of(action), **changes)
+
+
+def make_records(order: models.Order | None = None) -> models.PaymentIntent:
+    """Create one row of each kind for an order, without asking Stripe."""
+    payment = models.OrderPayment.objects.create(order=order or OrderFactory.create())
+    now, intent, mark = timezone.now(), rows.make_intent(payment, amount=11200), uuid4().hex
+    of_intent: dict[str, Any] = {"order_payment": payment, "payment_intent": intent}
+    money: dict[str, Any] = {"amount": 11200, "currency": "usd", "stripe_created_at": now}
+    failed = {"kind": "payment_failed", "source": "webhook", "needs_dispatch": True}
+    rows.make_fact(payment, payment_intent=intent, **failed)
+    note = {"sentence": "closed_by_staff", "note": "closed"}
+    rows.make_review(intent, reason="intent_missing", closing_data=note, closed_at=now)
+    rows.make_refund(intent, amount=1200)
+    rows.make_event(f"evt_{mark}")
+    rows.make_entry(payment, reason="Goodwill", request_key="k", amount=11200, revoked_at=now)
+    dispute = {"stripe_id": f"du_{mark}", "status": "warning_closed", "livemode": False}
+    models.Dispute.objects.create(**of_intent, **money, **dispute)
+    moved = {"stripe_id": f"txn_{mark}", "source": f"ch_{mark}", "reporting_category": "charge"}
+    models.BalanceTransaction.objects.create(**of_intent, **money, **moved, fee=355, net=10845)
     locked = read_rows(payment)
     derive(locked)
     locked.flush()

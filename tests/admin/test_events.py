@@ -1,4 +1,4 @@
-"""The inbox of Stripe's events."""
+"""The pages of Stripe's events."""
 
 from __future__ import annotations
 
@@ -8,146 +8,76 @@ import pytest
 from django.db import connections
 
 from shop_payments.models import WebhookEvent
-from tests.admin.support import change, changelist, listed, text_of
+from tests.admin.support import changelist, text_of
 
 pytestmark = pytest.mark.django_db
 
 
-def test_an_event_shows_what_came_of_it_and_what_was_sent(paid, staff):
-    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
-
-    text = text_of(staff.get(change(event)))
-
-    assert event.outcome in text
-    assert "&quot;object&quot;: &quot;event&quot;" in text
+@pytest.fixture
+def event(paid):
+    """The processed event of a payment."""
+    return WebhookEvent.objects.get(type="payment_intent.succeeded")
 
 
-def test_events_are_found_by_id_and_object(paid, staff):
-    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
-    events = set(WebhookEvent.objects.filter(type__startswith="payment_intent."))
-
-    assert listed(staff.get(changelist(WebhookEvent), {"q": event.event_id})) == {event}
-    assert listed(staff.get(changelist(WebhookEvent), {"q": event.object_id})) == events
-    assert listed(staff.get(changelist(WebhookEvent), {"q": "evt_of_nobody"})) == set()
-
-
-def test_events_are_filtered_by_what_came_of_them(paid, staff):
-    events = set(WebhookEvent.objects.filter(type__startswith="payment_intent."))
-
-    assert listed(staff.get(changelist(WebhookEvent), {"status__exact": "processed"})) == events
-    assert listed(staff.get(changelist(WebhookEvent), {"status__exact": "failed"})) == set()
-
-
-# --- processing again ---------------------------------------------------------------------------
-
-
-def set_aside() -> WebhookEvent:
-    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
-    WebhookEvent.objects.filter(pk=event.pk).update(status="set_aside", attempts=20, outcome="x")
+@pytest.fixture
+def set_aside(event):
+    """An event that is not retried any more."""
+    WebhookEvent.objects.filter(pk=event.pk).update(status="set_aside", attempts=20)
     return event
 
 
 def replay(browser, event):
-    body = {"action": "replay", "_selected_action": [event.pk]}
-    return browser.post(changelist(WebhookEvent), body, follow=True)
-
-
-def test_an_event_that_was_set_aside_is_processed_again(paid, staff_with):
-    event = set_aside()
-
-    page = text_of(replay(staff_with("view_webhookevent", "change_webhookevent"), event))
-
+    page = text_of(browser.choose("replay", event))
     event.refresh_from_db()
-    assert (event.status, event.attempts) == ("processed", 1)
-    assert f"Event {event}: processed, {event.outcome}" in page
+    return page
 
 
-def test_no_more_are_processed_again_than_fit_a_request(paid, staff):
-    """All of ten thousand could be chosen: minutes, a message for each, and a killed worker."""
-    moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
-    WebhookEvent.objects.bulk_create(
-        WebhookEvent(
-            event_id=f"evt_{number}",
-            livemode=False,
-            payload={},
-            stripe_created_at=moment,
-            status="failed",
-        )
-        for number in range(101)
-    )
-    chosen = WebhookEvent.objects.filter(status="failed")
-    one = chosen.earliest("pk")
-    body = {"action": "replay", "select_across": "1", "_selected_action": [one.pk]}
-
-    page = staff.post(f"{changelist(WebhookEvent)}?status__exact=failed", body, follow=True)
-
-    assert "At most 100 events are processed again from here" in text_of(page)
-    assert chosen.count() == 101
-    one.delete()
-    body["_selected_action"] = [chosen.earliest("pk").pk]
-    staff.post(f"{changelist(WebhookEvent)}?status__exact=failed", body)
-    assert chosen.count() == 0
-
-
-def test_an_event_is_processed_again_where_requests_are_transactions(paid, staff, monkeypatch):
-    """Found: under ATOMIC_REQUESTS the action could do nothing but say that it must not."""
-    event = set_aside()
-    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
-
-    replay(staff, event)
-
-    event.refresh_from_db()
-    assert event.status == "processed"
-
-
-def test_who_may_only_look_cannot_do_that(paid, staff_with):
-    event = set_aside()
-    clerk = staff_with("view_webhookevent")
-
-    replay(clerk, event)
-
-    event.refresh_from_db()
-    assert event.status == "set_aside"
-    assert "Process the selected events again" not in text_of(clerk.get(changelist(WebhookEvent)))
-
-
-def test_an_event_that_fails_again_says_why(paid, staff, stripe):
-    event = set_aside()
-    WebhookEvent.objects.update(payload={"data": {"object": {"object": "coupon"}}})
-
-    page = text_of(replay(staff, event))
-
-    event.refresh_from_db()
-    assert event.status == "set_aside"
-    assert "the event is not about a payment intent" in page
-
-
-def test_a_purged_event_cannot_be_processed_again(paid, staff):
-    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
-    WebhookEvent.objects.update(payload={}, purged_at=datetime(2026, 11, 24, 12, tzinfo=UTC))
-
-    page = text_of(replay(staff, event))
-
-    assert "has been purged" in page
-    event.refresh_from_db()
-    assert event.status == "processed"
-
-
-def test_a_payload_is_text_and_nothing_else(paid, staff):
-    event = WebhookEvent.objects.first()
+def test_an_event_shows_its_outcome_and_payload_and_is_found(event, staff):
+    text = staff.read(event)
+    assert event.outcome in text
+    assert "&quot;object&quot;: &quot;event&quot;" in text
     WebhookEvent.objects.update(payload={"x": "</pre><script>alert(1)</script>"})
+    assert "<script>alert" not in staff.read(event)
+    assert staff.rows(WebhookEvent, q=event.event_id) == {event}
+    assert event in staff.rows(WebhookEvent, q=event.object_id)
 
-    text = text_of(staff.get(change(event)))
 
-    assert "<script>alert" not in text
+@pytest.mark.django_db(transaction=True)
+def test_staff_with_permission_process_events_again(set_aside, staff_with, monkeypatch):
+    """Found: under ATOMIC_REQUESTS the action could only fail."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    clerk = staff_with("view_webhookevent")
+    assert "Process the selected events again" not in clerk.read(WebhookEvent)
+    replay(clerk, set_aside)
+    assert set_aside.status == "set_aside"
+    manager = staff_with("view_webhookevent", "change_webhookevent")
+    page = replay(manager, set_aside)
+    assert (set_aside.status, set_aside.attempts) == ("processed", 1)
+    assert f"Event {set_aside}: processed, {set_aside.outcome}" in page
+    payload = {"data": {"object": {"object": "coupon"}}}
+    WebhookEvent.objects.update(status="set_aside", payload=payload)
+    assert "the event is not about a payment intent" in replay(manager, set_aside)
+    assert set_aside.status == "set_aside"
 
 
-def test_a_purged_payload_says_since_when(paid, staff):
-    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
+def test_too_many_events_are_not_processed_in_one_request(set_aside, staff):
+    """Found: a request for thousands of events took minutes, and the worker was killed."""
+    moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    values = {"livemode": False, "payload": {}, "stripe_created_at": moment, "status": "failed"}
+    WebhookEvent.objects.bulk_create(
+        WebhookEvent(event_id=f"evt_{number}", **values) for number in range(101)
+    )
+    body = {"action": "replay", "select_across": "1", "_selected_action": [set_aside.pk]}
+    page = staff.post(f"{changelist(WebhookEvent)}?status__exact=failed", body, follow=True)
+    assert "Select at most 100 events" in text_of(page)
+    assert WebhookEvent.objects.filter(status="failed").count() == 101
+
+
+def test_a_purged_event_shows_the_time_and_is_not_processed_again(event, staff):
     purged_at = datetime(2026, 11, 24, 12, tzinfo=UTC)
     WebhookEvent.objects.update(payload={}, purged_at=purged_at)
-
-    page = staff.get(change(event))
-
-    assert "Personal data dropped on Nov. 24, 2026, noon UTC." in text_of(page)
-    assert "shop-payments-json" not in text_of(page)
+    page = staff.read(event)
+    assert "Personal data was removed on Nov. 24, 2026, noon UTC." in page
+    assert "shop-payments-json" not in page
+    assert "has been purged" in replay(staff, event)
+    assert event.status == "processed"

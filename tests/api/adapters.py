@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from shop_payments.models import Order
 from shop_payments.money import Money
-from shop_payments.orders import BundledOrderAdapter, LineItem
-
-DEPOSIT = 9000
+from shop_payments.orders import BundledOrderAdapter
 
 
 class Deposit(BundledOrderAdapter):
@@ -16,49 +15,26 @@ class Deposit(BundledOrderAdapter):
 
     def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
         is_first = outstanding == self.total(order)
-        return Money(DEPOSIT, outstanding.currency) if is_first else outstanding
+        return Money(9000, outstanding.currency) if is_first else outstanding
 
 
-class WithoutLines(BundledOrderAdapter):
-    """The order has a total, and shows none of its lines."""
+def _asking(change: Callable[[int], int]) -> type[BundledOrderAdapter]:
+    """Return an adapter that asks for a changed amount of what is outstanding."""
 
-    def line_items(self, order: Order) -> list[LineItem]:
-        return []
+    def amount_to_pay_now(self: BundledOrderAdapter, order: Order, outstanding: Money) -> Money:
+        return Money(change(outstanding.amount), outstanding.currency)
 
-
-# --- shops at fault -----------------------------------------------------------------------------
-
-
-class AsksForMore(BundledOrderAdapter):
-    """It asks for more than is outstanding."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return Money(outstanding.amount + 1, outstanding.currency)
+    return type("Asking", (BundledOrderAdapter,), {"amount_to_pay_now": amount_to_pay_now})
 
 
-class AsksForLessThanNothing(BundledOrderAdapter):
-    """It asks for an amount that no Money can hold."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return Money(-outstanding.amount, outstanding.currency)
-
-
-class LeavesTooLittle(BundledOrderAdapter):
-    """It leaves a rest that is below Stripe's minimum charge of 0.50 USD."""
-
-    def amount_to_pay_now(self, order: Order, outstanding: Money) -> Money:
-        return Money(outstanding.amount - 49, outstanding.currency)
-
-
-BROKEN = "BROKEN"
-"""The numbers of orders that the adapters below cannot read begin with this."""
+AsksForMore = _asking(lambda amount: amount + 1)
 
 
 def _raising(method: str) -> type[BundledOrderAdapter]:
-    """Return an adapter that raises in one method, for broken orders."""
+    """Return an adapter that raises in one method, for orders with a number like "BROKEN-1"."""
 
     def read(self: BundledOrderAdapter, order: Order) -> Any:
-        if order.number.startswith(BROKEN):
+        if order.number.startswith("BROKEN"):
             raise RuntimeError("the shop's own")
         return getattr(BundledOrderAdapter, method)(self, order)
 
@@ -87,7 +63,4 @@ class FailsWhenRead(BundledOrderAdapter):
     """Its orders are an iterator that fails only when it is read."""
 
     def list_for_user(self, user: object) -> Any:
-        def orders() -> Any:
-            yield 1 / 0
-
-        return orders()
+        return (1 / 0 for _order in "1")

@@ -24,11 +24,9 @@ TO = "TRANSCRIPT"
 """The environment's variable that names the file."""
 
 
+@time_machine.travel(datetime(2026, 11, 24, 10, tzinfo=UTC), tick=False)
 def test_write_what_every_route_answers() -> None:
-    with (
-        time_machine.travel(datetime(2026, 11, 24, 10, tzinfo=UTC), tick=False),
-        StripeSandbox(seed=1) as stripe,
-    ):
+    with StripeSandbox(seed=1) as stripe:
         text = "\n".join(written(response) for response in every_response(stripe))
     Path(os.environ[TO]).write_text(text, encoding="utf-8")
 
@@ -41,22 +39,18 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     token = TokenFactory.create(user=user, key="a" * 40)
     customer = Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
     machine = Caller(key=issue_key(APIKeyScope.PAYMENTS, APIKeyScope.REFUNDS))
-    one, two = "orders/41", "orders/42"
-    for accept in ("application/json", "text/html", "application/json; indent=2", "*/*"):
+    one, two, key = "orders/41", "orders/42", {"Idempotency-Key": "a-key"}
+    for accept in ("text/html", "application/json; indent=2", "*/*", "application/json"):
         customer.headers["Accept"] = accept
         yield from (customer.get(path) for path in ("", "orders", one))
-    customer.headers["Accept"] = "application/json"
     yield from (customer.get(f"orders?{query}") for query in ("format=json", "page=2", "page=x"))
     yield customer.post(f"{one}/payment-intent", {})
     intent = customer.post(f"{two}/payment-intent")
-    yield intent
-    yield machine.post(f"{two}/payment")
+    yield from (intent, machine.post(f"{two}/payment"))
     stripe.pay(intent.json()["data"])
     yield machine.post(f"{two}/payment")
-    key = {"Idempotency-Key": "a-key"}
     yield machine.post(f"{two}/refunds", {"amount": "1.000", "kind": "goods"}, **key)
-    yield machine.get(f"{two}/refunds")
-    yield customer.get(two)
+    yield from (machine.get(f"{two}/refunds"), customer.get(two))
     # Errors.
     bodies: list[Any] = [[], "x", {"amount": 1.5}, {"amount": "9999"}, {"x": 1}, {"reason": "none"}]
     for body in bodies:
@@ -64,15 +58,13 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
         yield customer.post(f"{one}/payment-intent", body)
     yield from (Caller().get("orders"), Caller().post(f"{two}/payment"), customer.get(f"{one}/x"))
     yield from (customer.get("orders/43"), customer.get(f"{two}/payment"), machine.get("orders"))
-    yield customer.client.generic(
-        "POST", f"{BASE}/{one}/payment-intent", "{NaN", "application/json", headers=customer.headers
-    )
+    send, headers = customer.client.generic, customer.headers
+    yield send("POST", f"{BASE}/{one}/payment-intent", "{NaN", "application/json", headers=headers)
     yield customer.get("orders", Accept="application/xml")
     for path in ("", "orders", one, f"{one}/payment-intent"):
-        yield customer.client.options(f"{BASE}/{path}", headers=customer.headers)
+        yield send("OPTIONS", f"{BASE}/{path}", headers=headers)
     event = event_body({"object": "charge", "id": "ch_1"}, type="charge.succeeded", id="evt_1")
-    yield post_webhook(event, sign(event))
-    yield post_webhook(event, "none")
+    yield from (post_webhook(event, sign(event)), post_webhook(event, "none"))
 
 
 def written(response: Any) -> str:

@@ -1,105 +1,63 @@
-"""How fast the sandbox is here: `python -m tests.benchmarks`. Prints, and judges nothing."""
+"""How fast the app is here: ``python -m tests.benchmarks``. Prints figures, and judges none.
+
+Without options: a payment beside the same written by hand. It needs a PostgreSQL: the one of
+``DATABASE_URL``, in which it creates databases of its own and drops them.
+"""
 
 from __future__ import annotations
 
-import itertools
-import subprocess
+import argparse
+import os
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import urlencode
 
-import stripe
-
-from shop_payments.sandbox import Sandbox, SandboxServer
-from tests.sandbox.support import INTENTS, KEY, ORDER, InProcessHTTPClient
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 3.0
-ROUNDS = 3
+from tests.benchmarks import sandbox
 
 
-def main() -> None:
-    """Print every figure with its unit."""
-    show("manage.py shop_payments_sandbox, until it listens", command_start(), "s")
-    show("SandboxServer, until its first answer", server_start(), "s")
-    in_process = per_second(in_process_create())
-    through_sdk = per_second(sdk_create(InProcessHTTPClient(Sandbox())))
-    show("intents created in-process", in_process, "per second")
-    show(
-        "the same, each event delivered",
-        per_second(in_process_create(webhook=True)),
-        "per second",
-    )
-    show("intents created through stripe-python, no socket", through_sdk, "per second")
-    show("in-process to stripe-python", in_process / through_sdk, ": 1")
-    with SandboxServer(Sandbox()) as server:
-        over_socket = per_second(sdk_create(stripe.RequestsClient(), server.url))
-    show("intents created through stripe-python, over a socket", over_socket, "per second")
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    options = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    options.add_argument("--rounds", type=int, default=6)
+    options.add_argument("--size", type=int, default=200, help="payments in each round")
+    options.add_argument("--scenario", action="append", default=[], help="only this one")
+    options.add_argument("--profile", action="store_true", help="where the app spends its time")
+    options.add_argument("--scale", type=int, help="beside so many orders, e.g. 1000000")
+    options.add_argument("--burst", type=int, help="so many webhooks at once, e.g. 10000")
+    options.add_argument("--memory", type=int, help="a worker over so many requests, e.g. 100000")
+    options.add_argument("--sandbox", action="store_true", help="the sandbox's figures instead")
+    return options
 
 
-def show(what: str, figure: float, unit: str) -> None:
-    sys.stdout.write(f"{what:55} {figure:8.2f} {unit}\n")
+def main(arguments: list[str]) -> None:
+    """Run what was asked for."""
+    options = parser().parse_args(arguments)
+    if options.sandbox:
+        sandbox.main()
+        return
+    import django
 
+    os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+    django.setup()
+    from tests.benchmarks import payments
 
-def per_second(act: Callable[[], object]) -> float:
-    """Return the rate of the best of a few rounds; the others had company on the machine."""
-    return max(rate(act) for _ in range(ROUNDS))
+    server = os.environ.get("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
+    if options.scale:
+        from tests.benchmarks import scale
 
+        scale.compare(server, options.scale)
+        return
+    if options.burst or options.memory:
+        from tests.benchmarks import pressure
 
-def rate(act: Callable[[], object]) -> float:
-    count, began = 0, time.perf_counter()
-    while (took := time.perf_counter() - began) < SECONDS / ROUNDS:
-        act()
-        count += 1
-    return count / took
-
-
-def in_process_create(*, webhook: bool = False) -> Callable[[], object]:
-    sandbox = Sandbox()
-    if webhook:
-        sandbox.add_webhook("http://127.0.0.1/", "whsec_x", deliver=lambda *_: 200)
-    headers = {"Authorization": f"Bearer {KEY}"}
-    form = urlencode(ORDER)
-    numbers = itertools.count()
-
-    def create() -> None:
-        headers["Idempotency-Key"] = str(next(numbers))
-        answer = sandbox.handle("POST", INTENTS, headers, form)
-        if answer.status != 200:
-            raise AssertionError(answer.body)
-        sandbox.deliver_due()
-
-    return create
-
-
-def sdk_create(
-    http_client: stripe.HTTPClient, url: str = "http://127.0.0.1"
-) -> Callable[[], object]:
-    client = stripe.StripeClient(KEY, http_client=http_client, base_addresses={"api": url})
-    return lambda: client.v1.payment_intents.create(
-        {"amount": 11200, "currency": "usd", "allowed_payment_method_types": ["card"]}
-    )
-
-
-def server_start() -> float:
-    began = time.perf_counter()
-    with SandboxServer(Sandbox()) as server:
-        sdk_create(stripe.RequestsClient(), server.url)()
-        return time.perf_counter() - began
-
-
-def command_start() -> float:
-    command = [sys.executable, "-u", "manage.py", "shop_payments_sandbox", "--port", "0"]
-    began = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        next(line for line in process.stdout if "http://" in line)
-        took = time.perf_counter() - began
-        process.terminate()
-    return took
+        if options.burst:
+            pressure.burst(server, options.burst)
+        if options.memory:
+            pressure.memory(server, options.memory)
+        return
+    if options.profile:
+        payments.profile(server, size=options.size, chosen=options.scenario)
+        return
+    payments.compare(server, rounds=options.rounds, size=options.size, chosen=options.scenario)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

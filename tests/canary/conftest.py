@@ -27,7 +27,7 @@ def canary(stripe: StripeSandbox) -> Iterator[Canary]:
 
 @pytest.fixture
 def scene(
-    transactional_db: None, canary: Canary, stripe: StripeSandbox, configure: Callable[..., None]
+    db: None, canary: Canary, stripe: StripeSandbox, configure: Callable[..., None]
 ) -> Iterator[Scene]:
     """The app talks to Stripe over a socket."""
     with SandboxServer(stripe) as server:

@@ -98,29 +98,23 @@ class Canary:
             self.leaks.append(f"{name} is in {where}")
 
     def look_at_answer(self, method: str, path: str, response: Any) -> None:
+        """Look at an answer; two of them are there to hand a secret out."""
         allowed = {}
         if method == "POST" and response.status_code == 200:
-            allowed = self._handed_out_at(path)
+            order = re.fullmatch(rf"{BASE}/orders/([^/]+)/payment(-intent)?", path)
+            allowed = self.client_secrets(order_id=order[1]) if order else {}
+            if path == ISSUING_PATH:
+                allowed = {NEW_KEY: ""}
         text = response.serialize().decode() + str(response.cookies)
         where = f"the answer {response.status_code} to {method} {path}"
         self.look_at(where, text, allowed=allowed)
 
-    def _handed_out_at(self, path: str) -> dict[str, str]:
-        """The one answer to each secret that is there to hand it out."""
-        if path == ISSUING_PATH:
-            return {NEW_KEY: ""}
-        order = re.fullmatch(rf"{BASE}/orders/([^/]+)/payment(-intent)?", path)
-        return self.client_secrets(order_id=order[1]) if order else {}
-
-    def look_at_the_rest(self) -> None:
-        """Look at all that a run has left behind."""
+    def assert_silent(self) -> None:
+        """Look at all that a run has left behind, and fail if a secret was seen anywhere."""
         for text in self.trap.texts:
             self.look_at(f"the log: {text[:100]}", text)
         for where, text in dump():
             self.look_at(where, text)
-
-    def assert_silent(self) -> None:
-        self.look_at_the_rest()
         assert not self.leaks, "\n".join(dict.fromkeys(self.leaks))
 
 

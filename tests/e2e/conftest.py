@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -20,6 +20,22 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
+def launch(playwright: Playwright) -> Browser:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("needs Chromium (Debian's package chromium)")
+    return playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
+
+
+@pytest.fixture(scope="module")
+def shared_browser() -> Iterator[Browser]:
+    """A browser for all tests of a module that uses no database. See `page` for why."""
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def page(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     """A page of a browser without any past.
@@ -27,13 +43,10 @@ def page(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     One browser a test: Playwright runs an event loop in this thread for as long as it lives, which
     Django takes for async code, and the tests after this one must not notice.
     """
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("needs Chromium (Debian's package chromium)")
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
-        yield browser.new_page()
+        browser = launch(playwright)
+        yield browser.new_context().new_page()
         browser.close()
         # A connection that was opened while the loop ran is not seen once it has ended.
         connections.close_all()

@@ -1,4 +1,4 @@
-"""Stripe behind a socket."""
+"""Stripe over HTTP, on a socket."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shop_payments.testing import StripeSandbox
 
 @pytest.fixture
 def over_http(configure):
-    """Connect the app over HTTP with ``answer``, which takes what ``Sandbox.handle`` takes.
+    """Connect the app over HTTP with ``answer``, a function with the parameters of Sandbox.handle.
 
-    It returns a response, or yields its bytes. Returns the list of the connections that the app
-    opens, which the server keeps alive.
+    ``answer`` returns a response or yields its bytes. Returns the list of the app's connections,
+    which the server keeps alive.
     """
     connections: list[Any] = []
     answers: list[Any] = []
@@ -35,7 +35,7 @@ def over_http(configure):
             response = answers[-1](self.command, self.path, dict(self.headers), body)
             if not isinstance(response, SandboxResponse):
                 self.close_connection = True
-                with suppress(OSError):  # the client has gone
+                with suppress(OSError):  # the client has disconnected
                     for part in response:
                         self.wfile.write(part)
                 return
@@ -58,7 +58,6 @@ def over_http(configure):
         return connections
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield serve
@@ -68,7 +67,7 @@ def over_http(configure):
 
 @pytest.fixture
 def stripe_server(configure):
-    """A sandbox on a socket, with which the app is connected."""
+    """A sandbox on a socket, to which the app is connected."""
     with SandboxServer(StripeSandbox()) as server:
         configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=server.url, READ_TIMEOUT=5)
         yield server.sandbox

@@ -1,4 +1,4 @@
-"""What the tests of the gateway share."""
+"""Helpers of the gateway's tests."""
 
 from __future__ import annotations
 
@@ -34,12 +34,6 @@ def retrieve(intent_id: str) -> Any:
     return get_gateway().retrieve_payment_intent(intent_id)
 
 
-def update(intent_id: str, amount: int = 500) -> Any:
-    return get_gateway().update_payment_intent(
-        intent_id, {"amount": amount}, idempotency_key=new_key()
-    )
-
-
 def confirm(intent_id: str, method: str = "pm_card_visa") -> Any:
     return get_gateway().confirm_payment_intent(
         intent_id, payment_method=method, idempotency_key=new_key()
@@ -47,7 +41,7 @@ def confirm(intent_id: str, method: str = "pm_card_visa") -> Any:
 
 
 def refusal(expected: type[GatewayError], call: Any, *args: Any, **kwargs: Any) -> GatewayError:
-    """Call; return the exception, which is of exactly this class."""
+    """Call, and return the exception, which must be of exactly this class."""
     with pytest.raises(GatewayError) as failure:
         call(*args, **kwargs)
     assert type(failure.value) is expected, repr(failure.value)
@@ -59,12 +53,8 @@ def facts(error: GatewayError) -> tuple[bool, bool, int, str]:
 
 
 def all_of(error: BaseException) -> str:
-    """What an error reporter prints: the traceback with the variables of the app's frames."""
+    """Return what an error reporter prints: the traceback with the app's local variables."""
     assert error.__traceback__ is not None
     below_the_test = error.__traceback__.tb_next
     report = traceback.TracebackException(type(error), error, below_the_test, capture_locals=True)
     return "".join(report.format())
-
-
-def pairs(**values_by_name: list[Any]) -> list[tuple[str, Any]]:
-    return [(name, value) for name, values in values_by_name.items() for value in values]

@@ -1,41 +1,33 @@
-"""Signed events."""
+"""Signed events are verified and read."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import time_machine
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from shop_payments.exceptions import (
-    ConfigurationError,
-    InvalidSignature,
-    InvalidWebhookPayload,
-    WebhookPayloadTooLarge,
-)
+from shop_payments.exceptions import ConfigurationError, InvalidSignature, InvalidWebhookPayload
 from shop_payments.gateway import read_event
-from tests.gateway.support import pairs
 from tests.support import sign
 
-EVENT = {
+EVENT: dict[str, Any] = {
     "id": "evt_1",
     "object": "event",
     "type": "payment_intent.succeeded",
-    "created": 1_700_000_000,
     "livemode": False,
+    "created": 1_700_000_000,
     "api_version": "2026-10-28.endive",
     "data": {"object": {"id": "pi_1", "object": "payment_intent"}},
 }
-THIN = {
+THIN: dict[str, Any] = {
     "id": "evt_test_1",
     "object": "v2.core.event",
     "type": "v1.payment_intent.succeeded",
-    "created": "2026-09-17T06:20:52.246Z",
     "livemode": True,
+    "created": "2026-09-17T06:20:52.246Z",
     "related_object": {"id": "pi_1", "type": "payment_intent", "url": "/v1/..."},
 }
 BODY = json.dumps(EVENT).encode()
@@ -66,7 +58,7 @@ def test_a_thin_event_is_read():
 # --- signatures ---
 
 
-def test_each_of_several_secrets_opens(configure):
+def test_each_of_several_secrets_is_accepted(configure):
     configure(STRIPE_WEBHOOK_SECRETS=["whsec_old", "whsec_new"])
     assert read(EVENT, secret="whsec_old") == read(EVENT, secret="whsec_new")
     with pytest.raises(InvalidSignature):
@@ -78,121 +70,77 @@ def test_each_of_several_secrets_opens(configure):
 
 @pytest.mark.parametrize("tolerance", [300, 1])
 @time_machine.travel(1_700_000_000, tick=False)
-def test_a_signature_is_of_now(configure, tolerance):
-    """The SDK lets the future through."""
+def test_a_signature_must_be_recent(configure, tolerance):
+    """The SDK accepts times in the future, and with a tolerance of 0 or None it checks none."""
     configure(WEBHOOK_TOLERANCE=tolerance)
     for seconds in (-tolerance, 0, tolerance):
         assert read(EVENT, timestamp=1_700_000_000 + seconds).id == "evt_1"
     for seconds in (-tolerance - 1, tolerance + 1, -3600, 3600):
         with pytest.raises(InvalidSignature, match="too old or lies in the future"):
             read(EVENT, timestamp=1_700_000_000 + seconds)
-
-
-@pytest.mark.parametrize("tolerance", [0, -5, None])
-def test_the_check_of_the_age_cannot_be_turned_off(configure, tolerance):
-    """For the SDK, a tolerance of 0 or None means not to look."""
-    configure(WEBHOOK_TOLERANCE=tolerance)
-    with pytest.raises(ConfigurationError, match="WEBHOOK_TOLERANCE"):
-        read(EVENT, timestamp=1)
+    for off in (0, None):
+        configure(WEBHOOK_TOLERANCE=off)
+        with pytest.raises(ConfigurationError, match="WEBHOOK_TOLERANCE"):
+            read(EVENT, timestamp=1)
 
 
 # The SDK reads t=1=2 as 1; reading it otherwise was a ValueError, and a 500.
 GOOD = ["{t},v1=" + "0" * 64 + ",{v1}", "{t},{v1},v1=bad", "{t},v0=x,{v1}", "{t}=7,{v1}"]
 BAD = [
-    *("", ",", "=", "t=,v1=", "t", "v1", "t=1", "t=x,v1=y", "v1=abc", "é", "\x00", "t=1,v1=é"),
-    *(
-        "{t}",
-        "{v1}",
-        "t,{t},{v1}",
-        "{t},{v1}é",
-        "{t}, {v1}",
-        "{t},v0={hex}",
-        "{t},{v1}0",
-        "{t},v1=",
-    ),
-    *("{t}0,{v1}", "t=-1,{v1}", "T={now},V1={hex}", "t=" + "9" * 5000 + ",{v1}"),
-    *("{old}={now},{old_v1}", "{old},{t},{old_v1}"),
+    *("", "=", "t=x,v1=y", "t=1,v1=é", "{t}", "{v1}", "t,{t},{v1}", "{t}, {v1}", "{t}0,{v1}"),
+    *("{t},v0={hex}", "t=-1,{v1}", "t=" + "9" * 5000 + ",{v1}", "{old},{t},{old_v1}"),
 ]
 
 
 def header_of(pattern):
     t, v1 = sign(BODY).split(",")
     old, old_v1 = sign(BODY, timestamp=1_000_000_000).split(",")
-    return pattern.format(t=t, v1=v1, now=t[2:], hex=v1[3:], old=old, old_v1=old_v1)
+    return pattern.format(t=t, v1=v1, hex=v1[3:], old=old, old_v1=old_v1)
 
 
-def test_one_good_signature_is_enough():
+def test_one_good_signature_is_enough_and_a_bad_one_is_refused():
     for header in GOOD:
         assert read_event(BODY, header_of(header)).id == "evt_1"
-
-
-@pytest.mark.parametrize("header", BAD, ids=range(len(BAD)))
-def test_a_bad_signature_is_refused(header):
-    with pytest.raises(InvalidSignature):
-        read_event(BODY, header_of(header))
-
-
-def test_another_body_is_refused():
+    for header in BAD:
+        with pytest.raises(InvalidSignature):
+            read_event(BODY, header_of(header))
     for body, problem in [(BODY.replace(b"evt_1", b"evt_2"), "no signature"), (b"\xff", "UTF-8")]:
         with pytest.raises(InvalidSignature, match=problem):
             read_event(body, sign(BODY))
 
 
-@given(body=st.binary(), header=st.text())
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_unsigned_is_read(body, header):
-    with pytest.raises(InvalidSignature):
-        read_event(body, header)
-
-
 # --- bodies ---
 
 
-NO_JSON = [
-    *(b"", b" ", b"{", b"nonsense", b"\xef\xbb\xbf{}", b'{"a": "\x00"}', b'{"a": NaN}'),
-    *(b'{"a": -Infinity}', b'{"a": 1e999}', b'{"a": ' + b"9" * 5000 + b"}"),
-]
-NO_EVENT = [b"[]", b"null", b"1", b'"event"', b"{}", b'{"object": "charge"}', b'{"object": []}']
+NO_JSON = [b"{", b'{"a": "\x00"}', b'{"a": NaN}', b'{"a": 1e999}', b'{"a": %s}' % (b"9" * 5000)]
+NO_EVENT = [b"[]", b"null", b"{}", b'{"object": "charge"}', b'{"object": []}']
 
 
-def test_a_signed_body_that_is_no_event_is_refused():
+# Made storable, two ids became one, and the second event was taken for a duplicate.
+WRONG: dict[str, list[Any]] = {
+    "id": [None, "", 1, {"a": 1}, "evt_1\x00", "evt_1\ud800"],
+    "type": [None, "", 1, []],
+    "created": [None, -1, 1.5, True, 2**62, "yesterday", "0001-01-01T00:00:00+14:00"],
+}
+
+
+def test_a_signed_body_without_an_event_is_refused():
     """``{"object": []}`` was a TypeError."""
-    for bodies, problem in [(NO_JSON, "not JSON"), (NO_EVENT, "is not an event")]:
-        for body in bodies:
-            with pytest.raises(InvalidWebhookPayload, match=problem):
-                read(body)
+    wrong = [{**EVENT, name: value} for name, values in WRONG.items() for value in values]
+    for body in (*NO_JSON, *NO_EVENT, *wrong):
+        problem = "not JSON" if body in NO_JSON else "not an event"
+        with pytest.raises(InvalidWebhookPayload, match=problem):
+            read(body)
+
+
+def test_an_event_without_an_object_is_kept():
+    for value in (None, "text", {"object": None}, {"object": ["x"]}):
+        assert read({**EVENT, "data": value}).object_id == ""
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    pairs(
-        # Made storable, two ids became one, and the second event was taken for a repetition.
-        id=[None, "", 1, [], {"a": 1}, "evt_1\x00", "evt_1\ud800"],
-        type=[None, "", 1, [], {"a": 1}],
-        created=[
-            *(None, -1, 1.5, True, [], 2**62, 10**30),
-            *("yesterday", "0001-01-01T00:00:00+14:00"),
-        ],
-    ),
+    ("brackets", "depth"), [((b"[", b"]"), 100), ((b'{"a":', b"}"), 900), ((b"[", b"]"), 20_000)]
 )
-def test_an_event_with_wrong_types_is_refused(name, value):
-    with pytest.raises(InvalidWebhookPayload, match="not an event"):
-        read({**EVENT, name: value})
-
-
-def test_a_body_that_is_too_large_is_refused(configure):
-    configure(WEBHOOK_MAX_BYTES=10)
-    with pytest.raises(WebhookPayloadTooLarge):
-        read(EVENT)
-
-
-@pytest.mark.parametrize("value", [None, [], "text", 1, {}, {"object": None}, {"object": ["x"]}])
-def test_an_event_about_nothing_is_kept(value):
-    assert read({**EVENT, "data": value}).object_id == ""
-
-
-@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")])
-@pytest.mark.parametrize("depth", [100, 900, 20_000])
 def test_deep_json_is_no_500(brackets, depth):
     deep = brackets[0] * depth + b"1" + brackets[1] * depth
     body = b'{"id": "evt_1", "object": "event", "type": "x", "created": 1, "deep": %s}' % deep
@@ -206,12 +154,7 @@ def test_deep_json_is_no_500(brackets, depth):
 
 def test_no_client_secret_is_in_the_payload_at_any_depth():
     secret = {"client_secret": "hidden", "id": "kept"}
-    about = {
-        "id": "pi_1",
-        "a": [[secret]],
-        "b": {"c": secret},
-        "note": "pi_1_secret_hidden2 was it",
-    }
+    about = {"id": "pi_1", "a": [[secret]], "b": {"c": secret}, "note": "pi_1_secret_hidden2"}
     event = read({**EVENT, "client_secret": "hidden", "data": {"object": about, "old": secret}})
     text = json.dumps(event.payload)
     assert "hidden" not in text
@@ -219,26 +162,12 @@ def test_no_client_secret_is_in_the_payload_at_any_depth():
     assert event.payload["data"]["object"]["a"] == [[{"id": "kept"}]]
 
 
-strange_text = st.text(alphabet=st.one_of(st.characters(), st.sampled_from("\x00\ud800\udfff")))
-strange_json = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), strange_text),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(strange_text, inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@given(data=strange_json, name=strange_text)
-@hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_comes_out_can_be_stored(data, name):
+@pytest.mark.parametrize("name", ["a\x00b", "\ud800", "é 💥"], ids=range(3))
+def test_the_payload_can_be_stored(name):
     """NUL and lone surrogates in an event were a 500 on PostgreSQL."""
-    body = {**EVENT, "type": f"t{name}", "api_version": name}
-    body["data"] = {"object": {"id": name}, "extra": data}
-    try:
-        event = read(body)
-    except InvalidWebhookPayload:
-        assert "Infinity" in json.dumps(body)
-        return
+    about = {"id": name, name: [name, {"deep": {name: name}}], "number": 1.5, "none": None}
+    event = read({**EVENT, "type": f"t{name}", "api_version": name, "data": {"object": about}})
     columns = [event.payload, event.type, event.api_version, event.object_id]
     text = json.dumps(columns, ensure_ascii=False)
-    assert text.encode()
+    assert text.encode()  # raises for a lone surrogate
     assert "\\u0000" not in text

@@ -1,8 +1,7 @@
 """Fixtures of a shop with an order of its own.
 
-Which model an order is, is settled at import. So these tests have a process of their own
-(``tests/test_host_shop.py`` starts it), and every other process passes them by, without so much as
-importing the models.
+The order model is settled at import. So these tests run in a process of their own, which
+``tests/test_host_settings.py`` starts. Every other process skips them without importing the models.
 """
 
 from __future__ import annotations

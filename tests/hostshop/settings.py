@@ -4,7 +4,6 @@ from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES, INSTALLED_APPS, SHOP_PAYMENTS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.hostshop"]
-ROOT_URLCONF = "tests.hostshop.urls"
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # The main suite's test database is in use while these tests run. A dict of its own: the main

@@ -14,13 +14,6 @@ from tests.support import Caller, call_stripe, pay
 
 
 @pytest.fixture
-def intent(storefront: Caller, order: Order, stripe: StripeSandbox) -> PaymentIntent:
-    """The open intent of the order."""
-    storefront.payment_intent(order)
-    return PaymentIntent.objects.get()
-
-
-@pytest.fixture
 def paid(
     intent: PaymentIntent, payment_system: Caller, order: Order, stripe: StripeSandbox
 ) -> PaymentIntent:
@@ -29,15 +22,6 @@ def paid(
     payment_system.payment(order)
     intent.refresh_from_db()
     return intent
-
-
-@pytest.fixture
-def two(storefront: Caller, order: Order, intent: PaymentIntent) -> list[PaymentIntent]:
-    """The open intents of two orders."""
-    from tests.factories import OrderFactory
-
-    assert storefront.payment_intent(OrderFactory.create(customer=order.customer)).json()
-    return list(PaymentIntent.objects.order_by("pk"))
 
 
 @pytest.fixture

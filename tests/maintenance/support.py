@@ -11,10 +11,11 @@ import time_machine
 from django.utils import timezone
 
 from shop_payments.ledger.facts import Origin
+from shop_payments.maintenance.cancellations import abandoned_intents, close_abandoned_intent
 from shop_payments.maintenance.reconcile import Report, reconcile
 from shop_payments.models import PaymentHistory, Source, StripeAttempt
 from shop_payments.sandbox import SandboxResponse
-from tests.after_paid.support import everything
+from tests.books import everything
 from tests.support import call_stripe, writes
 
 API = Origin(source=Source.API)
@@ -27,6 +28,12 @@ def sweep(*, after: timedelta = LATER, hours: int = 72, dry_run: bool = False) -
     with time_machine.travel(datetime.now(UTC) + after):
         since = timezone.now() - timedelta(hours=hours)
         return reconcile(since=since, dry_run=dry_run)
+
+
+def cancel_abandoned_intents(*, older_than: datetime, origin: Origin) -> int:
+    """Cancel what had no activity since then, as the sweep does; return the number."""
+    rows = abandoned_intents(older_than=older_than).select_related("order_payment")
+    return sum(close_abandoned_intent(row, origin=origin) for row in rows.order_by("pk"))
 
 
 def assert_converged(stripe: Any, *, after: timedelta = LATER) -> None:

@@ -7,16 +7,22 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.core.management import call_command
 from django.utils import timezone
 
-from shop_payments.maintenance.cancellations import cancel_abandoned_intents
+from shop_payments.models import PaymentIntent
 from shop_payments.sandbox import Fault
 from tests.factories import OrderFactory
-from tests.maintenance.support import API, Meanwhile, assert_converged, statuses, sweep
+from tests.maintenance.support import (
+    API,
+    Meanwhile,
+    assert_converged,
+    cancel_abandoned_intents,
+    statuses,
+    sweep,
+)
 from tests.support import call_stripe
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 NOW = timedelta(0)
 
@@ -40,14 +46,6 @@ def begin(storefront, order, stripe):
     return create
 
 
-def test_an_abandoned_intent_is_closed(intent, stripe):
-    report = sweep(after=timedelta(days=31))
-
-    intent.refresh_from_db()
-    assert (report.abandoned, intent.cancellation_reason) == (1, "abandoned")
-    assert_converged(stripe, after=timedelta(days=31))
-
-
 def test_an_intent_that_its_customer_has_just_asked_for_is_not_abandoned(
     begin, storefront, order, stripe
 ):
@@ -60,45 +58,33 @@ def test_an_intent_that_its_customer_has_just_asked_for_is_not_abandoned(
 
 
 @pytest.mark.parametrize(
-    ("action", "details", "days"),
+    ("action", "details", "days", "closed"),
     [
-        ("verify_with_microdeposits", lambda: {"arrival_date": until(-3)}, 4),
-        ("verify_with_microdeposits", lambda: {"arrival_date": until(-9)}, 40),
-        ("display_bank_transfer_instructions", lambda: {"amount_remaining": 100}, 40),
-        ("oxxo_display_details", lambda: {"expires_after": until(5)}, 40),
-        ("boleto_display_details", lambda: {"expires_at": until(1)}, 40),
-        ("konbini_display_details", lambda: {"expires_at": until(1)}, 40),
-        ("multibanco_display_details", lambda: {"expires_at": until(1)}, 40),
-        ("pix_display_qr_code", lambda: {"expires_at": until(1)}, 40),
-        ("card_await_notification", lambda: {"charge_attempt_at": until(1)}, 40),
-        ("an_action_that_stripe_adds_one_day", dict, 40),
+        # The customer may still pay elsewhere.
+        ("verify_with_microdeposits", lambda: {"arrival_date": until(-3)}, 4, 0),
+        ("display_bank_transfer_instructions", lambda: {"amount_remaining": 100}, 40, 0),
+        ("oxxo_display_details", lambda: {"expires_after": until(5)}, 40, 0),
+        ("pix_display_qr_code", lambda: {"expires_at": until(1)}, 40, 0),
+        ("card_await_notification", lambda: {"charge_attempt_at": until(1)}, 40, 0),
+        ("an_action_that_stripe_adds_one_day", dict, 40, 0),
+        # That takes minutes, or is over.
+        ("verify_with_microdeposits", lambda: {"arrival_date": until(-11)}, 31, 1),
+        ("oxxo_display_details", lambda: {"expires_after": until(-1)}, 31, 1),
+        ("redirect_to_url", lambda: {"url": "https://bank.example"}, 31, 1),
     ],
 )
-def test_an_action_that_may_take_days_is_waited_for(
-    begin, stripe, configure, action, details, days
+def test_an_action_is_waited_for_if_it_may_take_days(
+    begin, stripe, configure, action, details, days, closed
 ):
     configure(**{**stripe.shop_payments(), "ABANDONED_AFTER_DAYS": 3})
     intent_id = begin(days, {"type": action, action: details()})
 
-    assert sweep(after=NOW).abandoned == 0
-    assert stripe.payment_intent(intent_id)["status"] == "requires_action"
-
-
-@pytest.mark.parametrize(
-    ("action", "details"),
-    [
-        ("verify_with_microdeposits", lambda: {"arrival_date": until(-11)}),
-        ("oxxo_display_details", lambda: {"expires_after": until(-1)}),
-        ("card_await_notification", lambda: {"charge_attempt_at": until(-1)}),
-        ("redirect_to_url", lambda: {"url": "https://bank.example"}),
-        ("use_stripe_sdk", lambda: {"type": "three_d_secure_redirect"}),
-        ("wechat_pay_display_qr_code", dict),
-    ],
-)
-def test_an_action_that_takes_minutes_or_is_over_is_not_waited_for(begin, action, details):
-    begin(31, {"type": action, action: details()})
-
-    assert sweep(after=NOW).abandoned == 1
+    assert sweep(after=NOW).abandoned == closed
+    at_stripe = stripe.payment_intent(intent_id)
+    expected = ("canceled", "abandoned") if closed else ("requires_action", None)
+    assert (at_stripe["status"], at_stripe["cancellation_reason"]) == expected
+    assert PaymentIntent.objects.get().status == at_stripe["status"]
+    assert_converged(stripe, after=NOW)
 
 
 @pytest.mark.parametrize("is_news", [False, True])
@@ -114,7 +100,8 @@ def test_an_intent_that_its_customer_asks_for_during_the_sweep_is_not_abandoned(
     )
     configure(**{**stripe.shop_payments(), "STRIPE_TRANSPORT": line})
 
-    call_command("shop_payments_cancel_abandoned", "-v0")
+    old = timezone.now() - timedelta(days=30)
+    assert cancel_abandoned_intents(older_than=old, origin=API) == 0
 
     assert stripe.payment_intent(intent_id)["status"] != "canceled"
 

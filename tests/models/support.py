@@ -19,34 +19,26 @@ from shop_payments.models import (
 )
 
 MOMENT = datetime(2025, 3, 31, 12, tzinfo=UTC)
+_TEST: dict[str, Any] = {"livemode": False}
+_MONEY: dict[str, Any] = {"amount": 1000, "currency": "usd"}
 
 
 def make_attempt(payment: OrderPayment, **values: Any) -> StripeAttempt:
     finished = {"outcome": "succeeded", "finished_at": MOMENT}
-    defaults = {"operation": "create_intent", "params": {}, "livemode": False, **finished}
+    defaults = {"operation": "create_intent", "params": {}, **_TEST, **finished}
     return StripeAttempt.objects.create(order_payment=payment, **{**defaults, **values})
 
 
 def make_intent(payment: OrderPayment, **values: Any) -> PaymentIntent:
     attempt = make_attempt(payment)
-    defaults = {
-        "stripe_id": f"pi_{attempt.pk.hex}",
-        "status": "requires_payment_method",
-        "amount": 11200,
-        "currency": "usd",
-        "livemode": False,
-        "stripe_created_at": MOMENT,
-    }
-    return PaymentIntent.objects.create(
-        order_payment=payment, attempt=attempt, **{**defaults, **values}
-    )
+    defaults = {"stripe_id": f"pi_{attempt.pk.hex}", "status": "requires_payment_method"}
+    values = {**defaults, **_MONEY, **_TEST, "stripe_created_at": MOMENT, **values}
+    return PaymentIntent.objects.create(order_payment=payment, attempt=attempt, **values)
 
 
 def make_refund(intent: PaymentIntent, **values: Any) -> Refund:
-    defaults = {"amount": 1000, "currency": "usd", "livemode": False}
-    return Refund.objects.create(
-        payment_intent=intent, order_payment=intent.order_payment, **{**defaults, **values}
-    )
+    rows = {"payment_intent": intent, "order_payment": intent.order_payment}
+    return Refund.objects.create(**{**rows, **_MONEY, **_TEST, **values})
 
 
 def make_fact(payment: OrderPayment, **values: Any) -> PaymentHistory:
@@ -55,18 +47,15 @@ def make_fact(payment: OrderPayment, **values: Any) -> PaymentHistory:
 
 
 def make_review(intent: PaymentIntent, **values: Any) -> ReviewItem:
-    defaults = {"reason": "excess"}
-    return ReviewItem.objects.create(
-        payment_intent=intent, order_payment=intent.order_payment, **{**defaults, **values}
-    )
+    rows = {"payment_intent": intent, "order_payment": intent.order_payment}
+    return ReviewItem.objects.create(**{**rows, "reason": "excess", **values})
 
 
 def make_entry(payment: OrderPayment, **values: Any) -> StaffEntry:
-    defaults = {"kind": "waiver", "amount": 1000, "currency": "usd", "reason": "agreed"}
+    defaults = {"kind": "waiver", **_MONEY, "reason": "agreed"}
     return StaffEntry.objects.create(order_payment=payment, **{**defaults, **values})
 
 
 def make_event(event_id: str) -> WebhookEvent:
-    return WebhookEvent.objects.create(
-        event_id=event_id, livemode=False, stripe_created_at=MOMENT, payload={}
-    )
+    values = {**_TEST, "stripe_created_at": MOMENT, "payload": {}}
+    return WebhookEvent.objects.create(event_id=event_id, **values)

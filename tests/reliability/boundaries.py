@@ -1,9 +1,9 @@
-"""Every place where a process can die that the world outside can tell apart.
+"""Every place where the death of a process makes a difference to anybody else.
 
 A place is before or after something that leaves the process: a statement, the end of a
 transaction, a request to Stripe (and the moment at which it is sent and not answered), a call of
-the host's receivers. They are found by wrapping what every statement and every request goes
-through, so a new statement is a new place. Between two places nobody else can see a difference.
+a receiver. Places are found by wrapping what every statement and every request goes through, so a
+new statement is a new place.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import re
 import signal
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
-import requests
 import urllib3
 from django.db import connection
 
 
 class Boundaries:
-    """Counts the places as they are passed; at number ``kill_at`` (from 1) the process dies."""
+    """Count the places as they are passed; at number ``kill_at`` (from 1) the process dies."""
 
     def __init__(self, *, kill_at: int | None, last_words: Callable[[str], None]) -> None:
         self.passed: list[str] = []
@@ -45,7 +45,7 @@ class Boundaries:
         return wrapped
 
     def watch_database(self) -> None:
-        """Statements, and the beginnings and ends of transactions that Django sends without one."""
+        """Watch statements, and the ends of transactions, for which Django sends none."""
 
         def execute(run: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             self.at(f"before {in_short(sql)}")
@@ -53,23 +53,22 @@ class Boundaries:
             self.at(f"after {in_short(sql)}")
             return result
 
-        connection.ensure_connection()  # what opening it says is no statement of ours
+        connection.ensure_connection()  # its statements are not ours
         connection.execute_wrappers.append(execute)
         ends = {"_commit": "COMMIT", "_rollback": "ROLLBACK", "_set_autocommit": "autocommit"}
         for method, name in ends.items():
             setattr(connection, method, self.around(name, getattr(connection, method)))
 
     def watch_http(self) -> None:
-        """Requests: not sent yet, sent, and answered."""
-        send = requests.Session.send
+        """Watch requests: not sent yet, sent, and answered."""
+        send = urllib3.PoolManager.request
         wait = urllib3.connection.HTTPConnection.getresponse
 
-        def send_request(session: Any, request: Any, **kwargs: Any) -> Any:
-            path = re.sub(r"pi_[^/]+", "{id}", request.path_url.partition("?")[0])
-            name = f"{request.method} {path}"
-            self.at(f"before {name}")
-            answer = send(session, request, **kwargs)
-            self.at(f"after {name}")
+        def send_request(pool: Any, method: str, url: str, **kwargs: Any) -> Any:
+            path = re.sub(r"pi_[^/]+", "{id}", urlsplit(url).path)
+            self.at(f"before {method} {path}")
+            answer = send(pool, method, url, **kwargs)
+            self.at(f"after {method} {path}")
             return answer
 
         def wait_for_answer(http: Any) -> Any:
@@ -77,14 +76,14 @@ class Boundaries:
             return wait(http)
 
         for owner, name, function in (
-            (requests.Session, "send", send_request),
+            (urllib3.PoolManager, "request", send_request),
             (urllib3.connection.HTTPConnection, "getresponse", wait_for_answer),
         ):
             setattr(owner, name, function)
 
 
 def in_short(sql: str) -> str:
-    """What a statement does to which table, for people."""
+    """Say what a statement does to which table."""
     words = re.sub(r"\s+", " ", sql).replace('"', "").replace("shop_payments_", "")
     words = re.sub(r"^SELECT .*? FROM ", "SELECT … FROM ", words)
     words = re.sub(r"^(INSERT INTO \w+) .*$", r"\1", words)

@@ -1,89 +1,129 @@
-"""The other end of ``victim.py``: what is to be done there, and what came of it."""
+"""A process whose children each do one job, and are killed in the middle of it.
+
+The process reads jobs from its input and answers each with a result. A job is done by a forked
+child, so that a death costs milliseconds.
+"""
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import subprocess
 import sys
+import traceback
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from django.db import connection
+import time_machine
+from django.conf import settings
+from django.db import connection, connections
+from django.test import Client, override_settings
 
-from shop_payments.models import Order
-from tests.reliability.crew import ROOT, Call
+from tests.reliability import switches
+from tests.reliability.boundaries import Boundaries
+from tests.reliability.ears import listen
+from tests.reliability.web import ROOT, Call
+from tests.support import BASE
+
+SCRIPT = "import django; django.setup(); from tests.reliability.victims import main; main()"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Something to do, pickled on its way."""
+
+    work: Callable[[], Any]
+    """A status and a body are its result; anything else is a success."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Changes of SHOP_PAYMENTS."""
+
+    is_event: bool = False
+    kill_at: int | None = None
+    """The number of the place, from 1, at which the child dies."""
+
+    later: float = 0.0
+    """Seconds from now."""
+
+    without: str = ""
+    """Names of switches."""
+
+    @classmethod
+    def call(cls, call: Call, **settings: Any) -> Job:
+        is_event = "Stripe-Signature" in call.headers
+        return cls(work=partial(request, call), settings=settings, is_event=is_event)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a child said before its end."""
+
+    died_at: str = ""
+    signal: int = 0
+    status: int = 0
+    body: str = ""
+    error: str = ""
+    passed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.signal:
+            return f"killed {self.died_at} (signal {self.signal})"
+        return f"{self.error or self.status} {self.body[:300]}"
+
+
+def request(call: Call) -> tuple[int, str]:
+    """Send a request through the whole of Django."""
+    client = Client(raise_request_exception=False)
+    kind: dict[str, Any] = {"content_type": "application/json", "headers": call.headers}
+    answer = client.generic(call.method, call.path, call.body, **kind)
+    return answer.status_code, answer.content.decode()
 
 
 class Victim:
-    """The process of ``victim.py``, as a context manager."""
+    """The process, as a context manager."""
 
-    def __init__(self, *, stripe_url: str, folder: Path) -> None:
-        self._stripe_url, self._log = stripe_url, folder / "victim.log"
-        self._record = folder / "told"
+    def __init__(self, folder: Path) -> None:
+        self._log, self._record = folder / "victim.log", folder / "notified"
+        self.stripe_url = ""
+        """The Stripe that the jobs call."""
 
     def __enter__(self) -> Victim:
         environ = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.reliability.settings",
             "RELIABILITY_DATABASE": str(connection.settings_dict["NAME"]),
-            "STRIPE_API_BASE": self._stripe_url,
+            "STRIPE_API_BASE": "http://127.0.0.1:1",
         }
+        command = [sys.executable, "-c", SCRIPT, str(self._record)]
         with self._log.open("wb") as log:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.reliability.victim", str(self._record)],
-                cwd=ROOT,
-                env=environ,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            self._popen = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=log, **pipes)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
-        self._popen.stdin.close()  # the end of its input is its end
-        try:
-            self._popen.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
-        self._popen.stdout.close()
+    def __exit__(self, *exc: object) -> None:
+        self._popen.communicate()  # the end of its input is its end
 
-    def do(
-        self, job: Job, *, kill_at: int | None = None, later: float = 0.0, without: str = ""
-    ) -> Result:
-        """Have a child do the job, and die at place number ``kill_at`` if it gets there."""
+    def do(self, job: Job, **values: Any) -> Result:
+        """Let a child do the job, with ``values`` of it replaced."""
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
-        values = {**job.values, "kill_at": kill_at, "later": later, "without": without}
-        self._popen.stdin.write(json.dumps(values) + "\n")
+        settings = {"STRIPE_API_BASE": self.stripe_url, **job.settings}
+        pickle.dump(replace(job, settings=settings, **values), self._popen.stdin)
         self._popen.stdin.flush()
-        line = self._popen.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the victim's parent died; its log:\n{self.log_tail()}")
-        answer = json.loads(line)
-        return Result(
-            died_at=answer.get("killed", ""),
-            signal=answer["signal"],
-            status=answer.get("status", 0),
-            body=answer.get("body", ""),
-            error=answer.get("error", ""),
-            passed=answer.get("passed", []),
-        )
+        try:
+            result: Result = pickle.load(self._popen.stdout)
+        except EOFError:
+            raise RuntimeError(f"the victim's parent died; its log:\n{self.log_tail()}") from None
+        return result
 
-    def told(self) -> Counter[str]:
-        """How often the receivers were told of each fact, by its id."""
+    def notified(self) -> Counter[str]:
+        """Count how often the receivers were notified of each fact, by its id."""
         lines = self._record.read_text().splitlines() if self._record.exists() else []
         return Counter(line.split()[1] for line in lines)
 
@@ -91,38 +131,57 @@ class Victim:
         return self._log.read_text(errors="replace")[-3000:]
 
 
-@dataclass(frozen=True)
-class Job:
-    """A request, or a service that no request reaches."""
-
-    values: dict[str, Any]
-
-    @classmethod
-    def call(cls, call: Call, **settings: Any) -> Job:
-        request = {name: getattr(call, name) for name in ("method", "path", "headers", "body")}
-        return cls({"service": "", "call": request, "settings": settings})
-
-    @classmethod
-    def service(cls, name: str, order: Order, **settings: Any) -> Job:
-        return cls({"service": name, "order": order.pk, "settings": settings})
+# --- in the process -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What a child said before its end."""
+def do(job: Job, boundaries: Boundaries, record: str) -> Any:
+    """Do the job in this process."""
+    boundaries.watch_database()
+    boundaries.watch_http()
+    listen(record, boundaries.around)
+    switches.throw(job.without)
+    later = datetime.now(UTC) + timedelta(seconds=job.later)
+    with (
+        override_settings(SHOP_PAYMENTS={**settings.SHOP_PAYMENTS, **job.settings}),
+        time_machine.travel(later, tick=True),
+    ):
+        return job.work()
 
-    died_at: str
-    signal: int
-    status: int
-    body: str
-    error: str
-    passed: list[str]
 
-    @property
-    def is_done(self) -> bool:
-        return self.status == 200
+def in_a_child(job: Job, record: str) -> Result:
+    """Fork, do the job there, and return what the child said before its end."""
+    hear, speak = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(speak)
+        with os.fdopen(hear, "rb") as said:
+            words = said.read()
+        _, status = os.waitpid(child, 0)
+        result: Result = pickle.loads(words)
+        return replace(result, signal=os.WTERMSIG(status))
 
-    def __str__(self) -> str:
-        if self.signal:
-            return f"killed {self.died_at} (signal {self.signal})"
-        return f"{self.error or self.status} {self.body[:300]}"
+    def say(**values: Any) -> None:
+        os.write(speak, pickle.dumps(Result(**values)))
+
+    try:
+        os.close(hear)
+        boundaries = Boundaries(kill_at=job.kill_at, last_words=lambda place: say(died_at=place))
+        done = do(job, boundaries, record)
+        status, body = done if isinstance(done, tuple) else (200, "")
+        say(status=status, body=body[:1000], passed=tuple(boundaries.passed))
+    except BaseException as error:
+        traceback.print_exc()
+        say(error=type(error).__name__)
+    finally:
+        os._exit(0)
+
+
+def main() -> None:
+    """Do the jobs of the input; receivers of the signals append to the file that is named."""
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr  # what anything else prints is no answer
+    request(Call(method="GET", path=BASE))  # import everything
+    connections.close_all()  # a connection cannot be shared with a child
+    with suppress(EOFError):
+        while True:
+            pickle.dump(in_a_child(pickle.load(sys.stdin.buffer), sys.argv[1]), answers)
+            answers.flush()

@@ -1,4 +1,4 @@
-"""A shop, its Stripe, and everybody who acts on them: in one process and under one clock."""
+"""A shop, its Stripe, and everybody who acts on them, in one process and under one clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import time_machine
 from django.apps import apps
-from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client, override_settings
@@ -26,7 +25,6 @@ from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import SIGNALS
 from shop_payments.models import (
     APIKey,
-    APIKeyScope,
     Order,
     OrderPayment,
     StripeAttempt,
@@ -36,11 +34,11 @@ from shop_payments.money import Money
 from shop_payments.sandbox import Fault, SandboxResponse
 from shop_payments.sandbox.account.faults import REQUEST_FAULTS
 from shop_payments.testing import SignedEvent, StripeSandbox, sign_event
-from tests.after_paid.support import AccountingOffice
-from tests.conftest import issue_key
-from tests.factories import OrderFactory, TokenFactory
-from tests.reliability.parts import PartsAdapter, number_in_parts
-from tests.support import WEBHOOK_SECRET, Caller, call_stripe
+from tests.books import listed_at_stripe
+from tests.conftest import connected
+from tests.factories import OrderFactory
+from tests.reliability.parts import PartsAdapter, People, number_in_parts
+from tests.support import WEBHOOK_SECRET, Died, call_stripe
 
 BEGIN = datetime(2026, 11, 24, 10, tzinfo=UTC)
 TEN_YEARS = 10 * 365 * 24 * 60 * 60
@@ -51,10 +49,6 @@ UNIT_AMOUNTS = {"usd": 5600, "jpy": 500, "kwd": 5120}
 MANDATE = {"mandate_data[customer_acceptance][type]": "offline"}
 
 Json = dict[str, Any]
-
-
-class Died(BaseException):
-    """The process was killed; nothing that it would have done next is done."""
 
 
 class ReceiverBroke(Exception):
@@ -68,23 +62,20 @@ class AdapterBroke(Exception):
 class Adapter(PartsAdapter):
     """A shop that reserves the money of some orders, and takes that of others in parts."""
 
-    told: ClassVar[Counter[Any]] = Counter()
+    notified: ClassVar[Counter[Any]] = Counter()
     """How often it was notified of each fact."""
 
     broken: ClassVar[str] = ""
     """The method that raises; none if it is empty."""
 
     def on_payment_received(self, order: Any, *, fact_id: Any, **values: Any) -> None:
-        self.told[fact_id] += 1
-        super().on_payment_received(order, fact_id=fact_id, **values)
+        self.notified[fact_id] += 1
 
     def on_paid(self, order: Any, *, fact_id: Any, **values: Any) -> None:
-        self.told[fact_id] += 1
-        super().on_paid(order, fact_id=fact_id, **values)
+        self.notified[fact_id] += 1
 
     def on_refunded(self, order: Any, *, fact_id: Any, **values: Any) -> None:
-        self.told[fact_id] += 1
-        super().on_refunded(order, fact_id=fact_id, **values)
+        self.notified[fact_id] += 1
 
     def capture_method(self, order: Order) -> str:
         return "manual" if order.number.startswith(HELD) else "automatic"
@@ -107,28 +98,6 @@ class Adapter(PartsAdapter):
 
 
 @dataclass(frozen=True, kw_only=True)
-class People:
-    """Who there is, whatever happens to the orders."""
-
-    customer: User
-    storefront: Caller
-    payment_system: Caller
-    office: AccountingOffice
-    superuser: User
-
-    @classmethod
-    def arrive(cls) -> People:
-        token = TokenFactory.create()
-        return cls(
-            customer=token.user,
-            storefront=Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT)),
-            payment_system=Caller(key=issue_key(APIKeyScope.PAYMENTS)),
-            office=AccountingOffice(key=issue_key(APIKeyScope.REFUNDS)),
-            superuser=User.objects.create_superuser("root", "root@example.com", "secret"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Seen:
     """Stripe's objects by id, oldest first."""
 
@@ -138,60 +107,57 @@ class Seen:
 
 
 class World:
-    """One shop with an empty database and a Stripe account of its own, until it is left."""
+    """One shop with an empty database and its own Stripe account, until it is left."""
 
     def __init__(self, people: People, **config: Any) -> None:
         self.people = people
         self.orders: list[Order] = []
         self.changed: set[Any] = set()
-        """The primary keys of the orders that were changed, cancelled or opened again."""
+        """The primary keys of the orders that were changed, cancelled or reopened."""
         self.strangers: dict[str, Json] = {}
         """Intents of other systems on the account, as they were made."""
         self.secrets: dict[Any, list[Json]] = defaultdict(list)
         """By order: what its customer's browser was given, oldest first."""
         self.bugs: list[BaseException] = []
-        """What was raised where somebody caught it, and nobody should have had to."""
+        """What was raised where somebody caught it, and should not have had to."""
         self.troubles: list[Fault] = []
-        """What befalls the app's next requests to Stripe; nobody else's."""
+        """Faults of the app's next requests to Stripe; of nobody else's."""
         self.deaths: list[str] = []
         """Whether the next writes to Stripe kill the process, "before" or "after" the effect."""
         self.meanwhile: list[tuple[str, Callable[[Any], Any]]] = []
-        """What somebody else does "before" or "after" Stripe's next answers to the app are made,
-        while the app waits for them. It gets the primary key of the order that they are about."""
+        """What somebody else does "before" or "after" Stripe makes its next answers to the app. It
+        gets the primary key of the order that they are about."""
         self.is_disturbed = False
         """Whether somebody has, since this was last reset."""
         self.skew = 0
         """Seconds by which the app's clock is ahead of Stripe's."""
         self.receivers_break = 0
-        self.told: Counter[Any] = Counter()
-        """How often the host has been told of each fact, without raising."""
-        self.answered: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
-        """By id: what Stripe has answered to the app since this was last cleared, and the number of
-        the last request that it has answered so."""
-        self._requests = 0
+        self.notified: Counter[Any] = Counter()
+        """How often the receivers were notified of each fact, without raising."""
         self.sent: dict[str, tuple[str, Any]] = {}
         """By idempotency key: path and parameters."""
         self.taken: set[str] = set()
-        """The ids of the events that the webhook has taken, or wants to be sent again."""
+        """The ids of the events that the webhook has accepted, or wants to be sent again."""
         with ExitStack() as stack:
             self.clock = stack.enter_context(time_machine.travel(BEGIN, tick=False))
             _empty_tables()
-            Adapter.told.clear()
+            Adapter.notified.clear()
             Adapter.broken = ""
             self.stripe = StripeSandbox(clock=lambda: time.time() - self.skew, seed=1)
-            values = {**self.stripe.shop_payments(), "STRIPE_TRANSPORT": self._answer}
-            values |= {
+            values = {
+                **self.stripe.shop_payments(),
+                "STRIPE_TRANSPORT": self._answer,
                 "ORDER_ADAPTER": "tests.reliability.world.Adapter",
-                "INTENT_WAIT_SECONDS": 0.02,  # nobody else is there to be waited for
+                "INTENT_WAIT_SECONDS": 0.02,  # there is nobody to wait for
                 "ABANDONED_AFTER_DAYS": 3,
                 "RETENTION_DAYS": 31,
+                **config,
             }
-            values |= config
             sessions = {"SESSION_COOKIE_AGE": TEN_YEARS}
             stack.enter_context(override_settings(SHOP_PAYMENTS=values, **sessions))
             url = "https://testserver/the-webhook-route"
             self.stripe.add_webhook(url, WEBHOOK_SECRET, deliver=self._receive)
-            stack.enter_context(self._host_is_told())
+            stack.enter_context(self._receivers_are_connected())
             stack.enter_context(self._log_is_read())
             self.staff = Client()
             self.staff.force_login(people.superuser)
@@ -215,7 +181,7 @@ class World:
 
     @contextmanager
     def clock_ahead(self, seconds: int) -> Iterator[None]:
-        """Let the process that acts meanwhile have a clock that is so far ahead, or behind."""
+        """Let the process that acts meanwhile have a clock that is ahead, or behind."""
         self.clock.shift(seconds)
         self.skew += seconds
         try:
@@ -225,35 +191,28 @@ class World:
             self.clock.shift(-seconds)
 
     def survive(self, work: Callable[[], Any]) -> Any | None:
-        """Do something in a process of its own; None where that has died."""
+        """Do something in its own process; return None if that has died."""
         try:
             return work()
         except Died:
             return None
 
     def call(self, send: Callable[[], Any]) -> Any | None:
-        """Call the API, and look at the answer; None where the process died."""
+        """Call the API, and check the answer; return None if the process died."""
         answer = self.survive(send)
         if answer is not None:
             _check(answer)
         return answer
 
     def attempt(self, work: Callable[[], Any]) -> Any | None:
-        """Have the shop's own code, or staff, call a service; what it refuses is refused."""
+        """Call a service as the shop or staff do; it may refuse."""
         try:
             return self.survive(work)
         except ShopPaymentsError:
             return None
 
-    def visit(self, send: Callable[[], Any]) -> None:
-        """Open or send a page of the admin."""
-        answer = self.survive(send)
-        if answer is not None:
-            assert answer.status_code in (200, 302), answer.content
-            assert "/login/" not in getattr(answer, "url", "")
-
     def run(self, *arguments: str) -> str:
-        """Run a command as cron does; that it asks for a person may be right."""
+        """Run a command as cron does; it may report an error."""
         out = StringIO()
         try:
             call_command(*arguments, stdout=out, stderr=out)
@@ -271,23 +230,21 @@ class World:
         return values
 
     def dashboard(self, path: str, **params: str) -> Json:
-        """Do something in Stripe's dashboard; what it refuses is refused."""
+        """Do something in Stripe's dashboard; it may refuse."""
         return call_stripe(self.stripe, "POST", path, **params)
 
     def receive(self, event: Json) -> int:
         """Post an event to the webhook, signed by Stripe now; return the status."""
-        try:
-            return self._deliver(sign_event(event, secret=WEBHOOK_SECRET))
-        except Died:
-            return 500
+        return self._post(sign_event(event, secret=WEBHOOK_SECRET))
 
-    def _deliver(self, signed: SignedEvent) -> int:
-        answer = signed.post(Client())
-        _check(answer)
+    def _post(self, signed: SignedEvent) -> int:
+        answer = self.call(lambda: signed.post(Client()))
+        if answer is None:
+            return 500
         event_id = json.loads(signed.body)["id"]
         if answer.status_code == 200:
             done = WebhookEvent.objects.filter(status__in=WebhookEvent.DONE)
-            assert done.filter(event_id=event_id).exists(), "taken, and not dealt with"
+            assert done.filter(event_id=event_id).exists(), "accepted, and not processed"
         self.taken.add(event_id)
         return int(answer.status_code)
 
@@ -295,9 +252,7 @@ class World:
         """Look at Stripe's books."""
 
         def listed(kind: str) -> dict[str, Json]:
-            page = call_stripe(self.stripe, "GET", kind, limit="100")
-            assert not page["has_more"]
-            return {each["id"]: each for each in reversed(page["data"])}
+            return {each["id"]: each for each in reversed(listed_at_stripe(self.stripe, kind))}
 
         return Seen(
             intents=listed("payment_intents"),
@@ -323,23 +278,20 @@ class World:
         if interrupt is not None and moment == "before":
             self._interrupt(interrupt, url, body)
         if is_write:
-            # PostgreSQL keeps the parameters in an order of its own, which Stripe does not mind.
+            # PostgreSQL keeps the parameters in another order; Stripe does not mind.
             request = (urlsplit(url).path, sorted(parse_qsl(body, keep_blank_values=True)))
             key = {name.lower(): value for name, value in headers.items()}["idempotency-key"]
             assert self.sent.setdefault(key, request) == request, "a key was used for two things"
-            assert _as_noted_down(key) == request, "what is sent is not what was noted down"
+            assert StripeAttempt.objects.filter(pk=key).exists(), "what is sent was not saved"
         death = self.deaths.pop(0) if is_write and self.deaths else ""
         if death == "before":
             raise Died
         with self._troubled():
             response = self.stripe.handle(method, url, headers, body)
-        self._requests += 1
-        number = self._requests
         if interrupt is not None and moment == "after":
             self._interrupt(interrupt, url, body)
         if death == "after":
             raise Died
-        self._note(response, number)
         return response
 
     def _interrupt(self, interrupt: Callable[[Any], Any], url: str, body: Any) -> None:
@@ -348,7 +300,7 @@ class World:
 
     @contextmanager
     def _troubled(self) -> Iterator[None]:
-        """Let what goes wrong go wrong with this request; webhooks have troubles of their own."""
+        """Apply the troubles to this request; webhooks have others."""
         for fault in self.troubles:
             self.stripe.inject(fault)
         try:
@@ -361,44 +313,27 @@ class World:
                 if fault.kind not in REQUEST_FAULTS:
                     self.stripe.inject(fault)
 
-    def _note(self, response: SandboxResponse, number: int) -> None:
-        if response.status != 200 or "idempotent-replayed" in response.headers:
-            return
-        answer = json.loads(response.body)
-        for each in answer.get("data", [answer]):
-            said = self.answered[each["id"]]
-            said[status_of(each)] = max(number, said.get(status_of(each), 0))
-
     def _receive(self, url: str, body: bytes, headers: dict[str, str]) -> int:
-        event = SignedEvent(body=body, signature=headers["Stripe-Signature"])
         try:
-            return self._deliver(event)
-        except Died:
-            return 500
+            return self._post(SignedEvent(body=body, signature=headers["Stripe-Signature"]))
         except Exception as error:
             self.bugs.append(error)
             raise
 
     @contextmanager
-    def _host_is_told(self) -> Iterator[None]:
+    def _receivers_are_connected(self) -> Iterator[None]:
         def receiver(*, fact_id: Any, **kwargs: Any) -> None:
             if self.receivers_break:
                 self.receivers_break -= 1
                 raise ReceiverBroke
-            self.told[fact_id] += 1
+            self.notified[fact_id] += 1
 
-        signals = [*SIGNALS.values()]
-        for signal in signals:
-            signal.connect(receiver, weak=False)
-        try:
+        with connected(dict.fromkeys(SIGNALS.values(), receiver)):
             yield
-        finally:
-            for signal in signals:
-                signal.disconnect(receiver)
 
     @contextmanager
     def _log_is_read(self) -> Iterator[None]:
-        """Take what is logged with an exception that nobody raises on purpose for a bug."""
+        """Take each logged exception for a bug, unless it was raised on purpose."""
         bugs = self.bugs
 
         class Reader(logging.Handler):
@@ -416,33 +351,6 @@ class World:
 
 
 _ON_PURPOSE = (ShopPaymentsError, ReceiverBroke, AdapterBroke)
-
-_ROUTES = {
-    "create_intent": "payment_intents",
-    "update_intent": "payment_intents/{}",
-    "capture_intent": "payment_intents/{}/capture",
-    "cancel_intent": "payment_intents/{}/cancel",
-    "create_refund": "refunds",
-}
-
-
-def _as_noted_down(key: str) -> tuple[str, Any] | None:
-    """What the attempt with this key says that is sent: path and parameters."""
-    attempt = StripeAttempt.objects.filter(pk=key).first()
-    if attempt is None:
-        return None
-    path = _ROUTES[attempt.operation].format(attempt.target)
-    return f"/v1/{path}", sorted(_as_form(attempt.params))
-
-
-def _as_form(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Write values down as the form that Stripe takes."""
-    if not isinstance(value, (dict, list)):
-        yield name, {True: "true", False: "false"}.get(value, str(value))
-        return
-    inside = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, each in inside:
-        yield from _as_form(each, f"{name}[{key}]" if name else str(key))
 
 
 def _order_of(url: str, body: Any) -> Any:

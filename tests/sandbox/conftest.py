@@ -27,7 +27,7 @@ def api(sandbox: Sandbox) -> Api:
 
 @pytest.fixture
 def receiver(sandbox: Sandbox) -> Receiver:
-    """The end of a webhook that wants every event."""
+    """A webhook endpoint for all events."""
     receiver = Receiver()
     sandbox.add_webhook(URL, "whsec_test", deliver=receiver)
     return receiver

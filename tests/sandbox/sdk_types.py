@@ -1,11 +1,10 @@
-"""What the types of stripe-python say of parameters and answers.
+"""Check parameters and answers by the types of stripe-python.
 
-`declared_parameters` returns what a TypedDict of the SDK declares; `answer_problems` walks an
-answer along the annotations of the SDK's classes. Neither knows the sandbox: what they say comes
-from the SDK that is installed, so tests fail when it moves on.
+`declared_parameters` returns the parameters of a TypedDict of the SDK. `answer_problems` compares
+an answer with the annotations of the SDK's classes. Both use only the installed SDK.
 
-The SDK writes `Optional[...]` both for what may be null and for what may be missing. Stripe's
-answers carry nearly all such keys, as null; those that it leaves out are named in `LEFT_OUT`.
+The SDK writes `Optional[...]` for keys that may be null and for keys that may be missing. Stripe's
+answers contain nearly all of them, as null. `LEFT_OUT` names those that answers leave out.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 from typing import Any, Literal, NamedTuple, Union
@@ -28,86 +27,83 @@ from stripe._object_classes import get_object_class
 from stripe._request_options import RequestOptions
 from stripe._stripe_object import StripeObject, UntypedStripeObject
 
-LEFT_OUT: Mapping[str, str] = {
-    # What only those charges have that it concerns; as in recorded answers of Stripe's.
-    "Charge.FraudDetails.*": "charges that somebody called fraudulent",
-    "Charge.Outcome.risk_score": "Radar for Fraud Teams",
-    "Charge.Outcome.rule": "charges that a rule of Radar's decided",
-    "Charge.RadarOptions.session": "a Radar session",
-    "Charge.authorization_code": "on the card's details instead",
-    "Charge.level3": "level III data",
-    "Charge.presentment_details": "Adaptive Pricing",
-    "Charge.refunds": "where it is expanded",
-    "Charge.transfer": "Connect",
-    "Charge.PaymentMethodDetails.Card.capture_before": "authorizations",
-    "Charge.PaymentMethodDetails.Card.description": "on request at Stripe's support",
-    "Charge.PaymentMethodDetails.Card.electronic_commerce_indicator": "3D Secure by others",
-    "Charge.PaymentMethodDetails.Card.iin": "on request at Stripe's support",
-    "Charge.PaymentMethodDetails.Card.issuer": "on request at Stripe's support",
-    "Charge.PaymentMethodDetails.Card.moto": "orders by mail and telephone",
-    "Charge.PaymentMethodDetails.Card.setup_credential_usage": "saved cards",
-    "Charge.PaymentMethodDetails.Card.stored_credential_usage": "saved cards",
-    "Charge.PaymentMethodDetails.Card.ThreeDSecure.exemption_indicator_applied": "exemptions",
-    "Dispute.Evidence.EnhancedEvidence.*": "evidence of that kind",
-    "Dispute.Evidence.appeal": "an appeal",
-    "Dispute.EvidenceDetails.EnhancedEligibility.*": "disputes that are eligible",
-    "Dispute.intended_submission_method": "Smart Disputes",
-    "Dispute.network_reason_code": "on the card's details instead",
-    "Refund.DestinationDetails.Card.reference": "refunds whose reference is known",
-    "Refund.description": "Connect",
-    "Refund.destination_details": "refunds of cards and bank transfers",
-    "Refund.failure_balance_transaction": "refunds that failed",
-    "Refund.failure_reason": "refunds that failed",
-    "Refund.instructions_email": "methods without a way back of their own",
-    "Refund.next_action": "refunds that ask something of the customer",
-    "Refund.pending_reason": "refunds that wait",
-    "Refund.presentment_details": "Adaptive Pricing",
-    # Connect only.
-    "Event.account": "events of connected accounts",
-    "Event.context": "events of connected accounts",
-    # One kind of event.
-    "Event.Data.previous_attributes": "*.updated events, and refunds",
-    # What only those see who use it.
-    "PaymentIntent.hooks": "intents with a linked tax calculation",
-    "PaymentIntent.payment_details": "industry data that the intent was given",
-    "PaymentIntent.payment_record": "intents that belong to a payment record",
-    "PaymentIntent.presentment_details": "Adaptive Pricing",
-    "PaymentIntent.AmountDetails.*": "line items",
-    "PaymentIntent.AmountDetails.Tip.amount": "a tip that was given",
-    "PaymentIntent.PaymentMethodOptions.*": "the types that the intent takes",
-    "PaymentIntent.PaymentMethodOptions.Card.*": "set as an option",
-    "PaymentIntent.PaymentMethodOptions.Link.*": "set as an option",
-    "PaymentIntent.PaymentMethodOptions.SepaDebit.*": "set as an option",
-    "PaymentIntent.PaymentMethodOptions.UsBankAccount.*": "set as an option",
-    "PaymentIntent.PaymentMethodOptions.UsBankAccount.MandateOptions.*": "set as an option",
-    "PaymentMethod.UsBankAccount.StatusDetails.blocked": "accounts that a bank has blocked",
-    "PaymentMethod.Card.description": "on request at Stripe's support",
-    "PaymentMethod.Card.iin": "on request at Stripe's support",
-    "PaymentMethod.Card.issuer": "on request at Stripe's support",
-    "WebhookEndpoint.deleted": "an endpoint that was deleted, see DELETED",
-    "WebhookEndpoint.secret": "the answer that created it",
-    # Errors have only the keys that have a value.
-    "PaymentIntent.LastPaymentError.*": "whatever the error is about",
+_LEFT_OUT_BY_REASON = {
+    "charges that somebody called fraudulent": "Charge.FraudDetails.*",
+    "Radar for Fraud Teams, and its rules": "Charge.Outcome.risk_score Charge.Outcome.rule",
+    "a Radar session": "Charge.RadarOptions.session",
+    "on the card's details instead": "Charge.authorization_code Dispute.network_reason_code",
+    "level III data": "Charge.level3",
+    "Adaptive Pricing": """
+        Charge.presentment_details PaymentIntent.presentment_details Refund.presentment_details""",
+    "where it is expanded": "Charge.refunds",
+    "accounts that are managed by others": """
+        Account.company Account.external_accounts Account.future_requirements Account.groups
+        Account.individual Account.metadata Account.requirements Account.tos_acceptance
+        Account.deleted Account.Controller.*""",
+    "features that an account may have": """
+        Account.Capabilities.* Account.Settings.* Account.Settings.CardPayments.decline_on
+        Account.Settings.Payments.* Account.BusinessProfile.* Balance.connect_reserved
+        Balance.instant_available Balance.issuing Balance.refund_and_dispute_prefunding
+        Balance.Available.SourceTypes.* Balance.Pending.SourceTypes.*""",
+    "Connect": "Charge.transfer Refund.description Event.account Event.context",
+    "authorizations": "Charge.PaymentMethodDetails.Card.capture_before",
+    "on request at Stripe's support": """
+        Charge.PaymentMethodDetails.Card.description Charge.PaymentMethodDetails.Card.iin
+        Charge.PaymentMethodDetails.Card.issuer PaymentMethod.Card.description
+        PaymentMethod.Card.iin PaymentMethod.Card.issuer""",
+    "3D Secure by others, and exemptions": """
+        Charge.PaymentMethodDetails.Card.electronic_commerce_indicator
+        Charge.PaymentMethodDetails.Card.ThreeDSecure.exemption_indicator_applied""",
+    "orders by mail and telephone": "Charge.PaymentMethodDetails.Card.moto",
+    "saved cards": """
+        Charge.PaymentMethodDetails.Card.setup_credential_usage
+        Charge.PaymentMethodDetails.Card.stored_credential_usage""",
+    "evidence of that kind": "Dispute.Evidence.EnhancedEvidence.*",
+    "an appeal": "Dispute.Evidence.appeal",
+    "disputes that are eligible": "Dispute.EvidenceDetails.EnhancedEligibility.*",
+    "Smart Disputes": "Dispute.intended_submission_method",
+    "refunds whose reference is known": "Refund.DestinationDetails.Card.reference",
+    "refunds of cards and bank transfers": "Refund.destination_details",
+    "refunds that failed": "Refund.failure_balance_transaction Refund.failure_reason",
+    "methods without a way back of their own": "Refund.instructions_email",
+    "refunds that wait, or ask the customer": "Refund.next_action Refund.pending_reason",
+    "*.updated events, and refunds": "Event.Data.previous_attributes",
+    "intents with a linked tax calculation": "PaymentIntent.hooks",
+    "industry data": "PaymentIntent.payment_details",
+    "intents that belong to a payment record": "PaymentIntent.payment_record",
+    "line items, and a tip": "PaymentIntent.AmountDetails.* PaymentIntent.AmountDetails.Tip.amount",
+    "the types that the intent takes": "PaymentIntent.PaymentMethodOptions.*",
+    "set as an option": """
+        PaymentIntent.PaymentMethodOptions.AmazonPay.* PaymentIntent.PaymentMethodOptions.Card.*
+        PaymentIntent.PaymentMethodOptions.Link.*
+        PaymentIntent.PaymentMethodOptions.SepaDebit.*
+        PaymentIntent.PaymentMethodOptions.UsBankAccount.*
+        PaymentIntent.PaymentMethodOptions.UsBankAccount.MandateOptions.*""",
+    "accounts that a bank has blocked": "PaymentMethod.UsBankAccount.StatusDetails.blocked",
+    "an endpoint that was deleted, see DELETED": "WebhookEndpoint.deleted",
+    "the answer that created it": "WebhookEndpoint.secret",
+    "whatever the error is about": "PaymentIntent.LastPaymentError.*",
 }
-"""Keys that the SDK knows and Stripe's answers leave out, with what brings them out."""
+LEFT_OUT = {key for keys in _LEFT_OUT_BY_REASON.values() for key in keys.split()}
+"""Keys that Stripe's answers leave out, but for the objects that have them."""
 
 DELETED = {"id", "object", "deleted"}
-"""What is left of an object in the answer that deletes it."""
+"""The keys of a deleted object."""
 
 
 # Parameters
 
 
 class Parameter(NamedTuple):
-    """What the SDK says of one parameter."""
+    """A parameter in the SDK."""
 
     required: bool
     unsettable: bool
     """An empty string clears it."""
     words: set[str]
-    """The words that it may be, as far as the SDK lists them."""
+    """The words that the SDK lists for it."""
     hashes: list[type]
-    """The TypedDicts of its own parameters, if it has some."""
+    """The TypedDicts of a hash."""
 
 
 def declared_parameters(typed_dict: type) -> dict[str, Parameter]:
@@ -134,27 +130,21 @@ def _parameter(hint: Any) -> Parameter:
 
 
 def answer_problems(answer: Mapping[str, Any], *, partial: bool = False) -> list[str]:
-    """Say what the SDK's classes have against an answer: an object, a list or an error.
+    """Return the differences between an answer and the SDK's classes.
 
-    A partial one may lack keys: a browser does not get to see all.
+    A partial answer may lack keys, because some are hidden from browsers.
     """
-    problems = _answer_problems(answer)
+    problems = _walk_error(answer) if "error" in answer else _walk_by_name(answer, "answer")
     return [each for each in problems if not (partial and _MISSING in each)]
 
 
 _MISSING = ": missing"
 
 
-def _answer_problems(answer: Mapping[str, Any]) -> list[str]:
-    if "error" in answer:
-        extra = [f"{name}: unknown key" for name in answer if name != "error"]
-        return [*extra, *_walk_error(answer["error"])]
-    return list(_walk_by_name(answer, "answer"))
-
-
-def _walk_error(error: Mapping[str, Any]) -> Iterator[str]:
+def _walk_error(answer: Mapping[str, Any]) -> Iterator[str]:
     """An error object leaves out what it has no value for; `type` is always there."""
-    hints = known_keys(ErrorObject)
+    yield from (f"{name}: unknown key" for name in answer if name != "error")
+    hints, error = known_keys(ErrorObject), answer["error"]
     for name, value in error.items():
         if name not in hints:
             yield f"error.{name}: unknown key"
@@ -190,10 +180,8 @@ def _walk(value: Any, annotation: Any, path: str) -> Iterator[str]:
     elif origin is Literal:
         if value not in arguments:
             yield f"{path}: {value!r} is none of the words the SDK knows"
-    elif origin is list:
-        yield from _walk_items(value, arguments[0], path)
-    elif origin is dict or origin is UntypedStripeObject:
-        yield from _walk_values(value, arguments[-1], path)
+    elif origin in (list, dict, UntypedStripeObject):
+        yield from _walk_items(value, list if origin is list else dict, arguments[-1], path)
     elif origin is stripe.ListObject:
         yield from _walk_list(value, arguments[0], path)
     elif isinstance(annotation, type) and issubclass(annotation, StripeObject):
@@ -212,27 +200,19 @@ def _is_a(value: Any, annotation: Any) -> bool:
 
 def _walk_union(value: Any, choices: tuple[Any, ...], path: str) -> Iterator[str]:
     if any(typing.get_origin(choice) is Literal for choice in choices):
-        # `Union[Literal[...], str]` is the SDK's way to be ready for new words. The sandbox has
-        # only those of today.
+        # The SDK writes `Union[Literal[...], str]` to allow new words. The sandbox has none.
         choices = tuple(choice for choice in choices if choice is not str)
     found = [list(_walk(value, choice, path)) for choice in choices]
-    if all(found):  # say what is wrong inside the value, if that is all
+    if all(found):  # prefer a problem inside the value
         yield from min(found, key=lambda each: (each[0].startswith(f"{path}: "), len(each)))
 
 
-def _walk_items(value: Any, item: Any, path: str) -> Iterator[str]:
-    if not isinstance(value, list):
-        yield f"{path}: {value!r} is no list"
+def _walk_items(value: Any, kind: type[Any], item: Any, path: str) -> Iterator[str]:
+    if not isinstance(value, kind):
+        yield f"{path}: {value!r} is no {kind.__name__}"
         return
-    for index, each in enumerate(value):
-        yield from _walk(each, item, f"{path}[{index}]")
-
-
-def _walk_values(value: Any, item: Any, path: str) -> Iterator[str]:
-    if not isinstance(value, dict):
-        yield f"{path}: {value!r} is no hash"
-        return
-    for name, each in value.items():
+    pairs: Iterable[tuple[Any, Any]] = value.items() if kind is dict else enumerate(value)
+    for name, each in pairs:
         yield from _walk(each, item, f"{path}[{name}]")
 
 
@@ -302,16 +282,12 @@ def _leaves(hint: Any) -> Iterator[Any]:
 def known_keys(cls: type) -> dict[str, Any]:
     """Return the keys that an object of a class has, with their types."""
     hints = typing.get_type_hints(cls, localns=_names(cls.__module__))
+    names_on_the_wire = getattr(cls, "_field_remappings", {})  # some are no names for Python
     return {
-        _key(cls, name): hint
+        names_on_the_wire.get(name, name): hint
         for name, hint in hints.items()
         if not name.startswith("_") and typing.get_origin(hint) is not typing.ClassVar
     }
-
-
-def _key(cls: Any, attribute: str) -> str:
-    """Return the key on the wire; some are no names for Python."""
-    return str(cls._field_remappings.get(attribute, attribute))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The control route: levers over HTTP, and who may pull them."""
+"""The control route: the levers over HTTP, and who may use them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pytest
 
 from shop_payments.sandbox import Fault
 from tests.sandbox.conftest import URL
-from tests.sandbox.support import INTENTS, ORDER, Answer, Receiver
+from tests.sandbox.support import DAY, INTENTS, ORDER, Answer, Receiver
 
-CONTROL = "/_sandbox"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -20,13 +19,13 @@ def control(sandbox):
 
     def call(method, path, fields=None, headers=JSON):
         body = fields if isinstance(fields, str | None) else json.dumps(fields)
-        response = sandbox.handle(method, f"{CONTROL}{path}", headers, body)
+        response = sandbox.handle(method, f"/_sandbox{path}", headers, body)
         return Answer(response, json.loads(response.body))
 
     return call
 
 
-def test_it_shows_the_time_and_what_waits(api, sandbox, control, receiver):
+def test_it_shows_the_time_faults_and_deliveries(api, sandbox, control, receiver):
     api.create()
     sandbox.inject(Fault("drop_after"))
 
@@ -39,15 +38,10 @@ def test_it_shows_the_time_and_what_waits(api, sandbox, control, receiver):
 
 
 def test_it_moves_the_clock_and_prunes_idempotency_keys(api, control):
-    def write():
-        return api.post(INTENTS, ORDER, Idempotency_Key="k")["id"]
+    assert control("POST", "/clock", {"advance": DAY})["now"] == 4_000_086_400.0
 
-    first = write()
-    assert control("POST", "/clock", {"advance": 24 * 60 * 60})["now"] == 4_000_086_400.0
-    second = write()
+    api.post(INTENTS, ORDER, Idempotency_Key="k")
     assert control("DELETE", "/idempotency_keys")["forgotten"] == 1
-
-    assert len({first, second, write()}) == 3
 
 
 def test_it_injects_and_clears_faults(api, control):
@@ -60,44 +54,35 @@ def test_it_injects_and_clears_faults(api, control):
     assert api.get(INTENTS).status == 200
 
 
-@pytest.mark.parametrize(
-    ("fields", "status"), [(None, "succeeded"), ({"succeed": False}, "requires_payment_method")]
-)
-def test_it_passes_or_fails_an_authentication(api, control, fields, status):
-    intent = api.confirm(api.create(), "pm_card_authenticationRequired")
+def test_it_moves_intents_and_refunds(api, control):
+    waiting = api.confirm(api.create(), "pm_card_authenticationRequired")["id"]
+    new, refund = api.create()["id"], api.refund(api.pay())["id"]
 
-    answer = control("POST", f"/payment_intents/{intent['id']}/authentication", fields)
-
-    assert (answer.status, answer["status"]) == (200, status)
-    assert api.again(intent).json == answer.json
-
-
-def test_it_moves_an_intent_and_a_refund(api, control):
-    intent, refund = api.create(), api.refund(api.pay())
-
-    succeeded = {"status": "succeeded", "fields": {"amount_received": 1}}
-    failed = {"status": "failed", "failure_reason": "declined"}
-    moved = control("POST", f"/payment_intents/{intent['id']}", succeeded)
-    back = control("POST", f"/refunds/{refund['id']}", failed)
-
-    moved.assert_has(status="succeeded", amount_received=1)
-    back.assert_has(status="failed", failure_reason="declined")
-    assert api.again(refund).json == back.json
+    for path, fields, expected in (
+        (f"payment_intents/{waiting}/authentication", None, "succeeded"),
+        (f"payment_intents/{new}", {"status": "canceled", "fields": {}}, "canceled"),
+        (f"refunds/{refund}", {"status": "failed", "failure_reason": "declined"}, "failed"),
+    ):
+        moved = control("POST", f"/{path}", fields)
+        assert moved["status"] == expected
+        assert api.again(moved).json == moved.json
+    assert moved["failure_reason"] == "declined"
 
 
-def test_it_disputes_a_charge_and_rolls_a_secret(api, sandbox, control):
+def test_it_disputes_warns_reviews_and_rolls_a_secret(api, sandbox, control):
     endpoint = sandbox.add_webhook(URL, "whsec_old", deliver=Receiver())
+    charge = api.pay()
 
-    dispute = control("POST", f"/charges/{api.pay()['id']}/dispute", {"reason": "duplicate"})
+    assert control("POST", f"/charges/{charge['id']}/fraud_warning")["actionable"] is True
+    assert control("POST", f"/payment_intents/{charge['payment_intent']}/review")["open"] is True
+    dispute = control("POST", f"/charges/{charge['id']}/dispute", {"reason": "duplicate"})
     inquiry = control("POST", f"/charges/{api.pay()['id']}/dispute", {"inquiry": True})
     rolled = {"secret": "whsec_new", "expires_in": 60}
     control("POST", f"/webhook_endpoints/{endpoint.id}/secret", rolled)
-    made = control("POST", f"/webhook_endpoints/{endpoint.id}/secret")
 
     dispute.assert_has(status="needs_response", reason="duplicate")
     inquiry.assert_has(status="warning_needs_response", reason="fraudulent")
-    assert api.again(dispute).json == dispute.json
-    assert endpoint.secrets_at(4_000_000_059) == [made["secret"], "whsec_old"]
+    assert endpoint.secrets_at(4_000_000_059) == ["whsec_new", "whsec_old"]
 
 
 INTENT = "/payment_intents/ID"
@@ -107,32 +92,25 @@ INTENT = "/payment_intents/ID"
     ("method", "path", "fields", "status", "message"),
     [
         ("POST", "/faults", {"kind": "gremlin"}, 400, "the kinds are latency"),
-        ("POST", "/faults", "kind=drop_after", 400, "The body is not JSON"),
-        ("POST", "/faults", "[" * 100_000, 400, "The body is not JSON"),
         ("POST", "/faults", '{"kind": "latency", "seconds": NaN}', 400, "The body is not JSON"),
         ("POST", "/faults", [], 400, "The body is not a JSON object"),
-        ("DELETE", "/faults", {"all": True}, 400, "There is no field 'all' here; there is none"),
+        ("POST", "/clock", {"all": 1}, 400, "There is no field 'all' here"),
         ("GET", "/faults", None, 405, "takes POST or DELETE, not GET"),
         ("GET", "/gremlins", None, 404, "There is no /_sandbox/gremlins; there is /_sandbox, "),
         ("POST", "/clock", {}, 400, "The field 'advance' is missing"),
-        ("POST", "/clock", {"advance": "1 h"}, 400, "advance is a number, not '1 h'"),
-        ("POST", "/clock", {"advance": True}, 400, "advance is a number, not True"),
-        ("POST", INTENT, {"status": 1}, 400, "status is a string, not 1"),
+        ("POST", "/clock", {"advance": True}, 400, "advance is a number, not true"),
         ("POST", INTENT, {"status": "paid"}, 400, "no status 'paid'"),
-        ("POST", INTENT, {"status": "x", "fields": {"status": "y"}}, 400, "besides the status"),
-        ("POST", f"{INTENT}/authentication", {"succeed": "no"}, 400, "true or false, not 'no'"),
+        ("POST", INTENT, {"status": "x", "fields": {"status": "y"}}, 400, "Send it as 'status'"),
         ("POST", "/refunds/re_x", {"status": "failed"}, 404, "No such refund: 're_x'"),
-        ("POST", "/charges/ch_x/dispute", {}, 404, "No such charge: 'ch_x'"),
-        ("POST", "/charges/ch_x/dispute", {"amount": 1}, 400, "There is no field 'amount'"),
-        ("POST", "/webhook_endpoints/we_x/secret", {}, 404, "No such webhook_endpoint"),
     ],
 )
-def test_it_says_what_is_wrong(api, control, method, path, fields, status, message):
-    intent = api.create()
+def test_an_invalid_request_gets_an_explanation(
+    api, control, method, path, fields, status, message
+):
+    path = path.replace("ID", api.create()["id"])
 
-    answer = control(method, path.replace("ID", intent["id"]), fields)
+    control(method, path, fields).assert_refused(status, message)
 
-    assert (answer.status, message in answer.error["message"]) == (status, True)
     assert api.events_after() == ["payment_intent.created"]
 
 
@@ -140,26 +118,23 @@ def test_it_says_what_is_wrong(api, control, method, path, fields, status, messa
     ("headers", "status"),
     [
         ({}, 400),  # a form
-        ({**JSON, "Origin": "https://example.com"}, 403),
         ({**JSON, "Origin": "null"}, 403),
-        ({**JSON, "Host": "example.com:12111"}, 403),
-        ({**JSON, "Host": "localhost.example.com"}, 403),
+        ({**JSON, "Host": "localhost.example.com:12111"}, 403),
     ],
 )
-def test_strangers_do_not_steer_it(sandbox, control, headers, status):
+def test_other_origins_and_hosts_are_refused(sandbox, control, headers, status):
     answer = control("POST", "/faults", {"kind": "drop_after"}, headers)
 
     assert (answer.status, sandbox.faults) == (status, [])
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_page_of_this_machine_steers_it(sandbox, control):
+def test_a_page_of_this_machine_may_use_it(sandbox, control):
     headers = {**JSON, "Origin": "http://127.0.0.1:8000", "Host": "localhost:12111"}
 
-    preflight = sandbox.handle("OPTIONS", f"{CONTROL}/faults", headers)
+    preflight = sandbox.handle("OPTIONS", "/_sandbox/faults", headers)
     answer = control("POST", "/faults", {"kind": "drop_before"}, headers)
 
-    assert answer.status == 200
     for response in (preflight, answer.response):
         assert response.headers["access-control-allow-origin"] == "http://127.0.0.1:8000"
     assert control("DELETE", "/faults").status == 200  # no fault strikes the control route

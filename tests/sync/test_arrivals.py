@@ -6,26 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from django.db import transaction
 
-from shop_payments.exceptions import TransactionOpenError
-from shop_payments.models import (
-    OrderPayment,
-    PaymentHistory,
-    PaymentIntent,
-    Refund,
-    StripeAttempt,
-    WebhookEvent,
-)
+from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Refund, WebhookEvent
 from shop_payments.sandbox import Fault
-from shop_payments.services.receive_event import process_event
-from tests.after_paid.support import assert_mirrors_agree, refund_in_dashboard
-from tests.support import answer, call_stripe, pay, post_webhook, send_event, sign
+from tests.books import assert_mirrors_agree, refund_in_dashboard, sweep
+from tests.maintenance.support import Meanwhile
+from tests.support import answer, call_stripe, pay, post_webhook, releases_heard, sign
 from tests.threads import RestlessLine
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Status = WebhookEvent.Status
 
 
 def deliver(stripe: Any, kind: str) -> int:
@@ -35,42 +24,19 @@ def deliver(stripe: Any, kind: str) -> int:
     return int(post_webhook(body, sign(body)).status_code)
 
 
-@pytest.fixture
-def intent(storefront, order, stripe):
+def test_an_event_waits_for_an_intent_that_keeps_changing(storefront, order, stripe, configure):
+    """Otherwise the shop would be notified of the refund before the payment."""
     storefront.payment_intent(order)
-    return PaymentIntent.objects.get()
-
-
-@pytest.fixture
-def lost(storefront, order, stripe) -> str:
-    """An intent whose creation was not answered."""
-    stripe.inject(Fault("drop_after", method="POST"))
-    storefront.payment_intent(order)
-    return str(call_stripe(stripe, "GET", "payment_intents")["data"][0]["id"])
-
-
-# --- an intent that keeps changing --------------------------------------------------------------
-
-
-def test_an_intent_that_keeps_changing_is_looked_at_again_later(intent, stripe, configure):
-    at_stripe = pay(stripe, intent.stripe_id, "pm_card_authenticationRequired")
+    intent = PaymentIntent.objects.get()
+    pay(stripe, intent.stripe_id)
+    refund_in_dashboard(stripe)
     line = RestlessLine(stripe, intent)
     configure(STRIPE_TRANSPORT=line)
 
-    assert send_event(at_stripe).status_code == 503
-
+    assert deliver(stripe, "refund.created") == 503
     event = WebhookEvent.objects.get()
     words = f"PaymentIntentInProgress: {intent.stripe_id} keeps changing."
-    assert (event.status, event.outcome, line.looks) == (Status.FAILED, words, 4)
-
-
-def test_a_refund_waits_for_an_intent_that_keeps_changing(intent, stripe, configure):
-    """Otherwise the shop would be notified of the refund before the payment."""
-    pay(stripe, intent.stripe_id)
-    refund_in_dashboard(stripe)
-    configure(STRIPE_TRANSPORT=RestlessLine(stripe, intent))
-
-    assert deliver(stripe, "refund.created") == 503
+    assert (event.status, event.outcome, line.looks) == ("failed", words, 4)
     assert not Refund.objects.exists()
 
     configure(STRIPE_TRANSPORT=stripe.handle)
@@ -80,123 +46,75 @@ def test_a_refund_waits_for_an_intent_that_keeps_changing(intent, stripe, config
     assert kinds == ["payment_received", "order_paid", "order_refunded"]
 
 
-# --- an intent without a row --------------------------------------------------------------------
-
-
-class Quick:
-    """A line on which something happens at Stripe, and its events arrive, before the answer."""
-
-    def __init__(self, stripe: Any, act: Any) -> None:
-        self._stripe, self._act = stripe, act
-        self.answers: list[int] = []
-
-    def __call__(self, method: str, *request: Any) -> Any:
-        answer = self._stripe.handle(method, *request)
-        if method.upper() == "POST":
-            (created,) = call_stripe(self._stripe, "GET", "payment_intents")["data"]
-            self.answers.append(self._act(created))
-        return answer
-
-
-def test_an_event_before_the_answer_to_the_creation(storefront, order, stripe, configure):
-    """The attempt is committed, so the intent is known to be ours before it has a row."""
-    line = Quick(stripe, lambda created: send_event(created).status_code)
-    configure(STRIPE_TRANSPORT=line)
-
-    response = storefront.payment_intent(order)
-
-    assert (response.status_code, line.answers) == (200, [200])
-    assert PaymentIntent.objects.get().stripe_id == response.json()["data"]["id"]
-    assert WebhookEvent.objects.get().status == Status.PROCESSED
-
-
 @pytest.mark.parametrize(
     "kind",
-    [
-        "payment_intent.succeeded",
-        "refund.created",
-        "charge.refunded",
-        "charge.dispute.created",
-    ],
+    ["payment_intent.created", "refund.created", "charge.dispute.created"],
 )
-def test_money_moves_before_the_answer_to_the_creation(
+def test_something_happens_before_the_answer_to_the_creation(
     storefront, order, stripe, configure, paid_signals, kind
 ):
     """Found: a refund or a dispute was ignored for ever. It names no attempt, but its intent does.
 
     Somebody pays in Stripe's dashboard, say, and all other events are lost.
     """
+    is_open = kind == "payment_intent.created"
 
-    def act(created: Any) -> int:
-        disputed = kind.startswith("charge.dispute")
-        pay(stripe, created["id"], "pm_card_createDispute" if disputed else "pm_card_visa")
-        if kind in {"refund.created", "charge.refunded"}:
+    def act() -> None:
+        (created,) = call_stripe(stripe, "GET", "payment_intents")["data"]
+        if not is_open:
+            pay(
+                stripe, created["id"], f"pm_card_{'createDispute' if 'dispute' in kind else 'visa'}"
+            )
+        if "refund" in kind:
             call_stripe(stripe, "POST", "refunds", payment_intent=created["id"], amount="1200")
-        return deliver(stripe, kind)
+        assert deliver(stripe, kind) == 200
 
-    line = Quick(stripe, act)
-    configure(STRIPE_TRANSPORT=line)
+    configure(STRIPE_TRANSPORT=Meanwhile(stripe, "POST payment_intents", act, answer=True))
 
     response = storefront.payment_intent(order)
 
-    assert (line.answers, answer(response)) == ([200], (409, "order_already_paid"))
-    assert WebhookEvent.objects.get().status == Status.PROCESSED
+    assert answer(response) == ((200, None) if is_open else (409, "order_already_paid"))
+    assert WebhookEvent.objects.get().status == "processed"
     assert_mirrors_agree(stripe)
-    assert len(paid_signals) == 1
+    assert len(paid_signals) == (0 if is_open else 1)
 
 
-def test_a_dispute_of_an_intent_whose_creation_was_never_answered(lost, stripe):
-    pay(stripe, lost, "pm_card_createDispute")
+# --- what has gone back of a payment before the payment is known here ---------------------------
 
-    assert deliver(stripe, "charge.dispute.created") == 200
-
-    payment = OrderPayment.objects.get()
-    assert (payment.status, payment.dispute_state) == ("paid", "open")
-    assert StripeAttempt.objects.get().outcome == "succeeded"
+NOT_RELEASED = {"payment_received": False, "order_paid": False, "order_refunded": False}
 
 
-# --- objects of others --------------------------------------------------------------------------
-
-
-def test_a_refund_of_another_system_is_ignored_after_one_call(intent, stripe):
-    theirs = call_stripe(stripe, "POST", "payment_intents", amount="500", currency="usd")["id"]
-    pay(stripe, theirs)
-    call_stripe(stripe, "POST", "refunds", payment_intent=theirs)
-    stripe.requests.clear()
-
-    assert deliver(stripe, "refund.created") == 200
-
-    assert WebhookEvent.objects.get().status == Status.IGNORED
-    assert not PaymentIntent.objects.filter(stripe_id=theirs).exists()
-    assert [each.path for each in stripe.requests] == [f"/v1/payment_intents/{theirs}"]
-
-
-def test_a_refund_of_an_account_that_our_key_cannot_see_is_ignored(lost):
-    connected = {"object": "refund", "id": "re_theirs", "payment_intent": "pi_of_their_account"}
-
-    assert send_event(connected, type="refund.created", account="acct_theirs").status_code == 200
-
-    assert WebhookEvent.objects.get().status == Status.IGNORED
-
-
-# --- a queue of the host ------------------------------------------------------------------------
-
-
-def keep(event_pk: int) -> None:
-    """A queue whose worker has not come to the event yet."""
-
-
-def test_a_queue_that_processes_events_in_a_transaction_is_an_error(
-    intent, stripe, configure, webhooks
+@pytest.mark.parametrize("found_by", ["sweep", "call 3", "thin event"])
+def test_nothing_is_released_that_was_refunded_meanwhile(
+    payment_system, order, stripe, webhooks, intent_id, found_by
 ):
-    """Found: the event counted as failed, and was set aside after twenty times."""
-    configure(EVENT_HANDLER=f"{__name__}.keep")
-    pay(stripe, intent.stripe_id)
-    webhooks()
-    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
+    stripe.inject(Fault("webhook_thin", times=None))
+    pay(stripe, intent_id)
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
 
-    with transaction.atomic(), pytest.raises(TransactionOpenError):
-        process_event(event.pk)
+    with releases_heard() as heard:
+        if found_by == "thin event":
+            webhooks()
+        elif found_by == "call 3":
+            payment_system.payment(order)
+        else:
+            sweep(hours=0)
 
-    event.refresh_from_db()
-    assert (event.status, event.attempts) == (Status.RECEIVED, 0)
+    assert heard == NOT_RELEASED
+    assert OrderPayment.objects.get().status == "refunded"
+
+
+def test_a_payment_is_written_with_its_refunds_or_not_at_all(stripe, intent_id):
+    pay(stripe, intent_id)
+    call_stripe(stripe, "POST", "refunds", payment_intent=intent_id)
+    stripe.inject(Fault("error", status=500, method="GET", path="/v1/refunds", times=9))
+
+    with releases_heard() as heard:
+        assert sweep(hours=0).problems
+    assert heard == {}
+    assert OrderPayment.objects.get().status == "unpaid"
+
+    stripe.clear_faults()
+    with releases_heard() as heard:
+        sweep(hours=0)
+    assert heard == NOT_RELEASED

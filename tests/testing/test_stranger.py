@@ -1,4 +1,4 @@
-"""A project that has never heard of this repository follows docs/testing-your-shop.md."""
+"""A new project follows docs/testing-your-shop.md."""
 
 from __future__ import annotations
 
@@ -43,18 +43,9 @@ urlpatterns = [
 """
 
 
-def documented(name: str) -> str:
-    """The block of the page that is a file of that name."""
-    (block,) = re.findall(
-        rf"^<!-- file: {re.escape(name)} -->\n```python\n(.*?)^```$", PAGE, re.M | re.S
-    )
-    assert isinstance(block, str)
-    return block
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The shop of docs/own-order-model.md with the tests of the page, and no key anywhere."""
+    """Create the shop of docs/own-order-model.md with the tests of the page, and without keys."""
     shutil.copytree(
         ROOT / "tests" / "hostshop",
         tmp_path / "hostshop",
@@ -66,13 +57,14 @@ def project(tmp_path: Path) -> Path:
         path.write_text(path.read_text().replace("tests.hostshop", "hostshop"))
     (tmp_path / "settings.py").write_text(SETTINGS)
     (tmp_path / "urls.py").write_text(URLS)
-    for name in re.findall(r"^<!-- file: (.*) -->$", PAGE, re.M):
-        (tmp_path / name).write_text(documented(name))
+    block = r"^<!-- file: (.*?) -->\n```python\n(.*?)^```$"
+    for name, code in re.findall(block, PAGE, re.M | re.S):
+        (tmp_path / name).write_text(code)
     return tmp_path
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in the project, which finds the package where these tests have found it."""
+    """Run Python in the project, with the package that these tests import."""
     assert shop_payments.__file__ is not None
     package = Path(shop_payments.__file__).parents[1]
     environment = {
@@ -91,26 +83,18 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_the_examples_pass_under_pytest(project):
-    done = run(project, "-W", "error", "-m", "pytest", "--ds=settings", "-p", "no:cacheprovider")
+def test_the_examples_pass_with_pytest(project):
+    """With ``-p``, the plugin is loaded before Django is set up."""
+    options = "--ds=settings -p shop_payments.testing.plugin -p no:cacheprovider".split()
+
+    done = run(project, "-W", "error", "-m", "pytest", *options)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "9 passed" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_plugin_may_be_loaded_before_django_is_set_up(project):
-    (project / "conftest.py").unlink()
-    options = ["--ds=settings", "-p", "shop_payments.testing.plugin", "-p", "no:cacheprovider"]
-
-    done = run(project, "-m", "pytest", *options, "test_checkout.py", "-k", "shipped")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
-
-
-@pytest.mark.slow
-def test_the_testcase_passes_under_django(project):
+def test_the_testcase_passes_with_djangos_runner(project):
     test = ["-m", "django", "test", "test_checkout_testcase", "--settings=test_settings"]
 
     done = run(project, "-W", "error", *test)

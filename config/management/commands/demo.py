@@ -32,6 +32,8 @@ CHECKED = "Every answer above was checked against the contract."
 
 INVITATION = """\
 {headline}
+Shop:           {shop}{home}
+                buy something, and pay with the card 4242 4242 4242 4242
 Admin:          {shop}{admin}
                 user {staff}, password {password}
                 order {paid.pk} is paid: refund a part of it on its page
@@ -124,6 +126,7 @@ def _invitation(stage: Stage) -> str:
     return INVITATION.format(
         headline=stage.headline("Look around"),
         shop=stage.shop,
+        home=reverse("demo-shop"),
         admin=reverse("admin:index"),
         staff=STAFF,
         password=stage.data.staff_password,

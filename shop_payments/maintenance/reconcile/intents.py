@@ -20,12 +20,12 @@ from shop_payments.models import PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.outbox.sender import send_attempt
 from shop_payments.outbox.writer import save_attempt
 from shop_payments.services.unknown_intents import (
-    ask_about,
-    asked_about,
-    close_known,
-    close_renamed,
+    ask_staff_about,
+    close_items_of_renamed,
+    close_items_with_row,
     find_named_order,
-    would_ask,
+    open_unknown_items,
+    would_ask_staff,
 )
 from shop_payments.sync.arrivals import apply_final_state, insert_missing_intent
 from shop_payments.sync.payment_intents import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shop_payments.gateway import PaymentIntentResult
 
 
-def mirror_intents(sweep: Sweep) -> None:
+def sync_intents(sweep: Sweep) -> None:
     """Sync our changed intents, insert missing rows, and cancel orphans.
 
     Raises:
@@ -55,9 +55,13 @@ def mirror_intents(sweep: Sweep) -> None:
             sweep.try_to(row.stripe_id, partial(look.at, row))
     if look.end():
         _handle_without_row(sweep, look.without_row)
+
+
+def count_unknown(sweep: Sweep) -> None:
+    """Count the unknown intents about which staff have not decided; close the items of others."""
     if not sweep.dry_run:
-        close_known(origin=sweep.origin)
-        sweep.report.unknown = len(asked_about())  # reported until staff have decided
+        close_items_with_row(origin=sweep.origin)
+        sweep.report.unknown = len(open_unknown_items())
 
 
 _MANY = 3
@@ -86,9 +90,9 @@ class _Look:
         self._found += sum(intent.id in before or intent.id in late for intent in found)
         for intent in found:
             if intent.id in before:
-                _mirror(self._sweep, before[intent.id], intent, asked_about=self.asked_about)
+                _sync_listed(self._sweep, before[intent.id], intent, asked_about=self.asked_about)
             elif intent.id in late:
-                _mirror_late(self._sweep, late[intent.id], intent)
+                _sync_late(self._sweep, late[intent.id], intent)
             elif named_attempt(intent) is not None:
                 self.without_row[intent.id] = intent
 
@@ -104,7 +108,7 @@ class _Look:
             self._missing.append(row)
         else:
             self._found += 1
-            _mirror(self._sweep, row, intent, asked_about=self.asked_about)
+            _sync_listed(self._sweep, row, intent, asked_about=self.asked_about)
 
     def end(self) -> bool:
         """Mark the intents that Stripe does not know as missing; False if the key is wrong.
@@ -131,7 +135,8 @@ class _Look:
         return True
 
     def _blame_key(self, what: str) -> None:
-        self._sweep.problem(
+        self._sweep.has_left_rest = True
+        self._sweep.add_problem(
             f"{what} not at Stripe. Check that SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belongs to the"
             " account that created them. Nothing was changed"
         )
@@ -148,7 +153,7 @@ class _Look:
         if newest is None:
             return True
         should_be_listed = newest.stripe_created_at >= self._sweep.since
-        if not should_be_listed and not self.without_row and not asked_about():
+        if not should_be_listed and not self.without_row and not open_unknown_items():
             return True  # nothing was listed, so nothing will be done
         try:
             get_gateway().retrieve_payment_intent(newest.stripe_id)
@@ -157,7 +162,7 @@ class _Look:
         return True
 
 
-def _mirror_late(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> None:
+def _sync_late(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) -> None:
     """Fetch an intent whose row is newer than the page that shows it."""
     if agrees(row, intent):
         return
@@ -166,7 +171,7 @@ def _mirror_late(sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult) 
         sweep.try_to(intent.id, partial(_refresh, sweep, row.pk))
 
 
-def _mirror(
+def _sync_listed(
     sweep: Sweep, row: PaymentIntent, intent: PaymentIntentResult, *, asked_about: Collection[str]
 ) -> None:
     """Apply a listed intent to ``row``, which was read before the list.
@@ -217,7 +222,7 @@ def _ask_again(sweep: Sweep, stripe_id: str) -> None:
     except ObjectMissing:
         sweep.report.unknown += 1  # absence once proves nothing: staff have to close the item
         return
-    _ask_about(sweep, intent, is_waiting=True)
+    _ask_staff_about(sweep, intent, is_waiting=True)
 
 
 # --- intents without a row ----------------------------------------------------------------------
@@ -225,14 +230,14 @@ def _ask_again(sweep: Sweep, stripe_id: str) -> None:
 
 def _handle_without_row(sweep: Sweep, found: Mapping[str, PaymentIntentResult]) -> None:
     """Insert the rows of our attempts' intents, and ask staff about the others."""
-    waiting = {item.subject for item in asked_about()}
+    waiting = {item.subject for item in open_unknown_items()}
     ours = _of_our_attempts(list(found.values()))
     for intent in found.values():
         if attempt := ours.get(intent.id):
             sweep.try_to(intent.id, partial(_insert_or_cancel, sweep, intent, attempt))
         else:
             is_waiting = intent.id in waiting
-            sweep.try_to(intent.id, partial(_ask_about, sweep, intent, is_waiting=is_waiting))
+            sweep.try_to(intent.id, partial(_ask_staff_about, sweep, intent, is_waiting=is_waiting))
     for stripe_id in sorted(waiting - set(found)):
         sweep.try_to(stripe_id, partial(_ask_again, sweep, stripe_id))
 
@@ -245,21 +250,21 @@ def _of_our_attempts(intents: Sequence[PaymentIntentResult]) -> dict[str, Stripe
     return {stripe_id: ours[pk] for stripe_id, pk in named.items() if pk in ours}
 
 
-def _ask_about(sweep: Sweep, intent: PaymentIntentResult, *, is_waiting: bool) -> None:
+def _ask_staff_about(sweep: Sweep, intent: PaymentIntentResult, *, is_waiting: bool) -> None:
     """Ask staff about an intent without a row, if it names an order of ours.
 
     ``is_waiting`` means that they are asked about it already. See Note [Unknown intents] in
     ``unknown_intents.py``.
     """
     if is_waiting and not sweep.dry_run:
-        close_renamed(intent, origin=sweep.origin)
+        close_items_of_renamed(intent, origin=sweep.origin)
     order = find_named_order(intent)
     if order is None:
         return
     if sweep.dry_run:
-        sweep.report.unknown += would_ask(order, intent)
+        sweep.report.unknown += would_ask_staff(order, intent)
     else:
-        ask_about(order, intent, origin=sweep.origin)
+        ask_staff_about(order, intent, origin=sweep.origin)
 
 
 def _insert_or_cancel(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:
@@ -288,7 +293,7 @@ def _close_second(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAtte
     if intent.status in CANCELABLE_STATUSES:
         _cancel_orphan(sweep, intent, attempt)
     elif intent.status != IntentStatus.CANCELED:
-        sweep.problem(f"{intent.id} is a second intent of {attempt}, and {intent.status}")
+        sweep.add_problem(f"{intent.id} is a second intent of {attempt}, and {intent.status}")
 
 
 def _cancel_orphan(sweep: Sweep, intent: PaymentIntentResult, attempt: StripeAttempt) -> None:

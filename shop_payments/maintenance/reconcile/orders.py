@@ -20,10 +20,10 @@ _MAY_HAVE_CHANGED = Q(needs_review=True) & (
 def evaluate_orders(sweep: Sweep) -> None:
     """Evaluate orders that could not be read, and those that the shop may have corrected."""
     waiting = OrderPayment.objects.filter(Q(failed_reads__gt=0) | _MAY_HAVE_CHANGED)
-    for payment in sweep.one_by_one(list(waiting.order_by("pk"))):
+    for payment in sweep.each_of(waiting):
         if sweep.dry_run or sweep.try_to(str(payment), partial(_evaluate, sweep, payment)):
             sweep.report.orders += payment.failed_reads > 0
-    for payment in sweep.one_by_one(list(payments_to_follow_up())):
+    for payment in sweep.each_of(payments_to_follow_up()):
         if not sweep.dry_run:
             sweep.try_to(str(payment), partial(_follow_up, sweep, payment))
 

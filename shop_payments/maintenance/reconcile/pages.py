@@ -85,11 +85,13 @@ def _recent(
     while True:
         before = list(ours[:_READ_AHEAD])
         page = ask(since=sweep.since, after=after)
-        yield _seen(sweep, Seen(before=before, found=page.items))
+        sweep.count_page()
+        yield Seen(before=before, found=page.items)
         if not page.after:
             return
         after = page.after
         if page.items:
+            # Not ``lt``: the next page may begin within the same second.
             ours = ours.filter(stripe_created_at__lte=page.items[-1].created_at)
 
 
@@ -101,13 +103,16 @@ def _older(
         until = _created_at(wanted[0])
         ours = rows.filter(stripe_created_at__lte=until).order_by(*_NEWEST_FIRST)
         before = list(ours[:_READ_AHEAD])
+        # If all objects on the page are ours, it ends here.
         reach = _created_at(before[:_PAGE][-1])
         wanted = [row for row in wanted if _created_at(row) >= reach]
         page = ask(since=_created_at(wanted[-1]), until=until)
         done = _within(page, wanted)
         shown = {each.id for each in page.items}
         not_shown = [row for row in done if _stripe_id(row) not in shown]
-        yield _seen(sweep, Seen(before=before, found=page.items, not_shown=not_shown))
+        sweep.count_page()
+        yield Seen(before=before, found=page.items, not_shown=not_shown)
+        # By position, not by state: rows that stay unsettled are not asked for again.
         waiting = unsettled.filter(_is_older_than(done[-1]))
 
 
@@ -134,9 +139,3 @@ def _stripe_id(row: Any) -> str:
 def _created_at(row: Any) -> datetime:
     moment: datetime = row.stripe_created_at
     return moment
-
-
-def _seen(sweep: Sweep, seen: Seen[_M, _T]) -> Seen[_M, _T]:
-    sweep.report.pages += 1
-    sweep.report_progress(f"… page {sweep.report.pages}")
-    return seen

@@ -1,15 +1,18 @@
-"""The state that the parts of a sweep share, and its report."""
+"""What the parts of a sweep share, and its report."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import InterfaceError, OperationalError
+from django.db.models import Model, QuerySet
+from django.utils import timezone
 
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
@@ -17,21 +20,29 @@ from shop_payments.exceptions import (
     GatewayError,
     GatewayUnavailable,
     ShopPaymentsError,
+    SweepRunning,
 )
 from shop_payments.ledger.facts import Origin
-from shop_payments.ledger.transactions import is_away
-from shop_payments.models import Source
+from shop_payments.ledger.transactions import is_unavailable
+from shop_payments.models import Source, SweepState
 
 logger = logging.getLogger("shop_payments")
 
 _ORIGIN = Origin(source=Source.RECONCILE, actor="shop_payments_reconcile")
 
 _T = TypeVar("_T")
+_M = TypeVar("_M", bound=Model)
+
+_BATCH = 500
+"""Rows to read at once."""
+
+_ALIVE_EVERY = 30.0
+"""Seconds after which a running sweep shows that it is alive."""
 
 _PROGRESS_EVERY = 100
 """Objects between two lines of progress. At Stripe's rate, a line comes every four seconds."""
 
-TRIES_IN_VAIN = 3
+MAX_CONSECUTIVE_FAILURES = 3
 """After this many failed calls in a row, the next sweep does the rest of a part."""
 
 
@@ -63,6 +74,9 @@ class Report:
     orders: int = 0
     """Orders that could be read again and were evaluated."""
 
+    missed_events: int = 0
+    """Events that Stripe lists and that had never arrived."""
+
     events: int = 0
     """Webhook events that had failed and were processed."""
 
@@ -82,7 +96,7 @@ class Report:
     """Descriptions of what failed."""
 
     @property
-    def needs_person(self) -> bool:
+    def needs_staff(self) -> bool:
         """Whether staff should look at the result."""
         return bool(self.problems or self.events_set_aside or self.reviews_opened or self.unknown)
 
@@ -92,11 +106,47 @@ class Sweep:
     """One run."""
 
     since: datetime
+    """Where Stripe's lists begin."""
+
     dry_run: bool
     report_progress: Callable[[str], None]
+    state: SweepState
+    compares_lists: bool
+    """Whether Stripe's lists of objects are compared with our rows."""
+
+    newest_event: str = ""
+    """The newest event at Stripe before the lists were compared, if that has to be stored."""
+
+    has_left_rest: bool = False
+    """Whether a part ended early, so that the next sweep has to do the rest."""
+
     report: Report = field(default_factory=Report)
     origin: Origin = field(default=_ORIGIN)
-    _in_vain: int = 0
+    _consecutive_failures: int = 0
+    _showed_at: float = field(default_factory=time.monotonic)
+
+    def save(self, **progress: Any) -> None:
+        """Store the progress of this sweep; a dry run stores nothing."""
+        if not self.dry_run:
+            SweepState.objects.filter(pk=self.state.pk).update(**progress)
+
+    def show_alive(self) -> None:
+        """Keep other sweeps from starting.
+
+        Raises:
+            SweepRunning: another one has started, because this one seemed to have ended.
+        """
+        if self.dry_run or time.monotonic() - self._showed_at < _ALIVE_EVERY:
+            return
+        self._showed_at = time.monotonic()
+        if not self.state.acquire(timezone.now()):
+            raise SweepRunning("Another sweep has started meanwhile, and does the rest.")
+
+    def count_page(self) -> None:
+        """Count a page of one of Stripe's lists."""
+        self.show_alive()
+        self.report.pages += 1
+        self.report_progress(f"… page {self.report.pages}")
 
     def try_to(self, what: str, work: Callable[[], object]) -> bool:
         """Do one piece of work. A failure is recorded, not raised; return False then.
@@ -107,15 +157,19 @@ class Sweep:
             GatewayAuthenticationError: Stripe does not accept the key at all.
             OperationalError, InterfaceError: the database is unavailable, or refuses repeatedly.
             InternalError: it is read-only.
+            SweepRunning: another sweep does the rest.
         """
+        self.show_alive()
         try:
             work()
+        except SweepRunning:
+            raise
         except Exception as error:
             # A failure with one object must not stop the work on the others.
             self.record_failure(what, error)
             self._give_up_after(error)
             return False
-        self._in_vain = 0
+        self._consecutive_failures = 0
         return True
 
     def _give_up_after(self, error: Exception) -> None:
@@ -129,19 +183,27 @@ class Sweep:
         elif isinstance(error, (OperationalError, InterfaceError)):
             leave = error
         else:
-            self._in_vain = 0
+            self._consecutive_failures = 0
             return
-        self._in_vain += 1
-        if self._in_vain == TRIES_IN_VAIN:
-            self._in_vain = 0
+        self._consecutive_failures += 1
+        if self._consecutive_failures == MAX_CONSECUTIVE_FAILURES:
+            self._consecutive_failures = 0
             raise leave
 
-    def one_by_one(self, items: Sequence[_T]) -> Iterator[_T]:
+    def one_by_one(self, items: Iterable[_T]) -> Iterator[_T]:
         """Yield the items, and report the progress from time to time."""
         for number, item in enumerate(items):
             if number and number % _PROGRESS_EVERY == 0:
-                self.report_progress(f"… {number} of {len(items)}")
+                self.report_progress(f"… {number} done")
             yield item
+
+    def each_of(self, rows: QuerySet[_M]) -> Iterator[_M]:
+        """Yield rows by primary key, and report the progress.
+
+        They are read in batches, because there may be very many. Not ``iterator()``: other
+        statements run between the batches, and a pooler may give them other connections.
+        """
+        return self.one_by_one(_in_batches(rows))
 
     def record_failure(self, what: str, error: Exception, *, of_rest: bool = False) -> None:
         """Record a failure and its reason. ``of_rest`` means that nothing after it was tried.
@@ -149,8 +211,9 @@ class Sweep:
         Raises:
             Exception: ``error``, if the database is unavailable.
         """
-        if is_away(error):
+        if is_unavailable(error):
             raise error
+        self.has_left_rest |= of_rest
         if isinstance(error, GatewayError):
             why = error.in_full  # with the request id, which Stripe's support asks for
         elif isinstance(error, ShopPaymentsError):
@@ -162,8 +225,15 @@ class Sweep:
         else:
             logger.error("%s could not be reconciled", what, exc_info=error)
             why = f"{type(error).__name__}, see the log"
-        self.problem(f"{what}: {why}")
+        self.add_problem(f"{what}: {why}")
 
-    def problem(self, words: str) -> None:
+    def add_problem(self, words: str) -> None:
         """Record a problem."""
         self.report.problems.append(words)
+
+
+def _in_batches(rows: QuerySet[_M]) -> Iterator[_M]:
+    rows, rest = rows.order_by("pk"), rows.order_by("pk")
+    while batch := list(rest[:_BATCH]):
+        yield from batch
+        rest = rows.filter(pk__gt=batch[-1].pk)

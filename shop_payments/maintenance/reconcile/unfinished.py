@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 
 from django.utils import timezone
 
@@ -19,7 +20,7 @@ from shop_payments.maintenance.authorizations import expiring_authorizations, fl
 from shop_payments.maintenance.cancellations import (
     abandoned_intents,
     close_abandoned_intent,
-    payments_without_request,
+    intents_without_request,
     request_lost_cancellation,
     requested_cancellations,
 )
@@ -35,6 +36,10 @@ _IN_FLIGHT = timedelta(minutes=1)
 """An attempt acquired less than this ago belongs to a process that may still wait for Stripe."""
 
 
+_MOST_ABANDONED = 5_000
+"""Abandoned intents that one sweep closes, with two requests each; the next sweep does the rest."""
+
+
 def finish_attempts(sweep: Sweep) -> None:
     """Find out the outcome of each unresolved attempt.
 
@@ -44,14 +49,14 @@ def finish_attempts(sweep: Sweep) -> None:
     livemode = get_config().livemode
     # A test key cannot send live attempts, and is probably set by mistake.
     if not livemode and (left := StripeAttempt.objects.pending().filter(livemode=True).count()):
-        sweep.problem(f"{left} attempts of live mode: the key in use is a test key")
+        sweep.add_problem(f"{left} attempts of live mode: the key in use is a test key")
     pending = StripeAttempt.objects.pending().filter(livemode=livemode)
-    for attempt in sweep.one_by_one(list(pending.order_by("created_at"))):
+    for attempt in sweep.each_of(pending):
         if attempt.is_acquired(within=_IN_FLIGHT, now=timezone.now()):
             continue
         if sweep.dry_run:
             sweep.report.attempts += 1
-        elif acquire(attempt, within=_IN_FLIGHT):
+        elif acquire(attempt, within=_IN_FLIGHT):  # otherwise another process is sending it
             _finish(sweep, attempt)
 
 
@@ -85,12 +90,14 @@ def finish_cancellations(sweep: Sweep) -> None:
     Raises:
         GatewayUnavailable: Stripe does not answer.
     """
-    for payment in sweep.one_by_one(payments_without_request(since=sweep.since)):
+    for row in sweep.each_of(intents_without_request(since=sweep.since)):
+        payment = row.order_payment
         sweep.try_to(str(payment), partial(_look_for_lost_request, sweep, payment))
-    for pk in sweep.one_by_one(requested_cancellations()):
+    for payment in sweep.each_of(requested_cancellations()):
         if sweep.dry_run:
             sweep.report.cancellations += 1
         else:
+            pk = payment.pk
             sweep.try_to(
                 f"cancellation of order payment {pk}", partial(_close_as_wanted, sweep, pk)
             )
@@ -124,7 +131,7 @@ def close_abandoned(sweep: Sweep) -> None:
     """
     older_than = timezone.now() - timedelta(days=get_config().ABANDONED_AFTER_DAYS)
     rows = abandoned_intents(older_than=older_than).select_related("order_payment")
-    for row in sweep.one_by_one(list(rows.order_by("pk"))):
+    for row in islice(sweep.each_of(rows), _MOST_ABANDONED):
         if sweep.dry_run:
             sweep.report.abandoned += 1
         else:
@@ -138,8 +145,8 @@ def _close_abandoned(sweep: Sweep, row: PaymentIntent) -> None:
 
 def ask_about_authorizations(sweep: Sweep) -> None:
     """Ask staff about authorizations that expire soon."""
-    due = list(expiring_authorizations().order_by("capture_before"))
-    if due:
-        sweep.report_progress(f"{len(due)} authorizations expire soon")
-    for row in () if sweep.dry_run else due:
+    due = expiring_authorizations()
+    if count := due.count():
+        sweep.report_progress(f"{count} authorizations expire soon")
+    for row in () if sweep.dry_run else sweep.each_of(due):
         sweep.try_to(row.stripe_id, partial(flag_authorization, row, origin=sweep.origin))

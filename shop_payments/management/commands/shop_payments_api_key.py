@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.utils import timezone
 
 from shop_payments.management.arguments import whole_number
 from shop_payments.management.base import PaymentsCommand
+from shop_payments.management.words import aligned
 from shop_payments.models import APIKey, APIKeyScope
 
 _LONGEST_DAYS = 3650
@@ -71,7 +71,7 @@ class Command(PaymentsCommand):
             self.inform("There are no API keys.")
             return
         head = ("PREFIX", "CLIENT", "SCOPES", "STATE", "CREATED", "EXPIRES", "LAST USED")
-        for line in _aligned([head, *map(_row, keys)]):
+        for line in aligned([head, *map(_row, keys)]):
             self.stdout.write(line)
 
     def _revoke(self, prefix: str) -> None:
@@ -102,11 +102,3 @@ def _day(moment: datetime | None) -> str:
         return "never"
     aware = timezone.is_aware(moment)  # False if the host has USE_TZ = False
     return f"{timezone.localtime(moment) if aware else moment:%Y-%m-%d}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -48,7 +48,7 @@ def _summary_of_payment(payment: OrderPayment) -> str:
 
 def _lines(payment: OrderPayment) -> Iterator[_Line]:
     for fact in payment.history.select_related("payment_intent").order_by("pk"):
-        words = ["history", fact.kind, fact.data.get("detail", ""), f"source={fact.source}"]
+        words = ["history", fact.kind, fact.detail, f"source={fact.source}"]
         words += [f"by={fact.actor}"] if fact.actor else []
         words += [f"request_id={fact.request_id}"] if fact.request_id else []
         yield fact.created_at, _joined(words)

@@ -8,15 +8,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.exceptions import ShopPaymentsError, SweepRunning
 from shop_payments.maintenance.reconcile import Report, reconcile
-from shop_payments.management.arguments import hours_ago, moment
+from shop_payments.management.arguments import moment
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
 from shop_payments.sync.registry import OBJECT_TYPES
-
-_DEFAULT_HOURS = 72
-"""Stripe stops redelivering a webhook after three days. A nightly run has found its object then."""
 
 _SHOWN_PROBLEMS = 20
 
@@ -34,8 +31,9 @@ class Command(PaymentsCommand):
             "--since",
             type=moment,
             metavar="YYYY-MM-DD|HOURS",
-            help="the beginning of Stripe's lists: a day, in the project's time zone, or a number "
-            f"of hours ago (default: {_DEFAULT_HOURS}). Open objects of any age are looked up",
+            help="compare Stripe's lists of objects from there on: a day, in the project's time "
+            "zone, or a number of hours ago. Without it, the sweep processes the events that never "
+            "arrived, and compares the lists once a day. Open objects of any age are looked up",
         )
         parser.add_argument(
             "--dry-run",
@@ -44,18 +42,23 @@ class Command(PaymentsCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        since = options["since"] or hours_ago(_DEFAULT_HOURS)
         dry_run: bool = options["dry_run"]
         try:
             report = reconcile(
-                since=since,
+                since=options["since"],
                 dry_run=dry_run,
                 on_progress=self._show_progress if options["verbosity"] else None,
             )
+        except SweepRunning as error:
+            if options["since"] is not None:
+                # Somebody waits for it, for example before a shop is opened after a restore.
+                raise CommandError(f"{error} Nothing was compared: run this again.") from error
+            self.stdout.write(str(error))
+            return
         except ShopPaymentsError as error:
             raise CommandError(str(error)) from error
         self.stdout.write(_summary_of_sweep(report, dry_run=dry_run))
-        if report.needs_person:
+        if report.needs_staff:
             raise CommandError(_needs(report))
 
     def _show_progress(self, line: str) -> None:
@@ -74,6 +77,7 @@ def _summary_of_sweep(report: Report, *, dry_run: bool) -> str:
         ("cancellation",): report.cancellations,
         ("abandoned intent closed", "abandoned intents closed"): report.abandoned,
         ("order evaluated", "orders evaluated"): report.orders,
+        ("missed event",): report.missed_events,
         ("event",): report.events,
         ("signal",): report.facts,
     }

@@ -1,1 +1,1 @@
-"""One test account: its objects, its clock, its faults and what waits to be delivered."""
+"""The state of the test account: objects, clock, faults and pending deliveries."""

@@ -1,4 +1,4 @@
-"""What the sandbox remembers: one account's objects, ids, clock and lock."""
+"""The state of one account: objects, ids, clock and lock."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..banks.instruments import Instrument
+from ..wire.keys import ACCOUNT
 from .clock import Clock
+from .event_log import EventLog
 from .faults import Faults
 from .outbox import Delivery, Outbox, WebhookEndpoint
+from .store import Store
 
 Object = dict[str, Any]
-"""A Stripe object as it stands in JSON."""
+"""A Stripe object as a JSON dict."""
 
 _ALPHANUMERIC = string.ascii_letters + string.digits
 
@@ -38,66 +41,73 @@ _ID_SHAPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Authentication:
-    """One 3D Secure challenge."""
+    """A 3D Secure challenge."""
 
     token: str = field(repr=False)
     intent_id: str
     return_url: str | None
-    """Where the customer goes afterwards; None if the page that sent them here looks after it."""
+    """The address for the redirect afterwards; None if Stripe.js handles the challenge."""
 
 
 @dataclass
 class Books:
-    """State of the one test account.
+    """The state of one account.
 
-    Hold `lock` for every read or change; nothing that waits (sleep, network) happens under it.
-    Dictionaries keep the order of creation, which lists rely on: `created` has whole seconds.
+    Hold `lock` for every read and change, and never sleep or use the network while holding it.
+    Lists have the order of creation, because `created` has whole seconds.
     """
 
     clock: Clock
     random: random.Random
     faults: Faults
+    account_id: str = ACCOUNT
     lock: threading.RLock = field(default_factory=threading.RLock)
     base_url: str = "https://sandbox.invalid"
-    """Where the sandbox's own pages are; a server puts its address here."""
-    payment_intents: dict[str, Object] = field(default_factory=dict)
-    payment_methods: dict[str, Object] = field(default_factory=dict)
-    charges: dict[str, Object] = field(default_factory=dict)
-    refunds: dict[str, Object] = field(default_factory=dict)
-    disputes: dict[str, Object] = field(default_factory=dict)
-    early_fraud_warnings: dict[str, Object] = field(default_factory=dict)
-    reviews: dict[str, Object] = field(default_factory=dict)
-    balance_transactions: dict[str, Object] = field(default_factory=dict)
+    """The base address of the sandbox's own pages. A server sets its address."""
+    payment_intents: Store[Object] = field(default_factory=Store)
+    payment_methods: Store[Object] = field(default_factory=Store)
+    charges: Store[Object] = field(default_factory=lambda: Store("payment_intent"))
+    refunds: Store[Object] = field(default_factory=lambda: Store("charge", "payment_intent"))
+    disputes: Store[Object] = field(default_factory=lambda: Store("charge", "payment_intent"))
+    early_fraud_warnings: Store[Object] = field(
+        default_factory=lambda: Store("charge", "payment_intent")
+    )
+    reviews: Store[Object] = field(default_factory=lambda: Store("payment_intent"))
+    balance_transactions: Store[Object] = field(
+        default_factory=lambda: Store("currency", "source", "type")
+    )
     instruments: dict[str, Instrument] = field(default_factory=dict)
     """The card or account behind a payment method, by the id of the payment method."""
     used_payment_methods: set[str] = field(default_factory=set)
-    """Those that paid, or tried to: without a customer they do so once."""
+    """Payment methods with an attempt to pay. Without a customer they cannot be used again."""
     authentications: dict[str, Authentication] = field(default_factory=dict)
     """3D Secure challenges, by the secret in their links."""
+    authentication_tokens: dict[str, str] = field(default_factory=dict)
+    """The secret of the valid link, by intent."""
     authenticated: dict[str, tuple[str, int, str]] = field(default_factory=dict)
-    """What the customer has authenticated of an intent that its server confirms once more: the
+    """What the customer has authenticated, by intent, until the server confirms it again: the
     payment method, the amount and the currency."""
     fingerprints: dict[str, str] = field(default_factory=dict)
-    """What one number looks like in every payment method that has it."""
+    """Fingerprints by card or account number."""
     unlisted: dict[str, float] = field(default_factory=dict)
-    """Objects that lists do not show yet, by id, and the time from which they do."""
-    events: dict[str, Object] = field(default_factory=dict)
+    """Ids that lists do not show yet, and the time from which they do."""
+    events: EventLog = field(default_factory=EventLog)
     webhook_endpoints: dict[str, WebhookEndpoint] = field(default_factory=dict)
     deliveries: Outbox = field(default_factory=Outbox)
-    """Those still to come; a delivery that arrived is forgotten."""
+    """Pending deliveries."""
     lost_deliveries: list[Delivery] = field(default_factory=list)
 
     def now(self) -> int:
-        """Return the sandbox's time in whole seconds, as Stripe's `created`."""
+        """Return the sandbox's time in whole seconds, as in Stripe's `created`."""
         return int(self.clock())
 
     def new_id(self, kind: str) -> str:
-        """Return a fresh id of Stripe's form, e.g. `pi_3R8f5yQ9LjHruSyq1ofjdVY5` for "pi"."""
+        """Return a new id in Stripe's form, such as `pi_3R8f5yQ9LjHruSyq1ofjdVY5` for "pi"."""
         prefix, length = _ID_SHAPES[kind]
         return prefix + self.token(length)
 
     def fingerprint(self, number: str) -> str:
-        """Return what identifies a card or account number in this account."""
+        """Return the fingerprint of a card or account number in this account."""
         if number not in self.fingerprints:
             self.fingerprints[number] = self.token(16)
         return self.fingerprints[number]

@@ -1,8 +1,7 @@
-"""The sandbox's time, and what is due in it.
+"""The sandbox's clock and its scheduled actions.
 
-Real time by default. `advance` moves it and does, in order of time, what was due on the way, with
-the clock standing at each appointment while it is kept: what Stripe would have written on Thursday
-is dated Thursday.
+The clock shows real time by default. `advance` moves it forward and runs the actions that become
+due, in order. While an action runs, the clock stands at its due time, which dates the new objects.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ _LONGEST_STEP = 10 * 365 * 24 * 60 * 60
 
 
 class Clock:
-    """Unix time in seconds: the source's, plus what was skipped.
+    """Unix time in seconds: the source's time plus the seconds that were skipped.
 
-    Not thread-safe: keep appointments under the lock of the books.
+    Not thread-safe: use it under the lock of the books.
     """
 
     def __init__(self, source: Callable[[], float]) -> None:
@@ -34,16 +33,16 @@ class Clock:
         return self._source() + self._skipped
 
     def unskipped(self) -> float:
-        """Return the source's time."""
+        """Return the time without the skipped seconds."""
         return self._source()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Make an appointment; appointments of one moment are kept in the order they were made."""
+        """Schedule an action. Actions with the same due time run in the order of scheduling."""
         heapq.heappush(self._due, (self() + seconds, next(self._order), action))
 
     def catch_up(self) -> None:
-        """Keep every appointment whose time has come, and those that arise from them."""
-        if self._standing_at is not None:  # an action asks for the time it is kept at
+        """Run all due actions, including those that they schedule."""
+        if self._standing_at is not None:  # called by an action, while the loop below runs
             return
         now = self()
         try:
@@ -54,14 +53,14 @@ class Clock:
             self._standing_at = None
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on and catch up.
+        """Advance the clock and run the actions that become due.
 
         Raises:
-            ValueError: for less than nothing (time does not run backwards) or more than 10 years.
+            ValueError: `seconds` is negative or more than ten years.
         """
         if seconds < 0:
             raise ValueError(f"The clock cannot go back by {-seconds} seconds.")
         if not seconds <= _LONGEST_STEP:
-            raise ValueError(f"The clock goes on by at most {_LONGEST_STEP} seconds at a time.")
+            raise ValueError(f"The clock can advance by at most {_LONGEST_STEP} seconds at a time.")
         self._skipped += seconds
         self.catch_up()

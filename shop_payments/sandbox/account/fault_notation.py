@@ -7,6 +7,7 @@ error status=500 path=/v1/payment_intents rate=0.1
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -33,42 +34,42 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def fault_from_json(fields: Any) -> Fault:
-    """Return the fault that an object says.
+    """Return the fault that a JSON object describes.
 
     Raises:
-        ValueError: for what is not a fault, in words for the one who wrote it.
+        ValueError: it does not describe a fault; the message can be shown to the user.
     """
     if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
         raise ValueError('A fault is an object with a kind, such as {"kind": "drop_after"}.')
     for name, value in fields.items():
         _check_name(name)
         if isinstance(value, bool) or not isinstance(value, _TYPES.get(name, (str,))):
-            raise ValueError(f"The fault's {name} cannot be {value!r}.")
+            raise ValueError(f"The fault's {name} cannot be {json.dumps(value)}.")
     return Fault(**fields)
 
 
 def fault_from_words(text: str) -> Fault:
-    """Return the fault that a line says.
+    """Return the fault that a line describes.
 
     Raises:
-        ValueError: for what is not a fault, in words for the one who typed it.
+        ValueError: it does not describe a fault; the message can be shown to the user.
     """
     try:
         kind, *words = shlex.split(text) or [""]
     except ValueError as error:  # an open quote
-        raise ValueError(f"{text!r} cannot be read: {error}.") from None
+        raise ValueError(f"'{text}' cannot be read: {error}.") from None
     fields: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         _check_name(name)
         if not equals or not value or name in fields or name == "kind":
-            raise ValueError(f"{word!r} is not one {name}=… after the kind.")
+            raise ValueError(f"Write {name}=… once, after the kind, instead of '{word}'.")
         fields[name] = _value(name, value)
     return Fault(kind, **fields)  # type: ignore[arg-type]  # Fault itself checks the kind
 
 
 def fault_to_json(fault: Fault) -> dict[str, Any]:
-    """Return the object that says the fault, without what is not set."""
+    """Return the JSON object that describes a fault, without fields that are not set."""
     fields = dataclasses.asdict(fault)
     return {
         name: value
@@ -79,7 +80,7 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
 
 def _check_name(name: str) -> None:
     if name not in _FIELDS:
-        raise ValueError(f"A fault has no {name!r}; it has {', '.join(_FIELDS)}.")
+        raise ValueError(f"A fault has no '{name}'; it has {', '.join(_FIELDS)}.")
 
 
 def _value(name: str, text: str) -> Any:
@@ -91,4 +92,4 @@ def _value(name: str, text: str) -> Any:
     try:
         return _NUMBERS[name](text if is_plain else "")
     except ValueError:
-        raise ValueError(f"{name}={text}: {text!r} is not a number.") from None
+        raise ValueError(f"{name}={text}: '{text}' is not a number.") from None

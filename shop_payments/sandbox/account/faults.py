@@ -1,9 +1,9 @@
-"""Faults of the real thing, on demand.
+"""Faults that Stripe or the network may have, on demand.
 
-A fault waits until a request, or a webhook, that it matches comes by. Each takes at most one fault
-of a kind, the oldest; so two injected errors answer two requests, while a latency and a dropped
-connection can meet in one. A fault with a rate befalls some of what it matches: which, the seed
-decides.
+A fault is pending until a request or a webhook matches it. A request or webhook takes at most one
+fault of each kind, the oldest. So two injected errors are the answers to two requests, but a
+latency and a dropped connection can affect the same request. A fault with a rate affects a random
+share of what it matches; the seed decides which.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ WEBHOOK_FAULTS: tuple[str, ...] = get_args(WebhookFaultKind)
 _TIMED = ("latency", "effect_later", "unlisted", "webhook_delayed", "webhook_reordered")
 _METHODS = ("GET", "POST", "DELETE")
 _LONGEST_SECONDS = 3 * 24 * 60 * 60
-"""After as long Stripe has given up on a webhook."""
+"""Three days, after which Stripe gives up a webhook.
+
+See: https://docs.stripe.com/webhooks (checked 2026-11)
+"""
 _AS_USUAL = -sys.maxsize
 
 
@@ -82,14 +85,18 @@ def _conflict() -> StripeError:
 
 
 def unknown_error() -> StripeError:
-    """Return Stripe's 500, which says nothing of what was done."""
+    """Return Stripe's 500, which does not say whether the operation had an effect.
+
+    See: https://docs.stripe.com/error-low-level#server-errors (checked 2026-11)
+    """
     return ServerError("An unknown error occurred", status=500)
 
 
 def _refusal(param: str | None) -> StripeError:
-    """Return Stripe's 400 for a change that the object does not take: Stripe documents few of them.
+    """Return Stripe's 400 for a change that the object does not allow.
 
-    See: https://github.com/jcberquist/stripe-cfml/pull/55 (an intent's currency; checked 2026-11)
+    Stripe documents few of them. See: https://github.com/jcberquist/stripe-cfml/pull/55 (the
+    currency of a payment intent; checked 2026-11)
     """
     return InvalidRequest("This object cannot be changed that way.", param=param)
 
@@ -109,86 +116,86 @@ _ERRORS: Mapping[tuple[int | None, str | None], Callable[[], StripeError]] = {
 
 
 class SandboxConnectionDropped(ConnectionResetError):
-    """The connection broke before an answer; whether the request took effect is not known.
+    """The connection broke before the answer; the client cannot know if there was an effect.
 
-    wsgiref's server closes the socket without a word on this class of error.
+    It is a ConnectionError, for which wsgiref's server closes the socket without printing anything.
     """
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something to go wrong, with a request (`method`, `path`) or with a webhook (`type`).
+    """A fault of a request (`method`, `path`) or of a webhook (`type`).
 
     Raises:
-        ValueError: for what makes no sense.
+        ValueError: the fields contradict each other.
     """
 
     kind: FaultKind
     method: str | None = field(default=None, kw_only=True)
     path: str | None = field(default=None, kw_only=True)
-    """A prefix or a glob, e.g. `/v1/payment_intents/*/confirm`; None matches all."""
+    """A prefix or a glob, such as `/v1/payment_intents/*/confirm`; None matches all."""
     type: str | None = field(default=None, kw_only=True)
-    """The type of the event, or a glob of types, e.g. `payment_intent.*`; None matches all."""
+    """A type of event or a glob, such as `payment_intent.*`; None matches all."""
     times: int | None = field(default=_AS_USUAL, kw_only=True)
-    """How often; None is without end. Once if not given, or without end with a rate."""
+    """How often; None means always. The default is once, or always for a fault with a rate."""
     rate: float | None = field(default=None, kw_only=True)
-    """The share of what matches, above 0 and up to 1; None is all of it."""
+    """The share of matching requests, above 0 and at most 1; None means all of them."""
     seconds: float = field(default=0.0, kw_only=True)
-    """How long a latency is, or a webhook's delay, or the window that webhooks are shuffled in; or
-    after how long an effect comes, or an object is listed, by the sandbox's clock."""
+    """The duration of a latency or a delay, the period in which webhooks are shuffled, or the time
+    until an effect happens or an object is listed, by the sandbox's clock."""
     status: int | None = field(default=None, kw_only=True)
     """The HTTP status of an error: 409, 429, 500 or 503."""
     code: str | None = field(default=None, kw_only=True)
-    """Stripe's code of an error, where a status has several: 429 is rate_limit or lock_timeout."""
+    """Stripe's error code if a status has several: 429 is rate_limit or lock_timeout."""
     param: str | None = field(default=None, kw_only=True)
-    """The parameter that a refusal names; None where it names none."""
+    """The parameter that a refusal names; None if it names none."""
 
     def __post_init__(self) -> None:
         if self.times == _AS_USUAL:
             object.__setattr__(self, "times", 1 if self.rate is None else None)
         for wrong in (*self._wrong_targets(), *self._wrongs()):
-            raise ValueError(f"Fault {self.kind!r}: {wrong}.")
+            raise ValueError(f"Fault '{self.kind}': {wrong}.")
 
     def _wrong_targets(self) -> Iterable[str]:
         if self.kind not in REQUEST_FAULTS + WEBHOOK_FAULTS:
             yield f"the kinds are {', '.join(REQUEST_FAULTS + WEBHOOK_FAULTS)}"
         if self.kind in WEBHOOK_FAULTS and (self.method or self.path):
-            yield "method and path are for requests; a webhook has a type"
+            yield "method and path are for requests; use type for a webhook"
         if self.kind in REQUEST_FAULTS and self.type:
-            yield "type is for webhooks; a request has a method and a path"
+            yield "type is for webhooks; use method and path for a request"
         if self.method is not None and self.method.upper() not in _METHODS:
-            yield f"the methods are {', '.join(_METHODS)}, not {self.method!r}"
+            yield f"the methods are {', '.join(_METHODS)}, not '{self.method}'"
         if self.path is not None and not self.path.startswith(("/", "*")):
-            yield f"path begins with /, not {self.path!r}"
+            yield f"path must begin with / or *, not '{self.path}'"
         if self.type is not None and not any(fnmatchcase(each, self.type) for each in EVENT_TYPES):
-            yield f"there is no event of the type {self.type!r}"
+            yield f"Stripe has no event of the type '{self.type}'"
 
     def _wrongs(self) -> Iterable[str]:
         if self.kind == "error" and (self.status, self.code) not in _ERRORS:
-            yield "it takes status 409, 429 (code rate_limit or lock_timeout), 500 or 503"
+            yield "status must be 409, 429 (code rate_limit or lock_timeout), 500 or 503"
         if self.kind != "error" and (self.status is not None or self.code is not None):
             yield "status and code are for the kind error"
         if self.kind != "refused" and self.param is not None:
             yield "param is for the kind refused"
         if self.kind in _TIMED and not 0 < self.seconds <= _LONGEST_SECONDS:
-            yield f"seconds are above 0 and at most {_LONGEST_SECONDS}, not {self.seconds}"
+            yield f"seconds must be above 0 and at most {_LONGEST_SECONDS}, not {self.seconds}"
         if self.kind not in _TIMED and self.seconds != 0:
             yield f"seconds are for {', '.join(_TIMED)}"
         if self.times is not None and self.times < 1:
-            yield f"times is 1 or more, or without end, not {self.times}"
+            yield f"times must be 1 or more, or forever, not {self.times}"
         if self.rate is not None and not 0 < self.rate <= 1:
-            yield f"rate is above 0 and at most 1, not {self.rate}"
+            yield f"rate must be above 0 and at most 1, not {self.rate}"
 
-    def meets_request(self, method: str, path: str) -> bool:
-        """Return whether the fault is for such requests."""
+    def matches_request(self, method: str, path: str) -> bool:
+        """Return whether the fault is for this request."""
         if self.kind not in REQUEST_FAULTS:
             return False
         if self.method is not None and self.method.upper() != method:
             return False
         return self.path is None or path.startswith(self.path) or fnmatchcase(path, self.path)
 
-    def meets_webhook(self, event_type: str) -> bool:
-        """Return whether the fault is for webhooks with such events."""
+    def matches_webhook(self, event_type: str) -> bool:
+        """Return whether the fault is for webhooks with this type of event."""
         if self.kind not in WEBHOOK_FAULTS:
             return False
         return self.type is None or fnmatchcase(event_type, self.type)
@@ -198,17 +205,17 @@ _FORMS = ("webhook_old", "webhook_thin", "webhook_of_account")
 
 
 @dataclass(frozen=True)
-class Trip:
-    """How a webhook travels."""
+class DeliveryPlan:
+    """The deliveries of an event to one endpoint."""
 
     delays: tuple[float, ...]
-    """After how many seconds it is delivered, each time that it is."""
+    """The seconds until each delivery."""
     form: str
-    """The fault that says in which form it comes; empty for Stripe's usual one."""
+    """The fault that changes the form of the event; empty for the usual form."""
 
 
 class Faults:
-    """The faults that wait."""
+    """The pending faults."""
 
     def __init__(self, random: random.Random, sleep: Callable[[float], None] = time.sleep) -> None:
         self._random = random
@@ -217,36 +224,36 @@ class Faults:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Let the fault wait for what it matches."""
+        """Add a fault."""
         with self._lock:
             self._waiting.append(fault)
 
     def clear(self) -> None:
-        """Forget all that still wait."""
+        """Remove all pending faults."""
         with self._lock:
             self._waiting.clear()
 
     @property
     def waiting(self) -> list[Fault]:
-        """Those that wait, the oldest first, with the times that are left."""
+        """The pending faults, oldest first, with the remaining `times`."""
         with self._lock:
             return list(self._waiting)
 
-    def for_request(self, method: str, path: str) -> Trouble:
-        """Return what befalls this request, and count it."""
+    def for_request(self, method: str, path: str) -> RequestFaults:
+        """Return the faults of this request, and count them."""
         with self._lock:
-            taken = self._take(lambda fault: fault.meets_request(method, path))
-            return Trouble(taken, self._sleep)
+            taken = self._take(lambda fault: fault.matches_request(method, path))
+            return RequestFaults(taken, self._sleep)
 
-    def for_webhook(self, event_type: str) -> Trip:
+    def for_webhook(self, event_type: str) -> DeliveryPlan:
         """Return when and in which form a webhook is delivered."""
         with self._lock:
-            taken = self._take(lambda fault: fault.meets_webhook(event_type))
+            taken = self._take(lambda fault: fault.matches_webhook(event_type))
             form = next((kind for kind in _FORMS if kind in taken), "")
             if "webhook_lost" in taken:
-                return Trip((), form)
+                return DeliveryPlan((), form)
             deliveries = 2 if "webhook_doubled" in taken else 1
-            return Trip(tuple(self._delay(taken) for _ in range(deliveries)), form)
+            return DeliveryPlan(tuple(self._delay(taken) for _ in range(deliveries)), form)
 
     def _delay(self, taken: Mapping[str, Fault]) -> float:
         delay = taken["webhook_delayed"].seconds if "webhook_delayed" in taken else 0.0
@@ -254,11 +261,11 @@ class Faults:
             delay += self._random.uniform(0, taken["webhook_reordered"].seconds)
         return delay
 
-    def _take(self, meets: Callable[[Fault], bool]) -> dict[str, Fault]:
+    def _take(self, matches: Callable[[Fault], bool]) -> dict[str, Fault]:
         taken: dict[str, Fault] = {}
         left: list[Fault] = []
         for fault in self._waiting:
-            if fault.kind in taken or not meets(fault) or not self._strikes(fault):
+            if fault.kind in taken or not matches(fault) or not self._is_drawn(fault):
                 left.append(fault)
                 continue
             taken[fault.kind] = fault
@@ -269,12 +276,12 @@ class Faults:
         self._waiting = left
         return taken
 
-    def _strikes(self, fault: Fault) -> bool:
+    def _is_drawn(self, fault: Fault) -> bool:
         return fault.rate is None or self._random.random() < fault.rate
 
 
-class Trouble:
-    """What befalls one request, in the order of its way through Stripe."""
+class RequestFaults:
+    """The faults of one request, in the order in which a request passes them."""
 
     def __init__(self, faults: Mapping[str, Fault], sleep: Callable[[float], None]) -> None:
         self._faults = faults
@@ -282,34 +289,34 @@ class Trouble:
 
     @property
     def forgets_keys(self) -> bool:
-        """Whether Stripe has pruned its idempotency keys just before."""
+        """Whether Stripe prunes its idempotency keys before this request."""
         return "forget_idempotency_keys" in self._faults
 
     @property
     def effect_delay(self) -> float | None:
-        """After how many seconds the effect comes that a 500 has hidden; None for at once."""
+        """The seconds until the effect of a request that got a 500; None for no delay."""
         fault = self._faults.get("effect_later")
         return fault.seconds if fault else None
 
     @property
     def unlisted_for(self) -> float | None:
-        """For how many seconds what is made is missing from lists; None for not at all."""
+        """The seconds for which lists do not show a new object; None for no delay."""
         fault = self._faults.get("unlisted")
         return fault.seconds if fault else None
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether another account answers, as with another account's key."""
+    def is_other_account(self) -> bool:
+        """Whether another account answers, as with a key of another account."""
         return "another_account" in self._faults
 
     def on_arrival(self) -> None:
-        """Break before anything was looked at: no effect, and nothing saved under a key."""
+        """Fail before the request is read: no effect, and no saved answer."""
         if "drop_before" in self._faults:
             raise SandboxConnectionDropped("The sandbox dropped the connection, as injected.")
         self._raise_error(saved=False)
 
     def before_effect(self) -> None:
-        """Wait, or fail inside the operation: no effect, and the failure is the saved answer."""
+        """Wait, or fail inside the operation: no effect, but the error is the saved answer."""
         if "latency" in self._faults:
             self._sleep(self._faults["latency"].seconds)
         self._raise_error(saved=True)
@@ -317,16 +324,18 @@ class Trouble:
             raise _refusal(self._faults["refused"].param)
 
     def after_effect(self) -> None:
-        """Fail when all is done: the failure is the saved answer, and nothing is undone."""
+        """Fail after the operation: the effect stays, and the error is the saved answer."""
         if "error_after" in self._faults:
             raise unknown_error()
 
     def before_answer(self) -> None:
-        """Break after the effect."""
+        """Drop the connection after the effect."""
         if "drop_after" in self._faults:
             raise SandboxConnectionDropped("The sandbox dropped the connection, as injected.")
 
     def _raise_error(self, *, saved: bool) -> None:
         fault = self._faults.get("error")
+        # Stripe saves a 500 under the idempotency key, but not the others: they come before the
+        # operation begins. See: https://docs.stripe.com/api/idempotent_requests (checked 2026-11)
         if fault is not None and (fault.status == 500) == saved:
             raise _ERRORS[fault.status, fault.code]()

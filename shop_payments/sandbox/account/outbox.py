@@ -1,4 +1,4 @@
-"""Webhook endpoints, and the deliveries that they wait for."""
+"""Webhook endpoints and their pending deliveries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Deliver = Callable[[str, bytes, dict[str, str]], int]
 
 @dataclass(frozen=True, kw_only=True)
 class SigningSecret:
-    """What signs an endpoint's deliveries: the newest without end, older ones for a while."""
+    """A secret that signs an endpoint's deliveries. The newest one does not expire."""
 
     value: str = field(repr=False)
     expires_at: float | None = None
@@ -22,7 +22,7 @@ class SigningSecret:
 
 @dataclass(eq=False, kw_only=True)
 class WebhookEndpoint:
-    """Where events go: Stripe's object, and what of it no answer shows."""
+    """A webhook endpoint: Stripe's object, its secrets, and the function that posts to it."""
 
     object: dict[str, Any]
     secrets: list[SigningSecret] = field(repr=False)
@@ -36,20 +36,20 @@ class WebhookEndpoint:
 
     @property
     def url(self) -> str:
-        """Where events are posted."""
+        """The URL to which events are posted."""
         return str(self.object["url"])
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is delivered at all."""
+        """Whether events are delivered to it."""
         return bool(self.object["status"] == "enabled")
 
     def wants(self, event_type: str) -> bool:
-        """Return whether events of the type go there."""
+        """Return whether events of this type are delivered to it."""
         return self.enabled and not {"*", event_type}.isdisjoint(self.object["enabled_events"])
 
     def secrets_at(self, now: float) -> list[str]:
-        """Return the secrets that sign a delivery at that time."""
+        """Return the secrets that are valid at `now`."""
         return [
             secret.value
             for secret in self.secrets
@@ -59,7 +59,7 @@ class WebhookEndpoint:
 
 @dataclass(eq=False, kw_only=True)
 class Delivery:
-    """One event on its way to one endpoint."""
+    """The delivery of one event to one endpoint."""
 
     event_id: str
     endpoint: WebhookEndpoint
@@ -69,53 +69,62 @@ class Delivery:
     last_status: int | None = None
     """None if the last attempt got no answer."""
     doubled: bool = False
-    """It comes besides the delivery that the event's `pending_webhooks` counts."""
+    """A second delivery by a fault, which the event's `pending_webhooks` does not count."""
     form: str = ""
-    """The fault that says in which form it comes; see `webhooks.forms`."""
+    """The fault that changes the form of the event; see `webhooks.forms`."""
 
 
 class Outbox:
-    """Deliveries from when they are lined up until they arrive, are given up or are withdrawn.
+    """The deliveries that have not arrived and have not been given up or withdrawn.
 
-    Taking the next one does not look at all the others: a backlog of thousands costs each of them
-    its own share. Not thread-safe: use it under the lock of the books.
+    Each endpoint has a heap, which keeps `take` fast with thousands of deliveries and lets the
+    deliveries to one endpoint wait without the others. Not thread-safe: use it under the lock of
+    the books.
     """
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._waiting: dict[Delivery, int] = {}
-        self._by_time: list[tuple[float, int, Delivery]] = []
-        """Without those on their way. What was withdrawn stays in it until its time comes."""
+        self._by_time: dict[WebhookEndpoint, list[tuple[float, int, Delivery]]] = {}
+        """Without those being delivered. A removed delivery stays in the heap until it is due."""
 
     def __iter__(self) -> Iterator[Delivery]:
-        """Return them in the order in which they were added."""
+        """Return the deliveries in the order in which they were added."""
         return iter(self._waiting)
 
     def __contains__(self, delivery: object) -> bool:
         return delivery in self._waiting
 
     def add(self, delivery: Delivery) -> None:
-        """Line up a delivery for the time at which it is due."""
+        """Schedule a delivery for its due time."""
         self._waiting[delivery] = next(self._numbers)
         self._line_up(delivery)
 
     def put_back(self, delivery: Delivery) -> None:
-        """Line up once more what was taken and has not arrived."""
+        """Schedule a delivery again that was taken and has failed."""
         self._line_up(delivery)
 
     def remove(self, delivery: Delivery) -> None:
-        """Forget a delivery, wherever it is."""
+        """Remove a delivery, even while it is being delivered."""
         del self._waiting[delivery]
 
-    def take(self, now: float) -> Delivery | None:
-        """Return what has been due for longest; nobody gets it again before it is put back."""
-        while self._by_time and self._by_time[0][0] <= now:
-            _due_at, _number, delivery = heapq.heappop(self._by_time)
-            if delivery in self._waiting:
-                return delivery
-        return None
+    def due(self, now: float) -> list[WebhookEndpoint]:
+        """Return the endpoints with due deliveries, the one with the oldest first."""
+        for endpoint, heap in [*self._by_time.items()]:
+            while heap and heap[0][2] not in self._waiting:
+                heapq.heappop(heap)
+            if not heap:
+                del self._by_time[endpoint]
+        found = [each for each, heap in self._by_time.items() if heap[0][0] <= now]
+        # Deliveries with the same due time go out in the order in which they were added.
+        return sorted(found, key=lambda each: self._by_time[each][0][:2])
+
+    def take(self, endpoint: WebhookEndpoint, now: float) -> Delivery | None:
+        """Take the delivery that has been due longest. No one else gets it before `put_back`."""
+        if endpoint not in self.due(now):
+            return None
+        return heapq.heappop(self._by_time[endpoint])[2]
 
     def _line_up(self, delivery: Delivery) -> None:
-        # What is due at the same moment goes in the order in which it was added.
         entry = (delivery.due_at, self._waiting[delivery], delivery)
-        heapq.heappush(self._by_time, entry)
+        heapq.heappush(self._by_time.setdefault(delivery.endpoint, []), entry)

@@ -1,1 +1,1 @@
-"""What the sandbox's banks know: test cards and accounts, card numbers and currencies."""
+"""Test cards and bank accounts, card numbers and currencies."""

@@ -1,4 +1,4 @@
-"""Card numbers as customers type them, and what Stripe says of those that cannot be.
+"""Check the card details that a customer enters, with Stripe's errors.
 
 See: https://docs.stripe.com/testing#invalid-data (checked 2026-11)
 """
@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ..wire.errors import CardDeclined, InvalidRequest, NotCovered
-from .instruments import CARDS_BY_NUMBER, UNCOVERED_CARDS, Card
+from .cards import CARDS_BY_NUMBER, UNCOVERED_CARDS
+from .instruments import Card
 
 _YEARS_AHEAD = 50
 
 
 def read_card(params: Mapping[str, Any], *, now: int) -> Card:
-    """Return the test card of a number, after Stripe's checks of number, expiry and CVC.
+    """Check number, expiry date and CVC as Stripe does, and return the test card.
 
     Raises:
-        InvalidRequest: if a part is missing.
+        InvalidRequest: a parameter is missing.
         CardDeclined: invalid_number, incorrect_number, invalid_expiry_month, invalid_expiry_year,
-            invalid_cvc, or card_declined for a number that is no test card's.
-        NotCovered: for a test card whose effect the sandbox does not have.
+            invalid_cvc, or card_declined for a number that is not a test card.
+        NotCovered: the sandbox does not cover this test card.
     """
     for name in ("number", "exp_month", "exp_year"):
         if name not in params:
@@ -37,11 +37,12 @@ def read_card(params: Mapping[str, Any], *, now: int) -> Card:
     _check_expiry(params["exp_month"], params["exp_year"], datetime.fromtimestamp(now, tz=UTC))
     if "cvc" in params and not re.fullmatch(r"[0-9]{3,4}", params["cvc"]):
         raise _refused("invalid_cvc", "Your card's security code is invalid.", "cvc")
-    return replace(_test_card(params["number"]), cvc_given="cvc" in params)
+    card = _test_card(params["number"])
+    return card if "cvc" in params else card.without_cvc()
 
 
 def passes_luhn(number: str) -> bool:
-    """Return whether the last digit fits the others."""
+    """Return whether the check digit is right."""
     digits = [int(digit) for digit in reversed(number)]
     doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
@@ -67,8 +68,9 @@ def _check_expiry(month: int, year: int, today: datetime) -> None:
 
 
 def _test_card(number: str) -> Card:
-    if number in UNCOVERED_CARDS.values():
-        raise NotCovered(f"the test card {number}", param="card[number]")
+    if number in UNCOVERED_CARDS:
+        lacking = UNCOVERED_CARDS[number]
+        raise NotCovered(f"the test card {number} ({lacking})", param="card[number]")
     if number not in CARDS_BY_NUMBER:
         raise CardDeclined(
             "Your card was declined. Your request was in test mode, but used a non test (live)"

@@ -1,7 +1,7 @@
-"""Stripe's currencies and what amounts it takes in them.
+"""Stripe's currencies and the amounts that Stripe accepts in them.
 
-The sandbox keeps its own table on purpose: it is the other side, and a shared mistake would go
-unseen. An account that settles in US dollars is assumed.
+The sandbox does not use the app's table on purpose: tests would not notice a mistake in a shared
+table. It assumes an account in the United States.
 
 See: https://docs.stripe.com/currencies (checked 2026-11)
 """
@@ -23,7 +23,7 @@ thb tjs top try ttd twd tzs uah usd uyu uzs wst xcd xcg yer zar zmw
 ZERO_DECIMAL = frozenset(_ZERO_DECIMAL.split())
 THREE_DECIMAL = frozenset(_THREE_DECIMAL.split())
 HUNDREDFOLD_ZERO_DECIMAL = frozenset({"isk", "ugx"})
-"""No decimals, yet sent as if they had two: always a multiple of 100."""
+"""No decimals, but amounts are sent as if they had two: always a multiple of 100."""
 TWO_DECIMAL = frozenset(_TWO_DECIMAL.split())
 
 SUPPORTED = ZERO_DECIMAL | THREE_DECIMAL | HUNDREDFOLD_ZERO_DECIMAL | TWO_DECIMAL
@@ -53,17 +53,17 @@ MINIMUM_AMOUNT = {
     "thb": 1000,
     "usd": 50,
 }
-"""Minor units. Stripe converts other currencies first; without rates the sandbox takes 1 there."""
+"""Minor units. For other currencies Stripe converts the amount; the sandbox accepts 1 or more."""
 
 MAXIMUM_DIGITS = {"idr": 12}
-"""Where Stripe takes more than eight digits."""
+"""Currencies in which Stripe accepts more than eight digits."""
 
 
 def check_currency(currency: str) -> str:
     """Return the lower-case code.
 
     Raises:
-        InvalidRequest: if Stripe does not know the currency.
+        InvalidRequest: Stripe does not support the currency.
     """
     code = currency.lower()
     if code not in SUPPORTED:
@@ -77,25 +77,40 @@ def check_currency(currency: str) -> str:
 
 
 def check_amount(amount: int, currency: str) -> int:
-    """Return the amount (minor units) if Stripe would charge it in this currency.
+    """Return the amount (minor units) if Stripe charges such an amount in this currency.
 
     Raises:
         InvalidRequest: amount_too_small, amount_too_large or parameter_invalid_integer.
     """
-    if amount < MINIMUM_AMOUNT.get(currency, 1):
-        least = readable(MINIMUM_AMOUNT.get(currency, 1), currency)
-        raise _refused(f"Amount must be at least {least}", "amount_too_small")
+    check_minimum(amount, currency, param="amount")
     most = 10 ** MAXIMUM_DIGITS.get(currency, 8) - 1
     if amount > most:
-        raise _refused(
-            f"Amount must be no more than {readable(most, currency)}", "amount_too_large"
+        raise InvalidRequest(
+            f"Amount must be no more than {readable(most, currency)}",
+            code="amount_too_large",
+            param="amount",
         )
     check_step(amount, currency, param="amount")
     return amount
 
 
+def check_minimum(amount: int, currency: str, *, param: str) -> None:
+    """Check that Stripe takes such a small amount (minor units) in this currency.
+
+    Raises:
+        InvalidRequest: amount_too_small.
+    """
+    least = MINIMUM_AMOUNT.get(currency, 1)
+    if amount < least:
+        raise InvalidRequest(
+            f"Amount must be at least {readable(least, currency)}",
+            code="amount_too_small",
+            param=param,
+        )
+
+
 def check_step(amount: int, currency: str, *, param: str) -> None:
-    """Check that the currency has such an amount (minor units), whatever it is for.
+    """Check that the currency can represent an amount (minor units).
 
     Raises:
         InvalidRequest: parameter_invalid_integer.
@@ -116,7 +131,7 @@ def _step(currency: str) -> int:
 
 
 def readable(amount: int, currency: str) -> str:
-    """Return an amount in minor units as people write it, e.g. "112.00 usd"."""
+    """Return an amount (minor units) for messages, such as "112.00 usd"."""
     if currency in ZERO_DECIMAL:
         return f"{amount:,} {currency}"
     digits = 3 if currency in THREE_DECIMAL else 2
@@ -124,10 +139,6 @@ def readable(amount: int, currency: str) -> str:
     return f"{whole:,}.{part:0{digits}d} {currency}"
 
 
-def _refused(message: str, code: str) -> InvalidRequest:
-    return InvalidRequest(message, code=code, param="amount")
-
-
 def is_two_decimal(currency: str) -> bool:
-    """Return whether an amount has two decimals."""
+    """Return whether amounts in the currency have two decimals."""
     return currency in TWO_DECIMAL

@@ -1,7 +1,7 @@
-"""BalanceTransactions: what each movement of money does to the account's balance.
+"""Balance transactions: each movement of money on the account's balance.
 
-The account settles in every currency that it takes, so nothing is converted, and it is an account
-in the United States as for its fees.
+The account settles in every currency, so nothing is converted. Its fees are those of an account in
+the United States.
 
 See: https://docs.stripe.com/api/balance_transactions and
 https://docs.stripe.com/reports/reporting-categories (checked 2026-11)
@@ -14,17 +14,17 @@ from typing import Literal
 from ..account.books import Books, Object
 from ..banks.currencies import is_two_decimal
 from ..wire.errors import ResourceMissing
-from ..wire.lists import matching, paginate
+from ..wire.lists import among, paginate
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
 from .base import Call, Resource, routes
 
 DAY = 24 * 60 * 60
 
 AVAILABLE_DAYS = 2
-"""How long money that came in stays pending; days begin at midnight, UTC."""
+"""Days for which received money is pending. Days begin at midnight, UTC."""
 
 DISPUTE_FEE = 1500
-"""Minor units; of currencies with two decimals."""
+"""Minor units, for currencies with two decimals."""
 
 Kind = Literal["charge", "refund", "refund_failure", "dispute", "dispute_reversal"]
 """Stripe's reporting categories."""
@@ -32,11 +32,11 @@ Kind = Literal["charge", "refund", "refund_failure", "dispute", "dispute_reversa
 _TYPES: dict[str, tuple[str, str]] = {
     "charge": ("charge", "payment"),
     "refund": ("refund", "payment_refund"),
-    "refund_failure": ("refund_failure", "refund_failure"),  # (?) of other methods than cards
+    "refund_failure": ("refund_failure", "refund_failure"),  # (?) for other methods than cards
     "dispute": ("adjustment", "adjustment"),
     "dispute_reversal": ("adjustment", "adjustment"),
 }
-"""Types that share the category: of cards, and of other payment methods."""
+"""The types of each category: for cards, and for other payment methods."""
 
 # Operations
 
@@ -51,8 +51,8 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/balance_transactions."""
-    booked = call.books.balance_transactions.values()
-    wanted = matching(booked, call.params, "currency", "source", "type")
+    chosen = among(call.params, "currency", "source", "type")
+    wanted = call.books.balance_transactions.rows(chosen)
     return paginate(wanted, call.params, url="/v1/balance_transactions", kind="balance transaction")
 
 
@@ -69,9 +69,10 @@ def book(
     description: str | None = None,
     at_once: bool = False,
 ) -> Object:
-    """Move `amount` (minor units; negative: out of the balance) because of `source`.
+    """Book a movement of `amount` (minor units, negative for money that leaves) for `source`.
 
-    `method` is the type of the payment method; `at_once` makes money that comes in available.
+    `method` is the type of the payment method. With `at_once`, received money is available
+    immediately.
     """
     currency = source["currency"]
     fee = _fee(kind, amount, currency, method)
@@ -95,7 +96,7 @@ def book(
         "status": "pending" if waits else "available",
         "type": _TYPES[kind][method != "card"],
     }
-    books.balance_transactions[transaction["id"]] = transaction
+    books.balance_transactions.add(transaction)
     if waits:
         books.clock.after(
             transaction["available_on"] - books.clock(),
@@ -105,7 +106,7 @@ def book(
 
 
 def _fee(kind: Kind, amount: int, currency: str, method: str) -> int:
-    """Return what Stripe keeps: of a charge a share, of a dispute a fixed sum; the rest is free.
+    """Return Stripe's fee in minor units: a share of a charge, or a fixed fee for a dispute.
 
     See: https://stripe.com/pricing (checked 2026-11)
     """

@@ -1,4 +1,4 @@
-"""How a Stripe object declares its operations (`Route`) and its kind (`Resource`).
+"""Declarations of a kind of object (`Resource`) and its operations (`Route`).
 
 See: https://docs.stripe.com/api (checked 2026-11)
 """
@@ -20,39 +20,39 @@ from ..wire.params import Schema
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A request that passed validation, as its route's handler gets it."""
+    """A valid request, for the handler of its route."""
 
     books: Books
     params: Mapping[str, Any]
     object_id: str
-    """The id in the address; empty where the route has none."""
+    """The id in the path; empty if the route has none."""
     cause: Cause
     publishable: bool
-    """Whether a browser asks."""
+    """Whether the request has a publishable key."""
 
 
 Handler = Callable[[Call], Object]
-"""Runs under the lock of the books; validates first, then changes."""
+"""Runs under the lock of the books. It validates everything before it changes anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation of the API: how it is addressed, what it takes, what it does."""
+    """An operation of the API: its address, its parameters and its handler."""
 
     method: str
     path: str
-    """E.g. `/v1/payment_intents/{id}/confirm`."""
+    """For example `/v1/payment_intents/{id}/confirm`."""
     schema: Schema
     handler: Handler
     returns: str
-    """The kind of the object in the answer, or of the objects in its list."""
+    """The kind of object in the answer, or in its list."""
     listed: bool = False
-    """The answer is a list."""
+    """Whether the answer is a list."""
     browser_schema: Schema | None = None
-    """What a publishable key may send; None refuses such keys."""
+    """The parameters for a publishable key; None refuses publishable keys."""
 
     def schema_for(self, *, publishable: bool) -> Schema:
-        """Return what the bearer of a secret, or of a publishable, key may send."""
+        """Return the parameters for a secret key or for a publishable key."""
         return self.browser_schema or {} if publishable else self.schema
 
     @cached_property
@@ -60,7 +60,7 @@ class Route:
         return re.compile(re.escape(self.path).replace(r"\{id\}", "(?P<id>[^/]+)"))
 
     def match(self, method: str, path: str) -> str | None:
-        """Return the id in the address ("" without one), or None if it is not this route's."""
+        """Return the id in the path ("" if it has none), or None if the route does not match."""
         found = self._pattern.fullmatch(path) if method == self.method else None
         return found.groupdict().get("id", "") if found else None
 
@@ -71,7 +71,7 @@ def routes(
     *operations: tuple[str, str, Handler, Schema],
     browser_schemas: Mapping[Handler, Schema] | None = None,
 ) -> tuple[Route, ...]:
-    """Return the routes of a kind of object, given as method, path under `base`, handler, schema.
+    """Return the routes of a kind of object. `operations` are method, sub-path, handler, schema.
 
     The GET of `base` itself is a list.
     """
@@ -94,12 +94,12 @@ def routes(
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A list of other objects that an object shows only where it is expanded."""
+    """A list of other objects that an object shows only if it is expanded."""
 
     kind: str
-    """Of the objects in the list."""
+    """The kind of the objects in the list."""
     page: Callable[[Books, Object], Object]
-    """Takes the object; returns the first page of its list."""
+    """A function of the object; returns the first page of its list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,31 +107,30 @@ class Resource:
     """A kind of object."""
 
     kind: str
-    """Stripe's name for it, the value of its key `object`."""
+    """Stripe's name, which is the value of the key `object`."""
     stored: Callable[[Books], Mapping[str, Object]]
-    """Finds the objects of this kind in the books, by id."""
+    """Returns the objects of this kind by id."""
     expandable: Mapping[str, str | tuple[str, ...] | Listing]
-    """Kind, or kinds, of the object behind each key that can be expanded.
+    """The keys that can be expanded, and the kind or kinds of the object behind each.
 
     `a.b` is the key b of the hash a.
     """
     browser_keys: Collection[str] = ()
-    """Keys that an answer to a publishable key keeps; none stands for all."""
+    """The keys that an answer to a publishable key shows; empty means all."""
 
 
 Resources = Mapping[str, Resource]
 """By kind."""
 
 _FINGERPRINT = "fingerprint"
-"""Hidden wherever it stands: it shows which customers share a card."""
+"""Hidden in all objects, because it shows which customers share a card."""
 
 
 def for_browser(node: Any, resources: Resources) -> Any:
-    """Return an answer without the keys that a publishable key does not get to see.
+    """Return an answer without the keys that are hidden from publishable keys.
 
-    The keys are those of Stripe.js's results; whether Stripe leaves out more, or less, of what
-    has been added since is not documented (?).
-    See: https://docs.stripe.com/keys (checked 2026-11)
+    The visible keys are those of Stripe.js's results. Stripe does not document which newer keys are
+    visible (?). See: https://docs.stripe.com/keys (checked 2026-11)
     """
     if isinstance(node, list):
         return [for_browser(item, resources) for item in node]

@@ -1,6 +1,6 @@
-"""Charges: one for each time that a payment method is asked for money.
+"""Charges: one for each attempt to charge a payment method.
 
-Intents make them; the API only reads them.
+Payment intents create them. The API only reads them.
 
 See: https://docs.stripe.com/api/charges (checked 2026-11)
 """
@@ -12,19 +12,22 @@ from typing import Literal
 from uuid import UUID
 
 from ..account.books import Books, Object
-from ..banks.instruments import BankAccount, Card, Decline
+from ..banks.instruments import Card, Decline, Instrument
 from ..wire.errors import ResourceMissing
-from ..wire.lists import matching, paginate
+from ..wire.lists import among, paginate
 from ..wire.messages import Cause
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, text, uncovered
 from . import balance_transactions, events, payment_methods, refunds
 from .base import Call, Listing, Resource, routes
 
 AUTHORIZED_SECONDS = 7 * 24 * 60 * 60
-"""How long a card's authorization holds."""
+"""Seconds for which an authorization of a card is valid.
+
+See: https://docs.stripe.com/payments/place-a-hold-on-a-payment-method (checked 2026-11)
+"""
 
 DESCRIPTOR = "SANDBOX"
-"""What the customer reads on the statement: the account's own descriptor."""
+"""The account's statement descriptor, which customers see on their statements."""
 
 # Operations
 
@@ -38,7 +41,7 @@ def find(books: Books, charge_id: str) -> Object:
     """Return the charge itself, not a copy.
 
     Raises:
-        ResourceMissing: if there is none of that id.
+        ResourceMissing: there is no such charge.
     """
     charge = books.charges.get(charge_id)
     if charge is None:
@@ -51,14 +54,14 @@ def list_all(call: Call) -> Object:
     intent_id = call.params.get("payment_intent")
     if intent_id is not None and intent_id not in call.books.payment_intents:
         raise ResourceMissing("payment_intent", intent_id, param="payment_intent")
-    wanted = matching(call.books.charges.values(), call.params, "payment_intent")
+    wanted = call.books.charges.rows(among(call.params, "payment_intent"))
     return paginate(wanted, call.params, url="/v1/charges", kind="charge")
 
 
-# For intents: what becomes of a charge
+# For payment intents
 
 Kind = Literal["captured", "authorized", "pending", "failed"]
-"""How a charge begins; `authorized` reserves the money, `pending` waits for a bank."""
+"""The first state of a charge. A `pending` charge waits for a bank."""
 
 
 def start(
@@ -70,13 +73,13 @@ def start(
     decline: Decline | None = None,
     authenticated: bool = False,
 ) -> Object:
-    """Charge the intent's payment method with this result, and emit the event.
+    """Create a charge of the intent's payment method, and emit its event.
 
-    A `failed` one has a decline.
+    A charge of the kind `failed` needs a `decline`.
     """
     instrument = books.instruments[intent["payment_method"]]
     charge = _new_charge(books, intent)
-    books.charges[charge["id"]] = charge
+    books.charges.add(charge)
     intent["latest_charge"] = charge["id"]
     check = "fail" if decline and decline.code == "incorrect_cvc" else "pass"
     payment_method = books.payment_methods[intent["payment_method"]]
@@ -108,7 +111,7 @@ def start(
 
 
 def settle(books: Books, charge: Object, cause: Cause) -> None:
-    """Let a pending charge succeed, and emit the event."""
+    """Make a pending charge succeed, and emit the event."""
     charge.update(paid=True, status="succeeded")
     _credit(books, charge)
     details = charge["payment_method_details"]
@@ -118,17 +121,17 @@ def settle(books: Books, charge: Object, cause: Cause) -> None:
 
 
 def fail(books: Books, charge: Object, decline: Decline, cause: Cause) -> None:
-    """Let a pending charge fail, and emit the event."""
+    """Make a pending charge fail, and emit the event."""
     charge.update(amount_captured=0, captured=False)
     _record_decline(charge, books.instruments[charge["payment_method"]], decline)
     events.emit(books, "charge.failed", charge, cause)
 
 
 def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
-    """Take (some of) the reserved money, release the rest, and emit the event.
+    """Capture `amount` (minor units) in all, release the rest, and emit the event.
 
-    The rest is no refund: since 2025-03-31.basil it shows in neither `amount_refunded` nor the
-    balance. See: https://docs.stripe.com/changelog/basil (checked 2026-11)
+    Since 2025-03-31.basil, the released rest is not a refund: neither `amount_refunded` nor the
+    balance shows it. See: https://docs.stripe.com/changelog/basil (checked 2026-11)
     """
     new = amount - charge["amount_captured"]
     is_refunded = 0 < charge["amount_refunded"] == amount
@@ -139,9 +142,9 @@ def capture(books: Books, charge: Object, amount: int, cause: Cause) -> None:
 
 
 def capture_part(books: Books, charge: Object, amount: int, cause: Cause) -> None:
-    """Take reserved money up to `amount` in all and keep the rest reserved, and emit the event.
+    """Capture `amount` (minor units) in all, keep the rest authorized, and emit the event.
 
-    The charge counts as `captured` only once nothing is reserved any more.
+    `captured` stays False until nothing is authorized any more.
     See: https://docs.stripe.com/payments/multicapture (checked 2026-11)
     """
     old = copy.deepcopy(charge)
@@ -152,7 +155,7 @@ def capture_part(books: Books, charge: Object, amount: int, cause: Cause) -> Non
 
 
 def expire(books: Books, charge: Object, cause: Cause) -> None:
-    """Emit that nobody took the reserved money and it was released; the charge stays as it is.
+    """Emit the event of an expired authorization. The charge itself does not change.
 
     See: https://docs.stripe.com/changelog/basil (checked 2026-11)
     """
@@ -160,7 +163,7 @@ def expire(books: Books, charge: Object, cause: Cause) -> None:
 
 
 def _credit_later(books: Books, charge: Object) -> None:
-    """Book the money of an asynchronous capture once the answer is out, and emit the event.
+    """Book the money of an asynchronous capture after the answer, and emit the event.
 
     See: https://docs.stripe.com/payments/payment-intents/asynchronous-capture (checked 2026-11)
     """
@@ -240,7 +243,7 @@ def _descriptor(suffix: str | None) -> str:
     return f"{DESCRIPTOR}* {suffix}".upper() if suffix else DESCRIPTOR
 
 
-def _approved(instrument: Card | BankAccount) -> Object:
+def _approved(instrument: Instrument) -> Object:
     return {
         "advice_code": None,
         "network_advice_code": None,
@@ -253,7 +256,7 @@ def _approved(instrument: Card | BankAccount) -> Object:
     }
 
 
-def _record_decline(charge: Object, instrument: Card | BankAccount, decline: Decline) -> None:
+def _record_decline(charge: Object, instrument: Instrument, decline: Decline) -> None:
     charge.update(
         failure_code=decline.failure_code or decline.code,
         failure_message=decline.message,
@@ -264,15 +267,25 @@ def _record_decline(charge: Object, instrument: Card | BankAccount, decline: Dec
         **_approved(instrument),
         "advice_code": decline.advice_code,
         "network_decline_code": decline.network_decline_code,
-        **(_BLOCKED if decline.blocked else _refused_by_bank(decline)),
+        **(_BLOCKED[decline.blocked_by] if decline.blocked_by else _refused_by_bank(decline)),
     }
 
 
 _BLOCKED = {
-    "network_status": "not_sent_to_network",
-    "reason": "highest_risk_level",
-    "seller_message": "Stripe blocked this payment as too risky.",
-    "type": "blocked",
+    "risk": {
+        "network_status": "not_sent_to_network",
+        "reason": "highest_risk_level",
+        "seller_message": "Stripe blocked this payment as too risky.",
+        "type": "blocked",
+    },
+    # (?): taken from what Stripe documents for payments that a rule blocks. See:
+    # https://docs.stripe.com/declines#blocked-payments (checked 2026-11)
+    "rule": {
+        "network_status": "reversed_after_approval",
+        "reason": "rule",
+        "seller_message": "Stripe blocked this payment.",
+        "type": "blocked",
+    },
 }
 
 
@@ -296,7 +309,10 @@ def _details(books: Books, charge: Object, *, failed: bool, authenticated: bool)
     known = payment_method[kind]
     if kind == "card":
         details = _card_details(books, known, charge["amount"], failed=failed)
-        details["three_d_secure"] = _three_d_secure(books, known) if authenticated else None
+        instrument = books.instruments[payment_method["id"]]
+        frictionless = isinstance(instrument, Card) and instrument.frictionless
+        flow = "frictionless" if frictionless else "challenge"
+        details["three_d_secure"] = _three_d_secure(books, known, flow) if authenticated else None
     elif kind == "us_bank_account":
         details = {
             **{key: known[key] for key in _US_BANK_ACCOUNT_KEYS},
@@ -304,6 +320,8 @@ def _details(books: Books, charge: Object, *, failed: bool, authenticated: bool)
             "mandate": books.new_id("mandate"),
             "payment_reference": None,
         }
+    elif kind == "amazon_pay":
+        details = {"funding": copy.deepcopy(_FUNDING), "transaction_id": books.digits(16)}
     else:
         details = {
             **{key: known[key] for key in _SEPA_DEBIT_KEYS},
@@ -325,6 +343,18 @@ _CARD_KEYS = (
     "regulated_status",
     "wallet",
 )
+_FUNDING = {
+    "card": {
+        "brand": "visa",
+        "country": "US",
+        "exp_month": 12,
+        "exp_year": 2040,
+        "funding": "credit",
+        "last4": "4242",
+    },
+    "type": "card",
+}
+"""The card behind the customer's account at Amazon."""
 _US_BANK_ACCOUNT_KEYS = (
     "account_holder_type",
     "account_type",
@@ -354,9 +384,9 @@ def _card_details(books: Books, card: Object, amount: int, *, failed: bool) -> O
     }
 
 
-def _three_d_secure(books: Books, card: Object) -> Object:
+def _three_d_secure(books: Books, card: Object, flow: str) -> Object:
     return {
-        "authentication_flow": "challenge",
+        "authentication_flow": flow,
         "electronic_commerce_indicator": "02" if card["brand"] == "mastercard" else "05",
         "exemption_indicator": None,
         "result": "authenticated",

@@ -1,7 +1,7 @@
-"""How a dispute goes on: the bank takes the money, looks at evidence, decides.
+"""The transitions of disputes, and what they do to the balance.
 
-A chargeback withdraws the money at once and gives it back if it is won; an inquiry only asks, and
-moves no money until it escalates.
+A chargeback withdraws the money immediately and returns it if it is won. An inquiry moves no money
+unless it escalates.
 
 See: https://docs.stripe.com/disputes/how-disputes-work (checked 2026-11)
 """
@@ -19,13 +19,13 @@ from . import balance_transactions, events, radar_moves, refund_moves
 DAY = 24 * 60 * 60
 
 ANSWER_DAYS = 8
-"""Whole days in which evidence is taken; the last one ends at midnight, UTC."""
+"""Whole days in which evidence is accepted. The last one ends at midnight, UTC."""
 
 INQUIRY_DAYS = 120
-"""After so many days an inquiry that did not escalate is closed."""
+"""Days after which an inquiry that has not escalated is closed."""
 
 DECISION_SECONDS = 5
-"""How long the bank looks at evidence that decides by itself; Stripe's test mode takes moments."""
+"""Seconds until the bank decides on test evidence. In Stripe's test mode it takes moments."""
 
 WINNING, LOSING, ESCALATING = "winning_evidence", "losing_evidence", "escalate_inquiry_evidence"
 
@@ -39,7 +39,7 @@ REASONS: Mapping[str, str] = {
     "subscription_canceled": "13.2",
     "unrecognized": "10.4",
 }
-"""Why a card's charge is disputed, with the code that Visa has for it."""
+"""The reasons for a dispute, with Visa's reason codes."""
 
 CLOSED = ("won", "lost", "warning_closed")
 
@@ -48,12 +48,12 @@ _INQUIRY = "warning_"
 
 
 def is_inquiry(dispute: Object) -> bool:
-    """Return whether the bank only asks so far."""
+    """Return whether the dispute is an inquiry that has not escalated."""
     return bool(dispute["status"].startswith(_INQUIRY))
 
 
 def takes_evidence(dispute: Object) -> bool:
-    """Return whether the bank still waits for an answer."""
+    """Return whether the bank still waits for evidence."""
     return (
         bool(dispute["status"].endswith(_NEEDS_RESPONSE))
         and not dispute["evidence_details"]["past_due"]
@@ -61,15 +61,12 @@ def takes_evidence(dispute: Object) -> bool:
 
 
 def of_charge(books: Books, charge: Object) -> Object | None:
-    """Return the charge's dispute; a charge has one at most."""
-    for dispute in books.disputes.values():
-        if dispute["charge"] == charge["id"]:
-            return dispute
-    return None
+    """Return the charge's dispute, if there is one; the sandbox covers one for each charge."""
+    return next(iter(books.disputes.where("charge", charge["id"])), None)
 
 
 def forbid_refunds(books: Books, charge: Object) -> bool:
-    """Return whether a dispute of the charge stands in the way of refunds."""
+    """Return whether a dispute of the charge forbids refunds."""
     dispute = of_charge(books, charge)
     return dispute is not None and not dispute["is_charge_refundable"]
 
@@ -77,14 +74,14 @@ def forbid_refunds(books: Books, charge: Object) -> bool:
 def open_for(
     books: Books, charge: Object, reason: str, cause: Cause, *, inquiry: bool = False
 ) -> Object:
-    """Dispute what has not been refunded of a charge of a card.
+    """Dispute the amount of a card charge that has not been refunded.
 
     Raises:
-        ValueError: for a charge, or a reason, that cannot be disputed.
+        ValueError: the charge cannot be disputed, or there is no such reason.
     """
     _check_disputable(books, charge, reason)
     dispute = _new_dispute(books, charge, reason, inquiry=inquiry)
-    books.disputes[dispute["id"]] = dispute
+    books.disputes.add(dispute)
     charge["disputed"] = True
     if not inquiry:
         _move_money(books, dispute, "dispute")
@@ -98,7 +95,10 @@ def open_for(
 
 
 def submit(books: Books, dispute: Object) -> None:
-    """Hand the evidence to the bank; in Stripe's test mode some words decide."""
+    """Submit the evidence to the bank. As in Stripe's test mode, some texts decide the dispute.
+
+    See: https://docs.stripe.com/testing#disputes (checked 2026-11)
+    """
     dispute["status"] = dispute["status"].replace(_NEEDS_RESPONSE, "under_review")
     dispute["evidence_details"].update(
         submission_count=dispute["evidence_details"]["submission_count"] + 1,
@@ -109,7 +109,7 @@ def submit(books: Books, dispute: Object) -> None:
         return
 
     def decide() -> None:
-        if dispute["status"].endswith("under_review"):  # else a refund has closed the inquiry
+        if dispute["status"].endswith("under_review"):  # a refund may have closed the inquiry
             outcome(books, dispute, Cause())
 
     books.clock.after(DECISION_SECONDS, decide)
@@ -123,19 +123,19 @@ def _outcome(dispute: Object) -> Any:
 
 
 def lose(books: Books, dispute: Object, cause: Cause) -> None:
-    """Leave the money with the customer."""
+    """Close a dispute as lost: the customer keeps the money."""
     dispute["status"] = "lost"
     events.emit(books, "charge.dispute.closed", dispute, cause)
 
 
 def close(books: Books, dispute: Object, cause: Cause) -> None:
-    """Let an inquiry rest."""
+    """Close an inquiry."""
     dispute["status"] = "warning_closed"
     events.emit(books, "charge.dispute.closed", dispute, cause)
 
 
 def close_inquiry(books: Books, charge: Object, cause: Cause) -> None:
-    """Let the charge's inquiry rest, if it has one: all of its money was given back."""
+    """Close the charge's inquiry, if it has one, because the charge was refunded in full."""
     dispute = of_charge(books, charge)
     if dispute is not None and is_inquiry(dispute) and dispute["status"] not in CLOSED:
         close(books, dispute, cause)
@@ -149,7 +149,7 @@ def _win(books: Books, dispute: Object, cause: Cause) -> None:
 
 
 def _escalate(books: Books, dispute: Object, cause: Cause) -> None:
-    """Turn an inquiry into a chargeback of what has not been refunded."""
+    """Turn an inquiry into a chargeback of the amount that has not been refunded."""
     old = copy.deepcopy(dispute)
     charge = books.charges[dispute["charge"]]
     dispute.update(
@@ -169,13 +169,13 @@ def _escalate(books: Books, dispute: Object, cause: Cause) -> None:
 
 
 def emit_update(books: Books, old: Object, dispute: Object, cause: Cause) -> None:
-    """Emit the event with what has changed since the old state."""
+    """Emit the update event with the changes since the old state."""
     changed = events.differences(old, dispute)
     events.emit(books, "charge.dispute.updated", dispute, cause, previous=changed)
 
 
 def _await_deadline(books: Books, dispute: Object) -> None:
-    """Make the appointments for an answer that does not come."""
+    """Schedule what happens if no evidence is submitted in time."""
     due_by = dispute["evidence_details"]["due_by"]
 
     def miss() -> None:
@@ -208,15 +208,16 @@ def _move_money(books: Books, dispute: Object, kind: balance_transactions.Kind) 
 
 def _check_disputable(books: Books, charge: Object, reason: str) -> None:
     if reason not in REASONS:
-        raise ValueError(f"A charge is not disputed for {reason!r}; for {', '.join(REASONS)}.")
+        reasons = ", ".join(REASONS)
+        raise ValueError(f"A charge is not disputed for '{reason}'. The reasons are {reasons}.")
     if charge["payment_method_details"]["type"] != "card":
         raise ValueError("The sandbox disputes charges of cards only.")
     if charge["status"] != "succeeded" or not charge["captured"]:
         raise ValueError(f"No money was taken by {charge['id']}.")
     if charge["refunded"]:
-        raise ValueError(f"{charge['id']} has been refunded, nothing is left to dispute.")
+        raise ValueError(f"{charge['id']} has been refunded, so nothing is left to dispute.")
     if of_charge(books, charge) is not None:
-        raise ValueError(f"{charge['id']} has its dispute; the sandbox covers one for a charge.")
+        raise ValueError(f"{charge['id']} has a dispute. The sandbox covers one for each charge.")
 
 
 # The object

@@ -1,8 +1,8 @@
-"""Disputes: a customer's bank asks the money of a charge back.
+"""Disputes: the operations.
 
-They are made by charging a test card, or by a lever. Evidence decides them: `winning_evidence`,
-`losing_evidence` or `escalate_inquiry_evidence` as `evidence[uncategorized_text]`, as in Stripe's
-test mode.
+A charge of certain test cards, or a lever, opens a dispute. As in Stripe's test mode, the evidence
+decides it: `winning_evidence`, `losing_evidence` or `escalate_inquiry_evidence` as
+`evidence[uncategorized_text]`.
 
 See: https://docs.stripe.com/api/disputes and https://docs.stripe.com/testing#disputes
 (checked 2026-11)
@@ -16,7 +16,7 @@ from typing import Any
 
 from ..account.books import Books, Object
 from ..wire.errors import InvalidRequest, ResourceMissing
-from ..wire.lists import matching, paginate
+from ..wire.lists import among, paginate
 from ..wire.params import (
     EXPAND,
     PAGINATION,
@@ -34,7 +34,7 @@ from .base import Call, Resource, routes
 from .dispute_moves import CLOSED, FILES, TEXTS
 
 EVIDENCE_LENGTH = 150_000
-"""Characters of all the evidence together."""
+"""The maximum number of characters of all evidence."""
 
 # Operations
 
@@ -46,12 +46,12 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/disputes."""
-    wanted = matching(call.books.disputes.values(), call.params, "charge", "payment_intent")
+    wanted = call.books.disputes.rows(among(call.params, "charge", "payment_intent"))
     return paginate(wanted, call.params, url="/v1/disputes", kind="dispute")
 
 
 def update(call: Call) -> Object:
-    """POST /v1/disputes/{id}: evidence, which is submitted unless `submit` is false."""
+    """POST /v1/disputes/{id}: add evidence, and submit it unless `submit` is false."""
     books, params = call.books, call.params
     dispute = _find(books, call.object_id)
     _check_open(dispute)
@@ -73,10 +73,10 @@ def update(call: Call) -> Object:
 
 
 def close(call: Call) -> Object:
-    """POST /v1/disputes/{id}/close: accept the loss, or let an inquiry rest."""
+    """POST /v1/disputes/{id}/close: accept the loss, or close an inquiry."""
     dispute = _find(call.books, call.object_id)
     _check_open(dispute)
-    if dispute_moves.is_inquiry(dispute):  # (?): the command line's fixtures do it
+    if dispute_moves.is_inquiry(dispute):  # (?): the fixtures of Stripe's command line do it
         dispute_moves.close(call.books, dispute, call.cause)
     else:
         dispute_moves.lose(call.books, dispute, call.cause)
@@ -84,7 +84,7 @@ def close(call: Call) -> Object:
 
 
 def _evidence(dispute: Object, params: Mapping[str, Any]) -> Object:
-    """Return the evidence as it will be, where it may be given, or submitted, at all."""
+    """Return the evidence after the update, if the dispute still accepts evidence."""
     given = params.get("evidence", {})
     if ("evidence" in params or params.get("submit")) and not dispute_moves.takes_evidence(dispute):
         raise InvalidRequest(

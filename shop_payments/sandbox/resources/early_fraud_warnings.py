@@ -1,4 +1,4 @@
-"""Early fraud warnings: the issuer of a card suspects fraud.
+"""Early fraud warnings: the operations.
 
 See: https://docs.stripe.com/api/radar/early_fraud_warnings (checked 2026-11)
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..account.books import Object
 from ..wire.errors import ResourceMissing
-from ..wire.lists import matching, paginate
+from ..wire.lists import among, paginate
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, text
 from .base import Call, Resource, routes
 from .radar_moves import WARNING
@@ -25,8 +25,8 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/radar/early_fraud_warnings."""
-    warnings = call.books.early_fraud_warnings.values()
-    wanted = matching(warnings, call.params, "charge", "payment_intent")
+    chosen = among(call.params, "charge", "payment_intent")
+    wanted = call.books.early_fraud_warnings.rows(chosen)
     return paginate(wanted, call.params, url=_URL, kind=WARNING)
 
 

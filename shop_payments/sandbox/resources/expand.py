@@ -1,7 +1,7 @@
-"""`expand[]`: objects in the place of their ids.
+"""`expand[]`: replace ids by their objects.
 
-The paths are checked before the operation runs, so a request that asks for what cannot be
-expanded changes nothing (?: Stripe does not say).
+The paths are checked before the operation runs, so a request with an invalid path changes nothing
+(?: Stripe does not document this).
 
 See: https://docs.stripe.com/api/expanding_objects (checked 2026-11)
 """
@@ -17,14 +17,14 @@ from ..wire.errors import InvalidRequest, NotCovered
 from .base import Listing, Resources
 
 MAX_DEPTH = 4
-"""In levels of a path; the `data` of a list counts as one."""
+"""The maximum number of levels of a path. The `data` of a list counts as one level."""
 
 
 def check(paths: Sequence[str], *, kind: str, listed: bool, resources: Resources) -> None:
-    """Check paths against what an object, or a list of objects, of a kind has.
+    """Check that an object, or a list of objects, of a kind can be expanded by these paths.
 
     Raises:
-        InvalidRequest: for a path that is too deep, or not one.
+        InvalidRequest: a path is too deep or cannot be expanded.
     """
     for path in paths:
         keys = path.split(".")
@@ -39,9 +39,9 @@ def check(paths: Sequence[str], *, kind: str, listed: bool, resources: Resources
 
 
 def _lead_somewhere(keys: Sequence[str], kinds: Collection[str], resources: Resources) -> bool:
-    """Return whether the keys lead from id to id, beginning at an object of one of the kinds."""
+    """Return whether an object of one of the kinds can be expanded by these keys."""
     for kind in kinds:
-        if kind not in resources:  # not kept, so what it holds is not known either
+        if kind not in resources:  # not covered, so its keys are not known
             return True
         step = _first_step(keys, kind, resources)
         if step and (not step.rest or _lead_somewhere(step.rest, step.kinds, resources)):
@@ -50,7 +50,7 @@ def _lead_somewhere(keys: Sequence[str], kinds: Collection[str], resources: Reso
 
 
 class _Step(NamedTuple):
-    """From an object to the one whose id it holds, or to the list of those that belong to it."""
+    """A step from an object to the object whose id it contains, or to a list of its objects."""
 
     name: str
     kinds: Collection[str]
@@ -70,16 +70,16 @@ def _first_step(keys: Sequence[str], kind: str, resources: Resources) -> _Step |
 def _step(name: str, target: str | tuple[str, ...] | Listing, rest: Sequence[str]) -> _Step | None:
     if not isinstance(target, Listing):
         return _Step(name, (target,) if isinstance(target, str) else target, rest)
-    if rest and (rest[0] != "data" or len(rest) == 1):  # a list leads on by its data
+    if rest and (rest[0] != "data" or len(rest) == 1):  # a path continues in a list's data only
         return None
     return _Step(name, (target.kind,), rest[1:], target)
 
 
 def expand(books: Books, answer: Object, paths: Sequence[str], resources: Resources) -> Object:
-    """Return a copy of the answer with the objects of the (checked) paths in it.
+    """Return a copy of the answer, expanded by the (checked) paths.
 
     Raises:
-        NotCovered: where an id is of an object that the sandbox does not keep.
+        NotCovered: an id belongs to an object that the sandbox does not cover.
     """
     expanded = copy.deepcopy(answer)
     for path in paths:
@@ -96,7 +96,7 @@ def _expand(
     books: Books, node: Object, keys: Sequence[str], path: str, resources: Resources
 ) -> None:
     step = _first_step(keys, node["object"], resources)
-    if step is None:  # the path is for another of the kinds that the id before may be of
+    if step is None:  # the path fits another kind of object that this id could have
         return
     *hashes, key = step.name.split(".")
     for name in hashes:
@@ -106,7 +106,7 @@ def _expand(
     value = node.get(key)
     if value is None:
         return
-    if isinstance(value, str):  # else an earlier path has been here
+    if isinstance(value, str):  # otherwise an earlier path has expanded it
         value = node[key] = copy.deepcopy(_stored(books, value, step.kinds, path, resources))
     if step.rest:
         for each in value["data"] if step.listing is not None else [value]:

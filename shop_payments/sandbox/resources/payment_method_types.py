@@ -1,4 +1,4 @@
-"""The types of payment methods: which there are, and what an intent says of those it takes.
+"""The types of payment methods, and the fields of a payment intent about them.
 
 See: https://docs.stripe.com/api/payment_methods/object#payment_method_object-type (checked 2026-11)
 """
@@ -11,14 +11,17 @@ from typing import Any
 from ..account.books import Object
 from ..wire.params import one_of
 
-COVERED = ("card", "link", "us_bank_account", "sepa_debit")
-"""Types that an intent may name. Nobody pays by link here: there is no such PaymentMethod."""
+COVERED = ("card", "link", "us_bank_account", "sepa_debit", "amazon_pay")
+"""Types that an intent may name. No PaymentMethod of the type `link` can be created."""
 
 AUTOMATIC = ("card", "link")
-"""What "automatic" means in the sandbox's account."""
+"""The types of automatic payment methods in the sandbox's account."""
 
 DEBITS = ("us_bank_account", "sepa_debit")
-"""Methods whose money comes later, or not at all; they need the customer's mandate."""
+"""Types whose money arrives later or not at all. They need a mandate of the customer."""
+
+REDIRECTS = ("amazon_pay",)
+"""Types whose customers are redirected to another page."""
 
 CREATABLE = frozenset(
     """
@@ -30,7 +33,7 @@ CREATABLE = frozenset(
     us_bank_account wechat_pay zip
     """.split()
 )
-"""Types with a hash of their own among the parameters of a PaymentMethod."""
+"""Types that have their own hash in the parameters of a PaymentMethod."""
 
 _ONLY_NAMED = frozenset(
     """
@@ -43,19 +46,20 @@ _ONLY_NAMED = frozenset(
 )
 
 ALLOWABLE = (CREATABLE | _ONLY_NAMED) - {"custom"}
-"""Types that an intent may be limited to."""
+"""Types in `allowed_payment_method_types`."""
 
 EXCLUDABLE = CREATABLE - {"custom", "interac_present", "link"}
-"""Types that an intent may do without."""
+"""Types in `excluded_payment_method_types`."""
 
 
 def among(types: Iterable[str], *, covered: Iterable[str] = COVERED) -> Callable[[Any, str], str]:
-    """Take one of Stripe's types; those the sandbox has not are refused as not covered."""
+    """Accept one of these types. Types that are not covered are refused as such."""
     here = [name for name in covered if name in set(types)]
     return one_of(*here, uncovered_choices=sorted(set(types) - set(here)))
 
 
 _OPTIONS: Mapping[str, Object] = {
+    "amazon_pay": {},
     "card": {
         "installments": None,
         "mandate_options": None,
@@ -69,7 +73,7 @@ _OPTIONS: Mapping[str, Object] = {
 
 
 def type_fields(types: Iterable[str]) -> Object:
-    """Return the fields of an intent that follow from the types it takes."""
+    """Return the fields of an intent that depend on its payment method types."""
     names = list(types)
     return {
         "payment_method_types": names,

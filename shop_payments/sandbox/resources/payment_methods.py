@@ -1,7 +1,7 @@
-"""PaymentMethods: from Stripe's test names, from numbers and from IBANs.
+"""PaymentMethods: from Stripe's test names, card numbers, tokens and IBANs.
 
-As with Stripe, each use of a test name (`pm_card_visa`) makes a new PaymentMethod, and one without
-a customer pays, or tries to, only once.
+As at Stripe, each use of a test name (`pm_card_visa`) creates a new PaymentMethod. Without a
+customer, a PaymentMethod can be used for one attempt.
 
 See: https://docs.stripe.com/api/payment_methods (checked 2026-11)
 """
@@ -13,17 +13,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..account.books import Books, Object
+from ..banks.bank_accounts import ACCOUNTS, ACCOUNTS_BY_IBAN, UNCOVERED_ACCOUNTS
 from ..banks.card_numbers import read_card
-from ..banks.instruments import (
-    ACCOUNTS,
-    ACCOUNTS_BY_IBAN,
-    CARDS,
-    UNCOVERED_ACCOUNTS,
-    UNCOVERED_CARDS,
-    BankAccount,
-    Card,
-    Instrument,
-)
+from ..banks.cards import CARDS, UNCOVERED_CARDS
+from ..banks.instruments import BankAccount, Card, Instrument, RedirectMethod
 from ..wire.errors import InvalidRequest, NotCovered, ResourceMissing
 from ..wire.params import (
     EXPAND,
@@ -39,7 +32,7 @@ from ..wire.params import (
     uncovered,
 )
 from .base import Call, Resource, routes
-from .payment_method_types import CREATABLE, among
+from .payment_method_types import CREATABLE, REDIRECTS, among
 
 # Operations
 
@@ -64,28 +57,31 @@ def find_or_make(books: Books, name: str) -> Object:
     """Return a payment method by its id, or a new one for a test name.
 
     Raises:
-        ResourceMissing: for anything else.
-        NotCovered: for a test name whose effect the sandbox does not have.
+        ResourceMissing: there is no such payment method.
+        NotCovered: the sandbox does not cover this test name.
     """
     instrument: Instrument | None = CARDS.get(name) or ACCOUNTS.get(name)
     if instrument is not None:
         return _make(books, instrument, {})
-    if name in UNCOVERED_CARDS or name in UNCOVERED_ACCOUNTS:
-        raise NotCovered(f"the test payment method {name}", param="payment_method")
+    lacking = UNCOVERED_CARDS.get(name) or UNCOVERED_ACCOUNTS.get(name)
+    if lacking:
+        raise NotCovered(f"the test payment method {name} ({lacking})", param="payment_method")
     if name not in books.payment_methods:
         raise ResourceMissing("PaymentMethod", name, param="payment_method")
     return books.payment_methods[name]
 
 
 def from_data(books: Books, data: Mapping[str, Any]) -> Object:
-    """Return a new payment method for parameters by DATA.
+    """Return a new payment method from parameters of the schema DATA.
 
     Raises:
-        InvalidRequest: where they do not belong together.
-        CardDeclined: for a card that cannot be one.
-        NotCovered: for what only the real Stripe can read.
+        InvalidRequest: the parameters do not fit together.
+        CardDeclined: the card details are invalid.
+        NotCovered: the sandbox does not cover this token or IBAN.
     """
     kind = data["type"]
+    if kind in REDIRECTS:  # its hash is empty, so a form cannot contain it
+        return _make(books, RedirectMethod(type=kind), data)
     if kind not in data:
         raise InvalidRequest(
             f"Missing required param: {kind}.", code="parameter_missing", param=kind
@@ -97,7 +93,10 @@ def from_data(books: Books, data: Mapping[str, Any]) -> Object:
 
 
 def check_unused(books: Books, payment_method: Object) -> None:
-    """Raise InvalidRequest for one that has had its one try."""
+    """Raise InvalidRequest if the payment method has been used before.
+
+    The message is Stripe's. See: https://www.drupal.org/node/3464286 (checked 2026-11)
+    """
     if payment_method["id"] in books.used_payment_methods:
         raise InvalidRequest(
             "The provided PaymentMethod was previously used with a PaymentIntent without Customer"
@@ -108,10 +107,18 @@ def check_unused(books: Books, payment_method: Object) -> None:
 
 
 def record_attempt(books: Books, payment_method: Object, *, cvc_check: str) -> None:
-    """Remember that it was charged, and what the bank said of its CVC."""
+    """Record that the payment method was used, and the results of the checks of a card."""
     books.used_payment_methods.add(payment_method["id"])
-    if payment_method["type"] == "card" and payment_method["card"]["checks"]["cvc_check"]:
-        payment_method["card"]["checks"]["cvc_check"] = cvc_check
+    card = books.instruments[payment_method["id"]]
+    if isinstance(card, Card):
+        results = {
+            "address_line1_check": card.line1_check,
+            "address_postal_code_check": card.postal_code_check,
+            "cvc_check": cvc_check,
+        }
+        checks = payment_method["card"]["checks"]
+        # What was not given is not checked. See: https://docs.stripe.com/testing (checked 2026-11)
+        checks.update({name: result for name, result in results.items() if checks[name]})
 
 
 def _card(params: Mapping[str, Any], *, now: int) -> Card:
@@ -119,7 +126,8 @@ def _card(params: Mapping[str, Any], *, now: int) -> Card:
         return read_card(params, now=now)
     name = f"pm_card_{params['token'].removeprefix('tok_')}"
     if name in UNCOVERED_CARDS:
-        raise NotCovered(f"the test token {params['token']}", param="card[token]")
+        lacking = UNCOVERED_CARDS[name]
+        raise NotCovered(f"the test token {params['token']} ({lacking})", param="card[token]")
     if name not in CARDS or not params["token"].startswith("tok_"):
         raise ResourceMissing("token", params["token"], param="card[token]")
     return CARDS[name]
@@ -141,6 +149,9 @@ def _account(data: Mapping[str, Any]) -> BankAccount:
                 f"Missing required param: {full_name}.", code="parameter_missing", param=full_name
             )
     iban = data["sepa_debit"]["iban"].replace(" ", "").upper()
+    if iban in UNCOVERED_ACCOUNTS:
+        lacking = UNCOVERED_ACCOUNTS[iban]
+        raise NotCovered(f"the test IBAN {iban} ({lacking})", param="sepa_debit[iban]")
     if iban not in ACCOUNTS_BY_IBAN:
         raise NotCovered("IBANs that are not among its test ones", param="sepa_debit[iban]")
     return ACCOUNTS_BY_IBAN[iban]
@@ -177,16 +188,28 @@ def _make(
         "customer_account": None,
         "livemode": False,
         "metadata": merge_metadata({}, data.get("metadata", {})),
-        instrument.type: (
-            _card_details(books, instrument, expiry or _next_year(books))
-            if isinstance(instrument, Card)
-            else _account_details(books, instrument)
-        ),
+        instrument.type: _type_details(books, instrument, expiry, billing.get("address") or {}),
         "type": instrument.type,
     }
-    books.payment_methods[payment_method["id"]] = payment_method
+    books.payment_methods.add(payment_method)
     books.instruments[payment_method["id"]] = instrument
     return payment_method
+
+
+def _type_details(
+    books: Books,
+    instrument: Instrument,
+    expiry: tuple[int, int] | None,
+    billing_address: Mapping[str, Any],
+) -> Object:
+    match instrument:
+        case Card():
+            checks = _checks(instrument, billing_address)
+            return _card_details(books, instrument, expiry or _next_year(books), checks)
+        case BankAccount():
+            return _account_details(books, instrument)
+        case RedirectMethod():
+            return {}
 
 
 def _next_year(books: Books) -> tuple[int, int]:
@@ -197,28 +220,36 @@ def _next_year(books: Books) -> tuple[int, int]:
 _DISPLAY_BRANDS = {
     "amex": "american_express",
     "diners": "diners_club",
+    "eftpos_au": "eftpos_australia",
     "unionpay": "union_pay",
 }
 
 
-def _card_details(books: Books, card: Card, expiry: tuple[int, int]) -> Object:
+def _checks(card: Card, billing_address: Mapping[str, Any]) -> Object:
+    """Return the checks of what is given, before the bank has made them."""
+    given = {
+        "address_line1_check": billing_address.get("line1"),
+        "address_postal_code_check": billing_address.get("postal_code"),
+        "cvc_check": card.cvc_given,
+    }
+    return {name: "unchecked" if value else None for name, value in given.items()}
+
+
+def _card_details(books: Books, card: Card, expiry: tuple[int, int], checks: Object) -> Object:
     month, year = expiry
+    brands = [card.brand, *([card.co_brand] if card.co_brand else [])]
     return {
         "brand": card.brand,
-        "checks": {
-            "address_line1_check": None,
-            "address_postal_code_check": None,
-            "cvc_check": "unchecked" if card.cvc_given else None,
-        },
+        "checks": checks,
         "country": card.country,
-        "display_brand": _DISPLAY_BRANDS.get(card.brand, card.brand),
+        "display_brand": _DISPLAY_BRANDS.get(brands[-1], brands[-1]),
         "exp_month": month,
         "exp_year": year,
         "fingerprint": books.fingerprint(card.number),
         "funding": card.funding,
         "generated_from": None,
         "last4": card.last4,
-        "networks": {"available": [card.brand], "preferred": None},
+        "networks": {"available": brands, "preferred": None},
         "regulated_status": "unregulated",
         "three_d_secure_usage": {"supported": card.supports_3ds},
         "wallet": None,
@@ -262,6 +293,7 @@ _CARD: Schema = {
 }
 
 DATA: Schema = {
+    "amazon_pay": Param(parse=Hash({})),
     "allow_redisplay": Param(parse=one_of("always", "limited", "unspecified")),
     "billing_details": Param(
         parse=Hash(
@@ -278,12 +310,12 @@ DATA: Schema = {
     "metadata": Param(parse=metadata),
     "sepa_debit": Param(parse=Hash({"iban": Param(parse=text(), required=True)})),
     "type": Param(
-        parse=among(CREATABLE, covered=("card", "sepa_debit")),
+        parse=among(CREATABLE, covered=("card", "sepa_debit", *REDIRECTS)),
         required=True,
     ),
-    **uncovered("radar_options", *sorted(CREATABLE - {"card", "custom", "sepa_debit"})),
+    **uncovered("radar_options", *sorted(CREATABLE - {"card", "custom", "sepa_debit", *REDIRECTS})),
 }
-"""What makes a payment method, here or in `payment_method_data` of an intent."""
+"""Parameters of a new payment method, also in `payment_method_data` of an intent."""
 
 CREATE: Schema = {
     **EXPAND,
@@ -299,6 +331,7 @@ RESOURCE = Resource(
         "id",
         "object",
         "allow_redisplay",
+        "amazon_pay",
         "billing_details",
         "card",
         "created",

@@ -1,7 +1,7 @@
 """How early fraud warnings and reviews begin and end.
 
-A warning is made by charging a test card. A review is opened by a lever: at Stripe a person opens
-one in the dashboard, or a rule of Radar for Fraud Teams. A refund or a dispute ends both.
+A charge of a test card creates a warning. A lever opens a review; at Stripe, staff open one in the
+dashboard, or a rule of Radar for Fraud Teams does. A refund or a dispute ends both.
 
 See: https://docs.stripe.com/api/radar/early_fraud_warnings/object,
 https://docs.stripe.com/api/radar/reviews/object, https://docs.stripe.com/testing (checked 2026-11)
@@ -19,7 +19,7 @@ WARNING, REVIEW = "radar.early_fraud_warning", "review"
 
 
 def warn(books: Books, charge: Object, cause: Cause) -> Object:
-    """Let the card's issuer suspect fraud in a charge."""
+    """Create an early fraud warning for a charge."""
     warning: Object = {
         "id": books.new_id("issfr"),
         "object": WARNING,
@@ -30,19 +30,19 @@ def warn(books: Books, charge: Object, cause: Cause) -> Object:
         "livemode": False,
         "payment_intent": charge["payment_intent"],
     }
-    books.early_fraud_warnings[warning["id"]] = warning
+    books.early_fraud_warnings.add(warning)
     events.emit(books, f"{WARNING}.created", warning, cause)
     return warning
 
 
 def open_review(books: Books, intent: Object, cause: Cause) -> Object:
-    """Put a payment up for review, as a person in Stripe's dashboard does.
+    """Open a review of a payment, as staff do in Stripe's dashboard.
 
     Raises:
-        ValueError: it has a review.
+        ValueError: it already has a review.
     """
     if intent["review"] is not None:
-        raise ValueError(f"{intent['id']} has a review.")
+        raise ValueError(f"{intent['id']} already has a review.")
     review: Object = {
         "id": books.new_id("prv"),
         "object": REVIEW,
@@ -59,31 +59,30 @@ def open_review(books: Books, intent: Object, cause: Cause) -> Object:
         "reason": "manual",
         "session": None,
     }
-    books.reviews[review["id"]] = review
+    books.reviews.add(review)
     intent["review"] = review["id"]
     events.emit(books, "review.opened", review, cause)
     return review
 
 
 def close_review(books: Books, review: Object, reason: str, cause: Cause) -> None:
-    """Close a review; one that is closed stays as it is."""
+    """Close a review, unless it is closed already."""
     if review["open"]:
         review.update(open=False, closed_reason=reason, reason=reason)
         events.emit(books, "review.closed", review, cause)
 
 
 def after_outflow(books: Books, charge: Object, reason: str, cause: Cause) -> None:
-    """Bring the warnings and reviews of a charge up to date after a refund or a dispute."""
-    for warning in books.early_fraud_warnings.values():
-        if warning["charge"] == charge["id"] and warning["actionable"] != _is_actionable(charge):
+    """Update the warnings and reviews of a charge after a refund or a dispute."""
+    for warning in books.early_fraud_warnings.where("charge", charge["id"]):
+        if warning["actionable"] != _is_actionable(charge):
             old = copy.deepcopy(warning)
             warning["actionable"] = _is_actionable(charge)
             changed = events.differences(old, warning)
             events.emit(books, f"{WARNING}.updated", warning, cause, previous=changed)
     if charge["refunded"] or charge["disputed"]:
-        for review in list(books.reviews.values()):
-            if review["payment_intent"] == charge["payment_intent"]:
-                close_review(books, review, reason, cause)
+        for review in books.reviews.where("payment_intent", charge["payment_intent"]):
+            close_review(books, review, reason, cause)
 
 
 def _is_actionable(charge: Object) -> bool:

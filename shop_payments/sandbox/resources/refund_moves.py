@@ -1,4 +1,4 @@
-"""What becomes of a refund: the money leaves the balance, arrives, or comes back.
+"""The transitions of refunds, and what they do to the balance.
 
 See: https://docs.stripe.com/refunds#failed-refunds (checked 2026-11)
 """
@@ -14,13 +14,13 @@ from ..wire.messages import Cause
 from . import balance_transactions, events
 
 TEST_CARD_SECONDS = 60 * 60
-"""How long a refund to the test cards waits before it succeeds, or fails."""
+"""Seconds until refunds to the test cards for pending and failing refunds succeed or fail."""
 
 DEBIT_SECONDS = 3 * 24 * 60 * 60
-"""How long a refund to a bank account is pending."""
+"""Seconds for which a refund to a bank account is pending."""
 
 REFERENCE_SECONDS = 3 * 24 * 60 * 60
-"""When a card's bank has given a refund the number under which the customer can ask for it."""
+"""Seconds until a card refund has its reference number, with which its bank can trace it."""
 
 FAILURE_REASONS = (
     "charge_for_pending_refund_disputed",
@@ -39,14 +39,14 @@ LEGAL_MOVES: Mapping[str, frozenset[str]] = {
     "failed": frozenset(),
     "canceled": frozenset(),
 }
-"""Where a refund may go from each status: also one that succeeded may come back."""
+"""The allowed transitions. A refund that has succeeded may still fail."""
 
 
 def find(books: Books, refund_id: str) -> Object:
     """Return the refund itself, not a copy.
 
     Raises:
-        ResourceMissing: if there is none of that id.
+        ResourceMissing: there is no such refund.
     """
     refund = books.refunds.get(refund_id)
     if refund is None:
@@ -55,7 +55,7 @@ def find(books: Books, refund_id: str) -> Object:
 
 
 def take(books: Books, refund: Object) -> None:
-    """Take the money out of the balance and add it to what the charge has refunded."""
+    """Take the money out of the balance and add it to the charge's refunded amount."""
     charge = books.charges[refund["charge"]]
     transaction = balance_transactions.book(
         books,
@@ -70,7 +70,7 @@ def take(books: Books, refund: Object) -> None:
 
 
 def schedule(books: Books, refund: Object) -> None:
-    """Make the appointments for what the card, or the account, is known to do with refunds."""
+    """Schedule the later transitions, which depend on the card or the bank account."""
     instrument = books.instruments[refund["payment_method"]]
     later = {"pending": "succeeded", "fails": "failed"}.get(instrument.refund)
     if instrument.type != "card":
@@ -91,16 +91,16 @@ def move(
     *,
     failure_reason: str = "expired_or_canceled_card",
 ) -> None:
-    """Put the refund into a status, with the money's way back, and emit the events.
+    """Move the refund to a status, return the money if it failed, and emit the events.
 
     Raises:
-        ValueError: for a move, or a reason, that refunds do not have.
+        ValueError: refunds have no such transition or failure reason.
     """
     old = copy.deepcopy(refund)
     if status not in LEGAL_MOVES[old["status"]]:
         raise ValueError(f"A refund does not go from {old['status']} to {status}.")
     if failure_reason not in FAILURE_REASONS:
-        raise ValueError(f"A refund does not fail for {failure_reason!r}.")
+        raise ValueError(f"A refund does not fail for '{failure_reason}'.")
     refund["status"] = status
     refund.pop("pending_reason", None)
     if status == "pending":
@@ -114,22 +114,22 @@ def move(
 
 
 def fail_pending(books: Books, charge: Object) -> None:
-    """Fail what is still on its way: the customer's bank has fetched the money itself."""
-    for refund in list(books.refunds.values()):
-        if refund["charge"] == charge["id"] and refund["status"] == "pending":
+    """Fail the pending refunds of a charge, because a dispute has withdrawn the money."""
+    for refund in books.refunds.where("charge", charge["id"]):
+        if refund["status"] == "pending":
             reason = "charge_for_pending_refund_disputed"
             move(books, refund, "failed", Cause(), failure_reason=reason)
 
 
 def emit_update(books: Books, old: Object, refund: Object, cause: Cause) -> None:
-    """Emit the events with what has changed since the old state."""
+    """Emit the update events with the changes since the old state."""
     changed = events.differences(old, refund)
     for event_type in ("refund.updated", "charge.refund.updated"):
         events.emit(books, event_type, refund, cause, previous=changed)
 
 
 def _move_if_it_can(books: Books, refund: Object, status: str) -> None:
-    if status in LEGAL_MOVES[refund["status"]]:  # a test may have moved it meanwhile
+    if status in LEGAL_MOVES[refund["status"]]:  # a test or a dispute may have moved it meanwhile
         move(books, refund, status, Cause())
 
 

@@ -1,4 +1,4 @@
-"""Refunds: money of a charge given back.
+"""Refunds: the operations and the object.
 
 See: https://docs.stripe.com/api/refunds and https://docs.stripe.com/refunds (checked 2026-11)
 """
@@ -12,7 +12,7 @@ from typing import Any
 from ..account.books import Books, Object
 from ..banks.currencies import check_step, readable
 from ..wire.errors import InvalidRequest, ResourceMissing
-from ..wire.lists import matching, paginate
+from ..wire.lists import among, paginate
 from ..wire.params import (
     CURSORS,
     EXPAND,
@@ -41,7 +41,7 @@ def create(call: Call) -> Object:
     amount = _check_amount(charge, params.get("amount"))
     old = copy.deepcopy(charge)
     refund = _new_refund(books, charge, amount, params)
-    books.refunds[refund["id"]] = refund
+    books.refunds.add(refund)
     refund_moves.take(books, refund)
     if refund["reason"] == "fraudulent":
         charge["fraud_details"] = {"user_report": "fraudulent"}
@@ -73,7 +73,10 @@ def update(call: Call) -> Object:
 
 
 def cancel(call: Call) -> Object:
-    """POST /v1/refunds/{id}/cancel: for refunds that wait for the customer."""
+    """POST /v1/refunds/{id}/cancel, for refunds in `requires_action`.
+
+    See: https://docs.stripe.com/api/refunds/cancel (checked 2026-11)
+    """
     refund = find(call.books, call.object_id)
     if refund["status"] != "requires_action":
         raise InvalidRequest("Canceling this refund is unsupported.")
@@ -83,7 +86,7 @@ def cancel(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/refunds."""
-    wanted = matching(call.books.refunds.values(), call.params, "charge", "payment_intent")
+    wanted = call.books.refunds.rows(among(call.params, "charge", "payment_intent"))
     return paginate(wanted, call.params, url="/v1/refunds", kind="refund")
 
 
@@ -96,8 +99,8 @@ def list_of_charge(call: Call) -> Object:
 
 
 def page_of_charge(books: Books, charge: Object, params: Mapping[str, Any] | None = None) -> Object:
-    """Return a page of the refunds of a charge, as its key `refunds` shows it when expanded."""
-    wanted = matching(books.refunds.values(), {"charge": charge["id"]}, "charge")
+    """Return a page of a charge's refunds, which is also its expanded key `refunds`."""
+    wanted = books.refunds.rows({"charge": charge["id"]})
     url = f"/v1/charges/{charge['id']}/refunds"
     return paginate(wanted, params or {}, url=url, kind="refund")
 
@@ -106,14 +109,14 @@ def page_of_charge(books: Books, charge: Object, params: Mapping[str, Any] | Non
 
 
 def _charge_of(books: Books, params: Mapping[str, Any]) -> Object:
-    if "charge" in params and "payment_intent" in params:  # (?): Stripe does not say
+    if "charge" in params and "payment_intent" in params:  # (?): Stripe does not document it
         raise InvalidRequest(
             "You may only specify one of these parameters: charge, payment_intent.",
             param="payment_intent",
         )
     if "charge" in params:
         charge = books.charges.get(params["charge"])
-        if charge is None:  # Stripe names the parameter so
+        if charge is None:  # Stripe calls the parameter "id" in this error
             raise ResourceMissing("charge", params["charge"], param="id", status=404)
         return charge
     if "payment_intent" not in params:
@@ -176,7 +179,7 @@ _SIGNS = {"eur": "€", "gbp": "£", "usd": "$"}
 
 
 def _money(amount: int, currency: str) -> str:
-    """Return an amount as these messages write it, e.g. "$30.00"."""
+    """Return an amount as in Stripe's messages about refunds, such as "$30.00"."""
     number, _, code = readable(amount, currency).partition(" ")
     return f"{_SIGNS[code]}{number}" if code in _SIGNS else f"{number} {code}"
 
@@ -205,7 +208,7 @@ def _new_refund(books: Books, charge: Object, amount: int, params: Mapping[str, 
         "status": "succeeded",
         "transfer_reversal": None,
     }
-    if method == "card":  # debits have no such details
+    if method == "card":  # refunds of debits have no such details
         refund["destination_details"] = copy.deepcopy(_CARD_DESTINATION)
     if method != "card" or books.instruments[charge["payment_method"]].refund == "pending":
         refund.update(status="pending", pending_reason="processing")

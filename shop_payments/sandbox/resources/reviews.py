@@ -1,4 +1,4 @@
-"""Reviews: payments that a person should look at.
+"""Reviews: the operations.
 
 See: https://docs.stripe.com/api/radar/reviews (checked 2026-11)
 """
@@ -22,16 +22,16 @@ def retrieve(call: Call) -> Object:
 
 
 def list_all(call: Call) -> Object:
-    """GET /v1/reviews: the open ones."""
-    wanted = [each for each in call.books.reviews.values() if each["open"]]
-    return paginate(wanted, call.params, url="/v1/reviews", kind=radar_moves.REVIEW)
+    """GET /v1/reviews: open reviews only, as Stripe does."""
+    is_open = call.books.reviews.rows(keep=lambda review: bool(review["open"]))
+    return paginate(is_open, call.params, url="/v1/reviews", kind=radar_moves.REVIEW)
 
 
 def approve(call: Call) -> Object:
     """POST /v1/reviews/{id}/approve."""
     review = retrieve(call)
     if not review["open"]:
-        # (?): Stripe does not document what it answers here.
+        # (?): Stripe does not document this answer.
         raise InvalidRequest("This review has already been closed.")
     radar_moves.close_review(call.books, review, "approved", call.cause)
     return review

@@ -1,4 +1,4 @@
-"""WebhookEndpoints: where events are posted to, and what signs them.
+"""Webhook endpoints: the operations and the object.
 
 See: https://docs.stripe.com/api/webhook_endpoints (checked 2026-11)
 """
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ..account.books import Books, Object
 from ..account.outbox import Deliver, SigningSecret, WebhookEndpoint
+from ..account.store import Store
 from ..webhooks.delivery import post_to_loopback, remove
 from ..wire.errors import InvalidRequest, NotCovered, ResourceMissing
 from ..wire.event_types import EVENT_TYPES
@@ -39,7 +40,7 @@ LONGEST_OVERLAP_SECONDS = 24 * 60 * 60
 
 
 def create(call: Call) -> Object:
-    """POST /v1/webhook_endpoints; the only answer with the secret in it."""
+    """POST /v1/webhook_endpoints. Only this answer contains the secret."""
     if len(call.books.webhook_endpoints) >= MAX_ENDPOINTS:
         raise InvalidRequest(
             f"You have reached the maximum of {MAX_ENDPOINTS} test webhook endpoints."
@@ -56,8 +57,12 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/webhook_endpoints."""
-    objects = [endpoint.object for endpoint in call.books.webhook_endpoints.values()]
-    return paginate(objects, call.params, url="/v1/webhook_endpoints", kind="webhook_endpoint")
+    objects: Store[Object] = Store()
+    for endpoint in call.books.webhook_endpoints.values():
+        objects.add(endpoint.object)
+    return paginate(
+        objects.rows(), call.params, url="/v1/webhook_endpoints", kind="webhook_endpoint"
+    )
 
 
 def update(call: Call) -> Object:
@@ -82,14 +87,14 @@ def delete(call: Call) -> Object:
     return {"id": endpoint.id, "object": "webhook_endpoint", "deleted": True}
 
 
-# What the levers share with them
+# For the operations and the levers
 
 
 def find(books: Books, endpoint_id: str) -> WebhookEndpoint:
     """Return the endpoint.
 
     Raises:
-        ResourceMissing: if there is none of that id.
+        ResourceMissing: there is no such endpoint.
     """
     endpoint = books.webhook_endpoints.get(endpoint_id)
     if endpoint is None:
@@ -100,7 +105,7 @@ def find(books: Books, endpoint_id: str) -> WebhookEndpoint:
 def add(
     books: Books, params: Mapping[str, Any], *, secret: str, deliver: Deliver
 ) -> WebhookEndpoint:
-    """Make an endpoint of parameters as `create` takes them."""
+    """Create an endpoint from the parameters of `create`."""
     endpoint = WebhookEndpoint(
         object={
             "id": books.new_id("we"),
@@ -123,22 +128,28 @@ def add(
 
 
 def check_event_types(names: Collection[str]) -> None:
-    """Raise ValueError for types of events that Stripe does not have, or for none at all."""
+    """Raise ValueError if Stripe has no events of these types, or if there are no types."""
     if isinstance(names, str):
-        raise TypeError("The types of events are a collection, not one type.")
-    strange = sorted(set(names) - EVENT_TYPES - {"*"})
-    if strange or not names:
-        raise ValueError(f"There is no event of the type {', '.join(strange) or 'given'}.")
+        raise TypeError("Pass a collection of event types, not one type.")
+    if not names:
+        raise ValueError("Pass at least one type of event, or '*'.")
+    unknown = sorted(set(names) - EVENT_TYPES - {"*"})
+    if unknown:
+        raise ValueError(f"Stripe has no event of the type {', '.join(unknown)}.")
 
 
 def roll_secret(books: Books, endpoint_id: str, secret: str | None, *, expires_in: float) -> str:
-    """Put a new secret before those that still sign; return it. Stripe's dashboard does this.
+    """Add a new secret, let the current one expire, and return the new one.
+
+    At Stripe, this is done in the dashboard.
+    See: https://docs.stripe.com/webhooks#roll-endpoint-secrets (checked 2026-11)
 
     Raises:
-        ValueError: if the one before is to live for longer than Stripe allows.
+        ValueError: `expires_in` is negative or longer than Stripe allows.
     """
     if not 0 <= expires_in <= LONGEST_OVERLAP_SECONDS:
-        raise ValueError(f"expires_in is 0 to {LONGEST_OVERLAP_SECONDS} seconds, not {expires_in}.")
+        limit = LONGEST_OVERLAP_SECONDS
+        raise ValueError(f"expires_in must be 0 to {limit} seconds, not {expires_in}.")
     endpoint = find(books, endpoint_id)
     current, *older = endpoint.secrets
     expiring = SigningSecret(value=current.value, expires_at=books.clock() + expires_in)
@@ -155,7 +166,7 @@ def _new_secret(books: Books) -> str:
 
 
 def _url(raw: Any, name: str) -> str:
-    """Take an HTTP address of this machine."""
+    """Accept an HTTP address of this machine."""
     value = url(raw, name)
     parts = urlsplit(value)
     if not parts.hostname or parts.scheme not in ("http", "https"):
@@ -165,6 +176,13 @@ def _url(raw: Any, name: str) -> str:
     if parts.username is not None:
         raise NotCovered("webhook addresses with a password in them", param=name)
     return value
+
+
+def _of_other_accounts(raw: Any, name: str) -> bool:
+    """Accept false only."""
+    if boolean(raw, name):
+        raise NotCovered(f"{name}=true", param=name)
+    return False
 
 
 _COMMON: Schema = {
@@ -178,7 +196,7 @@ _EVENTS = list_of(one_of("*", *sorted(EVENT_TYPES)), at_most=len(EVENT_TYPES))
 CREATE: Schema = {
     **_COMMON,
     "api_version": Param(parse=one_of(*sorted(VERSIONS))),
-    "connect": Param(parse=one_of("false", uncovered_choices=["true"])),
+    "connect": Param(parse=_of_other_accounts),
     "enabled_events": Param(parse=_EVENTS, required=True),
     "url": Param(parse=_url, required=True),
 }

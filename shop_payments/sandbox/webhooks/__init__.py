@@ -1,1 +1,1 @@
-"""Webhooks: the forms of events, and their signed delivery until an endpoint accepts them."""
+"""Webhooks: the forms of events, and their signed deliveries with retries."""

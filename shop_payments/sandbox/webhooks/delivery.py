@@ -1,4 +1,4 @@
-"""Webhooks: signed delivery, and again until the endpoint says 2xx.
+"""Deliver signed events, and retry until the endpoint answers with 2xx.
 
 See: https://docs.stripe.com/webhooks (checked 2026-11)
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
-from ..account.books import Books, Object
-from ..account.faults import Trip
+from ..account.books import Books
+from ..account.event_log import StoredEvent
+from ..account.faults import DeliveryPlan
 from ..account.outbox import Delivery, WebhookEndpoint
 from ..wire.loopback import check_loopback
 from .forms import in_form
@@ -25,10 +28,10 @@ TIMEOUT_SECONDS = 10.0
 
 
 def post_to_loopback(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """Post over HTTP; redirects are not followed and proxies not used.
+    """Post over HTTP, without following redirects and without a proxy.
 
     Raises:
-        OSError: if nobody answers.
+        OSError: there is no answer.
     """
     check_loopback(url)
     request = urllib.request.Request(url, data=body, headers=headers)  # noqa: S310 - checked above
@@ -48,33 +51,35 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
 
 
-def enqueue(books: Books, event: Object) -> None:
-    """Line an event up for every endpoint that wants it now, as the faults allow."""
+def enqueue(books: Books, event: StoredEvent) -> None:
+    """Schedule an event for every endpoint that is enabled for its type, subject to faults."""
     for endpoint in books.webhook_endpoints.values():
-        if endpoint.wants(event["type"]):
-            trip = books.faults.for_webhook(event["type"])
-            _line_up(books, event, endpoint, trip)
-            event["pending_webhooks"] += 1
+        if endpoint.wants(event.type):
+            plan = books.faults.for_webhook(event.type)
+            _schedule(books, event, endpoint, plan)
+            books.events.expect_delivery(event)
 
 
-def _line_up(books: Books, event: Object, endpoint: WebhookEndpoint, trip: Trip) -> None:
+def _schedule(
+    books: Books, event: StoredEvent, endpoint: WebhookEndpoint, plan: DeliveryPlan
+) -> None:
     now = books.clock()
-    line_up = books.deliveries.add if trip.delays else books.lost_deliveries.append
-    for number, delay in enumerate(trip.delays or (0.0,)):
-        line_up(
+    add = books.deliveries.add if plan.delays else books.lost_deliveries.append
+    for number, delay in enumerate(plan.delays or (0.0,)):
+        add(
             Delivery(
-                event_id=event["id"],
+                event_id=event.id,
                 endpoint=endpoint,
                 due_at=now + delay,
                 give_up_at=now + GIVE_UP_AFTER_SECONDS,
                 doubled=number > 0,
-                form=trip.form,
+                form=plan.form,
             )
         )
 
 
 def remove(books: Books, endpoint: WebhookEndpoint) -> None:
-    """Forget the endpoint and what it has not received."""
+    """Remove the endpoint and its pending deliveries."""
     del books.webhook_endpoints[endpoint.id]
     for delivery in [each for each in books.deliveries if each.endpoint is endpoint]:
         _settle(books, delivery)
@@ -83,11 +88,11 @@ def remove(books: Books, endpoint: WebhookEndpoint) -> None:
 def _settle(books: Books, delivery: Delivery) -> None:
     books.deliveries.remove(delivery)
     if not delivery.doubled:
-        books.events[delivery.event_id]["pending_webhooks"] -= 1
+        books.events.record_delivery(delivery.event_id)
 
 
 def deliver_due(books: Books) -> int:
-    """Attempt every delivery whose time has come; return how many attempts were made."""
+    """Attempt every due delivery; return the number of attempts."""
     attempts = 0
     while (delivery := _take_due(books)) is not None:
         _attempt(books, delivery)
@@ -95,14 +100,57 @@ def deliver_due(books: Books) -> int:
     return attempts
 
 
-def _take_due(books: Books) -> Delivery | None:
-    """Return the delivery that has been due for longest; it is on its way then."""
+def _take_due(books: Books, only: WebhookEndpoint | None = None) -> Delivery | None:
+    """Take the delivery that has been due longest, if there is one, or of those to one endpoint."""
     with books.lock:
-        while (delivery := books.deliveries.take(books.clock())) is not None:
-            if delivery.endpoint.enabled:
+        now, waiting = books.clock(), books.deliveries
+        while due := [only] if only else waiting.due(now):
+            delivery = waiting.take(due[0], now)
+            if delivery is None or delivery.endpoint.enabled:
                 return delivery
-            _give_up(books, delivery)  # disabled when its time came: Stripe tries no more
+            _give_up(books, delivery)  # Stripe does not retry deliveries to disabled endpoints
     return None
+
+
+class BackgroundDeliveries:
+    """Delivers in threads, one for each endpoint, so that a slow endpoint delays no other."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._lock = threading.Lock()
+        self._busy: dict[WebhookEndpoint, threading.Thread] = {}
+        self._is_stopped = False
+
+    def start_due(self) -> None:
+        """Start a thread for each endpoint that has due deliveries and no thread."""
+        with self._books.lock:
+            due = self._books.deliveries.due(self._books.clock())
+        with self._lock:
+            self._is_stopped = False
+            for endpoint in due:
+                if endpoint not in self._busy:
+                    thread = threading.Thread(
+                        target=self._deliver, args=(endpoint,), name="sandbox-webhooks", daemon=True
+                    )
+                    self._busy[endpoint] = thread
+                    thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Start no further attempt, and wait for those under way, for so many seconds at most."""
+        end = time.monotonic() + seconds
+        with self._lock:
+            self._is_stopped = True
+            threads = [*self._busy.values()]
+        for thread in threads:
+            thread.join(timeout=max(0.0, end - time.monotonic()))
+
+    def _deliver(self, endpoint: WebhookEndpoint) -> None:
+        try:
+            while not self._is_stopped and (delivery := _take_due(self._books, endpoint)):
+                _attempt(self._books, delivery)
+        finally:
+            with self._lock:
+                del self._busy[endpoint]
 
 
 def _give_up(books: Books, delivery: Delivery) -> None:
@@ -113,16 +161,16 @@ def _give_up(books: Books, delivery: Delivery) -> None:
 def _attempt(books: Books, delivery: Delivery) -> None:
     endpoint = delivery.endpoint
     with books.lock:
-        event = books.events[delivery.event_id]
+        event = books.events.read(books.events[delivery.event_id])
         version = endpoint.object["api_version"] or event["api_version"]
         shown = in_form(books, {**event, "api_version": version}, delivery.form)
         body = json.dumps(shown, indent=2, ensure_ascii=False).encode()
-        # The receiver compares with its own clock, which nobody has put forward.
+        # The receiver checks the time with its own clock, which `advance_clock` does not change.
         signed_at = int(books.clock.unskipped())
         headers = _headers(body, endpoint.secrets_at(books.clock()), signed_at)
     try:
         status = endpoint.deliver(endpoint.url, body, headers)
-    except Exception:  # whatever the receiver does, Stripe goes on and tries again
+    except Exception:  # Stripe retries after any failure of the receiver
         status = None
     with books.lock:
         _record(books, delivery, status)
@@ -158,7 +206,10 @@ def _headers(body: bytes, secrets: Sequence[str], timestamp: int) -> dict[str, s
 
 
 def _signature(signed: bytes, secrets: Sequence[str], timestamp: int) -> str:
-    """Return the header with a v1 for each secret, and the fake v0 that test mode sends besides."""
+    """Return the header with a v1 for each secret, and a fake v0 as Stripe sends in test mode.
+
+    See: https://docs.stripe.com/webhooks#verify-manually (checked 2026-11)
+    """
     schemes = [
         f"v1={hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()}" for secret in secrets
     ]

@@ -1,4 +1,4 @@
-"""Events in the other forms that endpoints get: of an old API version, thin, of another account.
+"""Other forms of events: of an old API version, thin, or of a connected account.
 
 See: https://docs.stripe.com/upgrades#2022-11-15,
 https://docs.stripe.com/event-destinations#thin-events,
@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from ..account.books import Books, Object
 
 OLD_VERSION = "2022-08-01"
-"""The last one in which an intent carries its charges."""
+"""The last version in which an intent contains its charges."""
 
 OTHER_ACCOUNT = "acct_1SandboxConnected"
 
 
 def in_form(books: Books, event: Object, form: str) -> Object:
-    """Return the event as an endpoint gets it that has the fault `form`."""
+    """Return the event in the form of a fault; unchanged without one."""
     if form == "webhook_old":
         return _old(books, event)
     if form == "webhook_thin":
@@ -30,7 +30,9 @@ def in_form(books: Books, event: Object, form: str) -> Object:
 
 
 def _old(books: Books, event: Object) -> Object:
-    """Show the event as API version 2022-08-01 does: charges in a list, less in a dispute."""
+    """Return the event in API version 2022-08-01: with a list of charges, and without the intent
+    of a dispute or refund.
+    """
     old = copy.deepcopy({**event, "api_version": OLD_VERSION})
     about = old["data"]["object"]
     if about["object"] == "payment_intent":
@@ -44,7 +46,7 @@ def _old(books: Books, event: Object) -> Object:
 
 
 def _thin(event: Object) -> Object:
-    """Show the event as one that only names its object."""
+    """Return the event as a thin event, which only names its object."""
     about = event["data"]["object"]
     created = datetime.fromtimestamp(event["created"], tz=UTC)
     return {

@@ -1,1 +1,1 @@
-"""HTTP as Stripe speaks it: requests, keys, parameters, answers and errors."""
+"""Stripe's HTTP format: requests, API keys, parameters, answers and errors."""

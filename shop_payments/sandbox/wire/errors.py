@@ -1,13 +1,13 @@
 """Stripe's error objects as exceptions.
 
-    StripeError                 the shape: status, type, code, message, param, extra keys
+    StripeError                 status, type, code, message, param, extra keys
     +-- InvalidRequest          400  invalid_request_error
-    |   +-- NotCovered          400/501: Stripe has it, the sandbox has not
-    |   +-- ResourceMissing     404 at an address, 400 in a parameter
+    |   +-- NotCovered          400/501: Stripe has it, the sandbox does not
+    |   +-- ResourceMissing     404 for an id in a path, 400 for one in a parameter
     +-- AuthenticationFailed    401/403  invalid_request_error
     +-- CardDeclined            402  card_error
     +-- IdempotencyConflict     400/409  idempotency_error
-    +-- ServerError             500/503  api_error, only ever injected
+    +-- ServerError             500/503  api_error, only from a fault
 
 See: https://docs.stripe.com/api/errors and https://docs.stripe.com/error-codes (checked 2026-11)
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class StripeError(Exception):
-    """An answer of Stripe's that is an error."""
+    """An error that Stripe answers with."""
 
     status = 400
     type = "invalid_request_error"
@@ -44,7 +44,7 @@ class StripeError(Exception):
             self.status = status
 
     def as_object(self, *, request_id: str) -> dict[str, Any]:
-        """Return the JSON object; like Stripe, keys without a value are left out."""
+        """Return the JSON object. Keys without a value are left out, as Stripe does."""
         error = {
             "code": self.code,
             "doc_url": doc_url(self.code),
@@ -58,11 +58,11 @@ class StripeError(Exception):
 
 
 class InvalidRequest(StripeError):
-    """The request, or the state it meets, does not allow the operation."""
+    """The parameters are invalid, or the object's state does not allow the operation."""
 
 
 class NotCovered(InvalidRequest):
-    """Real Stripe would do it; the sandbox says so instead of making a success up."""
+    """The real Stripe has it, but the sandbox does not."""
 
     def __init__(self, what: str, *, param: str | None = None, status: int = 400) -> None:
         super().__init__(
@@ -76,12 +76,12 @@ class NotCovered(InvalidRequest):
 
     def as_object(self, *, request_id: str) -> dict[str, Any]:
         body = super().as_object(request_id=request_id)
-        del body["error"]["doc_url"]  # the code is ours, Stripe has no page on it
+        del body["error"]["doc_url"]  # Stripe has no page for the sandbox's own code
         return body
 
 
 class ResourceMissing(InvalidRequest):
-    """An id that nothing answers to."""
+    """There is no object with this id."""
 
     def __init__(self, kind: str, object_id: str, *, param: str, status: int = 400) -> None:
         super().__init__(
@@ -90,7 +90,7 @@ class ResourceMissing(InvalidRequest):
 
 
 class AuthenticationFailed(StripeError):
-    """No key, or one that opens nothing here."""
+    """The API key is missing, invalid, or lacks a permission."""
 
     status = 401
 
@@ -100,35 +100,35 @@ class AuthenticationFailed(StripeError):
 
     def as_object(self, *, request_id: str) -> dict[str, Any]:
         body = super().as_object(request_id=request_id)
-        del body["error"]["request_log_url"]  # whose log would it be
+        del body["error"]["request_log_url"]  # without a valid key there is no account, so no log
         return body
 
 
 class CardDeclined(StripeError):
-    """The issuer, or Stripe on its behalf, said no."""
+    """The issuer or Stripe declined the payment method."""
 
     status = 402
     type = "card_error"
 
 
 class IdempotencyConflict(StripeError):
-    """A key used for something else, or still in use."""
+    """The idempotency key was used for another request, or is in use."""
 
     type = "idempotency_error"
 
 
 class ServerError(StripeError):
-    """Stripe's own trouble; only ever injected."""
+    """An error inside Stripe. Only faults raise it."""
 
     status = 500
     type = "api_error"
 
     def __init__(self, message: str, *, code: str | None = None, status: int = 500) -> None:
-        # A 500 is the saved answer from then on, so Stripe asks clients not to retry.
+        # A 500 is saved under the idempotency key, so Stripe asks clients not to retry.
         headers = {"stripe-should-retry": "false"} if status == 500 else {}
         super().__init__(message, code=code, status=status, headers=headers)
 
 
 def doc_url(code: str | None) -> str | None:
-    """Return the page Stripe names for a code."""
+    """Return the address of Stripe's documentation for an error code."""
     return code and f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}"

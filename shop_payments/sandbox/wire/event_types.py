@@ -1,6 +1,6 @@
-"""The types of events that Stripe has; those that the sandbox makes are among them.
+"""All types of Stripe's events. A webhook endpoint can be enabled for these types only.
 
-A webhook endpoint may ask for any of them, and for no other.
+The sandbox emits some of them.
 
 See: https://docs.stripe.com/api/events/types (checked 2026-11)
 """
@@ -103,7 +103,7 @@ treasury.outbound_transfer: canceled created expected_arrival_date_updated faile
 treasury.received_credit: created failed succeeded
 treasury.received_debit: created
 """
-"""`a.b: c d` stands for a.b.c and a.b.d; an indented line goes on."""
+"""`a.b: c d` means a.b.c and a.b.d. An indented line continues the line before."""
 
 
 def _event_types() -> frozenset[str]:

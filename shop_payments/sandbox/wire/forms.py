@@ -1,4 +1,4 @@
-"""Form bodies and query strings: their brackets make hashes and lists.
+"""Parse form bodies and query strings, with Stripe's brackets for hashes and lists.
 
 See: https://docs.stripe.com/api (checked 2026-11)
 """
@@ -14,24 +14,32 @@ from .errors import InvalidRequest
 from .params import Appended
 
 _MAX_DEPTH = 8
+_MAX_PARAMETERS = 1000
+_MAX_NAME_LENGTH = 500
+"""Characters, with the brackets. The longest valid names are of keys of metadata."""
 
 
 def read_params(query: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    """Return the parameters of query string and body, nested as their brackets say.
+    """Return the parameters of query string and body, nested according to their brackets.
 
     Raises:
-        InvalidRequest: for JSON, other content types, bad UTF-8 and senseless brackets.
+        InvalidRequest: the body is not a form, is not UTF-8, or has malformed or too many names.
     """
     if body:
         _check_content_type(headers.get("content-type", ""))
     try:
         pairs = [*_pairs(query), *_pairs(body.decode())]
-    except UnicodeDecodeError:
+    except UnicodeError:
         raise InvalidRequest("Invalid request: the parameters are not valid UTF-8.") from None
     return nest(pairs)
 
 
 def _check_content_type(content_type: str) -> None:
+    """Raise InvalidRequest for another type than a form's. Without a type, the body is a form.
+
+    Early clients of Stripe sent no type.
+    See: https://github.com/stripe/stripe-python/issues/85 (checked 2026-11)
+    """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in ("", "application/x-www-form-urlencoded"):
         return
@@ -48,6 +56,9 @@ def _check_content_type(content_type: str) -> None:
 
 
 def _pairs(form: str) -> list[tuple[str, str]]:
+    form.encode()  # a query string may contain half of a surrogate pair
+    if form.count("&") > _MAX_PARAMETERS:
+        raise InvalidRequest(f"Invalid request: more than {_MAX_PARAMETERS} parameters.")
     return parse_qsl(form, keep_blank_values=True, errors="strict")
 
 
@@ -58,7 +69,7 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Return `a[b]=1&c[]=2&d[0]=3` as `{"a": {"b": "1"}, "c": {"0": "2"}, "d": {"0": "3"}}`.
 
     Raises:
-        InvalidRequest: if names are malformed or contradict each other.
+        InvalidRequest: names are malformed or contradict each other.
     """
     root: dict[str, Any] = {}
     for name, value in pairs:
@@ -67,7 +78,7 @@ def nest(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _name_parts(name: str) -> list[str]:
-    found = _NAME.fullmatch(name)
+    found = _NAME.fullmatch(name) if len(name) <= _MAX_NAME_LENGTH else None
     if not found:
         raise InvalidRequest(
             f"Received unknown parameter: {name[:100]}", code="parameter_unknown", param=name[:100]

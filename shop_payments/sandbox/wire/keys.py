@@ -1,4 +1,4 @@
-"""Whose request it is, and what its key may do.
+"""API keys: authentication and permissions.
 
 See: https://docs.stripe.com/keys (checked 2026-11)
 """
@@ -21,13 +21,13 @@ ACCOUNT = "acct_1SandboxAccount"
 
 @dataclass(frozen=True, kw_only=True)
 class AcceptedKeys:
-    """The keys that open the account; None stands for any of the kind."""
+    """The accepted keys of the account; None accepts every test key of the kind."""
 
     secret: Collection[str] | None = None
-    """Restricted ones as well."""
+    """Secret and restricted keys."""
     publishable: Collection[str] | None = None
     permissions: dict[str, frozenset[str]] = field(default_factory=dict)
-    """By restricted key; one that is not in it may do everything."""
+    """The permissions of restricted keys. A key that is not listed has all of them."""
 
     def __post_init__(self) -> None:
         for keys, prefixes in (
@@ -35,23 +35,23 @@ class AcceptedKeys:
             (self.publishable, (PUBLISHABLE_KEY_PREFIX,)),
         ):
             if isinstance(keys, str):
-                raise TypeError("Keys are a collection, not one key.")
+                raise TypeError("Pass a collection of keys, not one key.")
             if not all(_is_key(key, prefixes) for key in keys or ()):
-                raise ValueError(f"The sandbox takes test keys only: {' or '.join(prefixes)}.")
+                raise ValueError(f"The sandbox accepts test keys only: {' or '.join(prefixes)}.")
 
 
 def _is_key(
     key: str, prefixes: tuple[str, ...] = (*SECRET_KEY_PREFIXES, PUBLISHABLE_KEY_PREFIX)
 ) -> bool:
-    """Return whether it is a key, not only a prefix or a placeholder of some documentation."""
+    """Return whether it is a test key, and not only a prefix or a placeholder from a document."""
     return key.startswith(prefixes) and bool(re.fullmatch(r"[a-z]{2}_test_[A-Za-z0-9_]+", key))
 
 
 def authenticate(headers: Mapping[str, str], *, accepted: AcceptedKeys) -> bool:
-    """Let a test key through, given as bearer token or as basic user; return True if publishable.
+    """Check the key, a bearer token or the user of basic auth; return whether it is publishable.
 
     Raises:
-        AuthenticationFailed: for no key, another one or a live one.
+        AuthenticationFailed: the key is missing, not accepted, or a live key.
     """
     key = _api_key(headers.get("authorization", ""))
     if not key:
@@ -64,7 +64,7 @@ def authenticate(headers: Mapping[str, str], *, accepted: AcceptedKeys) -> bool:
     publishable = key.startswith(PUBLISHABLE_KEY_PREFIX)
     if not publishable and not key.startswith(SECRET_KEY_PREFIXES):
         raise AuthenticationFailed(
-            f"Invalid API Key provided: {mask(key)}. The sandbox takes test keys only:"
+            f"Invalid API Key provided: {mask(key)}. The sandbox accepts test keys only:"
             f" {' or '.join(SECRET_KEY_PREFIXES)}."
         )
     keys = accepted.publishable if publishable else accepted.secret
@@ -74,7 +74,7 @@ def authenticate(headers: Mapping[str, str], *, accepted: AcceptedKeys) -> bool:
 
 
 def secret_key_required() -> AuthenticationFailed:
-    """Return Stripe's answer to a publishable key where it takes secret ones only."""
+    """Return Stripe's error for a publishable key on a route that needs a secret key."""
     return AuthenticationFailed(
         "This API call cannot be made with a publishable API key. Please use a secret API key."
         " You can find a list of your API keys at"
@@ -84,17 +84,22 @@ def secret_key_required() -> AuthenticationFailed:
     )
 
 
+_PERMISSION_NAMES = {"account": "accounts_kyc_basic", "webhook_endpoint": "webhook"}
+"""Where the name in a permission is not that of the object, by kind (?)."""
+
+
 def check_permission(
     headers: Mapping[str, str], *, accepted: AcceptedKeys, kind: str, reads: bool
 ) -> None:
-    """Raise AuthenticationFailed where a restricted key may not read, or write, objects of a kind.
+    """Raise AuthenticationFailed if a restricted key may not read or write objects of a kind.
 
-    Writing includes reading. Stripe's messages show the names (?): it has no list of them.
+    A write permission includes reading. The names of the permissions come from Stripe's error
+    messages (?), because Stripe does not document them.
     See: https://docs.stripe.com/keys/restricted-api-keys (checked 2026-11)
     """
     key = _api_key(headers.get("authorization", ""))
     granted = accepted.permissions.get(key)
-    kind = kind.replace(".", "_")
+    kind = _PERMISSION_NAMES.get(kind, kind).replace(".", "_")
     write, read = f"rak_{kind}_write", f"rak_{kind}_read"
     wanted = read if reads else write
     if granted is None or {wanted, write} & granted:
@@ -108,7 +113,7 @@ def check_permission(
 
 
 def mask(key: str) -> str:
-    """Return a key as Stripe shows it: its kind, stars, and its last four characters."""
+    """Return a key as in Stripe's messages: its prefix, stars, and its last four characters."""
     kind = re.match(r"[a-z]{2}_(test|live)_", key)
     prefix = kind.group() if kind else ""
     secret = key[len(prefix) :]
@@ -128,7 +133,7 @@ def _api_key(authorization: str) -> str:
 def _basic_user(credentials: str) -> str:
     try:
         return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
-    except ValueError:  # not base64, or not UTF-8 inside
+    except ValueError:  # not base64, or not UTF-8
         return ""
 
 
@@ -136,7 +141,7 @@ _UNCOVERED_HEADERS = ("stripe-account", "stripe-context")
 
 
 def refuse_uncovered_headers(headers: Mapping[str, str]) -> None:
-    """Raise NotCovered where a request speaks for a connected account."""
+    """Raise NotCovered for requests on behalf of a connected account."""
     for name in _UNCOVERED_HEADERS:
-        if name in headers:
+        if headers.get(name, ACCOUNT) != ACCOUNT:  # a request may name the key's own account
             raise NotCovered(f"the header {name.title()}")

@@ -1,4 +1,4 @@
-"""This machine, and no other: where the sandbox listens, delivers and is steered from."""
+"""Loopback addresses. The sandbox listens, delivers and accepts control requests only there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether a host name or address is this machine's own."""
+    """Return whether a host name or an IP address is a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -18,7 +18,7 @@ def is_loopback(host: str | None) -> bool:
 
 
 def check_loopback(url: str) -> None:
-    """Raise ValueError unless the URL is HTTP on this machine, and can be posted to."""
+    """Raise ValueError unless the URL is an HTTP address on this machine."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not is_loopback(parts.hostname):
         raise ValueError(
@@ -27,6 +27,6 @@ def check_loopback(url: str) -> None:
         )
     if parts.username is not None or not re.fullmatch(r"[!-~]+", url) or parts.port == 0:
         raise ValueError(
-            "A webhook's address is written in ASCII, without spaces and passwords:"
+            "A webhook's address must be ASCII, without spaces, user name and password, such as"
             " http://127.0.0.1:8000/webhooks/stripe."
         )

@@ -1,23 +1,24 @@
-"""Parameters of a route, declared: what Stripe takes, and what of it the sandbox covers.
+"""Declare and parse the parameters of routes.
 
-A schema maps a parameter's name to a `Param`. `parse` turns what came over the wire (strings
-and dictionaries of strings) into values, or raises with Stripe's wording. A parameter that
-Stripe has and the sandbox has not is declared with `uncovered()`, so it is refused by name; one
-that Stripe has not either is unknown.
+A schema maps the name of a parameter to a `Param`. `parse` converts strings and dictionaries of
+strings to values, or raises an error with Stripe's message. Parameters that only the real Stripe
+has are declared with `uncovered()` and refused by name. Other parameters are unknown.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import InvalidRequest, NotCovered
 
 Parser = Callable[[Any, str], Any]
-"""Takes the raw value and the parameter's full name; returns the value or raises."""
+"""A function of the raw value and the parameter's full name; returns the value or raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Removed:
     """A parameter that newer API versions refuse."""
 
     since: str
-    """Date of the first version without it, e.g. "2026-09-30"."""
+    """The date of the first version without it, such as "2026-09-30"."""
     code: str
     message: str
 
@@ -37,12 +38,12 @@ class Param:
     parse: Parser
     required: bool = False
     unsettable: bool = False
-    """An empty string is an order to clear the field; it is parsed to None."""
+    """An empty string clears the field. It is parsed to None."""
     removed: Removed | None = None
 
     @property
     def covered(self) -> bool:
-        """Return whether the sandbox has it, and not only Stripe."""
+        """Return whether the sandbox covers it."""
         return self.parse is not _not_covered
 
 
@@ -52,18 +53,18 @@ Schema = Mapping[str, Param]
 def parse(
     schema: Schema, raw: Mapping[str, Any], *, version: str = "", within: str = ""
 ) -> dict[str, Any]:
-    """Return the values of `raw` by the schema; absent parameters stay absent.
+    """Return the values of the parameters in `raw`. Absent parameters stay absent.
 
-    `version` is the API version of the request, which decides on removed parameters.
+    `version` is the API version of the request. Newer versions have removed some parameters.
 
     Raises:
-        InvalidRequest: for an unknown, missing or malformed parameter.
-        NotCovered: for one that only the real Stripe takes.
+        InvalidRequest: a parameter is unknown, missing or malformed.
+        NotCovered: only the real Stripe has this parameter.
     """
     _refuse_unknown(schema, raw, within)
     values = {}
     for name, param in schema.items():
-        full_name = f"{within}[{name}]" if within else name
+        full_name = _full_name(name, within)
         if name in raw:
             _refuse_removed(param, full_name, version)
             values[name] = _value(param, raw[name], full_name)
@@ -74,15 +75,35 @@ def parse(
     return values
 
 
+_NAMED = 10
+"""How many unknown parameters a message names."""
+
+
 def _refuse_unknown(schema: Schema, raw: Mapping[str, Any], within: str) -> None:
-    unknown = [f"{within}[{name}]" if within else name for name in raw if name not in schema]
+    unknown = [name for name in raw if name not in schema]
     if unknown:
+        names = [_full_name(name, within) for name in unknown[:_NAMED]]
         plural = "s" if len(unknown) > 1 else ""
+        hint = "" if len(unknown) > 1 else _hint(schema, unknown[0], within)
         raise InvalidRequest(
-            f"Received unknown parameter{plural}: {', '.join(unknown)}",
+            f"Received unknown parameter{plural}: {', '.join(names)}{hint}",
             code="parameter_unknown",
-            param=unknown[0],
+            param=names[0],
         )
+
+
+def _hint(schema: Schema, name: str, within: str) -> str:
+    """Return a hint at the parameter with the most similar name, as Stripe gives it.
+
+    Which names are similar enough for Stripe is not documented (?).
+    See: https://github.com/stripe/stripe-react-native/issues/874 (checked 2026-11)
+    """
+    similar = get_close_matches(name[:100], schema, n=1)
+    return f". Did you mean {_full_name(similar[0], within)}?" if similar else ""
+
+
+def _full_name(name: str, within: str) -> str:
+    return f"{within}[{name}]" if within else name
 
 
 def _refuse_removed(param: Param, name: str, version: str) -> None:
@@ -105,7 +126,7 @@ def _value(param: Param, raw: Any, name: str) -> Any:
 
 
 def uncovered(*names: str) -> dict[str, Param]:
-    """Declare parameters that Stripe has and the sandbox refuses by name."""
+    """Declare parameters that Stripe has and the sandbox does not cover."""
     return {name: Param(parse=_not_covered, unsettable=False) for name in names}
 
 
@@ -114,7 +135,7 @@ def _not_covered(raw: Any, name: str) -> Any:
 
 
 def text(*, max_length: int = 5000) -> Parser:
-    """Take a string of at most so many characters (not bytes)."""
+    """Accept a string of at most so many characters (not bytes)."""
 
     def parse_text(raw: Any, name: str) -> str:
         value = _string(raw, name)
@@ -130,13 +151,12 @@ def text(*, max_length: int = 5000) -> Parser:
 
 
 def integer(*, at_least: int | None = None, at_most: int | None = None) -> Parser:
-    """Take a whole number within bounds."""
+    """Accept an integer within the bounds."""
 
     def parse_integer(raw: Any, name: str) -> int:
-        value = _string(raw, name)
-        if not re.fullmatch(r"-?[0-9]{1,30}", value):
-            raise _invalid_integer(f"Invalid integer: {value[:50]}", name)
-        number = int(value)
+        if not isinstance(raw, str) or not re.fullmatch(r"-?[0-9]{1,30}", raw):
+            raise _invalid_integer(f"Invalid integer: {_shown(raw)}", name)
+        number = int(raw)
         if at_least is not None and number < at_least:
             raise _invalid_integer(f"This value must be greater than or equal to {at_least}.", name)
         if at_most is not None and number > at_most:
@@ -150,23 +170,28 @@ def integer(*, at_least: int | None = None, at_most: int | None = None) -> Parse
 
 
 def boolean(raw: Any, name: str) -> bool:
-    """Take "true" or "false"."""
-    value = _string(raw, name)
-    if value not in ("true", "false"):
-        raise InvalidRequest(f"Invalid boolean: {value[:50]}", param=name)
-    return value == "true"
+    """Accept "true" and "false", also capitalized. "1", "YES" and "TRUE" (?) are no booleans.
+
+    stripe-python before 12 and stripe-dotnet before 48 send them capitalized. See:
+    https://github.com/stripe/stripe-dotnet/pull/3104,
+    https://github.com/cartalyst/stripe/issues/218,
+    https://github.com/jcberquist/stripe-cfml/issues/49 (checked 2026-11)
+    """
+    if raw not in ("true", "True", "false", "False"):
+        raise InvalidRequest(f"Invalid boolean: {_shown(raw)}", param=name)
+    return raw in ("true", "True")
 
 
 def one_of(*choices: str, uncovered_choices: Iterable[str] = ()) -> Parser:
-    """Take one of Stripe's words; those the sandbox has not are refused as not covered."""
-    elsewhere = tuple(uncovered_choices)
+    """Accept one of Stripe's words. Words that are not covered are refused as such."""
+    others = tuple(uncovered_choices)
 
     def parse_choice(raw: Any, name: str) -> str:
         value = _string(raw, name)
-        if value in elsewhere:
+        if value in others:
             raise NotCovered(f"{name}={value}", param=name)
         if value not in choices:
-            *most, last = [*choices, *elsewhere]
+            *most, last = [*choices, *others]
             listed = f"{', '.join(most)}, or {last}" if most else last
             raise InvalidRequest(f"Invalid {name}: must be one of {listed}", param=name)
         return value
@@ -175,7 +200,7 @@ def one_of(*choices: str, uncovered_choices: Iterable[str] = ()) -> Parser:
 
 
 def list_of(parse_item: Parser, *, at_most: int = 100) -> Parser:
-    """Take `name[]=a&name[]=b` (or `name[0]=a`)."""
+    """Accept a list, written as `name[]=a&name[]=b` or `name[0]=a`."""
 
     def parse_list(raw: Any, name: str) -> list[Any]:
         items = with_lists(raw)
@@ -189,16 +214,15 @@ def list_of(parse_item: Parser, *, at_most: int = 100) -> Parser:
 
 
 class Appended(str):
-    """The index of what `a[]=x` has appended: a list, not a hash whose keys are numbers."""
+    """The index of an item appended by `a[]=x`, which makes a list and never a hash."""
 
     __slots__ = ()
 
 
 def with_lists(node: Any) -> Any:
-    """Return the tree with every dictionary that counts "0", "1", "2", … turned into a list.
+    """Return the tree with every dictionary whose keys are "0", "1", "2", … as a list.
 
-    On the wire a list is such a dictionary (`a[0]=x`), and only who asks knows which is meant:
-    `metadata[0]=x` is a key named 0.
+    `a[0]=x` may be a list or a hash, depending on the parameter: `metadata[0]=x` sets a key "0".
     """
     if not isinstance(node, dict):
         return node
@@ -210,7 +234,7 @@ def with_lists(node: Any) -> Any:
 
 @dataclass(frozen=True)
 class Hash:
-    """Takes `name[key]=value` by its own schema."""
+    """Accepts a hash, `name[key]=value`, with its own schema."""
 
     schema: Schema
 
@@ -222,7 +246,7 @@ class Hash:
 
 
 def email(raw: Any, name: str) -> str:
-    """Take an address that has the form of one."""
+    """Accept an email address."""
     value = _string(raw, name)
     if len(value) > 800 or not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s.,;<>]+", value):
         raise InvalidRequest(
@@ -232,7 +256,7 @@ def email(raw: Any, name: str) -> str:
 
 
 def url(raw: Any, name: str) -> str:
-    """Take an address; apps have schemes of their own."""
+    """Accept a URL of any scheme, because mobile apps use custom schemes."""
     value: str = text()(raw, name)
     if not value.isascii():
         raise InvalidRequest(
@@ -244,7 +268,7 @@ def url(raw: Any, name: str) -> str:
     try:
         parts = urlsplit(value)
         sound = parts.scheme and (parts.netloc or parts.path) and parts.port != 0
-    except ValueError:  # what stands in brackets is no IPv6 address, or the port no number
+    except ValueError:  # a malformed IPv6 address or port
         sound = False
     if not sound or re.search(r"[\x00-\x20\x7f]", value):
         raise InvalidRequest("Not a valid URL", code="url_invalid", param=name)
@@ -257,9 +281,9 @@ METADATA_VALUE_LENGTH = 500
 
 
 def metadata(raw: Any, name: str) -> dict[str, str]:
-    """Take `metadata[key]=value`; an empty value stands for "remove the key".
+    """Accept `metadata[key]=value`. An empty value removes the key.
 
-    The number of keys is checked after merging: see `merge_metadata`.
+    `merge_metadata` checks the number of keys after the update.
     See: https://docs.stripe.com/api/metadata (checked 2026-11)
     """
     if not isinstance(raw, dict):
@@ -278,7 +302,7 @@ def metadata(raw: Any, name: str) -> dict[str, str]:
 def merge_metadata(
     existing: Mapping[str, str], changes: Mapping[str, str] | None
 ) -> dict[str, str]:
-    """Return metadata after an update; `None` clears all of it, an empty value one key."""
+    """Return the metadata after an update. None removes all keys, an empty value removes one."""
     if changes is None:
         return {}
     merged = {**existing, **changes}
@@ -302,8 +326,14 @@ def _check_metadata_length(part: str, value: str, limit: int, name: str) -> None
 
 def _string(raw: Any, name: str) -> str:
     if not isinstance(raw, str):
-        raise InvalidRequest(f"Invalid string: {str(raw)[:50]}", param=name)
+        raise InvalidRequest(f"Invalid string: {_shown(raw)}", param=name)
     return raw
+
+
+def _shown(raw: Any) -> str:
+    """Return a value for a message: a hash or a list as JSON."""
+    text = raw if isinstance(raw, str) else json.dumps(with_lists(raw), ensure_ascii=False)
+    return str(text)[:50]
 
 
 def _invalid_integer(message: str, name: str) -> InvalidRequest:
@@ -316,7 +346,7 @@ CREATED_FILTER = Hash({bound: Param(parse=integer()) for bound in ("gt", "gte", 
 
 
 def created_filter(raw: Any, name: str) -> dict[str, int]:
-    """Take `created=123` or `created[gte]=123`."""
+    """Accept `created=123` or `created[gte]=123`."""
     if isinstance(raw, dict):
         return CREATED_FILTER(raw, name)
     return {"eq": integer()(raw, name)}

@@ -1,4 +1,4 @@
-"""The versions of Stripe's API that a request or a webhook endpoint may name.
+"""The versions of Stripe's API, for requests and webhook endpoints.
 
 See: https://docs.stripe.com/changelog (checked 2026-11)
 """
@@ -36,14 +36,16 @@ VERSIONS = frozenset(_VERSIONS.split())
 
 
 def api_version(headers: Mapping[str, str]) -> str:
-    """Return the API version asked for, or the sandbox's own.
+    """Return the API version of a request: the one it names, or the default.
 
     Raises:
-        InvalidRequest: if there is none of that name.
-        NotCovered: for a preview.
+        InvalidRequest: Stripe has no such version.
+        NotCovered: it is a preview version.
     """
-    version = headers.get("stripe-version") or DEFAULT_VERSION
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}\.preview(;.*)?", version):
+    # Stripe.js and the mobile SDKs append the betas that they use, such as `;alipay_beta=v1`. They
+    # change nothing here. See: ApiVersion.kt of stripe/stripe-android (checked 2026-11)
+    version = (headers.get("stripe-version") or DEFAULT_VERSION).partition(";")[0].strip()
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}\.preview", version):
         raise NotCovered("the previews of API versions")
     if version not in VERSIONS:
         raise InvalidRequest(f"Invalid Stripe API version: {version[:50]}")

@@ -1,8 +1,22 @@
 import uuid
+from typing import Any
 
-import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
+from django.db.models.deletion import CASCADE
+
+UUID = models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)
+PRICE: Any = {"decimal_places": 3, "max_digits": 12}
+
+
+def new_id() -> Any:
+    return models.BigAutoField(
+        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+    )
+
+
+def key(to: str, related_name: str) -> Any:
+    return models.ForeignKey(on_delete=CASCADE, related_name=related_name, to=f"hostshop.{to}")
 
 
 class Migration(migrations.Migration):
@@ -15,67 +29,31 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Order",
             fields=[
-                (
-                    "id",
-                    models.UUIDField(
-                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
+                ("id", UUID),
                 ("reference", models.CharField(max_length=40, unique=True)),
                 ("currency", models.CharField(default="USD", max_length=3)),
-                ("total", models.DecimalField(decimal_places=3, max_digits=12)),
+                ("total", models.DecimalField(**PRICE)),
                 ("withdrawn", models.BooleanField(default=False)),
                 ("placed_at", models.DateTimeField(default=django.utils.timezone.now)),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="orders",
-                        to="hostshop.customer",
-                    ),
-                ),
+                ("customer", key("customer", "orders")),
             ],
         ),
         migrations.CreateModel(
             name="OrderItem",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
+                ("id", new_id()),
                 ("title", models.CharField(max_length=100)),
-                ("unit_price", models.DecimalField(decimal_places=3, max_digits=12)),
+                ("unit_price", models.DecimalField(**PRICE)),
                 ("quantity", models.PositiveIntegerField(default=1)),
-                (
-                    "order",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="items",
-                        to="hostshop.order",
-                    ),
-                ),
+                ("order", key("order", "items")),
             ],
         ),
         migrations.CreateModel(
             name="Shipment",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
+                ("id", new_id()),
                 ("fact_id", models.UUIDField(unique=True)),
-                (
-                    "order",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="shipments",
-                        to="hostshop.order",
-                    ),
-                ),
+                ("order", key("order", "shipments")),
             ],
         ),
     ]

@@ -8,11 +8,11 @@ from tests.sandbox.support import INTENTS, ORDER
 
 
 @pytest.mark.parametrize(
-    "names", [["a]"], ["[a]"], ["a[b"], ["a[b]c"], ["a", "a[b]"], ["a[b]", "a"], ["a" + "[b]" * 50]]
+    "names", ["a]", "[a]", "a[b", "a[b]c", "a a[b]", "a[b] a", "a" + "[b]" * 50]
 )
 def test_senseless_brackets_are_refused(names):
     with pytest.raises(InvalidRequest):
-        nest([(name, "1") for name in names])
+        nest([(name, "1") for name in names.split()])
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,12 @@ def test_senseless_brackets_are_refused(names):
 def test_another_content_type_is_refused(api, content_type, message):
     answer = api.post(INTENTS, '{"amount": 100}', Content_Type=content_type)
 
-    assert (answer.status, message in answer.error["message"]) == (400, True)
-
-
-def test_json_under_a_form_header_is_an_unknown_parameter(api):
-    answer = api.post(INTENTS, '{"amount":100}')
-
-    assert (answer.status, answer.error["code"]) == (400, "parameter_unknown")
+    answer.assert_refused(message=message)
 
 
 @pytest.mark.parametrize("body", ["description=%ff", "description=%ED%A0%80", "description=\ud800"])
 def test_a_form_is_utf8(api, body):
-    answer = api.post(INTENTS, f"amount=1000&currency=usd&{body}")
-
-    assert (answer.status, "UTF-8" in answer.error["message"]) == (400, True)
+    api.post(INTENTS, f"amount=1000&currency=usd&{body}").assert_refused(message="UTF-8")
 
 
 def test_an_index_need_not_come_in_order(api):
@@ -47,3 +39,4 @@ def test_an_index_need_not_come_in_order(api):
     del params[f"{types}[]"]
 
     assert api.post(INTENTS, params)["payment_method_types"] == ["card", "us_bank_account"]
+    assert api.post(INTENTS, '{"amount":100}').error["code"] == "parameter_unknown"  # no form

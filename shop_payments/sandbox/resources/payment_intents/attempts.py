@@ -1,4 +1,4 @@
-"""What comes of confirming an intent: the nature of its card or account decides.
+"""Confirm an intent: the result depends on its test card or bank account.
 
 See: https://docs.stripe.com/payments/3d-secure/authentication-flow (checked 2026-11)
 """
@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from ...account.books import Books, Object
-from ...banks.instruments import BankAccount, Card, Decline
+from ...banks.instruments import BankAccount, Card, Decline, Instrument, RedirectMethod
 from ...wire.errors import CardDeclined
 from ...wire.messages import Cause
-from .moves import AUTHENTICATION_FAILED, Step, find, next_action
+from .moves import ASYNCHRONOUS_FAILURE, AUTHENTICATION_FAILED, Step, find, next_action
 
 AUTHENTICATION_REQUIRED = Decline(
     code="authentication_required",
@@ -36,15 +36,15 @@ AUTHENTICATION_NOT_HANDLED = Decline(
 
 
 def attempt(books: Books, intent: Object, params: Mapping[str, Any], cause: Cause) -> None:
-    """Charge the attached payment method, or let its customer authenticate first.
+    """Charge the attached payment method, or ask the customer to authenticate first.
 
     Raises:
-        CardDeclined: after the intent has gone back to requires_payment_method.
+        CardDeclined: it was declined; the intent is back in `requires_payment_method`.
     """
     step = Step(books=books, intent=intent, cause=cause)
     instrument = books.instruments[intent["payment_method"]]
     off_session = bool(params.get("off_session"))
-    if _is_authenticated(books, intent):
+    if _is_authenticated(books, intent) or _is_frictionless(instrument):
         _charge(replace(step, authenticated=True), instrument)
     elif not _asks_authentication(instrument, off_session=off_session):
         _charge(step, instrument)
@@ -57,10 +57,10 @@ def attempt(books: Books, intent: Object, params: Mapping[str, Any], cause: Caus
 
 
 def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> Object:
-    """Let the customer pass, or fail, the authentication that the intent waits for.
+    """Complete or fail the authentication of an intent in `requires_action`.
 
     Raises:
-        ValueError: if it waits for none.
+        ValueError: the intent is in another status.
     """
     intent = find(books, intent_id)
     if intent["status"] != "requires_action":
@@ -70,29 +70,35 @@ def complete_authentication(books: Books, intent_id: str, *, succeed: bool) -> O
         books.authenticated[intent_id] = _what_is_charged(intent)
         step.ask_confirmation(books.payment_methods[intent["payment_method"]])
     elif succeed:
-        with contextlib.suppress(CardDeclined):  # no request waits for it
+        with contextlib.suppress(CardDeclined):  # no request is waiting for the error
             _charge(replace(step, authenticated=True), books.instruments[intent["payment_method"]])
+    elif isinstance(books.instruments[intent["payment_method"]], RedirectMethod):
+        step.decline(ASYNCHRONOUS_FAILURE, charged=False)
     else:
         step.decline(AUTHENTICATION_FAILED, charged=False)
     return intent
 
 
 def _is_authenticated(books: Books, intent: Object) -> bool:
-    """Return, once, whether the customer has authenticated what is about to be charged."""
+    """Return whether the customer has authenticated this charge. It counts for one confirmation."""
     return books.authenticated.pop(intent["id"], None) == _what_is_charged(intent)
+
+
+def _is_frictionless(instrument: Instrument) -> bool:
+    return isinstance(instrument, Card) and instrument.frictionless
 
 
 def _what_is_charged(intent: Object) -> tuple[str, int, str]:
     return intent["payment_method"], intent["amount"], intent["currency"]
 
 
-def _asks_authentication(instrument: Card | BankAccount, *, off_session: bool) -> bool:
-    if isinstance(instrument, BankAccount):
-        return False
+def _asks_authentication(instrument: Instrument, *, off_session: bool) -> bool:
+    if not isinstance(instrument, Card):
+        return isinstance(instrument, RedirectMethod)
     return instrument.challenge_off_session if off_session else instrument.challenge
 
 
-def _charge(step: Step, instrument: Card | BankAccount) -> None:
+def _charge(step: Step, instrument: Instrument) -> None:
     if isinstance(instrument, BankAccount):
         step.process()
         _await_bank(step, instrument)
@@ -105,14 +111,14 @@ def _charge(step: Step, instrument: Card | BankAccount) -> None:
 
 
 def _await_bank(step: Step, account: BankAccount) -> None:
-    """Make an appointment for the bank's answer."""
+    """Schedule the bank's answer."""
     if account.settles_after is None:
         return
     intent, charge_id = step.intent, step.intent["latest_charge"]
 
     def apply_answer() -> None:
         if intent["status"] != "processing" or intent["latest_charge"] != charge_id:
-            return  # canceled meanwhile, or moved on by a test
+            return  # the intent was canceled meanwhile, or a test has moved it
         later = Step(books=step.books, intent=intent, cause=Cause())
         if account.decline is None:
             later.succeed()
@@ -136,4 +142,4 @@ def _refuse(step: Step, decline: Decline, *, charged: bool = True) -> None:
 
 
 _SHARED = ("advice_code", "charge", "decline_code", "network_decline_code", "payment_method")
-"""What the answer has in common with the intent's last payment error."""
+"""The keys that the answer shares with the intent's last payment error."""

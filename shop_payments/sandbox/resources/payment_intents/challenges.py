@@ -1,7 +1,7 @@
-"""3D Secure challenges: the links under which customers authenticate a payment.
+"""3D Secure challenges: the links on which customers authenticate a payment.
 
-Anyone who knows a link may answer for the customer, so each link holds a secret, and is void once
-the same intent gets another one.
+Anyone who knows a link can answer for the customer. So each link contains a secret, and becomes
+invalid when the intent gets another link.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ PATH = "/3ds/"
 
 
 def open_challenge(books: Books, intent: Object, return_url: str | None) -> str:
-    """Return the address where the customer authenticates; links from before are void."""
-    for token, earlier in [*books.authentications.items()]:
-        if earlier.intent_id == intent["id"]:
-            del books.authentications[token]
-    token = books.token(32)
+    """Return a new link for the intent's customer. Earlier links become invalid."""
+    earlier = books.authentication_tokens.get(intent["id"])
+    if earlier is not None:
+        del books.authentications[earlier]
+    token = books.authentication_tokens[intent["id"]] = books.token(32)
     books.authentications[token] = Authentication(
         token=token, intent_id=intent["id"], return_url=return_url
     )

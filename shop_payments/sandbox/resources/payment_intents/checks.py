@@ -1,4 +1,4 @@
-"""What a PaymentIntent's state, or its parameters together, do not allow, in Stripe's words."""
+"""Checks of a PaymentIntent's status and of its parameters together, with Stripe's messages."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...account.books import Books, Object
-from ...banks.currencies import check_step
+from ...banks.currencies import check_minimum, check_step
 from ...wire.errors import InvalidRequest
 from .. import payment_methods
-from ..payment_method_types import DEBITS
+from ..payment_method_types import DEBITS, REDIRECTS
 
 OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
 CANCELABLE_STATUSES = (
@@ -24,14 +24,14 @@ CANCELABLE_STATUSES = (
 UPDATABLE_IN: Mapping[str, tuple[str, ...]] = {
     "receipt_email": (*OPEN_STATUSES, "requires_capture", "succeeded"),
 }
-"""Statuses in which a parameter may be updated, where that is not OPEN_STATUSES.
+"""The statuses in which a parameter may be updated, if they are not OPEN_STATUSES.
 
-The one for receipt_email is Stripe's own message, seen in solspace/craft-freeform#2644.
+Those for receipt_email come from Stripe's message in solspace/craft-freeform#2644.
 """
 
 ALWAYS_UPDATABLE = ("description", "metadata")
 
-_RIVALS = (
+_EXCLUSIVE = (
     (
         "automatic_payment_methods",
         "allowed_payment_method_types",
@@ -52,7 +52,7 @@ _CURRENCY_OF_DEBIT = {"us_bank_account": "usd", "sepa_debit": "eur"}
 
 
 def check_updatable(intent: Object, name: str) -> None:
-    """Raise InvalidRequest where the status forbids changing this."""
+    """Raise InvalidRequest if the status does not allow changing this parameter."""
     statuses = UPDATABLE_IN.get(name, OPEN_STATUSES)
     if name in ALWAYS_UPDATABLE or intent["status"] in statuses:
         return
@@ -66,7 +66,7 @@ def check_updatable(intent: Object, name: str) -> None:
 
 
 def check_confirmable(intent: Object) -> None:
-    """Raise InvalidRequest for an intent that is past confirming."""
+    """Raise InvalidRequest if the intent can no longer be confirmed."""
     if intent["status"] in OPEN_STATUSES:
         return
     if intent["status"] == "succeeded":
@@ -80,7 +80,7 @@ def check_confirmable(intent: Object) -> None:
 
 
 def check_confirmer(intent: Object, *, publishable: bool) -> None:
-    """Raise InvalidRequest for a browser that confirms what only the server may."""
+    """Raise InvalidRequest if a browser confirms an intent with `confirmation_method=manual`."""
     if publishable and intent["confirmation_method"] == "manual":
         raise InvalidRequest(
             f"This PaymentIntent {intent['id']} cannot be confirmed using your publishable key"
@@ -90,7 +90,7 @@ def check_confirmer(intent: Object, *, publishable: bool) -> None:
 
 
 def check_capturable(intent: Object, amount: int) -> None:
-    """Raise InvalidRequest where nothing, or not so much, is reserved."""
+    """Raise InvalidRequest if the amount is not authorized."""
     if intent["status"] == "succeeded":
         raise _unexpected_state(
             intent,
@@ -111,14 +111,19 @@ def _check_capture_amount(intent: Object, amount: int) -> None:
     shown = {"payment_intent": copy.deepcopy(intent)}
     if amount < 0:
         raise InvalidRequest("Invalid non-negative integer", param="amount_to_capture", extra=shown)
-    if amount == 0:  # Stripe names the parameter so
+    if amount == 0:  # Stripe calls the parameter "amount" in this error
         raise InvalidRequest(
             "This value must be greater than or equal to 1.",
             code="parameter_invalid_integer",
             param="amount",
             extra=shown,
         )
-    check_step(amount, intent["currency"], param="amount_to_capture")
+    currency = intent["currency"]
+    check_step(amount, currency, param="amount_to_capture")
+    if amount < intent["amount_capturable"]:
+        # The smallest charge is also the smallest part that can be captured. See:
+        # https://github.com/woocommerce/woocommerce-gateway-stripe/pull/3903 (checked 2026-11)
+        check_minimum(amount, currency, param="amount_to_capture")
     if amount > intent["amount_capturable"]:
         raise InvalidRequest(
             "The payment could not be captured because the requested capture amount is greater than"
@@ -130,7 +135,7 @@ def _check_capture_amount(intent: Object, amount: int) -> None:
 
 
 def check_cancelable(intent: Object) -> None:
-    """Raise InvalidRequest for an intent that is final."""
+    """Raise InvalidRequest if the intent has succeeded or was canceled."""
     if intent["status"] not in CANCELABLE_STATUSES:
         raise _unexpected_state(
             intent,
@@ -141,7 +146,7 @@ def check_cancelable(intent: Object) -> None:
 
 
 def check_payable(books: Books, intent: Object, params: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest where there is nothing to pay with."""
+    """Raise InvalidRequest if there is no usable payment method."""
     if "payment_method" in params or "payment_method_data" in params:
         return
     if intent["payment_method"] is None:
@@ -155,13 +160,24 @@ def check_payable(books: Books, intent: Object, params: Mapping[str, Any]) -> No
 
 
 def check_mandate(intent: Object, payment_method: Object, params: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest for a debit that the customer has not agreed to."""
+    """Raise InvalidRequest for a debit without a mandate of the customer."""
     if payment_method["type"] in DEBITS and not params.get("mandate_data"):
         raise InvalidRequest(
             "This PaymentIntent requires a mandate, but no existing mandate was found. Collect"
             " mandate acceptance from the customer and try again, providing acceptance data in the"
             " mandate_data parameter.",
             extra={"payment_intent": copy.deepcopy(intent)},
+        )
+
+
+def check_redirect(payment_method: Object, params: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for a redirect without an address to return to (?: the words)."""
+    if payment_method["type"] in REDIRECTS and "return_url" not in params:
+        raise InvalidRequest(
+            "A `return_url` must be provided for payment methods that redirect the customer"
+            f" ({payment_method['type']}).",
+            code="parameter_missing",
+            param="return_url",
         )
 
 
@@ -178,18 +194,18 @@ def _unexpected_state(intent: Object, message: str, *, param: str | None = None)
 
 
 def check_client_secret(intent: Object, params: Mapping[str, Any]) -> None:
-    """Check the secret, if one is given: from a browser it has to be (see BROWSER_RETRIEVE)."""
+    """Check the client secret if it is given. BROWSER_RETRIEVE makes it required in browsers."""
     if params.get("client_secret", intent["client_secret"]) != intent["client_secret"]:
         raise InvalidRequest(
             "The client_secret provided does not match the client_secret associated with the"
             " PaymentIntent.",
-            code="payment_intent_invalid_parameter",  # (?): seen in another stand-in for Stripe
+            code="payment_intent_invalid_parameter",  # (?): taken from another mock of Stripe
             param="client_secret",
         )
 
 
 def check_return_url(intent: Object, params: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest where the customer may be sent away and has no way back."""
+    """Raise InvalidRequest if the customer may be redirected and there is no `return_url`."""
     automatic = intent["automatic_payment_methods"]
     if automatic and automatic["allow_redirects"] != "never" and "return_url" not in params:
         raise InvalidRequest(
@@ -203,10 +219,10 @@ def check_return_url(intent: Object, params: Mapping[str, Any]) -> None:
         )
 
 
-def refuse_rivals(params: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest for parameters that answer the same question."""
-    for rivals in _RIVALS:
-        given = [name for name in rivals if name in params]
+def refuse_exclusive(params: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for parameters that exclude each other."""
+    for names in _EXCLUSIVE:
+        given = [name for name in names if name in params]
         if len(given) > 1:
             raise InvalidRequest(
                 f"You may only specify one of these parameters: {', '.join(given)}.",
@@ -215,7 +231,7 @@ def refuse_rivals(params: Mapping[str, Any]) -> None:
 
 
 def check_types(intent: Object) -> None:
-    """Raise InvalidRequest where a type of payment method does not go with the rest."""
+    """Raise InvalidRequest if a payment method type does not fit the rest of the intent."""
     for name in intent["payment_method_types"]:
         currency = _CURRENCY_OF_DEBIT.get(name)
         if currency is None:
@@ -236,7 +252,7 @@ def check_types(intent: Object) -> None:
 
 
 def check_allowed(intent: Object, payment_method: Object) -> None:
-    """Raise InvalidRequest for a payment method of a type that the intent does not take."""
+    """Raise InvalidRequest if the intent does not accept this type of payment method."""
     kind, types = payment_method["type"], intent["payment_method_types"]
     if kind not in types:
         raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""How a PaymentIntent gets from status to status, with its charge, and the moves without a request.
+"""The transitions of a PaymentIntent and its charge, including those that tests force.
 
 See: https://docs.stripe.com/payments/paymentintents/lifecycle (checked 2026-11)
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...account.books import Books, Object
-from ...banks.instruments import BankAccount, Card, Decline
+from ...banks.instruments import BankAccount, Card, Decline, RedirectMethod
 from ...wire.errors import ResourceMissing, doc_url
 from ...wire.messages import Cause
 from .. import charges, dispute_moves, events, payment_methods, radar_moves
@@ -25,7 +26,7 @@ EVENT_OF_STATUS = {
     "succeeded": "payment_intent.succeeded",
     "canceled": "payment_intent.canceled",
 }
-"""The event when an intent enters a status (there is none for requires_confirmation)."""
+"""The event of entering a status. There is none for requires_confirmation."""
 
 _LEGAL_MOVES = {
     "requires_payment_method": (
@@ -48,10 +49,10 @@ _LEGAL_MOVES = {
 LEGAL_MOVES: Mapping[str, frozenset[str]] = {
     status: frozenset(targets.split()) for status, targets in _LEGAL_MOVES.items()
 }
-"""Where an intent may go from each status; staying is a move where it can be tried again."""
+"""The allowed transitions. An intent may stay in a status in which it can be tried again."""
 
 _CHARGED = ("processing", "requires_capture", "succeeded")
-"""Statuses that share one charge: going from one to the other makes no new one."""
+"""Statuses that share a charge: a transition between them creates no new charge."""
 
 AUTHENTICATION_FAILED = Decline(
     code="payment_intent_authentication_failure",
@@ -74,7 +75,7 @@ def find(books: Books, intent_id: str) -> Object:
     """Return the intent itself, not a copy.
 
     Raises:
-        ResourceMissing: if there is none of that id.
+        ResourceMissing: there is no such intent.
     """
     intent = books.payment_intents.get(intent_id)
     if intent is None:
@@ -84,53 +85,54 @@ def find(books: Books, intent_id: str) -> Object:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One move of an intent: the charge first, then the intent's fields, each with its event.
+    """A transition of an intent: first the charge, then the intent, each with its event.
 
     Raises:
-        ValueError: from each method, for a move that Stripe's intents do not make.
+        ValueError: from each method, if Stripe's intents have no such transition.
     """
 
     books: Books
     intent: Object
     cause: Cause
     authenticated: bool = False
-    """The customer has just passed 3D Secure."""
-    lawful: bool = True
-    """False lets a test go where Stripe never does."""
+    """Whether the customer has just completed 3D Secure."""
+    checked: bool = True
+    """False allows transitions that Stripe's intents do not have, for tests."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Fields that a test wants otherwise."""
+    """Values of fields that a test sets."""
 
     def ask_confirmation(self, payment_method: Object) -> None:
-        """Attach a payment method; from now on a confirmation is asked for."""
+        """Attach a payment method and require a confirmation."""
         self._enter("requires_confirmation", payment_method=payment_method["id"])
 
     def ask_action(self, next_action: Object) -> None:
-        """Let the customer authenticate first."""
+        """Require an authentication by the customer."""
         self._enter("requires_action", next_action=next_action, last_payment_error=None)
 
     def process(self) -> None:
-        """Wait for the bank."""
+        """Wait for the bank's answer to a debit."""
         if self._charge() is None:
             self._start_charge("pending")
         self._enter("processing", last_payment_error=None)
 
     def authorize(self) -> None:
-        """Reserve the money."""
+        """Authorize the money, which can be captured later."""
         charge = self._charge()
         if charge is None:
             self._start_charge("authorized")
         elif charge["status"] == "pending":
-            # A test has forced this on a debit, which Stripe never authorizes.
+            # Only a test can force this: Stripe does not authorize debits. Without the update, the
+            # charge would stay pending, and a capture would book the whole amount, not its own.
             charge.update(captured=False, amount_captured=0, paid=True, status="succeeded")
         self._enter(
             "requires_capture",
             amount_capturable=self.intent["amount"],
             last_payment_error=None,
         )
-        self._expire()
+        self._schedule_expiry()
 
     def capture_part(self, amount: int) -> None:
-        """Take a part of the reserved money and keep the rest reserved, as with multicapture.
+        """Capture a part (minor units) and keep the rest authorized, as with multicapture.
 
         See: https://docs.stripe.com/payments/multicapture (checked 2026-11)
         """
@@ -146,7 +148,7 @@ class Step:
         events.emit(self.books, event_type, self.intent, self.cause, previous=changed)
 
     def succeed(self, *, amount: int | None = None) -> None:
-        """Take the money: now, the part `amount` of what is reserved, or what was pending."""
+        """Charge, settle a pending charge, or capture `amount` (minor units)."""
         if amount is None:
             received = self.intent["amount"]
         else:
@@ -158,13 +160,13 @@ class Step:
             charges.settle(self.books, charge, self.cause)
         elif not charge["captured"]:
             charges.capture(self.books, charge, received, self.cause)
-        self._dispute()
+        self._schedule_consequences()
         self._enter("succeeded", amount_received=received, last_payment_error=None)
 
     def decline(self, decline: Decline, *, charged: bool = True) -> Object:
-        """Fail, and ask for another payment method; return the last payment error.
+        """Fail, and require another payment method; return the last payment error.
 
-        Without `charged` no money was asked for.
+        Without `charged` there is no failed charge.
         """
         charge = self._charge()
         if charge is not None and charge["status"] == "pending":
@@ -178,10 +180,10 @@ class Step:
         return error
 
     def cancel(self, reason: str | None) -> None:
-        """End it; money that is reserved is released, money that is pending is called back.
+        """Cancel: release authorized money, and fail a pending charge.
 
-        What was captured before stays, and the intent is `canceled` all the same (?): Stripe says
-        neither that such an intent cannot be cancelled nor what it is afterwards.
+        Money that was captured before stays captured, and the intent becomes `canceled` (?): Stripe
+        does not document what happens to such an intent.
         """
         charge = self._charge()
         if charge is not None and charge["status"] == "pending":
@@ -190,47 +192,51 @@ class Step:
             charges.capture(self.books, charge, charge["amount_captured"], self.cause)
         self._enter("canceled", canceled_at=self.books.now(), cancellation_reason=reason)
 
-    def _dispute(self) -> None:
-        """Let the bank of a test card that is made for it ask the money back."""
-        instrument = self.books.instruments.get(self.intent["payment_method"] or "")
-        if isinstance(instrument, Card) and instrument.warns:
-            charge = self.books.charges[self.intent["latest_charge"]]
-            radar_moves.warn(self.books, charge, self.cause)
-        if not isinstance(instrument, Card) or instrument.dispute is None:
-            return
-        charge = self.books.charges[self.intent["latest_charge"]]
-        if dispute_moves.of_charge(self.books, charge) is not None:
-            return  # a test has forced the intent to succeed twice
-        inquiry = instrument.dispute == "inquiry"
-        dispute_moves.open_for(
-            self.books,
-            charge,
-            "fraudulent" if inquiry else instrument.dispute,
-            self.cause,
-            inquiry=inquiry,
-        )
+    def _schedule_consequences(self) -> None:
+        """Schedule the warning and the dispute of test cards that have one.
 
-    def _expire(self) -> None:
-        """Make an appointment for the end of the authorization."""
+        They come after the answer, moments later. The events of a payment are in this order:
+        charge.succeeded, payment_intent.succeeded, charge.updated (the balance transaction),
+        radar.early_fraud_warning.created, charge.dispute.created, charge.dispute.funds_withdrawn.
+        See: https://hackage.haskell.org/package/stripe-tests (waits 20 seconds for the dispute),
+        https://github.com/stripe-archive/accept-a-card-payment/issues/23,
+        https://github.com/pinax/pinax-stripe-light/issues/590 (checked 2026-11)
+        """
+        books, intent = self.books, self.intent
+        instrument = books.instruments[intent["payment_method"]]
+        charge = books.charges[intent["latest_charge"]]
+
+        def follow() -> None:
+            if isinstance(instrument, Card) and instrument.warns:
+                radar_moves.warn(books, charge, Cause())
+            if isinstance(instrument, Card) and instrument.dispute is not None:
+                # A test may have disputed or refunded the charge meanwhile.
+                with suppress(ValueError):
+                    _open_dispute(books, charge, instrument.dispute)
+
+        books.clock.after(0, follow)
+
+    def _schedule_expiry(self) -> None:
+        """Schedule the expiry of the authorization."""
         intent, charge_id = self.intent, self.intent["latest_charge"]
 
-        def lapse() -> None:
+        def expire() -> None:
             if intent["status"] != "requires_capture" or intent["latest_charge"] != charge_id:
                 return
             step = Step(books=self.books, intent=intent, cause=Cause())
-            if intent[
-                "amount_received"
-            ]:  # partially captured ones succeed, says multicapture's page
+            # A partially captured intent succeeds.
+            # See: https://docs.stripe.com/payments/multicapture (checked 2026-11)
+            if intent["amount_received"]:
                 step.succeed(amount=0)
             else:
                 charges.expire(self.books, self.books.charges[charge_id], Cause())
                 step.cancel("expired")
 
-        self.books.clock.after(charges.AUTHORIZED_SECONDS, lapse)
+        self.books.clock.after(charges.AUTHORIZED_SECONDS, expire)
 
     def _enter(self, status: str, **fields: Any) -> None:
         old = self.intent["status"]
-        if self.lawful and status not in LEGAL_MOVES[old]:
+        if self.checked and status not in LEGAL_MOVES[old]:
             raise ValueError(f"A payment intent does not go from {old} to {status}.")
         plain = {"next_action": None, "processing": None, "amount_capturable": 0}
         self.intent.update({**plain, "status": status, **fields, **self.overrides})
@@ -238,7 +244,7 @@ class Step:
             events.emit(self.books, EVENT_OF_STATUS[status], self.intent, self.cause)
 
     def _charge(self) -> Object | None:
-        """Return the charge that goes on, if there is one."""
+        """Return the charge of the current attempt, if there is one."""
         if self.intent["status"] not in _CHARGED:
             return None
         return self.books.charges[self.intent["latest_charge"]]
@@ -264,7 +270,7 @@ class Step:
             "param": decline.param,
             "payment_method": copy.deepcopy(payment_method),
             "payment_method_type": payment_method and payment_method["type"],
-            # A card was refused by its issuer; what a bank says days later is no card_error (?).
+            # The answer of a bank to a debit is not a card_error (?).
             "type": "card_error" if decline.is_of_card and not is_debit else _INVALID,
         }
         return {key: value for key, value in error.items() if value is not None}
@@ -273,20 +279,27 @@ class Step:
 _INVALID = "invalid_request_error"
 
 
-# What a test makes happen
+def _open_dispute(books: Books, charge: Object, dispute: str) -> None:
+    inquiry = dispute == "inquiry"
+    reason = "fraudulent" if inquiry else dispute
+    dispute_moves.open_for(books, charge, reason, Cause(), inquiry=inquiry)
+
+
+# Levers
 
 
 def advance(books: Books, intent_id: str, status: str, fields: Mapping[str, Any]) -> Object:
-    """Put the intent into a status, legal or not, with its usual fields and then `fields`.
+    """Force the intent into a status, with its usual fields, overridden by `fields`.
 
     Raises:
-        ValueError: for a status or a field that intents do not have.
+        ValueError: payment intents have no such status or field.
     """
     intent = find(books, intent_id)
     strange = [name for name in fields if name not in intent]
     if status not in LEGAL_MOVES or strange:
-        raise ValueError(f"A payment intent has no {', '.join(strange) or f'status {status!r}'}.")
-    step = Step(books=books, intent=intent, cause=Cause(), lawful=False, overrides=fields)
+        what = ", ".join(strange) or f"status '{status}'"
+        raise ValueError(f"A payment intent has no {what}.")
+    step = Step(books=books, intent=intent, cause=Cause(), checked=False, overrides=fields)
     match status:
         case "requires_payment_method":
             step.decline(ASYNCHRONOUS_FAILURE, charged=False)
@@ -304,14 +317,14 @@ def advance(books: Books, intent_id: str, status: str, fields: Mapping[str, Any]
 
 
 def capture_part(books: Books, intent_id: str, amount: int) -> Object:
-    """Take a part of what is reserved and keep the rest reserved.
+    """Capture a part (minor units) of an authorization and keep the rest authorized.
 
     Raises:
-        ValueError: if not so much is reserved.
+        ValueError: `amount` is not less than the authorized rest.
     """
     intent = find(books, intent_id)
     if not 0 < amount < intent["amount_capturable"]:
-        raise ValueError(f"No part of {amount} is reserved with {intent_id}.")
+        raise ValueError(f"{amount} is not a part of the authorized amount of {intent_id}.")
     Step(books=books, intent=intent, cause=Cause()).capture_part(amount)
     return intent
 
@@ -324,7 +337,7 @@ _CHARGING = {
 
 
 def _payment_method(books: Books, intent: Object) -> Object:
-    """Return the intent's payment method; a new one if it has none."""
+    """Return the intent's payment method, or attach a new one."""
     if intent["payment_method"] is None:
         made = payment_methods.find_or_make(books, "pm_card_visa")
         intent["payment_method"] = made["id"]
@@ -332,8 +345,11 @@ def _payment_method(books: Books, intent: Object) -> Object:
 
 
 def next_action(books: Books, intent: Object, params: Mapping[str, Any]) -> Object:
-    """Return where the customer authenticates: a page of the sandbox's own."""
-    redirects = "return_url" in params and not params.get("use_stripe_sdk")
+    """Return the next action: a link to the sandbox's page for 3D Secure or a redirect."""
+    redirects = "return_url" in params and (
+        not params.get("use_stripe_sdk")
+        or isinstance(books.instruments[intent["payment_method"]], RedirectMethod)
+    )
     return_url = params["return_url"] if redirects else None
     page = open_challenge(books, intent, return_url)
     if redirects:

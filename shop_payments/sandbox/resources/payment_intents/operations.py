@@ -41,7 +41,7 @@ def create(call: Call) -> Object:
     """POST /v1/payment_intents."""
     books, params = call.books, call.params
     confirm_now = bool(params.get("confirm"))
-    checks.refuse_rivals(params)
+    checks.refuse_exclusive(params)
     if not confirm_now:
         _refuse_confirming(params)
     intent = _new_intent(books, params)
@@ -52,7 +52,7 @@ def create(call: Call) -> Object:
     payment_method = _find_payment_method(books, intent, params)
     if confirm_now:
         _check_mandate(books, intent, payment_method, params)
-    books.payment_intents[intent["id"]] = intent
+    books.payment_intents.add(intent)
     if not confirm_now:
         _attach(books, intent, payment_method, call.cause)
     events.emit(books, "payment_intent.created", intent, call.cause)
@@ -71,7 +71,7 @@ def retrieve(call: Call) -> Object:
 
 def list_all(call: Call) -> Object:
     """GET /v1/payment_intents."""
-    intents = call.books.payment_intents.values()
+    intents = call.books.payment_intents.rows()
     return paginate(intents, call.params, url="/v1/payment_intents", kind="payment_intent")
 
 
@@ -85,7 +85,9 @@ def update(call: Call) -> Object:
     payment_method = _find_payment_method(books, {**intent, **changes}, params)
     if any(changes.get(name, intent[name]) != intent[name] for name in ("amount", "currency")):
         _ask_confirmation_again(intent)
-    intent.update(changes, last_payment_error=None)  # any update clears it, Stripe says
+    # Stripe: the error is cleared when the intent is later updated.
+    # See: https://docs.stripe.com/api/payment_intents/object (checked 2026-11)
+    intent.update(changes, last_payment_error=None)
     _attach(books, intent, payment_method, call.cause)
     return intent
 
@@ -141,7 +143,7 @@ def _refuse_confirming(params: Mapping[str, Any]) -> None:
 def _find_payment_method(
     books: Books, intent: Mapping[str, Any], params: Mapping[str, Any]
 ) -> Object | None:
-    """Return the one that the parameters give, checked against the intent as it will be."""
+    """Return the payment method in the parameters, checked against the changed intent."""
     if "payment_method_data" in params:
         found = payment_methods.from_data(books, params["payment_method_data"])
     elif "payment_method" in params:
@@ -159,19 +161,20 @@ def _find_payment_method(
 def _check_mandate(
     books: Books, intent: Object, given: Object | None, params: Mapping[str, Any]
 ) -> None:
-    """Check the payment method that is about to be charged."""
+    """Check that the payment method has a mandate, or an address to return to, if it needs one."""
     payment_method = given or books.payment_methods[intent["payment_method"]]
     checks.check_mandate(intent, payment_method, params)
+    checks.check_redirect(payment_method, params)
 
 
 def _attach(books: Books, intent: Object, payment_method: Object | None, cause: Cause) -> None:
-    """Attach the payment method given, if any; from then on a confirmation is asked for."""
+    """Attach the payment method, if there is one, and require a confirmation."""
     if payment_method is not None:
         Step(books=books, intent=intent, cause=cause).ask_confirmation(payment_method)
 
 
 def _ask_confirmation_again(intent: Object) -> None:
-    """Void an authentication that was given for other money (?): not documented by Stripe."""
+    """Discard an authentication of another amount or currency (?): Stripe does not document it."""
     if intent["status"] == "requires_action":
         intent.update(status="requires_confirmation", next_action=None)
 
@@ -229,11 +232,11 @@ def _new_intent(books: Books, params: Mapping[str, Any]) -> Object:
 
 
 PAYMENT_METHOD_CONFIGURATION = {"id": "pmc_1SandboxSandboxSandbox0", "parent": None}
-"""The account's settings behind automatic payment methods."""
+"""The account's settings for automatic payment methods."""
 
 
 def _accepted_types(params: Mapping[str, Any]) -> Object:
-    """Return the fields that say how one may pay: as named, or what the account has."""
+    """Return the fields about payment method types: those in the parameters, or automatic ones."""
     automatic = params.get("automatic_payment_methods", {"enabled": True})
     allowed = params.get("allowed_payment_method_types")
     listed = allowed or params.get("payment_method_types")
@@ -256,8 +259,8 @@ def _accepted_types(params: Mapping[str, Any]) -> Object:
 
 
 def _checked_changes(intent: Object, params: Mapping[str, Any]) -> Object:
-    """Return what update or confirm changes, checked against the rest of the intent."""
-    checks.refuse_rivals(params)
+    """Return the changes of an update or a confirmation, checked against the rest of the intent."""
+    checks.refuse_exclusive(params)
     changes = {**_plain_changes(intent, params), **_changed_types(intent, params)}
     checks.check_types({**intent, **changes})
     return changes
@@ -273,7 +276,7 @@ _SET_AS_GIVEN = (
 
 
 def _plain_changes(intent: Object, params: Mapping[str, Any]) -> Object:
-    """Return the new values of fields that parameters set."""
+    """Return the new values of the fields that the parameters set directly."""
     changes = {name: params[name] for name in _SET_AS_GIVEN if name in params}
     if "amount" in params or "currency" in params:
         currency = check_currency(params.get("currency", intent["currency"]))

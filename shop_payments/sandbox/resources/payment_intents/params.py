@@ -1,4 +1,4 @@
-"""What the operations on PaymentIntents take.
+"""The parameters of the operations on PaymentIntents.
 
 See: https://docs.stripe.com/api/payment_intents (checked 2026-11)
 """
@@ -32,12 +32,12 @@ from ..payment_methods import ADDRESS, DATA
 
 
 def off_session(raw: Any, name: str) -> bool:
-    """Take a boolean, or the words for what the customer is away for."""
+    """Accept a boolean, or one of the words `one_off` and `recurring`."""
     return raw in ("one_off", "recurring") or boolean(raw, name)
 
 
 def descriptor_suffix(raw: Any, name: str) -> str:
-    """Take what statements can print.
+    """Accept a statement descriptor suffix.
 
     See: https://docs.stripe.com/get-started/account/statement-descriptors (checked 2026-11)
     """
@@ -52,7 +52,7 @@ def descriptor_suffix(raw: Any, name: str) -> str:
 
 
 def final_capture(raw: Any, name: str) -> bool:
-    """Take true: a card here is captured once."""
+    """Accept true only, because the API covers one capture for each authorization."""
     if not boolean(raw, name):
         raise NotCovered(f"{name}=false", param=name)
     return True
@@ -72,7 +72,7 @@ _SHIPPING = Hash(
 
 
 def _mandate(online: Schema) -> Param:
-    """Declare how the customer has agreed to be debited; `online` is what proves it from afar."""
+    """Declare a mandate. `online` are the parameters of a mandate that was accepted online."""
     acceptance = {
         "type": Param(parse=one_of("offline", "online"), required=True),
         "accepted_at": Param(parse=integer()),
@@ -106,7 +106,7 @@ _COMMON: dict[str, Param] = {
     "shipping": Param(parse=_SHIPPING, unsettable=True),
     **uncovered("amount_details", "hooks", "payment_details", "payment_method_options"),
 }
-"""What create, update and confirm have in common."""
+"""Parameters of create, update and confirm."""
 
 _DESCRIBING: dict[str, Param] = {
     "amount": Param(parse=integer(at_least=1)),
@@ -125,7 +125,7 @@ _DESCRIBING: dict[str, Param] = {
         "transfer_group",
     ),
 }
-"""What create and update have in common besides."""
+"""Further parameters of create and update."""
 
 CONFIRM_ONLY: Schema = {
     "error_on_requires_action": Param(parse=boolean),
@@ -139,14 +139,14 @@ CONFIRM_ONLY: Schema = {
     "off_session": Param(parse=off_session),
     "return_url": Param(parse=url),
 }
-"""What only makes sense where the intent is confirmed."""
+"""Parameters that need `confirm=true` when an intent is created."""
 
 _CONFIRMING: Schema = {
     **CONFIRM_ONLY,
     "use_stripe_sdk": Param(parse=boolean),
     **uncovered("confirmation_token", "mandate", "radar_options"),
 }
-"""What create and confirm have in common besides."""
+"""Further parameters of create and confirm."""
 
 CREATE: Schema = {
     **{name: replace(param, unsettable=False) for name, param in (_COMMON | _DESCRIBING).items()},

@@ -1,0 +1,169 @@
+"""The lists of large tables: what they count, sort and filter by, and how staff search them.
+
+Note [Large tables]
+~~~~~~~~~~~~~~~~~~~
+A shop may have millions of orders, and the database must read little more than the rows that a page
+shows. So a list is sorted and filtered by indexed columns only, counts the rows of a few pages and
+not of the table, offers known values instead of asking the table for them, and is searched for
+whole ids and numbers. ``tests/test_query_plans.py`` fails if a page reads a large table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    _Paginator = Paginator[Any]
+else:
+    # The stubs' class takes a parameter, Django's does not.
+    _Paginator = Paginator
+
+_PAGES_AHEAD = 9
+"""Pages after the current one that are counted, and that staff can go to at once."""
+
+_LAST_PAGE = 100_000
+"""A number beyond any list, that the database still accepts as an offset."""
+
+
+class BoundedPaginator(_Paginator):
+    """Counts the rows up to a few pages after the current one, not all rows."""
+
+    has_more = False
+    """Whether there are more rows than ``count``. Known after ``count``."""
+
+    def __init__(self, *args: Any, page: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limit = (page + _PAGES_AHEAD) * self.per_page
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        found: int = rows[: self._limit + 1].count()
+        self.has_more = found > self._limit
+        return min(found, self._limit)
+
+
+class _Rows(ChangeList):
+    """A list that is sorted by the columns in ``sortable_by`` only."""
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        # Django only leaves out the links of other columns. An old bookmark may still name one.
+        is_sortable = field_name in (self.sortable_by or ())
+        return super().get_ordering_field(field_name) if is_sortable else None
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if getattr(self.paginator, "has_more", False):
+            # Beside the search field, the limit would look like the number of results.
+            self.full_result_count = self.result_count
+
+
+class LargeListMixin:
+    """The list of a table that may be large. See Note [Large tables]."""
+
+    list_per_page = 50
+    # Otherwise all rows of the table are counted, too.
+    show_full_result_count = False
+    # Counts by filter would read the whole table once for each value.
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by: ClassVar[Any] = ()
+    search_fields: ClassVar[Any] = ()
+    """Columns with an index, in which a search looks for the exact text."""
+
+    model: Any
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return _Rows
+
+    def get_paginator(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        per_page: int,
+        orphans: int = 0,
+        allow_empty_first_page: bool = True,
+    ) -> BoundedPaginator:
+        page = _page_number(request)
+        return BoundedPaginator(queryset, per_page, orphans, allow_empty_first_page, page=page)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Keep the rows of the first search that finds any. Each reads a few rows by an index."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        # One condition with OR over several tables could not use their indexes.
+        for rows in self.searches(text):
+            if self._finds_any(rows):
+                return queryset.filter(rows), False
+        return queryset.none(), False
+
+    def searches(self, text: str) -> Iterator[Q]:
+        """Yield the conditions that find ``text``, the most exact one first."""
+        for path in self.search_fields:
+            yield Q(**{path: text})
+
+    def _finds_any(self, rows: Q) -> bool:
+        try:
+            return bool(self.model._base_manager.filter(rows).exists())
+        except (ValidationError, ValueError):
+            return False  # the text is not a value of the field, for example not a UUID
+
+
+def _page_number(request: HttpRequest) -> int:
+    text = request.GET.get(PAGE_VAR, "")
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(_LAST_PAGE))
+    return min(int(text), _LAST_PAGE) if is_number else 1
+
+
+def time_column(field: str, title: Any) -> Callable[[Any, Any], Any]:
+    """Return a column with the time at which a row was inserted, sorted by the primary key.
+
+    The primary keys are in the order of these times, and their index exists anyway.
+    """
+
+    @admin.display(description=title, ordering="pk")
+    def column(model_admin: Any, row: Any) -> Any:
+        return getattr(row, field)
+
+    return column
+
+
+class KnownValuesFilter(admin.ChoicesFieldListFilter):
+    """A filter by the values that the app knows. Django would look for all values in the table.
+
+    A value that Stripe has added since is not offered, but can be written into the URL.
+    """
+
+    values: ClassVar[tuple[tuple[str, str], ...]] = ()
+
+    def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
+        field = copy(field)
+        field.choices = self.values
+        super().__init__(field, *args, **kwargs)
+
+
+def known_values(field: str, values: Iterable[str]) -> tuple[str, type[KnownValuesFilter]]:
+    """Return a filter by these values of a field."""
+    return _filter_by(field, {value: value for value in values})
+
+
+def known_words(field: str, values: Iterable[str]) -> tuple[str, type[KnownValuesFilter]]:
+    """Return a filter by these codes of Stripe, shown without their underscores."""
+    return _filter_by(field, {value: value.replace("_", " ") for value in values})
+
+
+def _filter_by(field: str, titles: dict[str, str]) -> tuple[str, type[KnownValuesFilter]]:
+    values = tuple((str(value), title) for value, title in titles.items())
+    return field, type("ValuesFilter", (KnownValuesFilter,), {"values": values})

@@ -1,0 +1,93 @@
+"""Shared parts of the pages of rows that belong to an order, and how staff find these rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from shop_payments.admin.base import ReadOnlyAdmin, number_of, order_is_bundled, page_link
+from shop_payments.admin.lists import LargeListMixin
+from shop_payments.models import (
+    BalanceTransaction,
+    Dispute,
+    EarlyFraudWarning,
+    OrderPayment,
+    PaymentIntent,
+    RadarReview,
+    Refund,
+    WebhookEvent,
+)
+from shop_payments.orders import get_order_adapter
+
+
+def _of_event(event_id: str) -> QuerySet[Any]:
+    intents = WebhookEvent.objects.filter(event_id=event_id).values("intent_id")
+    return PaymentIntent.objects.filter(stripe_id__in=intents)
+
+
+_BY_STRIPE_ID: dict[str, Callable[[str], QuerySet[Any]]] = {
+    "pi_": lambda text: PaymentIntent.objects.filter(stripe_id=text),
+    **dict.fromkeys(("ch_", "py_"), lambda text: PaymentIntent.objects.filter(latest_charge=text)),
+    **dict.fromkeys(("re_", "pyr_"), lambda text: Refund.objects.filter(stripe_id=text)),
+    **dict.fromkeys(("dp_", "du_"), lambda text: Dispute.objects.filter(stripe_id=text)),
+    "txn_": lambda text: BalanceTransaction.objects.filter(stripe_id=text),
+    "issfr_": lambda text: EarlyFraudWarning.objects.filter(stripe_id=text),
+    "prv_": lambda text: RadarReview.objects.filter(stripe_id=text),
+    "evt_": _of_event,
+}
+"""The rows with an id of Stripe, by the prefix of the id. Each has a payment."""
+
+
+def payments_with_stripe_id(text: str) -> set[int]:
+    """Return the primary keys of the payments with an object or event of this id at Stripe."""
+    rows = next((find for prefix, find in _BY_STRIPE_ID.items() if text.startswith(prefix)), None)
+    return set() if rows is None else set(rows(text).values_list("order_payment", flat=True))
+
+
+def payments_of_order(text: str) -> set[int]:
+    """Return the primary keys of the payments whose orders have this id or number."""
+    found = set()
+    # The adapter decides what an id looks like: a database fails on an id of another type.
+    pk = get_order_adapter().parse_id(text)
+    if pk is not None:
+        found |= set(OrderPayment.objects.filter(order=pk).values_list("pk", flat=True))
+    # The field with the number is unknown for the host's own order model; the id always works.
+    if order_is_bundled():
+        payments = OrderPayment.objects.filter(order__number__in={text, text.upper()})
+        found |= set(payments.values_list("pk", flat=True))
+    return found
+
+
+class RecordAdmin(LargeListMixin, ReadOnlyAdmin):
+    """The pages of rows that only services write, of which there may be millions."""
+
+
+class PaymentRecordAdmin(RecordAdmin):
+    """The pages of rows that belong to an order. Staff find them by its number or id."""
+
+    payment_path: ClassVar[str] = "order_payment"
+    """The lookup path from the row to the payment."""
+
+    list_select_related: ClassVar[tuple[str, ...]] = ("order_payment__order",)
+
+    def searches(self, text: str) -> Iterator[Q]:
+        yield from super().searches(text)
+        if payments := payments_with_stripe_id(text) or payments_of_order(text):
+            yield Q(**{f"{self.payment_path}__in": payments})
+
+    @admin.display(description=_("order"))
+    def order_number(self, row: Any) -> str:
+        return number_of(row.order_payment)
+
+    @admin.display(description=_("order payment"))
+    def payment_link(self, row: Any) -> str:
+        payment: OrderPayment = row.order_payment
+        return page_link(payment, number_of(payment), site=self.admin_site)
+
+    @admin.display(description=_("payment intent"))
+    def intent_link(self, row: Any) -> str:
+        return page_link(row.payment_intent, site=self.admin_site)

@@ -1,0 +1,185 @@
+"""Many rows, written with bulk SQL on PostgreSQL, for the benchmarks and the query plans.
+
+They have the shape of an ordinary shop: nine orders in ten are paid, one in fifty is refunded in
+part, one in a thousand is disputed, one in a hundred has an open intent.
+"""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db import connection, models
+from rest_framework.authtoken.models import Token
+
+from shop_payments import models as app
+
+_PAID = "n % 10 <> 3"
+_OPEN = "n % 100 = 3"
+_REFUNDED = "n % 50 = 1"
+_DISPUTED = "n % 1000 = 2"
+
+
+def fill(orders: int) -> None:
+    """Write so many orders with their payments, intents, attempts, events and facts."""
+    insert(
+        User,
+        orders // 10 + 1,
+        id="n",
+        username="'u' || n",
+        password="'!'",
+        email="'customer' || n || '@example.com'",
+        is_active="true",
+        date_joined="now()",
+    )
+    insert(Token, orders // 10 + 1, key="lpad(n::text, 40, '0')", user_id="n", created="now()")
+    moment = f"now() - ({orders} - n) * interval '{90 * 86400 / orders} seconds'"
+    common = {
+        **{"order_id": "n", "order_payment_id": "n", "payment_intent_id": "n"},
+        **{"currency": "'usd'", "livemode": "false"},
+        **dict.fromkeys(("created_at", "updated_at", "stripe_created_at"), moment),
+    }
+
+    def add(model: type[models.Model], *, count: int = orders, **columns: str) -> None:
+        insert(model, count, **{**common, **columns})
+
+    add(
+        app.Order,
+        id="n",
+        number="'ORD-20261129-' || n",
+        customer_id=f"1 + n % {orders // 10 + 1}",
+        email=f"'customer' || (1 + n % {orders // 10 + 1}) || '@example.com'",
+    )
+    add(app.OrderLine, name="'Main product'", unit_amount="5600", quantity="2")
+    add(
+        app.OrderPayment,
+        id="n",
+        status=f"CASE WHEN NOT ({_PAID}) THEN 'unpaid' WHEN {_REFUNDED} THEN 'partially_refunded' "
+        "ELSE 'paid' END",
+        dispute_state=f"CASE WHEN {_DISPUTED} THEN 'open' ELSE '' END",
+        needs_review=_DISPUTED,
+        total="11200",
+        is_payable="true",
+        amount_received=f"CASE WHEN {_PAID} THEN 11200 ELSE 0 END",
+        amount_refunded=f"CASE WHEN {_REFUNDED} THEN 1200 ELSE 0 END",
+        has_refunds_or_disputes=f"({_REFUNDED}) OR ({_DISPUTED})",
+        paid_recorded=_PAID,
+        paid_at=f"CASE WHEN {_PAID} THEN {moment} END",
+    )
+    attempt_id = "lpad(to_hex(n), 32, '0')::uuid"
+    add(
+        app.StripeAttempt,
+        id=attempt_id,
+        operation="'create_intent'",
+        params='\'{"amount": 11200, "currency": "usd"}\'',
+        outcome="'succeeded'",
+        stripe_object_id="'pi_' || n",
+        finished_at=moment,
+        last_sent_at=moment,
+    )
+    add(
+        app.PaymentIntent,
+        id="n",
+        stripe_id="'pi_' || n",
+        attempt_id=attempt_id,
+        status=f"CASE WHEN {_PAID} THEN 'succeeded' WHEN {_OPEN} THEN 'requires_payment_method' "
+        "ELSE 'canceled' END",
+        wanted=_PAID,
+        total_seen=f"CASE WHEN {_PAID} THEN 11200 END",
+        received_recorded=_PAID,
+        amount="11200",
+        amount_received=f"CASE WHEN {_PAID} THEN 11200 ELSE 0 END",
+        payment_method="'pm_' || n",
+        latest_charge=f"CASE WHEN {_PAID} THEN 'ch_' || n ELSE '' END",
+        charged_at=f"CASE WHEN {_PAID} THEN {moment} END",
+        asked_at=moment,
+    )
+    add(
+        app.Refund,
+        where=_REFUNDED,
+        id="gen_random_uuid()",
+        stripe_id="'re_' || n",
+        status="'succeeded'",
+        amount="1200",
+        total_seen="11200",
+    )
+    add(
+        app.Dispute,
+        where=_DISPUTED,
+        stripe_id="'dp_' || n",
+        status="'needs_response'",
+        amount="11200",
+        total_seen="11200",
+    )
+    add(
+        app.ReviewItem,
+        where=_DISPUTED,
+        reason="'disputed'",
+        subject="'dp_' || n",
+        data="jsonb_build_object('amount', 11200, 'currency', 'usd', 'dispute_state', 'open')",
+        opened_at=moment,
+    )
+    add(
+        app.BalanceTransaction,
+        where=_PAID,
+        stripe_id="'txn_' || n",
+        source=f"CASE WHEN {_REFUNDED} THEN 're_' ELSE 'ch_' END || n",
+        reporting_category=f"CASE WHEN {_REFUNDED} THEN 'refund' ELSE 'charge' END",
+        amount="11200",
+        fee="355",
+        net="10845",
+    )
+    add(
+        app.WebhookEvent,
+        count=3 * orders,
+        event_id="'evt_' || n",
+        type="(ARRAY['payment_intent.created', 'payment_intent.succeeded', 'charge.updated'])"
+        "[1 + n % 3]",
+        object_id="'pi_' || (1 + n / 3)",
+        intent_id="'pi_' || (1 + n / 3)",
+        payload='\'{"id": "evt"}\'',
+        status="'processed'",
+        received_at=moment,
+        processed_at=moment,
+    )
+    add(
+        app.PaymentHistory,
+        count=3 * orders,
+        fact_id="gen_random_uuid()",
+        order_payment_id="1 + (n - 1) / 3",
+        payment_intent_id="1 + (n - 1) / 3",
+        kind="CASE WHEN (n - 1) / 3 % 10 = 2 THEN 'status_changed' ELSE "
+        "(ARRAY['payment_received', 'order_paid', 'intent_created'])[1 + n % 3] END",
+        source="CASE WHEN n % 500 = 3 THEN 'admin' WHEN n % 3 = 2 THEN 'api' ELSE 'webhook' END",
+        actor="CASE WHEN n % 500 = 3 THEN 'staff 1' ELSE 'evt_' || n END",
+        data="'{}'",
+        needs_dispatch="n % 3 = 1",
+        dispatched_at="now()",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+
+
+def insert(model: type[models.Model], count: int, *, where: str = "true", **columns: str) -> None:
+    """Insert ``count`` rows, or those of them that match; ``columns`` are SQL over ``n``.
+
+    Columns that the model does not have are left out; those that are not given get its defaults.
+    """
+    given: dict[str, str] = {}
+    with connection.cursor() as cursor:
+        for field in model._meta.concrete_fields:
+            if field.attname in columns:
+                given[str(field.column)] = columns[field.attname]
+            elif not isinstance(field, models.AutoField):
+                default = field.get_db_prep_save(field.get_default(), connection)
+                if default is None and not field.null:
+                    default = ""
+                given[str(field.column)] = cursor.cursor.mogrify("%s", [default])
+        names, values = ", ".join(f'"{each}"' for each in given), ", ".join(given.values())
+        cursor.execute(
+            f'INSERT INTO "{model._meta.db_table}" ({names}) SELECT {values} '
+            f"FROM generate_series(1, {count}) n WHERE {where}".replace("%", "%%"),
+            [],
+        )
+        if "id" in columns and isinstance(model._meta.pk, models.AutoField):
+            cursor.execute(
+                f"SELECT setval(pg_get_serial_sequence('{model._meta.db_table}', 'id'), {count})"
+            )
