@@ -331,6 +331,14 @@ class Balance:
         return self.owed == 0 and is_there and self.status != PaymentStatus.REFUNDED
 
     @property
+    def waivable(self) -> int:
+        """The most that staff may waive: what is owed, apart from money on its way out.
+
+        Such money may come back. Waived as well, it would cover a later higher total.
+        """
+        return min(self.owed, self.unasked)
+
+    @property
     def askable(self) -> int:
         """The most that an open payment intent may ask for."""
         return 0 if self.has_unknown else self.outstanding

@@ -356,11 +356,12 @@ def _wanted_items(locked: LockedPayment, balance: Balance) -> list[WantedItem]:
     for stripe_id, amount in balance.uncounted.items():
         items.append(_uncounted_item(locked, by_id[stripe_id], amount))
     counted = newest_counted_first(locked)
-    if counted and balance.paid > 0 and balance.owed > 0:
+    # Another item is about a dispute, and staff can do nothing about a refund on its way.
+    if counted and balance.paid > 0 and balance.waivable > 0:
         row = counted[0]
-        figures = {"amount": balance.owed, "currency": currency}
+        figures = {"amount": balance.waivable, "currency": currency}
         if not balance.is_payable and balance.status == PaymentStatus.PARTIALLY_PAID:
-            figures["paid"] = balance.paid
+            figures["paid"] = balance.paid_asking
             items.append(WantedItem(row, _Reason.REST_OWED, figures=figures))
         elif balance.refusal is None and balance.outstanding < minimum_charge(currency):
             # The customer would be asked, but Stripe would refuse to create the intent.

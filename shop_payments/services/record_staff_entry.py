@@ -46,8 +46,8 @@ class EntryRequest:
 def waive_amount(*, order_id: object, request: EntryRequest, origin: Origin) -> StaffEntry:
     """Record that a part of what the order owes need not be paid.
 
-    Some money must have been received, and at most the owed amount can be waived. This is possible
-    even if the shop wants no more money for the order.
+    Some money must have been received, and at most the owed amount can be waived, without money
+    on its way out. This is possible even if the shop wants no more money for the order.
 
     Raises:
         TransactionOpenError: called inside a database transaction.
@@ -64,8 +64,7 @@ def waive_amount(*, order_id: object, request: EntryRequest, origin: Origin) -> 
             raise EntryRefused(
                 "No money was received for this order, so there is no rest to waive."
             )
-        # Money on its way out may come back. Waived as well, it would cover a later higher total.
-        return min(balance.owed, balance.unasked), None
+        return balance.waivable, None
 
     kind = StaffEntry.Kind.WAIVER
     return _record_entry(order_id, kind, request, limit, FactKind.AMOUNT_WAIVED, origin)

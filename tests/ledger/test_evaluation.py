@@ -18,7 +18,7 @@ from shop_payments.models import (
     Refund,
     ReviewItem,
 )
-from tests.books import refund_in_dashboard
+from tests.books import STAFF, refund_in_dashboard
 from tests.states import compute
 from tests.support import answer, pay, send_event
 
@@ -99,3 +99,32 @@ def test_a_refund_is_not_held_up_by_an_order_that_cannot_be_read(
     assert (payment.status, payment.amount_outstanding) == ("partially_refunded", 0)
     (data,) = (data for name, data in sent if name == "order_refunded")
     assert (data["amount"], data["goods"]) == (1200, 1200)
+
+
+@pytest.mark.parametrize("way", ["dispute", "refund"])
+def test_a_rest_that_may_come_back_is_not_asked_about(open_shop, way):
+    """It cannot be waived, so the item would stay open. What else is owed can be waived."""
+    shop = open_shop(230)
+    shop.deposit(90)
+    second = shop.deposit(90, "pm_card_pendingRefund")
+    shop.wants(False)
+    disputed = {("disputed", 90, second)} if way == "dispute" else set()
+    if way == "dispute":
+        shop.stripe.dispute(second)
+    else:
+        shop.refund_in_dashboard(second, 90)
+
+    rest = {("rest_owed", 50, second)}
+    shop.assert_is("partially_paid", outstanding=0, owed=140, review=rest | disputed)
+    item = ReviewItem.objects.get(reason="rest_owed")
+    assert "180.00 USD received, 50.00 USD owed" in item.detail
+    request = services.EntryRequest(reason="not worth it")
+    services.waive_amount(order_id=shop.order.pk, request=request, origin=STAFF)
+    shop.assert_is("partially_paid", outstanding=0, owed=90, review=disputed)
+
+    if way == "dispute":
+        shop.stripe.decide_dispute(second, won=False)
+    else:
+        shop.stripe.advance_clock(10 * 86_400)
+        shop.stripe.deliver_webhooks()
+    assert ("rest_owed", 90, second) in shop.in_review

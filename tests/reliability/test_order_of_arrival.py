@@ -23,7 +23,7 @@ from itertools import permutations
 from typing import Any, NamedTuple
 
 import pytest
-from django.db import transaction
+from django.db import connection
 
 from shop_payments.ledger.facts import SIGNALS
 from shop_payments.lifecycle import IntentStatus
@@ -85,12 +85,14 @@ def from_text(text: str) -> Arrivals:
 @contextmanager
 def undone() -> Iterator[None]:
     """Undo what is done meanwhile."""
-    savepoint = transaction.savepoint()
+    # Not ``atomic``, in which the app would not send requests.
+    savepoint = connection.savepoint()
+    assert savepoint is not None
     try:
         yield
     finally:
-        transaction.savepoint_rollback(savepoint)
-        transaction.savepoint_commit(savepoint)
+        connection.savepoint_rollback(savepoint)
+        connection.savepoint_commit(savepoint)
 
 
 def let_arrive(orders: Iterable[Arrivals], shown: Shown) -> None:
