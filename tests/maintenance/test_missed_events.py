@@ -140,6 +140,20 @@ def test_a_key_that_may_not_list_events_compares_the_lists(swept, stripe, config
     assert OrderPayment.objects.get().status == "paid"
 
 
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_list_of_events_that_fails_makes_the_sweep_compare_the_lists(swept, stripe, status):
+    kind = "refused" if status is None else "error"
+    stripe.inject(Fault(kind, method="GET", path="/v1/events", status=status, times=None))
+    pay(stripe, swept.stripe_id)
+
+    report = sweep(HOUR)
+
+    assert (report.missed_events, report.intents) == (0, 1)
+    (problem,) = report.problems
+    assert problem.startswith("missed events:")
+    assert OrderPayment.objects.get().status == "paid"
+
+
 def test_a_sweep_with_another_accounts_key_changes_nothing(swept, stripe, configure):
     """The next one, with the right key, goes on where the last one had stopped."""
     pay(stripe, swept.stripe_id)

@@ -30,7 +30,6 @@ from shop_payments.exceptions import (
     GatewayAuthenticationError,
     GatewayBusy,
     GatewayError,
-    GatewayInvalidRequest,
     GatewayUnavailable,
     ShopPaymentsError,
 )
@@ -64,17 +63,20 @@ def process_missed_events(sweep: Sweep) -> None:
     """
     try:
         _read_events(sweep)
-    except GatewayInvalidRequest as error:
-        if not is_missing(error):
-            raise
-        sweep.report_progress("Stripe does not know the newest event of the last sweep")
-        _compare_lists(sweep)
     except GatewayError as error:
         sweep.compares_lists = True
-        is_forbidden = isinstance(error, GatewayAuthenticationError)
-        if not (is_forbidden and error.http_status == HTTPStatus.FORBIDDEN):
+        if is_missing(error):
+            sweep.report_progress("Stripe does not know the newest event of the last sweep")
+            _compare_lists(sweep)
+        elif _is_forbidden(error):
+            sweep.report_progress("events: left out, the key may not list them")
+        else:
             raise
-        sweep.report_progress("events: left out, the key may not list them")
+
+
+def _is_forbidden(error: GatewayError) -> bool:
+    is_key = isinstance(error, GatewayAuthenticationError)
+    return is_key and error.http_status == HTTPStatus.FORBIDDEN
 
 
 def _read_events(sweep: Sweep) -> None:
