@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -140,10 +141,9 @@ def test_a_key_that_may_not_list_events_compares_the_lists(swept, stripe, config
     assert OrderPayment.objects.get().status == "paid"
 
 
-@pytest.mark.parametrize("status", [None, 503])
-def test_a_list_of_events_that_fails_makes_the_sweep_compare_the_lists(swept, stripe, status):
-    kind = "refused" if status is None else "error"
-    stripe.inject(Fault(kind, method="GET", path="/v1/events", status=status, times=None))
+@pytest.mark.parametrize("fault", [Fault("refused"), Fault("error", status=503)])
+def test_a_list_of_events_that_fails_makes_the_sweep_compare_the_lists(swept, stripe, fault):
+    stripe.inject(replace(fault, method="GET", path="/v1/events", times=None))
     pay(stripe, swept.stripe_id)
 
     report = sweep(HOUR)
