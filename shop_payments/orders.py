@@ -44,6 +44,7 @@ from shop_payments.money import (
     check_minor_units,
     minimum_charge,
     normalize_currency,
+    to_minor_units,
 )
 from shop_payments.users import is_known_user
 
@@ -71,6 +72,19 @@ class LineItem:
     """A whole number is shown as an integer, any other number as a decimal string (``"1.5"``)."""
 
     description: str = ""
+
+    @classmethod
+    def from_decimal(
+        cls, name: str, unit_price: Decimal, currency: str, quantity: int | Decimal = 1
+    ) -> LineItem:
+        """Build from a decimal unit price, such as ``Decimal("56.00")``.
+
+        Raises:
+            AmountNotRepresentable: see :func:`~shop_payments.money.to_minor_units`.
+            InvalidCurrency: see :func:`~shop_payments.money.normalize_currency`.
+        """
+        amount = to_minor_units(unit_price, currency)
+        return cls(name=name, amount=amount, currency=currency, quantity=quantity)
 
     @property
     def shown_quantity(self) -> int | str:

@@ -41,9 +41,9 @@ def wait_until(condition: Callable[[], bool], log: Path) -> None:
 
 
 class NewProject:
-    """What ``django-admin startproject`` makes, with the README's blocks appended."""
+    """What ``django-admin startproject`` makes, with blocks appended: the README's by default."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, settings: str = "", urls: str = "") -> None:
         self.directory, self.log = directory, directory / "log"
         self.ports = {"12111": str(free_port()), "8000": str(free_port())}
         *exports, self.shop_line, self.sandbox_line = map(self.move, block("sandbox").splitlines())
@@ -55,9 +55,12 @@ class NewProject:
             **dict(word.split("=", 1) for line in exports for word in shlex.split(line)[1:]),
         }
         call_command("startproject", "newshop", str(directory))
-        for name in ("settings", "urls"):
-            with (directory / "newshop" / f"{name}.py").open("a", encoding="utf-8") as file:
-                file.write("\n" + block(name))
+        self.append("settings", settings or block("settings"))
+        self.append("urls", urls or block("urls"))
+
+    def append(self, module: str, text: str) -> None:
+        with (self.directory / "newshop" / f"{module}.py").open("a", encoding="utf-8") as file:
+            file.write("\n" + text)
 
     def move(self, text: str) -> str:
         """Return a line with free ports."""
@@ -108,8 +111,8 @@ class NewProject:
                 process.wait(30)
 
     @contextmanager
-    def with_an_order(self, **fields: object) -> Iterator[httpx.Client]:
-        """Serve the shop and the sandbox, with an order; yield the browser of its staff."""
+    def served(self) -> Iterator[httpx.Client]:
+        """Serve the shop and the sandbox; yield the browser of its staff."""
         url = f"http://127.0.0.1:{self.ports['8000']}"
         *prepare, runserver = self.shop_line.split(" && ")
         for line in prepare:
@@ -118,6 +121,12 @@ class NewProject:
         sandbox = {self.sandbox_line: self.environment["STRIPE_API_BASE"]}
         with self.serving({runserver: url, **sandbox}), browser:
             send_form(browser, "/admin/login/?next=/admin/", username="ada", password=PASSWORD)
+            yield browser
+
+    @contextmanager
+    def with_an_order(self, **fields: object) -> Iterator[httpx.Client]:
+        """Serve the shop and the sandbox, with an order; yield the browser of its staff."""
+        with self.served() as browser:
             added: dict[str, object] = {"currency": "usd", "status": "open", "lines-TOTAL_FORMS": 1}
             goods = {"id": "", "name": "Main product 2", "quantity": 2, "unit_price": "56.00"}
             added |= {f"lines-0-{name}": value for name, value in goods.items()} | fields

@@ -17,12 +17,10 @@ import redis
 from tests.reliability.web import free_port
 from tests.test_own_project import PASSWORD, NewProject, block, wait_until
 
-pytestmark = [
-    pytest.mark.clients,
-    pytest.mark.skipif(
-        "RECIPE_PACKAGES" not in os.environ, reason="needs RECIPE_PACKAGES=DIRECTORY"
-    ),
-]
+needs_packages = pytest.mark.skipif(
+    "RECIPE_PACKAGES" not in os.environ, reason="needs RECIPE_PACKAGES=DIRECTORY"
+)
+pytestmark = [pytest.mark.clients, needs_packages]
 
 RECIPES = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
 
@@ -54,17 +52,20 @@ def worker(project: NewProject) -> Iterator[None]:
         running.wait(30)
 
 
+def recipe(name: str) -> str:
+    return block(name, RECIPES).replace("myshop", "newshop")
+
+
 class RecipeProject(NewProject):
     """A new project with blocks of docs/recipes.md."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, **blocks: str) -> None:
+        super().__init__(directory, **blocks)
         # Beside the locked packages, because only these tests need them.
         self.environment["PYTHONPATH"] += os.pathsep + os.environ["RECIPE_PACKAGES"]
 
     def add(self, module: str, name: str) -> None:
-        with (self.directory / "newshop" / f"{module}.py").open("a", encoding="utf-8") as file:
-            file.write("\n" + block(name, RECIPES).replace("myshop", "newshop"))
+        self.append(module, recipe(name))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import OrderPayment
-from shop_payments.money import Money, to_minor_units
+from shop_payments.money import Money
 from shop_payments.orders import LineItem, OrderAdapter
 
 from .models import Order
@@ -32,12 +32,7 @@ class HostOrderAdapter(OrderAdapter):
 
     def line_items(self, order: Order) -> Sequence[LineItem]:
         return [
-            LineItem(
-                name=item.title,
-                amount=to_minor_units(item.unit_price, order.currency),
-                currency=order.currency.lower(),
-                quantity=item.quantity,
-            )
+            LineItem.from_decimal(item.title, item.unit_price, order.currency, item.quantity)
             for item in order.items.all()
         ]
 
