@@ -732,7 +732,18 @@ def copy_checkout(copy: Path) -> Path:
 
 def run_tests(copy: Path, tests: list[str], *, timeout: float | None = None) -> Result:
     """Run tests in a copy, on SQLite, until one fails."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "",
+        *tests,
+    ]
     env = {**os.environ, "TMPDIR": str(copy / "tmp")}
     for name in ("DATABASE_URL", "STRIPE_SECRET_KEY", "PYTEST_ADDOPTS"):
         env.pop(name, None)

@@ -80,6 +80,7 @@ def audit(canary):
     assert not audit.found, "\n".join(sorted(audit.found))
 
 
+@pytest.mark.slow
 def test_no_frame_shows_one_while_customers_pay(scene, audit):
     with audit.watching():
         run_the_flow(scene)
@@ -92,6 +93,7 @@ def test_no_frame_shows_one_while_customers_pay(scene, audit):
     assert {"read_event", "parse_config", "_client", "_digest", "secret_of"} <= audit.sealed
 
 
+@pytest.mark.slow
 def test_no_frame_shows_one_while_staff_work(scene, canary, audit, new_secret):
     scene.ask()
     scene.pay("pm_card_createDispute")

@@ -95,7 +95,8 @@ def main(arguments: list[str]) -> int:
         except psycopg.OperationalError as error:
             sys.exit(f"DATABASE_URL names a PostgreSQL that is not there: {error}")
     os.environ.update(environ)
-    return int(pytest.main([*files, "-q", "-rs", "--no-header", "-p", "no:cacheprovider"]))
+    how = ["-m", "reliability", "-q", "-rs", "--no-header", "-p", "no:cacheprovider"]
+    return int(pytest.main([*files, *how]))
 
 
 if __name__ == "__main__":
