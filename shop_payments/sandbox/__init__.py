@@ -12,8 +12,10 @@ from .api import LoggedRequest
 from .sandbox import Sandbox
 from .server import SandboxServer
 from .wire.messages import SandboxResponse
+from .wire.versions import DEFAULT_VERSION
 
 __all__ = [
+    "DEFAULT_VERSION",
     "Delivery",
     "Fault",
     "LoggedRequest",

@@ -10,6 +10,7 @@ from typing import Any
 
 from .account.books import Books, Object
 from .account.faults import RequestFaults, unknown_error
+from .account.renderings import shown_in
 from .resources.base import Call, Route, for_browser
 from .resources.expand import check, expand
 from .routes import RESOURCES, find_route
@@ -26,7 +27,7 @@ from .wire.keys import (
     secret_key_required,
 )
 from .wire.messages import Cause, Exchange, SandboxResponse, json_response
-from .wire.versions import DEFAULT_VERSION, api_version
+from .wire.versions import api_version
 
 LOG_LENGTH = 10_000
 """How many requests are logged. Older ones are dropped, because a server may run for weeks."""
@@ -78,6 +79,7 @@ class StripeApi:
             random=books.random,
             faults=books.faults,
             account_id="acct_1AnotherAccount",
+            api_version=books.api_version,
         )
         """Another account, for the fault `another_account`."""
         self.log: list[LoggedRequest] = []
@@ -102,12 +104,12 @@ class StripeApi:
 
     def _try_answer(self, exchange: Exchange, raw: dict[str, Any]) -> SandboxResponse:
         faults = self._books.faults.for_request(exchange.method, exchange.path)
-        version = DEFAULT_VERSION
+        version = self._books.api_version
         publishable = False
         try:
             faults.on_arrival()
             publishable = authenticate(exchange.headers, accepted=self._accepted)
-            version = api_version(exchange.headers)
+            version = api_version(exchange.headers, version)
             refuse_uncovered_headers(exchange.headers)
             given = read_params(exchange.query, exchange.headers, exchange.body)
             raw.update(without_telemetry(given) if publishable else given)
@@ -176,6 +178,7 @@ class StripeApi:
                 object_id=request.object_id,
                 cause=cause,
                 publishable=request.publishable,
+                api_version=request.version,
             )
             with self._books.lock:
                 self._books.clock.catch_up()
@@ -186,6 +189,7 @@ class StripeApi:
                 self._hide(request, body)
                 if paths:
                     body = expand(self._books, body, paths, RESOURCES)
+                body = shown_in(_shown_version(request, self._books), body, self._books)
                 response = _response(body, publishable=request.publishable)
             request.faults.after_effect()
         except StripeError as error:
@@ -228,6 +232,11 @@ class StripeApi:
             )
         )
         del self.log[:-LOG_LENGTH]
+
+
+def _shown_version(request: _Request, books: Books) -> str:
+    # An event has the version of the account when it happened, whatever the request asks for.
+    return books.api_version if request.route.returns == "event" else request.version
 
 
 def _response(

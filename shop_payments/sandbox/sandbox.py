@@ -16,6 +16,7 @@ from .levers import Levers
 from .wire.idempotency import IdempotencyKeys
 from .wire.keys import AcceptedKeys
 from .wire.messages import Exchange, SandboxResponse
+from .wire.versions import DEFAULT_VERSION, OLDEST, VERSIONS
 
 
 class Sandbox(Levers):
@@ -24,7 +25,11 @@ class Sandbox(Levers):
     `secret_keys` are the accepted keys; None accepts any `sk_test_…` or `rk_test_…` key. All keys
     see the same account. `publishable_keys` does the same for `pk_test_…`. `clock` returns Unix
     time in seconds. The same `seed` gives the same ids and the same faults by rate. `sleep` waits
-    for the seconds of a fault `latency`.
+    for the seconds of a fault `latency`. `api_version` is the account's: of requests that name no
+    version, and of events.
+
+    Raises:
+        ValueError: the sandbox does not have the API version.
     """
 
     def __init__(
@@ -35,12 +40,18 @@ class Sandbox(Levers):
         clock: Callable[[], float] = time.time,
         seed: int | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        api_version: str = DEFAULT_VERSION,
     ) -> None:
+        if api_version not in VERSIONS or api_version < OLDEST:
+            raise ValueError(
+                f"The sandbox has no API version '{api_version}', only Stripe's since {OLDEST}."
+            )
         books = Books(
             clock=Clock(clock),
             random=random.Random(seed),  # noqa: S311 - no secrets
             # Its own generator, so that faults do not change the ids.
             faults=Faults(random.Random(seed), sleep),  # noqa: S311
+            api_version=api_version,
         )
         keys = IdempotencyKeys(books.clock)
         accepted = AcceptedKeys(secret=secret_keys, publishable=publishable_keys)

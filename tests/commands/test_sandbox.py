@@ -89,19 +89,21 @@ def test_it_runs_with_faults_and_a_seed():
     twin = Sandbox(seed=7)
     for fault in faults:
         twin.inject(fault_from_words(fault))
-    with running("--seed", "7", *options) as (process, banner, base):
+    with running("--seed", "7", "--api-version", "2022-08-01", *options) as (process, banner, base):
         answers = [post(base + INTENTS, FORM) for _ in range(2)]
         stop(process, signal.SIGTERM)
     assert [f"Fault: {fault}" in banner for fault in faults] == [True, True]
     assert [status for status, _ in answers] == [429, 200]
     expected = [twin.handle("POST", INTENTS, HEADERS, FORM) for _ in range(2)]
     assert answers[1][1]["id"] == json.loads(expected[1].body)["id"]
+    assert "charges" in answers[1][1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--webhook-secret", "whsec_x"], "go together"),
+        (["--api-version", "2018-11-08"], "only Stripe's since 2019-02-11"),
         (
             ["--webhook-url", "https://example.com/", "--webhook-secret", "whsec_x"],
             "this machine only",

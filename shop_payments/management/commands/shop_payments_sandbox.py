@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from shop_payments.management.arguments import whole_number
-from shop_payments.sandbox import Sandbox, SandboxServer, fault_from_words
+from shop_payments.sandbox import DEFAULT_VERSION, Sandbox, SandboxServer, fault_from_words
 
 DEFAULT_PORT = 12111
 
@@ -68,8 +68,19 @@ class Command(BaseCommand):
             help="make ids, and the effects of faults with a rate, the same in each run",
         )
 
+        parser.add_argument(
+            "--api-version",
+            default=DEFAULT_VERSION,
+            metavar="VERSION",
+            help="the account's API version, for requests that name none and for events "
+            f"(default: {DEFAULT_VERSION})",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
-        sandbox = Sandbox(seed=options["seed"])
+        try:
+            sandbox = Sandbox(seed=options["seed"], api_version=options["api_version"])
+        except ValueError as error:
+            raise CommandError(str(error)) from None
         _inject(sandbox, options["fault"])
         _add_webhooks(sandbox, options["webhook_url"], options["webhook_secret"])
         server = SandboxServer(sandbox, port=options["port"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..banks.instruments import Instrument
 from ..wire.keys import ACCOUNT
+from ..wire.versions import DEFAULT_VERSION
 from .clock import Clock
 from .event_log import EventLog
 from .faults import Faults
@@ -61,6 +62,8 @@ class Books:
     random: random.Random
     faults: Faults
     account_id: str = ACCOUNT
+    api_version: str = DEFAULT_VERSION
+    """The account's API version, for requests without a version and for all events."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     base_url: str = "https://sandbox.invalid"
     """The base address of the sandbox's own pages. A server sets its address."""

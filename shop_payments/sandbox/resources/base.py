@@ -29,6 +29,8 @@ class Call:
     cause: Cause
     publishable: bool
     """Whether the request has a publishable key."""
+    api_version: str
+    """The API version of the request."""
 
 
 Handler = Callable[[Call], Object]

@@ -15,7 +15,6 @@ from ..wire.errors import InvalidRequest, ResourceMissing
 from ..wire.lists import paginate
 from ..wire.messages import Cause
 from ..wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
-from ..wire.versions import DEFAULT_VERSION
 from .base import Call, Resource, routes
 
 KEPT_SECONDS = 30 * 24 * 60 * 60
@@ -40,7 +39,7 @@ def emit(
     event: Object = {
         "id": books.new_id("evt"),
         "object": "event",
-        "api_version": DEFAULT_VERSION,
+        "api_version": books.api_version,
         "created": books.now(),
         "data": data,
         "livemode": False,

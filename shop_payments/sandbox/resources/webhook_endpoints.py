@@ -30,7 +30,7 @@ from ..wire.params import (
     text,
     url,
 )
-from ..wire.versions import VERSIONS
+from ..wire.versions import VERSIONS, refuse_uncovered
 from .base import Call, Resource, routes
 
 MAX_ENDPOINTS = 16
@@ -185,6 +185,12 @@ def _of_other_accounts(raw: Any, name: str) -> bool:
     return False
 
 
+def _version(raw: Any, name: str) -> str:
+    version: str = one_of(*sorted(VERSIONS))(raw, name)
+    refuse_uncovered(version)
+    return version
+
+
 _COMMON: Schema = {
     **EXPAND,
     "description": Param(parse=text(), unsettable=True),
@@ -195,7 +201,7 @@ _EVENTS = list_of(one_of("*", *sorted(EVENT_TYPES)), at_most=len(EVENT_TYPES))
 
 CREATE: Schema = {
     **_COMMON,
-    "api_version": Param(parse=one_of(*sorted(VERSIONS))),
+    "api_version": Param(parse=_version),
     "connect": Param(parse=_of_other_accounts),
     "enabled_events": Param(parse=_EVENTS, required=True),
     "url": Param(parse=_url, required=True),

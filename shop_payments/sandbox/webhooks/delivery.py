@@ -163,7 +163,7 @@ def _attempt(books: Books, delivery: Delivery) -> None:
     with books.lock:
         event = books.events.read(books.events[delivery.event_id])
         version = endpoint.object["api_version"] or event["api_version"]
-        shown = in_form(books, {**event, "api_version": version}, delivery.form)
+        shown = in_form(books, event, version, delivery.form)
         body = json.dumps(shown, indent=2, ensure_ascii=False).encode()
         # The receiver checks the time with its own clock, which `advance_clock` does not change.
         signed_at = int(books.clock.unskipped())

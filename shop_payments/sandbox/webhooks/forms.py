@@ -7,10 +7,10 @@ https://docs.stripe.com/connect/webhooks (checked 2026-11)
 
 from __future__ import annotations
 
-import copy
 from datetime import UTC, datetime
 
 from ..account.books import Books, Object
+from ..account.renderings import shown_in
 
 OLD_VERSION = "2022-08-01"
 """The last version in which an intent contains its charges."""
@@ -18,28 +18,24 @@ OLD_VERSION = "2022-08-01"
 OTHER_ACCOUNT = "acct_1SandboxConnected"
 
 
-def in_form(books: Books, event: Object, form: str) -> Object:
-    """Return the event in the form of a fault; unchanged without one."""
+def in_form(books: Books, event: Object, version: str, form: str) -> Object:
+    """Return the event in an API version and in the form of a fault, if there is one."""
     if form == "webhook_old":
         return _old(books, event)
     if form == "webhook_thin":
         return _thin(event)
-    if form == "webhook_of_account":
-        return {**event, "account": OTHER_ACCOUNT}
-    return event
+    shown = shown_in(version, {**event, "api_version": version}, books)
+    return {**shown, "account": OTHER_ACCOUNT} if form == "webhook_of_account" else shown
 
 
 def _old(books: Books, event: Object) -> Object:
-    """Return the event in API version 2022-08-01: with a list of charges, and without the intent
-    of a dispute or refund.
+    """Return the event in API version 2022-08-01, and without what newer versions have added: the
+    latest charge of an intent, and the intent of a dispute or refund.
     """
-    old = copy.deepcopy({**event, "api_version": OLD_VERSION})
+    old = shown_in(OLD_VERSION, {**event, "api_version": OLD_VERSION}, books)
     about = old["data"]["object"]
     if about["object"] == "payment_intent":
-        charge = books.charges.get(str(about.pop("latest_charge", None)))
-        data = [copy.deepcopy(charge)] if charge else []
-        url = f"/v1/charges?payment_intent={about['id']}"
-        about["charges"] = {"object": "list", "data": data, "has_more": False, "url": url}
+        about.pop("latest_charge", None)
     elif about["object"] in ("dispute", "refund"):
         about.pop("payment_intent", None)
     return old

@@ -34,19 +34,36 @@ _VERSIONS = """
 
 VERSIONS = frozenset(_VERSIONS.split())
 
+OLDEST = "2019-02-11"
+"""Before it, payment intents had other statuses, such as `requires_source`.
 
-def api_version(headers: Mapping[str, str]) -> str:
-    """Return the API version of a request: the one it names, or the default.
+See: https://docs.stripe.com/changelog/2019-02-11 (checked 2026-11)
+"""
+
+
+def api_version(headers: Mapping[str, str], default: str) -> str:
+    """Return the API version of a request: the one it names, or the account's default.
 
     Raises:
         InvalidRequest: Stripe has no such version.
-        NotCovered: it is a preview version.
+        NotCovered: it is a preview version, or older than 2019-02-11.
     """
     # Stripe.js and the mobile SDKs append the betas that they use, such as `;alipay_beta=v1`. They
     # change nothing here. See: ApiVersion.kt of stripe/stripe-android (checked 2026-11)
-    version = (headers.get("stripe-version") or DEFAULT_VERSION).partition(";")[0].strip()
+    version = (headers.get("stripe-version") or default).partition(";")[0].strip()
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}\.preview", version):
         raise NotCovered("the previews of API versions")
     if version not in VERSIONS:
         raise InvalidRequest(f"Invalid Stripe API version: {version[:50]}")
+    refuse_uncovered(version)
     return version
+
+
+def refuse_uncovered(version: str) -> None:
+    """Refuse a version whose objects the sandbox cannot show.
+
+    Raises:
+        NotCovered: it is older than 2019-02-11.
+    """
+    if version < OLDEST:
+        raise NotCovered(f"API versions before {OLDEST}")

@@ -142,3 +142,15 @@ def test_an_endpoint_of_the_api_gets_events_over_http(api, sandbox, web_server, 
     (event,) = received.events
     assert event["api_version"] == version != sandbox.events[0]["api_version"]
     assert received.verifies(endpoint["secret"])
+
+
+def test_an_endpoint_gets_events_in_its_own_version(api, sandbox, web_server):
+    url, received = web_server
+    form = {"url": f"{url}/204", "enabled_events[]": "*", "api_version": "2022-08-01"}
+    api.post(ENDPOINTS, form)
+    api.pay()
+    sandbox.deliver_due()
+
+    succeeded = next(e for e in received.events if e["type"] == "payment_intent.succeeded")
+    assert succeeded["data"]["object"]["charges"]["data"][0]["refunds"]["data"] == []
+    assert "charges" not in sandbox.events[0]["data"]["object"]

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.sandbox.support import INTENTS
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from shop_payments.sandbox import Sandbox
+from tests.sandbox.support import ENDPOINTS, INTENTS, KEY, Receiver
 
 
 def test_an_answer_has_one_of_stripes_versions(api):
@@ -14,3 +21,101 @@ def test_an_answer_has_one_of_stripes_versions(api):
         refused.assert_refused(message=f"Invalid Stripe API version: {version}")
     preview = api.get(INTENTS, Stripe_Version="2026-10-28.preview")
     preview.assert_refused(code="sandbox_not_covered")
+
+
+class Old:
+    """Calls the sandbox in an API version, whose objects the SDK's types do not describe."""
+
+    def __init__(self, sandbox: Sandbox, version: str | None) -> None:
+        self.sandbox = sandbox
+        self.headers = {"Authorization": f"Bearer {KEY}"}
+        if version is not None:
+            self.headers["Stripe-Version"] = version
+
+    def call(self, method: str, path: str, **params: str) -> dict[str, Any]:
+        url, body = f"/v1/{path}", urlencode(params)
+        if method == "GET":
+            url, body = f"{url}?{body}", ""
+        response = self.sandbox.handle(method, url, self.headers, body)
+        found: dict[str, Any] = json.loads(response.body)
+        return found
+
+    def pay(self, **params: str) -> dict[str, Any]:
+        form = {"payment_method": "pm_card_visa", "confirm": "true", "return_url": "https://a.b"}
+        return self.call("POST", "payment_intents", amount="1000", currency="usd", **form, **params)
+
+
+@pytest.mark.parametrize(
+    ("version", "charges", "invoice", "automatic", "capture"),
+    [
+        ("2020-08-27", True, True, False, "automatic"),
+        ("2022-08-01", True, True, False, "automatic"),
+        ("2022-11-15", False, True, False, "automatic"),
+        ("2023-08-16", False, True, True, "automatic"),
+        ("2024-04-10", False, True, True, "automatic_async"),
+        ("2025-02-24.acacia", False, True, True, "automatic_async"),
+        ("2025-03-31.basil", False, False, True, "automatic_async"),
+        (None, False, False, True, "automatic_async"),
+    ],
+)
+def test_an_intent_is_shown_as_its_version_does(
+    sandbox, version, charges, invoice, automatic, capture
+):
+    old = Old(sandbox, version)
+    intent = old.pay()
+
+    assert ("charges" in intent, "invoice" in intent) == (charges, invoice)
+    assert (intent["automatic_payment_methods"] is not None) == automatic
+    assert (intent["payment_method_types"] == ["card"]) is not automatic
+    assert intent["capture_method"] == capture
+    (listed,) = old.call("GET", "payment_intents")["data"]
+    assert listed == old.call("GET", f"payment_intents/{intent['id']}") == intent
+    explicit = old.pay(**{"capture_method": "manual", "automatic_payment_methods[enabled]": "true"})
+    assert explicit["capture_method"] == "manual"
+    assert explicit["automatic_payment_methods"]["enabled"] is True
+
+
+def test_charges_show_their_refunds_before_2022_11_15(sandbox):
+    old, new = Old(sandbox, "2022-08-01"), Old(sandbox, None)
+    intent = old.pay(**{"metadata[object]": "charge"})
+    refund = old.call("POST", "refunds", payment_intent=intent["id"], amount="300")
+
+    for charge in (
+        old.call("GET", f"payment_intents/{intent['id']}")["charges"]["data"][0],
+        old.call("GET", f"charges/{intent['latest_charge']}"),
+        old.call("GET", f"refunds/{refund['id']}", **{"expand[]": "charge"})["charge"],
+    ):
+        assert [each["id"] for each in charge["refunds"]["data"]] == [refund["id"]]
+        assert charge["invoice"] is None
+    assert "refunds" not in new.call("GET", f"charges/{intent['latest_charge']}")
+    assert intent["metadata"] == {"object": "charge"}
+
+
+def test_an_account_may_have_an_older_version():
+    sandbox, receiver = Sandbox(api_version="2022-08-01"), Receiver()
+    sandbox.add_webhook("http://127.0.0.1/", "whsec_x", deliver=receiver)
+    intent = Old(sandbox, None).pay()
+    sandbox.deliver_due()
+
+    assert [each["id"] for each in intent["charges"]["data"]] == [intent["latest_charge"]]
+    assert {each["api_version"] for each in receiver.events} == {"2022-08-01"}
+    created, succeeded = (
+        next(each for each in receiver.events if each["type"] == f"payment_intent.{name}")
+        for name in ("created", "succeeded")
+    )
+    assert created["data"]["object"]["charges"]["data"] == []
+    assert len(succeeded["data"]["object"]["charges"]["data"]) == 1
+    # Also for a request that asks for another version.
+    listed = Old(sandbox, "2026-10-28.endive").call("GET", "events", type="payment_intent.created")
+    assert "charges" in listed["data"][0]["data"]["object"]
+
+
+def test_versions_with_other_statuses_are_refused_by_name(api):
+    refused = api.get(INTENTS, Stripe_Version="2018-11-08")
+    refused.assert_refused(code="sandbox_not_covered")
+    assert "API versions before 2019-02-11" in refused["error"]["message"]
+    form = {"url": "http://127.0.0.1/", "enabled_events[]": "*", "api_version": "2018-11-08"}
+    api.post(ENDPOINTS, form).assert_refused(code="sandbox_not_covered")
+    for version in ("2018-11-08", "newest"):
+        with pytest.raises(ValueError, match=f"no API version '{version}'"):
+            Sandbox(api_version=version)

@@ -39,9 +39,9 @@ from .params import (
 
 def create(call: Call) -> Object:
     """POST /v1/payment_intents."""
-    books, params = call.books, call.params
+    books, params = call.books, {**_defaults(call.api_version), **call.params}
     confirm_now = bool(params.get("confirm"))
-    checks.refuse_exclusive(params)
+    checks.refuse_exclusive(call.params)
     if not confirm_now:
         _refuse_confirming(params)
     intent = _new_intent(books, params)
@@ -180,6 +180,20 @@ def _ask_confirmation_again(intent: Object) -> None:
 
 
 # The object
+
+
+def _defaults(api_version: str) -> dict[str, Any]:
+    """Return the defaults of older API versions.
+
+    See: https://docs.stripe.com/changelog/2024-04-10/automatic-sync-default-paymentintents and
+    https://docs.stripe.com/changelog/2023-08-16/automatic-payment-methods (checked 2026-11)
+    """
+    defaults: dict[str, Any] = {}
+    if api_version < "2024-04-10":
+        defaults["capture_method"] = "automatic"
+    if api_version < "2023-08-16":
+        defaults["automatic_payment_methods"] = {"enabled": False}  # only cards
+    return defaults
 
 
 def _new_intent(books: Books, params: Mapping[str, Any]) -> Object:
