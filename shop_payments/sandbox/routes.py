@@ -37,7 +37,7 @@ _OBJECTS = (
 
 ROUTES: tuple[Route, ...] = tuple(route for module in _OBJECTS for route in module.ROUTES)
 
-CLIENT_ROUTES = (elements_sessions.ROUTE,)
+CLIENT_ROUTES = (elements_sessions.ROUTE, events.RETRY_ROUTE)
 """Routes that Stripe documents for no server: only its own clients use them."""
 
 RESOURCES: Resources = {module.RESOURCE.kind: module.RESOURCE for module in _OBJECTS}

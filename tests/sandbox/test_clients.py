@@ -17,7 +17,7 @@ import pytest
 
 from shop_payments.sandbox import Sandbox, SandboxServer
 from tests.sandbox.sdk_types import answer_problems
-from tests.sandbox.support import KEY
+from tests.sandbox.support import KEY, Receiver
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "sandbox.md"
 NOT_COVERED = "payment_intent.partially_funded"
@@ -76,6 +76,20 @@ def test_all_triggers_of_stripes_command_line_but_one_work(stripe_cli, sandbox):
     assert refused.returncode != 0
     assert "The sandbox does not cover POST /v1/customers" in refused.stderr
     assert f"`trigger {NOT_COVERED}`" in " ".join(DOCUMENTATION.read_text().split())
+
+
+def test_stripes_command_line_sends_an_event_again(stripe_cli, sandbox):
+    receiver = Receiver()
+    endpoint = sandbox.add_webhook("http://127.0.0.1/", "whsec_test", deliver=receiver)
+    stripe_cli("trigger", "payment_intent.created")
+    sandbox.deliver_due()
+    (event,) = sandbox.events
+
+    sent = stripe_cli("events", "resend", event["id"], "--webhook-endpoint", endpoint.id)
+    sandbox.deliver_due()
+
+    assert json.loads(sent.stdout)["id"] == event["id"], sent.stderr
+    assert [each["id"] for each in receiver.events] == [event["id"]] * 2
 
 
 def test_curl_makes_a_payment_as_the_documentation_shows_it(server):

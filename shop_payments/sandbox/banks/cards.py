@@ -247,9 +247,10 @@ CARDS: dict[str, Card] = {
     ),
     # The bank cannot be reached for 3D Secure, so nobody is asked (?: the decline code).
     "pm_card_threeDSecureRequiredProcessingError": Card(number="4000008400001280", decline=GENERIC),
-    "pm_card_threeDSecureOptional": Card(number="4000000000003055"),
-    # 3D Secure would fail, but nothing requests it: the sandbox does not cover the parameter.
-    "pm_card_threeDSecureOptionalProcessingError": Card(number="4000000000003097"),
+    "pm_card_threeDSecureOptional": Card(number="4000000000003055", challenge_if_requested=True),
+    "pm_card_threeDSecureOptionalProcessingError": Card(
+        number="4000000000003097", decline_if_requested=GENERIC
+    ),
     "pm_card_amex_threeDSecureNotSupported": Card(
         number="378282246310005", brand="amex", supports_3ds=False
     ),

@@ -67,6 +67,10 @@ class Card:
     """The customer has to authenticate (3D Secure)."""
     challenge_off_session: bool = False
     """The bank also requires it off session, so off-session payments fail."""
+    challenge_if_requested: bool = False
+    """The customer has to authenticate only if the shop requests it."""
+    decline_if_requested: Decline | None = None
+    """The payment is declined if the shop requests an authentication."""
     frictionless: bool = False
     """The bank authenticates the customer without asking (3D Secure)."""
     supports_3ds: bool = True

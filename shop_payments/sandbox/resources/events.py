@@ -10,12 +10,12 @@ from typing import Any
 
 from ..account.books import Books, Object
 from ..account.event_log import EventLog, StoredEvent
-from ..webhooks.delivery import enqueue
+from ..webhooks.delivery import enqueue, enqueue_again
 from ..wire.errors import InvalidRequest, ResourceMissing
 from ..wire.lists import paginate
 from ..wire.messages import Cause
-from ..wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text
-from .base import Call, Resource, routes
+from ..wire.params import EXPAND, PAGINATION, Param, Schema, boolean, list_of, text, uncovered
+from .base import Call, Resource, Route, routes
 
 KEPT_SECONDS = 30 * 24 * 60 * 60
 """Seconds for which events can be listed and retrieved."""
@@ -78,6 +78,17 @@ def list_all(call: Call) -> Object:
     return paginate(rows, params, url="/v1/events", kind="event", show=log.read)
 
 
+def retry(call: Call) -> Object:
+    """POST /v1/events/{id}/retry, which `stripe events resend` calls."""
+    books, endpoint_id = call.books, call.params["webhook_endpoint"]
+    retrieve(call)
+    endpoint = books.webhook_endpoints.get(endpoint_id)
+    if endpoint is None:
+        raise ResourceMissing("webhook endpoint", endpoint_id, param="webhook_endpoint")
+    enqueue_again(books, books.events[call.object_id], endpoint)
+    return retrieve(call)
+
+
 def _is_kept(call: Call, event: StoredEvent) -> bool:
     return event.created > call.books.now() - KEPT_SECONDS
 
@@ -120,6 +131,12 @@ LIST: Schema = {
     "types": Param(parse=list_of(text(), at_most=20)),
 }
 
+RETRY: Schema = {
+    **EXPAND,
+    **uncovered("account", "for_stripecli"),
+    "webhook_endpoint": Param(parse=text(), required=True),
+}
+
 RESOURCE = Resource(kind="event", stored=lambda books: {}, expandable={})  # no object names one
 
 ROUTES = routes(
@@ -128,3 +145,8 @@ ROUTES = routes(
     ("GET", "", list_all, LIST),
     ("GET", "/{id}", retrieve, EXPAND),
 )
+
+RETRY_ROUTE = Route(
+    method="POST", path="/v1/events/{id}/retry", schema=RETRY, handler=retry, returns="event"
+)
+"""See: events_resend.go of https://github.com/stripe/stripe-cli (checked 2026-11)"""

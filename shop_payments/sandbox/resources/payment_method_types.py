@@ -51,6 +51,9 @@ ALLOWABLE = (CREATABLE | _ONLY_NAMED) - {"custom"}
 EXCLUDABLE = CREATABLE - {"custom", "interac_present", "link"}
 """Types in `excluded_payment_method_types`."""
 
+OPTIONAL = (CREATABLE - {"custom"}) | {"card_present"}
+"""Types in `payment_method_options`."""
+
 
 def among(types: Iterable[str], *, covered: Iterable[str] = COVERED) -> Callable[[Any, str], str]:
     """Accept one of these types. Types that are not covered are refused as such."""

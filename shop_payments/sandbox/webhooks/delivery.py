@@ -60,6 +60,12 @@ def enqueue(books: Books, event: StoredEvent) -> None:
             books.events.expect_delivery(event)
 
 
+def enqueue_again(books: Books, event: StoredEvent, endpoint: WebhookEndpoint) -> None:
+    """Schedule an event for one endpoint once more, whatever types it is enabled for."""
+    _schedule(books, event, endpoint, books.faults.for_webhook(event.type))
+    books.events.expect_delivery(event)
+
+
 def _schedule(
     books: Books, event: StoredEvent, endpoint: WebhookEndpoint, plan: DeliveryPlan
 ) -> None:

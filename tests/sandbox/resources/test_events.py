@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sandbox.support import DAY, EVENTS, INTENTS, ORDER
+from tests.sandbox.support import DAY, ENDPOINTS, EVENTS, INTENTS, ORDER
 
 
 def test_an_event_names_its_request_and_keeps_the_object_as_it_was(api, sandbox):
@@ -28,3 +28,23 @@ def test_an_event_is_kept_for_thirty_days(api, sandbox, clock):
 
     assert (api.again(event).status, api.get(EVENTS)["data"]) == (404, [])
     assert sandbox.events == [event]
+
+
+def test_an_event_is_sent_again_to_one_endpoint(api, sandbox, receiver):
+    """As `stripe events resend evt_… --webhook-endpoint we_…` does."""
+    api.create()
+    sandbox.deliver_due()
+    (event,) = sandbox.events
+    (endpoint,) = api.get(ENDPOINTS)["data"]
+    path = f"{EVENTS}/{event['id']}/retry"
+
+    again = api.post(path, {"webhook_endpoint": endpoint["id"]})
+
+    assert (again["id"], again["pending_webhooks"]) == (event["id"], 1)
+    assert sandbox.deliver_due() == 1
+    assert [each["id"] for each in receiver.events] == [event["id"]] * 2
+    assert api.again(event)["pending_webhooks"] == 0
+    api.post(path, {"webhook_endpoint": "we_1"}).assert_refused(code="resource_missing")
+    api.post(f"{EVENTS}/evt_1/retry", {"webhook_endpoint": "we_1"}).assert_refused(status=404)
+    api.post(path).assert_refused(code="parameter_missing", param="webhook_endpoint")
+    api.post(path, {"for_stripecli": "true"}).assert_refused(code="sandbox_not_covered")

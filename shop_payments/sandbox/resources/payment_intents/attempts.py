@@ -46,7 +46,9 @@ def attempt(books: Books, intent: Object, params: Mapping[str, Any], cause: Caus
     off_session = bool(params.get("off_session"))
     if _is_authenticated(books, intent) or _is_frictionless(instrument):
         _charge(replace(step, authenticated=True), instrument)
-    elif not _asks_authentication(instrument, off_session=off_session):
+    elif (decline := _decline_of_request(intent, instrument)) and not off_session:
+        _refuse(step, decline)
+    elif not _asks_authentication(intent, instrument, off_session=off_session):
         _charge(step, instrument)
     elif off_session:
         _refuse(step, AUTHENTICATION_REQUIRED, charged=False)
@@ -92,10 +94,29 @@ def _what_is_charged(intent: Object) -> tuple[str, int, str]:
     return intent["payment_method"], intent["amount"], intent["currency"]
 
 
-def _asks_authentication(instrument: Instrument, *, off_session: bool) -> bool:
+def _asks_authentication(intent: Object, instrument: Instrument, *, off_session: bool) -> bool:
     if not isinstance(instrument, Card):
         return isinstance(instrument, RedirectMethod)
-    return instrument.challenge_off_session if off_session else instrument.challenge
+    if off_session:
+        return instrument.challenge_off_session
+    is_requested = instrument.challenge_if_requested and _requests_authentication(intent)
+    return instrument.challenge or is_requested
+
+
+def _decline_of_request(intent: Object, instrument: Instrument) -> Decline | None:
+    if not isinstance(instrument, Card) or not _requests_authentication(intent):
+        return None
+    return instrument.decline_if_requested
+
+
+def _requests_authentication(intent: Object) -> bool:
+    """Return whether the shop asks for 3D Secure where the card allows it.
+
+    See: https://docs.stripe.com/payments/3d-secure/authentication-flow#manual-three-ds (checked
+    2026-11)
+    """
+    options = intent["payment_method_options"].get("card", {})
+    return options.get("request_three_d_secure") in ("any", "challenge")
 
 
 def _charge(step: Step, instrument: Instrument) -> None:

@@ -45,6 +45,7 @@ def create(call: Call) -> Object:
     if not confirm_now:
         _refuse_confirming(params)
     intent = _new_intent(books, params)
+    intent |= _options(intent, params)
     checks.check_types(intent)
     if confirm_now:
         checks.check_return_url(intent, params)
@@ -276,6 +277,7 @@ def _checked_changes(intent: Object, params: Mapping[str, Any]) -> Object:
     """Return the changes of an update or a confirmation, checked against the rest of the intent."""
     checks.refuse_exclusive(params)
     changes = {**_plain_changes(intent, params), **_changed_types(intent, params)}
+    changes |= _options({**intent, **changes}, params)
     checks.check_types({**intent, **changes})
     return changes
 
@@ -316,6 +318,23 @@ def _changed_types(intent: Object, params: Mapping[str, Any]) -> Object:
     return _accepted_types(
         {**params, "automatic_payment_methods": intent["automatic_payment_methods"]}
     )
+
+
+def _options(intent: Object, params: Mapping[str, Any]) -> Object:
+    """Return the options of payment method types, if the parameters set one.
+
+    What Stripe answers if the intent does not take that type is not documented (?).
+    """
+    given = params.get("payment_method_options", {}).get("card")
+    if given is None:
+        return {}
+    options = intent["payment_method_options"]
+    if "card" not in options:
+        raise InvalidRequest(
+            "payment_method_options[card] needs an intent that takes cards.",
+            param="payment_method_options[card]",
+        )
+    return {"payment_method_options": {**options, "card": {**options["card"], **given}}}
 
 
 def _shipping(values: Mapping[str, Any] | None) -> Object | None:

@@ -27,7 +27,7 @@ from ...wire.params import (
     uncovered,
     url,
 )
-from ..payment_method_types import ALLOWABLE, EXCLUDABLE, among
+from ..payment_method_types import ALLOWABLE, EXCLUDABLE, OPTIONAL, among
 from ..payment_methods import ADDRESS, DATA
 
 
@@ -83,6 +83,29 @@ def _mandate(online: Schema) -> Param:
     return Param(parse=Hash({"customer_acceptance": customer_acceptance}), unsettable=True)
 
 
+_CARD: Schema = {
+    "request_three_d_secure": Param(parse=one_of("any", "automatic", "challenge")),
+    **uncovered(
+        "capture_method",
+        "cvc_token",
+        "installments",
+        "mandate_options",
+        "moto",
+        "network",
+        "request_extended_authorization",
+        "request_incremental_authorization",
+        "request_multicapture",
+        "request_overcapture",
+        "require_cvc_recollection",
+        "setup_credential_usage",
+        "setup_future_usage",
+        "statement_descriptor_suffix_kana",
+        "statement_descriptor_suffix_kanji",
+        "stored_credential_usage",
+        "three_d_secure",
+    ),
+}
+
 _COMMON: dict[str, Param] = {
     **EXPAND,
     "allowed_payment_method_types": Param(parse=_TYPES),
@@ -104,7 +127,12 @@ _COMMON: dict[str, Param] = {
     "capture_method": Param(parse=one_of("automatic", "automatic_async", "manual")),
     "setup_future_usage": Param(parse=one_of("off_session", "on_session"), unsettable=True),
     "shipping": Param(parse=_SHIPPING, unsettable=True),
-    **uncovered("amount_details", "hooks", "payment_details", "payment_method_options"),
+    "payment_method_options": Param(
+        parse=Hash(
+            {"card": Param(parse=Hash(_CARD), unsettable=True), **uncovered(*(OPTIONAL - {"card"}))}
+        )
+    ),
+    **uncovered("amount_details", "hooks", "payment_details"),
 }
 """Parameters of create, update and confirm."""
 

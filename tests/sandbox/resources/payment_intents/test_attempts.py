@@ -51,6 +51,34 @@ def test_an_authentication_is_completed_or_failed(api, sandbox, card, succeed, s
         sandbox.complete_authentication(intent["id"])
 
 
+@pytest.mark.parametrize(
+    ("card", "asks", "status"),
+    [
+        ("pm_card_threeDSecureOptional", "automatic", "succeeded"),
+        ("pm_card_threeDSecureOptional", "any", "requires_action"),
+        ("pm_card_threeDSecureOptional", "challenge", "requires_action"),
+        ("pm_card_threeDSecureOptionalProcessingError", "any", "requires_payment_method"),
+        ("pm_card_threeDSecureOptionalProcessingError", "automatic", "succeeded"),
+        ("pm_card_visa", "any", "succeeded"),  # it supports 3D Secure and is not enrolled
+    ],
+)
+def test_a_shop_requests_an_authentication(api, card, asks, status):
+    option = {"payment_method_options[card][request_three_d_secure]": asks}
+    intent = api.create(**option)
+    assert intent["payment_method_options"]["card"]["request_three_d_secure"] == asks
+    api.confirm(intent, card)
+    assert api.again(intent)["status"] == status
+
+    later = api.create()
+    api.confirm(later, card, **option)
+    assert api.again(later)["status"] == status
+
+    bank = api.create(**US_TYPE)
+    api.post(f"{INTENTS}/{bank['id']}", option).assert_refused(param="payment_method_options[card]")
+    option = {"payment_method_options[card][moto]": "true"}
+    api.post(INTENTS, {**ORDER, **option}).assert_refused(code="sandbox_not_covered")
+
+
 def test_off_session_payments_cannot_be_authenticated(api):
     intent = api.create()
     set_up = "pm_card_authenticationRequiredSetupForOffSession"
