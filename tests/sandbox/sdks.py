@@ -166,7 +166,8 @@ def main(words: list[str]) -> int:
             done = run(client, server.url)
             failed += bool(done.returncode)
             version = done.stdout.strip()
-            print(f"{client.name}: {done.stderr if done.returncode else f'{version} works'}")
+            outcome = done.stderr if done.returncode else f"{version} works"
+            sys.stdout.write(f"{client.name}: {outcome}\n")
     return 1 if failed else 0
 
 
