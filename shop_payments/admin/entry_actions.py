@@ -78,18 +78,23 @@ class WaiveAction(Action):
     def is_offered(self, target: Target) -> bool:
         balance = target.state.balance
         # An order without any payment has no rest to waive; staff cancel it instead.
-        return balance.paid > 0 and balance.owed > 0
+        return balance.paid > 0 and balance.waivable > 0
 
     def why_not(self, target: Target) -> str:
-        if target.state.balance.paid > 0:
-            return gettext("Nothing is owed, so there is nothing to waive.")
-        return gettext("No money was received for this order, so there is no rest to waive.")
+        balance = target.state.balance
+        if balance.paid == 0:
+            return gettext("No money was received for this order, so there is no rest to waive.")
+        if balance.owed > 0:
+            return gettext(
+                "Only money of pending refunds or open disputes is missing, and it may come back."
+            )
+        return gettext("Nothing is owed, so there is nothing to waive.")
 
     def exact_label(self, money: str) -> str:
         return gettext("Waive %(money)s") % {"money": money}
 
     def amount(self, target: Target) -> int:
-        return target.state.balance.owed
+        return target.state.balance.waivable
 
     def currency(self, target: Target) -> str:
         return target.payment.currency
@@ -105,7 +110,7 @@ class WaiveAction(Action):
         ]
 
     def effect(self, target: Target, form: Any) -> str:
-        part = part_of(form.minor_units, target.state.balance.owed, self.currency(target))
+        part = part_of(form.minor_units, target.state.balance.waivable, self.currency(target))
         text = gettext("%(part)s will be waived: nobody has to pay it.") % {"part": part}
         after = after_waiver(target.state, form.minor_units)
         return f"{text} {describe_after(target, after)}"

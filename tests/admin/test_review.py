@@ -92,6 +92,25 @@ def test_the_first_button_does_exactly_what_the_item_suggests(state, reason, lab
     assert "closed automatically" in staff.read(item)
 
 
+def test_what_a_bank_holds_is_not_waived(open_shop, staff):
+    shop = open_shop(230)
+    shop.deposit(90)
+    second = shop.deposit(90)
+    shop.wants(False)
+    shop.stripe.dispute(second)
+    item = the_item("rest_owed")
+    assert staff.buttons(item)[0] == "Waive 50.00 USD"
+
+    staff.press(item, "Waive 50.00 USD", reason=WHY)
+
+    item.refresh_from_db()
+    assert item.closed_automatically
+    assert [each.reason for each in ReviewItem.objects.open()] == ["disputed"]
+    assert not any(label.startswith("Waive") for label in staff.buttons(shop.payment))
+    page = staff.get(f"/admin/shop_payments/orderpayment/{shop.payment.pk}/waive/", follow=True)
+    assert "Only money of pending refunds or open disputes is missing" in page.text
+
+
 def test_each_of_two_items_refunds_its_own_part(open_shop, staff):
     shop = open_shop(112)
     older, newer = shop.pay(112), shop.pay_again(30)
