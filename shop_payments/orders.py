@@ -178,6 +178,10 @@ class OrderAdapter(ABC):
         """Return the address for Stripe's receipt; empty for none."""
         return ""
 
+    def customer(self, order: Any) -> str:
+        """Return how staff know the customer: a name or an address. The default is the latter."""
+        return self.receipt_email(order)
+
     def capture_method(self, order: Any) -> str:
         """Return ``"automatic"`` or ``"manual"`` for this order. The default is the setting."""
         return get_config().CAPTURE_METHOD
@@ -303,6 +307,11 @@ class BundledOrderAdapter(OrderAdapter):
 
     def receipt_email(self, order: Order) -> str:
         return order.email
+
+    def customer(self, order: Order) -> str:
+        user: Any = order.customer
+        name = user.get_full_name() if hasattr(user, "get_full_name") else ""
+        return name or order.email or ("" if user is None else user.get_username())
 
     def is_payable(self, order: Order) -> bool:
         return order.status == Order.Status.OPEN
@@ -494,6 +503,15 @@ def read_number(order: Any) -> str:
     """
     with reading("number", order.pk):
         return storable_text(get_order_adapter().number(order)) or str(order.pk)
+
+
+def read_customer(order: Any) -> str:
+    """Read how staff know the customer; empty if the adapter raised."""
+    try:
+        with reading("customer", order.pk):
+            return storable_text(get_order_adapter().customer(order))
+    except OrderUnreadable:  # it has been logged
+        return ""
 
 
 def read_continue_url(order: Any) -> str:

@@ -10,6 +10,7 @@ from shop_payments.admin.base import ModelAdmin, order_is_bundled
 from shop_payments.admin.entries import StaffEntryAdmin
 from shop_payments.admin.events import WebhookEventAdmin
 from shop_payments.admin.history import PaymentHistoryAdmin
+from shop_payments.admin.home import arrange
 from shop_payments.admin.orders import OrderAdmin
 from shop_payments.admin.payments import OrderPaymentAdmin, PaymentIntentAdmin, StripeAttemptAdmin
 from shop_payments.admin.refunds import BalanceTransactionAdmin, DisputeAdmin, RefundAdmin
@@ -58,6 +59,7 @@ def register(site: admin.AdminSite) -> None:
     for model, model_admin in pages.items():
         if not site.is_registered(model):
             site.register(model, model_admin)
+    arrange(site)
 
 
 register(admin.site)

@@ -67,13 +67,11 @@ class WaiveAction(Action):
     name = "waive"
     title = _("Waive")
     button = _("Waive this amount")
+    needs = MAY_WAIVE
     has_row = False
 
     def targets(self, state: PaymentState) -> Iterable[Target]:
         return [Target(state=state)]
-
-    def permission(self, target: Target) -> str:
-        return MAY_WAIVE
 
     def is_offered(self, target: Target) -> bool:
         balance = target.state.balance
@@ -132,9 +130,7 @@ class SettleAction(IntentAction):
     name = "settle"
     title = _("Settle outside Stripe")
     button = _("Record it as settled")
-
-    def permission(self, target: Target) -> str:
-        return MAY_SETTLE
+    needs = MAY_SETTLE
 
     def is_offered(self, target: Target) -> bool:
         options = target.options

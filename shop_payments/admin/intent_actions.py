@@ -54,9 +54,7 @@ class RefundAction(IntentAction):
     name = "refund"
     title = _("Refund")
     button = _("Refund")
-
-    def permission(self, target: Target) -> str:
-        return "shop_payments.add_refund"
+    needs = "shop_payments.add_refund"
 
     def is_offered(self, target: Target) -> bool:
         options = target.options
@@ -164,9 +162,7 @@ class CaptureAction(IntentAction):
     name = "capture"
     title = _("Capture")
     button = _("Capture")
-
-    def permission(self, target: Target) -> str:
-        return "shop_payments.change_orderpayment"
+    needs = "shop_payments.change_orderpayment"
 
     def is_offered(self, target: Target) -> bool:
         return target.options.can_be_captured
@@ -246,9 +242,7 @@ class CancelAction(IntentAction):
     name = "cancel"
     title = _("Cancel payment")
     button = _("Cancel payment")
-
-    def permission(self, target: Target) -> str:
-        return "shop_payments.change_orderpayment"
+    needs = "shop_payments.change_orderpayment"
 
     def is_offered(self, target: Target) -> bool:
         return target.options.can_be_cancelled

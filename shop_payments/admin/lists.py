@@ -10,7 +10,7 @@ whole ids and numbers. ``tests/test_query_plans.py`` fails if a page reads a lar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -63,6 +63,8 @@ class _Rows(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.result_list = list(self.result_list)
+        self.model_admin.read_more(self.result_list)  # type: ignore[attr-defined]
         if getattr(self.paginator, "has_more", False):
             # Beside the search field, the limit would look like the number of results.
             self.full_result_count = self.result_count
@@ -71,7 +73,7 @@ class _Rows(ChangeList):
 class LargeListMixin:
     """The list of a table that may be large. See Note [Large tables]."""
 
-    list_per_page = 50
+    list_per_page: ClassVar[int] = 50
     # Otherwise all rows of the table are counted, too.
     show_full_result_count = False
     # Counts by filter would read the whole table once for each value.
@@ -81,6 +83,9 @@ class LargeListMixin:
     """Columns with an index, in which a search looks for the exact text."""
 
     model: Any
+
+    def read_more(self, rows: Sequence[Any]) -> None:
+        """Read what the columns show of other tables, with one query for all rows of the page."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return _Rows

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -30,10 +33,12 @@ from shop_payments.admin.base import (
     total_text,
 )
 from shop_payments.admin.entries import StaffEntryInline
+from shop_payments.admin.export import ExportMixin
 from shop_payments.admin.history import PaymentHistoryInline
+from shop_payments.admin.home import records_page
 from shop_payments.admin.lists import known_words, time_column
 from shop_payments.admin.payment_links import payment_links
-from shop_payments.admin.records import PaymentRecordAdmin
+from shop_payments.admin.records import PaymentRecordAdmin, read_orders
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
 from shop_payments.ledger.observations import counts
@@ -41,6 +46,8 @@ from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.models.words import describe_dispute
+from shop_payments.money import format_amount
+from shop_payments.orders import read_customer
 from shop_payments.services.options import options_of
 
 
@@ -85,10 +92,56 @@ class StripeAttemptInline(ReadOnlyInline):
     fields = ["id", "operation", "outcome", "error_code", "request_id", "created_at"]
 
 
-class OrderPaymentAdmin(PaymentRecordAdmin):
+def _amount(name: str) -> Callable[[OrderPayment], str]:
+    """Return a function of a payment that formats one of its amounts for a CSV file."""
+
+    def text(payment: OrderPayment) -> str:
+        return format_amount(getattr(payment, name), payment.currency) if payment.currency else ""
+
+    return text
+
+
+def _net(payment: OrderPayment) -> str:
+    net = payment.amount_received - payment.amount_refunded - payment.amount_lost
+    return format_amount(net, payment.currency) if payment.currency else ""
+
+
+def _mode(payment: OrderPayment) -> str:
+    intent = leading_intent(list(payment.payment_intents.all()))
+    return NOTHING if intent is None else mode_text(intent.livemode)
+
+
+class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
+    export_columns = (
+        (_("Order"), number_of),
+        (_("Customer"), lambda payment: read_customer(payment.order)),
+        (_("Status"), lambda payment: payment.get_status_display()),
+        (_("Dispute"), lambda payment: payment.dispute_state),
+        (_("Mode"), _mode),
+        (_("Currency"), lambda payment: payment.currency.upper()),
+        (_("Received"), _amount("amount_received")),
+        (_("Refunded"), _amount("amount_refunded")),
+        (_("Lost in disputes"), _amount("amount_lost")),
+        (_("Received, less refunded and lost"), _net),
+        (_("Waived"), _amount("amount_waived")),
+        (_("Outstanding"), _amount("amount_outstanding")),
+        (_("Excess"), _amount("amount_excess")),
+        (_("Paid at (%(zone)s)"), lambda payment: payment.paid_at),
+        (_("Created at (%(zone)s)"), lambda payment: payment.created_at),
+    )
     payment_path = "pk"
     list_select_related = ("order",)
-    list_display = ["order_number", "amount", "status_words", "review", "paid_at"]
+    created = time_column("created_at", _("created at"))
+    list_display = [
+        "order_number",
+        "customer",
+        "amount",
+        "status_badge",
+        "review",
+        "mode",
+        "paid_at",
+        "created",
+    ]
     list_filter = ["needs_review", "status", "dispute_state"]
     sortable_by = ["order_number"]
     search_fields = ["payment_intents__stripe_id"]
@@ -141,7 +194,12 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         return super().get_queryset(request).prefetch_related("payment_intents")
 
     def get_urls(self) -> list[URLPattern]:
-        return [*action_urls(self), *super().get_urls()]
+        records = path(
+            "records/",
+            self.admin_site.admin_view(partial(records_page, self)),
+            name="shop_payments_records",
+        )
+        return [records, *action_urls(self), *super().get_urls()]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out fields that are empty for this payment, and sections without fields."""
@@ -171,6 +229,23 @@ class OrderPaymentAdmin(PaymentRecordAdmin):
         links = action_links(self.admin_site, request, payment)
         context["action_links"] = links + payment_links(request, payment.order)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def read_more(self, rows: Sequence[Any]) -> None:
+        read_orders(rows)
+
+    @admin.display(description=_("customer"))
+    def customer(self, payment: OrderPayment) -> str:
+        return read_customer(payment.order) or NOTHING
+
+    @admin.display(description=_("payment status"))
+    def status_badge(self, payment: OrderPayment) -> SafeString:
+        badge = '<span class="shop-payments-badge shop-payments-{}">{}</span>'
+        kind = "disputed" if payment.dispute_state else payment.status
+        return format_html(badge, kind, self.status_words(payment))
+
+    @admin.display(description=_("mode"))
+    def mode(self, payment: OrderPayment) -> str:
+        return _mode(payment)
 
     @admin.display(description=_("review"))
     def review(self, payment: OrderPayment) -> str:

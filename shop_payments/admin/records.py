@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ReadOnlyAdmin, number_of, order_is_bundled, page_link
@@ -60,6 +60,20 @@ def payments_of_order(text: str) -> set[int]:
         payments = OrderPayment.objects.filter(order__number__in={text, text.upper()})
         found |= set(payments.values_list("pk", flat=True))
     return found
+
+
+def read_orders(payments: Iterable[OrderPayment]) -> None:
+    """Read the orders of payments with what the adapter's methods need, in a few queries."""
+    wanted = list(payments)
+    orders = list(
+        get_order_adapter().get_queryset().filter(pk__in={row.order_id for row in wanted})
+    )
+    if order_is_bundled():
+        prefetch_related_objects(orders, "customer")
+    by_pk = {order.pk: order for order in orders}
+    for payment in wanted:
+        # An adapter that leaves out an order does not keep its payment from being shown.
+        payment.order = by_pk.get(payment.order_id, payment.order)
 
 
 class RecordAdmin(LargeListMixin, ReadOnlyAdmin):

@@ -26,13 +26,11 @@ class GiveUpAction(Action):
     name = "give_up"
     title = _("Give up the refund")
     button = _("Give up this refund")
+    needs = "shop_payments.add_refund"
     key_kind = "uuid"  # the primary key of a refund is its idempotency key at Stripe
 
     def targets(self, state: PaymentState) -> Iterable[Target]:
         return [Target(state=state, of_refund=refund) for refund in state.refunds]
-
-    def permission(self, target: Target) -> str:
-        return "shop_payments.add_refund"
 
     def is_offered(self, target: Target) -> bool:
         # Any other status comes from Stripe, and staff cannot know better.

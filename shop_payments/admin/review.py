@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -32,52 +32,57 @@ from shop_payments.admin.base import (
     ModelAdmin,
     ReadOnlyInline,
     admin_url,
-    dashboard_url,
     moment_text,
     number_of,
-    page_url,
     without_transaction,
 )
 from shop_payments.admin.forms import CloseForm, CloseManyForm
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.item_actions import ACCEPT, ITEM_ACTIONS, ItemAction, already_closed
 from shop_payments.admin.lists import time_column
-from shop_payments.admin.records import PaymentRecordAdmin
+from shop_payments.admin.queue import (
+    SUGGESTED,
+    WITH_AMOUNT,
+    WORST_FIRST,
+    button_html,
+    deadline_text,
+    direct_link,
+    first_button,
+    may_change_payments,
+    money_text,
+    ranked,
+)
+from shop_payments.admin.records import PaymentRecordAdmin, read_orders
 from shop_payments.admin.tasks import Outcome, explain
 from shop_payments.exceptions import EntryRefused, ShopPaymentsError
 from shop_payments.ledger.reviews import close_review_item
 from shop_payments.lifecycle import DisputeState, most_serious_dispute
 from shop_payments.models import Dispute, PaymentIntent, ReviewItem, StaffEntry
+from shop_payments.orders import read_customer
 from shop_payments.services.unknown_intents import can_be_accepted
 
 _Reason = ReviewItem.Reason
 
-_SUGGESTED: dict[str, str] = {
-    _Reason.EXCESS: "refund",
-    _Reason.UNCOUNTED: "refund",
-    _Reason.FRAUD_WARNING: "refund",
-    _Reason.REST_OWED: "waive",
-    _Reason.REST_TOO_SMALL: "waive",
-    _Reason.WAIVED_RECEIVED: "revoke",
-    _Reason.AUTHORIZATION_EXPIRES: "capture",
-}
-"""The action on the payment that an item suggests, by the reason of the item."""
-
 
 class StateFilter(admin.SimpleListFilter):
+    """Open items are shown by default; a search looks at all of them."""
+
     title = _("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("open", _("open")), ("closed", _("closed"))]
+        return [("closed", _("closed")), ("all", _("open and closed"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("open")}
+        yield from others
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "open":
-                return queryset.filter(closed_at=None)
-            case "closed":
-                return queryset.exclude(closed_at=None)
-        return queryset
+        if self.value() == "closed":
+            return queryset.exclude(closed_at=None)
+        is_search = bool(request.GET.get(SEARCH_VAR))
+        return queryset if is_search or self.value() == "all" else queryset.filter(closed_at=None)
 
 
 class _Columns:
@@ -101,8 +106,11 @@ class _Columns:
 class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     change_form_template = "admin/shop_payments/reviewitem/change_form.html"
     opened = time_column("opened_at", _("opened at"))
-    list_display = ["opened", "state", "order_number", "reason", "detail"]
+    list_display = ["what", "order_number", "customer", "money", "deadline", "button", "opened"]
+    list_display_links = ["what"]
     list_filter = [StateFilter, "reason"]
+    list_select_related = ("order_payment__order", "payment_intent", "closed_by")
+    list_per_page = 25
     sortable_by = ["opened"]
     search_fields = ["subject"]
     search_help_text = _("Search by order number or id, or by Stripe id.")
@@ -113,6 +121,24 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     ]
 
     actions = ["close_selected"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        # Before Django's own method sorts by it.
+        return ranked(ReviewItem.objects.all()).order_by(*self.get_ordering(request))
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        is_queue = not (request.GET.get("state") or request.GET.get(SEARCH_VAR))
+        return WORST_FIRST if is_queue else ("-pk",)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        # The last column differs by the permissions of the user.
+        page = super().get_changelist_instance(request)
+        for item in page.result_list:
+            item.shown_button = button_html(first_button(self.admin_site, request.user, item))
+        return page
+
+    def read_more(self, rows: Sequence[Any]) -> None:
+        read_orders(row.order_payment for row in rows)
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, Any] = {"close": self.close_view}
@@ -153,7 +179,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
                 label = gettext("Dismiss") if is_unknown else gettext("Close")
                 links.append(ActionLink(url=url, label=label))
             context["action_links"] = links
-        elif can_be_accepted(item) and may_change_payments(request):
+        elif can_be_accepted(item) and may_change_payments(request.user):
             # It was dismissed, perhaps by mistake.
             context["action_links"] = [ACCEPT.link(self.admin_site, item, is_suggested=False)]
         return super().render_change_form(request, context, *args, **kwargs)
@@ -227,7 +253,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
 
     def action_view(self, action: ItemAction, request: HttpRequest, item_pk: int) -> HttpResponse:
         """Show the form of an action on an item, and carry it out."""
-        if not self.has_view_permission(request) or not may_change_payments(request):
+        if not self.has_view_permission(request) or not may_change_payments(request.user):
             raise PermissionDenied
         item = self._find(item_pk)
         if item is None or not action.has_subject(item):
@@ -334,6 +360,30 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
 
     # --- columns ---
 
+    @admin.display(description=_("what needs attention"))
+    def what(self, item: ReviewItem) -> str:
+        if item.closed_at is None:
+            return item.detail
+        values = {"detail": item.detail, "how": closed_how(item), "note": item.closing_note}
+        return gettext("%(detail)s – %(how)s: %(note)s") % values
+
+    @admin.display(description=_("customer"))
+    def customer(self, item: ReviewItem) -> str:
+        return read_customer(item.order_payment.order) or NOTHING
+
+    @admin.display(description=_("amount"))
+    def money(self, item: ReviewItem) -> str:
+        return money_text(item)
+
+    @admin.display(description=_("deadline"))
+    def deadline(self, item: ReviewItem) -> str:
+        return deadline_text(item)
+
+    @admin.display(description=_("what to do"))
+    def button(self, item: Any) -> str:
+        shown: str = item.shown_button
+        return shown
+
     @admin.display(description=_("state"))
     def state(self, item: ReviewItem) -> str:
         return gettext("closed") if item.closed_at else gettext("open")
@@ -347,12 +397,6 @@ def closed_how(item: ReviewItem) -> str:
         return gettext("closed automatically")
     user = item.closed_by  # None after the user was deleted
     return gettext("staff (the user was deleted)") if user is None else user.get_username()
-
-
-def may_change_payments(request: HttpRequest) -> bool:
-    """Return whether this member of staff may accept, approve and skip."""
-    user: Any = request.user
-    return bool(user.has_perm("shop_payments.change_orderpayment"))
 
 
 _MAX_ITEMS = 500
@@ -404,20 +448,16 @@ def links_of(site: AdminSite, request: HttpRequest, item: ReviewItem) -> list[Ac
     """Return the buttons of an open item: what it suggests first, then everything else."""
     offers = offers_of(site, request, item.order_payment)
     suggested = _suggested(offers, item)
-    links = [_direct_link(site, request, item)]
+    links = [direct_link(site, request.user, item)]
     if suggested is not None:
-        has_amount = item.reason in _WITH_AMOUNT
+        has_amount = item.reason in WITH_AMOUNT
         links.append(suggested.suggested_link(item.data.get("amount") if has_amount else None))
     links += [offer.link() for offer in offers if offer is not suggested]
     return [link for link in links if link is not None]
 
 
-_WITH_AMOUNT = {_Reason.EXCESS, _Reason.UNCOUNTED, _Reason.REST_OWED, _Reason.REST_TOO_SMALL}
-"""The reasons whose data contains the exact amount of the suggestion."""
-
-
 def _suggested(offers: Sequence[Offer], item: ReviewItem) -> Offer | None:
-    name = _SUGGESTED.get(item.reason)
+    name = SUGGESTED.get(item.reason)
     intent = item.payment_intent
     # Settled outside Stripe instead, as the text of the item says in these cases.
     if name == "refund" and intent is not None and not _can_be_refunded(intent):
@@ -438,28 +478,6 @@ def _is_about(offer: Offer, name: str | None, item: ReviewItem) -> bool:
     # A settlement can be revoked as well, but no item suggests that.
     is_waiver = entry is None or entry.kind == StaffEntry.Kind.WAIVER
     return offer.action.name == name and is_of_intent and is_waiver
-
-
-def _direct_link(site: AdminSite, request: HttpRequest, item: ReviewItem) -> ActionLink | None:
-    """Return the button for a suggestion that is not an action on the payment, if it is one."""
-    if item.reason == _Reason.DISPUTED and item.payment_intent is not None:
-        return ActionLink(
-            url=dashboard_url(
-                f"disputes/{quote(item.subject)}", livemode=item.payment_intent.livemode
-            ),
-            label=gettext("Answer in the Stripe dashboard"),
-            is_suggested=True,
-            is_external=True,
-        )
-    if item.reason == _Reason.ORDER_UNREADABLE:
-        # The host's own order may have no page on this site.
-        url = page_url(item.order_payment.order, site=site)
-        label = gettext("Correct the order")
-        return ActionLink(url=url, label=label, is_suggested=True) if url else None
-    for action in ITEM_ACTIONS:
-        if item.reason == action.reason and may_change_payments(request):
-            return action.link(site, item)
-    return None
 
 
 def evidence_deadline(item: ReviewItem) -> str:

@@ -163,6 +163,9 @@ class Action:
     name: ClassVar[str]
     title: ClassVar[Any]
     button: ClassVar[Any]
+    needs: ClassVar[str] = ""
+    """The permission that staff need, if it is the same for all subjects."""
+
     has_row = True
     """Whether the subject is an intent, entry or refund, and not the payment as a whole."""
 
@@ -180,7 +183,7 @@ class Action:
 
     def permission(self, target: Target) -> str:
         """Return the permission that staff need."""
-        raise NotImplementedError
+        return self.needs
 
     def is_offered(self, target: Target) -> bool:
         """Return whether the state of the payment allows the action."""

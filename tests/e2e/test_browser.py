@@ -24,7 +24,7 @@ def staff_page(page, live_server, stripe):
     page.get_by_label("Username").fill("staff")
     page.get_by_label("Password").fill("a long password")
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("link", name="Order payments", exact=True).wait_for()
+    page.get_by_role("link", name="Payments", exact=True).wait_for()
     return page
 
 

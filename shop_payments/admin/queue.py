@@ -1,0 +1,198 @@
+"""The queue of review items: the most urgent first, each with the button that resolves it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from django.contrib.admin import AdminSite
+from django.db.models import Case, Count, F, IntegerField, Min, QuerySet, Value, When
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
+
+from shop_payments.admin.actions import ACTIONS, ActionLink
+from shop_payments.admin.base import (
+    NOTHING,
+    admin_url,
+    amount_text,
+    dashboard_url,
+    moment_text,
+    page_url,
+)
+from shop_payments.admin.intent_actions import is_of_this_mode
+from shop_payments.admin.item_actions import ITEM_ACTIONS
+from shop_payments.lifecycle import DisputeState
+from shop_payments.models import OrderPayment, ReviewItem
+
+_Reason = ReviewItem.Reason
+
+_REASONS = (
+    _Reason.DISPUTED,
+    _Reason.AUTHORIZATION_EXPIRES,
+    _Reason.EXCESS,
+    _Reason.UNCOUNTED,
+    _Reason.REFUND_FAILED,
+    _Reason.FRAUD_WARNING,
+    _Reason.RADAR_REVIEW,
+    _Reason.ORDER_UNREADABLE,
+    _Reason.REST_OWED,
+    _Reason.REST_TOO_SMALL,
+    _Reason.UNKNOWN_INTENT,
+    _Reason.INTENT_MISSING,
+    _Reason.NOTIFICATION_FAILED,
+    _Reason.WAIVED_RECEIVED,
+)
+
+SUGGESTED: dict[str, str] = {
+    _Reason.EXCESS: "refund",
+    _Reason.UNCOUNTED: "refund",
+    _Reason.FRAUD_WARNING: "refund",
+    _Reason.REST_OWED: "waive",
+    _Reason.REST_TOO_SMALL: "waive",
+    _Reason.WAIVED_RECEIVED: "revoke",
+    _Reason.AUTHORIZATION_EXPIRES: "capture",
+}
+"""The action on the payment that an item suggests, by the reason of the item."""
+
+WITH_AMOUNT = {_Reason.EXCESS, _Reason.UNCOUNTED, _Reason.REST_OWED, _Reason.REST_TOO_SMALL}
+"""The reasons whose data contains the exact amount of the suggestion."""
+
+
+_DUE = Coalesce(KT("data__evidence_due_at"), KT("data__capture_before"))
+"""The deadline of an item. Both are stored as ISO 8601: their texts have the order of the times."""
+
+
+def ranked(items: QuerySet[ReviewItem]) -> QuerySet[ReviewItem]:
+    """Add to items what ``WORST_FIRST`` sorts by."""
+    ranks = [When(reason=reason, then=Value(at)) for at, reason in enumerate(_REASONS)]
+    rank = Case(*ranks, default=Value(len(ranks)), output_field=IntegerField())
+    return items.alias(rank=rank, due=_DUE)
+
+
+WORST_FIRST = ("rank", F("due").asc(nulls_last=True), "pk")
+"""The order of items by their kind, and of those of one kind by their deadline."""
+
+
+def deadline_of(item: ReviewItem) -> datetime | None:
+    """Return until when staff can act on an item; None if there is no such time."""
+    stored = item.data.get("evidence_due_at") or item.data.get("capture_before")
+    return parse_datetime(stored) if stored else None
+
+
+def deadline_text(item: ReviewItem) -> str:
+    """Format the deadline of an item, also one that is over."""
+    deadline = deadline_of(item)
+    if deadline is None:
+        return NOTHING
+    words = {"when": moment_text(deadline)}
+    is_over = deadline <= datetime.now(UTC)
+    return gettext("past due (%(when)s)") % words if is_over else words["when"]
+
+
+def money_text(item: ReviewItem) -> str:
+    """Format the amount that an item is about."""
+    amount = item.data.get("amount", item.data.get("amount_asked"))
+    currency = item.data.get("currency") or item.order_payment.currency
+    return amount_text(amount, currency) if isinstance(amount, int) else NOTHING
+
+
+def direct_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:
+    """Return the button for a suggestion that is not an action on the payment, if it is one."""
+    if item.reason == _Reason.DISPUTED and item.payment_intent is not None:
+        return ActionLink(
+            url=dashboard_url(
+                f"disputes/{quote(item.subject)}", livemode=item.payment_intent.livemode
+            ),
+            label=gettext("Answer in the Stripe dashboard"),
+            is_suggested=True,
+            is_external=True,
+        )
+    if item.reason == _Reason.ORDER_UNREADABLE:
+        # The host's own order may have no page on this site.
+        url = page_url(item.order_payment.order, site=site)
+        label = gettext("Correct the order")
+        return ActionLink(url=url, label=label, is_suggested=True) if url else None
+    for action in ITEM_ACTIONS:
+        if item.reason == action.reason and may_change_payments(user):
+            return action.link(site, item)
+    return None
+
+
+def may_change_payments(user: Any) -> bool:
+    """Return whether this member of staff may accept, approve and skip."""
+    return bool(user.has_perm("shop_payments.change_orderpayment"))
+
+
+def first_button(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink:
+    """Return the button of an item in the list: what it suggests, or else its page.
+
+    Nothing else is read, because a list has many items. If the payment does not allow the action
+    any more, the page of the action says why.
+    """
+    page = ActionLink(url=page_url(item, site=site), label=gettext("Open"))
+    if item.closed_at is not None:
+        return page
+    return direct_link(site, user, item) or _payment_link(site, user, item) or page
+
+
+def _payment_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:
+    """Return the button of the suggested action on the payment, if staff may carry it out."""
+    name = SUGGESTED.get(item.reason, "")
+    intent = item.payment_intent
+    if name == "refund" and (intent is None or not _may_be_refunded(item)):
+        name = "settle"
+    action = ACTIONS.get(name)
+    # Which entry is revoked is not known without reading more.
+    if action is None or name == "revoke" or (action.has_row and intent is None):
+        return None
+    may = user.has_perm(action.needs) and user.has_perm("shop_payments.view_orderpayment")
+    if not may or not site.is_registered(OrderPayment):
+        return None
+    args = [item.order_payment_id, *([item.payment_intent_id] if action.has_row else [])]
+    url = admin_url(site, f"shop_payments_orderpayment_{name}", *args)
+    label = str(action.title)
+    if item.reason in WITH_AMOUNT:
+        label = action.exact_label(money_text(item))
+        url = f"{url}?amount={item.data['amount']}"
+    return ActionLink(url=url, label=label, is_suggested=True)
+
+
+def _may_be_refunded(item: ReviewItem) -> bool:
+    """Return whether Stripe can refund it: not in the other mode, nor after a lost dispute."""
+    is_lost = item.data.get("dispute_state") == DisputeState.LOST
+    return item.payment_intent is not None and is_of_this_mode(item.payment_intent) and not is_lost
+
+
+def button_html(link: ActionLink) -> SafeString:
+    """Return a button for a row of a list."""
+    kind = " shop-payments-suggested" if link.is_suggested else ""
+    button = '<a class="button shop-payments-button{}" href="{}"{}>{}</a>'
+    target = mark_safe(_NEW_TAB) if link.is_external else ""  # noqa: S308 - a constant
+    return format_html(button, kind, link.url, target, link.label)
+
+
+_NEW_TAB = ' target="_blank" rel="noopener noreferrer"'
+
+
+def count_by_reason() -> list[tuple[str, str, int, datetime | None]]:
+    """Count the open items of each reason; return reason, label, number and nearest deadline.
+
+    The nearest deadline comes first, and reasons without one are sorted as in the list.
+    """
+    counted = (
+        ReviewItem.objects.open()
+        .order_by()
+        .values_list("reason")
+        .annotate(number=Count("pk"), nearest=Min(_DUE))
+    )
+    rank = {reason: at for at, reason in enumerate(_REASONS)}
+    found = sorted(counted, key=lambda row: (row[2] or "9", rank.get(_Reason(row[0]), len(rank))))
+    return [
+        (reason, str(_Reason(reason).label), number, parse_datetime(nearest) if nearest else None)
+        for reason, number, nearest in found
+    ]

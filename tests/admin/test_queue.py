@@ -1,0 +1,115 @@
+"""The queue of review items: what is shown of each, and in which order."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from shop_payments.models import ReviewItem
+from shop_payments.orders import BundledOrderAdapter
+from tests.admin.support import changelist
+
+pytestmark = pytest.mark.django_db
+
+
+def queue(staff, **filters):
+    """The open items, as the list shows them."""
+    return [
+        item.reason for item in staff.get(changelist(ReviewItem), filters).context["cl"].result_list
+    ]
+
+
+@pytest.fixture
+def many(open_shop):
+    """Five orders in review."""
+    for total in (102, 20):
+        shop = open_shop(112)
+        shop.pay(112)
+        shop.costs(total)
+    shop = open_shop(230)
+    shop.deposit(180)
+    shop.wants(False)
+    shop = open_shop(50)
+    shop.pay_late()
+    shop = open_shop(112)
+    shop.stripe.dispute(shop.pay(112))
+    return shop
+
+
+def test_the_worst_is_first_and_the_rest_by_its_kind(many, staff):
+    kinds = ["disputed", "excess", "excess", "uncounted", "rest_owed"]
+    assert queue(staff) == kinds
+    assert queue(staff, reason="rest_owed") == ["rest_owed"]
+    assert queue(staff, o="-7") == ["disputed", "uncounted", "rest_owed", "excess", "excess"]
+
+
+def test_the_list_opens_on_what_is_open(many, staff):
+    item = ReviewItem.objects.get(reason="rest_owed")
+    staff.press(item, "Close", closing_note="The customer pays in cash.")
+
+    assert "rest_owed" not in queue(staff)
+    assert queue(staff, state="closed") == ["rest_owed"]
+    assert len(queue(staff, state="all")) == 5
+    assert queue(staff, q=str(item.order_payment.order_id)) == ["rest_owed"]
+    shown = staff.read(changelist(ReviewItem), state="closed")
+    assert "and the shop wants no more: refund or waive – root: The customer pays in cash." in shown
+
+
+def test_an_item_shows_customer_money_deadline_and_the_button_that_resolves_it(many, staff):
+    many.order.customer.first_name, many.order.customer.last_name = "Ada", "Lovelace"
+    many.order.customer.save()
+    text = staff.read(changelist(ReviewItem))
+    for words in ("Ada Lovelace", "10.00 USD", "92.00 USD", "Answer in the Stripe dashboard"):
+        assert words in text
+    for button in ("Refund 10.00 USD", "Refund 92.00 USD", "Refund 50.00 USD", "Waive 50.00 USD"):
+        assert button in text
+    assert "past due" not in text
+    due = ReviewItem.objects.get(reason="disputed").data["evidence_due_at"]
+    with time_machine.travel(datetime.fromisoformat(due) + timedelta(seconds=1)):
+        assert "past due (" in staff.read(changelist(ReviewItem))
+
+    item = ReviewItem.objects.filter(reason="excess").first()
+    page = staff.get(changelist(ReviewItem)).text
+    path = f"/orderpayment/{item.order_payment_id}/refund/{item.payment_intent_id}/"
+    assert f'{path}?amount={item.data["amount"]}"' in page
+
+
+def test_a_button_needs_its_permission(many, staff_with):
+    viewer = staff_with("view_reviewitem", "view_orderpayment")
+    text = viewer.read(changelist(ReviewItem))
+    assert "Refund 10.00 USD" not in text
+    assert "Waive" not in text
+    assert text.count("Open") >= 4
+    refunder = staff_with("view_reviewitem", "view_orderpayment", "add_refund")
+    text = refunder.read(changelist(ReviewItem))
+    assert "Refund 10.00 USD" in text
+    assert "Waive" not in text
+    assert "Refund 10.00 USD" not in staff_with("view_reviewitem", "add_refund").read(
+        changelist(ReviewItem)
+    )
+
+
+def test_the_number_of_queries_does_not_depend_on_the_number_of_items(many, staff, open_shop):
+    def count() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            staff.get(changelist(ReviewItem))
+        return len(captured)
+
+    few = count()
+    for _number in range(3):
+        shop = open_shop(112)
+        shop.pay(112)
+        shop.costs(90)
+    assert count() == few
+
+
+def test_an_adapter_that_fails_does_not_hide_the_queue(many, staff, monkeypatch):
+    def fail(*args: object) -> None:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(BundledOrderAdapter, "customer", fail)
+    assert len(queue(staff)) == 5
