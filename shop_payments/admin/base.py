@@ -95,6 +95,11 @@ def page_url(row: Model, *, site: AdminSite) -> str:
         return ""
 
 
+def two_lines(first: str, second: str) -> SafeString:
+    """Return two texts for a cell, one below the other; the second may be empty."""
+    return format_html("{}<br>{}", first, second) if second else format_html("{}", first)
+
+
 def mode_text(livemode: bool) -> str:
     """Return the name of the mode."""
     return gettext("live") if livemode else gettext("test")

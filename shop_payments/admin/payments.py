@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext
@@ -31,6 +31,7 @@ from shop_payments.admin.base import (
     page_link,
     stored_text,
     total_text,
+    two_lines,
 )
 from shop_payments.admin.entries import StaffEntryInline
 from shop_payments.admin.export import ExportMixin
@@ -133,17 +134,14 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
     list_select_related = ("order",)
     created = time_column("created_at", _("created at"))
     list_display = [
-        "order_number",
-        "customer",
+        "order_and_customer",
         "amount",
         "status_badge",
-        "review",
         "mode",
-        "paid_at",
         "created",
     ]
     list_filter = ["needs_review", "status", "dispute_state"]
-    sortable_by = ["order_number"]
+    sortable_by = ["order_and_customer"]
     search_fields = ["payment_intents__stripe_id"]
     search_help_text = _("Search by order number or id, or by Stripe id.")
     fieldsets = [
@@ -230,18 +228,28 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         context["action_links"] = links + payment_links(request, payment.order)
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().changelist_view(
+            request, {"title": gettext("Payments"), **(extra_context or {})}
+        )
+
     def read_more(self, rows: Sequence[Any]) -> None:
         read_orders(rows)
 
-    @admin.display(description=_("customer"))
-    def customer(self, payment: OrderPayment) -> str:
-        return read_customer(payment.order) or NOTHING
+    @admin.display(description=_("order and customer"), ordering="pk")
+    def order_and_customer(self, payment: OrderPayment) -> SafeString:
+        return two_lines(number_of(payment), read_customer(payment.order))
 
     @admin.display(description=_("payment status"))
     def status_badge(self, payment: OrderPayment) -> SafeString:
-        badge = '<span class="shop-payments-badge shop-payments-{}">{}</span>'
         kind = "disputed" if payment.dispute_state else payment.status
-        return format_html(badge, kind, self.status_words(payment))
+        badges = [(kind, self.status_words(payment))]
+        if payment.needs_review:
+            badges.append(("disputed", gettext("needs review")))
+        badge = '<span class="shop-payments-badge shop-payments-{}">{}</span>'
+        return format_html_join(SafeString("<br>"), badge, badges)
 
     @admin.display(description=_("mode"))
     def mode(self, payment: OrderPayment) -> str:
@@ -250,10 +258,6 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
     @admin.display(description=_("review"))
     def review(self, payment: OrderPayment) -> str:
         return gettext("needs review") if payment.needs_review else NOTHING
-
-    @admin.display(description=_("order"), ordering="pk")
-    def order_number(self, payment: OrderPayment) -> str:
-        return number_of(payment)
 
     @admin.display(description=_("order"))
     def order_link(self, payment: OrderPayment) -> str:

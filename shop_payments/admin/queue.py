@@ -85,13 +85,13 @@ def deadline_of(item: ReviewItem) -> datetime | None:
 
 
 def deadline_text(item: ReviewItem) -> str:
-    """Format the deadline of an item, also one that is over."""
+    """Format the deadline of an item, also one that is over; empty if it has none."""
     deadline = deadline_of(item)
     if deadline is None:
-        return NOTHING
+        return ""
     words = {"when": moment_text(deadline)}
     is_over = deadline <= datetime.now(UTC)
-    return gettext("past due (%(when)s)") % words if is_over else words["when"]
+    return (gettext("past due (%(when)s)") if is_over else gettext("until %(when)s")) % words
 
 
 def money_text(item: ReviewItem) -> str:

@@ -16,6 +16,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -34,6 +35,7 @@ from shop_payments.admin.base import (
     admin_url,
     moment_text,
     number_of,
+    two_lines,
     without_transaction,
 )
 from shop_payments.admin.forms import CloseForm, CloseManyForm
@@ -106,7 +108,7 @@ class _Columns:
 class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     change_form_template = "admin/shop_payments/reviewitem/change_form.html"
     opened = time_column("opened_at", _("opened at"))
-    list_display = ["what", "order_number", "customer", "money", "deadline", "button", "opened"]
+    list_display = ["what", "order", "money", "button", "opened"]
     list_display_links = ["what"]
     list_filter = [StateFilter, "reason"]
     list_select_related = ("order_payment__order", "payment_intent", "closed_by")
@@ -158,7 +160,8 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return super().changelist_view(request, extra_context)
+        context = {"title": gettext("To review"), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out the last section while the item is open."""
@@ -367,17 +370,14 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
         values = {"detail": item.detail, "how": closed_how(item), "note": item.closing_note}
         return gettext("%(detail)s – %(how)s: %(note)s") % values
 
-    @admin.display(description=_("customer"))
-    def customer(self, item: ReviewItem) -> str:
-        return read_customer(item.order_payment.order) or NOTHING
+    @admin.display(description=_("order"))
+    def order(self, item: ReviewItem) -> SafeString:
+        return two_lines(number_of(item.order_payment), read_customer(item.order_payment.order))
 
     @admin.display(description=_("amount"))
-    def money(self, item: ReviewItem) -> str:
-        return money_text(item)
-
-    @admin.display(description=_("deadline"))
-    def deadline(self, item: ReviewItem) -> str:
-        return deadline_text(item)
+    def money(self, item: ReviewItem) -> SafeString:
+        """The amount, and the deadline below it."""
+        return two_lines(money_text(item), deadline_text(item))
 
     @admin.display(description=_("what to do"))
     def button(self, item: Any) -> str:
