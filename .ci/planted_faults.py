@@ -431,9 +431,27 @@ FAULTS = (
     ),
     Fault(
         "the button of an excess proposes to refund everything",
-        old="has_amount = item.reason in _WITH_AMOUNT",
+        old="has_amount = item.reason in WITH_AMOUNT",
         new="has_amount = False",
         tests="tests/admin/test_review.py::test_the_first_button_does_exactly_what_the_item_suggests",
+    ),
+    Fault(
+        "the queue offers staff what they may not do",
+        old="may = user.has_perm(action.needs) and user.has_perm(",
+        new="may = user.is_staff or user.has_perm(",
+        tests="tests/admin/test_queue.py::test_a_button_needs_its_permission",
+    ),
+    Fault(
+        "staff download payments that they may not view",
+        old="if not model_admin.has_view_permission(request):",
+        new="if not request.user.is_staff:",
+        tests="tests/admin/test_export.py::test_a_file_needs_the_permission_to_view",
+    ),
+    Fault(
+        "staff are asked to waive money that a bank holds",
+        old="""figures = {"amount": balance.waivable, "currency": currency}""",
+        new="""figures = {"amount": balance.owed, "currency": currency}""",
+        tests="tests/ledger/test_evaluation.py::test_a_rest_that_may_come_back_is_not_asked_about",
     ),
     Fault(
         "an item that staff have closed seems to have closed itself",

@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern, path
+from django.utils.cache import add_never_cache_headers
 from django.utils.timezone import get_current_timezone
 
 from shop_payments.admin.base import admin_url
@@ -62,7 +63,7 @@ class ExportMixin:
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         file_name = f"{self.opts.model_name}-{datetime.now(zone):%Y-%m-%d}.csv"
         response["Content-Disposition"] = f'attachment; filename="{file_name}"'
-        response["Cache-Control"] = "no-store"
+        add_never_cache_headers(response)
         return response
 
     def _lines(self, rows: Any, titles: list[str], zone: tzinfo) -> Iterator[str]:
