@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -53,7 +54,8 @@ def arrange(site: AdminSite) -> None:
         return
 
     def get_app_list(request: HttpRequest, app_label: str | None = None) -> list[Entry]:
-        apps = listed(request, app_label)
+        # A site of the host may take no label, as in older releases of Django.
+        apps = listed(request) if app_label is None else listed(request, app_label)
         for app in apps:
             if app["app_label"] == _APP:
                 app["models"] = [*_entries(site, request, app["models"])]
@@ -72,7 +74,8 @@ def _entries(site: AdminSite, request: HttpRequest, models: list[Entry]) -> Iter
         if entry := by_name.pop(name, None):
             yield {**entry, "name": _name(name)}
     if by_name and may_see_records(site, request):
-        yield _link(gettext("Records"), admin_url(site, "shop_payments_records"), "Records")
+        url = admin_url(site, "shop_payments_records")
+        yield _link(gettext("Records"), url, "Records", OrderPayment)
 
 
 def may_see_records(site: AdminSite, request: HttpRequest) -> bool:
@@ -95,7 +98,7 @@ def records_page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
         if is_record and model_admin.has_view_permission(request):
             url = admin_url(site, f"{_APP}_{meta.model_name}_changelist")
             name = capfirst(str(meta.verbose_name_plural))
-            models.append(_link(name, url, str(meta.object_name)))
+            models.append(_link(name, url, str(meta.object_name), model))
     models.sort(key=lambda entry: str(entry["name"]))
     app = {"name": gettext("Records"), "app_label": _APP, "app_url": request.path}
     context = {
@@ -123,7 +126,12 @@ def _to_do(site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
         return
     queue = admin_url(site, "shop_payments_reviewitem_changelist")
     waiting = [
-        _link(_describe(label, count, deadline), f"{queue}?{urlencode({'reason': reason})}", reason)
+        _link(
+            _describe(label, count, deadline),
+            f"{queue}?{urlencode({'reason': reason})}",
+            reason,
+            ReviewItem,
+        )
         for reason, label, count, deadline in count_by_reason()
     ]
     if waiting:
@@ -146,12 +154,12 @@ def _describe(label: str, count: int, deadline: datetime | None) -> str:
     return gettext("%(count)d: %(reason)s (until %(when)s)") % words
 
 
-def _link(name: str, url: str, key: str) -> Entry:
+def _link(name: str, url: str, key: str, model: type[Model]) -> Entry:
     """Return an entry that only leads to a page."""
     return {
         "name": name,
         "object_name": key,
-        "model": None,
+        "model": model,
         "perms": {"add": False, "change": False, "delete": False, "view": True},
         "admin_url": url,
         "add_url": None,

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ReadOnlyAdmin, number_of, order_is_bundled, page_link
 from shop_payments.admin.lists import LargeListMixin
+from shop_payments.exceptions import OrderUnreadable
 from shop_payments.models import (
     BalanceTransaction,
     Dispute,
@@ -21,7 +22,7 @@ from shop_payments.models import (
     Refund,
     WebhookEvent,
 )
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import get_order_adapter, reading
 
 
 def _of_event(event_id: str) -> QuerySet[Any]:
@@ -65,9 +66,12 @@ def payments_of_order(text: str) -> set[int]:
 def read_orders(payments: Iterable[OrderPayment]) -> None:
     """Read the orders of payments with what the adapter's methods need, in a few queries."""
     wanted = list(payments)
-    orders = list(
-        get_order_adapter().get_queryset().filter(pk__in={row.order_id for row in wanted})
-    )
+    pks = {row.order_id for row in wanted}
+    try:
+        with reading("get_queryset", min(pks, default=None)):
+            orders = list(get_order_adapter().get_queryset().filter(pk__in=pks))
+    except OrderUnreadable:  # it has been logged; the list shows what it knows
+        return
     if order_is_bundled():
         prefetch_related_objects(orders, "customer")
     by_pk = {order.pk: order for order in orders}

@@ -88,3 +88,16 @@ def test_a_site_is_arranged_once(rf, superuser):
     arranged = site.get_app_list
     register(site)
     assert site.get_app_list is arranged
+
+
+def test_a_site_that_takes_no_label_is_arranged_as_well(rf, superuser):
+    class OldSite(admin.AdminSite):
+        def get_app_list(self, request):
+            return super().get_app_list(request)
+
+    site = OldSite(name="admin")
+    register(site)
+    request = rf.get("/")
+    request.user = superuser
+    (app,) = (each for each in site.get_app_list(request) if each["app_label"] == "shop_payments")
+    assert app["models"][0]["name"] == "To review (0)"

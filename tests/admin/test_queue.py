@@ -107,9 +107,10 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_items(many, staf
     assert count() == few
 
 
-def test_an_adapter_that_fails_does_not_hide_the_queue(many, staff, monkeypatch):
+@pytest.mark.parametrize("method", ["customer", "get_queryset"])
+def test_an_adapter_that_fails_does_not_hide_the_queue(many, staff, monkeypatch, method):
     def fail(*args: object) -> None:
         raise ValueError("broken")
 
-    monkeypatch.setattr(BundledOrderAdapter, "customer", fail)
+    monkeypatch.setattr(BundledOrderAdapter, method, fail)
     assert len(queue(staff)) == 5
