@@ -92,7 +92,7 @@ def test_a_site_is_arranged_once(rf, superuser):
 
 def test_a_site_that_takes_no_label_is_arranged_as_well(rf, superuser):
     class OldSite(admin.AdminSite):
-        def get_app_list(self, request):
+        def get_app_list(self, request):  # type: ignore[override]
             return super().get_app_list(request)
 
     site = OldSite(name="admin")
