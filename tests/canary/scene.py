@@ -177,6 +177,7 @@ def reachable_through(transport: Any) -> dict[str, Any]:
 
 COMMANDS_AFTER_PAID: tuple[tuple[str, ...], ...] = (
     ("shop_payments_fees", "--until", "2099-12-31"),
+    ("shop_payments_report",),
     ("shop_payments_reconcile",),
     ("shop_payments_events", "list"),
     ("shop_payments_events", "replay", "--failed"),

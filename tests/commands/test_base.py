@@ -25,7 +25,7 @@ on_postgresql = pytest.mark.skipif(
 
 COMMANDS = [
     *("reconcile", "events list", "events show evt_x", "events replay --failed", "purge", "pay 1"),
-    *("fees", "api_key list", "api_key create --label x --scope storefront"),
+    *("fees", "report", "api_key list", "api_key create --label x --scope storefront"),
 ]
 
 
