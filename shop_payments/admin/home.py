@@ -71,16 +71,19 @@ def arrange(site: AdminSite) -> None:
 def _entries(site: AdminSite, request: HttpRequest, models: list[Entry]) -> Iterator[Entry]:
     by_name = {entry["object_name"]: entry for entry in models}
     for name in _DESK:
+        if name == "APIKey" and may_see_pages(site, request):
+            url = admin_url(site, "shop_payments_overview")
+            yield _link(gettext("Overview"), url, "Overview", OrderPayment)
         if entry := by_name.pop(name, None):
             yield {**entry, "name": _name(name)}
-    if by_name and may_see_records(site, request):
+    if by_name and may_see_pages(site, request):
         url = admin_url(site, "shop_payments_records")
         yield _link(gettext("Records"), url, "Records", OrderPayment)
 
 
-def may_see_records(site: AdminSite, request: HttpRequest) -> bool:
-    """Return whether there is a page with the technical records, for this member of staff."""
-    # Its URL is one of the payment's pages.
+def may_see_pages(site: AdminSite, request: HttpRequest) -> bool:
+    """Return whether this member of staff sees the overview and the technical records."""
+    # Their URLs are among those of the payments.
     user: Any = request.user
     return site.is_registered(OrderPayment) and user.has_perm("shop_payments.view_orderpayment")
 
@@ -88,7 +91,7 @@ def may_see_records(site: AdminSite, request: HttpRequest) -> bool:
 def records_page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
     """Show links to the lists of the technical records."""
     site = admin.admin_site
-    if not may_see_records(site, request):
+    if not may_see_pages(site, request):
         raise PermissionDenied
     request.current_app = site.name
     models = []

@@ -38,6 +38,7 @@ from shop_payments.admin.export import ExportMixin
 from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.home import records_page
 from shop_payments.admin.lists import known_words, time_column
+from shop_payments.admin.overview import overview_page
 from shop_payments.admin.payment_links import payment_links
 from shop_payments.admin.records import PaymentRecordAdmin, read_orders
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
@@ -192,12 +193,15 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         return super().get_queryset(request).prefetch_related("payment_intents")
 
     def get_urls(self) -> list[URLPattern]:
-        records = path(
-            "records/",
-            self.admin_site.admin_view(partial(records_page, self)),
-            name="shop_payments_records",
-        )
-        return [records, *action_urls(self), *super().get_urls()]
+        pages = [
+            path(
+                f"{name}/",
+                self.admin_site.admin_view(partial(page, self)),
+                name=f"shop_payments_{name}",
+            )
+            for name, page in (("overview", overview_page), ("records", records_page))
+        ]
+        return [*pages, *action_urls(self), *super().get_urls()]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave out fields that are empty for this payment, and sections without fields."""

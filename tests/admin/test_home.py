@@ -25,7 +25,8 @@ def names(response, app: str = "shop_payments") -> list[str]:
 def test_the_queue_comes_first_with_its_number_and_records_are_behind_a_link(in_review, staff):
     response = staff.get("/admin/")
 
-    desk = ["To review (1)", "Payments", "Orders", "Refunds", "Disputes", "API keys", "Records"]
+    desk = ["To review (1)", "Payments", "Orders", "Refunds", "Disputes", "Overview"]
+    desk += ["API keys", "Records"]
     assert names(response) == names(staff.get("/admin/shop_payments/")) == desk
     page = staff.get("/admin/shop_payments/orderpayment/records/")
     assert names(page) == [
@@ -63,7 +64,7 @@ def test_staff_see_what_they_may(in_review, staff_with):
     assert names(reviewer) == ["To review (1)"]
     assert len(names(reviewer, "shop_payments_to_review")) == 1
     clerk = staff_with("view_orderpayment", "view_stripeattempt")
-    assert names(clerk.get("/admin/")) == ["Payments", "Records"]
+    assert names(clerk.get("/admin/")) == ["Payments", "Overview", "Records"]
     assert names(clerk.get("/admin/"), "shop_payments_to_review") == []
     records = "/admin/shop_payments/orderpayment/records/"
     assert names(clerk.get(records)) == ["Stripe attempts"]
