@@ -41,7 +41,6 @@ from shop_payments.admin.base import (
 from shop_payments.admin.forms import CloseForm, CloseManyForm
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.item_actions import ACCEPT, ITEM_ACTIONS, ItemAction, already_closed
-from shop_payments.admin.lists import time_column
 from shop_payments.admin.queue import (
     SUGGESTED,
     WITH_AMOUNT,
@@ -107,13 +106,11 @@ class _Columns:
 
 class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     change_form_template = "admin/shop_payments/reviewitem/change_form.html"
-    opened = time_column("opened_at", _("opened at"))
-    list_display = ["what", "order", "money", "button", "opened"]
+    list_display = ["what", "order", "money", "button"]
     list_display_links = ["what"]
     list_filter = [StateFilter, "reason"]
     list_select_related = ("order_payment__order", "payment_intent", "closed_by")
     list_per_page = 25
-    sortable_by = ["opened"]
     search_fields = ["subject"]
     search_help_text = _("Search by order number or id, or by Stripe id.")
     fieldsets = [

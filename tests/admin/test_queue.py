@@ -44,7 +44,6 @@ def test_the_worst_is_first_and_the_rest_by_its_kind(many, staff):
     kinds = ["disputed", "excess", "excess", "uncounted", "rest_owed"]
     assert queue(staff) == kinds
     assert queue(staff, reason="rest_owed") == ["rest_owed"]
-    assert queue(staff, o="-5") == ["disputed", "uncounted", "rest_owed", "excess", "excess"]
 
 
 def test_the_list_opens_on_what_is_open(many, staff):

@@ -178,13 +178,14 @@ def test_what_waits_for_staff_fits_a_laptop(staff_page, live_server, storefront,
     )
     page.set_viewport_size({"width": 1280, "height": 800})
 
-    for model in ("webhookevent", "reviewitem", "staffentry"):
+    for model in ("webhookevent", "reviewitem", "orderpayment", "staffentry"):
         page.goto(f"{live_server.url}/admin/shop_payments/{model}/")
 
         results = page.locator(".results")
         assert page.locator("#result_list tbody tr").count() > 0
         widths = results.evaluate("element => [element.scrollWidth, element.clientWidth]")
-        assert widths[0] == widths[1]
+        cells = results.evaluate("e => [...e.querySelectorAll('tbody tr:first-child > *')].map(c => [c.className, c.offsetWidth])")
+        assert widths[0] == widths[1], (model, cells)
 
 
 def test_staff_copy_a_payment_link(staff_page, live_server, order):
