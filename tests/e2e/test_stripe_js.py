@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -236,6 +237,11 @@ def test_a_sepa_debit_is_processing(checkout, shop):
 # Elements
 
 
+def session_amounts(shop: Shop) -> list[str]:
+    sessions = [each for each in shop.sandbox.requests if each.path == "/v1/elements/sessions"]
+    return [each.params["deferred_intent"]["amount"] for each in sessions]
+
+
 def test_the_intent_is_created_after_the_form(checkout, shop):
     group = {"mode": "payment", "amount": 11200, "currency": "usd"}
     checkout.open(group=group).enter_card()
@@ -254,8 +260,11 @@ def test_the_intent_is_created_after_the_form(checkout, shop):
     assert early == stale == {"thrown": f"IntegrationError: {message}"}
     assert submitted == {"selectedPaymentMethod": "card"}
     assert (paid["paymentIntent"]["amount"], paid["paymentIntent"]["status"]) == (5000, "succeeded")
-    sessions = [each for each in shop.sandbox.requests if each.path == "/v1/elements/sessions"]
-    assert [each.params["deferred_intent"]["amount"] for each in sessions] == ["11200", "5000"]
+    # The update asks for a session, and nothing waits for the answer.
+    deadline = time.monotonic() + 10
+    while (amounts := session_amounts(shop)) != ["11200", "5000"]:
+        assert time.monotonic() < deadline, amounts
+        page.wait_for_timeout(50)
 
 
 def test_updates_of_the_intent_are_fetched(checkout, shop):
