@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext
 
 from shop_payments.admin.base import ModelAdmin, amount_text, mode_text
+from shop_payments.days import today
 from shop_payments.services.report import MoneyReport, report_money
 
 PERIODS = (7, 30, 90)
@@ -31,7 +30,7 @@ def overview_page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     asked = request.GET.get("days", "")
     days = int(asked) if asked in map(str, PERIODS) else 30
-    last = timezone.localdate() if settings.USE_TZ else timezone.now().date()
+    last = today()
     first = last - timedelta(days=days - 1)
     request.current_app = admin.admin_site.name
     context = {

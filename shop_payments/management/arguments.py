@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
-from django.conf import settings
 from django.utils import timezone
+
+from shop_payments.days import midnight
 
 _MOST_HOURS = 24 * 366 * 10
 
@@ -48,12 +49,6 @@ def day(text: str) -> date:
     if on.year not in _YEARS:
         raise ArgumentTypeError("expected a day like 2026-11-24")
     return on
-
-
-def midnight(on: date) -> datetime:
-    """Return the beginning of a day in the project's time zone."""
-    begins = datetime.combine(on, time.min)
-    return timezone.make_aware(begins) if settings.USE_TZ else begins
 
 
 def moment(text: str) -> datetime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from datetime import date
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -15,9 +14,9 @@ from django.core.validators import MinLengthValidator, MinValueValidator, RegexV
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Lower, Upper
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.days import today
 from shop_payments.prepared import PreparedQuery, columns_of, related_row
 from shop_payments.users import key_of_user
 
@@ -28,14 +27,10 @@ _NUMBER_LENGTHS = (4, 4, 4, 6, 8, 12)
 """Random characters in each draw: four may collide on a busy day, twelve do not."""
 
 
-def _today() -> date:
-    return timezone.localdate() if settings.USE_TZ else timezone.now().date()
-
-
 def draw_order_number(length: int = _NUMBER_LENGTHS[0]) -> str:
     """Return a random ``ORD-YYYYMMDD-XXXX`` (today's date in the project's time zone)."""
     suffix = "".join(secrets.choice(NUMBER_ALPHABET) for _ in range(length))
-    return f"ORD-{_today():%Y%m%d}-{suffix}"
+    return f"ORD-{today():%Y%m%d}-{suffix}"
 
 
 def _customer_key(user: Any) -> Any | None:

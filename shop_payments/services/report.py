@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +16,7 @@ from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce, TruncDate
 from django.utils import timezone
 
+from shop_payments.days import midnight
 from shop_payments.lifecycle import DisputeStatus, IntentStatus, RefundStatus
 from shop_payments.models import Dispute, PaymentIntent, Refund
 
@@ -72,7 +73,7 @@ def report_money(*, first: date, last: date) -> list[MoneyReport]:
 
     There is one for each currency and mode with which something happened, live mode first.
     """
-    begin, end = _midnight(first), _midnight(last + timedelta(days=1))
+    begin, end = midnight(first), midnight(last + timedelta(days=1))
     found: dict[tuple[bool, str], MoneyReport] = {}
 
     def report(row: dict[str, Any]) -> MoneyReport:
@@ -97,11 +98,6 @@ def report_money(*, first: date, last: date) -> list[MoneyReport]:
         if len(declines) < _MOST_DECLINES:
             declines.append((row["code"], row["number"]))
     return [found[key] for key in sorted(found, key=lambda key: (not key[0], key[1]))]
-
-
-def _midnight(on: date) -> datetime:
-    begins = datetime.combine(on, time.min)
-    return timezone.make_aware(begins) if settings.USE_TZ else begins
 
 
 def _by_day(rows: QuerySet[Any, Any], at: str, amount: Sum) -> Any:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
+from shop_payments.days import midnight, today
 from shop_payments.exceptions import ShopPaymentsError
-from shop_payments.management.arguments import day, midnight
+from shop_payments.management.arguments import day
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted, sentence
 from shop_payments.models import BalanceTransaction
@@ -39,9 +38,8 @@ class Command(PaymentsCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        today = timezone.localdate() if settings.USE_TZ else timezone.now().date()
-        first = options["since"] or today - timedelta(days=30)
-        last = options["until"] or today
+        first = options["since"] or today() - timedelta(days=30)
+        last = options["until"] or today()
         if first > last:
             raise CommandError(f"--since {first} comes after --until {last}.")
         since, until = midnight(first), midnight(last + timedelta(days=1))

@@ -9,10 +9,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from shop_payments.days import today
 from shop_payments.management.arguments import day
 from shop_payments.management.base import PaymentsCommand
 from shop_payments.management.words import counted
@@ -51,8 +51,7 @@ class Command(PaymentsCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        today = timezone.localdate() if settings.USE_TZ else timezone.now().date()
-        first = options["month"] or today.replace(day=1)
+        first = options["month"] or today().replace(day=1)
         last = first.replace(day=monthrange(first.year, first.month)[1])
         reports = report_money(first=first, last=last)
         if options["csv"]:
