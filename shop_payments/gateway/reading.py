@@ -16,6 +16,7 @@ from shop_payments.gateway.results import (
     LastPaymentError,
     Page,
     PaymentIntentResult,
+    PaymentMethodDetails,
     RefundResult,
 )
 from shop_payments.gateway.values import (
@@ -116,6 +117,7 @@ def intent_from_values(
             latest_charge=id_of(_latest_charge(values)),
             capture_before=_capture_before(values.get("latest_charge")),
             charged_at=_charged_at(_latest_charge(values)),
+            method=_method(_latest_charge(values)),
             uses_automatic_methods=_uses_automatic_methods(values),
             amount_refunded=_amount_refunded(_latest_charge(values)),
             is_disputed=_is_disputed(_latest_charge(values)),
@@ -233,6 +235,26 @@ def _charged_at(charge: object) -> datetime | None:
     """Read when an expanded charge was created; None if it is not expanded."""
     created = charge.get("created") if isinstance(charge, Mapping) else None
     return moment_of(created) if created else None
+
+
+_LAST4 = ("last4", "iban_last4")
+"""The fields with the last digits of a number, in the details of the methods that have one."""
+
+
+def _method(charge: object) -> PaymentMethodDetails | None:
+    """Read how an expanded charge was paid; None if it is not expanded or does not say."""
+    details = charge.get("payment_method_details") if isinstance(charge, Mapping) else None
+    if not isinstance(details, Mapping) or not isinstance(details.get("type"), str):
+        return None
+    found = details.get(details["type"])
+    of_type = found if isinstance(found, Mapping) else {}
+    wallet = of_type.get("wallet")
+    return PaymentMethodDetails(
+        type=storable(details["type"]),
+        card_brand=storable(str(of_type.get("brand") or "")),
+        last4=next((storable(str(of_type[name])) for name in _LAST4 if of_type.get(name)), ""),
+        wallet=storable(str(wallet.get("type") or "")) if isinstance(wallet, Mapping) else "",
+    )
 
 
 def _uses_automatic_methods(values: Mapping[str, Any]) -> bool | None:

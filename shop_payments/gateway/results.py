@@ -40,6 +40,21 @@ class LastPaymentError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaymentMethodDetails:
+    """How a charge was paid: ``payment_method_details`` of a charge.
+
+    See: https://docs.stripe.com/api/charges/object (checked 2026-11)
+    """
+
+    type: str
+    card_brand: str = ""
+    last4: str = ""
+    """The last four digits of the card or bank account; empty for methods without a number."""
+
+    wallet: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaymentIntentResult:
     """A PaymentIntent as Stripe described it."""
 
@@ -59,6 +74,9 @@ class PaymentIntentResult:
 
     charged_at: datetime | None = None
     """When the latest charge was created; None if the charge is not expanded."""
+
+    method: PaymentMethodDetails | None = None
+    """How the latest charge was paid; None if the charge is not expanded."""
 
     uses_automatic_methods: bool | None = None
     """Whether Stripe chooses the payment methods; None if the message does not say."""

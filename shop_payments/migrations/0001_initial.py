@@ -1,16 +1,29 @@
 """All tables of the first release."""
 
 import uuid
+from typing import Any
 
 import django.core.validators
 import django.db.models.deletion
-import django.db.models.functions.text
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
 import shop_payments.models.api_keys
 from shop_payments.conf import order_model_reference
+
+
+def index_beginning_of_email(apps: Any, schema_editor: Any) -> None:
+    """Index the beginning of an order's e-mail address in any case, as ``istartswith`` asks for it.
+
+    ``models.Index`` takes no operator class for an expression, unless ``django.contrib.postgres``
+    is installed.
+    """
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute(
+            "CREATE INDEX shop_payments_order_by_email"
+            " ON shop_payments_order (UPPER(email::text) text_pattern_ops)"
+        )
 
 
 class Migration(migrations.Migration):
@@ -455,6 +468,21 @@ class Migration(migrations.Migration):
                     "latest_charge",
                     models.CharField(blank=True, max_length=255, verbose_name="latest charge"),
                 ),
+                (
+                    "method_type",
+                    models.CharField(
+                        blank=True, max_length=32, verbose_name="type of payment method"
+                    ),
+                ),
+                (
+                    "card_brand",
+                    models.CharField(blank=True, max_length=32, verbose_name="card brand"),
+                ),
+                (
+                    "last4",
+                    models.CharField(blank=True, max_length=4, verbose_name="last four digits"),
+                ),
+                ("wallet", models.CharField(blank=True, max_length=32, verbose_name="wallet")),
                 (
                     "capture_before",
                     models.DateTimeField(
@@ -1238,6 +1266,54 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="StaffNote",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("text", models.CharField(max_length=2000, verbose_name="note")),
+                ("actor", models.CharField(blank=True, max_length=255, verbose_name="by")),
+                (
+                    "created_at",
+                    models.DateTimeField(auto_now_add=True, verbose_name="written at"),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="written by",
+                    ),
+                ),
+                (
+                    "order_payment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="staff_notes",
+                        to="shop_payments.orderpayment",
+                        verbose_name="order payment",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "staff note",
+                "verbose_name_plural": "staff notes",
+                "ordering": ["-pk"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("text", ""), _negated=True),
+                        name="shop_payments_note_has_text",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Refund",
             fields=[
                 (
@@ -1316,6 +1392,15 @@ class Migration(migrations.Migration):
                 ),
                 ("currency", models.CharField(max_length=3, verbose_name="currency")),
                 ("reason", models.CharField(blank=True, max_length=64, verbose_name="reason")),
+                (
+                    "note",
+                    models.CharField(
+                        blank=True,
+                        help_text="For the shop's staff. It is not sent to Stripe.",
+                        max_length=500,
+                        verbose_name="note",
+                    ),
+                ),
                 (
                     "failure_reason",
                     models.CharField(blank=True, max_length=255, verbose_name="failure reason"),
@@ -1555,13 +1640,7 @@ class Migration(migrations.Migration):
                 name="shop_payments_order_cancelled",
             ),
         ),
-        migrations.AddIndex(
-            model_name="order",
-            index=models.Index(
-                django.db.models.functions.text.Upper("email"),
-                name="shop_payments_order_by_email",
-            ),
-        ),
+        migrations.RunPython(index_beginning_of_email, migrations.RunPython.noop, elidable=False),
         migrations.AddConstraint(
             model_name="orderline",
             constraint=models.CheckConstraint(
@@ -1923,6 +2002,46 @@ class Migration(migrations.Migration):
                 condition=models.Q(("status__in", ["canceled", "missing"])),
                 fields=["status", "id"],
                 name="shop_payments_intent_ended",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="orderpayment",
+            index=models.Index(fields=["created_at"], name="shop_payments_payment_created"),
+        ),
+        migrations.AddIndex(
+            model_name="orderpayment",
+            index=models.Index(fields=["currency", "total"], name="shop_payments_payment_total"),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
+                condition=models.Q(("last4", ""), _negated=True),
+                fields=["last4", "card_brand", "order_payment"],
+                name="shop_payments_intent_by_card",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
+                condition=models.Q(("method_type__in", ["", "card"]), _negated=True),
+                fields=["method_type", "order_payment"],
+                name="shop_payments_intent_by_method",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
+                condition=models.Q(("card_brand__in", ["", "visa", "mastercard"]), _negated=True),
+                fields=["card_brand", "order_payment"],
+                name="shop_payments_intent_by_brand",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
+                condition=models.Q(("livemode", False)),
+                fields=["order_payment"],
+                name="shop_payments_intent_test_mode",
             ),
         ),
         migrations.AddConstraint(

@@ -10,7 +10,7 @@ from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAtt
 from shop_payments.models.radar import EarlyFraudWarning, RadarReview
 from shop_payments.models.refunds import Dispute, Refund
 from shop_payments.models.review import ReviewItem
-from shop_payments.models.staff import StaffEntry
+from shop_payments.models.staff import StaffEntry, StaffNote
 
 __all__ = [
     "APIKey",
@@ -29,6 +29,7 @@ __all__ = [
     "ReviewItem",
     "Source",
     "StaffEntry",
+    "StaffNote",
     "StripeAttempt",
     "SweepState",
     "WebhookEvent",

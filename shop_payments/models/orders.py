@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinLengthValidator, MinValueValidator, RegexValidator
 from django.db import IntegrityError, models, transaction
 from django.db.models import Q
-from django.db.models.functions import Lower, Upper
+from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.days import today
@@ -171,12 +171,13 @@ class Order(models.Model):
                 name="shop_payments_order_status_known",
             ),
         ]
-        # For the admin: the list of cancelled orders, and the search.
+        # For the admin: the list of cancelled orders.
         indexes: ClassVar[list[models.Index]] = [
             models.Index(
                 fields=["id"], condition=Q(status="cancelled"), name="shop_payments_order_cancelled"
             ),
-            models.Index(Upper("email"), name="shop_payments_order_by_email"),
+            # On PostgreSQL, the migration adds one for the beginning of an e-mail address in any
+            # case, which needs an operator class.
         ]
 
     loaded_lines: tuple[OrderLine, ...] | None = None

@@ -133,6 +133,12 @@ class Refund(SeenOutflow):
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     currency = models.CharField(_("currency"), max_length=3)
     reason = models.CharField(_("reason"), max_length=64, blank=True)
+    note = models.CharField(
+        _("note"),
+        max_length=500,
+        blank=True,
+        help_text=_("For the shop's staff. It is not sent to Stripe."),
+    )
     # Stripe's code or message, ``not_at_stripe``, or ``given_up: `` and what staff wrote.
     failure_reason = models.CharField(_("failure reason"), max_length=255, blank=True)
     livemode = models.BooleanField(_("live mode"))

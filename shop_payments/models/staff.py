@@ -1,4 +1,4 @@
-"""Entries of staff about an order's money that Stripe does not know."""
+"""What staff write about a payment: entries about money that Stripe does not know, and notes."""
 
 from __future__ import annotations
 
@@ -131,3 +131,37 @@ class StaffEntry(models.Model):
     def amount_display(self) -> str:
         """The amount for display, with its currency."""
         return display_amount(self.amount, self.currency)
+
+
+class StaffNote(models.Model):
+    """A note about a payment, for the other staff. Notes are never changed or deleted."""
+
+    order_payment = models.ForeignKey(
+        OrderPayment,
+        on_delete=models.PROTECT,
+        related_name="staff_notes",
+        verbose_name=_("order payment"),
+    )
+    text = models.CharField(_("note"), max_length=2000)
+    # The text stays if the user in ``created_by`` is deleted.
+    actor = models.CharField(_("by"), max_length=255, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("written by"),
+    )
+    created_at = models.DateTimeField(_("written at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("staff note")
+        verbose_name_plural = _("staff notes")
+        ordering: ClassVar[list[str]] = ["-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=~Q(text=""), name="shop_payments_note_has_text"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text

@@ -59,6 +59,56 @@ def _with_meaning(code: str, meaning: Promise | None) -> str:
     return gettext("%(code)s (%(meaning)s)") % {"code": code, "meaning": meaning}
 
 
+# --- payment methods ----------------------------------------------------------------------------
+
+_NAMES: dict[str, str] = {
+    "ach_credit_transfer": "ACH credit transfer",
+    "acss_debit": "ACSS debit",
+    "amex": "American Express",
+    "amex_express_checkout": "Amex Express Checkout",
+    "au_becs_debit": "BECS debit",
+    "bacs_debit": "Bacs debit",
+    "blik": "BLIK",
+    "cashapp": "Cash App Pay",
+    "diners": "Diners Club",
+    "eftpos_au": "eftpos Australia",
+    "eps": "EPS",
+    "fpx": "FPX",
+    "giropay": "giropay",
+    "ideal": "iDEAL",
+    "jcb": "JCB",
+    "mastercard": "Mastercard",
+    "mobilepay": "MobilePay",
+    "oxxo": "OXXO",
+    "p24": "Przelewy24",
+    "paynow": "PayNow",
+    "paypal": "PayPal",
+    "promptpay": "PromptPay",
+    "sepa_debit": "SEPA debit",
+    "twint": "TWINT",
+    "unionpay": "UnionPay",
+    "upi": "UPI",
+    "us_bank_account": "US bank account",
+    "wechat_pay": "WeChat Pay",
+}
+"""Names that are written in another way than their codes."""
+
+
+def method_name(code: str) -> str:
+    """Return the name of a type of payment method, a card brand or a wallet."""
+    name = humanize(code)
+    # Brand names are the same in all languages.
+    return gettext("card") if code == "card" else _NAMES.get(code, name.title())
+
+
+def describe_method(method_type: str, card_brand: str, last4: str, wallet: str) -> str:
+    """Describe how a charge was paid, for example ``Visa •4242, Apple Pay``."""
+    known_brand = card_brand if card_brand != "unknown" else ""
+    name = method_name(known_brand or method_type)
+    text = f"{name} •{last4}" if last4 else name
+    return f"{text}, {method_name(wallet)}" if wallet else text
+
+
 # --- times --------------------------------------------------------------------------------------
 
 

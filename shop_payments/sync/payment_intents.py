@@ -175,21 +175,26 @@ def apply_intent(
     missing = ReviewItem.Reason.INTENT_MISSING
     close_review(locked, row, missing, "", "intent_found", stripe_intent_id=row.stripe_id)
     if row.is_final:
+        had_method = row.method_type
         if _complete(row, intent):
             _save_intent(locked, row)
+        elif row.method_type != had_method:
+            _save_method(locked, row)
         return
     moves = intent.status != row.status
     if moves and not can_observe(row.status, intent.status):
         return  # an outdated message
     if not row.is_open and is_open(intent.status) and locked.open_intent is not None:
         return  # it was missing and exists again, but another intent has replaced it
-    before, was = _visible_state(row), row.status
+    before, was, had_method = _visible_state(row), row.status, row.method_type
     facts = _copy_state(locked, row, intent)
     if updated_to is not None:
         row.fingerprint = updated_to
         figures = {"amount": row.amount, "currency": row.currency}
         facts.append((FactKind.INTENT_UPDATED, figures))
     if _visible_state(row) == before:
+        if row.method_type != had_method:
+            _save_method(locked, row)
         return
     _save_intent(locked, row)
     locked.add_facts(row, facts, request_id=intent.request_id)
@@ -202,16 +207,23 @@ def _save_intent(locked: LockedPayment, row: PaymentIntent) -> None:
     locked.has_changed = True
 
 
+def _save_method(locked: LockedPayment, row: PaymentIntent) -> None:
+    # No amount depends on it, so the payment is not evaluated, and the order is not read.
+    row.version += 1
+    locked.save_later(row)
+
+
 def can_be_completed(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     """Return whether Stripe's object has fields that the row of a final intent lacks."""
     if row.status != intent.status:
         return False
     lacks_charge = not row.latest_charge and bool(intent.latest_charge)
-    return lacks_charge or (not row.payment_method and bool(intent.payment_method))
+    lacks_method = not row.method_type and intent.method is not None
+    return lacks_charge or lacks_method or (not row.payment_method and bool(intent.payment_method))
 
 
 def _complete(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Fill in the unknown fields of a final row; return whether one was filled in."""
+    """Fill in the unknown fields of a final row; return whether one but the method was filled in."""
     if row.status != intent.status:
         return False
     before = (row.latest_charge, row.payment_method, row.charged_at, row.charged_at_is_exact)
@@ -219,6 +231,8 @@ def _complete(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     row.payment_method = row.payment_method or intent.payment_method[:255]
     if intent.charged_at is not None and not row.charged_at_is_exact:
         row.charged_at, row.charged_at_is_exact = intent.charged_at, True
+    if not row.method_type:
+        _copy_method(row, intent)
     after = (row.latest_charge, row.payment_method, row.charged_at, row.charged_at_is_exact)
     return after != before
 
@@ -452,11 +466,11 @@ def _write_charge(locked: LockedPayment, *, stripe_id: str, intent: PaymentInten
 
 def agrees(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
     """Return whether the row equals the object, so that there is nothing to write."""
-    before = _visible_state(row)
     probe = copy(row)  # so that the row itself stays unchanged
     _copy_fields(probe, intent)
     _copy_failure(probe, intent)
-    return _visible_state(probe) == before
+    has_method = probe.method_type == row.method_type
+    return has_method and _visible_state(probe) == _visible_state(row)
 
 
 def mark_missing(locked: LockedPayment, row: PaymentIntent) -> None:
@@ -528,11 +542,21 @@ def _copy_charge(row: PaymentIntent, intent: PaymentIntentResult) -> None:
         row.latest_charge = charge
         # The known time is that of another charge.
         row.charged_at, row.charged_at_is_exact = None, False
+        row.method_type = row.card_brand = row.last4 = row.wallet = ""
+    _copy_method(row, intent)
     if intent.charged_at is not None:
         row.charged_at, row.charged_at_is_exact = intent.charged_at, True
     elif row.charged_at is None and row.has_succeeded:
         # The best time that is known until the charge is fetched.
         row.charged_at = intent.as_of or timezone.now()
+
+
+def _copy_method(row: PaymentIntent, intent: PaymentIntentResult) -> None:
+    if intent.method is not None:
+        row.method_type = intent.method.type[:32]
+        row.card_brand = intent.method.card_brand[:32]
+        row.last4 = intent.method.last4[-4:]
+        row.wallet = intent.method.wallet[:32]
 
 
 def _visible_state(row: PaymentIntent) -> tuple[Any, ...]:

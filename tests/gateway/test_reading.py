@@ -12,6 +12,7 @@ import pytest
 from shop_payments.exceptions import GatewayUnavailable, MalformedObject
 from shop_payments.gateway import STRIPE_API_VERSION, get_gateway
 from shop_payments.gateway.reading import intent_from_values
+from shop_payments.models.words import describe_method
 from shop_payments.sandbox import SandboxResponse
 from tests.gateway.support import PARAMS, create, new_key, refusal, retrieve
 from tests.support import pay
@@ -203,3 +204,39 @@ def test_a_further_page_without_an_address_or_objects_is_not_the_end(stripe, alt
     alter("/v1/", lambda page: {**page, **next(pages)})
     refusal(GatewayUnavailable, get_gateway().find_created_intent, "another", **AROUND)
     assert next(pages, None) is None
+
+
+def _with_charge(details: object) -> Any:
+    charge = {"id": "ch_1", "created": 1, "payment_method_details": details}
+    return intent_from_values({**VALUES, "latest_charge": charge}).method
+
+
+CARD = {"brand": "visa", "last4": "4242", "wallet": None}
+
+
+@pytest.mark.parametrize(
+    ("details", "text"),
+    [
+        ({"type": "card", "card": CARD}, "Visa •4242"),
+        (
+            {"type": "card", "card": {**CARD, "wallet": {"type": "apple_pay"}}},
+            "Visa •4242, Apple Pay",
+        ),
+        ({"type": "card", "card": {**CARD, "brand": "unknown", "last4": None}}, "card"),
+        ({"type": "card", "card": {"brand": None}}, "card"),
+        ({"type": "card"}, "card"),
+        ({"type": "sepa_debit", "sepa_debit": {"last4": "3000"}}, "SEPA debit •3000"),
+        ({"type": "ideal", "ideal": {"iban_last4": "5264"}}, "iDEAL •5264"),
+        ({"type": "klarna", "klarna": {"preferred_locale": "de"}}, "Klarna"),
+        ({"type": "of_next_year"}, "Of Next Year"),
+    ],
+)
+def test_a_charge_says_how_it_was_paid(details, text):
+    method = _with_charge(details)
+    words = (method.type, method.card_brand, method.last4, method.wallet)
+    assert describe_method(*words) == text
+
+
+@pytest.mark.parametrize("details", [None, {}, {"type": None}, "card", []])
+def test_a_charge_that_does_not_say_how_it_was_paid(details):
+    assert _with_charge(details) is None

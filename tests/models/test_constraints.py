@@ -89,6 +89,7 @@ VIOLATIONS: dict[str, Violate] = {
     "order_paid_once": twice(make_fact),
     "payment_received_once": twice_of_one_intent(receive),
     "entry_amount_positive": lambda payment: make_entry(payment, amount=0),
+    "note_has_text": lambda payment: payment.staff_notes.create(text=""),
     "entry_has_reason": lambda payment: make_entry(payment, reason=""),
     "entry_settles_an_intent": lambda payment: make_entry(payment, kind="settlement"),
     "entry_revoked_has_time": lambda payment: make_entry(payment, revocation_reason="a mistake"),

@@ -34,6 +34,7 @@ from shop_payments.maintenance.reconcile.inbox import (
     send_facts,
 )
 from shop_payments.maintenance.reconcile.intents import count_unknown, sync_intents
+from shop_payments.maintenance.reconcile.methods import complete_methods
 from shop_payments.maintenance.reconcile.objects import sync_objects
 from shop_payments.maintenance.reconcile.orders import evaluate_orders
 from shop_payments.maintenance.reconcile.state import (
@@ -67,6 +68,7 @@ _OTHERS: _Parts = {
     "unknown payment intents": count_unknown,
     # After the lists, which have already brought what most failed events are about.
     "events": retry_events,
+    "payment methods": complete_methods,
     "orders": evaluate_orders,
     "cancellations": finish_cancellations,
     "abandoned intents": close_abandoned,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -178,7 +179,9 @@ def _sync_listed(
 
     ``asked_about`` are intents that staff are asked about because Stripe did not know them.
     """
-    is_news = can_be_completed(row, intent) if row.is_final else not agrees(row, intent)
+    is_news = _is_news(row, intent)
+    # Events do not say how a payment was paid, so this is expected to be missing.
+    has_changed = is_news and _is_news(row, replace(intent, method=None))
     if not is_news and row.stripe_id not in asked_about:
         return
 
@@ -193,12 +196,20 @@ def _sync_listed(
                 # It was missing and exists again, but another intent has replaced it.
                 _close_second(sweep, intent, row.attempt)
                 return
-        sweep.report.intents += is_news
+        count()
+
+    def count() -> None:
+        sweep.report.intents += has_changed
+        sweep.report.methods += is_news and not has_changed
 
     if sweep.dry_run:
-        sweep.report.intents += is_news
+        count()
     else:
         sweep.try_to(row.stripe_id, write)
+
+
+def _is_news(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
+    return can_be_completed(row, intent) if row.is_final else not agrees(row, intent)
 
 
 def _refresh(sweep: Sweep, pk: int) -> None:

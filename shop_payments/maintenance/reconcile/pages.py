@@ -74,7 +74,8 @@ def pages(
         GatewayError: a request to Stripe failed.
     """
     yield from _recent(sweep, ask, rows)
-    yield from _older(sweep, ask, rows, unsettled.filter(stripe_created_at__lt=sweep.since))
+    older = unsettled.filter(stripe_created_at__lt=sweep.since)
+    yield from older_pages(sweep, ask, rows=rows, wanted=older)
 
 
 def _recent(
@@ -95,25 +96,30 @@ def _recent(
             ours = ours.filter(stripe_created_at__lte=page.items[-1].created_at)
 
 
-def _older(
-    sweep: Sweep, ask: Callable[..., Page[_T]], rows: QuerySet[_M], unsettled: QuerySet[_M]
+def older_pages(
+    sweep: Sweep, ask: Callable[..., Page[_T]], *, rows: QuerySet[_M], wanted: QuerySet[_M]
 ) -> Iterator[Seen[_M, _T]]:
-    waiting = unsettled
-    while wanted := list(waiting.order_by(*_NEWEST_FIRST)[:_PAGE]):
-        until = _created_at(wanted[0])
+    """Yield pages that show the wanted rows, whatever their age.
+
+    Raises:
+        GatewayError: a request to Stripe failed.
+    """
+    waiting = wanted
+    while batch := list(waiting.order_by(*_NEWEST_FIRST)[:_PAGE]):
+        until = _created_at(batch[0])
         ours = rows.filter(stripe_created_at__lte=until).order_by(*_NEWEST_FIRST)
         before = list(ours[:_READ_AHEAD])
         # If all objects on the page are ours, it ends here.
         reach = _created_at(before[:_PAGE][-1])
-        wanted = [row for row in wanted if _created_at(row) >= reach]
-        page = ask(since=_created_at(wanted[-1]), until=until)
-        done = _within(page, wanted)
+        batch = [row for row in batch if _created_at(row) >= reach]
+        page = ask(since=_created_at(batch[-1]), until=until)
+        done = _within(page, batch)
         shown = {each.id for each in page.items}
         not_shown = [row for row in done if _stripe_id(row) not in shown]
         sweep.count_page()
         yield Seen(before=before, found=page.items, not_shown=not_shown)
-        # By position, not by state: rows that stay unsettled are not asked for again.
-        waiting = unsettled.filter(_is_older_than(done[-1]))
+        # By position, not by state: rows that stay as they are must not be asked for again.
+        waiting = wanted.filter(_is_older_than(done[-1]))
 
 
 def _within(page: Page[_T], wanted: list[_M]) -> list[_M]:

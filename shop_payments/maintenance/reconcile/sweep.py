@@ -56,6 +56,9 @@ class Report:
     intents: int = 0
     """Our payment intents that had changed at Stripe."""
 
+    methods: int = 0
+    """Payments whose method, such as the card, was filled in."""
+
     objects: Counter[str] = field(default_factory=Counter)
     """Their objects that had changed, by the plural of the type, such as ``refunds``."""
 
