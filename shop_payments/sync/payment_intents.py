@@ -223,7 +223,7 @@ def can_be_completed(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
 
 
 def _complete(row: PaymentIntent, intent: PaymentIntentResult) -> bool:
-    """Fill in the unknown fields of a final row; return whether one but the method was filled in."""
+    """Fill in the unknown fields of a final row; return whether another one than the method was."""
     if row.status != intent.status:
         return False
     before = (row.latest_charge, row.payment_method, row.charged_at, row.charged_at_is_exact)
