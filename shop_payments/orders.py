@@ -46,7 +46,7 @@ from shop_payments.money import (
     normalize_currency,
     to_minor_units,
 )
-from shop_payments.users import is_known_user
+from shop_payments.users import find_users, is_known_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,6 +182,15 @@ class OrderAdapter(ABC):
         """Return how staff know the customer: a name or an address. The default is the latter."""
         return self.receipt_email(order)
 
+    def search(self, text: str) -> QuerySet[Any]:
+        """Return the orders that staff look for with ``text``, such as a customer's name.
+
+        Staff expect to find an order by its number, and by the beginning of the customer's name or
+        e-mail address in any case. Each needs an index if there are many orders. The default finds
+        nothing: then staff search by the order's primary key, the card or an id of Stripe's.
+        """
+        return self.model._default_manager.none()
+
     def capture_method(self, order: Any) -> str:
         """Return ``"automatic"`` or ``"manual"`` for this order. The default is the setting."""
         return get_config().CAPTURE_METHOD
@@ -312,6 +321,19 @@ class BundledOrderAdapter(OrderAdapter):
         user: Any = order.customer
         name = user.get_full_name() if hasattr(user, "get_full_name") else ""
         return name or order.email or ("" if user is None else user.get_username())
+
+    def search(self, text: str) -> OrderQuerySet:
+        # The newest of each, because one condition with OR could not use several indexes. Sorted by
+        # time: PostgreSQL would go through all orders by primary key to find them in that order.
+        newest = Order.objects.order_by("-created_at")
+        searches = [
+            newest.filter(email__istartswith=text),
+            newest.filter(number__startswith=text.upper()),
+        ]
+        if customers := find_users(text):
+            searches.append(newest.filter(customer__in=customers))
+        found = {pk for rows in searches for pk in rows.values_list("pk", flat=True)[:MOST_FOUND]}
+        return self.get_queryset().filter(pk__in=found)
 
     def is_payable(self, order: Order) -> bool:
         return order.status == Order.Status.OPEN
@@ -512,6 +534,20 @@ def read_customer(order: Any) -> str:
             return storable_text(get_order_adapter().customer(order))
     except OrderUnreadable:  # it has been logged
         return ""
+
+
+MOST_FOUND = 500
+"""Orders that a search finds. Staff narrow down a search that finds so many."""
+
+
+def search_orders(text: str) -> list[Any]:
+    """Return the primary keys of orders that staff look for; none if the adapter raised."""
+    try:
+        with reading("search", None):
+            found = get_order_adapter().search(text).values_list("pk", flat=True)
+            return list(found[: 2 * MOST_FOUND])
+    except OrderUnreadable:  # it has been logged
+        return []
 
 
 def read_continue_url(order: Any) -> str:

@@ -52,6 +52,12 @@ def _searches(model: Any, order: int) -> Iterator[tuple[str, str]]:
     }
     if model is OrderPayment:
         terms |= {"a charge": f"ch_{order}", "a refund": f"re_{order}", "an event": f"evt_{order}"}
+        terms |= {
+            "a card": "visa 0919",
+            "last digits": "0919",
+            "a name": f"anna family{order % 97}",
+        }
+        terms |= {"an e-mail address": f"Customer{order % 97 + 1}@exam"}
     elif model is WebhookEvent:
         terms = {"an intent": f"pi_{order}", "an event": f"evt_{order}", "an unknown word": "none"}
     elif model is Order:

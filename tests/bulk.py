@@ -1,7 +1,8 @@
 """Many rows, written with bulk SQL on PostgreSQL, for the benchmarks and the query plans.
 
 They have the shape of an ordinary shop: nine orders in ten are paid, one in fifty is refunded in
-part, one in a thousand is disputed, one in a hundred has an open intent.
+part, one in a thousand is disputed, one in a hundred has an open intent. Most are paid with a card
+of one of two brands.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ _PAID = "n % 10 <> 3"
 _OPEN = "n % 100 = 3"
 _REFUNDED = "n % 50 = 1"
 _DISPUTED = "n % 1000 = 2"
+_DEBIT = "n % 40 = 7"
+_AMEX = "n % 40 = 9"
 
 
 def fill(orders: int) -> None:
@@ -27,6 +30,8 @@ def fill(orders: int) -> None:
         username="'u' || n",
         password="'!'",
         email="'customer' || n || '@example.com'",
+        first_name="(ARRAY['Anna', 'Bea', 'Carl', 'Dora', 'Emil'])[1 + n % 5]",
+        last_name="'Family' || n",
         is_active="true",
         date_joined="now()",
     )
@@ -89,6 +94,11 @@ def fill(orders: int) -> None:
         amount_received=f"CASE WHEN {_PAID} THEN 11200 ELSE 0 END",
         payment_method="'pm_' || n",
         latest_charge=f"CASE WHEN {_PAID} THEN 'ch_' || n ELSE '' END",
+        method_type=f"CASE WHEN NOT ({_PAID}) THEN '' "
+        f"WHEN {_DEBIT} THEN 'sepa_debit' ELSE 'card' END",
+        card_brand=f"CASE WHEN NOT ({_PAID}) OR {_DEBIT} THEN '' WHEN {_AMEX} THEN 'amex' "
+        "WHEN n % 3 = 0 THEN 'mastercard' ELSE 'visa' END",
+        last4=f"CASE WHEN {_PAID} THEN lpad((n * 7919 % 10000)::text, 4, '0') ELSE '' END",
         charged_at=f"CASE WHEN {_PAID} THEN {moment} END",
         asked_at=moment,
     )

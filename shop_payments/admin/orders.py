@@ -15,7 +15,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.utils import unquote
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import (
     CharField,
@@ -45,7 +44,7 @@ from shop_payments.admin.base import (
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
 from shop_payments.admin.lists import LargeListMixin, time_column
 from shop_payments.admin.payment_links import payment_links
-from shop_payments.admin.records import payments_with_stripe_id
+from shop_payments.admin.records import SEARCH_HELP, payments_by_card, payments_with_stripe_id
 from shop_payments.exceptions import (
     ConfigurationError,
     InvalidCurrency,
@@ -57,7 +56,7 @@ from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
 from shop_payments.money import format_amount, from_minor_units, to_minor_units
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import get_order_adapter, search_orders
 from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from shop_payments.services.delete_payment import delete_payment
 from shop_payments.services.reevaluate_order import reevaluate_order
@@ -310,10 +309,7 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
     sortable_by = ["number", "created"]
     list_select_related = ["customer"]
     empty_value_display = NOTHING
-    search_fields = ["email__iexact"]
-    search_help_text = _(
-        "Search by number or its beginning, id, receipt e-mail, user name or Stripe id."
-    )
+    search_help_text = SEARCH_HELP
     raw_id_fields = ["customer"]
     readonly_fields = ["number", "total", "payment_link", "created_at", "updated_at"]
     inlines = [OrderLineInline]
@@ -335,16 +331,14 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
 
     def searches(self, text: str) -> Iterator[Q]:
         pk = get_order_adapter().parse_id(text)
-        if pk is not None:
-            yield Q(pk=pk)
-        yield Q(number__in=[text, text.upper()])
-        yield from super().searches(text)
-        if payments := payments_with_stripe_id(text):
-            of_them = OrderPayment.objects.filter(pk__in=payments)
-            yield Q(pk__in=list(of_them.values_list("order", flat=True)))
-        # The name is unique in every user model, so it has an index.
-        yield Q(**{f"customer__{get_user_model().USERNAME_FIELD}": text})
-        yield Q(number__startswith=text.upper())
+        payments = payments_with_stripe_id(text) or payments_by_card(text)
+        of_payments = OrderPayment.objects.filter(pk__in=payments)
+        exact = {pk, *of_payments.values_list("order", flat=True)} - {None}
+        exact |= {
+            *Order.objects.filter(number__in=[text, text.upper()]).values_list("pk", flat=True)
+        }
+        yield Q(pk__in=exact)
+        yield Q(pk__in=search_orders(text))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = ["customer", "email", "currency", "status"]

@@ -39,8 +39,16 @@ from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.home import records_page
 from shop_payments.admin.lists import known_words, time_column
 from shop_payments.admin.overview import overview_page
+from shop_payments.admin.payment_filters import (
+    AmountFilter,
+    CaptureFilter,
+    CreatedFilter,
+    CurrencyFilter,
+    MethodFilter,
+    ModeFilter,
+)
 from shop_payments.admin.payment_links import payment_links
-from shop_payments.admin.records import PaymentRecordAdmin, read_orders
+from shop_payments.admin.records import SEARCH_HELP, PaymentRecordAdmin, read_orders
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
 from shop_payments.ledger.observations import counts
@@ -113,12 +121,18 @@ def _mode(payment: OrderPayment) -> str:
     return NOTHING if intent is None else mode_text(intent.livemode)
 
 
+def _method(payment: OrderPayment) -> str:
+    intent = leading_intent(list(payment.payment_intents.all()))
+    return "" if intent is None else intent.method_display
+
+
 class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
     export_columns = (
         (_("Order"), number_of),
         (_("Customer"), lambda payment: read_customer(payment.order)),
         (_("Status"), lambda payment: payment.get_status_display()),
         (_("Dispute"), lambda payment: payment.dispute_state),
+        (_("Method"), _method),
         (_("Mode"), _mode),
         (_("Currency"), lambda payment: payment.currency.upper()),
         (_("Received"), _amount("amount_received")),
@@ -138,13 +152,24 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         "order_and_customer",
         "amount",
         "status_badge",
+        "method",
         "mode",
         "created",
     ]
-    list_filter = ["needs_review", "status", "dispute_state"]
+    list_filter = [
+        "needs_review",
+        "status",
+        CaptureFilter,
+        CreatedFilter,
+        AmountFilter,
+        CurrencyFilter,
+        MethodFilter,
+        "dispute_state",
+        ModeFilter,
+    ]
     sortable_by = ["order_and_customer"]
     search_fields = ["payment_intents__stripe_id"]
-    search_help_text = _("Search by order number or id, or by Stripe id.")
+    search_help_text = SEARCH_HELP
     fieldsets = [
         (
             None,
@@ -254,6 +279,10 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
             badges.append(("disputed", gettext("needs review")))
         badge = '<span class="shop-payments-badge shop-payments-{}">{}</span>'
         return format_html_join(SafeString("<br>"), badge, badges)
+
+    @admin.display(description=_("method"))
+    def method(self, payment: OrderPayment) -> str:
+        return _method(payment) or NOTHING
 
     @admin.display(description=_("mode"))
     def mode(self, payment: OrderPayment) -> str:
@@ -470,7 +499,7 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
     list_filter = [known_words("status", IntentStatus)]
     sortable_by = ["created"]
     search_fields = ["stripe_id", "latest_charge"]
-    search_help_text = _("Search by order number or id, or by Stripe id.")
+    search_help_text = SEARCH_HELP
     fieldsets = [
         (
             None,

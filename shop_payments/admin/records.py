@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -22,7 +23,8 @@ from shop_payments.models import (
     Refund,
     WebhookEvent,
 )
-from shop_payments.orders import get_order_adapter, reading
+from shop_payments.models.words import code_of_brand
+from shop_payments.orders import MOST_FOUND, get_order_adapter, reading, search_orders
 
 
 def _of_event(event_id: str) -> QuerySet[Any]:
@@ -63,6 +65,38 @@ def payments_of_order(text: str) -> set[int]:
     return found
 
 
+_CARD = re.compile(r"(?P<brand>[a-z ]*?)[\s•*.x]*(?P<last4>\d{4})", re.IGNORECASE)
+"""The last four digits of a card or bank account, with or without the brand: ``visa 4242``."""
+
+
+def payments_by_card(text: str) -> set[int]:
+    """Return the primary keys of the newest payments with this card; none if it names no card."""
+    named = _CARD.fullmatch(text)
+    if named is None:
+        return set()
+    intents = PaymentIntent.objects.filter(last4=named["last4"])
+    if named["brand"]:
+        intents = intents.filter(card_brand=code_of_brand(named["brand"]))
+    found = intents.order_by("-order_payment").values_list("order_payment", flat=True)
+    return set(found[:MOST_FOUND])
+
+
+def find_payments(text: str) -> set[int]:
+    """Return the primary keys of the payments that staff look for, the most exact matches only."""
+    # Four digits may be the id of an order, too.
+    exact = payments_with_stripe_id(text) or payments_of_order(text) | payments_by_card(text)
+    if exact:
+        return exact
+    payments = OrderPayment.objects.filter(order__in=search_orders(text))
+    return set(payments.values_list("pk", flat=True))
+
+
+SEARCH_HELP = _(
+    "Search by order number, a customer's name or e-mail address or its beginning, card (4242 or"
+    " visa 4242), or Stripe id."
+)
+
+
 def read_orders(payments: Iterable[OrderPayment]) -> None:
     """Read the orders of payments with what the adapter's methods need, in a few queries."""
     wanted = list(payments)
@@ -94,7 +128,7 @@ class PaymentRecordAdmin(RecordAdmin):
 
     def searches(self, text: str) -> Iterator[Q]:
         yield from super().searches(text)
-        if payments := payments_with_stripe_id(text) or payments_of_order(text):
+        if payments := find_payments(text):
             yield Q(**{f"{self.payment_path}__in": payments})
 
     @admin.display(description=_("order"))

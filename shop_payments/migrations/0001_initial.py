@@ -2039,9 +2039,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="paymentintent",
             index=models.Index(
-                condition=models.Q(("livemode", False)),
-                fields=["order_payment"],
-                name="shop_payments_intent_test_mode",
+                fields=["livemode", "order_payment"], name="shop_payments_intent_by_mode"
             ),
         ),
         migrations.AddConstraint(

@@ -378,12 +378,8 @@ class PaymentIntent(models.Model):
                 condition=~Q(card_brand__in=["", "visa", "mastercard"]),
                 name="shop_payments_intent_by_brand",
             ),
-            # For the admin: a shop has few payments in test mode, or no others.
-            models.Index(
-                fields=["order_payment"],
-                condition=Q(livemode=False),
-                name="shop_payments_intent_test_mode",
-            ),
+            # For the admin: the filter by mode.
+            models.Index(fields=["livemode", "order_payment"], name="shop_payments_intent_by_mode"),
             # For the admin: the other statuses that few intents have.
             models.Index(
                 fields=["status", "id"],

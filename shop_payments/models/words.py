@@ -101,6 +101,12 @@ def method_name(code: str) -> str:
     return gettext("card") if code == "card" else _NAMES.get(code, name.title())
 
 
+def code_of_brand(name: str) -> str:
+    """Return the code of the card brand that is written like this, in any case."""
+    written = name.strip().lower()
+    return next((code for code, known in _NAMES.items() if known.lower() == written), written)
+
+
 def describe_method(method_type: str, card_brand: str, last4: str, wallet: str) -> str:
     """Describe how a charge was paid, for example ``Visa •4242, Apple Pay``."""
     known_brand = card_brand if card_brand != "unknown" else ""

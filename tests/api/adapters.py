@@ -47,6 +47,13 @@ RaisesForLineItems = _raising("line_items")
 RaisesForNumber = _raising("number")
 
 
+class RaisesForSearch(BundledOrderAdapter):
+    """It does not even search."""
+
+    def search(self, text: str) -> Any:
+        raise RuntimeError("the shop's own")
+
+
 class CannotLookUp(BundledOrderAdapter):
     """It finds no order, by no method."""
 
