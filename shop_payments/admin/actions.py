@@ -55,6 +55,7 @@ from shop_payments.admin.base import (
 from shop_payments.admin.entry_actions import RevokeAction, SettleAction, WaiveAction
 from shop_payments.admin.forms import TwoStepForm
 from shop_payments.admin.intent_actions import CancelAction, CaptureAction, RefundAction
+from shop_payments.admin.note_action import NoteAction
 from shop_payments.admin.refund_actions import GiveUpAction
 from shop_payments.admin.tasks import (
     Action,
@@ -84,6 +85,7 @@ ACTIONS: dict[str, Action] = {
         CancelAction(),
         RevokeAction(),
         GiveUpAction(),
+        NoteAction(),
     )
 }
 """All actions by name, in the order of their buttons."""
@@ -153,6 +155,7 @@ def offers_of(site: AdminSite, request: HttpRequest, payment: OrderPayment) -> l
     return [
         Offer(site=site, action=action, target=target)
         for action in ACTIONS.values()
+        if action.is_listed
         for target in action.targets(state)
         if user.has_perm(action.permission(target)) and action.is_offered(target)
     ]

@@ -227,6 +227,9 @@ class NewestRows(InlineFormSet):
         if not hasattr(self, "_rows"):
             rows = list(super().get_queryset()[: ROWS_SHOWN + 1])
             self.has_more = len(rows) > ROWS_SHOWN
+            for row in rows:
+                # Otherwise each row would read the row of the page again.
+                setattr(row, self.fk.name, self.instance)
             self._rows = rows[:ROWS_SHOWN]
         return self._rows
 
@@ -237,6 +240,8 @@ class ReadOnlyInline(_ViewOnly, TabularInline):
     template = "admin/shop_payments/rows.html"
     formset = NewestRows
     extra = 0
+    is_folded = False
+    """Whether the page of a payment shows these rows only on request."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fields

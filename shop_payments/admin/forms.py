@@ -21,6 +21,7 @@ from shop_payments.money import (
     typed_example,
     write_typed_amount,
 )
+from shop_payments.services.add_note import LONGEST_NOTE
 from shop_payments.services.cancel_payment import REASONS
 
 
@@ -398,6 +399,18 @@ class CloseManyForm(ShownForm):
         help_text=_(
             "The reason is stored with each item. Closing moves no money and does not change what"
             " is owed. Do not name customers here."
+        ),
+    )
+
+
+class NoteForm(forms.Form):
+    # A single step: no money moves.
+    text = ReasonField(
+        label=_("Note"),
+        max_length=LONGEST_NOTE,
+        help_text=_(
+            "For the other staff. It appears on the page of the payment, with your name, and cannot"
+            " be changed or deleted."
         ),
     )
 

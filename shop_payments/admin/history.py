@@ -67,7 +67,9 @@ class _FactFormSet(NewestRows):
         return facts
 
 
-class _FactColumns:
+class FactColumns:
+    """The columns of facts, here and in the timeline."""
+
     @admin.display(description=_("by"))
     def who(self, fact: Any) -> str:
         return _with_name(fact.actor, fact)
@@ -123,7 +125,7 @@ class WaitingFilter(admin.SimpleListFilter):
         return queryset
 
 
-class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
+class PaymentHistoryAdmin(FactColumns, PaymentRecordAdmin):
     created = time_column("created_at", _("when"))
     list_display = ["created", "order_number", "what_happened", "who"]
     list_filter = ["kind", "source", WaitingFilter]
@@ -154,7 +156,8 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
         return page
 
 
-class PaymentHistoryInline(_FactColumns, ReadOnlyInline):
+class PaymentHistoryInline(FactColumns, ReadOnlyInline):
+    is_folded = True
     model = PaymentHistory
     verbose_name_plural = _("payment history")
     formset = _FactFormSet

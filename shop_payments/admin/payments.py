@@ -22,6 +22,7 @@ from shop_payments.admin.actions import action_links, action_urls
 from shop_payments.admin.base import (
     NOTHING,
     ReadOnlyInline,
+    admin_url,
     amount_text,
     dashboard_link,
     describe_balance,
@@ -38,6 +39,7 @@ from shop_payments.admin.export import ExportMixin
 from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.home import records_page
 from shop_payments.admin.lists import known_words, time_column
+from shop_payments.admin.note_action import NoteAction
 from shop_payments.admin.overview import overview_page
 from shop_payments.admin.payment_filters import (
     AmountFilter,
@@ -51,6 +53,8 @@ from shop_payments.admin.payment_links import payment_links
 from shop_payments.admin.records import SEARCH_HELP, PaymentRecordAdmin, read_orders
 from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline, RefundInline
 from shop_payments.admin.review import ReviewItemInline
+from shop_payments.admin.tasks import PaymentState
+from shop_payments.admin.timeline import timeline_of
 from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
@@ -58,7 +62,7 @@ from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAtte
 from shop_payments.models.words import describe_dispute
 from shop_payments.money import format_amount
 from shop_payments.orders import read_customer
-from shop_payments.services.options import options_of
+from shop_payments.services.options import IntentOptions
 
 
 class _IntentColumns:
@@ -86,18 +90,67 @@ class _IntentColumns:
 
 class PaymentIntentInline(_IntentColumns, ReadOnlyInline):
     model = PaymentIntent
+    verbose_name_plural = _("payments of the customer")
     fields = [
-        "stripe_id",
-        "status_words",
-        "counts",
+        "begun_at",
         "amount_text",
+        "status_words",
+        "method",
         "received",
-        "mode",
-        "updated_at",
+        "returned",
+        "left",
+        "standing",
+        "at_stripe",
     ]
+
+    @admin.display(description=_("when"))
+    def begun_at(self, intent: PaymentIntent) -> str:
+        return moment_text(intent.charged_at or intent.stripe_created_at)
+
+    @admin.display(description=_("method"))
+    def method(self, intent: PaymentIntent) -> str:
+        return intent.method_display or NOTHING
+
+    @admin.display(description=_("refunded or lost"))
+    def returned(self, intent: PaymentIntent) -> str:
+        money = self._options(intent).money
+        gone = money.refunded + money.lost + money.settled
+        return amount_text(gone, intent.currency) if gone else NOTHING
+
+    @admin.display(description=_("left"))
+    def left(self, intent: PaymentIntent) -> str:
+        refundable = self._options(intent).money.refundable
+        return amount_text(refundable, intent.currency) if intent.holds_money else NOTHING
+
+    @admin.display(description=_("for the order"))
+    def standing(self, intent: PaymentIntent) -> str:
+        """Whether the money counts, and how much of it is in excess."""
+        if not intent.holds_money:
+            return NOTHING
+        if not self._options(intent).counts:
+            return gettext("does not count")
+        excess = state_of(intent.order_payment).balance.excess.get(intent.stripe_id, 0)
+        if not excess:
+            return gettext("counts")
+        return gettext("%(amount)s in excess") % {"amount": amount_text(excess, intent.currency)}
+
+    @admin.display(description=_("at Stripe"))
+    def at_stripe(self, intent: PaymentIntent) -> str:
+        return intent_at_stripe(intent)
+
+    @staticmethod
+    def _options(intent: PaymentIntent) -> IntentOptions:
+        intents = state_of(intent.order_payment).intents
+        return next(each for each in intents if each.intent.pk == intent.pk)
+
+
+def intent_at_stripe(intent: PaymentIntent) -> SafeString:
+    """Return a link to an intent in Stripe's dashboard, in the right mode."""
+    return dashboard_link(f"payments/{quote(intent.stripe_id)}", livemode=intent.livemode)
 
 
 class StripeAttemptInline(ReadOnlyInline):
+    is_folded = True
     model = StripeAttempt
     fields = ["id", "operation", "outcome", "error_code", "request_id", "created_at"]
 
@@ -111,9 +164,27 @@ def _amount(name: str) -> Callable[[OrderPayment], str]:
     return text
 
 
+def net_of(payment: OrderPayment) -> int:
+    """Return what was received, less what was refunded and lost, in minor units."""
+    return payment.amount_received - payment.amount_refunded - payment.amount_lost
+
+
 def _net(payment: OrderPayment) -> str:
-    net = payment.amount_received - payment.amount_refunded - payment.amount_lost
-    return format_amount(net, payment.currency) if payment.currency else ""
+    return format_amount(net_of(payment), payment.currency) if payment.currency else ""
+
+
+def state_of(payment: OrderPayment) -> PaymentState:
+    """Return the payment with its rows, read once for a page."""
+    if not hasattr(payment, "_state_of_page"):
+        payment._state_of_page = PaymentState.read(payment)  # type: ignore[attr-defined]
+    state: PaymentState = payment._state_of_page  # type: ignore[attr-defined]
+    return state
+
+
+def _sum_of(payment: OrderPayment, name: str) -> int:
+    """Add up a part of the money that counts, in minor units."""
+    intents = state_of(payment).intents
+    return sum(getattr(each.money, name) for each in intents if each.counts)
 
 
 def _mode(payment: OrderPayment) -> str:
@@ -148,6 +219,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
     payment_path = "pk"
     list_select_related = ("order",)
     created = time_column("created_at", _("created at"))
+    change_form_template = "admin/shop_payments/orderpayment/change_form.html"
     list_display = [
         "order_and_customer",
         "amount",
@@ -174,38 +246,49 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         (
             None,
             {
+                "classes": ["shop-payments-head"],
                 "fields": [
-                    "order_link",
                     "amount",
-                    "status",
+                    "status_badge",
+                    "customer",
+                    "method",
+                    "order_link",
+                    "dashboard_link",
                     "dispute_words",
                     "expires",
-                    "review",
-                ]
+                ],
             },
         ),
         (
-            _("Balance"),
+            _("Money"),
             {
+                "classes": ["shop-payments-money"],
                 "fields": [
                     "unread",
                     "order_total",
                     "received",
+                    "refunded",
+                    "lost",
+                    "kept",
+                    "returning",
+                    "disputed",
+                    "settled",
                     "waived",
                     "outstanding",
                     "owed",
                     "excess",
                     "uncounted",
-                ]
+                    "refundable",
+                    "fees",
+                ],
             },
         ),
-        (_("Refunds, disputes and fees"), {"fields": ["refunded", "lost", "refundable", "fees"]}),
         (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
     ]
     inlines = [
         ReviewItemInline,
-        StaffEntryInline,
         PaymentIntentInline,
+        StaffEntryInline,
         RefundInline,
         DisputeInline,
         BalanceTransactionInline,
@@ -255,6 +338,10 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         context["subtitle"] = number_of(payment)
         links = action_links(self.admin_site, request, payment)
         context["action_links"] = links + payment_links(request, payment.order)
+        context["timeline"] = timeline_of(payment, site=self.admin_site)
+        if request.user.has_perm(NoteAction.needs):
+            name = f"shop_payments_orderpayment_{NoteAction.name}"
+            context["note_url"] = admin_url(self.admin_site, name, payment.pk)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def changelist_view(
@@ -288,9 +375,14 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
     def mode(self, payment: OrderPayment) -> str:
         return _mode(payment)
 
-    @admin.display(description=_("review"))
-    def review(self, payment: OrderPayment) -> str:
-        return gettext("needs review") if payment.needs_review else NOTHING
+    @admin.display(description=_("customer"))
+    def customer(self, payment: OrderPayment) -> str:
+        return read_customer(payment.order) or NOTHING
+
+    @admin.display(description=_("at Stripe"))
+    def dashboard_link(self, payment: OrderPayment) -> str:
+        intent = leading_intent(list(payment.payment_intents.all()))
+        return NOTHING if intent is None else intent_at_stripe(intent)
 
     @admin.display(description=_("order"))
     def order_link(self, payment: OrderPayment) -> str:
@@ -375,7 +467,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         """The uncounted amount of each intent, which may be in another currency than the order."""
         return ", ".join(
             amount_text(each.money.refundable, each.intent.currency)
-            for each in options_of(payment)
+            for each in state_of(payment).intents
             if each.intent.holds_money and not each.counts and each.money.refundable
         )
 
@@ -387,10 +479,26 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
     def lost(self, payment: OrderPayment) -> str:
         return self._money(payment, payment.amount_lost)
 
+    @admin.display(description=_("received, less refunded and lost"))
+    def kept(self, payment: OrderPayment) -> str:
+        return self._money(payment, net_of(payment))
+
+    @admin.display(description=_("on its way back to the customer"))
+    def returning(self, payment: OrderPayment) -> str:
+        return self._money(payment, _sum_of(payment, "refund_pending"))
+
+    @admin.display(description=_("held by the customer's bank"))
+    def disputed(self, payment: OrderPayment) -> str:
+        return self._money(payment, _sum_of(payment, "disputed"))
+
+    @admin.display(description=_("settled outside Stripe"))
+    def settled(self, payment: OrderPayment) -> str:
+        return self._money(payment, _sum_of(payment, "settled"))
+
     @admin.display(description=_("can be refunded"))
     def refundable(self, payment: OrderPayment) -> str:
         # Uncounted money has its own field, and may be in another currency.
-        counted = [each for each in options_of(payment) if each.counts]
+        counted = [each for each in state_of(payment).intents if each.counts]
         if not counted:
             return NOTHING
         text = self._money(payment, sum(each.refundable for each in counted))
@@ -458,6 +566,12 @@ _SHOWN_IF: dict[str, Callable[[OrderPayment], Any]] = {
     "owed": lambda payment: payment.amount_owed > payment.amount_outstanding,
     "excess": lambda payment: payment.amount_excess,
     "uncounted": lambda payment: payment.amount_uncounted,
+    "kept": lambda payment: payment.amount_received != net_of(payment),
+    "returning": lambda payment: _sum_of(payment, "refund_pending"),
+    "disputed": lambda payment: _sum_of(payment, "disputed"),
+    "settled": lambda payment: _sum_of(payment, "settled"),
+    "method": _method,
+    "dashboard_link": lambda payment: payment.payment_intents.all(),
     "refunded": lambda payment: payment.amount_refunded,
     "lost": lambda payment: payment.amount_lost,
     "refundable": lambda payment: payment.amount_received,
@@ -534,7 +648,7 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
 
     @admin.display(description=_("at Stripe"))
     def dashboard_link(self, intent: PaymentIntent) -> str:
-        return dashboard_link(f"payments/{quote(intent.stripe_id)}", livemode=intent.livemode)
+        return intent_at_stripe(intent)
 
     @admin.display(description=_("can be captured"))
     def capturable(self, intent: PaymentIntent) -> str:

@@ -120,6 +120,7 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
 
 
 class RefundInline(_Columns, ReadOnlyInline):
+    is_folded = True
     model = Refund
     fields = ["created_at", "amount_text", "status_words", "reason_words", "stripe_id"]
 
@@ -182,6 +183,7 @@ class DisputeAdmin(_DisputeColumns, PaymentRecordAdmin):
 
 
 class DisputeInline(_DisputeColumns, ReadOnlyInline):
+    is_folded = True
     model = Dispute
     fields = [
         "stripe_id",
@@ -253,6 +255,7 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
 
 
 class BalanceTransactionInline(_FeeColumns, ReadOnlyInline):
+    is_folded = True
     model = BalanceTransaction
     fields = ["when", "category", "amount_text", "fee_text", "net_text"]
     verbose_name_plural = _("Stripe's fees")

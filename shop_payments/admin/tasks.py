@@ -169,6 +169,9 @@ class Action:
     has_row = True
     """Whether the subject is an intent, entry or refund, and not the payment as a whole."""
 
+    is_listed = True
+    """Whether it has a button above the page; otherwise its page is linked from elsewhere."""
+
     key_kind: ClassVar[str] = "int"
     """The path converter of Django for the primary key of that row."""
 

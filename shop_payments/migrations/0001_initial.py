@@ -1275,6 +1275,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("text", models.CharField(max_length=2000, verbose_name="note")),
+                ("request_key", models.CharField(editable=False, max_length=255)),
                 ("actor", models.CharField(blank=True, max_length=255, verbose_name="by")),
                 (
                     "created_at",
@@ -1309,7 +1310,11 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("text", ""), _negated=True),
                         name="shop_payments_note_has_text",
-                    )
+                    ),
+                    models.UniqueConstraint(
+                        fields=("order_payment", "request_key"),
+                        name="shop_payments_note_once_per_request_key",
+                    ),
                 ],
             },
         ),

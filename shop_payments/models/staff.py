@@ -143,6 +143,7 @@ class StaffNote(models.Model):
         verbose_name=_("order payment"),
     )
     text = models.CharField(_("note"), max_length=2000)
+    request_key = models.CharField(max_length=255, editable=False)
     # The text stays if the user in ``created_by`` is deleted.
     actor = models.CharField(_("by"), max_length=255, blank=True)
     created_by = models.ForeignKey(
@@ -161,6 +162,10 @@ class StaffNote(models.Model):
         ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=~Q(text=""), name="shop_payments_note_has_text"),
+            models.UniqueConstraint(
+                fields=["order_payment", "request_key"],
+                name="shop_payments_note_once_per_request_key",
+            ),
         ]
 
     def __str__(self) -> str:
