@@ -224,8 +224,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         "order_and_customer",
         "amount",
         "status_badge",
-        "method",
-        "mode",
+        "method_and_mode",
         "created",
     ]
     list_filter = [
@@ -283,7 +282,13 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
                 ],
             },
         ),
-        (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
+        (
+            _("Times"),
+            {
+                "classes": ["collapse"],
+                "fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"],
+            },
+        ),
     ]
     inlines = [
         ReviewItemInline,
@@ -321,13 +326,19 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         return shown
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out staff entries, refunds, disputes and fees where there are none."""
+        """Leave out review items, staff entries, refunds, disputes and fees if there are none."""
 
         def has_rows(inline: Any) -> bool:
             return bool(inline.model._default_manager.filter(order_payment=obj).exists())
 
         # Most payments have none of these. Empty sections would hide the ones that matter.
-        rare = (StaffEntryInline, RefundInline, DisputeInline, BalanceTransactionInline)
+        rare = (
+            ReviewItemInline,
+            StaffEntryInline,
+            RefundInline,
+            DisputeInline,
+            BalanceTransactionInline,
+        )
         inlines: Any = super().get_inlines(request, obj)
         return [each for each in inlines if each not in rare or has_rows(each)]
 
@@ -335,6 +346,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         payment = context["original"]
+        context["title"] = gettext("Payment")
         context["subtitle"] = number_of(payment)
         links = action_links(self.admin_site, request, payment)
         context["action_links"] = links + payment_links(request, payment.order)
@@ -368,12 +380,12 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         return format_html_join(SafeString("<br>"), badge, badges)
 
     @admin.display(description=_("method"))
+    def method_and_mode(self, payment: OrderPayment) -> SafeString:
+        return two_lines(_method(payment) or NOTHING, _mode(payment))
+
+    @admin.display(description=_("method"))
     def method(self, payment: OrderPayment) -> str:
         return _method(payment) or NOTHING
-
-    @admin.display(description=_("mode"))
-    def mode(self, payment: OrderPayment) -> str:
-        return _mode(payment)
 
     @admin.display(description=_("customer"))
     def customer(self, payment: OrderPayment) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.utils.translation import gettext
 
-from shop_payments.admin.base import NOTHING, ROWS_SHOWN, page_url
+from shop_payments.admin.base import ROWS_SHOWN, page_url
 from shop_payments.admin.history import FactColumns, name_staff
-from shop_payments.models import OrderPayment, PaymentHistory, StaffNote, WebhookEvent
+from shop_payments.models import OrderPayment, PaymentHistory, Source, StaffNote, WebhookEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +46,19 @@ def _facts(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
     for fact in facts:
         is_waiting = fact.needs_dispatch and fact.dispatched_at is None
         notified = columns.notified(fact) if is_waiting or fact.dispatch_failures else ""
-        who = columns.who(fact)
         yield Entry(
             at=fact.created_at,
             text=columns.what_happened(fact),
-            who="" if who == NOTHING else who,
+            who=_name(fact),
             more=gettext("shop notified: %(when)s") % {"when": notified} if notified else "",
             url=page_url(fact, site=site),
         )
+
+
+def _name(fact: Any) -> str:
+    """Return who did it; empty for Stripe, whose messages are in the timeline themselves."""
+    is_message = fact.source == Source.WEBHOOK
+    return "" if is_message else fact.staff_names.get(fact.actor, fact.actor)
 
 
 def _events(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
@@ -64,7 +69,7 @@ def _events(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
             at=event.received_at,
             text=gettext("Message of Stripe, %(type)s: %(status)s") % values,
             url=page_url(event, site=site),
-            is_quiet=event.status == WebhookEvent.Status.PROCESSED,
+            is_quiet=event.status in WebhookEvent.SUCCESSES,
         )
 
 

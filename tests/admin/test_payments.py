@@ -9,6 +9,7 @@ import time_machine
 from django.utils import timezone
 
 from tests.admin.support import change, money_of
+from tests.services.test_refund_excess import paid_twice
 
 pytestmark = pytest.mark.django_db
 
@@ -66,3 +67,41 @@ def test_staff_who_may_only_look_see_a_payment_and_no_buttons(disputed, staff_wi
         assert clerk.read(row)
         assert clerk.buttons(row) == []
     assert clerk.buttons(disputed.review_items.get()) == ["Answer in the Stripe dashboard"]
+
+
+def test_the_money_of_several_payments_adds_up(open_shop, staff):
+    """Found: with two payments, nobody saw which one was in excess."""
+    shop = open_shop(100)
+    paid_twice(shop)
+    shop.stripe.deliver_due()
+    shop.office.refund(shop.order, {"amount": "30.00", "kind": "goods"}, key="a")
+    payment = shop.payment
+
+    money = money_of(staff, payment)
+
+    assert money["Received"] == "200.00 USD"
+    assert money["Refunded"] == "30.00 USD"
+    assert money["Received, less refunded and lost"] == "170.00 USD"
+    assert money["Excess"] == "100.00 USD"
+    assert money["Customer"] == shop.order.email
+    text = staff.read(payment)
+    # The goods were refunded from the newer payment, of which 70.00 is left.
+    for words in ("70.00 USD in excess", "30.00 USD in excess"):
+        assert text.count(words) == 1
+    for intent in payment.payment_intents.all():
+        assert f"dashboard.stripe.com/test/payments/{intent.stripe_id}" in text
+
+
+def test_money_that_a_bank_holds_is_shown(disputed, staff):
+    assert money_of(staff, disputed)["Held by the customer's bank"] == "112.00 USD"
+
+
+def test_money_on_its_way_back_is_shown(unresolved, staff):
+    assert money_of(staff, unresolved)["On its way back to the customer"] == "40.00 USD"
+
+
+def test_a_payment_without_reviews_shows_no_empty_section(paid, staff):
+    text = staff.read(paid)
+    assert "Review items" not in text
+    assert '<details class="shop-payments-raw">' in text
+    assert text.index("Timeline") < text.index("Stripe attempts")
