@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ModelAdmin, admin_url, moment_text
-from shop_payments.admin.queue import count_by_reason
+from shop_payments.admin.queue import count_by_reason, waiting_records
 from shop_payments.models import OrderPayment, ReviewItem
 
 Entry = dict[str, Any]
@@ -136,6 +136,9 @@ def _to_do(site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
             ReviewItem,
         )
         for reason, label, count, deadline in count_by_reason()
+    ]
+    waiting += [
+        _link(link.label, link.url, link.url, ReviewItem) for link in waiting_records(site, user)
     ]
     if waiting:
         yield {

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.contrib.admin import AdminSite
 from django.db.models import Case, Count, F, IntegerField, Min, QuerySet, Value, When
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.actions import ACTIONS, ActionLink
 from shop_payments.admin.base import (
@@ -27,7 +29,7 @@ from shop_payments.admin.base import (
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.item_actions import ITEM_ACTIONS
 from shop_payments.lifecycle import DisputeState
-from shop_payments.models import OrderPayment, ReviewItem
+from shop_payments.models import OrderPayment, ReviewItem, StripeAttempt, WebhookEvent
 
 _Reason = ReviewItem.Reason
 
@@ -177,6 +179,45 @@ def button_html(link: ActionLink) -> SafeString:
 
 
 _NEW_TAB = ' target="_blank" rel="noopener noreferrer"'
+
+
+_ANSWERED_WITHIN = timedelta(minutes=10)
+"""A request to Stripe without an answer is tried again; before this, that is nothing unusual."""
+
+_COUNTED = 99
+
+
+def waiting_records(site: AdminSite, user: Any) -> list[ActionLink]:
+    """Return links to records that wait for staff or the sweep, and have no review item."""
+    found = []
+    events, attempts = WebhookEvent.objects, StripeAttempt.objects.pending()
+    for rows, query, text in (
+        (
+            events.filter(status=WebhookEvent.Status.SET_ASIDE),
+            {"status__exact": WebhookEvent.Status.SET_ASIDE},
+            _("%(count)s: messages of Stripe that could not be processed"),
+        ),
+        (
+            events.filter(status=WebhookEvent.Status.FAILED),
+            {"status__exact": WebhookEvent.Status.FAILED},
+            _("%(count)s: messages of Stripe that failed and are tried again"),
+        ),
+        (
+            attempts.filter(created_at__lt=timezone.now() - _ANSWERED_WITHIN),
+            {"outcome__exact": StripeAttempt.Outcome.PENDING},
+            _("%(count)s: requests to Stripe whose outcome is not known yet"),
+        ),
+    ):
+        meta = rows.model._meta
+        may_look = user.has_perm(f"{meta.app_label}.view_{meta.model_name}")
+        if not may_look or not site.is_registered(rows.model):
+            continue
+        if count := rows.order_by()[: _COUNTED + 1].count():
+            shown = f"{_COUNTED}+" if count > _COUNTED else str(count)
+            url = admin_url(site, f"{meta.app_label}_{meta.model_name}_changelist")
+            label = str(text) % {"count": shown}
+            found.append(ActionLink(url=f"{url}?{urlencode(query)}", label=label))
+    return found
 
 
 def count_by_reason() -> list[tuple[str, str, int, datetime | None]]:

@@ -52,6 +52,7 @@ from shop_payments.admin.queue import (
     may_change_payments,
     money_text,
     ranked,
+    waiting_records,
 )
 from shop_payments.admin.records import PaymentRecordAdmin, read_orders
 from shop_payments.admin.tasks import Outcome, explain
@@ -157,7 +158,8 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"title": gettext("To review"), **(extra_context or {})}
+        waiting = waiting_records(self.admin_site, request.user)
+        context = {"title": gettext("To review"), "waiting": waiting, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -8,8 +8,9 @@ import pytest
 import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from shop_payments.models import ReviewItem
+from shop_payments.models import ReviewItem, StripeAttempt, WebhookEvent
 from shop_payments.orders import BundledOrderAdapter
 from tests.admin.support import changelist
 
@@ -113,3 +114,36 @@ def test_an_adapter_that_fails_does_not_hide_the_queue(many, staff, monkeypatch,
 
     monkeypatch.setattr(BundledOrderAdapter, method, fail)
     assert len(queue(staff)) == 5
+
+
+# --- records that wait and have no item ---------------------------------------------------------
+
+
+def waiting(response) -> list[str]:
+    return [link.label for link in response.context["waiting"]]
+
+
+def test_what_waits_without_an_item_is_counted_above_the_list(paid, unresolved, staff):
+    first, second = WebhookEvent.objects.order_by("pk")[:2]
+    WebhookEvent.objects.filter(pk=first.pk).update(status="set_aside")
+    WebhookEvent.objects.filter(pk=second.pk).update(status="failed")
+
+    assert waiting(staff.get(changelist(ReviewItem))) == [
+        "1: messages of Stripe that could not be processed",
+        "1: messages of Stripe that failed and are tried again",
+    ]
+    with time_machine.travel(timezone.now() + timedelta(minutes=11)):
+        response = staff.get(changelist(ReviewItem))
+    assert waiting(response)[2:] == ["1: requests to Stripe whose outcome is not known yet"]
+    found = [staff.get(link.url).context["cl"].result_list for link in response.context["waiting"]]
+    attempt = StripeAttempt.objects.pending().get()
+    assert [[*rows] for rows in found] == [[first], [second], [attempt]]
+    # The first page has them, too.
+    assert "messages of Stripe that could not be processed" in staff.read("/admin/")
+
+
+def test_staff_who_may_not_see_such_records_are_not_told_of_them(paid, staff, staff_with):
+    WebhookEvent.objects.update(status="set_aside")
+    assert len(waiting(staff.get(changelist(ReviewItem)))) == 1
+    clerk = staff_with("view_reviewitem")
+    assert waiting(clerk.get(changelist(ReviewItem))) == []

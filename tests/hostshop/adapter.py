@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import OrderPayment
@@ -38,6 +38,11 @@ class HostOrderAdapter(OrderAdapter):
 
     def receipt_email(self, order: Order) -> str:
         return order.customer.email
+
+    def search(self, text: str) -> QuerySet[Order]:
+        by_name = Q(customer__user__last_name__istartswith=text)
+        by_email = Q(customer__email__istartswith=text)
+        return Order.objects.filter(Q(reference__iexact=text) | by_name | by_email)
 
     def is_payable(self, order: Order) -> bool:
         return not order.withdrawn

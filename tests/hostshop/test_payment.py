@@ -90,3 +90,17 @@ def test_it_answers_401_even_if_the_hosts_first_class_names_no_challenge(order, 
 
     assert answer(response) == (401, "not_authenticated")
     assert response["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_staff_find_an_order_that_is_not_ours(storefront, order, stripe, admin_client):
+    """As the adapter searches it; by its UUID and the card in any case."""
+    pay(stripe, storefront.payment_intent(order).json()["data"]["id"])
+    order.customer.user.last_name = "Ångström"
+    order.customer.user.save()
+    payment = OrderPayment.objects.get()
+    names = ("Ångst", order.reference.lower(), order.customer.email[:9].upper(), str(order.pk))
+    for text in names:
+        found = admin_client.get("/admin/shop_payments/orderpayment/", {"q": text})
+        assert [*found.context["cl"].result_list] == [payment], text
+    nobody = admin_client.get("/admin/shop_payments/orderpayment/", {"q": "nobody"})
+    assert [*nobody.context["cl"].result_list] == []
