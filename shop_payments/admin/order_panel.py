@@ -153,23 +153,30 @@ def _note(payment: OrderPayment) -> str:
 
 def _money(state: PaymentState) -> Iterator[tuple[Any, str]]:
     payment = state.payment
-    yield _("Order total"), _total(payment)
+    yield _("order total"), _total(payment)
     counted = [options.money for options in state.intents if options.counts]
     amounts = (
-        (_("Received"), payment.amount_received),
-        (_("Received, but does not count"), payment.amount_uncounted),
-        (_("Refunded"), payment.amount_refunded),
-        (_("On its way back"), sum(money.refund_pending for money in counted)),
-        (_("In dispute"), sum(money.disputed for money in counted)),
-        (_("Lost in disputes"), payment.amount_lost),
-        (_("Settled outside Stripe"), sum(money.settled for money in counted)),
-        (_("Waived"), payment.amount_waived),
-        (_("Outstanding"), payment.amount_outstanding),
-        (_("Excess"), payment.amount_excess),
+        (_("received"), payment.amount_received),
+        (_("refunded"), payment.amount_refunded),
+        (_("lost in disputes"), payment.amount_lost),
+        (_("on its way back to the customer"), sum(money.refund_pending for money in counted)),
+        (_("held by the customer's bank"), sum(money.disputed for money in counted)),
+        (_("settled outside Stripe"), sum(money.settled for money in counted)),
+        (_("waived"), payment.amount_waived),
+        (_("outstanding"), payment.amount_outstanding),
+        (_("excess"), payment.amount_excess),
     )
     for label, amount in amounts:
         if amount:
             yield label, amount_text(amount, payment.currency)
+    # It may be in other currencies than the order.
+    uncounted = [
+        amount_text(each.money.refundable, each.intent.currency)
+        for each in state.intents
+        if each.intent.holds_money and not each.counts and each.money.refundable
+    ]
+    if uncounted:
+        yield _("received, but does not count"), ", ".join(uncounted)
 
 
 def _total(payment: OrderPayment) -> str:
@@ -189,11 +196,11 @@ def _details(state: PaymentState) -> Iterator[tuple[Any, str]]:
     # Two payments with one card are described once.
     methods = dict.fromkeys(each.method_display for each in shown if each.method_display)
     if methods:
-        yield _("Payment method"), "; ".join(methods)
+        yield _("method"), "; ".join(methods)
     if state.payment.paid_at:
-        yield _("Paid at"), moment_text(state.payment.paid_at)
+        yield _("paid at"), moment_text(state.payment.paid_at)
     if leading is not None:
-        yield _("Mode"), mode_text(leading.livemode)
+        yield _("mode"), mode_text(leading.livemode)
 
 
 def _items(

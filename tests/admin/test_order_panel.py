@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.text import capfirst
 
+from shop_payments import services
 from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem
 from tests.admin.support import change, changelist, messages_of
 from tests.factories import OrderFactory
@@ -52,7 +53,7 @@ def test_a_paid_order_shows_its_payment(paid, staff, stripe):
     assert facts == {
         "Order total": "112.00 USD",
         "Received": "112.00 USD",
-        "Payment method": "Visa •4242",
+        "Method": "Visa •4242",
         "Mode": "test",
     }
     assert f'href="{change(paid)}">Open the payment</a>' in page
@@ -62,25 +63,37 @@ def test_a_paid_order_shows_its_payment(paid, staff, stripe):
 
 
 MONEY = {
-    "partly_paid": "Order total: 120.00 USD, Received: 112.00 USD, Outstanding: 8.00 USD",
-    "waived": "Order total: 120.00 USD, Received: 112.00 USD, Waived: 8.00 USD",
-    "in_review": "Order total: 102.00 USD, Received: 112.00 USD, Excess: 10.00 USD",
-    "late": "Order total: 112.00 USD, Received, but does not count: 112.00 USD",
-    "disputed": "Order total: 112.00 USD, Received: 112.00 USD, In dispute: 112.00 USD",
-    "authorized": "Order total: 112.00 USD, Outstanding: 112.00 USD",
-    "unresolved": "Order total: 112.00 USD, Received: 112.00 USD, On its way back: 40.00 USD",
+    "partly_paid": ["Order total: 120.00", "Received: 112.00", "Outstanding: 8.00"],
+    "waived": ["Order total: 120.00", "Received: 112.00", "Waived: 8.00"],
+    "in_review": ["Order total: 102.00", "Received: 112.00", "Excess: 10.00"],
+    "late": ["Order total: 112.00", "Received, but does not count: 112.00"],
+    "disputed": ["Order total: 112.00", "Received: 112.00", "Held by the customer's bank: 112.00"],
+    "authorized": ["Order total: 112.00", "Outstanding: 112.00"],
+    "unresolved": [
+        *("Order total: 112.00", "Received: 112.00"),
+        "On its way back to the customer: 40.00",
+    ],
 }
 
 
 @pytest.mark.parametrize("state", MONEY)
 def test_only_amounts_that_are_not_zero_are_shown(state, request, staff):
     facts = facts_of(staff.read(request.getfixturevalue(state).order))
-    for label in ("Payment method", "Paid at", "Mode"):
+    for label in ("Method", "Paid at", "Mode"):
         facts.pop(label, None)
-    assert ", ".join(f"{label}: {facts[label]}" for label in facts) == MONEY[state]
+    shown = [f"{label}: {facts[label].removesuffix(' USD')}" for label in facts]
+    assert shown == MONEY[state]
 
 
-def test_lost_and_refunded_money_is_shown(disputed, staff, stripe, webhooks):
+def test_money_that_does_not_count_is_shown_in_its_own_currency(late, staff):
+    Order.objects.update(currency="eur", status="open")
+    services.reevaluate_order(late.order_id)
+    facts = facts_of(staff.read(late.order))
+    assert facts["Order total"] == "112.00 EUR"
+    assert facts["Received, but does not count"] == "112.00 USD"
+
+
+def test_money_that_was_lost_is_shown(disputed, staff, stripe):
     stripe.decide_dispute(disputed.payment_intents.get().stripe_id, won=False)
     assert facts_of(staff.read(disputed.order))["Lost in disputes"] == "112.00 USD"
 
@@ -123,9 +136,7 @@ def test_both_cards_of_an_order_paid_twice_are_named(
         PaymentIntent.objects.filter(pk=intent.pk).update(
             method_type="card", card_brand=brand, last4=last4
         )
-    assert (
-        facts_of(staff.read(partly_paid.order))["Payment method"] == "Visa •4242; Mastercard •4444"
-    )
+    assert facts_of(staff.read(partly_paid.order))["Method"] == "Visa •4242; Mastercard •4444"
 
 
 # --- permissions --------------------------------------------------------------------------------
