@@ -34,6 +34,7 @@ from django.test import Client
 from django.utils import timezone
 
 from shop_payments import services, signals
+from shop_payments.admin.orders import OrderAdmin
 from shop_payments.checkout.links import checkout_url
 from shop_payments.conf import Config, get_config
 from shop_payments.ledger.facts import Origin
@@ -86,13 +87,15 @@ def read(page: Path) -> Iterator[Snippet]:
 
 
 SNIPPETS = [each for page in PAGES for each in read(page) if each.language != "none"]  # a picture
-ADAPTER = (ROOT / "tests" / "hostshop" / "adapter.py").read_text(encoding="utf-8")
+HOSTSHOP = ROOT / "tests" / "hostshop"
+FILES = [(HOSTSHOP / name).read_text(encoding="utf-8") for name in ("adapter.py", "admin.py")]
 
 
 def is_run_elsewhere(snippet: Snippet) -> bool:
     """CI runs `ci:`, tests/test_own_project.py `own project:`, tests/testing/test_stranger.py
-    `file:`, tests/e2e/test_recipes.py `recipe:`, and the adapter is the one of tests/hostshop."""
-    return snippet.text == ADAPTER or bool(
+    `file:`, tests/e2e/test_recipes.py `recipe:`, and the adapter and the admin are those of
+    tests/hostshop."""
+    return snippet.text in FILES or bool(
         re.match(r"<!-- (ci|own project|file|recipe): ?", snippet.comment)
     )
 
@@ -451,6 +454,7 @@ def test_a_rest_is_waived_and_a_payment_is_settled_outside_stripe(paid):
 
 OWN_MODEL = snippet("docs/own-order-model.md", 'SHOP_PAYMENTS_ORDER_MODEL = "hostshop.Order"')
 MIGRATION = snippet("docs/own-order-model.md", "class Migration")
+PANEL_IN_ITS_PLACE = snippet("docs/own-order-model.md", "order_panel.html")
 ALONE = snippet("docs/sandbox.md", "Sandbox(clock=my_clock, seed=1)")
 INJECT = snippet("docs/sandbox.md", "sandbox.inject(Fault(")
 REST_CLIENT = snippet("docs/testing-your-shop.md", "stripe_sandbox.pay(data)")
@@ -466,6 +470,15 @@ def test_the_settings_and_the_migration_of_an_own_order_model():
     theirs = importlib.import_module("tests.hostshop.migrations.0002_order").Migration
     assert migration.run_before == theirs.run_before
     assert {*migration.dependencies} <= {*theirs.dependencies}
+
+
+def test_the_panel_is_included_in_a_template(paid, admin_client, monkeypatch, settings, tmp_path):
+    monkeypatch.setattr(OrderAdmin, "payment_panel_on_top", False)
+    (tmp_path / "own.html").write_text(PANEL_IN_ITS_PLACE)
+    monkeypatch.setattr(OrderAdmin, "change_form_template", "own.html")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    page = admin_client.get(f"/admin/shop_payments/order/{paid.pk}/change/").content.decode()
+    assert page.index("</fieldset>") < page.index("shop-payments-panel")
 
 
 def test_the_sandbox_is_used_alone():

@@ -1,6 +1,7 @@
 """The admin pages. Importing this module registers them with the default admin site.
 
-For another admin site, call ``shop_payments.admin.register(site)``.
+For another admin site, call ``shop_payments.admin.register(site)``. For the pages of a shop's own
+order, there is :class:`OrderPaymentPanel`.
 """
 
 from django.contrib import admin
@@ -11,6 +12,7 @@ from shop_payments.admin.entries import StaffEntryAdmin
 from shop_payments.admin.events import WebhookEventAdmin
 from shop_payments.admin.history import PaymentHistoryAdmin
 from shop_payments.admin.home import arrange
+from shop_payments.admin.order_panel import OrderPaymentPanel
 from shop_payments.admin.orders import OrderAdmin
 from shop_payments.admin.payments import OrderPaymentAdmin, PaymentIntentAdmin, StripeAttemptAdmin
 from shop_payments.admin.refunds import BalanceTransactionAdmin, DisputeAdmin, RefundAdmin
@@ -30,7 +32,7 @@ from shop_payments.models import (
     WebhookEvent,
 )
 
-__all__ = ["MODEL_ADMINS", "register"]
+__all__ = ["MODEL_ADMINS", "OrderPaymentPanel", "register"]
 
 MODEL_ADMINS: dict[type, type[ModelAdmin]] = {
     OrderPayment: OrderPaymentAdmin,

@@ -30,7 +30,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.actions import action_links, origin_of
+from shop_payments.admin.actions import origin_of
 from shop_payments.admin.base import (
     NOTHING,
     InlineFormSet,
@@ -43,14 +43,9 @@ from shop_payments.admin.base import (
 )
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
 from shop_payments.admin.lists import LargeListMixin, time_column
-from shop_payments.admin.payment_links import payment_links
+from shop_payments.admin.order_panel import OrderPaymentPanel, payment_of
 from shop_payments.admin.records import SEARCH_HELP, payments_by_card, payments_with_stripe_id
-from shop_payments.exceptions import (
-    ConfigurationError,
-    InvalidCurrency,
-    OrderUnreadable,
-    ShopPaymentsError,
-)
+from shop_payments.exceptions import InvalidCurrency, ShopPaymentsError
 from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
@@ -59,24 +54,6 @@ from shop_payments.money import format_amount, from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter, search_orders
 from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from shop_payments.services.delete_payment import delete_payment
-from shop_payments.services.reevaluate_order import reevaluate_order
-
-
-def payment_of(order: Any) -> OrderPayment | None:
-    """Return the order's payment, if there is one."""
-    # Cached on the order object, which serves one request and is asked for it many times.
-    if not hasattr(order, "_payment"):
-        order._payment = OrderPayment.objects.of_order(order.pk).first()
-    payment: OrderPayment | None = order._payment
-    return payment
-
-
-def _read_payments(orders: Iterable[Any]) -> None:
-    """Read the payments of these orders with one query."""
-    payments = OrderPayment.objects.filter(order__in=[order.pk for order in orders])
-    by_order = {payment.order_id: payment for payment in payments}
-    for order in orders:
-        order._payment = by_order.get(order.pk)
 
 
 def open_intent_of(payment: OrderPayment) -> PaymentIntent | None:
@@ -273,13 +250,6 @@ class PaymentStatusFilter(admin.SimpleListFilter):
                 return queryset.filter(Exists(payments.filter(status=status)))
 
 
-def _status_text(payment: OrderPayment) -> str:
-    status = str(payment.get_status_display())
-    if payment.needs_review:
-        return gettext("%(status)s, needs review") % {"status": status}
-    return status
-
-
 def _lock_order(object_id: str) -> OrderPayment | None:
     """Lock the order and its payment until the transaction ends; return the payment.
 
@@ -300,7 +270,7 @@ def _payments_to_keep(orders: Iterable[Order]) -> list[OrderPayment]:
     return [payment for payment in payments if not payment.can_be_deleted]
 
 
-class OrderAdmin(LargeListMixin, ModelAdmin):
+class OrderAdmin(LargeListMixin, OrderPaymentPanel):
     form = OrderForm
     change_form_template = "admin/shop_payments/order/change_form.html"
     created = time_column("created_at", _("created at"))
@@ -311,23 +281,15 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
     empty_value_display = NOTHING
     search_help_text = SEARCH_HELP
     raw_id_fields = ["customer"]
-    readonly_fields = ["number", "total", "payment_link", "created_at", "updated_at"]
+    readonly_fields = ["number", "total", "created_at", "updated_at"]
     inlines = [OrderLineInline]
     actions = ["delete_selected"]
-
-    class Media:
-        css = {"all": ["shop_payments/admin.css"]}
 
     # --- what is shown ---
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         orders: QuerySet[Any] = super().get_queryset(request).prefetch_related("lines")
         return orders
-
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        page = super().get_changelist_instance(request)
-        _read_payments(page.result_list)
-        return page
 
     def searches(self, text: str) -> Iterator[Q]:
         pk = get_order_adapter().parse_id(text)
@@ -344,23 +306,11 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
         fields = ["customer", "email", "currency", "status"]
         if obj is None:
             return fields
-        return ["number", *fields, "total", "payment_link", "created_at", "updated_at"]
+        return ["number", *fields, "total", "created_at", "updated_at"]
 
     @admin.display(description=_("total"))
     def total(self, order: Order) -> str:
         return amount_text(order.amount, order.currency)
-
-    @admin.display(description=_("payment"))
-    def payment_status(self, order: Any) -> str:
-        # Without a payment, an unsaved one: the customer has not begun to pay.
-        return _status_text(payment_of(order) or OrderPayment())
-
-    @admin.display(description=_("payment"))
-    def payment_link(self, order: Order) -> str:
-        payment = payment_of(order)
-        if payment is None:
-            return gettext("none yet")
-        return page_link(payment, _status_text(payment), site=self.admin_site)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -373,8 +323,6 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
                 context["notes"] = [reason]
             elif self.has_change_permission(request, order):
                 context["notes"] = notes_on_change(payment)
-            links = action_links(self.admin_site, request, payment) if payment else []
-            context["action_links"] = links + payment_links(request, order)
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- what may be changed ---
@@ -411,25 +359,6 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
         # Only if it was cancelled here: other changes of a cancelled order cancel nothing.
         if obj.status == Order.Status.CANCELLED and "status" in form.changed_data:
             cancel_payment_on_commit(order_id=obj.pk, origin=origin_of(request))
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Save the lines, and evaluate the payment in the same transaction.
-
-        The host is notified and Stripe is called after the commit.
-        """
-        super().save_related(request, form, formsets, change)
-        if not change:
-            return
-        try:
-            payment = reevaluate_order(form.instance.pk, origin=origin_of(request))
-        except (ConfigurationError, OrderUnreadable) as error:
-            # A fault in the host's adapter must not keep staff from correcting the order.
-            text = gettext("The order was saved, but its payment could not be evaluated: %(why)s.")
-            self.message_user(request, text % {"why": error}, messages.WARNING)
-            return
-        # Before money was received, the notes on the page say enough.
-        if payment is not None and payment.amount_received:
-            self.message_user(request, describe_balance(payment), messages.INFO)
 
     # --- deleting ---
 

@@ -28,7 +28,8 @@ RECORDS: list[Any] = [
 
 
 def _url(model: Any, page: str, *args: Any) -> str:
-    return reverse(f"admin:shop_payments_{model._meta.model_name}_{page}", args=args)
+    meta = model._meta
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_{page}", args=args)
 
 
 def changelist(model: Any) -> str:

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from django.conf import settings
 
+from tests.admin.conftest import staff, staff_with, superuser
 from tests.support import Caller
+
+__all__ = ["staff", "staff_with", "superuser"]
 
 if TYPE_CHECKING:
     from tests.hostshop.models import Order
