@@ -153,7 +153,7 @@ def _note(payment: OrderPayment) -> str:
 
 def _money(state: PaymentState) -> Iterator[tuple[Any, str]]:
     payment = state.payment
-    yield _("order total"), _total(payment)
+    yield _("order total"), described_total(payment)
     counted = [options.money for options in state.intents if options.counts]
     amounts = (
         (_("received"), payment.amount_received),
@@ -179,7 +179,7 @@ def _money(state: PaymentState) -> Iterator[tuple[Any, str]]:
         yield _("received, but does not count"), ", ".join(uncounted)
 
 
-def _total(payment: OrderPayment) -> str:
+def described_total(payment: OrderPayment) -> str:
     """Return the current total, and that of the last evaluation if it was different."""
     now = total_text(payment)
     seen = now if payment.total is None else amount_text(payment.total, payment.currency)

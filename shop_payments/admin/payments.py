@@ -12,7 +12,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timeuntil
 from django.utils.translation import gettext
@@ -31,7 +30,6 @@ from shop_payments.admin.base import (
     number_of,
     page_link,
     stored_text,
-    total_text,
     two_lines,
 )
 from shop_payments.admin.entries import StaffEntryInline
@@ -40,6 +38,7 @@ from shop_payments.admin.history import PaymentHistoryInline
 from shop_payments.admin.home import records_page
 from shop_payments.admin.lists import known_words, time_column
 from shop_payments.admin.note_action import NoteAction
+from shop_payments.admin.order_panel import described_total, status_badges
 from shop_payments.admin.overview import overview_page
 from shop_payments.admin.payment_filters import (
     AmountFilter,
@@ -372,12 +371,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
 
     @admin.display(description=_("payment status"))
     def status_badge(self, payment: OrderPayment) -> SafeString:
-        kind = "disputed" if payment.dispute_state else payment.status
-        badges = [(kind, self.status_words(payment))]
-        if payment.needs_review:
-            badges.append(("disputed", gettext("needs review")))
-        badge = '<span class="shop-payments-badge shop-payments-{}">{}</span>'
-        return format_html_join(SafeString("<br>"), badge, badges)
+        return status_badges(payment)
 
     @admin.display(description=_("method"))
     def method_and_mode(self, payment: OrderPayment) -> SafeString:
@@ -402,27 +396,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
 
     @admin.display(description=_("order total"))
     def order_total(self, payment: OrderPayment) -> str:
-        """The current total, and the total at the last evaluation if it was different."""
-        now = total_text(payment)
-        if payment.total is None:
-            return now
-        seen = self._money(payment, payment.total)
-        if now == seen:
-            return now
-        return gettext("%(now)s (%(seen)s when the payment was last evaluated)") % {
-            "now": now,
-            "seen": seen,
-        }
-
-    @admin.display(description=_("payment status"))
-    def status_words(self, payment: OrderPayment) -> str:
-        status = str(payment.get_status_display())
-        if not payment.dispute_state:
-            return status
-        return gettext("%(status)s, dispute %(state)s") % {
-            "status": status,
-            "state": payment.dispute_state,
-        }
+        return described_total(payment)
 
     @admin.display(description=_("dispute"))
     def dispute_words(self, payment: OrderPayment) -> str:
