@@ -388,7 +388,10 @@ def action_page(
     """Render the page of an action on ``row``; ``effect`` is shown above the checkbox."""
     request.current_app = admin.admin_site.name  # for the links in the template
     fields = [bound.name for bound in form.visible_fields()]
-    fieldsets: list[Any] = [(None, {"fields": [name for name in fields if name != "sure"]})]
+    sections = [(None, [name for name in fields if name != "sure"])]
+    if isinstance(form, TwoStepForm):
+        sections = form.sections()
+    fieldsets: list[Any] = [(name, {"fields": names}) for name, names in sections if names]
     if "sure" in fields:
         # Django marks the description of a fieldset as safe.
         options = {"fields": ["sure"], "description": conditional_escape(effect)}
