@@ -56,6 +56,7 @@ from shop_payments.admin.entry_actions import RevokeAction, SettleAction, WaiveA
 from shop_payments.admin.forms import TwoStepForm
 from shop_payments.admin.intent_actions import CancelAction, CaptureAction, RefundAction
 from shop_payments.admin.refund_actions import GiveUpAction
+from shop_payments.admin.state_actions import EvaluateAction, RefreshAction
 from shop_payments.admin.tasks import (
     Action,
     EarlierUse,
@@ -84,6 +85,8 @@ ACTIONS: dict[str, Action] = {
         CancelAction(),
         RevokeAction(),
         GiveUpAction(),
+        EvaluateAction(),
+        RefreshAction(),
     )
 }
 """All actions by name, in the order of their buttons."""

@@ -98,7 +98,7 @@ def page_of(action: str) -> str:
     """The page of an action on the only payment, and on its only intent, staff entry or refund."""
     args: list[Any] = [models.OrderPayment.objects.get().pk]
     of_action: dict[str, Any] = {"revoke": models.StaffEntry, "give_up": models.Refund}
-    if action != "waive":
+    if action not in {"waive", "evaluate", "refresh"}:
         args.append(of_action.get(action, models.PaymentIntent).objects.get().pk)
     return reverse(f"admin:shop_payments_orderpayment_{action}", args=args)
 

@@ -40,6 +40,8 @@ MAY_ACT = [
     ("capture", "authorized", "change_orderpayment"),
     ("cancel", "authorized", "change_orderpayment"),
     ("give_up", "unresolved", "add_refund"),
+    ("evaluate", "paid", "change_orderpayment"),
+    ("refresh", "paid", "change_orderpayment"),
 ]
 
 
