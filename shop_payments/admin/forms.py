@@ -383,6 +383,12 @@ class CloseManyForm(ShownForm):
     )
 
 
+class CaptureManyForm(ShownForm):
+    """Capture exactly the amounts that the page has shown."""
+
+    sure = ConfirmCheckbox(label=_("Yes, capture these amounts. This cannot be undone."))
+
+
 class SkipForm(forms.Form):
     reason = ReasonField(
         help_text=_(

@@ -32,7 +32,9 @@ from shop_payments.admin.base import (
     stored_text,
     total_text,
     two_lines,
+    without_transaction,
 )
+from shop_payments.admin.bulk_capture import BulkCaptureMixin
 from shop_payments.admin.entries import StaffEntryInline
 from shop_payments.admin.export import ExportMixin
 from shop_payments.admin.history import PaymentHistoryInline
@@ -113,7 +115,7 @@ def _mode(payment: OrderPayment) -> str:
     return NOTHING if intent is None else mode_text(intent.livemode)
 
 
-class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
+class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
     export_columns = (
         (_("Order"), number_of),
         (_("Customer"), lambda payment: read_customer(payment.order)),
@@ -232,6 +234,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         context["action_links"] = links + payment_links(request, payment.order)
         return super().render_change_form(request, context, *args, **kwargs)
 
+    @without_transaction
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
