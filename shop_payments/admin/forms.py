@@ -315,8 +315,7 @@ class RevokeForm(forms.Form):
     # A single step: the page shows the entry, and staff can record it again.
     reason = ReasonField(
         help_text=_(
-            "The entry no longer counts: a waived amount is owed again, and settled money is part"
-            " of the payment again. Do not name the customer here."
+            "Your name and the reason are stored with the entry. Do not name the customer here."
         )
     )
 
@@ -387,6 +386,12 @@ class CaptureManyForm(ShownForm):
     """Capture exactly the amounts that the page has shown."""
 
     sure = ConfirmCheckbox(label=_("Yes, capture these amounts. This cannot be undone."))
+
+
+class ReplayForm(forms.Form):
+    """Process events again. It has no checkbox, because processing an event twice is harmless."""
+
+    confirmed = forms.CharField(initial="yes", widget=forms.HiddenInput)
 
 
 class SkipForm(forms.Form):

@@ -265,6 +265,7 @@ class CancelAction(IntentAction):
         return [
             (_("Asked for"), intent.amount_display),
             (_("Status"), describe_status(intent.status)),
+            (_("What will happen"), _describe_cancelling(target.options)),
         ]
 
     def carry_out(self, task: Task) -> Outcome:
@@ -272,6 +273,19 @@ class CancelAction(IntentAction):
         return Outcome(
             gettext("The payment is cancelled. The customer can pay again while the order is open.")
         )
+
+
+def _describe_cancelling(options: IntentOptions) -> str:
+    if options.can_be_captured:
+        text = gettext(
+            "The payment is closed at Stripe. %(amount)s that is reserved is released to the"
+            " customer, and nothing is charged. The customer can pay again while the order is open."
+        )
+        return text % {"amount": _amount(options, options.intent.amount_capturable)}
+    return gettext(
+        "The payment is closed at Stripe, and no money moves. The customer can pay again while the"
+        " order is open."
+    )
 
 
 def money_facts(options: IntentOptions) -> list[tuple[Any, str]]:

@@ -276,7 +276,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
             title=action.title,
             subtitle=number_of(item.order_payment),
             button=action.title,
-            facts=action.facts(item),
+            facts=[*action.facts(item), (_("What will happen"), action.effect)],
         )
 
     # --- closing several ---

@@ -131,6 +131,12 @@ def effect_of(response: Any) -> str:
     return "" if found is None else found[1].strip()
 
 
+def facts_of(response: Any) -> dict[str, str]:
+    """The facts on the page of an action, by label."""
+    assert response.status_code == 200
+    return {str(label): str(value) for label, value in response.context["facts"]}
+
+
 def has_happened(stripe: Any) -> bool:
     """Whether staff have captured, refunded, waived or settled anything."""
     is_captured = any(path.endswith("/capture") for path in writes(stripe))

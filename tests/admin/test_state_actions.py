@@ -14,7 +14,7 @@ from shop_payments.models import (
 )
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault
-from tests.admin.support import change, errors_of, messages_of, page_of, values_of
+from tests.admin.support import change, errors_of, facts_of, messages_of, page_of, values_of
 from tests.books import refund_in_dashboard
 from tests.support import pay, writes
 
@@ -26,10 +26,6 @@ UNCHANGED = "Stripe has answered, and nothing has changed. The order is paid."
 class BrokenAdapter(BundledOrderAdapter):
     def total(self, order):
         raise RuntimeError("a bug of the shop")
-
-
-def facts_of(response) -> dict[str, str]:
-    return {str(label): str(value) for label, value in response.context["facts"]}
 
 
 # --- evaluate again -----------------------------------------------------------------------------
