@@ -57,6 +57,7 @@ from shop_payments.admin.forms import TwoStepForm
 from shop_payments.admin.intent_actions import CancelAction, CaptureAction, RefundAction
 from shop_payments.admin.note_action import NoteAction
 from shop_payments.admin.refund_actions import GiveUpAction
+from shop_payments.admin.state_actions import EvaluateAction, RefreshAction
 from shop_payments.admin.tasks import (
     Action,
     EarlierUse,
@@ -86,6 +87,8 @@ ACTIONS: dict[str, Action] = {
         RevokeAction(),
         GiveUpAction(),
         NoteAction(),
+        EvaluateAction(),
+        RefreshAction(),
     )
 }
 """All actions by name, in the order of their buttons."""
@@ -391,7 +394,10 @@ def action_page(
     """Render the page of an action on ``row``; ``effect`` is shown above the checkbox."""
     request.current_app = admin.admin_site.name  # for the links in the template
     fields = [bound.name for bound in form.visible_fields()]
-    fieldsets: list[Any] = [(None, {"fields": [name for name in fields if name != "sure"]})]
+    sections = [(None, [name for name in fields if name != "sure"])]
+    if isinstance(form, TwoStepForm):
+        sections = form.sections()
+    fieldsets: list[Any] = [(name, {"fields": names}) for name, names in sections if names]
     if "sure" in fields:
         # Django marks the description of a fieldset as safe.
         options = {"fields": ["sure"], "description": conditional_escape(effect)}

@@ -14,9 +14,9 @@ from django.utils.translation import gettext
 from shop_payments.admin.base import amount_text
 from shop_payments.admin.tasks import PaymentState, Target
 from shop_payments.balance import Balance, Outflow, OutflowKind, OutflowProgress, balance_of
-from shop_payments.ledger.observations import refund_key
+from shop_payments.ledger.observations import refund_key, settlement_key, waived_by
 from shop_payments.lifecycle import IntentStatus
-from shop_payments.models import Refund
+from shop_payments.models import Refund, StaffEntry
 from shop_payments.money import format_amount
 
 
@@ -74,6 +74,14 @@ def after_giving_up(state: PaymentState, refund: Refund) -> Balance:
 def after_waiver(state: PaymentState, amount: int) -> Balance:
     """Return the balance after ``amount`` was waived."""
     return balance_of(replace(state.observations, waived=state.observations.waived + amount))
+
+
+def after_revoking(state: PaymentState, entry: StaffEntry) -> Balance:
+    """Return the balance after a staff entry was revoked, as if it had never been recorded."""
+    others = [each for each in state.entries if each.pk != entry.pk]
+    waived = waived_by([options.intent for options in state.intents], others)
+    left = [each for each in state.observations.outflows if each.id != settlement_key(entry)]
+    return balance_of(replace(state.observations, outflows=left, waived=waived))
 
 
 def describe_after(target: Target, after: Balance) -> str:

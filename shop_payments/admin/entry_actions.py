@@ -11,7 +11,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import amount_text, moment_text, total_text
-from shop_payments.admin.effects import after_outflow, after_waiver, describe_after, part_of
+from shop_payments.admin.effects import (
+    after_outflow,
+    after_revoking,
+    after_waiver,
+    describe_after,
+    part_of,
+)
 from shop_payments.admin.forms import RevokeForm, SettleForm, WaiveForm
 from shop_payments.admin.intent_actions import MAY_WAIVE, money_facts
 from shop_payments.admin.tasks import (
@@ -241,6 +247,7 @@ class RevokeAction(Action):
             (_("Entry"), str(entry)),
             (_("Reason"), entry.reason),
             (_("Recorded at"), moment_text(entry.created_at)),
+            (_("What will happen"), _describe_revoking(target)),
         ]
 
     def carry_out(self, task: Task) -> Outcome:
@@ -258,6 +265,12 @@ class RevokeAction(Action):
             return Outcome(_already_revoked(), messages.WARNING)
         text = gettext("The entry “%(entry)s” is revoked.") % {"entry": entry}
         return Outcome(with_balance(text, entry.order_payment_id))
+
+
+def _describe_revoking(target: Target) -> str:
+    text = gettext("The entry no longer counts. No money moves at Stripe. %(after)s")
+    after = after_revoking(target.state, target.entry)
+    return text % {"after": describe_after(target, after)}
 
 
 def _already_revoked() -> str:

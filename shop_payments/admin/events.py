@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import stored_text, without_transaction
+from shop_payments.admin.confirm_many import ManyRow, confirm_page
+from shop_payments.admin.forms import ReplayForm
 from shop_payments.admin.lists import known_values, time_column
 from shop_payments.admin.records import RecordAdmin
 from shop_payments.exceptions import ShopPaymentsError
@@ -93,7 +96,8 @@ class WebhookEventAdmin(RecordAdmin):
         return request.user.has_perm("shop_payments.change_webhookevent")
 
     @admin.action(description=_("Process the selected events again"), permissions=["replay"])
-    def replay(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+    def replay(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> HttpResponse | None:
+        """Show what will happen; after a confirmation, process one event after another."""
         if queryset[: _MAX_REPLAYS + 1].count() > _MAX_REPLAYS:
             # A server kills a request that takes minutes, and each event adds a message.
             words = gettext(
@@ -101,9 +105,48 @@ class WebhookEventAdmin(RecordAdmin):
                 " shop_payments_events replay accepts any number."
             )
             self.message_user(request, words % {"maximum": _MAX_REPLAYS}, messages.ERROR)
-            return
+            return None
         # Payloads are large. Each is loaded when its event is processed.
-        for event in queryset.defer("payload").order_by("pk"):
+        events = list(queryset.defer("payload").order_by("pk"))
+        form = ReplayForm(request.POST if "confirmed" in request.POST else None)
+        if form.is_valid():
+            self._replay_all(request, events)
+            return None
+        return self._confirm_page(request, form, events)
+
+    def _confirm_page(
+        self, request: HttpRequest, form: ReplayForm, events: Sequence[WebhookEvent]
+    ) -> HttpResponse:
+        heading = ngettext(
+            "%(count)d event will be processed again",
+            "%(count)d events will be processed again",
+            len(events),
+        )
+        effect = gettext(
+            "Each event is processed as if Stripe had just sent it. Stripe may be asked for the"
+            " current state. What is known already is not recorded a second time."
+        )
+        return confirm_page(
+            self,
+            request,
+            form,
+            action="replay",
+            title=gettext("Process several events again"),
+            heading=heading % {"count": len(events)},
+            rows=[
+                ManyRow(
+                    row=event,
+                    name=event.event_id,
+                    details=[event.type, str(event.get_status_display()), event.outcome],
+                )
+                for event in events
+            ],
+            effect=effect,
+            button=gettext("Process again"),
+        )
+
+    def _replay_all(self, request: HttpRequest, events: Sequence[WebhookEvent]) -> None:
+        for event in events:
             try:
                 replayed = replay_event(event)
             except ShopPaymentsError as error:

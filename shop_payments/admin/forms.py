@@ -12,7 +12,6 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
-from shop_payments.models import Refund
 from shop_payments.models.words import humanize
 from shop_payments.money import (
     display_amount,
@@ -144,6 +143,10 @@ class TwoStepForm(forms.Form):
         self._set(confirmed=effect_key, sure=None)
         self.fields["sure"].widget.attrs["autofocus"] = True
 
+    def sections(self) -> list[tuple[Any, list[str]]]:
+        """Return the titles of the page's sections, with the names of their fields."""
+        return [(None, [bound.name for bound in self.visible_fields() if bound.name != "sure"])]
+
     def go_to_first_step(self) -> None:
         """Remove the checkbox, because the effect must be shown first."""
         if self.is_bound:
@@ -195,8 +198,10 @@ class AmountForm(TwoStepForm):
             "example": typed_example(currency, decimal_separator()),
         }
 
-    def clean_amount(self) -> Decimal:
-        amount: Decimal = self.cleaned_data["amount"]
+    def clean_amount(self) -> Decimal | None:
+        amount: Decimal | None = self.cleaned_data["amount"]
+        if amount is None:
+            return None  # only a form with another way to state it does not require the amount
         if amount == 0:
             raise forms.ValidationError(_("The amount must be more than 0."))
         # No maximum for a form that was used: it must finish what it began.
@@ -215,30 +220,6 @@ class AmountForm(TwoStepForm):
     def _effect_key(self) -> str:
         others = [str(self.cleaned_data.get(name, "")) for name in self.effect_fields]
         return ":".join([str(self.minor_units), self.currency, *others])
-
-
-class RefundForm(AmountForm):
-    # Both choices are optional, as in the API.
-    kind = forms.ChoiceField(
-        label=_("Purpose of the refund"),
-        required=False,
-        choices=[("", _("not specified")), *Refund.Kind.choices],
-        help_text=_(
-            "If it is not specified and the order is paid, the excess is refunded first, and the"
-            " rest is for returned goods. After a correction, the money is owed again."
-        ),
-    )
-    reason = forms.ChoiceField(
-        label=_("Reason"),
-        required=False,
-        choices=[("", _("not specified")), *Refund.Reason.choices],
-        help_text=_("Sent to Stripe. If it is “fraudulent”, Stripe also blocks the card."),
-    )
-    sure = ConfirmCheckbox(
-        label=_("Yes, refund this amount to the customer. This cannot be undone."), required=False
-    )
-    effect_fields = ("kind",)
-    over_maximum = _("At most %(maximum)s of this payment can be refunded.")
 
 
 class CaptureForm(AmountForm):
@@ -335,8 +316,7 @@ class RevokeForm(forms.Form):
     # A single step: the page shows the entry, and staff can record it again.
     reason = ReasonField(
         help_text=_(
-            "The entry no longer counts: a waived amount is owed again, and settled money is part"
-            " of the payment again. Do not name the customer here."
+            "Your name and the reason are stored with the entry. Do not name the customer here."
         )
     )
 
@@ -413,6 +393,18 @@ class NoteForm(forms.Form):
             " be changed or deleted."
         ),
     )
+
+
+class CaptureManyForm(ShownForm):
+    """Capture exactly the amounts that the page has shown."""
+
+    sure = ConfirmCheckbox(label=_("Yes, capture these amounts. This cannot be undone."))
+
+
+class ReplayForm(forms.Form):
+    """Process events again. It has no checkbox, because processing an event twice is harmless."""
+
+    confirmed = forms.CharField(initial="yes", widget=forms.HiddenInput)
 
 
 class SkipForm(forms.Form):

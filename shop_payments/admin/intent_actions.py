@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import amount_text, total_text
 from shop_payments.admin.effects import after_capture, after_outflow, describe_after, part_of
-from shop_payments.admin.forms import CancelForm, CaptureForm, RefundForm
+from shop_payments.admin.forms import CancelForm, CaptureForm
+from shop_payments.admin.refund_form import RefundForm, read_refundable_lines
 from shop_payments.admin.tasks import (
     EarlierUse,
     IntentAction,
@@ -86,7 +87,9 @@ class RefundAction(IntentAction):
         return target.options.refundable
 
     def form(self, target: Target, user: Any, **kwargs: Any) -> forms.Form:
-        return RefundForm(currency=self.currency(target), **kwargs)
+        currency = self.currency(target)
+        lines = read_refundable_lines(target.payment.order, currency)
+        return RefundForm(currency=currency, lines=lines, **kwargs)
 
     def facts(self, target: Target) -> list[tuple[Any, str]]:
         options = target.options
@@ -95,7 +98,10 @@ class RefundAction(IntentAction):
     def effect(self, target: Target, form: Any) -> str:
         amount, kind = form.minor_units, form.cleaned_data["kind"]
         part = part_of(amount, target.options.refundable, self.currency(target))
-        text = gettext("%(part)s will be refunded to the customer.") % {"part": part}
+        text = gettext("%(part)s will be refunded to the customer.")
+        if form.chosen:
+            text = gettext("%(part)s will be refunded to the customer, for %(lines)s.")
+        text = text % {"part": part, "lines": form.chosen_text}
         if not target.options.counts:
             # Refunding uncounted money does not change what is owed.
             return text
@@ -114,6 +120,7 @@ class RefundAction(IntentAction):
         request = RefundRequest(
             amount_decimal=task.values["amount"],
             reason=task.values["reason"],
+            note=task.values["note"],
             kind=task.values["kind"],
             key=task.request_key,
             intent_id=task.target.options.intent.stripe_id,
@@ -258,6 +265,7 @@ class CancelAction(IntentAction):
         return [
             (_("Asked for"), intent.amount_display),
             (_("Status"), describe_status(intent.status)),
+            (_("What will happen"), _describe_cancelling(target.options)),
         ]
 
     def carry_out(self, task: Task) -> Outcome:
@@ -265,6 +273,19 @@ class CancelAction(IntentAction):
         return Outcome(
             gettext("The payment is cancelled. The customer can pay again while the order is open.")
         )
+
+
+def _describe_cancelling(options: IntentOptions) -> str:
+    if options.can_be_captured:
+        text = gettext(
+            "The payment is closed at Stripe. %(amount)s that is reserved is released to the"
+            " customer, and nothing is charged. The customer can pay again while the order is open."
+        )
+        return text % {"amount": _amount(options, options.intent.amount_capturable)}
+    return gettext(
+        "The payment is closed at Stripe, and no money moves. The customer can pay again while the"
+        " order is open."
+    )
 
 
 def money_facts(options: IntentOptions) -> list[tuple[Any, str]]:

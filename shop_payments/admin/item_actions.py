@@ -48,6 +48,8 @@ class ItemAction:
     """The title of the page and the label of its buttons."""
 
     form_class: ClassVar[type[forms.Form]]
+    effect: ClassVar[Any]
+    """What the action does, shown before staff confirm it."""
 
     def has_subject(self, item: ReviewItem) -> bool:
         """Return whether the action is about ``item``, closed or not."""
@@ -84,6 +86,10 @@ class AcceptAction(ItemAction):
     reason = ReviewItem.Reason.UNKNOWN_INTENT
     title = _("Accept this payment")
     form_class = AcceptForm
+    effect = _(
+        "The payment is recorded as one of this order. Its money counts, and may cover the order or"
+        " be an excess. No money moves at Stripe."
+    )
 
     def why_not(self, item: ReviewItem) -> Outcome | None:
         # A payment that was dismissed by mistake can still be accepted.
@@ -134,6 +140,10 @@ class ApproveAction(ItemAction):
     reason = ReviewItem.Reason.RADAR_REVIEW
     title = _("Approve this payment")
     form_class = ApproveForm
+    effect = _(
+        "Stripe closes its review of this payment as approved, and this item is closed. No money"
+        " moves."
+    )
 
     def facts(self, item: ReviewItem) -> Facts:
         return [
@@ -161,6 +171,10 @@ class SkipAction(ItemAction):
     reason = ReviewItem.Reason.NOTIFICATION_FAILED
     title = _("Skip this notification")
     form_class = SkipForm
+    effect = _(
+        "The shop's code is never notified of this, and later notifications of this payment are"
+        " sent now. No money moves."
+    )
 
     def has_subject(self, item: ReviewItem) -> bool:
         return super().has_subject(item) and _failing_fact(item) is not None

@@ -140,7 +140,8 @@ def _offers(
 ) -> tuple[list[Offer], list[ActionLink]]:
     offers = offers_of(site, request, payment)
     try:
-        return offers, [offer.link() for offer in offers]
+        # The others are on the payment's page.
+        return offers, [offer.link() for offer in offers if not offer.action.is_upkeep]
     except NoReverseMatch:  # the host has replaced the payment's pages, and left out the actions
         return offers, []
 

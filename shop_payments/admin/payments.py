@@ -31,7 +31,9 @@ from shop_payments.admin.base import (
     page_link,
     stored_text,
     two_lines,
+    without_transaction,
 )
+from shop_payments.admin.bulk_capture import BulkCaptureMixin
 from shop_payments.admin.entries import StaffEntryInline
 from shop_payments.admin.export import ExportMixin
 from shop_payments.admin.history import PaymentHistoryInline
@@ -196,7 +198,7 @@ def _method(payment: OrderPayment) -> str:
     return "" if intent is None else intent.method_display
 
 
-class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
+class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
     export_columns = (
         (_("Order"), number_of),
         (_("Customer"), lambda payment: read_customer(payment.order)),
@@ -355,6 +357,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
             context["note_url"] = admin_url(self.admin_site, name, payment.pk)
         return super().render_change_form(request, context, *args, **kwargs)
 
+    @without_transaction
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

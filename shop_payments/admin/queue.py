@@ -58,6 +58,8 @@ SUGGESTED: dict[str, str] = {
     _Reason.REST_TOO_SMALL: "waive",
     _Reason.WAIVED_RECEIVED: "revoke",
     _Reason.AUTHORIZATION_EXPIRES: "capture",
+    _Reason.ORDER_UNREADABLE: "evaluate",
+    _Reason.INTENT_MISSING: "refresh",
 }
 """The action on the payment that an item suggests, by the reason of the item."""
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
+from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -51,13 +52,24 @@ class _Columns(_When):
 # --- refunds ------------------------------------------------------------------------------------
 
 
-class RefundAdmin(_Columns, PaymentRecordAdmin):
+class _RefundColumns(_Columns):
+    @admin.display(description=_("note"))
+    def short_note(self, refund: Refund) -> str:
+        return Truncator(refund.note).chars(_NOTE_SHOWN) or NOTHING
+
+
+_NOTE_SHOWN = 60
+"""Characters of a note in a list. The page of the refund shows all of it."""
+
+
+class RefundAdmin(_RefundColumns, PaymentRecordAdmin):
     list_display = [
         "created_at",
         "order_number",
         "amount_text",
         "status_words",
         "reason_words",
+        "short_note",
     ]
     list_filter = [
         known_words("status", RefundStatus),
@@ -70,7 +82,9 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
         (None, {"fields": ["payment_link", "intent_link", "stripe_id", "dashboard_link"]}),
         (
             _("Refund"),
-            {"fields": ["amount_text", "status_words", "reason_words", "failure_words"]},
+            {
+                "fields": ["amount_text", "status_words", "reason_words", "note", "failure_words"],
+            },
         ),
         (
             _("Record"),
@@ -119,10 +133,17 @@ class RefundAdmin(_Columns, PaymentRecordAdmin):
         return refund.request_key or NOTHING
 
 
-class RefundInline(_Columns, ReadOnlyInline):
+class RefundInline(_RefundColumns, ReadOnlyInline):
     is_folded = True
     model = Refund
-    fields = ["created_at", "amount_text", "status_words", "reason_words", "stripe_id"]
+    fields = [
+        "created_at",
+        "amount_text",
+        "status_words",
+        "reason_words",
+        "short_note",
+        "stripe_id",
+    ]
 
 
 # --- disputes -----------------------------------------------------------------------------------

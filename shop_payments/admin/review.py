@@ -278,7 +278,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
             title=action.title,
             subtitle=number_of(item.order_payment),
             button=action.title,
-            facts=action.facts(item),
+            facts=[*action.facts(item), (_("What will happen"), action.effect)],
         )
 
     # --- closing several ---
@@ -451,7 +451,8 @@ def links_of(site: AdminSite, request: HttpRequest, item: ReviewItem) -> list[Ac
     if suggested is not None:
         has_amount = item.reason in WITH_AMOUNT
         links.append(suggested.suggested_link(item.data.get("amount") if has_amount else None))
-    links += [offer.link() for offer in offers if offer is not suggested]
+    others = [offer for offer in offers if offer is not suggested and not offer.action.is_upkeep]
+    links += [offer.link() for offer in others]
     return [link for link in links if link is not None]
 
 

@@ -172,6 +172,10 @@ class Action:
     is_listed = True
     """Whether it has a button above the page; otherwise its page is linked from elsewhere."""
 
+    is_upkeep: ClassVar[bool] = False
+    """Whether it only brings the payment up to date. Review items offer such an action only if they
+    suggest it."""
+
     key_kind: ClassVar[str] = "int"
     """The path converter of Django for the primary key of that row."""
 
@@ -308,6 +312,21 @@ def explain(error: ShopPaymentsError) -> str:
             "why": error
         }
     return str(error)
+
+
+def explain_read(error: GatewayError) -> str:
+    """Return a message for staff about a request that only reads from Stripe."""
+    if isinstance(error, GatewayAuthenticationError):
+        text = gettext(
+            "Stripe does not accept the shop's secret key, or the key lacks a permission. Ask the"
+            " shop's operator to check STRIPE_SECRET_KEY. What Stripe said: %(why)s"
+        )
+    else:
+        text = gettext(
+            "Stripe could not be asked. What was read before that is stored. Try again in a moment."
+            " What went wrong: %(why)s"
+        )
+    return text % {"why": error}
 
 
 _AMOUNTS = {

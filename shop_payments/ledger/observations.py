@@ -111,6 +111,11 @@ def refund_key(refund: Refund) -> str:
     return refund.stripe_id or str(refund.pk)
 
 
+def settlement_key(entry: StaffEntry) -> str:
+    """Return the id of a settlement outside Stripe in the balance."""
+    return f"settlement {entry.pk}"
+
+
 def _of_refund(refund: Refund, intent: PaymentIntent) -> Outflow:
     if refund.status in RETURNED_REFUND_STATUSES:
         progress = OutflowProgress.RETURNED
@@ -150,7 +155,7 @@ def _of_dispute(dispute: Dispute, intent: PaymentIntent) -> Outflow:
 
 def _of_settlement(entry: StaffEntry, intent: PaymentIntent) -> Outflow:
     return Outflow(
-        id=f"settlement {entry.pk}",
+        id=settlement_key(entry),
         payment_id=intent.stripe_id,
         at=entry.created_at,
         seen_at=entry.created_at,

@@ -41,6 +41,7 @@ from shop_payments.services.record_staff_entry import (
     waive_amount,
 )
 from shop_payments.services.reevaluate_order import reevaluate_order
+from shop_payments.services.refresh_payment import RefreshedPayment, refresh_payment
 from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from shop_payments.services.settle_payment import settle_payment
 from shop_payments.services.unknown_intents import accept_unknown_intent
@@ -52,6 +53,7 @@ __all__ = [
     "OrderView",
     "Origin",
     "PaymentView",
+    "RefreshedPayment",
     "RefundRequest",
     "ShopPaymentsError",
     "Source",
@@ -71,6 +73,7 @@ __all__ = [
     "may_release",
     "process_event",
     "reevaluate_order",
+    "refresh_payment",
     "refund_payment",
     "revoke_staff_entry",
     "settle_outside_stripe",

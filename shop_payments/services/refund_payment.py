@@ -60,6 +60,10 @@ class RefundRequest:
     reason: str = ""
     """One of :class:`Refund.Reason`, or empty."""
 
+    note: str = ""
+    """For the shop's staff: stored with the refund, and never sent to Stripe. A repeated request
+    does not change it."""
+
     kind: str = ""
     """One of :class:`Refund.Kind`. If empty, excess is refunded first; the rest is for goods."""
 
@@ -305,6 +309,7 @@ def insert_refund(
         amount=amount,
         currency=intent.currency,
         reason=request.reason,
+        note=request.note,
         livemode=intent.livemode,
         created_at=now,
     )

@@ -291,8 +291,10 @@ def _was_missing(row: PaymentIntent) -> bool:
     )
 
 
-def sync_intent(row: PaymentIntent, *, origin: Origin) -> None:
-    """Fetch an intent until the result could be written. A final intent costs no call.
+def sync_intent(row: PaymentIntent, *, origin: Origin, fetches_final: bool = False) -> None:
+    """Fetch an intent until the result could be written.
+
+    Without ``fetches_final``, a final intent costs no call: it only lacks unknown fields, if any.
 
     Raises:
         PaymentIntentMissing: Stripe does not know the intent.
@@ -300,7 +302,9 @@ def sync_intent(row: PaymentIntent, *, origin: Origin) -> None:
         ConfigurationError, GatewayError: see :func:`refresh_intent`.
     """
     for _round in range(_MAX_FETCHES):
-        if row.is_final or refresh_intent(row, origin=origin) is not None:
+        if row.is_final and not fetches_final:
+            return
+        if refresh_intent(row, origin=origin) is not None:
             return
         row.refresh_from_db()
     raise PaymentIntentInProgress(f"{row} keeps changing.")

@@ -99,7 +99,7 @@ def page_of(action: str) -> str:
     """The page of an action on the only payment, and on its only intent, staff entry or refund."""
     args: list[Any] = [models.OrderPayment.objects.get().pk]
     of_action: dict[str, Any] = {"revoke": models.StaffEntry, "give_up": models.Refund}
-    if action != "waive":
+    if action not in {"waive", "evaluate", "refresh"}:
         args.append(of_action.get(action, models.PaymentIntent).objects.get().pk)
     return reverse(f"admin:shop_payments_orderpayment_{action}", args=args)
 
@@ -130,6 +130,12 @@ def effect_of(response: Any) -> str:
     """The effect that the page of an action announces; empty if it shows none."""
     found = re.search(r'<div class="description">(.*?)</div>', text_of(response), re.S)
     return "" if found is None else found[1].strip()
+
+
+def facts_of(response: Any) -> dict[str, str]:
+    """The facts on the page of an action, by label."""
+    assert response.status_code == 200
+    return {str(label): str(value) for label, value in response.context["facts"]}
 
 
 def has_happened(stripe: Any) -> bool:

@@ -16,7 +16,15 @@ from shop_payments.models import OrderPayment, PaymentHistory, PaymentIntent, Re
 from shop_payments.sandbox import Fault
 from shop_payments.services import reevaluate_order
 from tests.admin import support
-from tests.admin.support import effect_of, errors_of, has_happened, messages_of, page_of, values_of
+from tests.admin.support import (
+    effect_of,
+    errors_of,
+    facts_of,
+    has_happened,
+    messages_of,
+    page_of,
+    values_of,
+)
 from tests.books import refunds_at_stripe
 from tests.support import writes
 
@@ -40,6 +48,8 @@ MAY_ACT = [
     ("capture", "authorized", "change_orderpayment"),
     ("cancel", "authorized", "change_orderpayment"),
     ("give_up", "unresolved", "add_refund"),
+    ("evaluate", "paid", "change_orderpayment"),
+    ("refresh", "paid", "change_orderpayment"),
 ]
 
 
@@ -157,6 +167,33 @@ def test_the_effect_is_shown_before_it_is_final(
     elif payment.amount_owed:
         truth = f"{payment.amount_owed / 100:.2f} USD is owed"
     assert after in (truth, "")
+
+
+@pytest.fixture
+def settled(paid, staff) -> None:
+    """All of the money was settled outside Stripe."""
+    staff.act("settle", reason="Returned in cash.")
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "effect"),
+    [
+        ("revoke", "waived", "The entry no longer counts. No money moves at Stripe. After this, 8"),
+        (
+            "revoke",
+            "settled",
+            "The entry no longer counts. No money moves at Stripe. After this, n",
+        ),
+        ("cancel", "open_payment", "The payment is closed at Stripe, and no money moves."),
+        ("cancel", "authorized", "The payment is closed at Stripe. 112.00 USD that is reserved"),
+        ("evaluate", "paid", "The order is read again, and what is paid, owed and in excess"),
+        ("refresh", "paid", "Asks Stripe for the current state. Moves no money."),
+    ],
+)
+def test_an_action_of_one_step_says_what_will_happen(action, state, effect, request, staff):
+    request.getfixturevalue(state)
+    page = staff.get(page_of(action))
+    assert facts_of(page)["What will happen"].startswith(effect)
 
 
 @pytest.mark.by_hand

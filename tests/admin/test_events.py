@@ -28,6 +28,11 @@ def set_aside(event):
 
 def replay(browser, event):
     page = text_of(browser.choose("replay", event))
+    if "1 event will be processed again" in page:
+        before = WebhookEvent.objects.values().get(pk=event.pk)
+        assert "as if Stripe had just sent it" in page
+        assert WebhookEvent.objects.values().get(pk=event.pk) == before
+        page = text_of(browser.choose("replay", event, confirmed="yes"))
     event.refresh_from_db()
     return page
 

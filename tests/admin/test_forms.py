@@ -9,12 +9,12 @@ from shop_payments.admin.forms import (
     CloseForm,
     CloseManyForm,
     GiveUpForm,
-    RefundForm,
     RevokeForm,
     SettleForm,
     SkipForm,
     WaiveForm,
 )
+from shop_payments.admin.refund_form import RefundForm
 from shop_payments.models import PaymentIntent
 from tests.admin.support import errors_of, messages_of
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from shop_payments import signals
 from shop_payments.models import PaymentHistory, ReviewItem
 from shop_payments.sandbox import Fault
-from tests.admin.support import change, changelist, errors_of, messages_of
+from tests.admin.support import change, changelist, errors_of, facts_of, messages_of
 from tests.books import sweep
 from tests.services.restore import lose
 from tests.support import call_stripe, pay
@@ -78,6 +78,8 @@ def test_an_action_needs_the_permission_to_change_payments(
         assert browser.get(page).status_code == 403
         assert browser.post(page, {"reason": "No.", "sure": "on"}).status_code == 403
     assert label not in clerk.buttons(item)
+    effect = facts_of(staff_with("view_reviewitem", "change_orderpayment").get(page))
+    assert "No money moves" in effect["What will happen"]
     assert len(stripe.requests) == before
     item.refresh_from_db()
     assert item.closed_at is None

@@ -16,7 +16,15 @@ from django.utils import timezone
 
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.ledger.facts import Origin
-from shop_payments.models import APIKeyScope, Order, OrderPayment, PaymentIntent, ReviewItem, Source
+from shop_payments.models import (
+    APIKeyScope,
+    Order,
+    OrderPayment,
+    PaymentIntent,
+    ReviewItem,
+    Source,
+    WebhookEvent,
+)
 from shop_payments.order_tokens import create_order_token
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.services.capture_payment import capture_payment
@@ -122,6 +130,23 @@ class Scene:
         for item in ReviewItem.objects.filter(closed_at=None):
             url = reverse("admin:shop_payments_reviewitem_close", args=[item.pk])
             statuses += self.submit(url)
+        return statuses
+
+    def act_on_many(self) -> list[int]:
+        """Capture reserved money from the list of payments, and process events again."""
+        self.new_order(number=f"{RESERVED}2")
+        self.ask()
+        self.pay()
+        self.settle()
+        statuses = []
+        for model, action in ((OrderPayment, "capture_selected"), (WebhookEvent, "replay")):
+            rows = [row.pk for row in model._default_manager.order_by("-pk")[:5]]
+            sent: dict[str, Any] = {"action": action, "_selected_action": rows}
+            page = self.staff.post(changelist(model), sent)
+            form = {} if page.context is None else page.context["form"]
+            sent |= {bound.html_name: bound.value() for bound in form if bound.name != "sure"}
+            statuses += [page.status_code]
+            statuses += [self.staff.post(changelist(model), {**sent, "sure": "on"}).status_code]
         return statuses
 
     def waive_the_rest(self) -> list[int]:

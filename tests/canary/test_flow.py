@@ -38,6 +38,7 @@ def test_the_flow_leaves_no_secret_anywhere(scene, canary, capfd):
     scene.walk_the_api()
     scene.dispute_and_owe()
     assert {*scene.waive_the_rest(), *scene.act_as_staff()} <= {200, 302}
+    assert scene.act_on_many() == [200, 302] * 2
     shown = scene.walk_the_admin(newest=8)
     for row in (APIKey.objects.all()[0], scene.order):
         scene.staff.get(change(row).replace("/change/", "/history/"))
@@ -133,6 +134,7 @@ def test_no_fault_of_stripes_brings_one_to_light(scene, canary, stripe):
     scene.dispute_and_owe()
     inject()
     scene.act_as_staff()
+    scene.act_on_many()
     scene.walk_the_admin(newest=2)
 
     assert 500 not in statuses
