@@ -390,7 +390,7 @@ class NoteForm(forms.Form):
         max_length=LONGEST_NOTE,
         help_text=_(
             "For the other staff. It appears on the page of the payment, with your name, and cannot"
-            " be changed or deleted."
+            " be changed or deleted. Do not name the customer here."
         ),
     )
 

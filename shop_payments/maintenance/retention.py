@@ -2,8 +2,8 @@
 
 Note [What the purge may touch]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-Personal data is in the payloads of events, in the parameters of attempts, and in the fingerprints
-of those parameters. It is deleted only when the app does not need it any more:
+Personal data is in the payloads of events, in the parameters of attempts, in the fingerprints of
+those parameters, and in the last digits of a card or bank account. It is deleted only when the app does not need it any more:
 
 * Of an event: after it was processed or ignored. A failed, waiting or set aside event is processed
   later, from its payload.
@@ -197,7 +197,7 @@ class _Purge:
         StripeAttempt.objects.bulk_update(attempts, ["params", "purged_at"])
         # A hash reveals an address to anyone who can guess the address.
         intents = PaymentIntent.objects.filter(order_payment__in=payments)
-        intents.exclude(fingerprint="").update(fingerprint="")
+        intents.exclude(fingerprint="", last4="").update(fingerprint="", last4="")
         refused = OrderPayment.objects.filter(pk__in=payments).exclude(refused_receipt="")
         refused.update(refused_receipt="")
         return len(attempts)
