@@ -3,7 +3,8 @@
 Note [What the purge may touch]
 ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 Personal data is in the payloads of events, in the parameters of attempts, in the fingerprints of
-those parameters, and in the last digits of a card or bank account. It is deleted only when the app does not need it any more:
+those parameters, and in the last digits of a card or bank account. It is deleted only when the app
+does not need it any more:
 
 * Of an event: after it was processed or ignored. A failed, waiting or set aside event is processed
   later, from its payload.
