@@ -311,7 +311,7 @@ def ask_stripe(visit: Visit) -> tuple[OrderView, State]:
 def shown_state(view: OrderView) -> State:
     """Return the state for the result page, where a failed attempt is shown as such."""
     state = state_of(view)
-    return State.FAILED if state == State.UNPAID and has_failed(view) else state
+    return State.FAILED if state in ASKING and has_failed(view) else state
 
 
 def may_change(view: OrderView, state: State) -> bool:

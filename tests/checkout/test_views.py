@@ -108,6 +108,20 @@ def test_a_declined_card_is_shown_with_a_way_to_try_again(guest, stripe, state):
     assert f'href="{guest.url("pay")}">Try again' in answer.content.decode()
 
 
+def test_a_declined_card_after_a_deposit_is_not_shown_as_received(open_shop, stripe, state):
+    shop = open_shop(300)
+    shop.deposit(90)
+    guest = Guest(shop.order)
+    assert state(guest.get("result")) == "partially_paid"
+    pay(stripe, guest.begin(), "pm_card_chargeDeclined")
+
+    answer = guest.get("result")
+
+    assert state(answer) == "failed"
+    assert b"was received" not in answer.content
+    assert f'href="{guest.url("pay")}">Try again' in answer.content.decode()
+
+
 def test_a_delayed_payment_offers_no_pay_button(open_shop, stripe, state):
     shop = open_shop(112, ALLOWED_PAYMENT_METHOD_TYPES=["us_bank_account"])
     guest = Guest(shop.order)
