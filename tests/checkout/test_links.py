@@ -9,6 +9,7 @@ import time_machine
 from django.contrib.sessions.models import Session
 from django.core import signing
 from django.test import Client
+from django.utils import timezone
 
 from shop_payments.checkout.links import Link, checkout_url, page_url, read_link, sign
 from shop_payments.models import Order, OrderPayment
@@ -39,6 +40,14 @@ def test_a_link_without_time_zones(order, settings):
     settings.USE_TZ = False
     assert not link_for(order, timedelta(minutes=1)).has_expired
     assert link_for(order, EXPIRED).has_expired
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_a_link_does_not_depend_on_the_visitors_time_zone(order, settings, zone):
+    settings.USE_TZ = False
+    with timezone.override(zone):
+        assert not link_for(order, timedelta(minutes=1)).has_expired
+        assert link_for(order, EXPIRED).has_expired
 
 
 @pytest.mark.parametrize("name", ["pay", "result", "status"])
