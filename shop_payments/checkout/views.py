@@ -209,6 +209,7 @@ class PayView(CheckoutView):
                 "state": page.state,
                 "intent": intent.id,
                 "amount": page.amount,
+                "asked": page.asked,
                 "summary": render_to_string(
                     "shop_payments/checkout/summary.html", {"checkout": page}, request
                 ),

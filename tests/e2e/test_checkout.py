@@ -295,6 +295,16 @@ def test_the_total_changes_after_the_page_was_loaded(customer):
     assert customer.charged() == [12000]
 
 
+def test_an_amount_in_another_language_is_no_change(customer):
+    customer.page.set_extra_http_headers({"Accept-Language": "de"})
+    customer.open().enter_card()
+    customer.page.set_extra_http_headers({"Accept-Language": "en"})
+
+    customer.pay_button.click()
+
+    customer.sees("paid")
+
+
 def test_the_order_is_cancelled_after_the_page_was_loaded(customer):
     customer.open().enter_card()
     customer.cancel_order()

@@ -103,8 +103,8 @@ function runPayPage() {
         if (["not_loaded", "not_set_up"].includes(problem)) callShop(data.statusUrl, { problem });
     }
 
-    function showAmount({ amount, summary }) {
-        data.amount = amount;
+    function showAmount({ amount, asked, summary }) {
+        data.asked = asked;
         for (const place of document.querySelectorAll("[data-checkout-amount]")) place.textContent = amount;
         part("summary").innerHTML = summary; // rendered by the shop's own template
     }
@@ -142,7 +142,7 @@ function runPayPage() {
         const script = loadStripe();
         intent = await ask();
         if (!intent) return;
-        if (intent.amount !== data.amount) showAmount(intent);
+        if (intent.asked !== data.asked) showAmount(intent);
         try {
             await script;
             stripe = window.Stripe(data.key, { locale: data.locale });
@@ -216,7 +216,7 @@ function runPayPage() {
     /** Return whether the customer pays what they have seen; if not, ask them again. */
     function isAsShown(latest) {
         const isOther = latest.intent !== intent.intent;
-        const isChanged = latest.amount !== data.amount;
+        const isChanged = latest.asked !== data.asked;
         intent = latest;
         if (!isOther && !isChanged) return true;
         if (isChanged) showAmount(latest);
