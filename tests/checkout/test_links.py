@@ -119,6 +119,15 @@ def test_another_customer_may_open_a_link(order):
     assert client.get(checkout_url(order)).status_code == 200
 
 
+def test_a_link_needs_no_login_where_all_other_pages_do(guest, stripe, settings):
+    middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, middleware]
+    assert guest.client.get("/admin/password_change/").status_code == 302
+    assert guest.ask().status_code == 200
+    assert [guest.get(name).status_code for name in ("pay", "result", "status")] == [200] * 3
+    assert Client().get(page_url("pay", guest.order.pk)).status_code == 404
+
+
 def test_a_link_shows_what_is_due_and_no_personal_data(guest, stripe):
     Order.objects.update(email="buyer@example.com")
     guest.begin()
