@@ -305,6 +305,17 @@ def test_an_amount_in_another_language_is_no_change(customer):
     customer.sees("paid")
 
 
+def test_the_page_is_loaded_again_when_the_link_expires_also_with_a_fragment(customer):
+    page = customer.page
+    customer.link += "#pay"
+    customer.open().enter_card()
+    expired = {"status": 410, "json": {"state": "expired"}}
+    page.route("**/checkout/**", lambda route: route.fulfill(**expired), times=1)
+
+    with page.expect_event("load"):
+        customer.pay_button.click()
+
+
 def test_the_order_is_cancelled_after_the_page_was_loaded(customer):
     customer.open().enter_card()
     customer.cancel_order()

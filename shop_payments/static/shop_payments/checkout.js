@@ -122,7 +122,8 @@ function runPayPage() {
         const answer = await callShop(data.payUrl, {});
         if (answer.client_secret) return answer;
         if (answer.state && answer.state !== "unavailable") {
-            location.assign(answer.state === "expired" ? location.href : data.resultUrl);
+            if (answer.state === "expired") location.reload(); // with a fragment, assign() loads nothing
+            else location.assign(data.resultUrl);
             return new Promise(() => {});
         }
         giveUp({ 0: "unreachable", 403: "refused" }[answer.status] ?? "unavailable");
