@@ -374,6 +374,8 @@ def test_confirming_an_intent_that_is_over(customer, what):
     expect(customer.message).to_contain_text(expected)
     assert "payment_intent" not in customer.message.inner_text()
     expect(customer.pay_button).to_be_enabled()
+    customer.form().get_by_label("Card number").click()  # by then, a new form has sent its change
+    expect(customer.message).to_contain_text(expected)
     customer.pay()
     customer.sees("paid")
     assert customer.charged() == [11200]

@@ -182,7 +182,9 @@ function runPayPage() {
             isReady = false;
             giveUp(error?.type === "invalid_request_error" ? "not_set_up" : "not_loaded");
         });
-        element.on("change", () => say(""));
+        element.on("change", ({ complete, empty }) => {
+            if (complete || !empty) say(""); // the element also sends it when it has loaded
+        });
         element.mount(part("element"));
     }
 
