@@ -47,8 +47,8 @@ PAY_TEXTS = {
         "The shop's connection to the payment provider does not work. Nothing was charged."
     ),
     "unavailable": _(
-        "The payment is not available at the moment. Nothing was charged. Please try again in a few"
-        " minutes."
+        "The payment is not available at the moment. Please try again in a few minutes. If you"
+        " have just paid, do not pay again."
     ),
     "refused": _(
         "The shop could not verify this page. Please allow cookies for it, and load it again."

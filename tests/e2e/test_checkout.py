@@ -381,6 +381,28 @@ def test_confirming_an_intent_that_is_over(customer, what):
     assert customer.charged() == [11200]
 
 
+def test_an_unknown_outcome_is_not_called_nothing_charged(customer, configure):
+    """Stripe charges, but its answer is lost, and then the shop cannot ask Stripe either."""
+    page = customer.page
+    customer.open().enter_card()
+
+    def lose_the_answer(route):
+        route.fetch()
+        configure(STRIPE_API_BASE="http://127.0.0.1:9")
+        route.abort()
+
+    page.route("**/confirm", lose_the_answer)
+    customer.pay_button.click()
+
+    customer.sees("unavailable")
+    shown = page.inner_text("main")
+    assert "Nothing was charged" not in shown
+    assert "do not pay again" in shown
+    configure(STRIPE_API_BASE=customer.sandbox.url)
+    customer.sees("paid")
+    assert customer.charged() == [11200]
+
+
 UNKNOWN = {
     "error": {
         "type": "invalid_request_error",

@@ -244,9 +244,12 @@ function runPayPage() {
         }
         // Perhaps another tab has paid, or the intent was cancelled. The shop knows.
         console.error(error.message);
-        const answer = await callShop(data.statusUrl);
-        const isOpen = ["unpaid", "failed", "partially_paid", "unavailable", undefined].includes(answer.state);
-        if (!isOpen) {
+        const { state } = await callShop(data.statusUrl);
+        if (!state) {
+            giveUp("unreachable");
+            return;
+        }
+        if (!["unpaid", "failed", "partially_paid"].includes(state)) {
             location.assign(data.resultUrl);
             return;
         }
