@@ -308,7 +308,11 @@ def ask_stripe(visit: Visit) -> tuple[OrderView, State]:
     if failure is None:
         return view, state
     log_failure(failure, visit.order.pk)
-    return view, State.UNAVAILABLE if state in ASKING else state
+    return view, State.UNAVAILABLE if state in _MAY_BE_PAID else state
+
+
+_MAY_BE_PAID = ASKING | {State.CANCELLED}
+"""States that say that nothing was paid, which is not known while Stripe does not answer."""
 
 
 def shown_state(view: OrderView) -> State:

@@ -177,6 +177,23 @@ def test_money_for_a_cancelled_order_is_not_thanked_for(guest, stripe, state):
     assert b"Thank" not in answer.content
 
 
+def test_it_is_not_known_that_nothing_was_charged_while_stripe_cannot_be_reached(
+    guest, stripe, state
+):
+    intent_id = guest.begin()
+    Order.objects.update(status=Order.Status.CANCELLED)
+    pay(stripe, intent_id)
+    stripe.inject(Fault("drop_before", rate=1))
+
+    answer = guest.get("result")
+
+    assert state(answer) == "unavailable"
+    assert b"nothing was charged" not in answer.content
+    assert state(guest.get("status")) == "unavailable"
+    stripe.clear_faults()
+    assert state(guest.get("result")) == "in_review"
+
+
 def test_money_under_way_for_a_cancelled_order(open_shop, stripe, state):
     shop = open_shop(112, ALLOWED_PAYMENT_METHOD_TYPES=["us_bank_account"])
     guest = Guest(shop.order)
