@@ -20,7 +20,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
 from shop_payments import migrations as own_migrations
-from shop_payments.conf import CAPTURE_METHODS, order_model_reference
+from shop_payments.conf import CAPTURE_METHODS, order_model_label, order_model_reference
 from shop_payments.exceptions import ConfigurationError, MoneyError, OrderUnreadable
 from shop_payments.money import Money
 from shop_payments.orders import LineItem, OrderAdapter, get_order_adapter, read_line_items
@@ -139,9 +139,10 @@ def _place_of(migration: migrations.Migration) -> str:
 def check_adapter() -> _Messages:
     """Try the methods of the adapter on the newest order (E019, W009)."""
     try:
+        apps.get_model(order_model_label())
         adapter = get_order_adapter()
-    except (ConfigurationError, TypeError):
-        return []  # E001 or E007 reports it
+    except (LookupError, ValueError, ConfigurationError, TypeError):
+        return []  # E001, E007 or E008 reports it
     with transaction.atomic():  # on PostgreSQL, an error of the adapter's ends it
         return [*_problems_of_queries(adapter)] or [*_problems_of_order(adapter)]
 

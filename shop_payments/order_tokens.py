@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 from django.core import signing
-from django.utils import timezone
 
 from shop_payments.secrecy import Secret
 
@@ -28,11 +27,12 @@ class OrderToken:
 
     order_id: str
     expires_at: datetime
+    """In UTC, also with ``USE_TZ = False``: a middleware may activate the visitor's time zone."""
 
     @property
     def has_expired(self) -> bool:
         """Whether the token is too old to be used."""
-        return timezone.now() >= self.expires_at
+        return datetime.now(UTC) >= self.expires_at
 
 
 def create_order_token(order: Any, expires_in: timedelta = timedelta(days=1)) -> str:
@@ -46,7 +46,7 @@ def create_order_token(order: Any, expires_in: timedelta = timedelta(days=1)) ->
 
 def sign_order(order_id: object, expires_in: timedelta, *, purpose: Purpose) -> str:
     """Return a token for one order. It is valid for ten years at most."""
-    expires_at = timezone.now() + min(expires_in, _LONGEST)
+    expires_at = datetime.now(UTC) + min(expires_in, _LONGEST)
     return signing.dumps([str(order_id), int(expires_at.timestamp())], salt=purpose)
 
 
@@ -56,9 +56,4 @@ def read_order_token(text: Secret, *, purpose: Purpose) -> OrderToken | None:
         order_id, expires = signing.loads(text.reveal(), salt=purpose)
     except signing.BadSignature:
         return None
-    return OrderToken(order_id=order_id, expires_at=_aware(expires))
-
-
-def _aware(seconds: int) -> datetime:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment if timezone.is_aware(timezone.now()) else timezone.make_naive(moment)
+    return OrderToken(order_id=order_id, expires_at=datetime.fromtimestamp(expires, UTC))

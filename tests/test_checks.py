@@ -145,6 +145,18 @@ def test_a_setting_is_checked(configure, settings, check_id, values, others, wor
     assert words in only(check_id) if check_id else found() == {}
 
 
+class WholeAdapter(HalfAnAdapter):
+    line_items = list_for_user = total = HalfAnAdapter.number  # type: ignore[assignment]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("label", ["nowhere.Order", "shop_payments.models.Order"])
+def test_the_adapter_is_not_blamed_for_a_model_that_is_not_found(configure, settings, label):
+    configure(ORDER_ADAPTER=f"{HERE}.WholeAdapter")
+    settings.SHOP_PAYMENTS_ORDER_MODEL = label
+    assert "Write SHOP_PAYMENTS_ORDER_MODEL" in only("E008", databases=["default"])
+
+
 class OldAdapter(HalfAnAdapter):
     def amount_due(self, order: Any) -> Money:
         return Money(11200, "usd")

@@ -47,8 +47,8 @@ PAY_TEXTS = {
         "The shop's connection to the payment provider does not work. Nothing was charged."
     ),
     "unavailable": _(
-        "The payment is not available at the moment. Nothing was charged. Please try again in a few"
-        " minutes."
+        "The payment is not available at the moment. Please try again in a few minutes. If you"
+        " have just paid, do not pay again."
     ),
     "refused": _(
         "The shop could not verify this page. Please allow cookies for it, and load it again."
@@ -94,6 +94,9 @@ class Page:
     amount: str = ""
     """What the Pay button asks for; empty if the customer is not asked."""
 
+    asked: str = ""
+    """The same in no language. The script compares it, and its answers may be in another one."""
+
     is_part: bool = False
     """Whether ``amount`` is a part of what is outstanding, such as a deposit."""
 
@@ -133,6 +136,7 @@ def build_page(view: OrderView, state: State, *, token: str = "", continue_url: 
             else ""
         ),
         amount=_shown(view.asked_decimal, view.currency) if can_pay else "",
+        asked=f"{view.asked_decimal} {view.currency}" if can_pay else "",
         is_part=can_pay and view.asked_decimal != view.outstanding_decimal,
         pay_url=page_url("pay", view.id, token),
         result_url=page_url("result", view.id, token),
@@ -149,7 +153,7 @@ def pay_data(page: Page, view: OrderView, *, token: str) -> dict[str, Any]:
     config = get_config()
     return {
         "page": "pay",
-        "amount": page.amount,
+        "asked": page.asked,
         "key": config.STRIPE_PUBLISHABLE_KEY,
         "stripeJs": config.STRIPE_JS_URL,
         "locale": stripe_locale(get_language()),

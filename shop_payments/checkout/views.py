@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
@@ -120,7 +121,8 @@ class CheckoutView(View):
         view = super().as_view(**initkwargs)
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
-        return view
+        # With LoginRequiredMiddleware, guests with a link would have to sign in.
+        return login_not_required(view)
 
     @method_decorator(csrf_protect)
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -209,6 +211,7 @@ class PayView(CheckoutView):
                 "state": page.state,
                 "intent": intent.id,
                 "amount": page.amount,
+                "asked": page.asked,
                 "summary": render_to_string(
                     "shop_payments/checkout/summary.html", {"checkout": page}, request
                 ),
@@ -305,13 +308,17 @@ def ask_stripe(visit: Visit) -> tuple[OrderView, State]:
     if failure is None:
         return view, state
     log_failure(failure, visit.order.pk)
-    return view, State.UNAVAILABLE if state in ASKING else state
+    return view, State.UNAVAILABLE if state in _MAY_BE_PAID else state
+
+
+_MAY_BE_PAID = ASKING | {State.CANCELLED}
+"""States that say that nothing was paid, which is not known while Stripe does not answer."""
 
 
 def shown_state(view: OrderView) -> State:
     """Return the state for the result page, where a failed attempt is shown as such."""
     state = state_of(view)
-    return State.FAILED if state == State.UNPAID and has_failed(view) else state
+    return State.FAILED if state in ASKING and has_failed(view) else state
 
 
 def may_change(view: OrderView, state: State) -> bool:

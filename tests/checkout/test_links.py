@@ -9,6 +9,7 @@ import time_machine
 from django.contrib.sessions.models import Session
 from django.core import signing
 from django.test import Client
+from django.utils import timezone
 
 from shop_payments.checkout.links import Link, checkout_url, page_url, read_link, sign
 from shop_payments.models import Order, OrderPayment
@@ -39,6 +40,14 @@ def test_a_link_without_time_zones(order, settings):
     settings.USE_TZ = False
     assert not link_for(order, timedelta(minutes=1)).has_expired
     assert link_for(order, EXPIRED).has_expired
+
+
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_a_link_does_not_depend_on_the_visitors_time_zone(order, settings, zone):
+    settings.USE_TZ = False
+    with timezone.override(zone):
+        assert not link_for(order, timedelta(minutes=1)).has_expired
+        assert link_for(order, EXPIRED).has_expired
 
 
 @pytest.mark.parametrize("name", ["pay", "result", "status"])
@@ -108,6 +117,15 @@ def test_another_customer_may_open_a_link(order):
     client = Client()
     client.force_login(UserFactory.create())
     assert client.get(checkout_url(order)).status_code == 200
+
+
+def test_a_link_needs_no_login_where_all_other_pages_do(guest, stripe, settings):
+    middleware = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, middleware]
+    assert guest.client.get("/admin/password_change/").status_code == 302
+    assert guest.ask().status_code == 200
+    assert [guest.get(name).status_code for name in ("pay", "result", "status")] == [200] * 3
+    assert Client().get(page_url("pay", guest.order.pk)).status_code == 404
 
 
 def test_a_link_shows_what_is_due_and_no_personal_data(guest, stripe):

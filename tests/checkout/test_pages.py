@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.utils import translation
 
@@ -40,6 +42,15 @@ def test_amounts_are_written_as_in_the_customers_language(order, settings):
     assert f"2.469,12{SPACE}USD" in page
     assert '"locale": "de"' in page
     assert '<html lang="de"' in page
+
+
+@pytest.mark.parametrize("language", ["de", "es", "fr", "ja"])
+def test_no_text_is_taken_from_djangos_translations(order, language):
+    """Found: "Order" was "Reihenfolge", because Django's formsets have that text, too."""
+    guest = Guest(order)
+    with translation.override(language):
+        page = guest.get("result").content.decode()
+    assert re.findall("<dt>(.*?)</dt>", page) == ["Order number", "Total"]
 
 
 @pytest.mark.parametrize(

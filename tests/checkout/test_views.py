@@ -108,6 +108,20 @@ def test_a_declined_card_is_shown_with_a_way_to_try_again(guest, stripe, state):
     assert f'href="{guest.url("pay")}">Try again' in answer.content.decode()
 
 
+def test_a_declined_card_after_a_deposit_is_not_shown_as_received(open_shop, stripe, state):
+    shop = open_shop(300)
+    shop.deposit(90)
+    guest = Guest(shop.order)
+    assert state(guest.get("result")) == "partially_paid"
+    pay(stripe, guest.begin(), "pm_card_chargeDeclined")
+
+    answer = guest.get("result")
+
+    assert state(answer) == "failed"
+    assert b"was received" not in answer.content
+    assert f'href="{guest.url("pay")}">Try again' in answer.content.decode()
+
+
 def test_a_delayed_payment_offers_no_pay_button(open_shop, stripe, state):
     shop = open_shop(112, ALLOWED_PAYMENT_METHOD_TYPES=["us_bank_account"])
     guest = Guest(shop.order)
@@ -161,6 +175,23 @@ def test_money_for_a_cancelled_order_is_not_thanked_for(guest, stripe, state):
     assert state(answer) == "in_review"
     assert b"was received; the shop will get in touch" in answer.content
     assert b"Thank" not in answer.content
+
+
+def test_it_is_not_known_that_nothing_was_charged_while_stripe_cannot_be_reached(
+    guest, stripe, state
+):
+    intent_id = guest.begin()
+    Order.objects.update(status=Order.Status.CANCELLED)
+    pay(stripe, intent_id)
+    stripe.inject(Fault("drop_before", rate=1))
+
+    answer = guest.get("result")
+
+    assert state(answer) == "unavailable"
+    assert b"nothing was charged" not in answer.content
+    assert state(guest.get("status")) == "unavailable"
+    stripe.clear_faults()
+    assert state(guest.get("result")) == "in_review"
 
 
 def test_money_under_way_for_a_cancelled_order(open_shop, stripe, state):

@@ -295,6 +295,27 @@ def test_the_total_changes_after_the_page_was_loaded(customer):
     assert customer.charged() == [12000]
 
 
+def test_an_amount_in_another_language_is_no_change(customer):
+    customer.page.set_extra_http_headers({"Accept-Language": "de"})
+    customer.open().enter_card()
+    customer.page.set_extra_http_headers({"Accept-Language": "en"})
+
+    customer.pay_button.click()
+
+    customer.sees("paid")
+
+
+def test_the_page_is_loaded_again_when_the_link_expires_also_with_a_fragment(customer):
+    page = customer.page
+    customer.link += "#pay"
+    customer.open().enter_card()
+    expired = {"status": 410, "json": {"state": "expired"}}
+    page.route("**/checkout/**", lambda route: route.fulfill(**expired), times=1)
+
+    with page.expect_event("load"):
+        customer.pay_button.click()
+
+
 def test_the_order_is_cancelled_after_the_page_was_loaded(customer):
     customer.open().enter_card()
     customer.cancel_order()
@@ -353,7 +374,31 @@ def test_confirming_an_intent_that_is_over(customer, what):
     expect(customer.message).to_contain_text(expected)
     assert "payment_intent" not in customer.message.inner_text()
     expect(customer.pay_button).to_be_enabled()
+    customer.form().get_by_label("Card number").click()  # by then, a new form has sent its change
+    expect(customer.message).to_contain_text(expected)
     customer.pay()
+    customer.sees("paid")
+    assert customer.charged() == [11200]
+
+
+def test_an_unknown_outcome_is_not_called_nothing_charged(customer, configure):
+    """Stripe charges, but its answer is lost, and then the shop cannot ask Stripe either."""
+    page = customer.page
+    customer.open().enter_card()
+
+    def lose_the_answer(route):
+        route.fetch()
+        configure(STRIPE_API_BASE="http://127.0.0.1:9")
+        route.abort()
+
+    page.route("**/confirm", lose_the_answer)
+    customer.pay_button.click()
+
+    customer.sees("unavailable")
+    shown = page.inner_text("main")
+    assert "Nothing was charged" not in shown
+    assert "do not pay again" in shown
+    configure(STRIPE_API_BASE=customer.sandbox.url)
     customer.sees("paid")
     assert customer.charged() == [11200]
 

@@ -209,7 +209,10 @@ function runForm(port, { client, group, options }) {
         show();
         form.hidden = false;
         get("loading").hidden = true;
-        if (!hasLoaded) send("ready", { elementType: "payment" });
+        if (!hasLoaded) {
+            send("ready", { elementType: "payment" });
+            sendChange(); // See: https://github.com/stripe/stripe-js/issues/507
+        }
         hasLoaded = true;
         return {};
     }

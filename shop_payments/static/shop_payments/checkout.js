@@ -103,8 +103,8 @@ function runPayPage() {
         if (["not_loaded", "not_set_up"].includes(problem)) callShop(data.statusUrl, { problem });
     }
 
-    function showAmount({ amount, summary }) {
-        data.amount = amount;
+    function showAmount({ amount, asked, summary }) {
+        data.asked = asked;
         for (const place of document.querySelectorAll("[data-checkout-amount]")) place.textContent = amount;
         part("summary").innerHTML = summary; // rendered by the shop's own template
     }
@@ -122,7 +122,8 @@ function runPayPage() {
         const answer = await callShop(data.payUrl, {});
         if (answer.client_secret) return answer;
         if (answer.state && answer.state !== "unavailable") {
-            location.assign(answer.state === "expired" ? location.href : data.resultUrl);
+            if (answer.state === "expired") location.reload(); // with a fragment, assign() loads nothing
+            else location.assign(data.resultUrl);
             return new Promise(() => {});
         }
         giveUp({ 0: "unreachable", 403: "refused" }[answer.status] ?? "unavailable");
@@ -142,7 +143,7 @@ function runPayPage() {
         const script = loadStripe();
         intent = await ask();
         if (!intent) return;
-        if (intent.amount !== data.amount) showAmount(intent);
+        if (intent.asked !== data.asked) showAmount(intent);
         try {
             await script;
             stripe = window.Stripe(data.key, { locale: data.locale });
@@ -181,7 +182,9 @@ function runPayPage() {
             isReady = false;
             giveUp(error?.type === "invalid_request_error" ? "not_set_up" : "not_loaded");
         });
-        element.on("change", () => say(""));
+        element.on("change", ({ complete, empty }) => {
+            if (complete || !empty) say(""); // the element also sends it when it has loaded
+        });
         element.mount(part("element"));
     }
 
@@ -216,7 +219,7 @@ function runPayPage() {
     /** Return whether the customer pays what they have seen; if not, ask them again. */
     function isAsShown(latest) {
         const isOther = latest.intent !== intent.intent;
-        const isChanged = latest.amount !== data.amount;
+        const isChanged = latest.asked !== data.asked;
         intent = latest;
         if (!isOther && !isChanged) return true;
         if (isChanged) showAmount(latest);
@@ -241,9 +244,12 @@ function runPayPage() {
         }
         // Perhaps another tab has paid, or the intent was cancelled. The shop knows.
         console.error(error.message);
-        const answer = await callShop(data.statusUrl);
-        const isOpen = ["unpaid", "failed", "partially_paid", "unavailable", undefined].includes(answer.state);
-        if (!isOpen) {
+        const { state } = await callShop(data.statusUrl);
+        if (!state) {
+            giveUp("unreachable");
+            return;
+        }
+        if (!["unpaid", "failed", "partially_paid"].includes(state)) {
             location.assign(data.resultUrl);
             return;
         }
