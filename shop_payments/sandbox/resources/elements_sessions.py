@@ -18,7 +18,7 @@ from ..wire.errors import InvalidRequest
 from ..wire.keys import ACCOUNT
 from ..wire.params import Hash, Param, Schema, integer, list_of, one_of, text, uncovered
 from .base import Call, Route
-from .payment_method_types import ALLOWABLE, AUTOMATIC, among
+from .payment_method_types import ALLOWABLE, AUTOMATIC, EXCLUDABLE, among
 
 _COUNTRY = "US"
 """The country of the account, and of the customer."""
@@ -106,7 +106,9 @@ def _deferred_types(params: Mapping[str, Any]) -> list[str]:
                 f"Missing required param: {full_name}.", code="parameter_missing", param=full_name
             )
     check_amount(deferred["amount"], check_currency(deferred["currency"]))
-    return list(deferred.get("payment_method_types") or AUTOMATIC)
+    allowed = deferred.get("allowed_payment_method_types") or deferred.get("payment_method_types")
+    excluded = deferred.get("excluded_payment_method_types", ())
+    return [name for name in allowed or AUTOMATIC if name not in excluded]
 
 
 def _expand(raw: Any, name: str) -> list[str]:
@@ -121,6 +123,9 @@ _DEFERRED_INTENT: Schema = {
     "currency": Param(parse=text()),
     "capture_method": Param(parse=one_of("automatic", "automatic_async", "manual")),
     "payment_method_types": Param(parse=list_of(among(ALLOWABLE))),
+    # As the parameters of an intent are called (?).
+    "allowed_payment_method_types": Param(parse=list_of(among(ALLOWABLE))),
+    "excluded_payment_method_types": Param(parse=list_of(among(EXCLUDABLE))),
     "setup_future_usage": Param(parse=one_of("off_session", "on_session"), unsettable=True),
     **uncovered("on_behalf_of", "payment_method_configuration", "payment_method_options"),
 }

@@ -68,10 +68,14 @@ def test_it_names_the_types_of_an_intent(api, ask):
 def test_it_names_the_types_of_an_intent_that_is_created_later(ask):
     _, automatic = ask(**DEFERRED)
     _, chosen = ask(**DEFERRED, **{"deferred_intent[payment_method_types][0]": "sepa_debit"})
+    _, allowed = ask(**DEFERRED, **{"deferred_intent[allowed_payment_method_types][0]": "link"})
+    _, rest = ask(**DEFERRED, **{"deferred_intent[excluded_payment_method_types][0]": "card"})
 
     key = "ordered_payment_method_types"
     assert automatic["payment_method_preference"][key] == ["card", "link"]
     assert chosen["payment_method_preference"][key] == ["sepa_debit"]
+    assert allowed["payment_method_preference"][key] == ["link"]
+    assert rest["payment_method_preference"][key] == ["link"]
     assert "payment_intent" not in chosen["payment_method_preference"]
 
 
