@@ -87,6 +87,17 @@ def test_a_wrong_secret_is_refused(api, ask, secret):
     assert "does not match any associated PaymentIntent" in answer["error"]["message"]
 
 
+@pytest.mark.parametrize("status", ["processing", "requires_capture"])
+def test_an_intent_that_is_being_paid_is_refused_since_clover(api, sandbox, ask, status):
+    intent = api.create()
+    sandbox.advance(intent["id"], status)
+
+    refused, answer = ask(intent, client={**STRIPE_JS, "_stripe_version": "2025-09-30.clover"})
+
+    assert (refused, answer["error"]["code"]) == (400, "payment_intent_unexpected_state")
+    assert ask(intent)[0] == 200  # in an older version
+
+
 @pytest.mark.parametrize(
     ("params", "code", "param"),
     [
