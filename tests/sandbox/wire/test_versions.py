@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from shop_payments.sandbox import Sandbox
-from tests.sandbox.support import ENDPOINTS, INTENTS, KEY, Receiver
+from tests.sandbox.support import ENDPOINTS, INTENTS, KEY, METHODS, Receiver
 
 
 def test_an_answer_has_one_of_stripes_versions(api):
@@ -89,6 +89,31 @@ def test_charges_show_their_refunds_before_2022_11_15(sandbox):
         assert charge["invoice"] is None
     assert "refunds" not in new.call("GET", f"charges/{intent['latest_charge']}")
     assert intent["metadata"] == {"object": "charge"}
+
+
+@pytest.mark.parametrize(
+    ("iban", "version", "required"),
+    [
+        ("CH9300762011623852957", "2026-09-30.endive", ["country", "line1", "city", "postal_code"]),
+        ("GB82WEST12345698765432", "2026-08-26.dahlia", ["country", "line1"]),
+        ("LI0508800636123378777", "2026-10-28.endive", []),
+    ],
+)
+def test_a_debit_from_outside_the_eea_needs_an_address(api, iban, version, required):
+    form = {
+        "type": "sepa_debit",
+        "sepa_debit[iban]": iban,
+        "billing_details[name]": "Jenny Rosen",
+        "billing_details[email]": "jenny@example.com",
+    }
+    address = {f"billing_details[address][{name}]": "x" for name in required}
+
+    assert api.post(METHODS, {**form, **address}, Stripe_Version=version).status == 200
+    for name in address:
+        given = {**form, **address}
+        del given[name]
+        refused = api.post(METHODS, given, Stripe_Version=version)
+        refused.assert_refused(code="parameter_missing", message=f"required param: {name}.")
 
 
 def test_an_account_may_have_an_older_version():

@@ -50,7 +50,7 @@ def create(call: Call) -> Object:
     if confirm_now:
         checks.check_return_url(intent, params)
         checks.check_payable(books, intent, params)
-    payment_method = _find_payment_method(books, intent, params)
+    payment_method = _find_payment_method(call, intent)
     if confirm_now:
         _check_mandate(books, intent, payment_method, params)
     books.payment_intents.add(intent)
@@ -83,7 +83,7 @@ def update(call: Call) -> Object:
     for name in params:
         checks.check_updatable(intent, name)
     changes = _checked_changes(intent, params)
-    payment_method = _find_payment_method(books, {**intent, **changes}, params)
+    payment_method = _find_payment_method(call, {**intent, **changes})
     if any(changes.get(name, intent[name]) != intent[name] for name in ("amount", "currency")):
         _ask_confirmation_again(intent)
     # Stripe: the error is cleared when the intent is later updated.
@@ -103,7 +103,7 @@ def confirm(call: Call) -> Object:
     checks.check_return_url(intent, params)
     checks.check_payable(books, intent, params)
     changes = _checked_changes(intent, params)
-    payment_method = _find_payment_method(books, {**intent, **changes}, params)
+    payment_method = _find_payment_method(call, {**intent, **changes})
     _check_mandate(books, intent, payment_method, params)
     intent.update(changes)
     _attach(books, intent, payment_method, call.cause)
@@ -141,12 +141,12 @@ def _refuse_confirming(params: Mapping[str, Any]) -> None:
 # Payment methods
 
 
-def _find_payment_method(
-    books: Books, intent: Mapping[str, Any], params: Mapping[str, Any]
-) -> Object | None:
+def _find_payment_method(call: Call, intent: Mapping[str, Any]) -> Object | None:
     """Return the payment method in the parameters, checked against the changed intent."""
+    books, params = call.books, call.params
     if "payment_method_data" in params:
-        found = payment_methods.from_data(books, params["payment_method_data"])
+        data = params["payment_method_data"]
+        found = payment_methods.from_data(books, data, api_version=call.api_version)
     elif "payment_method" in params:
         found = payment_methods.find_or_make(books, params["payment_method"])
         payment_methods.check_unused(books, found)
