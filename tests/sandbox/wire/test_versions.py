@@ -91,6 +91,30 @@ def test_charges_show_their_refunds_before_2022_11_15(sandbox):
     assert intent["metadata"] == {"object": "charge"}
 
 
+def test_a_release_that_makes_a_refund_is_refused_by_name(sandbox):
+    old, newer = Old(sandbox, "2025-02-24.acacia"), Old(sandbox, "2025-03-31.basil")
+    first, second = (f"payment_intents/{old.pay(capture_method='manual')['id']}" for _ in "12")
+
+    part = old.call("POST", f"{first}/capture", amount_to_capture="400")["error"]
+    canceled = old.call("POST", f"{first}/cancel")["error"]
+    whole = old.call("POST", f"{first}/capture", amount_to_capture="1000")
+
+    assert part["code"] == canceled["code"] == "sandbox_not_covered"
+    assert "capturing a part in API versions before 2025-03-31.basil" in part["message"]
+    assert "canceling an authorization in API versions before" in canceled["message"]
+    assert whole["status"] == "succeeded"
+    assert newer.call("POST", f"{second}/capture", amount_to_capture="400")["status"] == "succeeded"
+
+
+def test_an_authorization_expired_automatically_before_basil(sandbox):
+    old, newer = Old(sandbox, "2025-02-24.acacia"), Old(sandbox, "2025-03-31.basil")
+    path = f"payment_intents/{old.pay(capture_method='manual')['id']}"
+    sandbox.advance_clock(8 * 24 * 60 * 60)
+
+    assert old.call("GET", path)["cancellation_reason"] == "automatic"
+    assert newer.call("GET", path)["cancellation_reason"] == "expired"
+
+
 @pytest.mark.parametrize(
     ("iban", "version", "required"),
     [

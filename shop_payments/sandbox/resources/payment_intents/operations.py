@@ -11,7 +11,7 @@ from typing import Any
 
 from ...account.books import Books, Object
 from ...banks.currencies import check_amount, check_currency
-from ...wire.errors import InvalidRequest
+from ...wire.errors import InvalidRequest, NotCovered
 from ...wire.lists import paginate
 from ...wire.messages import Cause
 from ...wire.params import merge_metadata
@@ -116,6 +116,8 @@ def capture(call: Call) -> Object:
     intent = find(call.books, call.object_id)
     amount = call.params.get("amount_to_capture", intent["amount_capturable"])
     checks.check_capturable(intent, amount)
+    if amount < intent["amount_capturable"]:
+        _refuse_release(call, "capturing a part")
     intent.update(_plain_changes(intent, call.params))
     Step(books=call.books, intent=intent, cause=call.cause).succeed(amount=amount)
     return intent
@@ -125,9 +127,21 @@ def cancel(call: Call) -> Object:
     """POST /v1/payment_intents/{id}/cancel."""
     intent = find(call.books, call.object_id)
     checks.check_cancelable(intent)
+    if intent["status"] == "requires_capture":
+        _refuse_release(call, "canceling an authorization")
     step = Step(books=call.books, intent=intent, cause=call.cause)
     step.cancel(call.params.get("cancellation_reason"))
     return intent
+
+
+def _refuse_release(call: Call, what: str) -> None:
+    """Raise NotCovered if Stripe refunds in this version what it releases since 2025-03-31.basil.
+
+    See: https://docs.stripe.com/changelog/basil/2025-03-31/
+    remove-refund-from-partial-capture-and-payment-cancellation-flow (checked 2026-11)
+    """
+    if call.api_version < "2025-03-31":
+        raise NotCovered(f"{what} in API versions before 2025-03-31.basil, which makes a refund")
 
 
 def _refuse_confirming(params: Mapping[str, Any]) -> None:
