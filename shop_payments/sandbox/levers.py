@@ -91,6 +91,7 @@ class Levers:
             StripeError: there is no such intent.
         """
         with self._books.lock:
+            self._books.clock.catch_up()
             return copy.deepcopy(
                 attempts.complete_authentication(self._books, intent_id, succeed=succeed)
             )
@@ -107,6 +108,7 @@ class Levers:
             StripeError: there is no such intent.
         """
         with self._books.lock:
+            self._books.clock.catch_up()
             return copy.deepcopy(moves.advance(self._books, intent_id, status, fields))
 
     def capture_part(self, intent_id: str, amount: int) -> Object:

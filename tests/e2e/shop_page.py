@@ -81,14 +81,14 @@ addEventListener("DOMContentLoaded", () => {
 class Shop:
     """The shop: its pages, and its calls to the sandbox with the secret key."""
 
-    def __init__(self, sandbox: SandboxServer) -> None:
+    def __init__(self, sandbox: SandboxServer, script: str = "/v3/") -> None:
         self.sandbox = sandbox.sandbox
         origin = sandbox.url
         policy = (
             f"default-src 'none'; script-src 'self' {origin}; connect-src 'self' {origin};"
             f" frame-src {origin}"
         )
-        page = PAGE.format(script=f"{origin}/js.stripe.com/v3/")
+        page = PAGE.format(script=f"{origin}/js.stripe.com{script}")
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

@@ -25,8 +25,14 @@ def page(shared_browser):
 
 
 @pytest.fixture
-def shop():
-    with SandboxServer(Sandbox()) as server, Shop(server) as shop:
+def script():
+    """The address of the script, on Stripe's host."""
+    return "/v3/"
+
+
+@pytest.fixture
+def shop(script):
+    with SandboxServer(Sandbox()) as server, Shop(server, script) as shop:
         yield shop
 
 
@@ -267,6 +273,47 @@ def test_the_intent_is_created_after_the_form(checkout, shop):
         page.wait_for_timeout(50)
 
 
+def test_an_update_can_be_awaited_and_has_an_event(checkout):
+    group = {"mode": "payment", "amount": 11200, "currency": "usd"}
+    checkout.open(group=group)
+    page, form = checkout.page, checkout.form
+    page.evaluate("elements.on('update-end', () => events.push({name: 'update-end'}))")
+
+    page.evaluate("elements.update({allowedPaymentMethodTypes: ['us_bank_account']})")
+
+    assert form.get_by_label("Test account").is_visible()
+    assert not form.get_by_label("Card number").is_visible()
+    assert page.evaluate("events.pop()") == {"name": "update-end"}
+    assert page.evaluate("element.update({readOnly: true}) === element")
+
+
+PAYMENT_METHOD_TYPES = """() => {
+    const group = {mode: "payment", amount: 11200, currency: "usd"};
+    const types = {paymentMethodTypes: ["card"]};
+    const elements = Stripe("pk_test_x").elements(group);
+    const create = () => Stripe("pk_test_x").elements({...group, ...types});
+    return [create, () => elements.update(types)].map((call) => {
+        try { call(); return "accepted"; } catch (error) { return error.message; }
+    });
+}"""
+
+
+@pytest.mark.parametrize(
+    ("script", "version", "outcome"),
+    [
+        ("/v3/", 3, "accepted"),
+        ("/dahlia/stripe.js", "dahlia", "accepted"),
+        ("/endive/stripe.js", "endive", "Invalid elements() parameter: paymentMethodTypes"),
+    ],
+)
+def test_the_script_has_the_rules_of_its_release(checkout, shop, version, outcome):
+    checkout.open(shop.create_intent("card"))
+
+    assert checkout.page.evaluate("Stripe.version") == version
+    outcomes = checkout.page.evaluate(PAYMENT_METHOD_TYPES)
+    assert all(each.startswith(outcome) for each in outcomes), outcomes
+
+
 def test_updates_of_the_intent_are_fetched(checkout, shop):
     intent = shop.create_intent("card")
     checkout.open(intent)
@@ -384,6 +431,8 @@ def test_the_element_is_unmounted_and_mounted_again(checkout, shop):
         ("Stripe('sk_test_x')", "You should not use your secret key with Stripe.js."),
         ("Stripe('pk_test_x').elements({clientSecret: 'x'})", "Invalid value for elements()"),
         ("Stripe('pk_test_x').createToken()", "The sandbox does not cover stripe.createToken."),
+        ("Stripe('pk_test_x').confirmP24Payment()", "does not cover stripe.confirmP24Payment."),
+        ("Stripe('pk_test_x').elements({onBehalfOf: 'x'})", "does not cover the option onBehalfOf"),
         ("elements.create('payment')", "Can only create one Element of type payment"),
         ("element.mount('#nowhere')", "The selector you specified (#nowhere) applies to no DOM"),
     ],

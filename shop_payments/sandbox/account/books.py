@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import string
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +63,6 @@ class Books:
     account_id: str = ACCOUNT
     api_version: str = DEFAULT_VERSION
     """The account's API version, for requests without a version and for all events."""
-    lock: threading.RLock = field(default_factory=threading.RLock)
     base_url: str = "https://sandbox.invalid"
     """The base address of the sandbox's own pages. A server sets its address."""
     payment_intents: Store[Object] = field(default_factory=Store)
@@ -99,6 +97,9 @@ class Books:
     deliveries: Outbox = field(default_factory=Outbox)
     """Pending deliveries."""
     lost_deliveries: list[Delivery] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lock = self.clock.lock
 
     def now(self) -> int:
         """Return the sandbox's time in whole seconds, as in Stripe's `created`."""

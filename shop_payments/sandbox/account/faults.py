@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Literal, get_args
 
 from ..wire.errors import IdempotencyConflict, InvalidRequest, ServerError, StripeError
@@ -122,6 +123,10 @@ class SandboxConnectionDropped(ConnectionResetError):
     """
 
 
+_MAX_LENGTH = 500
+"""Characters of a path or another text. A long glob takes minutes to compile."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """A fault of a request (`method`, `path`) or of a webhook (`type`).
@@ -153,12 +158,14 @@ class Fault:
     def __post_init__(self) -> None:
         if self.times == _AS_USUAL:
             object.__setattr__(self, "times", 1 if self.rate is None else None)
-        for wrong in (*self._wrong_targets(), *self._wrongs()):
+        for wrong in chain(self._wrong_targets(), self._wrongs()):
             raise ValueError(f"Fault '{self.kind}': {wrong}.")
 
     def _wrong_targets(self) -> Iterable[str]:
         if self.kind not in REQUEST_FAULTS + WEBHOOK_FAULTS:
             yield f"the kinds are {', '.join(REQUEST_FAULTS + WEBHOOK_FAULTS)}"
+        if any(len(text or "") > _MAX_LENGTH for text in (self.path, self.type, self.param)):
+            yield f"path, type and param have at most {_MAX_LENGTH} characters"
         if self.kind in WEBHOOK_FAULTS and (self.method or self.path):
             yield "method and path are for requests; use type for a webhook"
         if self.kind in REQUEST_FAULTS and self.type:

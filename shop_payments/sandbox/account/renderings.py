@@ -59,6 +59,11 @@ def _add_invoice(books: Books, about: Object) -> None:
     about.setdefault("invoice", None)
 
 
+def _name_expiry(books: Books, intent: Object) -> None:
+    if intent["cancellation_reason"] == "expired":
+        intent["cancellation_reason"] = "automatic"
+
+
 def _add_charges(books: Books, intent: Object) -> None:
     latest = intent["latest_charge"]
     last = latest["id"] if isinstance(latest, dict) else latest
@@ -84,4 +89,5 @@ _CHANGES = (
     _Change(since="2022-11-15", kind="charge", undo=_add_refunds),
     _Change(since="2025-03-31", kind="payment_intent", undo=_add_invoice),
     _Change(since="2025-03-31", kind="charge", undo=_add_invoice),
+    _Change(since="2025-03-31", kind="payment_intent", undo=_name_expiry),
 )

@@ -2,7 +2,7 @@
 
 A list of a few objects among 50,000 must not look at all of them. So an object is also found by
 its position: the number of objects that were created before it. An index has the positions of the
-objects with the same value of a key, and the times of creation have the order of the positions.
+objects with the same value of a key, and the latest times of creation have their order.
 """
 
 from __future__ import annotations
@@ -42,8 +42,14 @@ class Store(Mapping[str, Item], Generic[Item]):
         """Forget all objects."""
         self._items: list[Item] = []
         self._position: dict[str, int] = {}
-        self._created = array("q")
-        self._is_sorted = True
+        self._latest = array("q")
+        """For each object the latest time of creation so far, which has the order of positions."""
+        self._lag = 0
+        """By how many seconds the time of an object is earlier than that of an object before it.
+
+        What happens moments after an answer may be dated a second before it, and the computer's
+        clock may be set back.
+        """
         self._indexes: dict[str, dict[Any, array[int]]] = {name: {} for name in self._indexed}
 
     def __getitem__(self, object_id: str) -> Item:
@@ -58,11 +64,11 @@ class Store(Mapping[str, Item], Generic[Item]):
     def add(self, item: Item) -> None:
         """Add a new object."""
         position, created = len(self._items), item["created"]
-        if self._created and created < self._created[-1]:
-            self._is_sorted = False  # the computer's clock was set back
+        latest = max(created, self._latest[-1]) if self._latest else created
+        self._lag = max(self._lag, latest - created)
         self._position[item["id"]] = position
         self._items.append(item)
-        self._created.append(created)
+        self._latest.append(latest)
         for name, index in self._indexes.items():
             index.setdefault(item[name], array("q")).append(position)
 
@@ -115,11 +121,10 @@ class Store(Mapping[str, Item], Generic[Item]):
     def created_between(self, earliest: float, latest: float) -> tuple[int, int]:
         """Return the positions of the first object created in a period and of the first after it.
 
-        There may be others between them if the clock was set back.
+        There may be others between them.
         """
-        if not self._is_sorted:
-            return 0, len(self._items)
-        return bisect_left(self._created, earliest), bisect_right(self._created, latest)
+        first = bisect_left(self._latest, earliest)
+        return first, bisect_right(self._latest, latest + self._lag)
 
 
 class _Rows(Generic[Item]):

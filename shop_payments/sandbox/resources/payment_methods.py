@@ -39,7 +39,7 @@ from .payment_method_types import CREATABLE, REDIRECTS, among
 
 def create(call: Call) -> Object:
     """POST /v1/payment_methods."""
-    return from_data(call.books, call.params)
+    return from_data(call.books, call.params, api_version=call.api_version)
 
 
 def retrieve(call: Call) -> Object:
@@ -71,7 +71,7 @@ def find_or_make(books: Books, name: str) -> Object:
     return books.payment_methods[name]
 
 
-def from_data(books: Books, data: Mapping[str, Any]) -> Object:
+def from_data(books: Books, data: Mapping[str, Any], *, api_version: str) -> Object:
     """Return a new payment method from parameters of the schema DATA.
 
     Raises:
@@ -83,13 +83,13 @@ def from_data(books: Books, data: Mapping[str, Any]) -> Object:
     if kind in REDIRECTS:  # its hash is empty, so a form cannot contain it
         return _make(books, RedirectMethod(type=kind), data)
     if kind not in data:
-        raise InvalidRequest(
-            f"Missing required param: {kind}.", code="parameter_missing", param=kind
-        )
+        raise _missing(kind)
     if kind == "card":
         card = _card(data["card"], now=books.now())
         return _make(books, card, data, expiry=_expiry(data["card"]))
-    return _make(books, _account(data), data)
+    account = _account(data)
+    _check_address(account, data["billing_details"], api_version)
+    return _make(books, account, data)
 
 
 def check_unused(books: Books, payment_method: Object) -> None:
@@ -144,10 +144,7 @@ def _account(data: Mapping[str, Any]) -> BankAccount:
     billing = data.get("billing_details") or {}
     for name in ("name", "email"):
         if not billing.get(name):
-            full_name = f"billing_details[{name}]"
-            raise InvalidRequest(
-                f"Missing required param: {full_name}.", code="parameter_missing", param=full_name
-            )
+            raise _missing(f"billing_details[{name}]")
     iban = data["sepa_debit"]["iban"].replace(" ", "").upper()
     if iban in UNCOVERED_ACCOUNTS:
         lacking = UNCOVERED_ACCOUNTS[iban]
@@ -155,6 +152,30 @@ def _account(data: Mapping[str, Any]) -> BankAccount:
     if iban not in ACCOUNTS_BY_IBAN:
         raise NotCovered("IBANs that are not among its test ones", param="sepa_debit[iban]")
     return ACCOUNTS_BY_IBAN[iban]
+
+
+_OUTSIDE_EEA = ("CH", "GB", "GI")
+"""The countries of test IBANs that are not in the European Economic Area."""
+
+
+def _check_address(account: BankAccount, billing: Mapping[str, Any], api_version: str) -> None:
+    """Raise InvalidRequest if the address lacks what a debit from outside the EEA needs.
+
+    See: https://docs.stripe.com/changelog/endive/2026-09-30/require-sepa-direct-debit-address-fields
+    (checked 2026-11)
+    """
+    if account.country not in _OUTSIDE_EEA:
+        return
+    required = ["country", "line1"]
+    if api_version >= "2026-09-30":
+        required += ["city", "postal_code"]
+    for name in required:
+        if not (billing.get("address") or {}).get(name):
+            raise _missing(f"billing_details[address][{name}]")
+
+
+def _missing(name: str) -> InvalidRequest:
+    return InvalidRequest(f"Missing required param: {name}.", code="parameter_missing", param=name)
 
 
 # The object

@@ -36,7 +36,10 @@ const FIELDS = {
     sepa_debit: ["name", "email", "iban"],
     amazon_pay: [],
 };
-const IN_SESSION = ["amount", "captureMethod", "currency", "mode", "paymentMethodTypes", "setupFutureUsage"];
+const IN_SESSION = [
+    "allowedPaymentMethodTypes", "amount", "captureMethod", "currency", "excludedPaymentMethodTypes", "mode",
+    "paymentMethodTypes", "setupFutureUsage",
+];
 const DEBITS = ["us_bank_account", "sepa_debit"];
 
 const digitsOf = (text) => text.replace(/\D/g, "");
@@ -182,6 +185,8 @@ function runForm(port, { client, group, options }) {
             currency: group.currency,
             capture_method: group.captureMethod,
             payment_method_types: group.paymentMethodTypes,
+            allowed_payment_method_types: group.allowedPaymentMethodTypes,
+            excluded_payment_method_types: group.excludedPaymentMethodTypes,
             setup_future_usage: group.setupFutureUsage,
         };
         const session = await request(client, "GET", "elements/sessions", {

@@ -11,7 +11,9 @@
 (() => {
 "use strict";
 
-const ORIGIN = new URL(document.currentScript.src).origin;
+const { origin: ORIGIN, pathname: PATH } = new URL(document.currentScript.src);
+/** The release in the script's address, such as `endive`; 3 for `/v3/`. */
+const RELEASE = /([a-z]+)\/stripe\.js$/.exec(PATH)?.[1] || 3;
 const FRAME_URL = `${ORIGIN}/js.stripe.com/sandbox/payment_element.html`;
 const ANSWER_SECONDS = 10;
 const POLL_SECONDS = 1;
@@ -180,12 +182,13 @@ class PaymentElement extends Emitter {
     update(options) {
         this.options = { ...this.options, ...options };
         if (this.#frame) this.ask("update", { options: this.options });
+        return this;
     }
 
     focus() { this.#frame?.focus(); }
     blur() { this.#frame?.blur(); }
     clear() { if (this.#frame) this.ask("clear"); }
-    collapse() {}
+    collapse() { return this; }
 
     get isUsable() {
         return this.#frame !== null && this.#frame.isConnected && !this.#failed;
@@ -262,11 +265,13 @@ class PaymentElement extends Emitter {
     }
 }
 
-class Elements {
+class Elements extends Emitter {
     #element = null;
     isSubmitted = false;
 
     constructor(client, options) {
+        super();
+        checkOptions(options);
         const secret = options.clientSecret;
         if (secret !== undefined && !/^pi_[^_]+_secret_[^_]+$/.test(secret)) {
             throw new IntegrationError(
@@ -305,10 +310,17 @@ class Elements {
         if (this.#element === element) this.#element = null;
     }
 
+    /** See: https://docs.stripe.com/changelog/dahlia/2026-03-25/elements-update-returns-promise (checked 2026-11) */
     update(options) {
+        checkOptions(options);
         this.options = { ...this.options, ...options };
         this.isSubmitted = false;
-        if (this.#element?.isUsable) this.#element.ask("update", { group: options });
+        return this.#show(options);
+    }
+
+    async #show(options) {
+        if (this.#element?.isUsable) await this.#element.ask("update", { group: options });
+        this.emit("update-end");
     }
 
     async fetchUpdates() {
@@ -332,11 +344,52 @@ class Elements {
     }
 }
 
+// The methods of stripe/stripe-js 5 to 10, and those that were removed before.
 const NOT_COVERED = [
-    "confirmCardPayment", "confirmCardSetup", "confirmSetup", "createConfirmationToken", "createPaymentMethod",
-    "createSource", "createToken", "handleCardAction", "initCheckout", "initEmbeddedCheckout", "paymentRequest",
-    "redirectToCheckout", "retrieveSetupIntent", "retrieveSource",
+    ...words(`
+    collectBankAccountForPayment collectBankAccountForSetup collectBankAccountToken
+    collectFinancialConnectionsAccounts confirmPaymentIntent confirmSetup confirmSetupIntent
+    createConfirmationToken createEmbeddedCheckoutPage createEphemeralKeyNonce createPaymentMethod
+    createRadarSession createSource createToken handleCardAction handleCardPayment handleCardSetup
+    handleFpxPayment initCheckout initCheckoutElementsSdk initCheckoutFormSdk initCustomCheckout
+    initEmbeddedCheckout initializePricing paymentRequest processOrder redirectToCheckout
+    retrieveOrder retrieveSetupIntent retrieveSource verifyIdentity verifyMicrodepositsForPayment
+    verifyMicrodepositsForSetup
+    `),
+    ...words(`
+    AcssDebit Affirm AfterpayClearpay Alipay AuBecsDebit Bancontact Billie Blik Boleto Card Cashapp
+    CustomerBalance Eps Fpx Giropay GrabPay Ideal Klarna Konbini Mobilepay Multibanco Oxxo P24
+    PayByBank PayNow PayPal Pix PromptPay SepaDebit Sofort Twint UsBankAccount WechatPay
+    `).map((name) => `confirm${name}Payment`),
+    ...words(`
+    AcssDebit AmazonPay AuBecsDebit BacsDebit Bancontact Blik Card Cashapp Ideal PayPal SepaDebit
+    Sofort UsBankAccount
+    `).map((name) => `confirm${name}Setup`),
 ];
+
+const OPTIONS_NOT_COVERED = words(`
+    adaptivePricing customPaymentMethods customerOptions customerSessionClientSecret
+    externalPaymentMethodTypes onBehalfOf on_behalf_of paymentMethodConfiguration
+    payment_method_configuration paymentMethodOptions payment_method_options
+`);
+
+function words(text) {
+    return text.trim().split(/\s+/);
+}
+
+/** Throw for options of Elements that are not covered, or that the release has removed. */
+function checkOptions(options) {
+    const found = OPTIONS_NOT_COVERED.find((name) => (options[name] ?? null) !== null);
+    if (found) throw notCovered(`the option ${found} of elements()`);
+    // The words are not Stripe's (?). See: https://docs.stripe.com/changelog/endive/2026-09-30/
+    // remove-elements-deferred-intent-payment-method-types (checked 2026-11)
+    if (RELEASE === "endive" && options.paymentMethodTypes !== undefined) {
+        throw new IntegrationError(
+            "Invalid elements() parameter: paymentMethodTypes is no longer supported. Use"
+            + " allowedPaymentMethodTypes instead.",
+        );
+    }
+}
 
 function notCovered(what) {
     return new IntegrationError(`The sandbox does not cover ${what}. Use Stripe's own test mode for it.`);
@@ -398,7 +451,7 @@ function Stripe(key, { locale = "auto", apiVersion, stripeAccount } = {}) {
         _registerWrapper() {},
     };
 }
-Stripe.version = 3;
+Stripe.version = RELEASE;
 
 function retrieve(client, clientSecret) {
     return request(client, "GET", `payment_intents/${intentId(clientSecret)}`, {

@@ -56,6 +56,6 @@ def _thin(event: Object) -> Object:
         "related_object": {
             "id": about["id"],
             "type": about["object"],
-            "url": f"/v1/{about['object']}s/{about['id']}",
+            "url": f"/v1/{about['object'].replace('.', '/')}s/{about['id']}",
         },
     }

@@ -32,6 +32,14 @@ def test_an_effect_may_come_minutes_after_the_500(api, sandbox):
     assert write(api).status == 500
 
 
+def test_a_glob_that_takes_minutes_is_refused():
+    glob = "*" + "[" * 50_000
+    with pytest.raises(ValueError, match="at most 500 characters"):
+        Fault("latency", seconds=1, path=glob)
+    with pytest.raises(ValueError, match="at most 500 characters"):
+        Fault("webhook_lost", type=glob)
+
+
 def test_a_late_effect_that_has_become_impossible_does_not_come(api, sandbox):
     intent = api.create()
     sandbox.inject(Fault("effect_later", path="/v1/payment_intents/*/confirm", seconds=60))

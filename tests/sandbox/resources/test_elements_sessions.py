@@ -68,10 +68,14 @@ def test_it_names_the_types_of_an_intent(api, ask):
 def test_it_names_the_types_of_an_intent_that_is_created_later(ask):
     _, automatic = ask(**DEFERRED)
     _, chosen = ask(**DEFERRED, **{"deferred_intent[payment_method_types][0]": "sepa_debit"})
+    _, allowed = ask(**DEFERRED, **{"deferred_intent[allowed_payment_method_types][0]": "link"})
+    _, rest = ask(**DEFERRED, **{"deferred_intent[excluded_payment_method_types][0]": "card"})
 
     key = "ordered_payment_method_types"
     assert automatic["payment_method_preference"][key] == ["card", "link"]
     assert chosen["payment_method_preference"][key] == ["sepa_debit"]
+    assert allowed["payment_method_preference"][key] == ["link"]
+    assert rest["payment_method_preference"][key] == ["link"]
     assert "payment_intent" not in chosen["payment_method_preference"]
 
 
@@ -81,6 +85,17 @@ def test_a_wrong_secret_is_refused(api, ask, secret):
 
     assert (status, answer["error"]["param"]) == (400, "client_secret")
     assert "does not match any associated PaymentIntent" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("status", ["processing", "requires_capture"])
+def test_an_intent_that_is_being_paid_is_refused_since_clover(api, sandbox, ask, status):
+    intent = api.create()
+    sandbox.advance(intent["id"], status)
+
+    refused, answer = ask(intent, client={**STRIPE_JS, "_stripe_version": "2025-09-30.clover"})
+
+    assert (refused, answer["error"]["code"]) == (400, "payment_intent_unexpected_state")
+    assert ask(intent)[0] == 200  # in an older version
 
 
 @pytest.mark.parametrize(

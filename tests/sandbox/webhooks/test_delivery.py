@@ -5,13 +5,15 @@ See: https://docs.stripe.com/webhooks (checked 2026-11)
 
 from __future__ import annotations
 
+import itertools
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from shop_payments.sandbox import Sandbox
 from tests.sandbox.conftest import URL
-from tests.sandbox.support import DAY, ENDPOINTS, Receiver
+from tests.sandbox.support import DAY, ENDPOINTS, Api, Receiver
 from tests.threads import Hold
 
 
@@ -26,6 +28,27 @@ def test_an_event_is_delivered_once_and_signed(api, sandbox, receiver):
     assert headers["Content-Type"] == "application/json; charset=utf-8"
     assert (receiver.verifies("whsec_test"), receiver.verifies("whsec_other")) == (True, False)
     assert ",v0=" in headers["Stripe-Signature"]  # as in test mode
+
+
+def test_events_arrive_in_their_order_although_time_passes_in_a_request():
+    seconds = itertools.count(4_000_000_000)
+    sandbox, receiver = Sandbox(clock=lambda: next(seconds)), Receiver()
+    sandbox.add_webhook(URL, "whsec_test", deliver=receiver)
+    Api(sandbox).pay("pm_card_createDispute")
+    while sandbox.deliver_due():
+        pass
+
+    types = [event["type"] for event in receiver.events]
+    assert types == [event["type"] for event in sandbox.events]
+    assert types[1:] == [
+        "charge.succeeded",
+        "payment_intent.succeeded",
+        "charge.updated",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+    ]
+    created = [event["created"] for event in receiver.events]
+    assert created == sorted(created)
 
 
 @pytest.mark.parametrize("failure", [302, RuntimeError()])

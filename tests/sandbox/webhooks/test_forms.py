@@ -38,3 +38,18 @@ def test_a_thin_event_names_its_object_and_another_one_its_connected_account(
     assert thin["related_object"] == {"id": intent["id"], "type": "payment_intent", "url": path}
     assert of_account["account"] == "acct_1SandboxConnected"
     assert "account" not in sandbox.events[1]
+
+
+def test_a_thin_event_has_the_address_of_its_object(api, sandbox, receiver):
+    sandbox.inject(Fault("webhook_thin", times=None))
+    charge = api.pay("pm_card_createIssuerFraudRecord")
+    api.refund(charge)
+    sandbox.open_review(charge["payment_intent"])
+    sandbox.advance_clock(1)
+    sandbox.deliver_due()
+
+    related = [event["related_object"] for event in receiver.events]
+    kinds = {"payment_intent", "charge", "refund", "review", "radar.early_fraud_warning"}
+    assert {each["type"] for each in related} == kinds
+    for each in related:
+        assert api.get(each["url"])["id"] == each["id"]

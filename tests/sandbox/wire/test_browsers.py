@@ -149,6 +149,19 @@ def test_stripe_android_confirms_a_debit(api, confirm):
 # Keys
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("confirmation_token", "mandate", "save_payment_method", "set_as_default_payment_method"),
+        *("source", "source_data", "payment_method_options[card][cvc]"),
+    ],
+)
+def test_what_the_sdks_may_send_and_is_not_covered_is_named(api, confirm, name):
+    refused = confirm(api.create(), {"payment_method": "pm_card_visa", name: "x"})
+
+    refused.assert_refused(message=f"The sandbox does not cover the parameter '{name}'")
+
+
 def test_the_header_wins_over_the_parameter(api):
     answer = api.get(INTENTS, {"key": PUBLISHABLE_KEY})
 

@@ -140,6 +140,8 @@ def history(size: int) -> Api:
         for store, original in zip(stores, originals, strict=True):
             store.add({**original, **new, "id": f"{original['id']}_{number}"})
         books.events.add({**succeeded, "id": f"evt_{number}", "created": int(clock())})
+    late = {**succeeded, "id": "evt_late", "created": int(clock()) - 1}
+    books.events.add(late)  # what happens moments after an answer may be a second earlier
     return api
 
 
@@ -154,6 +156,8 @@ def history(size: int) -> Api:
         (EVENTS, "type=refund.*&limit=3"),
         (EVENTS, "types[]=charge.succeeded&types[]=charge.refunded&limit=3"),
         (EVENTS, "delivery_success=false"),
+        (EVENTS, "created[gte]={now}&limit=3"),
+        (EVENTS, "type=charge.succeeded&created[lt]=5"),
     ],
 )
 def test_a_list_takes_as_long_among_many_objects_as_among_few(histories, path, query):

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from shop_payments.sandbox import Sandbox
-from tests.sandbox.support import ENDPOINTS, INTENTS, KEY, Receiver
+from tests.sandbox.support import ENDPOINTS, INTENTS, KEY, METHODS, Receiver
 
 
 def test_an_answer_has_one_of_stripes_versions(api):
@@ -89,6 +89,55 @@ def test_charges_show_their_refunds_before_2022_11_15(sandbox):
         assert charge["invoice"] is None
     assert "refunds" not in new.call("GET", f"charges/{intent['latest_charge']}")
     assert intent["metadata"] == {"object": "charge"}
+
+
+def test_a_release_that_makes_a_refund_is_refused_by_name(sandbox):
+    old, newer = Old(sandbox, "2025-02-24.acacia"), Old(sandbox, "2025-03-31.basil")
+    first, second = (f"payment_intents/{old.pay(capture_method='manual')['id']}" for _ in "12")
+
+    part = old.call("POST", f"{first}/capture", amount_to_capture="400")["error"]
+    canceled = old.call("POST", f"{first}/cancel")["error"]
+    whole = old.call("POST", f"{first}/capture", amount_to_capture="1000")
+
+    assert part["code"] == canceled["code"] == "sandbox_not_covered"
+    assert "capturing a part in API versions before 2025-03-31.basil" in part["message"]
+    assert "canceling an authorization in API versions before" in canceled["message"]
+    assert whole["status"] == "succeeded"
+    assert newer.call("POST", f"{second}/capture", amount_to_capture="400")["status"] == "succeeded"
+
+
+def test_an_authorization_expired_automatically_before_basil(sandbox):
+    old, newer = Old(sandbox, "2025-02-24.acacia"), Old(sandbox, "2025-03-31.basil")
+    path = f"payment_intents/{old.pay(capture_method='manual')['id']}"
+    sandbox.advance_clock(8 * 24 * 60 * 60)
+
+    assert old.call("GET", path)["cancellation_reason"] == "automatic"
+    assert newer.call("GET", path)["cancellation_reason"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("iban", "version", "required"),
+    [
+        ("CH9300762011623852957", "2026-09-30.endive", ["country", "line1", "city", "postal_code"]),
+        ("GB82WEST12345698765432", "2026-08-26.dahlia", ["country", "line1"]),
+        ("LI0508800636123378777", "2026-10-28.endive", []),
+    ],
+)
+def test_a_debit_from_outside_the_eea_needs_an_address(api, iban, version, required):
+    form = {
+        "type": "sepa_debit",
+        "sepa_debit[iban]": iban,
+        "billing_details[name]": "Jenny Rosen",
+        "billing_details[email]": "jenny@example.com",
+    }
+    address = {f"billing_details[address][{name}]": "x" for name in required}
+
+    assert api.post(METHODS, {**form, **address}, Stripe_Version=version).status == 200
+    for name in address:
+        given = {**form, **address}
+        del given[name]
+        refused = api.post(METHODS, given, Stripe_Version=version)
+        refused.assert_refused(code="parameter_missing", message=f"required param: {name}.")
 
 
 def test_an_account_may_have_an_older_version():

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...account.books import Books, Object
 from ...banks.currencies import check_amount, check_currency
-from ...wire.errors import InvalidRequest
+from ...wire.errors import InvalidRequest, NotCovered
 from ...wire.lists import paginate
 from ...wire.messages import Cause
 from ...wire.params import merge_metadata
@@ -50,7 +50,7 @@ def create(call: Call) -> Object:
     if confirm_now:
         checks.check_return_url(intent, params)
         checks.check_payable(books, intent, params)
-    payment_method = _find_payment_method(books, intent, params)
+    payment_method = _find_payment_method(call, intent)
     if confirm_now:
         _check_mandate(books, intent, payment_method, params)
     books.payment_intents.add(intent)
@@ -83,7 +83,7 @@ def update(call: Call) -> Object:
     for name in params:
         checks.check_updatable(intent, name)
     changes = _checked_changes(intent, params)
-    payment_method = _find_payment_method(books, {**intent, **changes}, params)
+    payment_method = _find_payment_method(call, {**intent, **changes})
     if any(changes.get(name, intent[name]) != intent[name] for name in ("amount", "currency")):
         _ask_confirmation_again(intent)
     # Stripe: the error is cleared when the intent is later updated.
@@ -103,7 +103,7 @@ def confirm(call: Call) -> Object:
     checks.check_return_url(intent, params)
     checks.check_payable(books, intent, params)
     changes = _checked_changes(intent, params)
-    payment_method = _find_payment_method(books, {**intent, **changes}, params)
+    payment_method = _find_payment_method(call, {**intent, **changes})
     _check_mandate(books, intent, payment_method, params)
     intent.update(changes)
     _attach(books, intent, payment_method, call.cause)
@@ -116,6 +116,8 @@ def capture(call: Call) -> Object:
     intent = find(call.books, call.object_id)
     amount = call.params.get("amount_to_capture", intent["amount_capturable"])
     checks.check_capturable(intent, amount)
+    if amount < intent["amount_capturable"]:
+        _refuse_release(call, "capturing a part")
     intent.update(_plain_changes(intent, call.params))
     Step(books=call.books, intent=intent, cause=call.cause).succeed(amount=amount)
     return intent
@@ -125,9 +127,21 @@ def cancel(call: Call) -> Object:
     """POST /v1/payment_intents/{id}/cancel."""
     intent = find(call.books, call.object_id)
     checks.check_cancelable(intent)
+    if intent["status"] == "requires_capture":
+        _refuse_release(call, "canceling an authorization")
     step = Step(books=call.books, intent=intent, cause=call.cause)
     step.cancel(call.params.get("cancellation_reason"))
     return intent
+
+
+def _refuse_release(call: Call, what: str) -> None:
+    """Raise NotCovered if Stripe refunds in this version what it releases since 2025-03-31.basil.
+
+    See: https://docs.stripe.com/changelog/basil/2025-03-31/
+    remove-refund-from-partial-capture-and-payment-cancellation-flow (checked 2026-11)
+    """
+    if call.api_version < "2025-03-31":
+        raise NotCovered(f"{what} in API versions before 2025-03-31.basil, which makes a refund")
 
 
 def _refuse_confirming(params: Mapping[str, Any]) -> None:
@@ -141,12 +155,12 @@ def _refuse_confirming(params: Mapping[str, Any]) -> None:
 # Payment methods
 
 
-def _find_payment_method(
-    books: Books, intent: Mapping[str, Any], params: Mapping[str, Any]
-) -> Object | None:
+def _find_payment_method(call: Call, intent: Mapping[str, Any]) -> Object | None:
     """Return the payment method in the parameters, checked against the changed intent."""
+    books, params = call.books, call.params
     if "payment_method_data" in params:
-        found = payment_methods.from_data(books, params["payment_method_data"])
+        data = params["payment_method_data"]
+        found = payment_methods.from_data(books, data, api_version=call.api_version)
     elif "payment_method" in params:
         found = payment_methods.find_or_make(books, params["payment_method"])
         payment_methods.check_unused(books, found)

@@ -106,6 +106,16 @@ _CARD: Schema = {
     ),
 }
 
+
+def _options(card: Schema) -> Param:
+    """Declare the options of payment method types."""
+    return Param(
+        parse=Hash(
+            {"card": Param(parse=Hash(card), unsettable=True), **uncovered(*(OPTIONAL - {"card"}))}
+        )
+    )
+
+
 _COMMON: dict[str, Param] = {
     **EXPAND,
     "allowed_payment_method_types": Param(parse=_TYPES),
@@ -127,11 +137,7 @@ _COMMON: dict[str, Param] = {
     "capture_method": Param(parse=one_of("automatic", "automatic_async", "manual")),
     "setup_future_usage": Param(parse=one_of("off_session", "on_session"), unsettable=True),
     "shipping": Param(parse=_SHIPPING, unsettable=True),
-    "payment_method_options": Param(
-        parse=Hash(
-            {"card": Param(parse=Hash(_CARD), unsettable=True), **uncovered(*(OPTIONAL - {"card"}))}
-        )
-    ),
+    "payment_method_options": _options(_CARD),
     **uncovered("amount_details", "hooks", "payment_details"),
 }
 """Parameters of create, update and confirm."""
@@ -251,6 +257,17 @@ _CONFIRMED_BY_BROWSERS = (
     "use_stripe_sdk",
 )
 BROWSER_CONFIRM: Schema = {
-    **{name: param for name, param in CONFIRM.items() if name in _CONFIRMED_BY_BROWSERS},
+    **{
+        name: param
+        for name, param in CONFIRM.items()
+        if name in _CONFIRMED_BY_BROWSERS or not param.covered
+    },
     **BROWSER_RETRIEVE,
+    "payment_method_options": _options({**_CARD, **uncovered("cvc")}),
+    **uncovered("save_payment_method", "set_as_default_payment_method", "source", "source_data"),
 }
+"""The last parameters are those of Stripe's SDKs for iOS and Android.
+
+See: STPPaymentIntentConfirmParams.swift of stripe/stripe-ios and ConfirmPaymentIntentParams.kt of
+stripe/stripe-android (checked 2026-11)
+"""
