@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import amount_text, moment_text, total_text
+from shop_payments.admin.base import amount_text, in_words, moment_text, total_text
 from shop_payments.admin.effects import after_outflow, after_waiver, describe_after, part_of
 from shop_payments.admin.forms import RevokeForm, SettleForm, WaiveForm
 from shop_payments.admin.intent_actions import MAY_WAIVE, money_facts
@@ -48,7 +48,7 @@ def _record(task: Task, record: Callable[[EntryRequest], StaffEntry]) -> StaffEn
     try:
         return record(request)
     except EntryRefused as error:
-        raise ActionRefused(str(error), field="amount") from error
+        raise ActionRefused(in_words(error), field="amount") from error
 
 
 def _earlier(target: Target, request_key: str) -> EarlierUse | None:
@@ -57,10 +57,10 @@ def _earlier(target: Target, request_key: str) -> EarlierUse | None:
 
 
 def _describe(entry: StaffEntry) -> str:
-    values = {"amount": entry.amount_display, "intent": entry.payment_intent}
+    values = {"amount": entry.amount_display}
     if entry.kind == StaffEntry.Kind.WAIVER:
         return gettext("%(amount)s is waived.") % values
-    return gettext("%(amount)s of %(intent)s is settled outside Stripe.") % values
+    return gettext("%(amount)s is settled outside Stripe.") % values
 
 
 class WaiveAction(Action):
@@ -144,7 +144,8 @@ class SettleAction(IntentAction):
         with_money = [each for each in target.state.intents if each.money.refundable]
         if len(with_money) == 1:
             return str(self.title)
-        return gettext("Settle %(intent)s outside Stripe") % {"intent": target.options.intent}
+        values = {"payment": target.options.intent.title}
+        return gettext("Settle the payment outside Stripe: %(payment)s") % values
 
     def exact_label(self, money: str) -> str:
         return gettext("Settle %(money)s outside Stripe") % {"money": money}
@@ -239,7 +240,7 @@ class RevokeAction(Action):
         entry = target.entry
         return [
             (_("Entry"), str(entry)),
-            (_("Reason"), entry.reason),
+            (_("Reason"), entry.reason_text),
             (_("Recorded at"), moment_text(entry.created_at)),
         ]
 
@@ -253,7 +254,7 @@ class RevokeAction(Action):
                 origin=task.origin,
             )
         except EntryRefused as error:
-            raise ActionRefused(str(error)) from error
+            raise ActionRefused(in_words(error)) from error
         if not was_in_force:  # another request revoked it meanwhile
             return Outcome(_already_revoked(), messages.WARNING)
         text = gettext("The entry “%(entry)s” is revoked.") % {"entry": entry}

@@ -44,10 +44,14 @@ def name_staff(facts: Iterable[Any]) -> None:
         fact.staff_names = names
 
 
-def _with_name(actor: str, fact: Any) -> str:
+def _who(actor: str, fact: Any) -> str:
+    """Return who caused a fact, as words."""
+    if fact.source in (Source.WEBHOOK, Source.RECONCILE) and actor == fact.actor:
+        # The actor is the id of an event, or the name of a command.
+        return str(fact.get_source_display())
     name_staff([fact])
     name = fact.staff_names.get(actor)
-    return f"{actor} ({name})" if name else actor or NOTHING
+    return f"{name} ({actor})" if name else actor or NOTHING
 
 
 def _staff_key(actor: str) -> Any:
@@ -70,7 +74,7 @@ class _FactFormSet(NewestRows):
 class _FactColumns:
     @admin.display(description=_("by"))
     def who(self, fact: Any) -> str:
-        return _with_name(fact.actor, fact)
+        return _who(fact.actor, fact)
 
     @admin.display(description=_("what happened"))
     def what_happened(self, fact: PaymentHistory) -> str:
@@ -86,7 +90,7 @@ class _FactColumns:
         if fact.skipped_at is None:
             return self._with_failures(gettext("waiting"), fact)
         values = {
-            "who": _with_name(fact.skipped_by, fact),
+            "who": _who(fact.skipped_by, fact),
             "when": moment_text(fact.skipped_at),
         }
         return self._with_failures(gettext("skipped by %(who)s, %(when)s") % values, fact)
@@ -129,7 +133,9 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
     list_filter = ["kind", "source", WaitingFilter]
     sortable_by = ["created"]
     search_fields = ["fact_id"]
-    search_help_text = _("Search by order number or id, Stripe id, or member of staff: staff 7.")
+    search_help_text = _(
+        "Search by order number or id, Stripe id, or user name of a member of staff."
+    )
     fields = [
         "created_at",
         "payment_link",
@@ -138,6 +144,7 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
         "kind",
         "source",
         "who",
+        "actor",
         "request_id",
         "notified",
         "fact_id",
@@ -147,6 +154,10 @@ class PaymentHistoryAdmin(_FactColumns, PaymentRecordAdmin):
         yield from super().searches(text)
         # The index by source makes the history of the admin small enough to look through.
         yield Q(source=Source.ADMIN, actor=text)
+        users = get_user_model()
+        named = users._default_manager.filter(**{users.USERNAME_FIELD: text}).first()
+        if named is not None:
+            yield Q(source=Source.ADMIN, actor=f"staff {named.pk}")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page = super().get_changelist_instance(request)

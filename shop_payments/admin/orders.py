@@ -40,6 +40,7 @@ from shop_payments.admin.base import (
     TabularInline,
     amount_text,
     describe_balance,
+    in_words,
     page_link,
 )
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
@@ -56,7 +57,8 @@ from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
-from shop_payments.money import format_amount, from_minor_units, to_minor_units
+from shop_payments.models.words import amount_number
+from shop_payments.money import from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter
 from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from shop_payments.services.delete_payment import delete_payment
@@ -220,7 +222,7 @@ class OrderLineInline(TabularInline):
 
     @admin.display(description=_("unit price"))
     def unit_price(self, line: OrderLine) -> str:
-        return format_amount(line.unit_amount, line.order.currency)
+        return amount_number(line.unit_amount, line.order.currency)
 
     @admin.display(description=_("total"))
     def line_total(self, line: OrderLine) -> str:
@@ -379,6 +381,8 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
                 context["notes"] = [reason]
             elif self.has_change_permission(request, order):
                 context["notes"] = notes_on_change(payment)
+            # The page that deletes would only say why this order cannot be deleted.
+            context["show_delete"] = payment is None or payment.can_be_deleted
             links = action_links(self.admin_site, request, payment) if payment else []
             context["action_links"] = links + payment_links(request, order)
         return super().render_change_form(request, context, *args, **kwargs)
@@ -430,8 +434,8 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
             payment = reevaluate_order(form.instance.pk, origin=origin_of(request))
         except (ConfigurationError, OrderUnreadable) as error:
             # A fault in the host's adapter must not keep staff from correcting the order.
-            text = gettext("The order was saved, but its payment could not be evaluated: %(why)s.")
-            self.message_user(request, text % {"why": error}, messages.WARNING)
+            text = gettext("The order was saved, but its payment could not be evaluated. %(why)s")
+            self.message_user(request, text % {"why": in_words(error)}, messages.WARNING)
             return
         # Before money was received, the notes on the page say enough.
         if payment is not None and payment.amount_received:
@@ -474,7 +478,7 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
                 delete_payment(order_id=order.pk, origin=origin_of(request))
             except ShopPaymentsError as error:
                 text = gettext("Order %(number)s was not deleted: %(why)s")
-                words = text % {"number": order.number, "why": error}
+                words = text % {"number": order.number, "why": in_words(error)}
                 self.message_user(request, words, messages.ERROR)
                 return False
         return True
