@@ -14,7 +14,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin, admin_url, moment_text
@@ -47,7 +47,11 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("live", _("live")), ("expired", _("expired")), ("revoked", _("revoked"))]
+        return [
+            ("live", pgettext_lazy("API key", "live")),
+            ("expired", _("expired")),
+            ("revoked", _("revoked")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         expired = Q(expires_at__lte=timezone.now())
@@ -99,7 +103,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def state(self, key: APIKey) -> str:
         if key.is_revoked:
             return gettext("revoked")
-        return gettext("expired") if key.is_expired else gettext("live")
+        return gettext("expired") if key.is_expired else pgettext("API key", "live")
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -51,7 +51,28 @@ def _who(actor: str, fact: Any) -> str:
         return str(fact.get_source_display())
     name_staff([fact])
     name = fact.staff_names.get(actor)
-    return f"{name} ({actor})" if name else actor or NOTHING
+    words = ", ".join(map(_in_words, actor.split(", ")))
+    return f"{name} ({words})" if name else words or NOTHING
+
+
+_ACTORS = {
+    "checkout": _("checkout"),
+    "key": _("key %(id)s"),
+    "order token": _("order token"),
+    "payment link": _("payment link"),
+    "staff": _("staff %(id)s"),
+    "user": _("user %(id)s"),
+}
+"""The actors that the app writes. Any other is the host's."""
+
+
+def _in_words(part: str) -> str:
+    text = _ACTORS.get(part)
+    if text is not None:
+        return str(text)
+    kind, _space, key = part.partition(" ")
+    text = _ACTORS.get(kind)
+    return part if text is None else str(text) % {"id": key}
 
 
 def _staff_key(actor: str) -> Any:

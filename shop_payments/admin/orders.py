@@ -42,6 +42,7 @@ from shop_payments.admin.base import (
     describe_balance,
     in_words,
     page_link,
+    with_zones,
 )
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
 from shop_payments.admin.lists import LargeListMixin, time_column
@@ -352,7 +353,11 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
         fields = ["customer", "email", "currency", "status"]
         if obj is None:
             return fields
-        return ["number", *fields, "total", "payment_link", "created_at", "updated_at"]
+        times = with_zones(Order, ["created_at", "updated_at"])
+        return ["number", *fields, "total", "payment_link", *times]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return with_zones(Order, super().get_readonly_fields(request, obj))
 
     @admin.display(description=_("total"))
     def total(self, order: Order) -> str:
@@ -410,7 +415,8 @@ class OrderAdmin(LargeListMixin, ModelAdmin):
             reason = why_read_only(_lock_order(object_id))
             if not reason:
                 return super().changeform_view(request, object_id, form_url, extra_context)
-        self.message_user(request, f"{reason} {gettext('Nothing was saved.')}", messages.ERROR)
+        nothing = gettext("Nothing was saved.")
+        self.message_user(request, f"{reason} {nothing}", messages.ERROR)
         return redirect(request.path)
 
     def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
