@@ -67,7 +67,24 @@ traceback: see Note [Secrets in frames] in ``secrecy.py``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
+
+
+class Message(str):
+    """The message of an error that staff may read in their own language.
+
+    The text itself is English, whatever the active language: clients depend on it. The admin
+    translates ``template`` and fills in the ``figures``.
+    """
+
+    template: str
+    figures: dict[str, Any]
+
+    def __new__(cls, template: str, **figures: Any) -> Self:
+        # Without figures, a percent sign stands for itself.
+        message = super().__new__(cls, template % figures if figures else template)
+        message.template, message.figures = template, figures
+        return message
 
 
 class ShopPaymentsError(Exception):

@@ -273,6 +273,17 @@ class Money:
         return display_amount(self.amount, self.currency)
 
 
+@dataclass(frozen=True)
+class ShownAmount:
+    """An amount in a message, which may be one that Stripe's rules do not allow."""
+
+    amount: int
+    currency: str
+
+    def __str__(self) -> str:
+        return display_amount(self.amount, self.currency)
+
+
 def _check_integer(amount: object) -> None:
     if not isinstance(amount, int) or isinstance(amount, bool):
         raise AmountNotRepresentable(f"{amount!r} is not an integer number of minor units")

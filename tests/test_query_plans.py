@@ -200,11 +200,11 @@ def test_a_payment_with_much_history(plans, staff):
     PaymentHistory.objects.bulk_create(facts)
     with plans.of("a payment with much history"):
         text = staff.read(OrderPayment.objects.get(pk=MIDDLE))
-    assert text.count("payment failed, via webhook") == 50
+    assert text.count("payment failed (message from Stripe)") == 50
     more = f"{reverse('admin:shop_payments_paymenthistory_changelist')}?order_payment={MIDDLE}"
     assert f'<a href="{more}">' in text
     with plans.of("the list of its history"):
-        assert "payment failed, via webhook" in staff.read(more)
+        assert "payment failed (message from Stripe)" in staff.read(more)
 
 
 def customer_of(order: int) -> Caller:

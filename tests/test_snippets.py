@@ -536,6 +536,8 @@ def check_python(words: list[str]) -> None:
             plan(options)
         case ["-m", "tests.benchmarks", *options]:
             benchmarks_parser().parse_args(options)
+        case ["-m", "tests.translations"]:
+            pass
         case ["-m", "pytest", *_]:
             pass
         case ["manage.py", name, *options]:

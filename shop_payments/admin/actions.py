@@ -49,6 +49,7 @@ from shop_payments.admin.base import (
     ModelAdmin,
     admin_url,
     amount_text,
+    in_words,
     number_of,
     without_transaction,
 )
@@ -283,10 +284,10 @@ class ActionView:
         except IdempotencyKeyReused as error:
             # The form was used for another amount, perhaps by a request at the same time.
             earlier = self.action.earlier(target, task.request_key)
-            text = str(error) if earlier is None else _describe_use(earlier)
+            text = in_words(error) if earlier is None else _describe_use(earlier)
             return self._leave(request, target, Outcome(text, messages.WARNING))
         except ActionRefused as error:
-            form.add_error(error.field, str(error))
+            form.add_error(error.field, in_words(error))
             is_same_request, next_key = error.same_key, key if error.same_key else uuid4()
         except ShopPaymentsError as error:
             form.add_error(None, explain(error))

@@ -14,10 +14,10 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin, admin_url
+from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin, admin_url, moment_text
 from shop_payments.models import APIKey, APIKeyScope
 
 _LAST_FORM = "shop_payments_last_key_form"
@@ -47,7 +47,11 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("live", _("live")), ("expired", _("expired")), ("revoked", _("revoked"))]
+        return [
+            ("live", pgettext_lazy("API key", "live")),
+            ("expired", _("expired")),
+            ("revoked", _("revoked")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         expired = Q(expires_at__lte=timezone.now())
@@ -99,7 +103,7 @@ class APIKeyAdmin(ReadOnlyAdmin):
     def state(self, key: APIKey) -> str:
         if key.is_revoked:
             return gettext("revoked")
-        return gettext("expired") if key.is_expired else gettext("live")
+        return gettext("expired") if key.is_expired else pgettext("API key", "live")
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -140,14 +144,29 @@ class APIKeyAdmin(ReadOnlyAdmin):
         return response
 
     @admin.action(description=_("Revoke the selected keys"), permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Ask first, and revoke the selected keys."""
         # A revoked key keeps the time at which it was revoked.
         keys = list(queryset.filter(revoked_at=None))
+        if keys and not request.POST.get("sure"):
+            return self._ask_to_revoke(request, keys)
         for key in keys:
             key.revoke()
             self.log_change(request, key, gettext("Revoked."))
         text = ngettext("%(count)d key was revoked.", "%(count)d keys were revoked.", len(keys))
         self.message_user(request, text % {"count": len(keys)}, messages.SUCCESS)
+        return None
+
+    def _ask_to_revoke(self, request: HttpRequest, keys: list[APIKey]) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Revoke API keys"),
+            "opts": self.opts,
+            "media": self.media,
+            "keys": [(key, self.scopes_text(key), moment_text(key.last_used_at)) for key in keys],
+        }
+        return TemplateResponse(request, "admin/shop_payments/apikey/revoke.html", context)
 
     def _is_reload(self, request: HttpRequest) -> bool:
         once = request.POST.get("once")

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils import formats
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
-from shop_payments.exceptions import MoneyError, OrderUnreadable
+from shop_payments.exceptions import (
+    Message,
+    MoneyError,
+    NegativeAmount,
+    OrderNotRefundable,
+    OrderUnreadable,
+)
 from shop_payments.models import OrderPayment
-from shop_payments.models.words import local_time
-from shop_payments.money import display_amount
+from shop_payments.models.words import amount_words, describe_unreadable, humanize, moment_words
+from shop_payments.money import ShownAmount
 from shop_payments.orders import read_number, read_total
 
 if TYPE_CHECKING:
@@ -61,7 +67,7 @@ def order_is_bundled() -> bool:
 def amount_text(amount: int, currency: str) -> str:
     """Format an amount in minor units, for example as ``112.00 USD``."""
     try:
-        return display_amount(amount, currency)
+        return amount_words(amount, currency)
     except MoneyError:
         # The order's currency is invalid. A list must still show its other rows.
         return NOTHING
@@ -114,11 +120,7 @@ def json_text(value: object) -> SafeString:
 
 def moment_text(moment: datetime | None) -> str:
     """Format a time as the admin does, with the name of its time zone."""
-    if moment is None:
-        return NOTHING
-    local = local_time(moment)
-    # Without its zone, localize() does not convert it a second time.
-    return f"{formats.localize(local.replace(tzinfo=None))} {local.tzname()}"
+    return NOTHING if moment is None else moment_words(moment)
 
 
 def stored_text(value: object, purged_at: datetime | None) -> str:
@@ -140,10 +142,15 @@ def total_text(payment: OrderPayment) -> str:
     """Return the current total of the payment's order."""
     try:
         total = read_total(payment.order)
-    except (MoneyError, OrderUnreadable) as error:
-        # The host's adapter failed. The page must still show the payment.
-        return gettext("cannot be read: %(reason)s") % {"reason": error}
-    return amount_text(total.amount, total.currency)
+    # The host's adapter failed. The page must still show the payment.
+    except OrderUnreadable as error:
+        reason = describe_unreadable(error.method, error.reason)
+    except MoneyError as error:
+        is_negative = isinstance(error, NegativeAmount)
+        reason = describe_unreadable("total", "negative_total" if is_negative else "")
+    else:
+        return amount_text(total.amount, total.currency)
+    return gettext("cannot be read: %(reason)s") % {"reason": reason}
 
 
 def describe_balance(payment: OrderPayment) -> str:
@@ -151,7 +158,7 @@ def describe_balance(payment: OrderPayment) -> str:
     # The stored amounts may be those of an earlier total, so none is shown as current.
     if payment.failed_reads:
         return gettext(
-            "The order could not be read at the last attempt, so the amounts may be out of date."
+            "The order could not be read the last time, so the amounts may be out of date."
         )
     sentences = []
     if payment.amount_outstanding:
@@ -169,6 +176,31 @@ def describe_balance(payment: OrderPayment) -> str:
     )
 
 
+def in_words(error: Exception) -> str:
+    """Return the message of an error in the active language, if it is one for staff.
+
+    What Stripe and developers write is in English.
+    """
+    if isinstance(error, OrderUnreadable):
+        return f"{describe_unreadable(error.method, error.reason)}."
+    if isinstance(error, OrderNotRefundable) and error.reason == "cancelled_after_capture":
+        return gettext(
+            "Stripe refused to refund this payment, because it was cancelled after a part was"
+            " captured. Refund it in Stripe's dashboard."
+        )
+    message = error.args[0] if error.args else ""
+    if not isinstance(message, Message):
+        return str(error)
+    figures = {name: _figure(name, value) for name, value in message.figures.items()}
+    return gettext(message.template) % figures if figures else gettext(message.template)
+
+
+def _figure(name: str, value: Any) -> str:
+    if isinstance(value, ShownAmount):
+        return amount_text(value.amount, value.currency)
+    return humanize(value) if name == "status" else str(value)
+
+
 def dashboard_link(path: str, *, livemode: bool) -> SafeString:
     """Return a link to an object in Stripe's dashboard."""
     return format_html(
@@ -181,6 +213,28 @@ def dashboard_link(path: str, *, livemode: bool) -> SafeString:
 def dashboard_url(path: str, *, livemode: bool) -> str:
     """Return the URL of an object in Stripe's dashboard."""
     return f"{DASHBOARD}/{'' if livemode else 'test/'}{path}"
+
+
+@cache
+def _time_field(field: models.DateTimeField[Any, Any]) -> Callable[[Any], str]:
+    """Return a column with the time of a row and its zone, which Django leaves out."""
+
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def column(row: Any) -> str:
+        return moment_text(getattr(row, field.name))
+
+    column.__name__ = field.name  # for the classes of the cells, and for the help text
+    return column
+
+
+def with_zones(model: type[Model], names: Iterable[Any]) -> list[Any]:
+    """Replace the names of fields that are times by columns that show the zone."""
+    fields = {field.name: field for field in model._meta.concrete_fields}
+    found = [fields.get(name) if isinstance(name, str) else None for name in names]
+    return [
+        _time_field(field) if isinstance(field, models.DateTimeField) else name
+        for name, field in zip(names, found, strict=True)
+    ]
 
 
 class _ViewOnly:
@@ -208,6 +262,21 @@ class ReadOnlyAdmin(_ViewOnly, ModelAdmin):
 
     class Media:
         css: ClassVar[dict[str, list[str]]] = {"all": ["shop_payments/admin.css"]}
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return with_zones(self.model, super().get_list_display(request))
+
+    def get_sortable_by(self, request: HttpRequest) -> Any:
+        return with_zones(self.model, super().get_sortable_by(request))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fieldsets: Any = super().get_fieldsets(request, obj)
+        if obj is None:  # the page that adds a row has inputs
+            return fieldsets
+        return [
+            (title, {**options, "fields": with_zones(self.model, options["fields"])})
+            for title, options in fieldsets
+        ]
 
     @admin.display(description=_("mode"))
     def mode(self, row: Any) -> str:
@@ -243,5 +312,8 @@ class ReadOnlyInline(_ViewOnly, TabularInline):
     is_folded = False
     """Whether the page of a payment shows these rows only on request."""
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return with_zones(self.model, super().get_fields(request, obj))
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields
+        return self.get_fields(request, obj)

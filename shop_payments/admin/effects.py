@@ -17,14 +17,14 @@ from shop_payments.balance import Balance, Outflow, OutflowKind, OutflowProgress
 from shop_payments.ledger.observations import refund_key, settlement_key, waived_by
 from shop_payments.lifecycle import IntentStatus
 from shop_payments.models import Refund, StaffEntry
-from shop_payments.money import format_amount
+from shop_payments.models.words import amount_number
 
 
 def part_of(amount: int, whole: int, currency: str) -> str:
     """Format a part of an amount, for example as ``40.00 of 112.00 EUR``."""
     if amount == whole:
         return amount_text(amount, currency)
-    values = {"part": format_amount(amount, currency), "whole": amount_text(whole, currency)}
+    values = {"part": amount_number(amount, currency), "whole": amount_text(whole, currency)}
     return gettext("%(part)s of %(whole)s") % values
 
 

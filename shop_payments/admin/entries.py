@@ -121,7 +121,8 @@ class StaffEntryAdmin(_Columns, PaymentRecordAdmin):
 
     @admin.display(description=_("recorded with the capture"))
     def capture_link(self, entry: StaffEntry) -> str:
-        return page_link(entry.capture, site=self.admin_site)
+        title = entry.capture and entry.capture.title
+        return page_link(entry.capture, title, site=self.admin_site)
 
 
 class StaffEntryInline(_Columns, ReadOnlyInline):

@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import amount_text, moment_text, total_text
+from shop_payments.admin.base import amount_text, in_words, moment_text, total_text
 from shop_payments.admin.effects import (
     after_outflow,
     after_revoking,
@@ -54,7 +54,7 @@ def _record(task: Task, record: Callable[[EntryRequest], StaffEntry]) -> StaffEn
     try:
         return record(request)
     except EntryRefused as error:
-        raise ActionRefused(str(error), field="amount") from error
+        raise ActionRefused(in_words(error), field="amount") from error
 
 
 def _earlier(target: Target, request_key: str) -> EarlierUse | None:
@@ -63,10 +63,10 @@ def _earlier(target: Target, request_key: str) -> EarlierUse | None:
 
 
 def _describe(entry: StaffEntry) -> str:
-    values = {"amount": entry.amount_display, "intent": entry.payment_intent}
+    values = {"amount": entry.amount_display}
     if entry.kind == StaffEntry.Kind.WAIVER:
         return gettext("%(amount)s is waived.") % values
-    return gettext("%(amount)s of %(intent)s is settled outside Stripe.") % values
+    return gettext("%(amount)s is settled outside Stripe.") % values
 
 
 class WaiveAction(Action):
@@ -150,7 +150,8 @@ class SettleAction(IntentAction):
         with_money = [each for each in target.state.intents if each.money.refundable]
         if len(with_money) == 1:
             return str(self.title)
-        return gettext("Settle %(intent)s outside Stripe") % {"intent": target.options.intent}
+        values = {"payment": target.options.intent.title}
+        return gettext("Settle the payment outside Stripe: %(payment)s") % values
 
     def exact_label(self, money: str) -> str:
         return gettext("Settle %(money)s outside Stripe") % {"money": money}
@@ -245,7 +246,7 @@ class RevokeAction(Action):
         entry = target.entry
         return [
             (_("Entry"), str(entry)),
-            (_("Reason"), entry.reason),
+            (_("Reason"), entry.reason_text),
             (_("Recorded at"), moment_text(entry.created_at)),
             (_("What will happen"), _describe_revoking(target)),
         ]
@@ -260,7 +261,7 @@ class RevokeAction(Action):
                 origin=task.origin,
             )
         except EntryRefused as error:
-            raise ActionRefused(str(error)) from error
+            raise ActionRefused(in_words(error)) from error
         if not was_in_force:  # another request revoked it meanwhile
             return Outcome(_already_revoked(), messages.WARNING)
         text = gettext("The entry “%(entry)s” is revoked.") % {"entry": entry}

@@ -11,12 +11,18 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import stored_text, without_transaction
+from shop_payments.admin.base import (
+    NOTHING,
+    in_words,
+    moment_text,
+    stored_text,
+    without_transaction,
+)
 from shop_payments.admin.confirm_many import ManyRow, confirm_page
 from shop_payments.admin.forms import ReplayForm
 from shop_payments.admin.lists import known_values, time_column
 from shop_payments.admin.records import RecordAdmin
-from shop_payments.exceptions import ShopPaymentsError
+from shop_payments.exceptions import EventFailed, ShopPaymentsError
 from shop_payments.models import WebhookEvent
 from shop_payments.services.receive_event import replay_event
 
@@ -48,6 +54,10 @@ TYPES = (
 """The types of the events that the README asks Stripe to send."""
 
 
+def _result(event: WebhookEvent) -> str:
+    return f"{event.get_status_display()}, {event.outcome}"
+
+
 class WebhookEventAdmin(RecordAdmin):
     received = time_column("received_at", _("received at"))
     list_display = ["received", "type", "status", "outcome", "event_id"]
@@ -56,7 +66,7 @@ class WebhookEventAdmin(RecordAdmin):
     search_fields = ["event_id", "intent_id", "object_id"]
     search_help_text = _("Search by the id of the event, or of its payment intent or object.")
     fieldsets = [
-        (None, {"fields": ["event_id", "type", "object_id", "mode", "api_version"]}),
+        (None, {"fields": ["event_id", "type", "object_id", "intent_id", "mode", "api_version"]}),
         (
             _("Outcome"),
             {
@@ -64,7 +74,14 @@ class WebhookEventAdmin(RecordAdmin):
                     "Failed events are retried automatically. To process an event now, select it in"
                     " the list and choose the action above the list."
                 ),
-                "fields": ["status", "outcome", "attempts", "received_at", "processed_at"],
+                "fields": [
+                    "status",
+                    "outcome",
+                    "error_text",
+                    "attempts",
+                    "received_at",
+                    "processed_at",
+                ],
             },
         ),
         (
@@ -101,8 +118,8 @@ class WebhookEventAdmin(RecordAdmin):
         if queryset[: _MAX_REPLAYS + 1].count() > _MAX_REPLAYS:
             # A server kills a request that takes minutes, and each event adds a message.
             words = gettext(
-                "Select at most %(maximum)s events; nothing was done. The command manage.py"
-                " shop_payments_events replay accepts any number."
+                "Select at most %(maximum)s events; nothing was done. The shop's operator can"
+                " process any number with the command manage.py shop_payments_events replay."
             )
             self.message_user(request, words % {"maximum": _MAX_REPLAYS}, messages.ERROR)
             return None
@@ -149,21 +166,30 @@ class WebhookEventAdmin(RecordAdmin):
         for event in events:
             try:
                 replayed = replay_event(event)
+            except EventFailed:
+                event.refresh_from_db(fields=["status", "outcome_data"])
+                self._report(request, event, _result(event))
             except ShopPaymentsError as error:
-                self.message_user(request, self._about(event, str(error)), messages.ERROR)
+                self._report(request, event, in_words(error))
             else:
                 is_done = replayed.status in WebhookEvent.SUCCESSES
                 level = messages.SUCCESS if is_done else messages.ERROR
-                words = f"{replayed.get_status_display()}, {replayed.outcome}"
-                self.message_user(request, self._about(event, words), level)
+                self._report(request, event, _result(replayed), level)
 
-    @staticmethod
-    def _about(event: WebhookEvent, words: str) -> str:
-        return gettext("Event %(event)s: %(words)s") % {"event": event, "words": words}
+    def _report(
+        self, request: HttpRequest, event: WebhookEvent, words: str, level: int = messages.ERROR
+    ) -> None:
+        values = {"type": event.type, "when": moment_text(event.received_at), "words": words}
+        text = gettext("Event %(type)s, received %(when)s: %(words)s")
+        self.message_user(request, text % values, level)
 
     @admin.display(description=_("outcome"))
     def outcome(self, event: WebhookEvent) -> str:
         return event.outcome
+
+    @admin.display(description=_("for the shop's developers"))
+    def error_text(self, event: WebhookEvent) -> str:
+        return event.error_text or NOTHING
 
     @admin.display(description=_("payload"))
     def payload_text(self, event: WebhookEvent) -> str:

@@ -12,9 +12,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
-from shop_payments.models.words import humanize
+from shop_payments.models.words import amount_words, humanize
 from shop_payments.money import (
-    display_amount,
     parse_typed_amount,
     to_minor_units,
     typed_example,
@@ -208,7 +207,7 @@ class AmountForm(TwoStepForm):
         if self.maximum is not None and to_minor_units(amount, self.currency) > self.maximum:
             raise forms.ValidationError(
                 self.over_maximum,
-                params={"maximum": display_amount(self.maximum, self.currency)},
+                params={"maximum": amount_words(self.maximum, self.currency)},
             )
         return amount
 
@@ -267,7 +266,7 @@ class CaptureForm(AmountForm):
 class CancelForm(forms.Form):
     reason = forms.ChoiceField(
         label=_("Reason"),
-        choices=[(reason, humanize(reason)) for reason in REASONS],
+        choices=lambda: [(reason, humanize(reason)) for reason in REASONS],
         initial="requested_by_customer",
         help_text=_("Sent to Stripe."),
     )
@@ -313,12 +312,13 @@ class GiveUpForm(TwoStepForm):
 
 
 class RevokeForm(forms.Form):
-    # A single step: the page shows the entry, and staff can record it again.
+    # A single step is enough: the page shows the entry, and staff can record it again.
     reason = ReasonField(
         help_text=_(
             "Your name and the reason are stored with the entry. Do not name the customer here."
         )
     )
+    sure = ConfirmCheckbox(label=_("Yes, revoke this entry."))
 
 
 class AcceptForm(forms.Form):

@@ -44,10 +44,35 @@ def name_staff(facts: Iterable[Any]) -> None:
         fact.staff_names = names
 
 
-def _with_name(actor: str, fact: Any) -> str:
+def _who(actor: str, fact: Any) -> str:
+    """Return who caused a fact, as words."""
+    if fact.source in (Source.WEBHOOK, Source.RECONCILE) and actor == fact.actor:
+        # The actor is the id of an event, or the name of a command.
+        return str(fact.get_source_display())
     name_staff([fact])
     name = fact.staff_names.get(actor)
-    return f"{actor} ({name})" if name else actor or NOTHING
+    words = ", ".join(map(_in_words, actor.split(", ")))
+    return f"{name} ({words})" if name else words or NOTHING
+
+
+_ACTORS = {
+    "checkout": _("checkout"),
+    "key": _("key %(id)s"),
+    "order token": _("order token"),
+    "payment link": _("payment link"),
+    "staff": _("staff %(id)s"),
+    "user": _("user %(id)s"),
+}
+"""The actors that the app writes. Any other is the host's."""
+
+
+def _in_words(part: str) -> str:
+    text = _ACTORS.get(part)
+    if text is not None:
+        return str(text)
+    kind, _space, key = part.partition(" ")
+    text = _ACTORS.get(kind)
+    return part if text is None else str(text) % {"id": key}
 
 
 def _staff_key(actor: str) -> Any:
@@ -72,7 +97,7 @@ class FactColumns:
 
     @admin.display(description=_("by"))
     def who(self, fact: Any) -> str:
-        return _with_name(fact.actor, fact)
+        return _who(fact.actor, fact)
 
     @admin.display(description=_("what happened"))
     def what_happened(self, fact: PaymentHistory) -> str:
@@ -88,7 +113,7 @@ class FactColumns:
         if fact.skipped_at is None:
             return self._with_failures(gettext("waiting"), fact)
         values = {
-            "who": _with_name(fact.skipped_by, fact),
+            "who": _who(fact.skipped_by, fact),
             "when": moment_text(fact.skipped_at),
         }
         return self._with_failures(gettext("skipped by %(who)s, %(when)s") % values, fact)
@@ -131,7 +156,9 @@ class PaymentHistoryAdmin(FactColumns, PaymentRecordAdmin):
     list_filter = ["kind", "source", WaitingFilter]
     sortable_by = ["created"]
     search_fields = ["fact_id"]
-    search_help_text = _("Search by order number or id, Stripe id, or member of staff: staff 7.")
+    search_help_text = _(
+        "Search by order number or id, Stripe id, or user name of a member of staff."
+    )
     fields = [
         "created_at",
         "payment_link",
@@ -140,6 +167,7 @@ class PaymentHistoryAdmin(FactColumns, PaymentRecordAdmin):
         "kind",
         "source",
         "who",
+        "actor",
         "request_id",
         "notified",
         "fact_id",
@@ -149,6 +177,10 @@ class PaymentHistoryAdmin(FactColumns, PaymentRecordAdmin):
         yield from super().searches(text)
         # The index by source makes the history of the admin small enough to look through.
         yield Q(source=Source.ADMIN, actor=text)
+        users = get_user_model()
+        named = users._default_manager.filter(**{users.USERNAME_FIELD: text}).first()
+        if named is not None:
+            yield Q(source=Source.ADMIN, actor=f"staff {named.pk}")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         page = super().get_changelist_instance(request)

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import amount_text, total_text
+from shop_payments.admin.base import amount_text, in_words, total_text
 from shop_payments.admin.effects import after_capture, after_outflow, describe_after, part_of
 from shop_payments.admin.forms import CancelForm, CaptureForm
 from shop_payments.admin.refund_form import RefundForm, read_refundable_lines
@@ -77,8 +77,8 @@ class RefundAction(IntentAction):
         # The intent is named only if there is another one to confuse it with.
         if sum(each.refundable > 0 for each in target.state.intents) == 1:
             return str(self.title)
-        values = {"money": money, "intent": options.intent}
-        return gettext("Refund up to %(money)s of %(intent)s") % values
+        values = {"money": money, "payment": options.intent.title}
+        return gettext("Refund up to %(money)s of the payment: %(payment)s") % values
 
     def exact_label(self, money: str) -> str:
         return gettext("Refund %(money)s") % {"money": money}
@@ -131,7 +131,7 @@ class RefundAction(IntentAction):
         except RefundRefused as error:
             (refund,) = error.refunds  # refused by Stripe, and recorded
         except RefundExceedsBalance as error:
-            raise ActionRefused(str(error), field="amount") from error
+            raise ActionRefused(in_words(error), field="amount") from error
         except (RefundInProgress, GatewayAuthenticationError) as error:
             # The refund is saved and waits for its key, so the form must keep it.
             raise ActionRefused(explain(error), same_key=True) from error
@@ -239,7 +239,7 @@ class CaptureAction(IntentAction):
             return Outcome(gettext("The money was already captured."), messages.INFO)
         except PaymentMismatch as error:
             # The capture succeeded, but the money does not count and is in review.
-            return Outcome(str(error), messages.WARNING)
+            return Outcome(in_words(error), messages.WARNING)
         captured = amount_text(intent.amount_received, intent.currency)
         text = gettext("%(amount)s was captured.") % {"amount": captured}
         return Outcome(with_balance(text, intent.order_payment_id))
@@ -308,4 +308,4 @@ def _amount(options: IntentOptions, amount: int) -> str:
 
 def _why_not_open(target: Target) -> str:
     status = describe_status(target.options.intent.status)
-    return gettext("Nothing was changed: this payment is %(status)s.") % {"status": status}
+    return gettext("Nothing was changed. The payment's status: %(status)s.") % {"status": status}

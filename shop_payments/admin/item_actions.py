@@ -19,6 +19,7 @@ from shop_payments.admin.base import (
     admin_url,
     dashboard_link,
     describe_balance,
+    in_words,
     mode_text,
     moment_text,
 )
@@ -99,6 +100,7 @@ class AcceptAction(ItemAction):
         livemode = bool(item.data.get("livemode"))
         return [
             (_("Detail"), item.detail),
+            (_("Stripe id"), item.subject),
             (_("Mode"), mode_text(livemode)),
             (_("At Stripe"), dashboard_link(f"payments/{quote(item.subject)}", livemode=livemode)),
             (_("Suggested action"), item.suggested_action),
@@ -114,10 +116,10 @@ class AcceptAction(ItemAction):
         except OrderUnreadable as error:
             # The intent is stored already. Only the evaluation after that has failed.
             text = gettext(
-                "The payment %(intent)s is accepted, but the order could not be read, so its"
-                " amounts are not up to date. It is evaluated again automatically. If that fails"
-                " again, ask the shop's developers: %(why)s."
-            ) % {"intent": item.subject, "why": error}
+                "The payment is accepted, but the order could not be read, so its amounts are not"
+                " up to date. It is evaluated again automatically. If that fails again, ask the"
+                " shop's developers. %(why)s"
+            ) % {"why": in_words(error)}
             return Outcome(text, messages.WARNING), item.order_payment
         except ShopPaymentsError as error:
             item.refresh_from_db()
@@ -126,9 +128,8 @@ class AcceptAction(ItemAction):
             raise
         if intent is None:
             return already_closed(), item
-        text = gettext("The payment %(intent)s now belongs to this order. %(balance)s") % {
-            "intent": intent,
-            "balance": describe_balance(intent.order_payment),
+        text = gettext("The payment now belongs to this order. %(balance)s") % {
+            "balance": describe_balance(intent.order_payment)
         }
         return Outcome(text), item.order_payment
 
@@ -148,7 +149,7 @@ class ApproveAction(ItemAction):
     def facts(self, item: ReviewItem) -> Facts:
         return [
             (_("Detail"), item.detail),
-            (_("Payment"), str(item.payment_intent or NOTHING)),
+            (_("Payment"), item.payment_intent.title if item.payment_intent else NOTHING),
             (_("Suggested action"), item.suggested_action),
         ]
 

@@ -20,7 +20,10 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.functional import cached_property
+from django.utils.functional import cached_property, lazy
+
+from shop_payments.admin.base import moment_text
+from shop_payments.models.words import humanize
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
@@ -140,7 +143,7 @@ def time_column(field: str, title: Any) -> Callable[[Any, Any], Any]:
 
     @admin.display(description=title, ordering="pk")
     def column(model_admin: Any, row: Any) -> Any:
-        return getattr(row, field)
+        return moment_text(getattr(row, field))
 
     return column
 
@@ -151,7 +154,7 @@ class KnownValuesFilter(admin.ChoicesFieldListFilter):
     A value that Stripe has added since is not offered, but can be written into the URL.
     """
 
-    values: ClassVar[tuple[tuple[str, str], ...]] = ()
+    values: ClassVar[tuple[tuple[str, Any], ...]] = ()
 
     def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
         field = copy(field)
@@ -165,10 +168,13 @@ def known_values(field: str, values: Iterable[str]) -> tuple[str, type[KnownValu
 
 
 def known_words(field: str, values: Iterable[str]) -> tuple[str, type[KnownValuesFilter]]:
-    """Return a filter by these codes of Stripe, shown without their underscores."""
-    return _filter_by(field, {value: value.replace("_", " ") for value in values})
+    """Return a filter by these codes of Stripe, shown as words."""
+    return _filter_by(field, {value: _humanized(value) for value in values})
 
 
-def _filter_by(field: str, titles: dict[str, str]) -> tuple[str, type[KnownValuesFilter]]:
+_humanized: Any = lazy(humanize, str)
+
+
+def _filter_by(field: str, titles: dict[str, Any]) -> tuple[str, type[KnownValuesFilter]]:
     values = tuple((str(value), title) for value, title in titles.items())
     return field, type("ValuesFilter", (KnownValuesFilter,), {"values": values})

@@ -31,6 +31,7 @@ from shop_payments.admin.base import (
     ModelAdmin,
     amount_text,
     describe_balance,
+    in_words,
     mode_text,
     moment_text,
     page_url,
@@ -81,7 +82,7 @@ def status_badges(payment: OrderPayment) -> SafeString:
     """Return the status of a payment as a badge, and a second badge if it needs review."""
     status = str(payment.get_status_display())
     if payment.dispute_state:
-        words = {"status": status, "state": payment.dispute_state}
+        words = {"status": status, "state": payment.get_dispute_state_display()}
         status = gettext("%(status)s, dispute %(state)s") % words
     badges = [("disputed" if payment.dispute_state else payment.status, status)]
     if payment.needs_review:
@@ -305,8 +306,8 @@ class OrderPaymentPanel(ModelAdmin):
             return  # the adapter hides the order, and it has no payment
         except (ConfigurationError, OrderUnreadable) as error:
             # A fault in the host's adapter must not keep staff from correcting the order.
-            text = gettext("The order was saved, but its payment could not be evaluated: %(why)s.")
-            self.message_user(request, text % {"why": error}, messages.WARNING)
+            text = gettext("The order was saved, but its payment could not be evaluated. %(why)s")
+            self.message_user(request, text % {"why": in_words(error)}, messages.WARNING)
             return
         # Before money was received, nothing follows from a change that staff must know.
         if payment is None or not payment.amount_received:

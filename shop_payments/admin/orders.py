@@ -39,7 +39,9 @@ from shop_payments.admin.base import (
     TabularInline,
     amount_text,
     describe_balance,
+    in_words,
     page_link,
+    with_zones,
 )
 from shop_payments.admin.forms import TypedAmountField, WholeNumberField
 from shop_payments.admin.lists import LargeListMixin, time_column
@@ -50,7 +52,8 @@ from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import find_and_lock_payment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus, PaymentStatus
 from shop_payments.models import Order, OrderLine, OrderPayment, PaymentIntent
-from shop_payments.money import format_amount, from_minor_units, to_minor_units
+from shop_payments.models.words import amount_number
+from shop_payments.money import from_minor_units, to_minor_units
 from shop_payments.orders import get_order_adapter, search_orders
 from shop_payments.services.cancel_payment import cancel_payment_on_commit
 from shop_payments.services.delete_payment import delete_payment
@@ -196,7 +199,7 @@ class OrderLineInline(TabularInline):
 
     @admin.display(description=_("unit price"))
     def unit_price(self, line: OrderLine) -> str:
-        return format_amount(line.unit_amount, line.order.currency)
+        return amount_number(line.unit_amount, line.order.currency)
 
     @admin.display(description=_("total"))
     def line_total(self, line: OrderLine) -> str:
@@ -306,7 +309,11 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
         fields = ["customer", "email", "currency", "status"]
         if obj is None:
             return fields
-        return ["number", *fields, "total", "created_at", "updated_at"]
+        times = with_zones(Order, ["created_at", "updated_at"])
+        return ["number", *fields, "total", *times]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return with_zones(Order, super().get_readonly_fields(request, obj))
 
     @admin.display(description=_("total"))
     def total(self, order: Order) -> str:
@@ -323,6 +330,8 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
                 context["notes"] = [reason]
             elif self.has_change_permission(request, order):
                 context["notes"] = notes_on_change(payment)
+            # The page that deletes would only say why this order cannot be deleted.
+            context["show_delete"] = payment is None or payment.can_be_deleted
         return super().render_change_form(request, context, *args, **kwargs)
 
     # --- what may be changed ---
@@ -348,7 +357,8 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
             reason = why_read_only(_lock_order(object_id))
             if not reason:
                 return super().changeform_view(request, object_id, form_url, extra_context)
-        self.message_user(request, f"{reason} {gettext('Nothing was saved.')}", messages.ERROR)
+        nothing = gettext("Nothing was saved.")
+        self.message_user(request, f"{reason} {nothing}", messages.ERROR)
         return redirect(request.path)
 
     def save_model(self, request: HttpRequest, obj: Order, form: Any, change: bool) -> None:
@@ -397,7 +407,7 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
                 delete_payment(order_id=order.pk, origin=origin_of(request))
             except ShopPaymentsError as error:
                 text = gettext("Order %(number)s was not deleted: %(why)s")
-                words = text % {"number": order.number, "why": error}
+                words = text % {"number": order.number, "why": in_words(error)}
                 self.message_user(request, words, messages.ERROR)
                 return False
         return True

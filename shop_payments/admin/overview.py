@@ -8,10 +8,12 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from shop_payments.admin.base import ModelAdmin, amount_text, mode_text
 from shop_payments.days import today
+from shop_payments.models.words import humanize
 from shop_payments.services.report import MoneyReport, report_money
 
 PERIODS = (7, 30, 90)
@@ -66,7 +68,7 @@ def _section(report: MoneyReport, first: date, days: int) -> dict[str, Any]:
         "tried": report.tried,
         "succeeded": report.succeeded,
         "share": round(100 * report.succeeded / report.tried) if report.tried else None,
-        "declines": report.declines,
+        "declines": [(humanize(code), number) for code, number in report.declines],
         "width": days * _BAR,
         "bars": _bars(report, first, days),
         "rows": [
@@ -85,7 +87,7 @@ def _bars(report: MoneyReport, first: date, days: int) -> list[dict[str, Any]]:
         if on in report.days:
             received = report.days[on].received
             height = round(_HEIGHT * received / highest)
-            title = f"{on}: {amount_text(received, report.currency)}"
+            title = f"{date_format(on)}: {amount_text(received, report.currency)}"
             bars.append(
                 {"x": at * _BAR + 1, "y": _HEIGHT - height, "height": height, "title": title}
             )

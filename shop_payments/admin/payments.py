@@ -60,7 +60,7 @@ from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
-from shop_payments.models.words import describe_dispute
+from shop_payments.models.words import describe_dispute, humanize
 from shop_payments.money import format_amount
 from shop_payments.orders import read_customer
 from shop_payments.services.options import IntentOptions
@@ -77,7 +77,7 @@ class _IntentColumns:
 
     @admin.display(description=_("status"))
     def status_words(self, intent: PaymentIntent) -> str:
-        return intent.status.replace("_", " ")
+        return humanize(intent.status)
 
     @admin.display(description=_("counts"), boolean=True)
     def counts(self, intent: PaymentIntent) -> bool | None:
@@ -150,10 +150,16 @@ def intent_at_stripe(intent: PaymentIntent) -> SafeString:
     return dashboard_link(f"payments/{quote(intent.stripe_id)}", livemode=intent.livemode)
 
 
-class StripeAttemptInline(ReadOnlyInline):
+class _RequestColumns:
+    @admin.display(description=_("error"))
+    def error_words(self, attempt: StripeAttempt) -> str:
+        return humanize(attempt.error_code) or NOTHING
+
+
+class StripeAttemptInline(_RequestColumns, ReadOnlyInline):
     is_folded = True
     model = StripeAttempt
-    fields = ["id", "operation", "outcome", "error_code", "request_id", "created_at"]
+    fields = ["created_at", "operation", "outcome", "error_words", "request_id"]
 
 
 def _amount(name: str) -> Callable[[OrderPayment], str]:
@@ -203,7 +209,7 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
         (_("Order"), number_of),
         (_("Customer"), lambda payment: read_customer(payment.order)),
         (_("Status"), lambda payment: payment.get_status_display()),
-        (_("Dispute"), lambda payment: payment.dispute_state),
+        (_("Dispute"), lambda payment: payment.get_dispute_state_display()),
         (_("Method"), _method),
         (_("Mode"), _mode),
         (_("Currency"), lambda payment: payment.currency.upper()),
@@ -509,7 +515,7 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
             % {"fee": amount_text(of["fee"], currency), "net": amount_text(of["net"], currency)}
             for currency, of in sums.items()
         ]
-        return ", ".join(texts) or gettext("not fetched yet (manage.py shop_payments_fees)")
+        return ", ".join(texts) or gettext("not fetched from Stripe yet")
 
     @staticmethod
     def _money(payment: OrderPayment, amount: int) -> str:
@@ -647,13 +653,13 @@ class PaymentIntentAdmin(_IntentColumns, PaymentRecordAdmin):
     def expires(self, intent: PaymentIntent) -> str:
         return expiry_text(intent)
 
-    @admin.display(description=_("created by attempt"))
+    @admin.display(description=_("created by the request"))
     def attempt_link(self, intent: PaymentIntent) -> str:
-        return page_link(intent.attempt, site=self.admin_site)
+        return page_link(intent.attempt, intent.attempt.title, site=self.admin_site)
 
 
-class StripeAttemptAdmin(PaymentRecordAdmin):
-    list_display = ["created_at", "order_number", "operation", "amount", "outcome", "error_code"]
+class StripeAttemptAdmin(_RequestColumns, PaymentRecordAdmin):
+    list_display = ["created_at", "order_number", "operation", "amount", "outcome", "error_words"]
     list_filter = ["outcome", "operation", "created_at"]
     sortable_by = ["created_at"]
     search_fields = ["pk"]

@@ -56,7 +56,8 @@ class GiveUpAction(Action):
             (_("Refund"), refund.amount_display),
             (_("Asked for"), moment_text(refund.created_at)),
             (_("Outcome"), gettext("unknown: Stripe has not reported whether it was made")),
-            (_("Payment intent"), intent.stripe_id),
+            (_("Payment"), intent.title),
+            (_("Stripe id"), intent.stripe_id),
             (_("Look here first"), dashboard_link(path, livemode=refund.livemode)),
         ]
 
@@ -83,6 +84,6 @@ class GiveUpAction(Action):
 
 
 def _why_not(refund: Refund) -> str:
-    return gettext("Nothing was changed: this refund is %(status)s.") % {
+    return gettext("Nothing was changed. The refund's status: %(status)s.") % {
         "status": humanize(refund.status)
     }

@@ -25,7 +25,7 @@ from shop_payments.admin.lists import known_words
 from shop_payments.admin.records import PaymentRecordAdmin
 from shop_payments.lifecycle import DisputeStatus, RefundStatus
 from shop_payments.models import BalanceTransaction, Dispute, Refund
-from shop_payments.models.words import describe_dispute
+from shop_payments.models.words import describe_dispute, humanize
 
 
 class _When:
@@ -41,12 +41,11 @@ class _Columns(_When):
 
     @admin.display(description=_("status"))
     def status_words(self, row: Any) -> str:
-        words: str = row.status.replace("_", " ")
-        return words
+        return humanize(row.status)
 
     @admin.display(description=_("reason"))
     def reason_words(self, row: Any) -> str:
-        return row.reason.replace("_", " ") or NOTHING
+        return humanize(row.reason) or NOTHING
 
 
 # --- refunds ------------------------------------------------------------------------------------
@@ -119,11 +118,11 @@ class RefundAdmin(_RefundColumns, PaymentRecordAdmin):
         path = f"payments/{quote(refund.payment_intent.stripe_id)}"
         return dashboard_link(path, livemode=refund.livemode)
 
-    @admin.display(description=_("created by attempt"))
+    @admin.display(description=_("created by the request"))
     def attempt_link(self, refund: Refund) -> str:
-        """The attempt; a refund that was made in Stripe's dashboard has none."""
+        """The request; a refund that was made in Stripe's dashboard has none."""
         return (
-            page_link(refund.attempt, site=self.admin_site)
+            page_link(refund.attempt, refund.attempt.title, site=self.admin_site)
             if refund.attempt
             else gettext("none (made in the Stripe dashboard)")
         )
@@ -221,7 +220,7 @@ class DisputeInline(_DisputeColumns, ReadOnlyInline):
 class _FeeColumns(_When):
     @admin.display(description=_("what moved"))
     def category(self, row: BalanceTransaction) -> str:
-        return row.reporting_category.replace("_", " ")
+        return humanize(row.reporting_category)
 
     @admin.display(description=_("amount"))
     def amount_text(self, row: BalanceTransaction) -> str:

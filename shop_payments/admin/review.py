@@ -33,6 +33,7 @@ from shop_payments.admin.base import (
     ModelAdmin,
     ReadOnlyInline,
     admin_url,
+    in_words,
     moment_text,
     number_of,
     two_lines,
@@ -116,7 +117,10 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     search_help_text = _("Search by order number or id, or by Stripe id.")
     fieldsets = [
         (None, {"fields": ["payment_link", "intent_link", "opened_at", "state"]}),
-        (_("What needs attention"), {"fields": ["reason", "detail", "suggested_action"]}),
+        (
+            _("What needs attention"),
+            {"fields": ["reason", "detail", "error_text", "suggested_action"]},
+        ),
         (_("Closing"), {"fields": ["closed_at", "closed_how", "closing_note"]}),
     ]
 
@@ -163,9 +167,15 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
         return super().changelist_view(request, context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave out the last section while the item is open."""
+        """Leave out the error if there is none, and the last section while the item is open."""
         sections: Any = super().get_fieldsets(request, obj)
-        return sections[:-1] if obj is not None and obj.closed_at is None else sections
+        if obj is None:
+            return sections
+        if not self.error_text(obj):
+            title, options = sections[1]
+            fields = [name for name in options["fields"] if name != "error_text"]
+            sections[1] = (title, {**options, "fields": fields})
+        return sections[:-1] if obj.closed_at is None else sections
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -217,7 +227,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
                 )
             except EntryRefused as error:  # the item has changed since its page was opened
                 item.refresh_from_db()
-                form.show_again(item.shown_key, str(error))
+                form.show_again(item.shown_key, in_words(error))
             else:
                 text = gettext("The item is closed, with your name and your reason.")
                 return self._leave(request, Outcome(text) if was_open else already_closed(), item)
@@ -333,7 +343,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
                     shown_key=item.shown_key,
                 )
             except ShopPaymentsError as error:
-                values = {"order": number_of(item.order_payment), "why": error}
+                values = {"order": number_of(item.order_payment), "why": in_words(error)}
                 text = gettext("The item of order %(order)s was not closed: %(why)s")
                 self.message_user(request, text % values, messages.ERROR)
         text = ngettext("%(count)d item was closed.", "%(count)d items were closed.", closed)
@@ -361,6 +371,10 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
         return TemplateResponse(request, _CLOSE_MANY_TEMPLATE, context)
 
     # --- columns ---
+
+    @admin.display(description=_("for the shop's developers"))
+    def error_text(self, item: ReviewItem) -> str:
+        return str(item.data.get("error", ""))
 
     @admin.display(description=_("what needs attention"))
     def what(self, item: ReviewItem) -> str:

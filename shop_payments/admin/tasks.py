@@ -13,7 +13,7 @@ from django.db.models import Model
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import amount_text, describe_balance
+from shop_payments.admin.base import amount_text, describe_balance, in_words
 from shop_payments.balance import Balance, Observations, balance_of
 from shop_payments.exceptions import (
     GatewayAuthenticationError,
@@ -275,8 +275,8 @@ def explain(error: ShopPaymentsError) -> str:
     if isinstance(error, OrderUnreadable):
         return gettext(
             "The order could not be read, so nothing was recorded. Send this form again. If it"
-            " fails again, ask the shop's developers: %(why)s."
-        ) % {"why": error}
+            " fails again, ask the shop's developers. %(why)s"
+        ) % {"why": in_words(error)}
     # The following are subclasses of GatewayError, so they come first.
     if isinstance(error, GatewayAuthenticationError) and error.permission:
         return gettext(
@@ -311,7 +311,7 @@ def explain(error: ShopPaymentsError) -> str:
         return gettext("Stripe refused the request, and no money has moved: %(why)s") % {
             "why": error
         }
-    return str(error)
+    return in_words(error)
 
 
 def explain_read(error: GatewayError) -> str:

@@ -210,7 +210,8 @@ def _record_failed_read(locked: LockedPayment, error: OrderUnreadable) -> None:
     payment.failed_reads += 1
     leading = leading_intent(locked.intents)
     if payment.failed_reads >= TRIES_BEFORE_REVIEW:
-        item = WantedItem(leading, _Reason.ORDER_UNREADABLE, figures={"error": str(error)[:500]})
+        figures = {"error": str(error)[:500], "method": error.method, "cause": error.reason}
+        item = WantedItem(leading, _Reason.ORDER_UNREADABLE, figures=figures)
         sync_review(locked, [item], only={_Reason.ORDER_UNREADABLE})
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from shop_payments.exceptions import EntryRefused
+from django.utils.translation import gettext_noop
+
+from shop_payments.exceptions import EntryRefused, Message
 from shop_payments.gateway import assert_no_transaction
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, close_items
@@ -38,8 +40,12 @@ def close_review_item(
         now = locked.payment.review_items.open().filter(pk=item.pk).first()
         if now is not None and shown_key not in {None, now.shown_key}:
             raise EntryRefused(
-                "The item has changed since this page was opened, so it was not closed. Read it"
-                " again. If it can still be closed, send the form again."
+                Message(
+                    gettext_noop(
+                        "The item has changed since this page was opened, so it was not closed."
+                        " Read it again. If it can still be closed, send the form again."
+                    )
+                )
             )
         why = {"sentence": "closed_by_staff", "note": reason.strip()[:500]}
         was_open = close_items(locked, why, by=user, pk=item.pk)

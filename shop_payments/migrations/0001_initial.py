@@ -579,7 +579,10 @@ class Migration(migrations.Migration):
                 (
                     "fact_id",
                     models.UUIDField(
-                        default=uuid.uuid4, editable=False, unique=True, verbose_name="fact id"
+                        default=uuid.uuid4,
+                        editable=False,
+                        unique=True,
+                        verbose_name="notification id",
                     ),
                 ),
                 (
@@ -620,10 +623,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("api", "API"),
-                            ("webhook", "webhook"),
+                            ("webhook", "message from Stripe"),
                             ("admin", "admin"),
                             ("command", "command"),
-                            ("reconcile", "reconcile"),
+                            ("reconcile", "automatic check"),
                             ("shop", "the shop's own code"),
                         ],
                         max_length=16,
@@ -638,11 +641,11 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(default=dict, verbose_name="figures")),
                 (
                     "needs_dispatch",
-                    models.BooleanField(default=False, verbose_name="notifies the host"),
+                    models.BooleanField(default=False, verbose_name="notifies the shop"),
                 ),
                 (
                     "dispatched_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="dispatched at"),
+                    models.DateTimeField(blank=True, null=True, verbose_name="shop notified at"),
                 ),
                 (
                     "dispatch_acquired_at",
@@ -1149,8 +1152,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "Stripe attempt",
-                "verbose_name_plural": "Stripe attempts",
+                "verbose_name": "request to Stripe",
+                "verbose_name_plural": "requests to Stripe",
                 "ordering": ["-created_at", "-pk"],
             },
         ),
@@ -1450,7 +1453,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="refund",
                         to="shop_payments.stripeattempt",
-                        verbose_name="created by attempt",
+                        verbose_name="created by the request",
                     ),
                 ),
             ],
@@ -1467,7 +1470,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="created_intent",
                 to="shop_payments.stripeattempt",
-                verbose_name="created by attempt",
+                verbose_name="created by the request",
             ),
         ),
         migrations.CreateModel(
@@ -1559,7 +1562,7 @@ class Migration(migrations.Migration):
                     "outcome_data",
                     models.JSONField(blank=True, default=dict, verbose_name="outcome"),
                 ),
-                ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                ("attempts", models.PositiveIntegerField(default=0, verbose_name="tries")),
                 (
                     "received_at",
                     models.DateTimeField(auto_now_add=True, verbose_name="received at"),
@@ -1576,8 +1579,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "webhook event",
-                "verbose_name_plural": "webhook events",
+                "verbose_name": "Stripe event",
+                "verbose_name_plural": "Stripe events",
                 "ordering": ["-pk"],
                 "indexes": [
                     models.Index(fields=["object_id"], name="shop_payments_event_by_object"),

@@ -39,10 +39,10 @@ class Source(models.TextChoices):
     """The source of a change."""
 
     API = "api", _("API")
-    WEBHOOK = "webhook", _("webhook")
+    WEBHOOK = "webhook", _("message from Stripe")
     ADMIN = "admin", _("admin")
     COMMAND = "command", _("command")
-    RECONCILE = "reconcile", _("reconcile")
+    RECONCILE = "reconcile", _("automatic check")
     SHOP = "shop", _("the shop's own code")
 
 

@@ -61,14 +61,14 @@ class WebhookEvent(models.Model):
         _("status"), max_length=16, choices=Status.choices, default=Status.RECEIVED
     )
     outcome_data = models.JSONField(_("outcome"), default=dict, blank=True)
-    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    attempts = models.PositiveIntegerField(_("tries"), default=0)
     received_at = models.DateTimeField(_("received at"), auto_now_add=True)
     processed_at = models.DateTimeField(_("processed at"), null=True, blank=True)
     purged_at = models.DateTimeField(_("purged at"), null=True, blank=True, editable=False)
 
     class Meta:
-        verbose_name = _("webhook event")
-        verbose_name_plural = _("webhook events")
+        verbose_name = _("Stripe event")
+        verbose_name_plural = _("Stripe events")
         ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             # With unique=True on the field, PostgreSQL gets a second index, for LIKE.
@@ -109,6 +109,12 @@ class WebhookEvent(models.Model):
     def outcome(self) -> str:
         """What came of it, as text for staff."""
         return render_stored(self.outcome_data)
+
+    @property
+    def error_text(self) -> str:
+        """The type of the error with its message, for developers; empty if there is none."""
+        words = [self.outcome_data.get(name, "") for name in ("error", "message")]
+        return ": ".join(filter(None, words))
 
     @property
     def is_done(self) -> bool:

@@ -94,7 +94,9 @@ class PaymentHistoryQuerySet(models.QuerySet["PaymentHistory"]):
 class PaymentHistory(models.Model):
     """One fact. By its ``fact_id``, a receiver recognises a repetition."""
 
-    fact_id = models.UUIDField(_("fact id"), unique=True, default=uuid.uuid4, editable=False)
+    fact_id = models.UUIDField(
+        _("notification id"), unique=True, default=uuid.uuid4, editable=False
+    )
     order_payment = models.ForeignKey(
         OrderPayment,
         on_delete=models.PROTECT,
@@ -116,8 +118,8 @@ class PaymentHistory(models.Model):
     actor = models.CharField(_("by"), max_length=255, blank=True)
     request_id = models.CharField(_("Stripe request id"), max_length=255, blank=True)
     data = models.JSONField(_("figures"), default=dict)
-    needs_dispatch = models.BooleanField(_("notifies the host"), default=False)
-    dispatched_at = models.DateTimeField(_("dispatched at"), null=True, blank=True)
+    needs_dispatch = models.BooleanField(_("notifies the shop"), default=False)
+    dispatched_at = models.DateTimeField(_("shop notified at"), null=True, blank=True)
     dispatch_acquired_at = models.DateTimeField(null=True, blank=True, editable=False)
     dispatch_failures = models.PositiveIntegerField(
         _("failed notifications"), default=0, editable=False
@@ -193,8 +195,8 @@ class PaymentHistory(models.Model):
             "source": self.get_source_display(),
         }
         if not self.detail:
-            return gettext("%(kind)s, via %(source)s") % values
-        return gettext("%(kind)s: %(detail)s, via %(source)s") % values
+            return gettext("%(kind)s (%(source)s)") % values
+        return gettext("%(kind)s: %(detail)s (%(source)s)") % values
 
     @property
     def detail(self) -> str:

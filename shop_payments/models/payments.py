@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.conf import order_model_reference
@@ -21,8 +22,7 @@ from shop_payments.lifecycle import (
     holds_money,
     is_open,
 )
-from shop_payments.models.words import describe_method
-from shop_payments.money import display_amount
+from shop_payments.models.words import amount_words, describe_method, describe_payment, moment_words
 from shop_payments.prepared import update_row
 
 if TYPE_CHECKING:
@@ -30,6 +30,24 @@ if TYPE_CHECKING:
 
 STATUS_LENGTH = 64
 """Long enough for statuses that Stripe may add."""
+
+
+STATUS_LABELS = {
+    PaymentStatus.UNPAID: _("unpaid"),
+    PaymentStatus.PENDING: _("pending"),
+    PaymentStatus.AUTHORIZED: _("authorized"),
+    PaymentStatus.PARTIALLY_PAID: _("partially paid"),
+    PaymentStatus.PAID: _("paid"),
+    PaymentStatus.PARTIALLY_REFUNDED: _("partially refunded"),
+    PaymentStatus.REFUNDED: _("refunded"),
+}
+
+DISPUTE_LABELS = {
+    DisputeState.INQUIRY: _("inquiry"),
+    DisputeState.OPEN: _("open"),
+    DisputeState.WON: _("won"),
+    DisputeState.LOST: _("lost"),
+}
 
 
 class OrderPaymentQuerySet(models.QuerySet["OrderPayment"]):
@@ -73,7 +91,7 @@ class OrderPayment(models.Model):
     status = models.CharField(
         _("payment status"),
         max_length=32,
-        choices=[(status.value, status.value.replace("_", " ")) for status in PaymentStatus],
+        choices=[(status.value, label) for status, label in STATUS_LABELS.items()],
         default=PaymentStatus.UNPAID,
     )
     dispute_state = models.CharField(
@@ -81,7 +99,7 @@ class OrderPayment(models.Model):
         max_length=16,
         blank=True,
         default=DisputeState.NONE,
-        choices=[(state.value, state.value) for state in DisputeState if state],
+        choices=[(state.value, label) for state, label in DISPUTE_LABELS.items()],
     )
     needs_review = models.BooleanField(_("needs review"), default=False)
     total = models.PositiveBigIntegerField(
@@ -205,7 +223,8 @@ class OrderPayment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"payment of order {self.order_id}: {self.get_status_display()}"
+        values = {"order": self.order_id, "status": self.get_status_display()}
+        return gettext("payment of order %(order)s: %(status)s") % values
 
     @property
     def is_paid(self) -> bool:
@@ -247,7 +266,7 @@ class PaymentIntent(models.Model):
         "StripeAttempt",
         on_delete=models.PROTECT,
         related_name="created_intent",
-        verbose_name=_("created by attempt"),
+        verbose_name=_("created by the request"),
     )
     # Without choices: a status that Stripe adds is stored, and counts as open.
     status = models.CharField(_("status"), max_length=STATUS_LENGTH)
@@ -392,6 +411,13 @@ class PaymentIntent(models.Model):
         return self.stripe_id
 
     @property
+    def title(self) -> str:
+        """The payment for display, by its amount, method and day; its id is beside it."""
+        return describe_payment(
+            self.amount, self.currency, self.method_display, self.charged_at, self.stripe_created_at
+        )
+
+    @property
     def is_open(self) -> bool:
         """Whether it may still take money."""
         return is_open(self.status)
@@ -414,7 +440,7 @@ class PaymentIntent(models.Model):
     @property
     def amount_display(self) -> str:
         """The amount for display, with its currency."""
-        return display_amount(self.amount, self.currency)
+        return amount_words(self.amount, self.currency)
 
     @property
     def method_display(self) -> str:
@@ -539,8 +565,8 @@ class StripeAttempt(models.Model):
     objects = StripeAttemptQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("Stripe attempt")
-        verbose_name_plural = _("Stripe attempts")
+        verbose_name = _("request to Stripe")
+        verbose_name_plural = _("requests to Stripe")
         ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
@@ -590,6 +616,11 @@ class StripeAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_operation_display()} {self.id}"
+
+    @property
+    def title(self) -> str:
+        """The request for display; its id is its idempotency key."""
+        return f"{self.get_operation_display()}, {moment_words(self.created_at)}"
 
     @property
     def key_expired(self) -> bool:

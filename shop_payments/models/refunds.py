@@ -17,7 +17,7 @@ from shop_payments.lifecycle import (
 )
 from shop_payments.models.payments import STATUS_LENGTH, OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.models.sentences import describe_refusal
-from shop_payments.money import display_amount
+from shop_payments.models.words import amount_words, humanize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +101,7 @@ class Refund(SeenOutflow):
         null=True,
         blank=True,
         related_name="refund",
-        verbose_name=_("created by attempt"),
+        verbose_name=_("created by the request"),
         help_text=_("Empty for a refund that was made at Stripe."),
     )
     request_key = models.CharField(
@@ -188,7 +188,7 @@ class Refund(SeenOutflow):
         ]
 
     def __str__(self) -> str:
-        return f"{self.stripe_id or self.pk}: {self.amount_display} {self.status}"
+        return f"{self.stripe_id or self.pk}: {self.amount_display} {humanize(self.status)}"
 
     @property
     def failure(self) -> str:
@@ -203,7 +203,7 @@ class Refund(SeenOutflow):
     @property
     def amount_display(self) -> str:
         """The amount for display, with its currency."""
-        return display_amount(self.amount, self.currency)
+        return amount_words(self.amount, self.currency)
 
 
 class DisputeQuerySet(models.QuerySet["Dispute"]):
@@ -252,7 +252,7 @@ class Dispute(SeenOutflow):
         ordering: ClassVar[list[str]] = ["-pk"]
 
     def __str__(self) -> str:
-        return f"{self.stripe_id}: {self.amount_display} {self.status}"
+        return f"{self.stripe_id}: {self.amount_display} {humanize(self.status)}"
 
     def amount_of(self, intent: PaymentIntent) -> int:
         """Return the disputed amount in the currency of ``intent``, the disputed one.
@@ -270,4 +270,4 @@ class Dispute(SeenOutflow):
     @property
     def amount_display(self) -> str:
         """The amount for display, with its currency."""
-        return display_amount(self.amount, self.currency)
+        return amount_words(self.amount, self.currency)

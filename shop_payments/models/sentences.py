@@ -4,7 +4,8 @@ Note [Codes and figures]
 ~~~~~~~~~~~~~~~~~~~~~~~~
 No sentence of ours is stored. The rows hold the code of a sentence with its figures: amounts in
 minor units with their currency, ids and codes of Stripe, and times with their zone. A sentence is
-made when it is displayed. To add one, add its entry to the table.
+made when it is displayed. To add one, add its entry to the table. Sentences name amounts, not ids:
+the pages show the ids in their own columns.
 
 Only what others wrote is stored as text: ``message`` and ``failure_reason`` (Stripe, or staff who
 gave a refund up), ``error`` (the shop's code), and ``note`` (staff).
@@ -24,8 +25,13 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.exceptions import MoneyError
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models.codes import FactKind, ReviewReason
-from shop_payments.models.words import describe_moment, describe_status, humanize
-from shop_payments.money import display_amount
+from shop_payments.models.words import (
+    amount_words,
+    describe_moment,
+    describe_status,
+    describe_unreadable,
+    humanize,
+)
 
 Figures = Mapping[str, Any]
 
@@ -42,8 +48,8 @@ def _payment_failed(figures: Figures) -> str:
     # Stripe's message is written for the customer.
     code = figures["decline_code"] or figures["code"]
     if not figures["message"]:
-        return str(code)
-    return _fill(gettext('"%(message)s" (%(why)s)'), figures, why=code)
+        return humanize(code)
+    return _fill(gettext('"%(message)s" (%(why)s)'), figures, why=humanize(code))
 
 
 def _status(figures: Figures) -> str:
@@ -51,20 +57,16 @@ def _status(figures: Figures) -> str:
 
 
 def _refund_failed(figures: Figures) -> str:
-    text = gettext("%(amount)s could not be refunded with %(stripe_refund_id)s")
+    text = gettext("%(amount)s could not be refunded")
     if figures["failure_reason"]:
-        text = gettext(
-            "%(amount)s could not be refunded with %(stripe_refund_id)s: %(failure_reason)s"
-        )
+        text = gettext("%(amount)s could not be refunded: %(failure_reason)s")
     return _fill(text, figures)
 
 
 def _dispute(figures: Figures) -> str:
-    text = gettext("%(amount)s disputed by the customer's bank, %(stripe_dispute_id)s")
+    text = gettext("%(amount)s disputed by the customer's bank")
     if figures["dispute_reason"]:
-        text = gettext(
-            "%(amount)s disputed by the customer's bank (%(dispute_reason)s), %(stripe_dispute_id)s"
-        )
+        text = gettext("%(amount)s disputed by the customer's bank (%(dispute_reason)s)")
     return _fill(text, figures)
 
 
@@ -88,12 +90,9 @@ def _uncounted(text: Promise) -> Callable[[Figures], str]:
     """Return a sentence about money that does not count, of which a part may be returned."""
 
     def write(figures: Figures) -> str:
-        received = gettext("%(amount_received)s received with %(stripe_intent_id)s")
+        received = gettext("%(amount_received)s received")
         if figures["amount"] != figures["amount_received"]:
-            received = gettext(
-                "%(amount_received)s received with %(stripe_intent_id)s, %(amount)s of it is still"
-                " there"
-            )
+            received = gettext("%(amount_received)s received, %(amount)s of it is still there")
         return _fill(text, figures, received=_fill(received, figures))
 
     return write
@@ -101,7 +100,7 @@ def _uncounted(text: Promise) -> Callable[[Figures], str]:
 
 def _unknown_intent(figures: Figures) -> str:
     status = describe_status(figures["status"])
-    text = gettext("%(subject)s of %(amount_asked)s names this order; its status is %(meaning)s")
+    text = gettext("A payment of %(amount_asked)s names this order; its status is %(meaning)s")
     clauses = [_fill(text, figures, meaning=status)]
     if figures["amount"]:
         clauses.append(_fill(gettext("%(amount)s received"), figures))
@@ -112,20 +111,41 @@ def _unknown_intent(figures: Figures) -> str:
     return ", ".join(clauses)
 
 
+def _without_detail(figures: Figures) -> str:
+    return ""
+
+
+def _order_unreadable(figures: Figures) -> str:
+    # Rows of earlier versions only have the message, which is for developers.
+    return describe_unreadable(figures.get("method", ""), figures.get("cause", ""))
+
+
+_FAILURES = {
+    "ConfigurationError": _("The shop's settings are wrong"),
+    "GatewayAuthenticationError": _("Stripe does not accept the shop's secret key"),
+    "GatewayBusy": _("Stripe was busy"),
+    "GatewayUnavailable": _("Stripe has not answered"),
+    "ObjectMissing": _("Stripe does not know what the event is about"),
+    "OrderUnreadable": _("The shop's code failed while reading the order"),
+    "PaymentIntentInProgress": _("Another request was changing the payment"),
+    "PaymentIntentMissing": _("Stripe does not know what the event is about"),
+}
+"""What went wrong with an event, by the type of the error."""
+
+
 def _event_failed(figures: Figures) -> str:
-    if not figures["message"]:
-        return str(figures["error"])
-    return _fill(gettext("%(error)s: %(message)s"), figures)
+    text = _FAILURES.get(figures["error"])
+    return gettext("An unexpected error occurred") if text is None else str(text)
 
 
 # --- the table ----------------------------------------------------------------------------------
 
-_RECEIVED = _("%(amount)s received with %(stripe_intent_id)s")
-_MISSING = _("Stripe does not know %(stripe_intent_id)s under the key in use")
+_RECEIVED = _("%(amount)s received")
+_MISSING = _("Stripe does not know the payment under the key in use")
 
 SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
     # Facts, by their kind.
-    "intent_created": _("%(stripe_intent_id)s, %(amount)s"),
+    "intent_created": _("%(amount)s"),
     "intent_updated": _("%(amount)s"),
     "status_changed": _status,
     "intent_missing": _MISSING,  # also a review item
@@ -133,35 +153,33 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
     "payment_processing": _status,
     "payment_authorized": _status,
     "payment_received": _RECEIVED,
-    "order_paid": _("%(amount_received)s received with %(stripe_intent_id)s"),
-    "capture_requested": _("%(amount)s of %(stripe_intent_id)s"),
-    "cancel_requested": _("%(stripe_intent_id)s"),
+    "order_paid": _("%(amount_received)s received"),
+    "capture_requested": _("%(amount)s"),
+    "cancel_requested": _without_detail,
     "refund_requested": _("%(amount)s requested"),
-    "refund_changed": _("%(stripe_refund_id)s of %(amount)s is %(status)s"),
-    "order_refunded": _("%(amount)s refunded with %(stripe_refund_id)s"),
+    "refund_changed": _("%(amount)s: %(status)s"),
+    "order_refunded": _("%(amount)s refunded"),
     "refund_failed": _refund_failed,  # also a review item
     "dispute_opened": _dispute,
     "dispute_changed": _dispute_moved,
     "dispute_closed": _dispute_moved,
     "review_closed": _("%(reason)s"),
     "amount_waived": _("%(amount)s"),
-    "settled_outside_stripe": _("%(amount)s of %(stripe_intent_id)s"),
+    "settled_outside_stripe": _("%(amount)s"),
     "notification_skipped": _notification_skipped,
     # Facts whose kind has several sentences.
     "refund_refused": _("%(amount)s refused: %(failure_reason)s"),
     "unknown_intent_accepted": _("%(reason)s: accepted"),
-    "waived_with_capture": _("%(amount)s, if %(stripe_intent_id)s is captured in part"),
+    "waived_with_capture": _("%(amount)s, if the payment is captured in part"),
     "waiver_revoked": _("%(amount)s waived"),
     "settlement_revoked": _("%(amount)s settled outside Stripe"),
     # Review items: by their reason, or by one of several causes.
     "excess": _(
-        "%(amount_received)s received with %(stripe_intent_id)s; the order costs %(total)s, so"
-        " %(amount)s is too much"
+        "%(amount_received)s received; the order costs %(total)s, so %(amount)s is too much"
     ),
     "excess_over_remainder": _(
-        "OrderAdapter.total() seems to return what is left to pay, not what the order costs in all:"
-        " %(amount_received)s received with %(stripe_intent_id)s; the order costs %(total)s, so"
-        " %(amount)s is too much"
+        "The shop's code seems to report what is left to pay, not what the order costs in all:"
+        " %(amount_received)s received; the order costs %(total)s, so %(amount)s is too much"
     ),
     "uncounted_in_test_mode": _uncounted(
         _("%(received)s in test mode, but the key in use is for live mode")
@@ -177,16 +195,15 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
         "%(paid)s received, %(amount)s owed, and the shop wants no more: refund or waive"
     ),
     "rest_too_small": _("%(outstanding)s is owed, which is below Stripe's minimum"),
-    "waived_received": _(
-        "%(amount)s received with %(stripe_intent_id)s, although it had been waived"
+    "waived_received": _("%(amount)s received, although it had been waived"),
+    "order_unreadable": _order_unreadable,
+    "notification_failed": _(
+        "The shop's code did not accept the notification “%(fact_kind)s” (failed tries:"
+        " %(failures)s)"
     ),
-    "order_unreadable": _("%(error)s"),
-    "notification_failed": _("The shop's code did not accept %(fact_kind)s, %(failures)s times"),
     "unknown_intent": _unknown_intent,
-    "authorization_expires": _(
-        "%(amount)s is reserved with %(stripe_intent_id)s until %(capture_before)s"
-    ),
-    "fraud_warning": _("The card's issuer suspects fraud (%(fraud_type)s), %(subject)s"),
+    "authorization_expires": _("%(amount)s is reserved until %(capture_before)s"),
+    "fraud_warning": _("The card's issuer suspects fraud (%(fraud_type)s)"),
     "radar_review": _("Stripe Radar asks for a review of this payment (%(review_reason)s)"),
     "disputed": _disputed,
     # Why an item was closed.
@@ -198,23 +215,23 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
     "skipped": _("Skipped: %(note)s"),
     "status_at_stripe": _("Stripe: %(status)s"),
     "warning_settled": _("Stripe: it was refunded in full, or is disputed"),
-    "intent_found": _("Stripe knows %(stripe_intent_id)s again"),
-    "intent_status": _("%(stripe_intent_id)s is %(intent_status)s"),  # also of an event
-    "intent_without_money": _("%(stripe_intent_id)s is %(intent_status)s, without money"),
-    "intent_accepted": _("Accepted: %(stripe_intent_id)s"),
-    "intent_renamed": _("%(stripe_intent_id)s does not name this order any more"),
-    "intent_known": _("%(stripe_intent_id)s is known here"),
+    "intent_found": _("Stripe knows the payment again"),
+    "intent_status": _("Payment status: %(intent_status)s"),  # also of an event
+    "intent_without_money": _("Payment status: %(intent_status)s, without money"),
+    "intent_accepted": _("The payment was accepted"),
+    "intent_renamed": _("The payment does not name this order any more"),
+    "intent_known": _("The payment is known here"),
     # What came of an event.
     "not_ours": _("not one of this shop's payment intents"),
     "other_mode": _("of Stripe's other mode (test or live)"),
-    "connected_account": _("of the connected account %(account)s"),
+    "connected_account": _("of a connected account"),
     "unused_type": _("no use for this type"),
-    "intent_looked_up": _("%(stripe_intent_id)s was looked up"),
-    "objects_looked_up": _("the %(objects)s of %(stripe_intent_id)s were looked up"),
-    "staff_asked": _("%(stripe_intent_id)s is not known here; staff are asked about it"),
-    "staff_not_asked": _("%(stripe_intent_id)s is not known here; staff need not be asked"),
+    "intent_looked_up": _("the payment was looked up"),
+    "objects_looked_up": _("looked up for the payment: %(objects)s"),
+    "staff_asked": _("the payment is not known here; staff are asked about it"),
+    "staff_not_asked": _("the payment is not known here; staff need not be asked"),
     "event_failed": _event_failed,
-    "event_unreadable": _("%(message)s"),
+    "event_unreadable": _("The event could not be read"),
     # What the app writes where staff or Stripe give a reason.
     REST_WAIVED: _("The rest was waived with the capture."),
     CAPTURED_AGAIN: _("It was captured again, and the rest is still owed."),
@@ -225,7 +242,9 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
 
 SUGGESTIONS: dict[str, Promise] = {
     "excess": _("Refund %(amount)s."),
-    "excess_over_remainder": _("If that is so, correct the adapter. Otherwise refund %(amount)s."),
+    "excess_over_remainder": _(
+        "If that is so, ask the shop's developers to correct it. Otherwise refund %(amount)s."
+    ),
     "uncounted_in_test_mode": _(
         "No real money was received. Settle it outside Stripe, with that as the reason."
     ),
@@ -241,11 +260,13 @@ SUGGESTIONS: dict[str, Promise] = {
         "The money is kept. Revoke the waiver, or refund what the customer paid too much."
     ),
     "order_unreadable": _(
-        "Correct the order or the shop's OrderAdapter. The next sweep evaluates the payment again."
+        "Correct the order, or ask the shop's developers. The payment is then evaluated again"
+        " automatically."
     ),
     "notification_failed": _(
-        "Later notifications wait for this one. Correct the shop's receiver: the next sweep"
-        " notifies it again. Or do by hand what it would have done, and skip this notification."
+        "Later notifications wait for this one. Ask the shop's developers: it is sent again"
+        " automatically. Or do by hand what the shop's code would have done, and skip this"
+        " notification."
     ),
     "unknown_intent": _(
         "Accept the payment if this shop took it from the order's customer, for example before a"
@@ -253,7 +274,8 @@ SUGGESTIONS: dict[str, Promise] = {
         " created it. Until then, the customer is not asked for money."
     ),
     "intent_missing": _(
-        "Check that STRIPE_SECRET_KEY belongs to the account that took the payment. Close this"
+        "Ask the shop's operator to check that STRIPE_SECRET_KEY belongs to the account that took"
+        " the payment. Close this"
         " only if it does, or if that account takes no more money: the order then gets a new"
         " payment."
     ),
@@ -370,8 +392,10 @@ _FORMATS: dict[str, Callable[[Any], str]] = {
     "capture_before": describe_moment,
     "dispute_reason": humanize,
     "evidence_due_at": describe_moment,
+    "fact_kind": lambda code: _label(FactKind, code),
     "failure_reason": describe_refusal,
     "fraud_type": humanize,
+    "intent_status": humanize,
     "objects": humanize,
     "reason": lambda code: _label(ReviewReason, code),
     "review_reason": humanize,
@@ -391,5 +415,5 @@ class _Shown:
             return self._ready[name]
         value = self._figures[name]
         if name in _AMOUNTS:
-            return display_amount(value, self._figures[_AMOUNTS[name]])
+            return amount_words(value, self._figures[_AMOUNTS[name]])
         return _FORMATS.get(name, str)(value)

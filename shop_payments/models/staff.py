@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.models.sentences import describe_reason
-from shop_payments.money import display_amount
+from shop_payments.models.words import amount_words
 
 
 class StaffEntry(models.Model):
@@ -130,7 +130,7 @@ class StaffEntry(models.Model):
     @property
     def amount_display(self) -> str:
         """The amount for display, with its currency."""
-        return display_amount(self.amount, self.currency)
+        return amount_words(self.amount, self.currency)
 
 
 class StaffNote(models.Model):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.exceptions import (
     GatewayError,
     GatewayInvalidRequest,
+    Message,
     OrderNotRefundable,
     PaymentDisputed,
     RefundExceedsBalance,
@@ -20,7 +22,7 @@ from shop_payments.ledger.payments import LockedPayment, read_rows
 from shop_payments.lifecycle import DisputeState, RefundStatus
 from shop_payments.models import FactKind, OrderPayment, PaymentIntent, Refund, StripeAttempt
 from shop_payments.models.sentences import NOT_AT_STRIPE
-from shop_payments.money import display_amount, format_amount
+from shop_payments.money import ShownAmount, format_amount
 from shop_payments.outbox.operations import Operation
 from shop_payments.outbox.outcomes import reporting_missing_target
 from shop_payments.sync.disputes import DISPUTES
@@ -35,7 +37,9 @@ _DISPUTED = "charge_disputed"
 def exceeds_balance(left: int, currency: str) -> RefundExceedsBalance:
     """Return the error for a refund of more than ``left``, in minor units."""
     return RefundExceedsBalance(
-        f"Only {display_amount(left, currency)} can be refunded.",
+        Message(
+            gettext_noop("Only %(amount)s can be refunded."), amount=ShownAmount(left, currency)
+        ),
         refundable=format_amount(left, currency),
         currency=currency,
     )
@@ -69,8 +73,13 @@ def _find_refund(attempt: StripeAttempt) -> RefundResult | None:
     attempt.release()
     refund = Refund.objects.get(attempt=attempt)
     raise RefundInProgress(
-        f"The outcome of this refund of {refund.amount_display} is not known yet. The amount stays"
-        " reserved until it is known. Ask again with the same key."
+        Message(
+            gettext_noop(
+                "The outcome of this refund of %(amount)s is not known yet. The amount stays"
+                " reserved until it is known. Ask again with the same key."
+            ),
+            amount=ShownAmount(refund.amount, refund.currency),
+        )
     )
 
 
@@ -135,7 +144,9 @@ def _explain_refund(attempt: StripeAttempt, error: GatewayError, *, origin: Orig
     if current is None:
         return False
     if error.code == _DISPUTED or locked.dispute_state_of(current) == DisputeState.OPEN:
-        raise PaymentDisputed("The customer's bank disputes this payment.") from None
+        raise PaymentDisputed(
+            Message(gettext_noop("The customer's bank disputes this payment."))
+        ) from None
     left = locked.money_of(current).refundable
     if left < refund.amount:
         raise exceeds_balance(left, current.currency) from None
@@ -144,7 +155,8 @@ def _explain_refund(attempt: StripeAttempt, error: GatewayError, *, origin: Orig
         raise OrderNotRefundable(
             f"Stripe refused to refund this payment: {error} The payment intent was cancelled"
             f" after a part was captured. Refund its charge ({current.latest_charge}) in Stripe's"
-            " dashboard."
+            " dashboard.",
+            reason="cancelled_after_capture",
         ) from None
     return False
 

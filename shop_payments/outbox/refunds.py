@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from shop_payments.exceptions import IdempotencyKeyInUse, OrderNotRefundable, RefundInProgress
+from django.utils.translation import gettext_noop
+
+from shop_payments.exceptions import (
+    IdempotencyKeyInUse,
+    Message,
+    OrderNotRefundable,
+    RefundInProgress,
+)
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.models import Refund
 from shop_payments.outbox.refund_operations import refund_of
 from shop_payments.outbox.sender import send_attempt
 
-IN_PROGRESS = "This refund is being sent by another request. Try again in a moment."
+IN_PROGRESS = Message(
+    gettext_noop("This refund is being sent by another request. Try again in a moment.")
+)
+PAID_IN_TEST_MODE = Message(
+    gettext_noop("This was paid in test mode, but the key in use is a live key.")
+)
 
 
 def send_refund(refund: Refund, *, origin: Origin) -> Refund:
@@ -26,7 +38,7 @@ def send_refund(refund: Refund, *, origin: Origin) -> Refund:
     attempt = refund.attempt
     assert attempt is not None
     if belongs_to_other_mode(attempt.livemode):
-        raise OrderNotRefundable("This was paid in test mode, but the key in use is a live key.")
+        raise OrderNotRefundable(PAID_IN_TEST_MODE)
     try:
         sent = send_attempt(attempt, origin=origin)
     except IdempotencyKeyInUse:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shop_payments.exceptions import GatewayError, GatewayInvalidRequest, ReviewClosed
+from django.utils.translation import gettext_noop
+
+from shop_payments.exceptions import GatewayError, GatewayInvalidRequest, Message, ReviewClosed
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
@@ -54,7 +56,12 @@ def _explain_approval(attempt: StripeAttempt, error: GatewayError, *, origin: Or
         REVIEWS.sync(_row_of(attempt).payment_intent, origin=origin)
         row = _row_of(attempt)
         if not row.is_open:
-            raise ReviewClosed(f"The review has been closed at Stripe: {row.reason}.") from None
+            raise ReviewClosed(
+                Message(
+                    gettext_noop("The review has been closed at Stripe: %(status)s."),
+                    status=row.reason,
+                )
+            ) from None
     return False
 
 

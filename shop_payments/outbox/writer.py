@@ -12,9 +12,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import OrderNotFound, PaymentIntentInProgress, PaymentIntentMissing
+from shop_payments.exceptions import (
+    Message,
+    OrderNotFound,
+    PaymentIntentInProgress,
+    PaymentIntentMissing,
+)
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
@@ -44,7 +50,9 @@ def save_write(
         ConfigurationError: created in live mode, and the key in use is a test key.
     """
     if belongs_to_other_mode(row.livemode):
-        raise PaymentIntentMissing("This payment was begun in test mode; the key in use is live.")
+        raise PaymentIntentMissing(
+            Message(gettext_noop("This payment was begun in test mode; the key in use is live."))
+        )
     return save_attempt(locked, operation, row.stripe_id, params, target_version=row.version)
 
 
@@ -128,11 +136,13 @@ def write_until_done(*, order_id: object, decide: Decide, origin: Origin) -> Loc
             finish_for_others(pending, origin=origin)
         else:
             budget.wait_for(pending)
-    raise PaymentIntentInProgress("The payment keeps changing. Try again in a moment.")
+    raise PaymentIntentInProgress(
+        Message(gettext_noop("The payment keeps changing. Try again in a moment."))
+    )
 
 
 def _lock(pk: object) -> LockedPayment:
     locked = None if pk is None else find_and_lock_payment(order_id=pk)
     if locked is None:
-        raise OrderNotFound("No payment of this order was found.")
+        raise OrderNotFound(Message(gettext_noop("No payment of this order was found.")))
     return locked

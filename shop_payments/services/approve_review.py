@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from shop_payments.exceptions import PaymentError, ReviewClosed
+from django.utils.translation import gettext_noop
+
+from shop_payments.exceptions import Message, PaymentError, ReviewClosed
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
 from shop_payments.models import RadarReview, StripeAttempt
+from shop_payments.outbox.refunds import PAID_IN_TEST_MODE
 from shop_payments.outbox.sender import send_attempt
 from shop_payments.outbox.writer import save_attempt
 
@@ -32,9 +35,11 @@ def approve_review(*, review_id: str, origin: Origin) -> RadarReview:
     def save(locked: LockedPayment) -> StripeAttempt:
         row = RadarReview.objects.get(stripe_id=review_id)
         if not row.is_open:
-            raise ReviewClosed("The review has been closed before. Nothing was changed.")
+            raise ReviewClosed(
+                Message(gettext_noop("The review has been closed before. Nothing was changed."))
+            )
         if belongs_to_other_mode(row.livemode):
-            raise PaymentError("This was paid in test mode, but the key in use is a live key.")
+            raise PaymentError(PAID_IN_TEST_MODE)
         return save_attempt(locked, StripeAttempt.Operation.APPROVE_REVIEW, review_id, {})
 
     attempt = change_payment(save, origin=origin, pk=payment_pk).value

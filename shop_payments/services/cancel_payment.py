@@ -25,8 +25,10 @@ from functools import partial
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.exceptions import (
+    Message,
     PaymentIntentMissing,
     PaymentNotCancelable,
     ShopPaymentsError,
@@ -99,7 +101,12 @@ def close_open_intent(
             return None
         # A request of the shop stays, so the sweep must not repeat a refused call each time.
         if row.status not in CANCELABLE_STATUSES or (requested_at and _was_refused(row)):
-            raise PaymentNotCancelable(f"The payment cannot be cancelled: it is {row.status}.")
+            raise PaymentNotCancelable(
+                Message(
+                    gettext_noop("The payment cannot be cancelled: it is %(status)s."),
+                    status=row.status,
+                )
+            )
         params = {"cancellation_reason": reason}
         attempt = save_write(locked, row, StripeAttempt.Operation.CANCEL_INTENT, params)
         if not is_recorded:
@@ -109,14 +116,18 @@ def close_open_intent(
     try:
         locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
-        raise PaymentNotCancelable(f"Stripe does not cancel this payment: {error}") from None
+        raise PaymentNotCancelable(
+            Message(gettext_noop("Stripe does not cancel this payment: %(error)s"), error=error)
+        ) from None
     row = locked.intent(target)
     if row is not None and row.has_succeeded:
         raise _already_paid()
 
 
 def _already_paid() -> PaymentNotCancelable:
-    return PaymentNotCancelable("The order has been paid; refund it instead.")
+    return PaymentNotCancelable(
+        Message(gettext_noop("The order has been paid; refund it instead."))
+    )
 
 
 def _record_request(locked: LockedPayment, row: PaymentIntent | None) -> None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.exceptions import (
+    Message,
     OrderAlreadyPaid,
     PaymentMismatch,
     PaymentNotCapturable,
@@ -24,7 +26,7 @@ from shop_payments.ledger.payments import LockedPayment
 from shop_payments.lifecycle import CAPTURABLE_STATUSES
 from shop_payments.models import FactKind, PaymentIntent, StaffEntry, StripeAttempt
 from shop_payments.models.sentences import CAPTURED_AGAIN, REST_WAIVED
-from shop_payments.money import display_amount, to_minor_units
+from shop_payments.money import ShownAmount, to_minor_units
 from shop_payments.orders import find_order, read_terms
 from shop_payments.outbox.writer import save_write, write_until_done
 
@@ -75,18 +77,26 @@ def capture_payment(
     try:
         locked = write_until_done(order_id=order_id, decide=decide, origin=origin)
     except UnexpectedState as error:
-        raise PaymentNotCapturable(f"Stripe does not capture this payment: {error}") from None
+        raise PaymentNotCapturable(
+            Message(gettext_noop("Stripe does not capture this payment: %(error)s"), error=error)
+        ) from None
     return _check_captured(locked, target)
 
 
 def _check_captured(locked: LockedPayment, intent_id: str) -> PaymentIntent:
     intent = locked.intent(intent_id)
     if intent is None or not intent.has_succeeded:
-        raise PaymentNotCapturable("The authorization has ended. Nothing was captured.")
+        raise PaymentNotCapturable(
+            Message(gettext_noop("The authorization has ended. Nothing was captured."))
+        )
     # If the order could not be read, it is evaluated later; until then nothing is known.
     if not locked.counts(intent) and not locked.payment.failed_reads:
         raise PaymentMismatch(
-            "The money was captured but does not count for the order. It is in review."
+            Message(
+                gettext_noop(
+                    "The money was captured but does not count for the order. It is in review."
+                )
+            )
         )
     return intent
 
@@ -96,8 +106,8 @@ def _capturable_intent(locked: LockedPayment) -> PaymentIntent:
     if row is not None and row.status in CAPTURABLE_STATUSES:
         return row
     if row is None and locked.balance().is_covered:
-        raise OrderAlreadyPaid("The order has been paid.")
-    raise PaymentNotCapturable("No money of this order is authorized.")
+        raise OrderAlreadyPaid(Message(gettext_noop("The order has been paid.")))
+    raise PaymentNotCapturable(Message(gettext_noop("No money of this order is authorized.")))
 
 
 def _amount_to_capture(
@@ -108,8 +118,10 @@ def _amount_to_capture(
         return row.amount_capturable
     amount = to_minor_units(amount_decimal, row.currency)
     if not 0 < amount <= row.amount_capturable:
-        left = display_amount(row.amount_capturable, row.currency)
-        raise PaymentNotCapturable(f"Only {left} can be captured.")
+        left = ShownAmount(row.amount_capturable, row.currency)
+        raise PaymentNotCapturable(
+            Message(gettext_noop("Only %(amount)s can be captured."), amount=left)
+        )
     return amount
 
 
@@ -117,13 +129,20 @@ def _refuse_more_than_owed(locked: LockedPayment, row: PaymentIntent) -> None:
     """Read the order, and refuse to capture money that would have to be refunded."""
     terms = read_terms(find_order(locked.payment.order_id))
     if not terms.is_payable or terms.total.amount == 0:
-        raise PaymentNotCapturable("The order is cancelled, empty or free. Cancel the payment.")
+        raise PaymentNotCapturable(
+            Message(gettext_noop("The order is cancelled, empty or free. Cancel the payment."))
+        )
     balance = locked.balance()
     owed = max(0, terms.total.amount - balance.waived - balance.paid)
     if row.amount_capturable > owed or row.currency != terms.total.currency:
         raise PaymentNotCapturable(
-            f"The order has changed since {row.amount_display} was authorized. "
-            "Enter the amount to capture, or cancel the payment."
+            Message(
+                gettext_noop(
+                    "The order has changed since %(amount)s was authorized. Enter the amount to"
+                    " capture, or cancel the payment."
+                ),
+                amount=ShownAmount(row.amount, row.currency),
+            )
         )
 
 

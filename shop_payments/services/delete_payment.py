@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from django.db.models import ProtectedError
+from django.utils.translation import gettext_noop
 
-from shop_payments.exceptions import PaymentNotDeletable
+from shop_payments.exceptions import Message, PaymentNotDeletable
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
 from shop_payments.ledger.transactions import run_transaction
@@ -16,7 +17,9 @@ from shop_payments.services.cancel_payment import cancel_payment
 
 logger = logging.getLogger("shop_payments")
 
-_STAYS = "Money was received or is on its way, or staff must review the payment."
+_STAYS = Message(
+    gettext_noop("Money was received or is on its way, or staff must review the payment.")
+)
 
 
 def delete_payment(*, order_id: object, origin: Origin) -> bool:
@@ -64,9 +67,9 @@ def _why_not(locked: LockedPayment) -> str:
     if not locked.payment.can_be_deleted:
         return _STAYS
     if locked.open_intent is not None:
-        return "The order has an open payment intent."
+        return Message(gettext_noop("The order has an open payment intent."))
     if locked.payment.attempts.pending().exists():
-        return "The outcome of a call to Stripe is not known yet."
+        return Message(gettext_noop("The outcome of a call to Stripe is not known yet."))
     return ""
 
 

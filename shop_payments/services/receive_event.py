@@ -30,6 +30,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_noop
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
@@ -37,6 +38,7 @@ from shop_payments.exceptions import (
     EventKnown,
     EventPurged,
     InvalidWebhookPayload,
+    Message,
     ShopPaymentsError,
 )
 from shop_payments.gateway import (
@@ -148,7 +150,9 @@ def replay_event(event: WebhookEvent) -> WebhookEvent:
     # The cause of the failures may be gone, so all tries are available again.
     fresh = {"status": WebhookEvent.Status.RECEIVED, "attempts": 0, "processed_at": timezone.now()}
     if not WebhookEvent.objects.filter(pk=event.pk, purged_at=None).update(**fresh):
-        raise EventPurged(f"The payload of {event.event_id} has been purged.")
+        raise EventPurged(
+            Message(gettext_noop("The payload of %(event)s has been purged."), event=event.event_id)
+        )
     return process_event(event.pk)
 
 

@@ -14,15 +14,16 @@ from typing import Any
 from uuid import uuid4
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
-from shop_payments.exceptions import EntryRefused, IdempotencyKeyReused, OrderNotFound
+from shop_payments.exceptions import EntryRefused, IdempotencyKeyReused, Message, OrderNotFound
 from shop_payments.gateway import assert_no_transaction
 from shop_payments.ledger.evaluation import evaluate, newest_counted_first
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment
 from shop_payments.ledger.units import Done, change_payment
 from shop_payments.models import FactKind, PaymentIntent, StaffEntry
-from shop_payments.money import display_amount, to_minor_units
+from shop_payments.money import ShownAmount, to_minor_units
 from shop_payments.orders import get_order_adapter
 
 
@@ -89,7 +90,7 @@ def settle_outside_stripe(
     def limit(locked: LockedPayment) -> tuple[int, PaymentIntent | None]:
         row = locked.intent(intent_id)
         if row is None or not row.holds_money:
-            raise EntryRefused("No money was received with this payment.")
+            raise EntryRefused(Message(gettext_noop("No money was received with this payment.")))
         return locked.money_of(row).refundable, row
 
     kind = StaffEntry.Kind.SETTLEMENT
@@ -119,7 +120,11 @@ def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin)
             return False
         if entry.kind == StaffEntry.Kind.WAIVER and not locked.payment.is_payable:
             raise EntryRefused(
-                "This order cannot be paid now, so nobody could pay what was waived."
+                Message(
+                    gettext_noop(
+                        "This order cannot be paid now, so nobody could pay what was waived."
+                    )
+                )
             )
         entry.revoked_at, entry.revoked_by = timezone.now(), user
         entry.revocation_reason = reason.strip()[:500]
@@ -155,7 +160,7 @@ def _record_entry(
     intent_id: str = "",
 ) -> StaffEntry:
     if not request.reason.strip():
-        raise EntryRefused("Give a reason.")
+        raise EntryRefused(Message(gettext_noop("Give a reason.")))
     assert_no_transaction()
     key = request.key or str(uuid4())
 
@@ -194,7 +199,7 @@ def _record_entry(
 def _lock_existing(pk: object) -> LockedPayment:
     locked = None if pk is None else find_and_lock_payment(order_id=pk)
     if locked is None:
-        raise OrderNotFound("No payment of this order was found.")
+        raise OrderNotFound(Message(gettext_noop("No payment of this order was found.")))
     return locked
 
 
@@ -212,7 +217,9 @@ def _check_same_entry(
     is_same_amount = asked is None or to_minor_units(asked, known.currency) == known.amount
     known_intent = known.payment_intent.stripe_id if known.payment_intent else ""
     if known.kind != kind or not is_same_amount or known_intent != intent_id:
-        raise IdempotencyKeyReused("This idempotency key was used for another entry.")
+        raise IdempotencyKeyReused(
+            Message(gettext_noop("This idempotency key was used for another entry."))
+        )
     return known
 
 
@@ -220,9 +227,14 @@ def _amount_to_record(request: EntryRequest, most: int, currency: str) -> int:
     asked = request.amount_decimal
     amount = most if asked is None else to_minor_units(asked, currency)
     if most == 0:
-        raise EntryRefused("Nothing is left. Look at the payment again.")
+        raise EntryRefused(Message(gettext_noop("Nothing is left. Look at the payment again.")))
     if not 0 < amount <= most:
-        raise EntryRefused(f"Enter an amount up to {display_amount(most, currency)}.")
+        raise EntryRefused(
+            Message(
+                gettext_noop("Enter an amount up to %(maximum)s."),
+                maximum=ShownAmount(most, currency),
+            )
+        )
     return amount
 
 

@@ -19,11 +19,13 @@ from typing import Any
 from uuid import uuid4
 
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     GatewayError,
     IdempotencyKeyReused,
+    Message,
     OrderNotRefundable,
     PaymentDisputed,
     PaymentError,
@@ -41,7 +43,7 @@ from shop_payments.models import FactKind, PaymentIntent, Refund, StripeAttempt
 from shop_payments.money import check_written_decimals, to_minor_units
 from shop_payments.orders import find_visible_order, parse_order_id
 from shop_payments.outbox.refund_operations import exceeds_balance
-from shop_payments.outbox.refunds import IN_PROGRESS, send_refund
+from shop_payments.outbox.refunds import IN_PROGRESS, PAID_IN_TEST_MODE, send_refund
 from shop_payments.outbox.turns import WaitBudget, acquire
 from shop_payments.sync.refunds import digest_of_request, figures_of, mirrored_key
 
@@ -164,7 +166,7 @@ def _lock_to_refund(pk: object) -> LockedPayment:
     if locked is not None:
         return locked
     find_visible_order(pk, any_order=True)  # raises OrderNotFound
-    raise OrderNotRefundable("The order has not been paid.")
+    raise OrderNotRefundable(Message(gettext_noop("The order has not been paid.")))
 
 
 def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[PaymentIntent]:
@@ -177,12 +179,17 @@ def _refunded_intents(locked: LockedPayment, request: RefundRequest) -> list[Pay
     intents = [row for row in intents if row.amount_received]
     if not intents and not request.intent_id and locked.balance().uncounted:
         raise OrderNotRefundable(
-            "The received money does not count for this order. Staff can refund it in the admin."
+            Message(
+                gettext_noop(
+                    "The received money does not count for this order. Staff can refund it in the"
+                    " admin."
+                )
+            )
         )
     if not intents:
-        raise OrderNotRefundable("The order has not been paid.")
+        raise OrderNotRefundable(Message(gettext_noop("The order has not been paid.")))
     if any(belongs_to_other_mode(row.livemode) for row in intents):
-        raise OrderNotRefundable("This was paid in test mode, but the key in use is a live key.")
+        raise OrderNotRefundable(PAID_IN_TEST_MODE)
     return intents
 
 
@@ -216,7 +223,9 @@ def _check_same_mirrored(known: Sequence[Refund], request: RefundRequest) -> Non
         )
     )
     if not is_same:
-        raise IdempotencyKeyReused("This idempotency key was used for another refund.")
+        raise IdempotencyKeyReused(
+            Message(gettext_noop("This idempotency key was used for another refund."))
+        )
 
 
 def _check_same(known: Sequence[Refund], request: RefundRequest) -> None:
@@ -231,7 +240,9 @@ def _check_same(known: Sequence[Refund], request: RefundRequest) -> None:
         )
     )
     if not is_same:
-        raise IdempotencyKeyReused("This idempotency key was used for another refund.")
+        raise IdempotencyKeyReused(
+            Message(gettext_noop("This idempotency key was used for another refund."))
+        )
 
 
 def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[PaymentIntent, int]]:
@@ -250,7 +261,11 @@ def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[Payment
     amount = refundable if asked is None else asked
     if amount > refundable or refundable == 0:
         if len(free) < len(intents):
-            raise PaymentDisputed("The customer's bank holds this payment; wait for its decision.")
+            raise PaymentDisputed(
+                Message(
+                    gettext_noop("The customer's bank holds this payment; wait for its decision.")
+                )
+            )
         raise exceeds_balance(refundable, currency)
     shares = []
     for row in free:

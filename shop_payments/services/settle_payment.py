@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from django.utils.translation import gettext_noop
+
 from shop_payments.exceptions import (
+    Message,
     MoneyError,
     OrderUnreadable,
     PaymentIntentInProgress,
@@ -66,7 +69,9 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
             locked = _evaluate_if_changed(intents, row, refreshed.intent, origin)
         view = IntentView(intent=refreshed.intent, line_items=_line_items(locked.payment))
         return _check_paid(locked, view)
-    raise PaymentIntentInProgress("The payment is changing. Try again in a moment.")
+    raise PaymentIntentInProgress(
+        Message(gettext_noop("The payment is changing. Try again in a moment."))
+    )
 
 
 def _evaluate_if_changed(

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import EntryRefused, OrderUnreadable
+from shop_payments.exceptions import EntryRefused, Message, OrderUnreadable
 from shop_payments.gateway import assert_no_transaction, get_gateway
 from shop_payments.ledger.evaluation import WantedItem, sync_review
 from shop_payments.ledger.facts import Origin
@@ -219,7 +220,7 @@ def accept_unknown_intent(*, item_pk: int, user: Any, origin: Origin) -> Payment
         row = insert_intent(locked, attempt, intent, fingerprint="")
         if row is None:
             raise EntryRefused(
-                f"The order has another open payment intent, {locked.open_intent}. Cancel it first."
+                Message(gettext_noop("The order has another open payment. Cancel it first."))
             )
         outflows.write(locked)
         items.update(closed_at=None, closing_data=None)  # it may have been dismissed
@@ -249,11 +250,13 @@ def _refuse_renamed(item: ReviewItem, intent: PaymentIntentResult, *, origin: Or
         is_named = _still_names(order_id, intent)
     except OrderUnreadable as error:
         raise EntryRefused(
-            f"The order could not be read, so nothing was recorded: {error}"
+            Message(gettext_noop("The order could not be read, so nothing was recorded."))
         ) from error
     if not is_named:
         _close_renamed(item, origin)
-        raise EntryRefused(f"At Stripe, {intent.id} does not name this order any more.")
+        raise EntryRefused(
+            Message(gettext_noop("At Stripe, the payment does not name this order any more."))
+        )
 
 
 def close_items_of_renamed(intent: PaymentIntentResult, *, origin: Origin) -> None:
@@ -310,7 +313,13 @@ def _restore_attempt(locked: LockedPayment, intent: PaymentIntentResult) -> Stri
     """
     attempt_id = named_attempt(intent)
     if attempt_id is None:
-        raise EntryRefused(f"{intent.id} does not name the attempt that created it any more.")
+        raise EntryRefused(
+            Message(
+                gettext_noop(
+                    "At Stripe, the payment does not name the request that created it any more."
+                )
+            )
+        )
     attempt, _is_new = StripeAttempt.objects.get_or_create(
         pk=attempt_id,
         defaults={
@@ -328,8 +337,11 @@ def _restore_attempt(locked: LockedPayment, intent: PaymentIntentResult) -> Stri
         intent.id,
     }:
         raise EntryRefused(
-            f"{intent.id} names the attempt that created"
-            f" {attempt.stripe_object_id or 'another intent'}: its metadata was copied. Refund it"
-            " in Stripe's dashboard, and dismiss it."
+            Message(
+                gettext_noop(
+                    "The payment names the request that created another payment: its metadata was"
+                    " copied. Refund it in Stripe's dashboard, and dismiss it."
+                )
+            )
         )
     return attempt

@@ -41,9 +41,15 @@ from uuid import UUID
 from django.db import router
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from shop_payments.conf import get_config
-from shop_payments.exceptions import ObjectMissing, PaymentIntentInProgress, PaymentIntentMissing
+from shop_payments.exceptions import (
+    Message,
+    ObjectMissing,
+    PaymentIntentInProgress,
+    PaymentIntentMissing,
+)
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
@@ -279,7 +285,9 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
     if done.value is None:
         return None
     if intent is None:
-        raise PaymentIntentMissing("The order's payment intent is not at Stripe.")
+        raise PaymentIntentMissing(
+            Message(gettext_noop("The order's payment intent is not at Stripe."))
+        )
     return Refreshed(intent=intent, row=done.value, locked=done.locked)
 
 

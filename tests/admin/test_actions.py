@@ -88,7 +88,7 @@ def reason_for(action: str) -> dict[str, str]:
     ("action", "state", "words", "kind"),
     [
         ("waive", "partly_paid", "8.00 USD is waived. The order is paid.", "amount_waived"),
-        ("settle", "paid", "112.00 USD of pi_", "settled_outside_stripe"),
+        ("settle", "paid", "112.00 USD is settled outside Stripe.", "settled_outside_stripe"),
         ("revoke", "waived", "The entry “8.00 USD waived” is revoked.", "staff_entry_revoked"),
         ("refund", "paid", "112.00 USD is refunded to the customer.", "refund_requested"),
         ("capture", "authorized", "112.00 USD was captured. The order is paid.", "order_paid"),

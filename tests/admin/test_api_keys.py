@@ -69,7 +69,11 @@ def test_keys_are_revoked_together_and_once(key, staff):
     other, _secret = APIKey.objects.issue(label="Old shop", scopes=["payments"])
     other.revoke()
     revoked_at = APIKey.objects.get(pk=other.pk).revoked_at
-    response = staff.choose("revoke", key, other)
+    page = text_of(staff.choose("revoke", key, other))
+    assert all(words in page for words in ("cannot be used again", str(key), "Revoke these keys"))
+    assert str(other) not in page, "it is revoked already"
+    assert not APIKey.objects.get(pk=key.pk).is_revoked
+    response = staff.choose("revoke", key, other, sure="yes")
     assert all(key.is_revoked for key in APIKey.objects.all())
     assert "1 key was revoked." in text_of(response)
     assert LogEntry.objects.count() == 1
@@ -82,6 +86,6 @@ def test_keys_are_issued_and_revoked_with_permission_and_never_edited(key, staff
     clerk = staff_with("view_apikey")
     assert clerk.get(add(APIKey)).status_code == 403
     assert clerk.post(add(APIKey), {"label": "x", "scopes": ["payments"]}).status_code == 403
-    clerk.choose("revoke", key)
+    clerk.choose("revoke", key, sure="yes")
     assert not APIKey.objects.get().is_revoked
     assert SECRET.search(text_of(issue(staff_with("add_apikey"))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib import admin
 from django.db import connection
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.django_db
 
 PAGES = [*RECORDS, Order]
 
+TIME_WITHOUT_ZONE = re.compile(r"\w+\.? \d+, 20\d\d, (?:\d[\d:]* [ap]\.m\.|noon|midnight)(?! UTC)")
+
 
 def test_every_model_has_pages_to_look_at_with_permission(eventful, staff, staff_with):
     pages = {model for model in admin.site._registry if model._meta.app_label == "shop_payments"}
@@ -29,6 +33,9 @@ def test_every_model_has_pages_to_look_at_with_permission(eventful, staff, staff
             text = viewer.read(page)
             assert "_secret_" not in text
             assert "client_secret" not in text
+            if model in RECORDS:
+                assert [each[0] for each in TIME_WITHOUT_ZONE.finditer(text)] == []
+                assert "deletelink" not in text
         if model in RECORDS:
             for page in (add(model), change(row), delete(row)):
                 assert staff.post(page, {"post": "yes"}).status_code == 403

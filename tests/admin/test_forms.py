@@ -22,10 +22,10 @@ from tests.admin.support import errors_of, messages_of
 @pytest.mark.parametrize(
     ("amount", "currency", "error"),
     [
-        ("0,00", "usd", "The amount must be more than 0."),
-        ("8,01", "usd", "At most 8.00 USD of this payment can be refunded."),
-        ("1.250", "usd", "Enter the amount like 1250,00."),
-        ("1,5", "jpy", "Enter the amount like 1250."),
+        ("0,00", "usd", "Der Betrag muss größer als 0 sein."),
+        ("8,01", "usd", "Von dieser Zahlung können höchstens 8,00 USD erstattet werden."),
+        ("1.250", "usd", "Geben Sie den Betrag wie 1250,00 ein."),
+        ("1,5", "jpy", "Geben Sie den Betrag wie 1250 ein."),
     ],
 )
 def test_an_amount_is_within_its_limits_and_has_the_format_of_language_and_currency(
@@ -38,7 +38,7 @@ def test_an_amount_is_within_its_limits_and_has_the_format_of_language_and_curre
 
 def test_a_reason_is_required_and_fits_its_column():
     for reason in ("", "   ", "x" * 501):
-        values = {"reason": reason, "closing_note": reason, "amount": "1.00"}
+        values = {"reason": reason, "closing_note": reason, "amount": "1.00", "sure": "on"}
         with_amount = [form(values, currency="usd") for form in (WaiveForm, SettleForm)]
         for form in (*with_amount, RevokeForm(values), GiveUpForm(values), SkipForm(values)):
             assert list(form.errors) == ["reason"]

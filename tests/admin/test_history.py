@@ -15,6 +15,7 @@ def test_a_fact_shows_what_happened_and_is_found(paid, staff):
     fact = PaymentHistory.objects.get(kind="order_paid")
     text = staff.read(fact)
     assert all(words in text for words in (fact.sentence, fact.actor, fact.request_id))
+    assert fact.actor not in staff.read(paid), "the id of Stripe's event is on the fact's own page"
     assert change(paid) in text
     assert fact in staff.rows(PaymentHistory, q=fact.actor)
     make_records()
@@ -31,8 +32,9 @@ def test_staff_are_named_as_long_as_the_user_exists(paid, staff):
     mary = User.objects.create(username="mary")
     fact = close(f"staff {mary.pk}")
     for page in (PaymentHistory, fact, paid):
-        assert f"{fact.actor} (mary)" in staff.read(page)
+        assert f"mary ({fact.actor})" in staff.read(page)
+    assert fact in staff.rows(PaymentHistory, q="mary")
     for actor in ("staff mary", f"user {mary.pk}"):
-        assert "(mary)" not in staff.read(close(actor))
+        assert "mary (" not in staff.read(close(actor))
     mary.delete()
     assert "mary" not in staff.read(fact)

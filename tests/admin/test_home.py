@@ -33,9 +33,9 @@ def test_the_queue_comes_first_with_its_number_and_records_are_behind_a_link(in_
         "Balance transactions",
         "Payment history entries",
         "Payment intents",
+        "Requests to Stripe",
         "Staff entries",
-        "Stripe attempts",
-        "Webhook events",
+        "Stripe events",
     ]
     for url in re.findall(r'<a href="(/admin/shop_payments/\w+/)">', page.text):
         assert staff.get(url).status_code == 200
@@ -67,7 +67,7 @@ def test_staff_see_what_they_may(in_review, staff_with):
     assert names(clerk.get("/admin/")) == ["Payments", "Overview", "Records"]
     assert names(clerk.get("/admin/"), "shop_payments_to_review") == []
     records = "/admin/shop_payments/orderpayment/records/"
-    assert names(clerk.get(records)) == ["Stripe attempts"]
+    assert names(clerk.get(records)) == ["Requests to Stripe"]
     blind = staff_with("view_stripeattempt")
     assert names(blind.get("/admin/")) == []
     assert blind.get(records).status_code == 403

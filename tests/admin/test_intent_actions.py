@@ -55,7 +55,7 @@ def test_a_capture_whose_answer_is_lost_is_finished(authorized, staff, stripe):
     response = staff.post(page, form, follow=True)
     assert messages_of(response) == ["The money was already captured."]
     again = staff.post(page, form, follow=True)
-    assert messages_of(again)[-1] == "Nothing was changed: this payment is succeeded."
+    assert messages_of(again)[-1] == "Nothing was changed. The payment's status: succeeded."
 
 
 def test_a_capture_waives_nothing_without_the_permission_to_waive(authorized, staff_with, stripe):

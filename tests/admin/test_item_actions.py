@@ -104,7 +104,7 @@ def test_staff_skip_a_failing_notification_with_a_reason(
     skipped = PaymentHistory.objects.get(kind="notification_skipped")
     assert (skipped.source, skipped.actor) == ("admin", f"staff {superuser.pk}")
     assert not PaymentHistory.objects.undispatched().exists()
-    assert f"skipped by staff {superuser.pk} ({superuser.username}), " in staff.read(fact)
+    assert f"skipped by {superuser.username} (staff {superuser.pk}), " in staff.read(fact)
 
 
 def test_staff_approve_a_payment(radar_review, stripe, staff):

@@ -55,5 +55,5 @@ def test_a_refund_whose_outcome_may_still_come_is_kept(unresolved, staff, stripe
     stripe.forget_idempotency_keys()
     sweep()
     response = staff.post(page, form, follow=True)
-    assert messages_of(response) == ["Nothing was changed: this refund is succeeded."]
+    assert messages_of(response) == ["Nothing was changed. The refund's status: succeeded."]
     assert Refund.objects.get().status == "succeeded"

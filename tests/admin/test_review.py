@@ -11,8 +11,10 @@ import time_machine
 from django.db import connections
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from shop_payments.models import Dispute, OrderPayment, PaymentHistory, ReviewItem
+from shop_payments.models.words import moment_words
 from shop_payments.services import reevaluate_order
 from tests.admin.conftest import pay_now
 from tests.admin.support import change, errors_of, make_records, messages_of, values_of
@@ -114,7 +116,10 @@ def test_what_a_bank_holds_is_not_waived(open_shop, staff):
 def test_each_of_two_items_refunds_its_own_part(open_shop, staff):
     shop = open_shop(112)
     older, newer = shop.pay(112), shop.pay_again(30)
-    labels = [f"Refund up to 30.00 USD of {newer}", f"Refund up to 112.00 USD of {older}"]
+    labels = [
+        f"Refund up to {money} of the payment: {shop.intent(each).title}"
+        for each, money in ((newer, "30.00 USD"), (older, "112.00 USD"))
+    ]
     assert [each for each in staff.buttons(shop.payment) if each in labels] == labels
     assert staff.target(shop.payment, labels[1]).endswith(f"/{shop.intent(older).pk}/")
     shop.costs(102)
@@ -231,7 +236,7 @@ def test_staff_close_several_items_with_one_reason(missing, staff, superuser, mo
     text = close_all(staff, *chosen).text
     assert "2 items will be closed: Stripe does not know the payment intent" in text
     numbers = [each.order_payment.order.number for each in chosen]
-    for words in (chosen[0].suggested_action, *numbers):
+    for words in (escape(chosen[0].suggested_action), *numbers):
         assert words in text
     refused = close_all(staff, *chosen, closing_note=" ")
     assert list(refused.context["form"].errors) == ["closing_note"]
@@ -278,12 +283,12 @@ def test_running_disputes_are_left_out_and_named(answerable, missing, staff):
 
 
 def test_several_items_are_closed_only_as_they_were_read(missing, staff):
-    data = {"sentence": "order_unreadable", "error": "Stripe knows it again"}
+    data = {"sentence": "order_unreadable", "cause": "negative_total"}
     ReviewItem.objects.filter(pk=missing[1].pk).update(data=data)
     response = close_all(staff, *missing, closing_note=WHY)
     number = missing[1].order_payment.order.number
     assert response.context["form"].non_field_errors()[0].endswith(f"Changed: {number}.")
-    assert "Stripe knows it again" in response.text
+    assert "reports a total below 0" in response.text
     assert ReviewItem.objects.open().count() == 3
     shown = response.context["form"]["shown"].value()
     staff.choose("close_selected", *missing, shown=shown, closing_note=WHY)
@@ -300,7 +305,7 @@ def test_a_deadline_is_shown_in_the_projects_zone_by_name(
     dispute, item = Dispute.objects.get(), the_item("disputed")
     assert dispute.evidence_due_at is not None
     local = dispute.evidence_due_at.astimezone(ZoneInfo("America/Los_Angeles"))
-    assert f"answer until {local:%Y-%m-%d %H:%M} {local.tzname()}" in item.detail
+    assert f"answer until {moment_words(local)}" in item.detail
     Dispute.objects.update(evidence_due_at=datetime(2036, 11, 25, 4, 30, tzinfo=UTC))
     for page in (Dispute, dispute, open_payment, close_page(item)):
         assert "Nov. 24, 2036, 8:30 p.m. PST" in staff.read(page)

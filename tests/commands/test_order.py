@@ -29,7 +29,7 @@ def test_it_prints_what_happened_in_order(order, caplog, request):
     for text in (
         f"attempt  create_intent  key={StripeAttempt.objects.get().pk}",
         f"attempt  create_intent  succeeded  {intent_id}  request_id=req_",
-        f"history  intent_created  {intent_id}",
+        f"history  intent_created  112.00 USD  {intent_id}",
         "event  payment_intent.succeeded  evt_",
         "history  order_paid",
         "notified  order_paid",

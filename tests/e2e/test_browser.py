@@ -55,7 +55,7 @@ def test_staff_walk_from_the_root_to_a_paid_order(staff_page, live_server, strip
     page.get_by_role("heading", name=order.number).wait_for()
     shown = page.locator("#content").inner_text()
     assert "112.00 USD" in shown
-    assert f"order paid: 112.00 USD received with {intent['id']}" in shown
+    assert "order paid: 112.00 USD received" in shown
     assert OrderPayment.objects.get().is_paid
 
 

@@ -106,7 +106,7 @@ def waived_and_paid(open_shop: Callable[..., Shop]) -> Shop:
     return shop
 
 
-WRONG = ("correct the adapter", "Otherwise refund 112.00 USD")
+WRONG = ("ask the shop's developers to correct it", "Otherwise refund 112.00 USD")
 BACK = ("let the customer pay again", "settle it outside Stripe")
 LATE = ("Refund 112.00 USD", "open the order again: then it counts")
 REST = ("Refund what was received, or waive what is owed.",)

@@ -47,8 +47,9 @@ def test_after_three_failed_tries_it_is_in_review(order, stripe, intent_id, told
     payment, item = OrderPayment.objects.get(), ReviewItem.objects.get()
     assert (payment.status, payment.needs_review) == ("unpaid", True)
     assert PaymentIntent.objects.get().status == "succeeded", "what Stripe said is stored"
-    assert (item.reason, str(order.pk) in item.detail) == ("order_unreadable", True)
-    assert "Correct the order or the shop's OrderAdapter" in item.suggested_action
+    assert (item.reason, item.data["method"]) == ("order_unreadable", "total")
+    assert item.detail == "The shop's code failed while reading the order (its total)"
+    assert "Correct the order, or ask the shop's developers" in item.suggested_action
     assert [name for name, _data in told] == ["review_needed"]
     assert paid_signals == []
 

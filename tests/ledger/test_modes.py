@@ -210,7 +210,7 @@ def test_test_money_under_a_live_key_is_stored_and_does_not_count(
     assert (payment.amount_uncounted, payment.amount_outstanding) == (11200, 11200)
     words = "in test mode, but the key in use is for live mode"
     assert item.reason == "uncounted"
-    assert item.detail == f"112.00 USD received with {intent_id} {words}"
+    assert item.detail == f"112.00 USD received {words}"
     assert answer(storefront.payment_intent(order)) == IN_REVIEW
     assert paid_signals == []
 

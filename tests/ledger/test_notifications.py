@@ -101,7 +101,8 @@ def test_a_refund_is_not_told_before_the_payment(stuck, heard):
     assert OrderPayment.objects.get().status == "refunded"
     item = ReviewItem.objects.open().get()
     assert (item.reason, item.subject) == ("notification_failed", str(stuck.fact_id))
-    assert item.detail == "The shop's code did not accept payment_received, 3 times"
+    words = "The shop's code did not accept the notification “payment received” (failed tries: 3)"
+    assert item.detail == words
     assert OrderPayment.objects.get().needs_review
 
     report = sweep()

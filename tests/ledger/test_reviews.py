@@ -57,7 +57,7 @@ def test_the_item_says_who_closed_it_and_why(storefront, order, item, clerk):
     assert (item.closed_by, item.closing_note) == (clerk, "The customer got it back in the shop.")
     fact = PaymentHistory.objects.get(kind="review_closed")
     assert (fact.source, fact.actor) == ("admin", STAFF.actor)
-    assert fact.sentence == "review item closed: more was received than the order costs, via admin"
+    assert fact.sentence == "review item closed: more was received than the order costs (admin)"
     assert "customer" not in str(fact.data)
     assert not OrderPayment.objects.get().needs_review
     assert amounts() == before

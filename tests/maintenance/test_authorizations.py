@@ -48,7 +48,7 @@ def test_the_item_closes_when_the_authorization_ends(authorized, order, stripe, 
         webhooks()
 
     item, payment = ReviewItem.objects.get(), OrderPayment.objects.get()
-    assert item.closing_note.endswith("is succeeded" if end == "capture" else "is canceled")
+    assert item.closing_note.endswith("succeeded" if end == "capture" else "canceled")
     assert payment.status == ("paid" if end == "capture" else "unpaid")
     assert not payment.needs_review
 

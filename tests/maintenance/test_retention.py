@@ -180,7 +180,7 @@ def test_the_text_of_a_database_error_is_not_kept_with_the_event(clock, storefro
 
     event = WebhookEvent.objects.get()
     assert answer(response) == (503, "event_failed")
-    assert (event.status, event.outcome) == ("failed", "IntegrityError")
+    assert (event.status, event.error_text) == ("failed", "IntegrityError")
 
 
 # --- what is still needed -------------------------------------------------------------------------

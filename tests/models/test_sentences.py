@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,7 @@ FIGURES: dict[str, Any] = {
     "decline_code": "do_not_honor",
     "dispute_reason": "product_not_received",
     "error": "OrderUnreadable",
+    "method": "total",
     "evidence_due_at": "2026-11-02T12:00:00+00:00",
     "fact_kind": "order_paid",
     "failure_reason": "expired_or_canceled_card",
@@ -46,6 +48,7 @@ FIGURES: dict[str, Any] = {
     "stripe_intent_id": "pi_1",
     "stripe_refund_id": "re_1",
     "subject": "issfr_1",
+    "day": "Nov. 1",  # Django's own translations are not in capitals
 }
 WITHOUT: dict[str, Any] = {
     **FIGURES,
@@ -56,7 +59,9 @@ WITHOUT: dict[str, Any] = {
     "evidence_due_at": None,
     "failure_reason": "",
     "is_disputed": False,
+    "error": "KeyError",
     "message": "",
+    "method": "",
 }
 """Where something is not known, or does not apply."""
 
@@ -69,6 +74,15 @@ def test_every_sentence_is_translated(figures):
         with translated():
             text = render(code, figures)
         assert (english_in(text, figures), text.upper()) == (set(), english.upper())
+
+
+@pytest.mark.parametrize("figures", [FIGURES, WITHOUT])
+def test_no_sentence_contains_an_id_a_code_or_an_error(figures):
+    """The pages show them in their own fields."""
+    words = [render(code, figures) for code in SENTENCES]
+    words += [suggest(code, figures) for code in SUGGESTIONS]
+    code_words = r"\w*_\d\b|[a-z]+_[a-z]+|Error\b|Adapter|attempt|sweep|\bfact\b|None"
+    assert [text for text in words if re.search(code_words, text)] == []
 
 
 @pytest.mark.parametrize("dispute_state", ["", "open", "lost"])
@@ -94,7 +108,7 @@ def test_every_kind_and_reason_has_a_sentence():
     [
         ("of_tomorrow", {"amount": 5, "currency": "usd"}, "of_tomorrow (amount=5, currency=usd)"),
         ("excess", {"amount": 5}, "excess (amount=5)"),
-        ("status_changed", {"intent_status": "of_tomorrow"}, "of_tomorrow"),
+        ("status_changed", {"intent_status": "of_tomorrow"}, "of tomorrow"),
     ],
 )
 def test_what_a_newer_version_wrote_is_displayed_as_it_is(code, figures, text):
@@ -111,4 +125,4 @@ def test_a_time_is_displayed_in_the_current_zone_with_its_name(is_aware, setting
     stored = stored_moment(moment if is_aware else moment.replace(tzinfo=None))
     figures = {**FIGURES, "capture_before": stored}
     with timezone.override("America/New_York"):
-        assert render("authorization_expires", figures).endswith("until 2026-11-01 07:00 EST")
+        assert render("authorization_expires", figures).endswith("until Nov. 1, 2026, 7 a.m. EST")

@@ -121,7 +121,7 @@ def test_the_history_names_who_asked_although_the_webhook_is_quicker(
     assert not PaymentIntent.objects.open().exists()
     fact = PaymentHistory.objects.get(actor="staff 1")
     assert (fact.kind, fact.source) == (f"{operation}_requested", "admin")
-    assert PaymentIntent.objects.get().stripe_id in fact.detail
+    assert fact.payment_intent == PaymentIntent.objects.get()
 
 
 def test_a_cancellation_does_not_wait_for_what_is_begun_after_it(cancel, create, hold, stripe):

@@ -36,7 +36,7 @@ def test_an_event_waits_for_an_intent_that_keeps_changing(storefront, order, str
     assert deliver(stripe, "refund.created") == 503
     event = WebhookEvent.objects.get()
     words = f"PaymentIntentInProgress: {intent.stripe_id} keeps changing."
-    assert (event.status, event.outcome, line.looks) == ("failed", words, 4)
+    assert (event.status, event.error_text, line.looks) == ("failed", words, 4)
     assert not Refund.objects.exists()
 
     configure(STRIPE_TRANSPORT=stripe.handle)

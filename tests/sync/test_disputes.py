@@ -6,6 +6,7 @@ import pytest
 
 from shop_payments.ledger.reviews import close_review_item
 from shop_payments.models import Dispute, OrderPayment, PaymentHistory, PaymentIntent, ReviewItem
+from shop_payments.models.words import moment_words
 from shop_payments.testing import build_event
 from tests.books import STAFF, answer_dispute, deliver, dispute_at_stripe
 from tests.support import answer, call_stripe
@@ -54,7 +55,7 @@ def test_an_open_dispute_asks_a_person_and_forbids_refunds(
     assert dispute.evidence_due_at is not None
     assert dispute.evidence_due_at.timestamp() == at_stripe["evidence_details"]["due_by"]
     assert (item.reason, item.subject) == ("disputed", dispute.stripe_id)
-    assert f"answer until {dispute.evidence_due_at:%Y-%m-%d %H:%M} UTC" in item.detail
+    assert f"answer until {moment_words(dispute.evidence_due_at)}" in item.detail
     assert [name for name, _data in told] == ["dispute_opened", "review_needed"]
     assert answer(office.refund(order)) == DISPUTED
 

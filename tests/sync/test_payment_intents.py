@@ -157,7 +157,7 @@ def test_it_is_in_review_however_it_is_heard_of(
     payment, item = OrderPayment.objects.get(), ReviewItem.objects.open().get()
     assert (payment.status, payment.amount_uncounted) == ("unpaid", 7000)
     assert (item.reason, item.data["amount"]) == ("uncounted", 7000)
-    words = f"70.00 USD received with {intent_id}, and then the payment intent was cancelled"
+    words = "70.00 USD received, and then the payment intent was cancelled"
     assert item.detail == words
     assert answer(payment_system.payment(order)) == (409, "payment_mismatch")
     assert len(call_stripe(stripe, "GET", "payment_intents")["data"]) == 1

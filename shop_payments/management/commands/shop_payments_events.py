@@ -126,7 +126,8 @@ def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
 
 def _line(event: WebhookEvent) -> str:
     received = at_second(event.received_at)
-    return "  ".join([received, event.event_id, event.type, event.status, event.outcome]).rstrip()
+    words = [received, event.event_id, event.type, event.status, event.outcome, event.error_text]
+    return "  ".join(word for word in words if word)
 
 
 def _payment_of(event: WebhookEvent) -> str:

@@ -48,7 +48,8 @@ def _summary_of_payment(payment: OrderPayment) -> str:
 
 def _lines(payment: OrderPayment) -> Iterator[_Line]:
     for fact in payment.history.select_related("payment_intent").order_by("pk"):
-        words = ["history", fact.kind, fact.detail, f"source={fact.source}"]
+        words = ["history", fact.kind, fact.detail, str(fact.payment_intent or "")]
+        words += [f"source={fact.source}"]
         words += [f"by={fact.actor}"] if fact.actor else []
         words += [f"request_id={fact.request_id}"] if fact.request_id else []
         yield fact.created_at, _joined(words)
@@ -60,7 +61,7 @@ def _lines(payment: OrderPayment) -> Iterator[_Line]:
         yield from _of_attempt(attempt)
     intents = list(payment.payment_intents.values_list("stripe_id", flat=True))
     for event in WebhookEvent.objects.filter(intent_id__in=intents).defer("payload"):
-        words = ["event", event.type, event.event_id, event.status, event.outcome]
+        words = ["event", event.type, event.event_id, event.status, event.outcome, event.error_text]
         yield event.received_at, _joined(words)
     for item in payment.review_items.order_by("pk"):
         yield from _of_review_item(item)
@@ -76,7 +77,8 @@ def _of_attempt(attempt: StripeAttempt) -> Iterator[_Line]:
 
 
 def _of_review_item(item: ReviewItem) -> Iterator[_Line]:
-    yield item.opened_at, _joined(["review", "opened", item.reason, item.detail])
+    error = str(item.data.get("error", ""))
+    yield item.opened_at, _joined(["review", "opened", item.reason, item.detail, error])
     if item.closed_at is not None:
         yield item.closed_at, _joined(["review", "closed", item.reason, item.closing_note])
 
