@@ -197,12 +197,12 @@ def waiting_records(site: AdminSite, user: Any) -> list[ActionLink]:
         (
             events.filter(status=WebhookEvent.Status.SET_ASIDE),
             {"status__exact": WebhookEvent.Status.SET_ASIDE},
-            _("%(count)s: messages of Stripe that could not be processed"),
+            _("%(count)s: messages from Stripe that could not be processed"),
         ),
         (
             events.filter(status=WebhookEvent.Status.FAILED),
             {"status__exact": WebhookEvent.Status.FAILED},
-            _("%(count)s: messages of Stripe that failed and are tried again"),
+            _("%(count)s: messages from Stripe that failed and are tried again"),
         ),
         (
             attempts.filter(created_at__lt=timezone.now() - _ANSWERED_WITHIN),

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.utils.translation import gettext
 
-from shop_payments.admin.base import ROWS_SHOWN, page_url
+from shop_payments.admin.base import ROWS_SHOWN, moment_text, page_url
 from shop_payments.admin.history import FactColumns, name_staff
 from shop_payments.models import OrderPayment, PaymentHistory, Source, StaffNote, WebhookEvent
 
@@ -30,6 +30,11 @@ class Entry:
     is_note: bool = False
     is_quiet: bool = False
     """Whether it only shows where another line comes from."""
+
+    @property
+    def when(self) -> str:
+        """The time, with its zone."""
+        return moment_text(self.at)
 
 
 def timeline_of(payment: OrderPayment, *, site: AdminSite) -> list[Entry]:
@@ -67,7 +72,7 @@ def _events(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
         values = {"type": event.type, "status": event.get_status_display()}
         yield Entry(
             at=event.received_at,
-            text=gettext("Message of Stripe, %(type)s: %(status)s") % values,
+            text=gettext("Message from Stripe, %(type)s: %(status)s") % values,
             url=page_url(event, site=site),
             is_quiet=event.status in WebhookEvent.SUCCESSES,
         )

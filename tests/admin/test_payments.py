@@ -104,4 +104,4 @@ def test_a_payment_without_reviews_shows_no_empty_section(paid, staff):
     text = staff.read(paid)
     assert "Review items" not in text
     assert '<details class="shop-payments-raw">' in text
-    assert text.index("Timeline") < text.index("Stripe attempts")
+    assert text.index("Timeline") < text.index("Requests to Stripe")

@@ -129,8 +129,8 @@ def test_what_waits_without_an_item_is_counted_above_the_list(paid, unresolved, 
     WebhookEvent.objects.filter(pk=second.pk).update(status="failed")
 
     assert waiting(staff.get(changelist(ReviewItem))) == [
-        "1: messages of Stripe that could not be processed",
-        "1: messages of Stripe that failed and are tried again",
+        "1: messages from Stripe that could not be processed",
+        "1: messages from Stripe that failed and are tried again",
     ]
     with time_machine.travel(timezone.now() + timedelta(minutes=11)):
         response = staff.get(changelist(ReviewItem))
@@ -139,7 +139,7 @@ def test_what_waits_without_an_item_is_counted_above_the_list(paid, unresolved, 
     attempt = StripeAttempt.objects.pending().get()
     assert [[*rows] for rows in found] == [[first], [second], [attempt]]
     # The first page has them, too.
-    assert "messages of Stripe that could not be processed" in staff.read("/admin/")
+    assert "messages from Stripe that could not be processed" in staff.read("/admin/")
 
 
 def test_staff_who_may_not_see_such_records_are_not_told_of_them(paid, staff, staff_with):

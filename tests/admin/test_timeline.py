@@ -30,7 +30,7 @@ def test_facts_messages_and_notes_are_one_list_newest_first(waived, staff, super
     texts = [entry.text for entry in shown]
     for fact in waived.history.all():
         assert fact.sentence in texts
-    messages = [entry for entry in shown if entry.text.startswith("Message of Stripe")]
+    messages = [entry for entry in shown if entry.text.startswith("Message from Stripe")]
     assert len(messages) == WebhookEvent.objects.count()
     assert all(entry.is_quiet for entry in messages)
 

@@ -89,6 +89,9 @@ VIOLATIONS: dict[str, Violate] = {
     "order_paid_once": twice(make_fact),
     "payment_received_once": twice_of_one_intent(receive),
     "entry_amount_positive": lambda payment: make_entry(payment, amount=0),
+    "note_once_per_request_key": twice(
+        lambda payment: payment.staff_notes.create(text="a", request_key="k")
+    ),
     "note_has_text": lambda payment: payment.staff_notes.create(text=""),
     "entry_has_reason": lambda payment: make_entry(payment, reason=""),
     "entry_settles_an_intent": lambda payment: make_entry(payment, kind="settlement"),
