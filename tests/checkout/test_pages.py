@@ -50,7 +50,8 @@ def test_no_text_is_taken_from_djangos_translations(order, language):
     guest = Guest(order)
     with translation.override(language):
         page = guest.get("result").content.decode()
-    assert re.findall("<dt>(.*?)</dt>", page) == ["Order number", "Total"]
+    ours = {"de": ["Bestellnummer", "Summe"]}
+    assert re.findall("<dt>(.*?)</dt>", page) == ours.get(language, ["Order number", "Total"])
 
 
 @pytest.mark.parametrize(
