@@ -153,7 +153,7 @@ def _figures(question: Question, most: int) -> dict[str, Any]:
     return found
 
 
-_ENOUGH_SECONDS = 2
+_ENOUGH_SECONDS = 1
 """A question that took so long altogether is not asked again."""
 
 

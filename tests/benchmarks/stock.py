@@ -169,8 +169,8 @@ def _notified(value: str) -> _Asked:
     return {"needs_dispatch__exact": "1", **waiting, **failing}
 
 
-def _after(day: str) -> str:
-    return f"{date.fromisoformat(day) + timedelta(days=1)}"
+def _midnight(day: str, *, after: int = 0) -> str:
+    return f"{date.fromisoformat(day) + timedelta(days=after)} 00:00:00+00:00"
 
 
 _OTHERWISE: dict[tuple[type, str], Callable[[str], _Asked]] = {
@@ -181,8 +181,8 @@ _OTHERWISE: dict[tuple[type, str], Callable[[str], _Asked]] = {
         "payment_intents__livemode__exact": "1" if mode == "live" else "0"
     },
     (app.OrderPayment, "method"): _method,
-    (app.OrderPayment, "created_from"): lambda day: {"created_at__gte": day},
-    (app.OrderPayment, "created_until"): lambda day: {"created_at__lt": _after(day)},
+    (app.OrderPayment, "created_from"): lambda day: {"created_at__gte": _midnight(day)},
+    (app.OrderPayment, "created_until"): lambda day: {"created_at__lt": _midnight(day, after=1)},
     (app.OrderPayment, "total_from"): lambda amount: {"total__gte": f"{amount}00"},
     (app.OrderPayment, "total_until"): lambda amount: {"total__lte": f"{amount}00"},
     (app.PaymentHistory, "notified"): _notified,
