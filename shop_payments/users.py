@@ -52,8 +52,10 @@ def find_users(text: str) -> list[Any]:
     def begins(word: str) -> Q:
         return reduce(or_, (Q(**{f"{name}__istartswith": word}) for name in fields))
 
-    full_name = reduce(lambda found, word: found & begins(word), text.split(), Q())
-    rows = users._default_manager.filter(begins(text) | full_name)
+    found = begins(text)
+    if len(words := text.split()) > 1:
+        found |= reduce(lambda all_words, word: all_words & begins(word), words, Q())
+    rows = users._default_manager.filter(found)
     return list(rows.order_by().values_list("pk", flat=True)[:_MOST_FOUND])
 
 

@@ -1,8 +1,8 @@
 """Many rows, written with bulk SQL on PostgreSQL, for the benchmarks and the query plans.
 
 They have the shape of an ordinary shop: nine orders in ten are paid, one in fifty is refunded in
-part, one in a thousand is disputed, one in a hundred has an open intent. Most are paid with a card
-of one of two brands.
+part, one in a thousand is disputed, one in a hundred has an open intent, some of them with reserved
+money. Most are paid with a card of one of two brands, one in twenty in another currency.
 """
 
 from __future__ import annotations
@@ -15,10 +15,22 @@ from shop_payments import models as app
 
 _PAID = "n % 10 <> 3"
 _OPEN = "n % 100 = 3"
+_RESERVED = "n % 1000 = 503"
 _REFUNDED = "n % 50 = 1"
 _DISPUTED = "n % 1000 = 2"
 _DEBIT = "n % 40 = 7"
 _AMEX = "n % 40 = 9"
+_TOTAL = f"(11200 + CASE WHEN {_PAID} THEN n % 90 * 100 ELSE 0 END)"
+
+
+def family_of(user: int) -> str:
+    """Return the last name of a user."""
+    return f"Family{user}"
+
+
+def last4_of(order: int) -> str:
+    """Return the last four digits of the card that paid an order."""
+    return f"{order * 7919 % 10000:04}"
 
 
 def fill(orders: int) -> None:
@@ -36,10 +48,14 @@ def fill(orders: int) -> None:
         date_joined="now()",
     )
     insert(Token, orders // 10 + 1, key="lpad(n::text, 40, '0')", user_id="n", created="now()")
-    moment = f"now() - ({orders} - n) * interval '{90 * 86400 / orders} seconds'"
+
+    def moment_of(order: str) -> str:
+        return f"now() - ({orders} - {order}) * interval '{90 * 86400 / orders} seconds'"
+
+    moment = moment_of("n")
     common = {
         **{"order_id": "n", "order_payment_id": "n", "payment_intent_id": "n"},
-        **{"currency": "'usd'", "livemode": "false"},
+        **{"currency": "CASE WHEN n % 20 = 14 THEN 'eur' ELSE 'usd' END", "livemode": "false"},
         **dict.fromkeys(("created_at", "updated_at", "stripe_created_at"), moment),
     }
 
@@ -53,17 +69,17 @@ def fill(orders: int) -> None:
         customer_id=f"1 + n % {orders // 10 + 1}",
         email=f"'customer' || (1 + n % {orders // 10 + 1}) || '@example.com'",
     )
-    add(app.OrderLine, name="'Main product'", unit_amount="5600", quantity="2")
+    add(app.OrderLine, name="'Main product'", unit_amount=f"{_TOTAL} / 2", quantity="2")
     add(
         app.OrderPayment,
         id="n",
-        status=f"CASE WHEN NOT ({_PAID}) THEN 'unpaid' WHEN {_REFUNDED} THEN 'partially_refunded' "
-        "ELSE 'paid' END",
+        status=f"CASE WHEN {_RESERVED} THEN 'authorized' WHEN NOT ({_PAID}) THEN 'unpaid' "
+        f"WHEN {_REFUNDED} THEN 'partially_refunded' ELSE 'paid' END",
         dispute_state=f"CASE WHEN {_DISPUTED} THEN 'open' ELSE '' END",
         needs_review=_DISPUTED,
-        total="11200",
+        total=_TOTAL,
         is_payable="true",
-        amount_received=f"CASE WHEN {_PAID} THEN 11200 ELSE 0 END",
+        amount_received=f"CASE WHEN {_PAID} THEN {_TOTAL} ELSE 0 END",
         amount_refunded=f"CASE WHEN {_REFUNDED} THEN 1200 ELSE 0 END",
         has_refunds_or_disputes=f"({_REFUNDED}) OR ({_DISPUTED})",
         paid_recorded=_PAID,
@@ -74,7 +90,7 @@ def fill(orders: int) -> None:
         app.StripeAttempt,
         id=attempt_id,
         operation="'create_intent'",
-        params='\'{"amount": 11200, "currency": "usd"}\'',
+        params=f"jsonb_build_object('amount', {_TOTAL}, 'currency', {common['currency']})",
         outcome="'succeeded'",
         stripe_object_id="'pi_' || n",
         finished_at=moment,
@@ -85,20 +101,21 @@ def fill(orders: int) -> None:
         id="n",
         stripe_id="'pi_' || n",
         attempt_id=attempt_id,
-        status=f"CASE WHEN {_PAID} THEN 'succeeded' WHEN {_OPEN} THEN 'requires_payment_method' "
-        "ELSE 'canceled' END",
+        status=f"CASE WHEN {_PAID} THEN 'succeeded' WHEN {_RESERVED} THEN 'requires_capture' "
+        f"WHEN {_OPEN} THEN 'requires_payment_method' ELSE 'canceled' END",
         wanted=_PAID,
-        total_seen=f"CASE WHEN {_PAID} THEN 11200 END",
+        total_seen=f"CASE WHEN {_PAID} THEN {_TOTAL} END",
         received_recorded=_PAID,
-        amount="11200",
-        amount_received=f"CASE WHEN {_PAID} THEN 11200 ELSE 0 END",
+        amount=_TOTAL,
+        amount_capturable=f"CASE WHEN {_RESERVED} THEN {_TOTAL} ELSE 0 END",
+        amount_received=f"CASE WHEN {_PAID} THEN {_TOTAL} ELSE 0 END",
         payment_method="'pm_' || n",
         latest_charge=f"CASE WHEN {_PAID} THEN 'ch_' || n ELSE '' END",
         method_type=f"CASE WHEN NOT ({_PAID}) THEN '' "
         f"WHEN {_DEBIT} THEN 'sepa_debit' ELSE 'card' END",
         card_brand=f"CASE WHEN NOT ({_PAID}) OR {_DEBIT} THEN '' WHEN {_AMEX} THEN 'amex' "
         "WHEN n % 3 = 0 THEN 'mastercard' ELSE 'visa' END",
-        last4=f"CASE WHEN {_PAID} THEN lpad((n * 7919 % 10000)::text, 4, '0') ELSE '' END",
+        last4=f"CASE WHEN {_PAID} THEN lpad((n::bigint * 7919 % 10000)::text, 4, '0') ELSE '' END",
         charged_at=f"CASE WHEN {_PAID} THEN {moment} END",
         asked_at=moment,
     )
@@ -109,22 +126,22 @@ def fill(orders: int) -> None:
         stripe_id="'re_' || n",
         status="'succeeded'",
         amount="1200",
-        total_seen="11200",
+        total_seen=_TOTAL,
     )
     add(
         app.Dispute,
         where=_DISPUTED,
         stripe_id="'dp_' || n",
         status="'needs_response'",
-        amount="11200",
-        total_seen="11200",
+        amount=_TOTAL,
+        total_seen=_TOTAL,
     )
     add(
         app.ReviewItem,
         where=_DISPUTED,
         reason="'disputed'",
         subject="'dp_' || n",
-        data="jsonb_build_object('amount', 11200, 'currency', 'usd', 'dispute_state', 'open')",
+        data=f"jsonb_build_object('amount', {_TOTAL}, 'currency', 'usd', 'dispute_state', 'open')",
         opened_at=moment,
     )
     add(
@@ -133,9 +150,9 @@ def fill(orders: int) -> None:
         stripe_id="'txn_' || n",
         source=f"CASE WHEN {_REFUNDED} THEN 're_' ELSE 'ch_' END || n",
         reporting_category=f"CASE WHEN {_REFUNDED} THEN 'refund' ELSE 'charge' END",
-        amount="11200",
+        amount=_TOTAL,
         fee="355",
-        net="10845",
+        net=f"{_TOTAL} - 355",
     )
     add(
         app.WebhookEvent,
@@ -147,8 +164,8 @@ def fill(orders: int) -> None:
         intent_id="'pi_' || (1 + n / 3)",
         payload='\'{"id": "evt"}\'',
         status="'processed'",
-        received_at=moment,
-        processed_at=moment,
+        received_at=moment_of("n / 3"),
+        processed_at=moment_of("n / 3"),
     )
     add(
         app.PaymentHistory,
@@ -156,6 +173,7 @@ def fill(orders: int) -> None:
         fact_id="gen_random_uuid()",
         order_payment_id="1 + (n - 1) / 3",
         payment_intent_id="1 + (n - 1) / 3",
+        created_at=moment_of("n / 3"),
         kind="CASE WHEN (n - 1) / 3 % 10 = 2 THEN 'status_changed' ELSE "
         "(ARRAY['payment_received', 'order_paid', 'intent_created'])[1 + n % 3] END",
         source="CASE WHEN n % 500 = 3 THEN 'admin' WHEN n % 3 = 2 THEN 'api' ELSE 'webhook' END",

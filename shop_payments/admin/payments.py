@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
@@ -49,6 +50,7 @@ from shop_payments.admin.payment_filters import (
     CurrencyFilter,
     MethodFilter,
     ModeFilter,
+    PaymentRows,
 )
 from shop_payments.admin.payment_links import payment_links
 from shop_payments.admin.records import SEARCH_HELP, PaymentRecordAdmin, read_orders
@@ -311,6 +313,9 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # The column with the amount reads the intents of each payment.
         return super().get_queryset(request).prefetch_related("payment_intents")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PaymentRows
 
     def get_urls(self) -> list[URLPattern]:
         pages = [

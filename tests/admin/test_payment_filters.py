@@ -116,6 +116,16 @@ def test_a_day_that_cannot_be_read_is_an_error(staff, text):
     assert [*response.context["cl"].result_list] == []
 
 
+def test_payments_of_a_day_are_sorted_as_all_are(staff, payments_of_three_days):
+    def shown(**query):
+        return [*staff.get(changelist(OrderPayment), query).context["cl"].result_list]
+
+    day = {"created_from": "2020-01-01"}
+    newest_first = shown()
+    assert shown(**day) == newest_first
+    assert shown(**day, o="0") == shown(o="0") == newest_first[::-1]
+
+
 def test_ranges_of_days_are_offered_as_links(staff, settings):
     settings.TIME_ZONE = "UTC"
     now = timezone.now().date()
@@ -206,3 +216,9 @@ def test_a_search_takes_as_many_queries_for_many_rows(staff, anna, django_assert
         make_payment(order=order, status="succeeded")
     with django_assert_max_num_queries(26):
         assert len(staff.rows(OrderPayment, q="anna")) == 31
+
+
+def test_a_search_finds_the_newest_of_many_orders(found, monkeypatch):
+    monkeypatch.setattr("shop_payments.orders.MOST_FOUND", 2)
+    payments = [make_payment(order=OrderFactory.create(number=f"N-{9 - n}")) for n in range(4)]
+    assert found(q="n-") == {*payments[-2:]}

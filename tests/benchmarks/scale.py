@@ -1,19 +1,22 @@
 """What the pages, calls and the sweep cost beside a million orders: ``--scale 1000000``.
 
 The rows are those of ``tests/bulk.py``. The same questions are asked in a small database and in a
-large one; what should not depend on the size has a ratio near 1.
+large one. In the large one, each page of the admin is opened beside the same list of a stock
+``ModelAdmin`` (``stock.py``).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -24,25 +27,44 @@ django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402 - after the set-up
 from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
+from django.db import OperationalError, connection  # noqa: E402
 from django.test import Client  # noqa: E402
-from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.test.utils import CaptureQueriesContext, override_settings  # noqa: E402
 from django.urls import reverse  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from shop_payments.maintenance.reconcile import reconcile  # noqa: E402
 from shop_payments.maintenance.retention import PurgeReport, purge_personal_data  # noqa: E402
 from tests.admin_pages import list_pages  # noqa: E402
-from tests.benchmarks import payments, servers  # noqa: E402
+from tests.benchmarks import payments, scale_report, servers, stock  # noqa: E402
 from tests.bulk import fill  # noqa: E402
 
 API = "/api/v1/shop"
 SMALL = 1_000
-REPEATS = 7
-PAGE_REPEATS = 3
-"""Of the admin, which has hundreds of pages."""
+
+USER_INDEXES = """
+CREATE INDEX name_begins ON auth_user (UPPER(username::text) text_pattern_ops);
+CREATE INDEX email_begins ON auth_user (UPPER(email::text) text_pattern_ops);
+CREATE INDEX first_name_begins ON auth_user (UPPER(first_name::text) text_pattern_ops);
+CREATE INDEX last_name_begins ON auth_user (UPPER(last_name::text) text_pattern_ops);
+ANALYZE auth_user;
+"""
+"""Those of ``docs/performance.md``, for searches by name."""
 
 # --- what is asked ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that is asked several times."""
+
+    name: str
+    ask: Callable[[], object]
+    of_stock: Callable[[], object] | None = None
+    """The same of a stock ``ModelAdmin``."""
+
+    most: int = 20
+    """Repetitions, at most."""
 
 
 class Questions:
@@ -57,19 +79,32 @@ class Questions:
         self._browser.force_login(self._staff)
         self._client = Client(SERVER_NAME="127.0.0.1")
 
-    def all(self) -> Iterator[tuple[str, Callable[[], object]]]:
-        """Yield each question with its name."""
-        yield "GET orders", self._list_orders
-        yield "call 1, repeated", lambda: self._call_1(103)  # which has an open intent
-        yield "call 1, new intent", lambda: self._call_1(next(self._fresh))
-        # Near the middle, and refunded in part.
-        middle = self.orders // 100 * 50 + 1
-        for name, url in list_pages(self._staff, order=middle):
-            yield name, self._page(url)
+    def all(self) -> Iterator[Question]:
+        """Yield each question."""
+        yield Question("GET orders", self._list_orders)
+        yield Question("call 1, repeated", lambda: self._call_1(103))  # which has an open intent
+        yield Question("call 1, new intent", lambda: self._call_1(next(self._fresh)))
+        yield from self._lists()
         payments_url = reverse("admin:shop_payments_orderpayment_changelist")
-        yield "orderpayment: page 100", self._page(f"{payments_url}?p=100")
-        yield "orderpayment: one", self._page(f"{payments_url}{middle}/change/")
-        yield "sweep (dry run)", self._sweep
+        yield Question("a payment", self._page(f"{payments_url}{self._middle}/change/"))
+        yield Question("sweep (dry run)", self._sweep, most=1)
+
+    def searches_by_name(self) -> Iterator[Question]:
+        """Yield the searches in which the app reads the table of users."""
+        for each in self._lists():
+            if each.name.startswith("orderpayment: search"):
+                yield Question(f"{each.name}, users indexed", each.ask)
+
+    @property
+    def _middle(self) -> int:
+        """An order near the middle, refunded in part."""
+        return self.orders // 100 * 50 + 1
+
+    def _lists(self) -> Iterator[Question]:
+        for page in list_pages(self._staff, order=self._middle):
+            url = stock.stock_url(page.model, page.query)
+            of_stock = self._page(url) if url and self.orders > SMALL else None
+            yield Question(page.name, self._page(page.url), of_stock)
 
     def _list_orders(self) -> None:
         self._expect(self._client.get(f"{API}/orders", headers=self._headers(5), secure=True))
@@ -100,26 +135,55 @@ class Questions:
 
 def measure(orders: int) -> dict[str, Any]:
     """Ask everything several times; return figures by question."""
-    figures = {}
-    for name, ask in Questions(orders).all():
-        with CaptureQueriesContext(connection) as statements:
-            ask()
-        times = []
-        for _time in range(_repeats(name)):
-            began = time.perf_counter()
-            ask()
-            times.append(time.perf_counter() - began)
-        figures[name] = {
-            "ms": 1000 * statistics.median(times),
-            "statements": len(statements),
-        }
-    return figures
+    questions = Questions(orders)
+    most = 20 if orders > SMALL else 3
+    figures = {each.name: _figures(each, most) for each in questions.all()}
+    with connection.cursor() as cursor:
+        cursor.execute(USER_INDEXES)
+    return figures | {each.name: _figures(each, most) for each in questions.searches_by_name()}
 
 
-def _repeats(name: str) -> int:
-    if name.startswith("sweep"):
-        return 1
-    return REPEATS if name.startswith(("GET", "call")) else PAGE_REPEATS
+def _figures(question: Question, most: int) -> dict[str, Any]:
+    question.ask()  # the first time, caches are empty
+    most = min(most, question.most)
+    found = _timed(question.ask, most=most, least=min(5, most))
+    if question.of_stock:
+        with _time_limit():
+            found["stock"] = _timed(question.of_stock, most=5, least=1)
+    return found
+
+
+_ENOUGH_SECONDS = 1
+"""A question that took so long altogether is not asked again."""
+
+
+def _timed(ask: Callable[[], object], *, most: int, least: int) -> dict[str, Any]:
+    times: list[float] = []
+    try:
+        while len(times) < least or (len(times) < most and sum(times) < _ENOUGH_SECONDS):
+            with CaptureQueriesContext(connection) as statements:
+                began = time.perf_counter()
+                ask()
+                times.append(time.perf_counter() - began)
+    except OperationalError:  # beyond the time limit
+        return {"timeout": stock.TIMEOUT_SECONDS, "statements": len(statements)}
+    times.sort()
+    return {
+        "p50": 1000 * statistics.median(times),
+        "p95": 1000 * times[math.ceil(0.95 * len(times)) - 1],
+        "statements": len(statements),
+    }
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET statement_timeout = '{stock.TIMEOUT_SECONDS}s'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET statement_timeout")
 
 
 def compare(server: str, orders: int) -> None:
@@ -137,15 +201,9 @@ def compare(server: str, orders: int) -> None:
             )
             results.append(json.loads(done.stdout.splitlines()[-1]))
     small, large = results
-    for line in large.pop("sizes"):
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"\n{'ms':52} {SMALL:>9,} {orders:>9,}  ratio  statements\n")
-    for name, row in large.items():
-        before = small[name]["ms"]
-        sys.stdout.write(
-            f"{name:52} {before:9.1f} {row['ms']:9.1f} {row['ms'] / before:6.1f}"
-            f" {row['statements']:11}\n"
-        )
+    small.pop("sizes")
+    sys.stdout.write("\n".join([*large.pop("sizes"), "", ""]))
+    scale_report.write(small, large, orders=orders)
 
 
 def _sizes(orders: int) -> list[str]:
@@ -186,7 +244,9 @@ def main(orders: int) -> None:
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as direct:
         payments.insert_api_key(direct)
     sizes = _sizes(orders)
-    figures = {**measure(orders), "sizes": [*sizes, _purge_for_a_minute()]}
+    with override_settings(ROOT_URLCONF="tests.benchmarks.stock"):
+        figures = measure(orders)
+    figures["sizes"] = [*sizes, _purge_for_a_minute()]
     sys.stdout.write(f"{json.dumps(figures)}\n")
 
 
