@@ -7,15 +7,16 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.admin.actions import origin_of
 from shop_payments.admin.base import stored_text, without_transaction
 from shop_payments.admin.lists import known_values, time_column
 from shop_payments.admin.records import RecordAdmin
 from shop_payments.exceptions import ShopPaymentsError
 from shop_payments.models import WebhookEvent
-from shop_payments.services.receive_event import replay_event
+from shop_payments.services.receive_event import replay_event, skip_event
 
 _MAX_REPLAYS = 100
 
@@ -58,8 +59,8 @@ class WebhookEventAdmin(RecordAdmin):
             _("Outcome"),
             {
                 "description": _(
-                    "Failed events are retried automatically. To process an event now, select it in"
-                    " the list and choose the action above the list."
+                    "Failed events are retried automatically. To process or skip an event now,"
+                    " select it in the list and choose the action above the list."
                 ),
                 "fields": ["status", "outcome", "attempts", "received_at", "processed_at"],
             },
@@ -75,7 +76,7 @@ class WebhookEventAdmin(RecordAdmin):
         ),
     ]
 
-    actions = ["replay"]
+    actions = ["replay", "skip"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Payloads are large, and the list does not show them.
@@ -113,6 +114,17 @@ class WebhookEventAdmin(RecordAdmin):
                 level = messages.SUCCESS if is_done else messages.ERROR
                 words = f"{replayed.get_status_display()}, {replayed.outcome}"
                 self.message_user(request, self._about(event, words), level)
+
+    @admin.action(description=_("Skip the selected events"), permissions=["replay"])
+    def skip(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+        origin = origin_of(request)
+        skipped = sum(skip_event(event, origin=origin) for event in queryset.order_by("pk"))
+        words = ngettext(
+            "%(count)d event is skipped. Events that have not failed are left alone.",
+            "%(count)d events are skipped. Events that have not failed are left alone.",
+            skipped,
+        )
+        self.message_user(request, words % {"count": skipped})
 
     @staticmethod
     def _about(event: WebhookEvent, words: str) -> str:

@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ModelAdmin, admin_url, moment_text
-from shop_payments.admin.queue import count_by_reason
+from shop_payments.admin.queue import count_by_reason, count_other_work
 from shop_payments.models import OrderPayment, ReviewItem
 
 Entry = dict[str, Any]
@@ -136,6 +136,10 @@ def _to_do(site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
             ReviewItem,
         )
         for reason, label, count, deadline in count_by_reason()
+    ]
+    waiting += [
+        _link(each["text"], each["url"], each["key"], each["model"])
+        for each in count_other_work(site, user)
     ]
     if waiting:
         yield {

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.contrib.admin import AdminSite
 from django.db.models import Case, Count, F, IntegerField, Min, QuerySet, Value, When
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.actions import ACTIONS, ActionLink
 from shop_payments.admin.base import (
@@ -27,7 +29,7 @@ from shop_payments.admin.base import (
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.item_actions import ITEM_ACTIONS
 from shop_payments.lifecycle import DisputeState
-from shop_payments.models import OrderPayment, ReviewItem
+from shop_payments.models import OrderPayment, ReviewItem, StripeAttempt, WebhookEvent
 
 _Reason = ReviewItem.Reason
 
@@ -177,6 +179,46 @@ def button_html(link: ActionLink) -> SafeString:
 
 
 _NEW_TAB = ' target="_blank" rel="noopener noreferrer"'
+
+
+_UNRESOLVED = timedelta(minutes=10)
+"""Until then, a request to Stripe may still be answered or be repeated."""
+
+
+def count_other_work(site: AdminSite, user: Any) -> list[dict[str, Any]]:
+    """Count what waits for staff and is no review item, with links to the lists that show it."""
+    failed, aside = WebhookEvent.FAILURES
+    old = timezone.now() - _UNRESOLVED
+    kinds: list[tuple[Any, str, str, Any]] = [
+        (
+            WebhookEvent.objects.filter(status=aside),
+            "status__exact",
+            aside,
+            _("a message of Stripe cannot be processed and was set aside"),
+        ),
+        (
+            WebhookEvent.objects.filter(status=failed),
+            "status__exact",
+            failed,
+            _("a message of Stripe could not be processed and will be tried again"),
+        ),
+        (
+            StripeAttempt.objects.pending().filter(created_at__lt=old),
+            "outcome__exact",
+            StripeAttempt.Outcome.PENDING,
+            _("it is not known whether Stripe has carried out a request"),
+        ),
+    ]
+    work = []
+    for rows, parameter, value, label in kinds:
+        name = rows.model._meta.model_name
+        may_look = user.has_perm(f"shop_payments.view_{name}") and site.is_registered(rows.model)
+        if may_look and (number := rows.count()):
+            url = admin_url(site, f"shop_payments_{name}_changelist")
+            text = gettext("%(count)d: %(reason)s") % {"count": number, "reason": label}
+            query = urlencode({parameter: value})
+            work.append({"text": text, "url": f"{url}?{query}", "key": value, "model": rows.model})
+    return work
 
 
 def count_by_reason() -> list[tuple[str, str, int, datetime | None]]:

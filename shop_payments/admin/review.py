@@ -46,6 +46,7 @@ from shop_payments.admin.queue import (
     WITH_AMOUNT,
     WORST_FIRST,
     button_html,
+    count_other_work,
     deadline_text,
     direct_link,
     first_button,
@@ -157,7 +158,8 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {"title": gettext("To review"), **(extra_context or {})}
+        other = count_other_work(self.admin_site, request.user)
+        context = {"title": gettext("To review"), "other_work": other, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
