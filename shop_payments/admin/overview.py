@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 
 from shop_payments.admin.base import ModelAdmin, amount_text, mode_text
 from shop_payments.days import today
+from shop_payments.models.words import humanize
 from shop_payments.services.report import MoneyReport, report_money
 
 PERIODS = (7, 30, 90)
@@ -60,13 +61,14 @@ def _section(report: MoneyReport, first: date, days: int) -> dict[str, Any]:
         "sums": [
             (gettext("Received"), money(total.received), total.payments),
             (gettext("Refunded"), money(total.refunded), total.refunds),
-            (gettext("Lost in disputes"), money(total.lost), total.disputes),
+            (gettext("Lost in disputes"), money(total.lost), None),
             (gettext("Received, less refunded and lost"), money(total.left), None),
+            (gettext("Disputes opened"), "", total.disputes),
         ],
         "tried": report.tried,
         "succeeded": report.succeeded,
         "share": round(100 * report.succeeded / report.tried) if report.tried else None,
-        "declines": report.declines,
+        "declines": [(humanize(code), number) for code, number in report.declines],
         "width": days * _BAR,
         "bars": _bars(report, first, days),
         "rows": [

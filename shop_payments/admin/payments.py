@@ -59,7 +59,7 @@ from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
-from shop_payments.models.words import describe_dispute
+from shop_payments.models.words import describe_dispute, humanize
 from shop_payments.money import format_amount
 from shop_payments.orders import read_customer
 from shop_payments.services.options import IntentOptions
@@ -250,6 +250,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
                 "fields": [
                     "amount",
                     "status_badge",
+                    "paid_at",
                     "customer",
                     "method",
                     "order_link",
@@ -283,7 +284,13 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
                 ],
             },
         ),
-        (_("Record"), {"fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"]}),
+        (
+            _("Record"),
+            {
+                "classes": ["collapse"],
+                "fields": ["cancel_requested_at", "created_at", "updated_at"],
+            },
+        ),
     ]
     inlines = [
         ReviewItemInline,
@@ -335,7 +342,7 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         payment = context["original"]
-        context["subtitle"] = number_of(payment)
+        context["title"], context["subtitle"] = gettext("Payment"), number_of(payment)
         links = action_links(self.admin_site, request, payment)
         context["action_links"] = links + payment_links(request, payment.order)
         context["timeline"] = timeline_of(payment, site=self.admin_site)
@@ -360,8 +367,10 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
 
     @admin.display(description=_("payment status"))
     def status_badge(self, payment: OrderPayment) -> SafeString:
-        kind = "disputed" if payment.dispute_state else payment.status
-        badges = [(kind, self.status_words(payment))]
+        badges = [(payment.status, payment.get_status_display())]
+        if payment.dispute_state:
+            words = gettext("dispute %(state)s") % {"state": payment.dispute_state}
+            badges.append(("disputed", words))
         if payment.needs_review:
             badges.append(("disputed", gettext("needs review")))
         badge = '<span class="shop-payments-badge shop-payments-{}">{}</span>'
@@ -400,16 +409,6 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         return gettext("%(now)s (%(seen)s when the payment was last evaluated)") % {
             "now": now,
             "seen": seen,
-        }
-
-    @admin.display(description=_("payment status"))
-    def status_words(self, payment: OrderPayment) -> str:
-        status = str(payment.get_status_display())
-        if not payment.dispute_state:
-            return status
-        return gettext("%(status)s, dispute %(state)s") % {
-            "status": status,
-            "state": payment.dispute_state,
         }
 
     @admin.display(description=_("dispute"))
@@ -529,16 +528,19 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
 
     @admin.display(description=_("payment"))
     def amount(self, payment: OrderPayment) -> str:
-        """The received amount; before money has come, the progress of the intent."""
+        """What was received and kept; before money has come, the progress of the intent."""
         if payment.amount_received:
-            received = self._money(payment, payment.amount_received)
-            if not payment.amount_outstanding:
-                return gettext("%(amount)s received") % {"amount": received}
-            missing = self._money(payment, payment.amount_outstanding)
-            return gettext("%(amount)s received, %(missing)s outstanding") % {
-                "amount": received,
-                "missing": missing,
+            amounts = {
+                "amount": self._money(payment, payment.amount_received),
+                "kept": self._money(payment, net_of(payment)),
+                "missing": self._money(payment, payment.amount_outstanding),
             }
+            texts = [gettext("%(amount)s received")]
+            if net_of(payment) != payment.amount_received:
+                texts.append(gettext("%(kept)s of it kept"))
+            if payment.amount_outstanding:
+                texts.append(gettext("%(missing)s outstanding"))
+            return ", ".join(texts) % amounts
         intent = leading_intent(list(payment.payment_intents.all()))
         if intent is None:
             return NOTHING
@@ -548,7 +550,14 @@ class OrderPaymentAdmin(ExportMixin, PaymentRecordAdmin):
         if intent.status in CAPTURABLE_STATUSES:
             reserved = amount_text(intent.amount_capturable, intent.currency)
             return gettext("%(amount)s reserved") % {"amount": reserved}
-        return gettext("%(amount)s asked for") % {"amount": intent.amount_display}
+        asked_for = gettext("%(amount)s asked for") % {"amount": intent.amount_display}
+        why = intent.last_decline_code or intent.last_error_code
+        if not why or intent.status != IntentStatus.REQUIRES_PAYMENT_METHOD:
+            return asked_for
+        return gettext("%(asked_for)s, declined: %(why)s") % {
+            "asked_for": asked_for,
+            "why": humanize(why),
+        }
 
 
 def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
@@ -557,6 +566,7 @@ def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
 
 
 _SHOWN_IF: dict[str, Callable[[OrderPayment], Any]] = {
+    "paid_at": lambda payment: payment.paid_at,
     "dispute_words": lambda payment: payment.dispute_state,
     "expires": _reserved_intent,
     "unread": lambda payment: payment.failed_reads,

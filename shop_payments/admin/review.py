@@ -106,7 +106,6 @@ class _Columns:
 
 
 class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
-    change_form_template = "admin/shop_payments/reviewitem/change_form.html"
     list_display = ["what", "order", "money", "button"]
     list_display_links = ["what"]
     list_filter = [StateFilter, "reason"]

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 
 from shop_payments.admin.base import NOTHING, ROWS_SHOWN, page_url
 from shop_payments.admin.history import FactColumns, name_staff
-from shop_payments.models import OrderPayment, PaymentHistory, StaffNote, WebhookEvent
+from shop_payments.models import OrderPayment, PaymentHistory, Source, StaffNote, WebhookEvent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ def _facts(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
     for fact in facts:
         is_waiting = fact.needs_dispatch and fact.dispatched_at is None
         notified = columns.notified(fact) if is_waiting or fact.dispatch_failures else ""
-        who = columns.who(fact)
+        # A message of Stripe is not a person, and its id says nothing to staff.
+        who = NOTHING if fact.source == Source.WEBHOOK else columns.who(fact)
         yield Entry(
             at=fact.created_at,
             text=columns.what_happened(fact),
@@ -58,13 +59,15 @@ def _facts(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
 
 def _events(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
     ids = [intent.stripe_id for intent in payment.payment_intents.all()]
-    for event in WebhookEvent.objects.filter(intent_id__in=ids).order_by("-pk")[:ROWS_SHOWN]:
+    events = WebhookEvent.objects.filter(intent_id__in=ids)
+    used = events.exclude(outcome_data__sentence="unused_type")
+    for event in used.order_by("-pk")[:ROWS_SHOWN]:
         values = {"type": event.type, "status": event.get_status_display()}
         yield Entry(
             at=event.received_at,
             text=gettext("Message of Stripe, %(type)s: %(status)s") % values,
             url=page_url(event, site=site),
-            is_quiet=event.status == WebhookEvent.Status.PROCESSED,
+            is_quiet=event.status in WebhookEvent.SUCCESSES,
         )
 
 

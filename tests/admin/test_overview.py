@@ -28,7 +28,7 @@ def test_it_shows_the_money_of_each_currency(open_shop, staff):
     text = staff.read(PAGE, days="7")
     for words in ("EUR, test", "USD, test", "300.00 EUR", "112.00 USD", "12.00 USD", "100.00 USD"):
         assert words in text
-    assert "1 of 2 tried payments succeeded (50 %). Declined: insufficient_funds 1." in text
+    assert "1 of 2 tried payments succeeded (50 %). Declined: insufficient funds 1." in text
     page = staff.get(PAGE, {"days": "7"}).text
     assert re.search(r'<rect x="61" y="0" width="8" height="100">', page), "today is the last day"
     assert "style=" not in page.partition("shop-payments-overview")[2]
