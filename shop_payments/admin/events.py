@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from shop_payments.admin.actions import origin_of
 from shop_payments.admin.base import (
     NOTHING,
     in_words,
@@ -24,7 +25,7 @@ from shop_payments.admin.lists import known_values, time_column
 from shop_payments.admin.records import RecordAdmin
 from shop_payments.exceptions import EventFailed, ShopPaymentsError
 from shop_payments.models import WebhookEvent
-from shop_payments.services.receive_event import replay_event
+from shop_payments.services.receive_event import replay_event, skip_event
 
 _MAX_REPLAYS = 100
 
@@ -71,8 +72,8 @@ class WebhookEventAdmin(RecordAdmin):
             _("Outcome"),
             {
                 "description": _(
-                    "Failed events are retried automatically. To process an event now, select it in"
-                    " the list and choose the action above the list."
+                    "Failed events are retried automatically. To process or skip an event now,"
+                    " select it in the list and choose the action above the list."
                 ),
                 "fields": [
                     "status",
@@ -95,7 +96,7 @@ class WebhookEventAdmin(RecordAdmin):
         ),
     ]
 
-    actions = ["replay"]
+    actions = ["replay", "skip"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Payloads are large, and the list does not show them.
@@ -182,6 +183,17 @@ class WebhookEventAdmin(RecordAdmin):
         values = {"type": event.type, "when": moment_text(event.received_at), "words": words}
         text = gettext("Event %(type)s, received %(when)s: %(words)s")
         self.message_user(request, text % values, level)
+
+    @admin.action(description=_("Skip the selected events"), permissions=["replay"])
+    def skip(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+        origin = origin_of(request)
+        skipped = sum(skip_event(event, origin=origin) for event in queryset.order_by("pk"))
+        words = ngettext(
+            "%(count)d event is skipped. Events that have not failed are left alone.",
+            "%(count)d events are skipped. Events that have not failed are left alone.",
+            skipped,
+        )
+        self.message_user(request, words % {"count": skipped})
 
     @admin.display(description=_("outcome"))
     def outcome(self, event: WebhookEvent) -> str:

@@ -8,7 +8,6 @@ items, and rarely the technical records. So the list of the site is arranged her
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,8 +21,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import ModelAdmin, admin_url, moment_text
-from shop_payments.admin.queue import count_by_reason, waiting_records
+from shop_payments.admin.base import ModelAdmin, admin_url
+from shop_payments.admin.queue import count_by_reason, count_other_work, number_text
 from shop_payments.models import OrderPayment, ReviewItem
 
 Entry = dict[str, Any]
@@ -33,9 +32,6 @@ _APP = "shop_payments"
 
 _DESK = ("ReviewItem", "OrderPayment", "Order", "Refund", "Dispute", "APIKey")
 """The models that staff work with, in this order. The others are behind "Records"."""
-
-_MANY = 999
-"""Open items that are counted for the list of models."""
 
 _NAMES = {
     "ReviewItem": _("To review"),
@@ -116,10 +112,7 @@ def records_page(admin: ModelAdmin, request: HttpRequest) -> HttpResponse:
 def _name(model_name: str) -> str:
     if model_name != "ReviewItem":
         return str(_NAMES[model_name])
-    # The list of models is on every page, so not more are counted than staff can imagine.
-    count = ReviewItem.objects.open()[: _MANY + 1].count()
-    shown = f"{_MANY}+" if count > _MANY else str(count)
-    return gettext("To review (%(count)s)") % {"count": shown}
+    return gettext("To review (%(count)s)") % {"count": number_text(ReviewItem.objects.open())}
 
 
 def _to_do(site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
@@ -129,16 +122,12 @@ def _to_do(site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
         return
     queue = admin_url(site, "shop_payments_reviewitem_changelist")
     waiting = [
-        _link(
-            _describe(label, count, deadline),
-            f"{queue}?{urlencode({'reason': reason})}",
-            reason,
-            ReviewItem,
-        )
-        for reason, label, count, deadline in count_by_reason()
+        _link(str(kind), f"{queue}?{urlencode({'reason': kind.reason})}", kind.reason, ReviewItem)
+        for kind in count_by_reason()
     ]
     waiting += [
-        _link(link.label, link.url, link.url, ReviewItem) for link in waiting_records(site, user)
+        _link(each["text"], each["url"], each["key"], each["model"])
+        for each in count_other_work(site, user)
     ]
     if waiting:
         yield {
@@ -148,16 +137,6 @@ def _to_do(site: AdminSite, request: HttpRequest) -> Iterator[Entry]:
             "has_module_perms": True,
             "models": waiting,
         }
-
-
-def _describe(label: str, count: int, deadline: datetime | None) -> str:
-    words = {"count": count, "reason": label}
-    if deadline is None:
-        return gettext("%(count)d: %(reason)s") % words
-    words["when"] = moment_text(deadline)
-    if deadline <= datetime.now(UTC):
-        return gettext("%(count)d: %(reason)s (past due since %(when)s)") % words
-    return gettext("%(count)d: %(reason)s (until %(when)s)") % words
 
 
 def _link(name: str, url: str, key: str, model: type[Model]) -> Entry:

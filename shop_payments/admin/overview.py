@@ -62,8 +62,9 @@ def _section(report: MoneyReport, first: date, days: int) -> dict[str, Any]:
         "sums": [
             (gettext("Received"), money(total.received), total.payments),
             (gettext("Refunded"), money(total.refunded), total.refunds),
-            (gettext("Lost in disputes"), money(total.lost), total.disputes),
+            (gettext("Lost in disputes"), money(total.lost), None),
             (gettext("Received, less refunded and lost"), money(total.left), None),
+            (gettext("Disputes opened"), "", total.disputes),
         ],
         "tried": report.tried,
         "succeeded": report.succeeded,

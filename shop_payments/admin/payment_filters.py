@@ -180,11 +180,10 @@ class RangeFilter(admin.ListFilter):
             }
 
 
-class CreatedFilter(RangeFilter):
-    """By the days on which the customers began to pay, in the current time zone."""
+class DaysFilter(RangeFilter):
+    """By the days of ``column``, a time, in the current time zone."""
 
-    title = _("created")
-    parameter_name = "created"
+    column: ClassVar[str]
     input_type = "date"
 
     def presets(self) -> list[tuple[Any, str, str]]:
@@ -201,9 +200,10 @@ class CreatedFilter(RangeFilter):
     def condition(self) -> Q:
         found = Q()
         if self.begin:
-            found &= Q(created_at__gte=midnight(_day(self.begin)))
+            found &= Q(**{f"{self.column}__gte": midnight(_day(self.begin))})
         if self.end:
-            found &= Q(created_at__lt=midnight(_day(self.end) + timedelta(days=1)))
+            following = _day(self.end) + timedelta(days=1)
+            found &= Q(**{f"{self.column}__lt": midnight(following)})
         return found
 
 
@@ -218,6 +218,22 @@ class PaymentRows(Rows):
         # payments to find those of a day two years ago.
         by_time = {"pk": "created_at", "-pk": "-created_at"}
         return [by_time[name] for name in ordering if name in by_time] + ordering
+
+
+class CreatedFilter(DaysFilter):
+    """By the days on which the customers began to pay."""
+
+    title = _("created")
+    parameter_name = "created"
+    column = "created_at"
+
+
+class BookedFilter(DaysFilter):
+    """By the days on which Stripe moved the money."""
+
+    title = _("when")
+    parameter_name = "booked"
+    column = "stripe_created_at"
 
 
 def _day(text: str) -> date:

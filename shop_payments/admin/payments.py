@@ -258,6 +258,7 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
                 "fields": [
                     "amount",
                     "status_badge",
+                    "paid_at",
                     "customer",
                     "method",
                     "order_link",
@@ -295,7 +296,7 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
             _("Times"),
             {
                 "classes": ["collapse"],
-                "fields": ["paid_at", "cancel_requested_at", "created_at", "updated_at"],
+                "fields": ["cancel_requested_at", "created_at", "updated_at"],
             },
         ),
     ]
@@ -358,8 +359,7 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         payment = context["original"]
-        context["title"] = gettext("Payment")
-        context["subtitle"] = number_of(payment)
+        context["title"], context["subtitle"] = gettext("Payment"), number_of(payment)
         links = action_links(self.admin_site, request, payment)
         context["action_links"] = links + payment_links(request, payment.order)
         context["timeline"] = timeline_of(payment, site=self.admin_site)
@@ -529,16 +529,19 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
 
     @admin.display(description=_("payment"))
     def amount(self, payment: OrderPayment) -> str:
-        """The received amount; before money has come, the progress of the intent."""
+        """What was received and kept; before money has come, the progress of the intent."""
         if payment.amount_received:
-            received = self._money(payment, payment.amount_received)
-            if not payment.amount_outstanding:
-                return gettext("%(amount)s received") % {"amount": received}
-            missing = self._money(payment, payment.amount_outstanding)
-            return gettext("%(amount)s received, %(missing)s outstanding") % {
-                "amount": received,
-                "missing": missing,
+            amounts = {
+                "amount": self._money(payment, payment.amount_received),
+                "kept": self._money(payment, net_of(payment)),
+                "missing": self._money(payment, payment.amount_outstanding),
             }
+            texts = [gettext("%(amount)s received")]
+            if net_of(payment) != payment.amount_received:
+                texts.append(gettext("%(kept)s of it kept"))
+            if payment.amount_outstanding:
+                texts.append(gettext("%(missing)s outstanding"))
+            return ", ".join(texts) % amounts
         intent = leading_intent(list(payment.payment_intents.all()))
         if intent is None:
             return NOTHING
@@ -548,7 +551,14 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
         if intent.status in CAPTURABLE_STATUSES:
             reserved = amount_text(intent.amount_capturable, intent.currency)
             return gettext("%(amount)s reserved") % {"amount": reserved}
-        return gettext("%(amount)s asked for") % {"amount": intent.amount_display}
+        asked_for = gettext("%(amount)s asked for") % {"amount": intent.amount_display}
+        why = intent.last_decline_code or intent.last_error_code
+        if not why or intent.status != IntentStatus.REQUIRES_PAYMENT_METHOD:
+            return asked_for
+        return gettext("%(asked_for)s, declined: %(why)s") % {
+            "asked_for": asked_for,
+            "why": humanize(why),
+        }
 
 
 def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
@@ -557,6 +567,7 @@ def _reserved_intent(payment: OrderPayment) -> PaymentIntent | None:
 
 
 _SHOWN_IF: dict[str, Callable[[OrderPayment], Any]] = {
+    "paid_at": lambda payment: payment.paid_at,
     "dispute_words": lambda payment: payment.dispute_state,
     "expires": _reserved_intent,
     "unread": lambda payment: payment.failed_reads,

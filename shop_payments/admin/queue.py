@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.contrib.admin import AdminSite
-from django.db.models import Case, Count, F, IntegerField, Min, QuerySet, Value, When
+from django.db.models import Case, Count, F, IntegerField, Min, Q, QuerySet, Value, When
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -30,6 +31,7 @@ from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.item_actions import ITEM_ACTIONS
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import OrderPayment, ReviewItem, StripeAttempt, WebhookEvent
+from shop_payments.models.words import stored_moment
 
 _Reason = ReviewItem.Reason
 
@@ -183,59 +185,115 @@ def button_html(link: ActionLink) -> SafeString:
 _NEW_TAB = ' target="_blank" rel="noopener noreferrer"'
 
 
-_ANSWERED_WITHIN = timedelta(minutes=10)
-"""A request to Stripe without an answer is tried again; before this, that is nothing unusual."""
-
-_COUNTED = 99
+_MANY = 999
 
 
-def waiting_records(site: AdminSite, user: Any) -> list[ActionLink]:
-    """Return links to records that wait for staff or the sweep, and have no review item."""
-    found = []
-    events, attempts = WebhookEvent.objects, StripeAttempt.objects.pending()
-    for rows, query, text in (
+def number_text(rows: QuerySet[Any]) -> str:
+    """Count rows, but not more of them than staff can imagine."""
+    count = rows[: _MANY + 1].count()
+    return f"{_MANY}+" if count > _MANY else str(count)
+
+
+_UNRESOLVED = timedelta(minutes=10)
+"""Until then, a request to Stripe may still be answered or be repeated."""
+
+
+def count_other_work(site: AdminSite, user: Any) -> list[dict[str, Any]]:
+    """Count what waits for staff and is no review item, with links to the lists that show it."""
+    failed, aside = WebhookEvent.FAILURES
+    old = timezone.now() - _UNRESOLVED
+    kinds: list[tuple[Any, str, str, Any]] = [
         (
-            events.filter(status=WebhookEvent.Status.SET_ASIDE),
-            {"status__exact": WebhookEvent.Status.SET_ASIDE},
-            _("%(count)s: messages from Stripe that could not be processed"),
+            WebhookEvent.objects.filter(status=aside),
+            "status__exact",
+            aside,
+            _("a message from Stripe cannot be processed and was set aside"),
         ),
         (
-            events.filter(status=WebhookEvent.Status.FAILED),
-            {"status__exact": WebhookEvent.Status.FAILED},
-            _("%(count)s: messages from Stripe that failed and are tried again"),
+            WebhookEvent.objects.filter(status=failed),
+            "status__exact",
+            failed,
+            _("a message from Stripe could not be processed and will be tried again"),
         ),
         (
-            attempts.filter(created_at__lt=timezone.now() - _ANSWERED_WITHIN),
-            {"outcome__exact": StripeAttempt.Outcome.PENDING},
-            _("%(count)s: requests to Stripe whose outcome is not known yet"),
+            StripeAttempt.objects.pending().filter(created_at__lt=old),
+            "outcome__exact",
+            StripeAttempt.Outcome.PENDING,
+            _("it is not known whether Stripe has carried out a request"),
         ),
-    ):
-        meta = rows.model._meta
-        may_look = user.has_perm(f"{meta.app_label}.view_{meta.model_name}")
-        if not may_look or not site.is_registered(rows.model):
-            continue
-        if count := rows.order_by()[: _COUNTED + 1].count():
-            shown = f"{_COUNTED}+" if count > _COUNTED else str(count)
-            url = admin_url(site, f"{meta.app_label}_{meta.model_name}_changelist")
-            label = str(text) % {"count": shown}
-            found.append(ActionLink(url=f"{url}?{urlencode(query)}", label=label))
-    return found
+    ]
+    work = []
+    for rows, parameter, value, label in kinds:
+        name = rows.model._meta.model_name
+        may_look = user.has_perm(f"shop_payments.view_{name}") and site.is_registered(rows.model)
+        if may_look and (number := number_text(rows)) != "0":
+            url = admin_url(site, f"shop_payments_{name}_changelist")
+            text = gettext("%(count)s: %(reason)s") % {"count": number, "reason": label}
+            query = urlencode({parameter: value})
+            work.append({"text": text, "url": f"{url}?{query}", "key": value, "model": rows.model})
+    return work
 
 
-def count_by_reason() -> list[tuple[str, str, int, datetime | None]]:
-    """Count the open items of each reason; return reason, label, number and nearest deadline.
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """The open items of one reason."""
 
-    The nearest deadline comes first, and reasons without one are sorted as in the list.
+    reason: str
+    label: str
+    number: int
+    overdue: int
+    """The number of items whose deadline is over."""
+
+    deadline: datetime | None
+    """The next deadline that is not over."""
+
+    def __str__(self) -> str:
+        words = {
+            "count": self.number,
+            "reason": self.label,
+            "overdue": self.overdue,
+            "when": moment_text(self.deadline),
+        }
+        if self.overdue and self.deadline:
+            text = gettext("%(count)s: %(reason)s (%(overdue)d past due, next until %(when)s)")
+        elif self.overdue:
+            text = gettext("%(count)s: %(reason)s (%(overdue)d past due)")
+        elif self.deadline:
+            text = gettext("%(count)s: %(reason)s (until %(when)s)")
+        else:
+            text = gettext("%(count)s: %(reason)s")
+        return text % words
+
+
+def count_by_reason() -> list[Kind]:
+    """Count the open items of each reason.
+
+    What is past due comes first, then the nearest deadline; the others are sorted as in the list.
     """
+    now = stored_moment(timezone.now())
     counted = (
         ReviewItem.objects.open()
+        .alias(due=_DUE)
         .order_by()
         .values_list("reason")
-        .annotate(number=Count("pk"), nearest=Min(_DUE))
+        .annotate(
+            number=Count("pk"),
+            overdue=Count("pk", filter=Q(due__lte=now)),
+            nearest=Min("due", filter=Q(due__gt=now)),
+        )
     )
     rank = {reason: at for at, reason in enumerate(_REASONS)}
-    found = sorted(counted, key=lambda row: (row[2] or "9", rank.get(_Reason(row[0]), len(rank))))
+    found = sorted(
+        counted,
+        key=lambda row: (not row[2], row[3] or "9", rank.get(_Reason(row[0]), len(rank))),
+    )
     return [
-        (reason, str(_Reason(reason).label), number, parse_datetime(nearest) if nearest else None)
-        for reason, number, nearest in found
+        Kind(
+            reason=reason,
+            label=str(_Reason(reason).label),
+            number=number,
+            overdue=overdue,
+            deadline=parse_datetime(nearest) if nearest else None,
+        )
+        for reason, number, overdue, nearest in found
     ]

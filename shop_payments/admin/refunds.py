@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -17,15 +18,19 @@ from shop_payments.admin.base import (
     ReadOnlyInline,
     amount_text,
     dashboard_link,
+    mode_text,
     moment_text,
     number_of,
     page_link,
 )
+from shop_payments.admin.export import ExportMixin
 from shop_payments.admin.lists import known_words
-from shop_payments.admin.records import PaymentRecordAdmin
+from shop_payments.admin.payment_filters import BookedFilter
+from shop_payments.admin.records import PaymentRecordAdmin, read_orders
 from shop_payments.lifecycle import DisputeStatus, RefundStatus
 from shop_payments.models import BalanceTransaction, Dispute, Refund
 from shop_payments.models.words import describe_dispute, humanize
+from shop_payments.money import format_amount
 
 
 class _When:
@@ -245,7 +250,25 @@ See: https://docs.stripe.com/reports/reporting-categories (checked 2026-11)
 """
 
 
-class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
+def _amount(name: str) -> Callable[[BalanceTransaction], str]:
+    """Return a function of a movement that formats one of its amounts for a CSV file."""
+    return lambda row: format_amount(getattr(row, name), row.currency)
+
+
+class BalanceTransactionAdmin(ExportMixin, _FeeColumns, PaymentRecordAdmin):
+    export_columns = (
+        (_("When (%(zone)s)"), lambda row: row.stripe_created_at),
+        (_("Order"), lambda row: number_of(row.order_payment)),
+        (_("What moved"), lambda row: row.reporting_category.replace("_", " ")),
+        (_("Mode"), lambda row: mode_text(row.payment_intent.livemode)),
+        (_("Currency"), lambda row: row.currency.upper()),
+        (_("Amount"), _amount("amount")),
+        (_("Stripe's fee"), _amount("fee")),
+        (_("Net"), _amount("net")),
+        (_("Charge, refund or dispute"), lambda row: row.source),
+        (_("Balance transaction"), lambda row: row.stripe_id),
+    )
+    list_select_related = ("order_payment__order", "payment_intent")
     list_display = [
         "when",
         "order_number",
@@ -254,7 +277,7 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
         "fee_text",
         "net_text",
     ]
-    list_filter = [known_words("reporting_category", _CATEGORIES), "stripe_created_at"]
+    list_filter = [BookedFilter, known_words("reporting_category", _CATEGORIES)]
     sortable_by = ["when"]
     search_fields = ["stripe_id"]
     search_help_text = _(
@@ -272,6 +295,9 @@ class BalanceTransactionAdmin(_FeeColumns, PaymentRecordAdmin):
         ),
         (_("Record"), {"fields": ["stripe_created_at"]}),
     ]
+
+    def read_more(self, rows: Sequence[Any]) -> None:
+        read_orders(row.order_payment for row in rows)
 
 
 class BalanceTransactionInline(_FeeColumns, ReadOnlyInline):

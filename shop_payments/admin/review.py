@@ -47,13 +47,13 @@ from shop_payments.admin.queue import (
     WITH_AMOUNT,
     WORST_FIRST,
     button_html,
+    count_other_work,
     deadline_text,
     direct_link,
     first_button,
     may_change_payments,
     money_text,
     ranked,
-    waiting_records,
 )
 from shop_payments.admin.records import PaymentRecordAdmin, read_orders
 from shop_payments.admin.tasks import Outcome, explain
@@ -107,7 +107,6 @@ class _Columns:
 
 
 class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
-    change_form_template = "admin/shop_payments/reviewitem/change_form.html"
     list_display = ["what", "order", "money", "button"]
     list_display_links = ["what"]
     list_filter = [StateFilter, "reason"]
@@ -162,8 +161,8 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        waiting = waiting_records(self.admin_site, request.user)
-        context = {"title": gettext("To review"), "waiting": waiting, **(extra_context or {})}
+        other = count_other_work(self.admin_site, request.user)
+        context = {"title": gettext("To review"), "other_work": other, **(extra_context or {})}
         return super().changelist_view(request, context)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:

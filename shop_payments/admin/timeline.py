@@ -68,7 +68,9 @@ def _name(fact: Any) -> str:
 
 def _events(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
     ids = [intent.stripe_id for intent in payment.payment_intents.all()]
-    for event in WebhookEvent.objects.filter(intent_id__in=ids).order_by("-pk")[:ROWS_SHOWN]:
+    events = WebhookEvent.objects.filter(intent_id__in=ids)
+    used = events.exclude(outcome_data__sentence="unused_type")
+    for event in used.order_by("-pk")[:ROWS_SHOWN]:
         values = {"type": event.type, "status": event.get_status_display()}
         yield Entry(
             at=event.received_at,

@@ -36,6 +36,9 @@ class WebhookEvent(models.Model):
     WAITING = (Status.RECEIVED, Status.FAILED)
     """Events with these statuses are tried again."""
 
+    FAILURES = (Status.FAILED, Status.SET_ASIDE)
+    """Events with these statuses are shown to staff, who may skip them."""
+
     DONE = (*SUCCESSES, Status.SET_ASIDE)
     """Events with these statuses are only processed again if staff replay them."""
 

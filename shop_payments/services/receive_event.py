@@ -156,6 +156,18 @@ def replay_event(event: WebhookEvent) -> WebhookEvent:
     return process_event(event.pk)
 
 
+def skip_event(event: WebhookEvent, *, origin: Origin) -> bool:
+    """Skip an event that fails or was set aside, for staff; return whether it was one."""
+    failed = WebhookEvent.objects.filter(pk=event.pk, status__in=WebhookEvent.FAILURES)
+    return bool(
+        failed.update(
+            status=WebhookEvent.Status.IGNORED,
+            outcome_data={"sentence": "skipped", "note": origin.actor},
+            processed_at=timezone.now(),
+        )
+    )
+
+
 def _store(event: WebhookEvent) -> WebhookEvent:
     """Insert an event; return the row of an earlier delivery if there is one."""
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connections
 
-from shop_payments.models import WebhookEvent
+from shop_payments.models import ReviewItem, WebhookEvent
 from tests.admin.support import changelist, text_of
 
 pytestmark = pytest.mark.django_db
@@ -86,3 +86,24 @@ def test_a_purged_event_shows_the_time_and_is_not_processed_again(event, staff):
     assert "shop-payments-json" not in page
     assert "has been purged" in replay(staff, event)
     assert event.status == "processed"
+
+
+def test_what_failed_is_on_the_first_page_until_staff_skip_it(set_aside, staff, staff_with):
+    words = "1: a message from Stripe cannot be processed and was set aside"
+    for page in ("/admin/", changelist(ReviewItem)):
+        assert words in staff.read(page)
+        assert words not in staff_with("view_reviewitem", "view_orderpayment").read(page)
+    url = f"{changelist(WebhookEvent)}?status__exact=set_aside"
+    assert f'href="{url}"' in staff.read("/admin/")
+    assert staff.rows(WebhookEvent, status__exact="set_aside") == {set_aside}
+    clerk = staff_with("view_webhookevent")
+    clerk.choose("skip", set_aside)
+    assert words in staff.read("/admin/")
+
+    page = text_of(staff.choose("skip", *WebhookEvent.objects.all()))
+
+    assert "1 event is skipped." in page
+    assert words not in staff.read("/admin/")
+    set_aside.refresh_from_db()
+    assert set_aside.outcome.startswith("Skipped: staff ")
+    assert set_aside.status == "ignored"

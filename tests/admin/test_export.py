@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,8 +13,11 @@ from django.utils import timezone
 
 from shop_payments.admin.export import cell
 from shop_payments.models import OrderPayment
+from shop_payments.money import from_minor_units
+from shop_payments.sync.balance_transactions import fetch_fees
 from tests.admin.support import changelist
 from tests.factories import OrderFactory
+from tests.support import call_stripe
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +81,24 @@ def test_a_file_has_all_rows_of_the_list_in_its_order(three, staff, monkeypatch)
 def test_a_file_needs_the_permission_to_view(three, staff_with):
     assert staff_with("view_order", "add_refund").get(FILE).status_code == 403
     assert len(rows_of(staff_with("view_orderpayment").get(FILE))) == 3
+
+
+def test_the_movements_of_a_month_add_up_to_the_balance(three, staff, staff_with, stripe):
+    fetch_fees(since=timezone.now() - timedelta(days=1))
+    file, today = "/admin/shop_payments/balancetransaction/export.csv", f"{timezone.localdate()}"
+    rows = rows_of(staff.get(file, {"booked_from": today, "booked_until": today}))
+
+    there: defaultdict[str, Decimal] = defaultdict(Decimal)
+    balance = call_stripe(stripe, "GET", "balance")
+    for each in [*balance["available"], *balance["pending"]]:
+        there[each["currency"].upper()] += from_minor_units(each["amount"], each["currency"])
+    for row in rows:
+        assert (row["Mode"], bool(row["Order"])) == ("test", True)
+        there[row["Currency"]] -= Decimal(row["Net"])
+    assert {*there.values()} == {0}
+    assert {row["What moved"] for row in rows} == {"charge", "refund", "dispute"}
+    assert rows_of(staff.get(file, {"booked_until": "2020-12-31"})) == []
+    assert staff_with("view_orderpayment").get(file).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.contrib import admin
 
-from shop_payments.admin import home, register
+from shop_payments.admin import queue, register
 from shop_payments.models import OrderPayment, ReviewItem, StripeAttempt
 from tests.admin.support import changelist, make_records
 
@@ -75,7 +75,7 @@ def test_staff_see_what_they_may(in_review, staff_with):
 
 
 def test_more_items_than_anybody_works_through_are_not_counted(staff, monkeypatch):
-    monkeypatch.setattr(home, "_MANY", 1)
+    monkeypatch.setattr(queue, "_MANY", 1)
     for _number in range(3):
         make_records()
     ReviewItem.objects.update(closed_at=None, closing_data=None)

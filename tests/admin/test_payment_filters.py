@@ -123,7 +123,7 @@ def test_payments_of_a_day_are_sorted_as_all_are(staff, payments_of_three_days):
     day = {"created_from": "2020-01-01"}
     newest_first = shown()
     assert shown(**day) == newest_first
-    assert shown(**day, o="0") == shown(o="0") == newest_first[::-1]
+    assert shown(**day, o="1") == shown(o="1") == newest_first[::-1]
 
 
 def test_ranges_of_days_are_offered_as_links(staff, settings):

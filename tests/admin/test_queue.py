@@ -120,7 +120,7 @@ def test_an_adapter_that_fails_does_not_hide_the_queue(many, staff, monkeypatch,
 
 
 def waiting(response) -> list[str]:
-    return [link.label for link in response.context["waiting"]]
+    return [each["text"] for each in response.context["other_work"]]
 
 
 def test_what_waits_without_an_item_is_counted_above_the_list(paid, unresolved, staff):
@@ -129,17 +129,19 @@ def test_what_waits_without_an_item_is_counted_above_the_list(paid, unresolved, 
     WebhookEvent.objects.filter(pk=second.pk).update(status="failed")
 
     assert waiting(staff.get(changelist(ReviewItem))) == [
-        "1: messages from Stripe that could not be processed",
-        "1: messages from Stripe that failed and are tried again",
+        "1: a message from Stripe cannot be processed and was set aside",
+        "1: a message from Stripe could not be processed and will be tried again",
     ]
     with time_machine.travel(timezone.now() + timedelta(minutes=11)):
         response = staff.get(changelist(ReviewItem))
-    assert waiting(response)[2:] == ["1: requests to Stripe whose outcome is not known yet"]
-    found = [staff.get(link.url).context["cl"].result_list for link in response.context["waiting"]]
+    assert waiting(response)[2:] == ["1: it is not known whether Stripe has carried out a request"]
+    found = [
+        staff.get(each["url"]).context["cl"].result_list for each in response.context["other_work"]
+    ]
     attempt = StripeAttempt.objects.pending().get()
     assert [[*rows] for rows in found] == [[first], [second], [attempt]]
     # The first page has them, too.
-    assert "messages from Stripe that could not be processed" in staff.read("/admin/")
+    assert "a message from Stripe cannot be processed" in staff.read("/admin/")
 
 
 def test_staff_who_may_not_see_such_records_are_not_told_of_them(paid, staff, staff_with):

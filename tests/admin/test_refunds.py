@@ -35,7 +35,7 @@ def test_a_payment_shows_where_its_money_is(paid, staff, stripe, webhooks):
 def test_a_dispute_is_shown_with_its_effect_and_deadline(disputed, staff, stripe, webhooks):
     dispute = Dispute.objects.get()
     money = money_of(staff, disputed)
-    assert "paid, dispute open" in money["Payment status"]
+    assert "dispute open" in money["Payment status"]
     assert money["Dispute"] == "open (the customer's bank holds the money until it has decided)"
     assert money["Can be refunded"] == "0.00 USD"
     text = staff.read(dispute)

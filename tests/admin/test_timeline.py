@@ -31,12 +31,12 @@ def test_facts_messages_and_notes_are_one_list_newest_first(waived, staff, super
     for fact in waived.history.all():
         assert fact.sentence in texts
     messages = [entry for entry in shown if entry.text.startswith("Message from Stripe")]
-    assert len(messages) == WebhookEvent.objects.count()
+    assert len(messages) == WebhookEvent.objects.filter(status="processed").count() > 0
     assert all(entry.is_quiet for entry in messages)
 
 
 def test_a_message_that_failed_is_not_quiet(paid, staff):
-    event = WebhookEvent.objects.filter(intent_id__gt="")[0]
+    event = WebhookEvent.objects.get(type="payment_intent.succeeded")
     WebhookEvent.objects.filter(pk=event.pk).update(status="set_aside")
     (entry,) = [each for each in entries(staff, paid) if "set aside" in each.text]
     assert not entry.is_quiet
