@@ -35,6 +35,15 @@ class APIKeyForm(ModelForm):
         model = APIKey
         fields = ["label", "scopes", "expires_at"]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "expires_at" in self.fields:
+            # Django's label belongs to neither of the two inputs.
+            widget: Any = self.fields["expires_at"].widget
+            names = (_("Date of expiry"), _("Time of expiry"))
+            for each, name in zip(getattr(widget, "widgets", ()), names, strict=False):
+                each.attrs["aria-label"] = name
+
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
         if expires_at is not None and expires_at <= timezone.now():

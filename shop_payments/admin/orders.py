@@ -161,6 +161,12 @@ class OrderLineFormSet(InlineFormSet):
     def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
         return {**super().get_form_kwargs(index), "order": self.instance}
 
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        for field in form.fields.values():
+            # In a row, the headings of the columns are no labels of the inputs.
+            field.widget.attrs.setdefault("aria-label", field.label)
+
 
 class OrderLineInline(TabularInline):
     """The lines of an order. The permission to change the order includes its lines."""

@@ -379,7 +379,7 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
     def read_more(self, rows: Sequence[Any]) -> None:
         read_orders(rows)
 
-    @admin.display(description=_("order and customer"), ordering="pk")
+    @admin.display(description=_("order"), ordering="pk")
     def order_and_customer(self, payment: OrderPayment) -> SafeString:
         return two_lines(number_of(payment), read_customer(payment.order))
 
