@@ -70,7 +70,7 @@ def test_they_work_the_queue_to_empty(morning, desk, stripe):
         "2: the customer's bank disputes the payment (1 past due, next until ",
         "1: the authorization expires soon (until ",
         "2: more was received than the order costs",
-        "1: a message of Stripe cannot be processed and was set aside",
+        "1: a message from Stripe cannot be processed and was set aside",
     ):
         assert words in desk.shown
 
@@ -91,8 +91,9 @@ def test_they_work_the_queue_to_empty(morning, desk, stripe):
     stripe.deliver_due()
     desk.go("reviewitem/")
     assert "will be tried again" not in desk.shown
-    desk.click("1: a message of Stripe cannot be processed and was set aside")
+    desk.click("1: a message from Stripe cannot be processed and was set aside")
     desk.run("Process the selected events again")
+    desk.fill_in()
     assert "set aside for staff" in desk.page.locator(".messagelist").inner_text()
     desk.run("Skip the selected events")
     desk.go()
@@ -221,7 +222,7 @@ QUESTIONS: list[tuple[str, list[str], str]] = [
     ("Is the bank debit through?", ["Payments", "? DEBIT"], "pending"),
     (
         "Which messages were lost?",
-        ["1: a message of Stripe cannot be processed and was set aside"],
+        ["1: a message from Stripe cannot be processed and was set aside"],
         "set aside for staff",
     ),
 ]
