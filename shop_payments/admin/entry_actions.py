@@ -150,7 +150,7 @@ class SettleAction(IntentAction):
         with_money = [each for each in target.state.intents if each.money.refundable]
         if len(with_money) == 1:
             return str(self.title)
-        values = {"payment": target.options.intent.title}
+        values = {"payment": self.named(target)}
         return gettext("Settle the payment outside Stripe: %(payment)s") % values
 
     def exact_label(self, money: str) -> str:

@@ -77,7 +77,7 @@ class RefundAction(IntentAction):
         # The intent is named only if there is another one to confuse it with.
         if sum(each.refundable > 0 for each in target.state.intents) == 1:
             return str(self.title)
-        values = {"money": money, "payment": options.intent.title}
+        values = {"money": money, "payment": self.named(target)}
         return gettext("Refund up to %(money)s of the payment: %(payment)s") % values
 
     def exact_label(self, money: str) -> str:

@@ -249,6 +249,14 @@ class Action:
 class IntentAction(Action):
     """An action on one payment intent."""
 
+    @staticmethod
+    def named(target: Target) -> str:
+        """Name the intent beside others, which may have the same amount, card and day."""
+        intent = target.options.intent
+        if target.state.balance.excess.get(intent.stripe_id):
+            return gettext("%(payment)s, in excess") % {"payment": intent.title}
+        return intent.title
+
     def targets(self, state: PaymentState) -> Iterable[Target]:
         return [Target(state=state, intent_options=options) for options in state.intents]
 
