@@ -134,7 +134,9 @@ def _within(page: Page[_T], wanted: list[_M]) -> list[_M]:
 
 def _is_older_than(row: Model) -> Q:
     created_at = _created_at(row)
-    return Q(stripe_created_at__lt=created_at) | Q(stripe_created_at=created_at, pk__lt=row.pk)
+    # With "or" between the times, the database would begin at the newest row again for each page.
+    is_older = Q(stripe_created_at__lt=created_at) | Q(pk__lt=row.pk)
+    return Q(stripe_created_at__lte=created_at) & is_older
 
 
 def _stripe_id(row: Any) -> str:
