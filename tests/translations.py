@@ -18,7 +18,9 @@ from pathlib import Path
 from django.conf import settings
 from django.utils.translation.template import templatize
 
-APP = Path(__file__).resolve().parent.parent / "shop_payments"
+import shop_payments
+
+APP = Path(shop_payments.__file__).resolve().parent
 LEFT_OUT = {"sandbox", "testing", "migrations", "locale"}
 """Directories without texts for people of a shop."""
 

@@ -138,7 +138,7 @@ def test_an_order_that_cannot_be_read_opens_and_is_saved(paid, order, staff, con
     staff.save(order, total="120.000")
 
     response = staff.get(change(order))
-    text = "The order was saved, but its payment could not be evaluated: "
+    text = "The order was saved, but its payment could not be evaluated. "
     assert any(words.startswith(text) for words in messages_of(response))
     assert "so the amounts may be out of date." in panel_of(response.text)
     assert Order.objects.get().total == Decimal("120.000")
