@@ -117,8 +117,11 @@ def test_each_of_two_items_refunds_its_own_part(open_shop, staff):
     shop = open_shop(112)
     older, newer = shop.pay(112), shop.pay_again(30)
     labels = [
-        f"Refund up to {money} of the payment: {shop.intent(each).title}"
-        for each, money in ((newer, "30.00 USD"), (older, "112.00 USD"))
+        f"Refund up to {money} of the payment: {shop.intent(each).title}{excess}"
+        for each, money, excess in (
+            (newer, "30.00 USD", ", in excess"),
+            (older, "112.00 USD", ""),
+        )
     ]
     assert [each for each in staff.buttons(shop.payment) if each in labels] == labels
     assert staff.target(shop.payment, labels[1]).endswith(f"/{shop.intent(older).pk}/")
