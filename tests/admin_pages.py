@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from shop_payments.models import APIKey, Order, OrderPayment, WebhookEvent
-from tests.bulk import family_of, last4_of
+from tests.bulk import brand_of, family_of, last4_of
 
 FAR = 100
 """A page far from the first one."""
@@ -95,7 +95,7 @@ def _searches(model: Any, order: int) -> Iterator[tuple[str, str]]:
     last4, anna = last4_of(order), family_of(order % 19 * 5 + 5)
     if model is OrderPayment:
         terms |= {"a charge": f"ch_{order}", "a refund": f"re_{order}", "an event": f"evt_{order}"}
-        terms |= {"a card": f"visa {last4}", "last digits": last4}
+        terms |= {"a card": f"{brand_of(order)} {last4}", "last digits": last4}
         terms |= {"a name": f"anna {anna}", "a family name": anna, "a first name": "anna"}
         terms |= {"an e-mail address": f"Customer{order % 97 + 1}@exam"}
         terms |= {"a beginning": f"ORD-20261129-{order // 10}", "a common beginning": "ord-"}

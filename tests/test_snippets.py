@@ -28,9 +28,10 @@ from django.contrib.messages.storage.cookie import CookieStorage
 from django.core import mail
 from django.core.cache import CacheHandler
 from django.core.management import get_commands, load_command_class
-from django.db import migrations
+from django.db import connection, migrations
 from django.template import RequestContext, Template
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from shop_payments import services, signals
@@ -51,6 +52,7 @@ from shop_payments.sandbox import Fault, Sandbox
 from shop_payments.services.record_staff_entry import EntryRequest
 from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
+from shop_payments.users import find_users
 from tests.benchmarks.__main__ import parser as benchmarks_parser
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory, UserFactory
@@ -450,11 +452,12 @@ def test_a_rest_is_waived_and_a_payment_is_settled_outside_stripe(paid):
     assert StaffEntry.objects.latest("pk").kind == StaffEntry.Kind.SETTLEMENT
 
 
-# --- docs/own-order-model.md, docs/sandbox.md, docs/testing-your-shop.md ------------------------
+# --- docs/own-order-model.md, docs/performance.md, docs/sandbox.md, docs/testing-your-shop.md ----
 
 OWN_MODEL = snippet("docs/own-order-model.md", 'SHOP_PAYMENTS_ORDER_MODEL = "hostshop.Order"')
 MIGRATION = snippet("docs/own-order-model.md", "class Migration")
 PANEL_IN_ITS_PLACE = snippet("docs/own-order-model.md", "order_panel.html")
+INDEXES_OF_USERS = snippet("docs/performance.md", "text_pattern_ops")
 ALONE = snippet("docs/sandbox.md", "Sandbox(clock=my_clock, seed=1)")
 INJECT = snippet("docs/sandbox.md", "sandbox.inject(Fault(")
 REST_CLIENT = snippet("docs/testing-your-shop.md", "stripe_sandbox.pay(data)")
@@ -470,6 +473,21 @@ def test_the_settings_and_the_migration_of_an_own_order_model():
     theirs = importlib.import_module("tests.hostshop.migrations.0002_order").Migration
     assert migration.run_before == theirs.run_before
     assert {*migration.dependencies} <= {*theirs.dependencies}
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="indexes of PostgreSQL")
+def test_users_are_found_by_indexes():
+    operations = run(INDEXES_OF_USERS)["Migration"].operations
+    with connection.cursor() as cursor:
+        for operation in operations:  # a test runs in a transaction
+            cursor.execute(operation.sql.replace(" CONCURRENTLY", ""))
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        with CaptureQueriesContext(connection) as queries:
+            find_users("anna family")
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        plan = str(cursor.fetchall())
+    assert len({*re.findall(r"user_\w+_begins", plan)}) == len(operations) == 4
+    assert "Seq Scan" not in plan
 
 
 def test_the_panel_is_included_in_a_template(paid, admin_client, monkeypatch, settings, tmp_path):
