@@ -6,6 +6,7 @@ request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,7 +79,7 @@ class Customer:
         return self
 
     def pay_button_of(self, page: Page) -> Locator:
-        return page.get_by_role("button", name="Pay ")
+        return page.get_by_role("button", name=re.compile("^(Pay|Bezahlen:) "))
 
     @property
     def pay_button(self) -> Locator:

@@ -501,7 +501,7 @@ def test_without_javascript(customer):
 def test_the_form_is_in_the_language_of_the_page(customer):
     customer.page.set_extra_http_headers({"Accept-Language": "de"})
     customer.open()
-    expect(customer.pay_button).to_have_accessible_name("Pay 112,00\N{NO-BREAK SPACE}USD")
+    expect(customer.pay_button).to_have_accessible_name("Bezahlen: 112,00\N{NO-BREAK SPACE}USD")
     countries = customer.form().get_by_label("Country").inner_text()
     assert "Vereinigte Staaten" in countries
 
