@@ -56,6 +56,24 @@ def test_methods_are_filled_in_with_one_call(intents, stripe, webhooks):
     assert everything() == rows
 
 
+@pytest.mark.slow
+def test_more_payments_than_a_page_within_one_second(intents, storefront, stripe, order, webhooks):
+    """Found: each page began with the objects of the page before, and showed one payment more."""
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        for each in OrderFactory.create_batch(230, customer=order.customer):
+            assert storefront.payment_intent(each).status_code == 200
+        for stripe_id in PaymentIntent.objects.values_list("stripe_id", flat=True):
+            pay(stripe, stripe_id)
+    webhooks()
+    begin = len(stripe.requests)
+
+    report = sweep(HOUR)
+
+    assert (report.methods, report.problems) == (233, [])
+    paths = [each.path for each in stripe.requests[begin:]]
+    assert paths.count("/v1/payment_intents") <= 5
+
+
 def test_a_dry_run_counts_methods(intents, stripe, webhooks):
     pay(stripe, intents[0])
     webhooks()

@@ -46,8 +46,10 @@ def test_one_sweep_finds_all_payments(storefront, order, stripe, figure, paid_si
     paths = Counter(call.path for call in calls)
     if by == "events":
         # The events, and the payments with their methods, which no event says.
-        of_events = -(-report.missed_events // 100)
-        assert paths == {"/v1/events": of_events, "/v1/payment_intents": -(-ORDERS // 100)}
+        assert paths.pop("/v1/events") == -(-report.missed_events // 100)
+        assert paths.pop("/v1/payment_intents") <= -(-ORDERS // 100) * 2
+        assert not paths
+        assert report.methods == ORDERS
     else:
         assert len(calls) <= -(-ORDERS // 100) * 5 + 1
     assert OrderPayment.objects.filter(status="paid").count() == len(paid_signals) == ORDERS

@@ -12,15 +12,15 @@ oldest one may take many pages without interest, and fetching each takes a call 
 is requested from the newest open object down to the last one that a hundred of our objects reach.
 If other systems use the account, the page may end earlier, and the next page begins there. Each
 page shows at least one open object, so there are never more calls than with fetching, and one for a
-hundred if they are close together. (If more than a hundred objects were created within one second,
-those that do not fit on the page are fetched, as are those that it should show but does not.)
+hundred if they are close together. (Objects that a page should show but does not are fetched, as
+are those beyond the rows that were read if several hundred were created within one second.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -36,6 +36,8 @@ _PAGE = 100
 
 _READ_AHEAD = 300
 """Rows to read before a page is requested."""
+
+_SECOND = timedelta(seconds=1)
 
 _NEWEST_FIRST = ("-stripe_created_at", "-pk")
 
@@ -105,6 +107,7 @@ def older_pages(
         GatewayError: a request to Stripe failed.
     """
     waiting = wanted
+    end: Page[_T] | None = None
     while batch := list(waiting.order_by(*_NEWEST_FIRST)[:_PAGE]):
         until = _created_at(batch[0])
         ours = rows.filter(stripe_created_at__lte=until).order_by(*_NEWEST_FIRST)
@@ -112,7 +115,8 @@ def older_pages(
         # If all objects on the page are ours, it ends here.
         reach = _created_at(before[:_PAGE][-1])
         batch = [row for row in batch if _created_at(row) >= reach]
-        page = ask(since=_created_at(batch[-1]), until=until)
+        after = _continued(end, until)
+        page = end = ask(since=_created_at(batch[-1]), until=until, after=after)
         done = _within(page, batch)
         shown = {each.id for each in page.items}
         not_shown = [row for row in done if _stripe_id(row) not in shown]
@@ -120,6 +124,17 @@ def older_pages(
         yield Seen(before=before, found=page.items, not_shown=not_shown)
         # By position, not by state: rows that stay as they are must not be asked for again.
         waiting = wanted.filter(_is_older_than(done[-1]))
+
+
+def _continued(end: Page[_T] | None, until: datetime) -> str:
+    """Return the last object of the page before, if the next page would begin with the same ones.
+
+    A request for objects until a second includes the next one (``gateway.calls.created_within``),
+    in which the page before may have ended.
+    """
+    last = end.items[-1] if end is not None and end.items else None
+    is_close = last is not None and until <= last.created_at <= until + _SECOND
+    return last.id if last is not None and is_close else ""
 
 
 def _within(page: Page[_T], wanted: list[_M]) -> list[_M]:
