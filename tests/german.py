@@ -13,7 +13,8 @@ _WORDS = 3
 
 
 @cache
-def _english() -> tuple[tuple[str, re.Pattern[str]], ...]:
+def _english() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
+    """Each text, its longest part without a value, and a pattern of the whole."""
     (path,) = [each for each in catalogs() if each.parts[-3] == "de"]
     found = []
     for text, entry in read_po(path).entries.items():
@@ -22,7 +23,8 @@ def _english() -> tuple[tuple[str, re.Pattern[str]], ...]:
             is_sentence = len(re.findall(r"[A-Za-z']+", " ".join(parts))) >= _WORDS
             if is_sentence and msgid not in entry.translations:
                 pattern = ".{0,99}?".join(re.escape(part) for part in parts)
-                found.append((msgid, re.compile(rf"(?<!\w){pattern}(?!\w)")))
+                whole = re.compile(rf"(?<!\w){pattern}(?!\w)")
+                found.append((msgid, max(parts, key=len), whole))
     return tuple(found)
 
 
@@ -31,4 +33,5 @@ def english_on(page: str) -> list[str]:
     # Stored JSON and errors for developers are not translated.
     page = re.sub(r"(?s)<pre\b.*?</pre>|<script(?! id=)\b.*?</script>|<style.*?</style>", "", page)
     shown = " ".join(unescape(page).split())
-    return [msgid for msgid, pattern in _english() if pattern.search(shown)]
+    # Most parts are on no page, and looking for a part takes a hundredth of the time of a pattern.
+    return [text for text, part, whole in _english() if part in shown and whole.search(shown)]
