@@ -44,7 +44,9 @@ class JsonFormatter(logging.Formatter):
         for key, value in (*_added(record), *_facts(record.name, message)):
             entry.setdefault(key, value)
         # Each value by itself: in JSON, the "n" of "\n" would hide where a secret begins.
-        clean = {key: redact(each) if isinstance(each, str) else each for key, each in entry.items()}
+        clean = {
+            key: redact(each) if isinstance(each, str) else each for key, each in entry.items()
+        }
         return json.dumps(clean)
 
 

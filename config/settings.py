@@ -105,7 +105,12 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         # for a connection for 5 seconds, for example while PostgreSQL restarts. The pool gives up
         # trying to connect after as long, and the next request tries again at once: otherwise, the
         # pauses between the tries would grow to minutes.
-        "pool": {"min_size": 1, "max_size": environment.threads(), "timeout": 5, "reconnect_timeout": 5},
+        "pool": {
+            "min_size": 1,
+            "max_size": environment.threads(),
+            "timeout": 5,
+            "reconnect_timeout": 5,
+        },
         **_database.get("OPTIONS", {}),  # those of the address
     }
 DATABASES = {"default": _database}

@@ -71,7 +71,9 @@ def test_an_exception_is_text_and_secrets_are_redacted_everywhere(entries):
     try:
         raise ValueError("refused:\nsk_live_abcdef")
     except ValueError:
-        logger.exception("failed\nwhsec_abcdef key=%s", "rk_live_abcdef", extra={"more": "pk_live_x"})
+        logger.exception(
+            "failed\nwhsec_abcdef key=%s", "rk_live_abcdef", extra={"more": "pk_live_x"}
+        )
     (entry,) = entries()
     assert entry["exception"].startswith("Traceback")
     assert entry["exception"].endswith("sk_live_***")

@@ -147,7 +147,9 @@ def test_development_needs_neither_tls_nor_collected_files(read):
 
 
 def test_postgresql_has_a_pool_in_production_that_fits_the_threads(read):
-    database = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, DJANGO_THREADS="3")["DATABASES"]["default"]
+    database = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, DJANGO_THREADS="3")["DATABASES"][
+        "default"
+    ]
     assert database["OPTIONS"]["pool"]["max_size"] == 3
     # Django refuses a pool of kept connections.
     assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"]) == (0, True)
