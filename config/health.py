@@ -36,7 +36,7 @@ def _ready() -> HttpResponse:
 
 
 def _swept() -> HttpResponse:
-    """The same, and the sweep runs. For alerts only: a late sweep is no reason to close the shop."""
+    """The same, and the sweep runs. For alerts: a late sweep is no reason to close the shop."""
     found = services.check_readiness()
     return _response(found, found.is_ready and found.is_swept)
 

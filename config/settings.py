@@ -6,6 +6,7 @@ sandbox (``manage.py shop_payments_sandbox``) and needs neither an account nor t
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -81,7 +82,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 _database_url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 try:
-    _database = {**dj_database_url.parse(_database_url, conn_health_checks=True)}
+    _database: dict[str, Any] = {**dj_database_url.parse(_database_url, conn_health_checks=True)}
 except ValueError:  # the address is not shown, because it may contain a password
     raise ImproperlyConfigured(
         "DATABASE_URL must be postgres://user:password@host:5432/name or sqlite:////path/to/file."

@@ -5,7 +5,7 @@ import os
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-# A web server is in production unless it is told otherwise. ``runserver`` has read the settings before.
+# Without DEBUG unless the environment asks for it. ``manage.py runserver`` has read the settings.
 os.environ.setdefault("DJANGO_DEBUG", "0")
 
 application = get_wsgi_application()

@@ -52,7 +52,7 @@ def check_tables() -> _Messages:
 
 
 def find_unapplied_migrations() -> set[str]:
-    """Return the names of this app's migrations that are not applied; empty if they are not used."""
+    """Return the names of this app's migrations that are not applied; empty if none are used."""
     recorded = MigrationRecorder(connections[DEFAULT_DB_ALIAS]).applied_migrations()
     applied = {name for app_label, name in recorded if app_label == _APP}
     names = {each.name for each in pkgutil.iter_modules(own_migrations.__path__)}

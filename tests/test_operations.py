@@ -1,4 +1,4 @@
-"""docs/operations.md says what the project reads, counts, logs and reports, and its snippets work."""
+"""docs/operations.md says what the project reads, counts and logs, and its snippets work."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from django.test import RequestFactory
 
 import config
 import shop_payments
 from shop_payments import services
+from shop_payments.checkout.links import checkout_url
 from shop_payments.conf import Config
 from shop_payments.models import ReviewItem
 from tests.config.test_logs import Entries, entries
@@ -143,6 +145,28 @@ def test_the_log_line_is_one_that_the_project_writes(entries: Entries, order, st
     assert list(shown) == list(written)
     same = ("level", "logger", "fact", "status")
     assert {name: shown[name] for name in same} == {name: written[name] for name in same}
+
+
+# --- rotation -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_djangos_secret_key_is_rotated_as_the_page_says(
+    order, storefront, stripe_sandbox, settings, client
+):
+    link, session = checkout_url(order), SessionStore()
+    session["of"] = "before"
+    session.create()
+
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new" * 20, [settings.SECRET_KEY]
+    assert client.get(link).status_code == 200
+    assert SessionStore(session.session_key)["of"] == "before"
+
+    settings.SECRET_KEY_FALLBACKS = []
+    assert client.get(link).status_code == 404
+    assert "of" not in SessionStore(session.session_key)
+    # An API key and a customer's token.
+    assert storefront.payment_intent(order).status_code == 200
 
 
 # --- systemd and nginx --------------------------------------------------------------------------

@@ -83,9 +83,10 @@ def test_an_exception_is_text_and_secrets_are_redacted_everywhere(entries):
 
 def test_a_wrong_format_or_level_is_named(monkeypatch):
     for name, accepted in (("FORMAT", "text or json"), ("LEVEL", "DEBUG, INFO, WARNING or ERROR")):
-        with monkeypatch.context() as context, pytest.raises(ImproperlyConfigured) as raised:
+        with monkeypatch.context() as context:
             context.setenv(f"DJANGO_LOG_{name}", "loud")
-            logging_config()
+            with pytest.raises(ImproperlyConfigured) as raised:
+                logging_config()
         assert str(raised.value) == f"DJANGO_LOG_{name} must be {accepted}."
 
 

@@ -1,6 +1,6 @@
 """The project in production, for real: gunicorn with threads, PostgreSQL with the pool, no DEBUG.
 
-Requests come as from the proxy in front, which speaks TLS with the customers. The sandbox is Stripe.
+Requests come as from the proxy in front, which speaks TLS with customers. Stripe is the sandbox.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from http.client import HTTPConnection
+from datetime import timedelta
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +27,18 @@ import psycopg
 import pytest
 from django.db import connection
 from django.test import override_settings
+from django.utils import timezone
+from rest_framework.authtoken.models import Token
 
 from shop_payments.checkout.links import checkout_url
-from shop_payments.models import APIKeyScope, Order
+from shop_payments.models import APIKeyScope, Order, OrderPayment, ReviewItem
 from shop_payments.sandbox import SandboxServer
 from shop_payments.testing import StripeSandbox, sign_event
-from tests.factories import OrderFactory, TokenFactory
+from tests.factories import OrderFactory
 from tests.reliability.servers import Cluster, find_binaries, looking_at
 from tests.reliability.web import PATIENCE, ROOT, Answer, Call, free_port, send
 from tests.support import BASE, Caller, issue_key
+from tests.test_snippets import SNIPPETS
 
 pytestmark = [
     pytest.mark.slow,
@@ -73,6 +79,7 @@ class Production:
         self.log, self.folder = folder / "log", folder
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
+        self.socket = folder / "gunicorn.sock"
         self._sandbox = SandboxServer(self.stripe)
         ours = ("DJANGO_", "STRIPE_", "DATABASE_URL", "CACHE_URL", "PYTEST_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
@@ -99,17 +106,22 @@ class Production:
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
 
-    def manage(self, *words: str, **environ: str) -> str:
+    def manage(self, *words: str, status: int = 0, **environ: str) -> str:
         """Run a command as in production; return what it prints."""
         command = [sys.executable, "-W", "error", "manage.py", *words]
+        return self.run(command, status=status, **environ)
+
+    def run(self, command: Sequence[str], *, status: int = 0, **environ: str) -> str:
+        """Run a program with the variables of production."""
         environ = {**self._environ, **environ}
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "gunicorn", "config.wsgi"]
-        command += ["--config", "python:config.gunicorn", "--bind", f"127.0.0.1:{self._port}"]
+        command += ["--config", "python:config.gunicorn"]
+        command += ["--bind", f"127.0.0.1:{self._port}", "--bind", f"unix:{self.socket}"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -178,12 +190,19 @@ def production(tmp_path_factory, django_db_blocker) -> Iterator[Production]:
 @pytest.fixture
 def customer(production) -> Callable[[Order], Caller]:
     key = issue_key(APIKeyScope.STOREFRONT)
-    return lambda order: Caller(token=TokenFactory.create(user=order.customer).key, key=key)
+
+    def customer(order: Order) -> Caller:
+        token, _is_new = Token.objects.get_or_create(user=order.customer)
+        return Caller(token=token.key, key=key)
+
+    return customer
 
 
-def take_payment(production: Production, customer: Any, *, secret: str = NEW) -> str:
-    """Take a new order to paid, by its webhook and by call 3; return the client secret."""
-    order = OrderFactory.create()
+def take_payment(
+    production: Production, customer: Any, *, secret: str = NEW, order: Any = None
+) -> str:
+    """Take an order to paid, by its webhook and by call 3; return the client secret."""
+    order = order or OrderFactory.create()
     created = production.call(Call.order(order, "payment-intent", customer(order)))
     assert created.status == 200, created
     production.stripe.pay(created.data["id"], deliver=False)
@@ -280,6 +299,120 @@ def test_the_sweep_and_the_database_come_and_go(production, customer):
     assert (outage["level"], outage["logger"]) == ("ERROR", "shop_payments")
     assert "OperationalError" in outage["exception"]
     assert any(each["message"].startswith("not ready: ") for each in entries)
+
+
+@pytest.fixture
+def nginx(production, tmp_path) -> Iterator[tuple[int, int]]:
+    """The nginx of docs/operations.md in front, on its ports for HTTPS and HTTP."""
+    (text,) = (each.text for each in SNIPPETS if each.language == "nginx")
+    https, http = free_port(), free_port()
+    key, certificate = tmp_path / "privkey.pem", tmp_path / "fullchain.pem"
+    request = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout {key}"
+    production.run([*request.split(), "-out", str(certificate)])
+    for old, new in {
+        "listen 443": f"listen 127.0.0.1:{https}",
+        "listen 80": f"listen 127.0.0.1:{http}",
+        "server_name shop.example": "server_name 127.0.0.1",
+        "/etc/ssl/shop": str(tmp_path),
+        "/var/log/nginx": str(tmp_path),
+        "/run/shop/gunicorn.sock": str(production.socket),
+    }.items():
+        assert old in text
+        text = text.replace(old, new)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    main = f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
+    if os.getuid() == 0:
+        main += "user root;"
+    file = tmp_path / "nginx.conf"
+    file.write_text(f"{main} events {{}} http {{ access_log off; {temporary}\n{text}\n}}")
+    with subprocess.Popen(["nginx", "-e", "stderr", "-c", str(file)]) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while send(f"http://127.0.0.1:{http}", Call(path="/", method="GET")) is None:
+                assert process.poll() is None, (tmp_path / "error.log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield https, http
+        finally:
+            process.terminate()
+
+
+@pytest.mark.skipif(
+    not (shutil.which("nginx") and shutil.which("openssl")), reason="no nginx or openssl here"
+)
+def test_nginx_speaks_https_hides_the_health_checks_and_logs_no_token(
+    production, customer, nginx, tmp_path
+):
+    https, http = nginx
+    order = OrderFactory.create()
+
+    def ask(path: str, method: str = "GET", source: str = "127.0.0.1", **headers: str) -> Any:
+        context = ssl.create_default_context(cafile=str(tmp_path / "fullchain.pem"))
+        context.check_hostname = False
+        connection = HTTPSConnection(
+            "127.0.0.1", https, context=context, source_address=(source, 0)
+        )
+        with closing(connection):
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+    path = f"{BASE}/orders/{order.pk}/payment-intent"
+    # What a client says of the protocol does not count.
+    headers = {**customer(order).headers, "X-Forwarded-Proto": "http"}
+    status, body = ask(path, "POST", **headers)
+    assert (status, json.loads(body)["data"]["currency"]) == (200, "usd")
+
+    moved = send(f"http://127.0.0.1:{http}", Call(method="GET", path="/admin/"))
+    assert moved is not None
+    assert (moved.status, moved.headers["location"]) == (301, "https://127.0.0.1/admin/")
+
+    with override_settings(SECRET_KEY=ENVIRONMENT["DJANGO_SECRET_KEY"]):
+        link = checkout_url(order)
+    assert ask(link)[0] == 200
+    log = (tmp_path / "shop.log").read_text()
+    assert f"/checkout/{order.pk}/" in log
+    assert "token" not in log
+
+    assert ask("/readyz")[0] == 200
+    assert [ask(path, source="127.0.0.2")[0] for path in ("/readyz", "/readyz/sweep")] == [403, 403]
+
+
+def test_a_backup_is_restored_and_lost_payments_are_found(production, customer):
+    """The commands are those of docs/operations.md."""
+    order = OrderFactory.create()
+    caller = customer(order)
+
+    def commands(word: str) -> list[str]:
+        """Return the commands of the block with this word, but those of systemd."""
+        (block,) = (each.text for each in SNIPPETS if f"\n{word}" in f"\n{each.text}")
+        return [line for line in block.splitlines() if not line.startswith("systemctl")]
+
+    def run(line: str, *, status: int = 0) -> str:
+        yesterday = timezone.now() - timedelta(days=1)
+        line = line.replace("2026-11-01", f"{yesterday:%Y-%m-%d}")
+        line = line.replace("shop.dump", f"{production.folder}/shop.dump")
+        line = line.replace("python manage.py", f"{sys.executable} manage.py")
+        path = f"{find_binaries()}:{os.environ['PATH']}"
+        said: str = production.run(["sh", "-c", line], status=status, PATH=path)
+        return said
+
+    (dump,) = commands("pg_dump")
+    run(dump)
+    lost = take_payment(production, customer, order=order).partition("_secret_")[0]
+    assert OrderPayment.objects.get(order=order).is_paid
+
+    restore, migrate, sweep = commands("pg_restore")
+    run(restore)
+    assert not OrderPayment.objects.filter(order=order).exists()
+    run(migrate)
+    assert "1 payment intent at Stripe not known here" in run(sweep, status=1)
+
+    item = ReviewItem.objects.get(order_payment__order=order)
+    assert (item.reason, item.subject) == ("unknown_intent", lost)
+    asked = production.call(Call.order(order, "payment-intent", caller))
+    assert (asked.status, asked.code) == (409, "payment_in_review")
 
 
 def test_the_deployment_is_checked(production):
