@@ -5,5 +5,7 @@ import os
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Without DEBUG unless the environment asks for it. ``manage.py runserver`` has read the settings.
+os.environ.setdefault("DJANGO_DEBUG", "0")
 
 application = get_asgi_application()

@@ -1,30 +1,25 @@
-"""Settings of the demo project: embedded defaults, everything else from the environment.
+"""Settings of the project: embedded defaults, everything else from the environment.
 
-Without a ``STRIPE_SECRET_KEY`` the project talks to the sandbox (``manage.py
-shop_payments_sandbox``) and needs neither an account nor the internet.
+docs/operations.md lists the variables. Without a ``STRIPE_SECRET_KEY`` the project talks to the
+sandbox (``manage.py shop_payments_sandbox``) and needs neither an account nor the internet.
 """
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from config import environment
+from config.logs import logging_config
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def _flag(name: str, default: str) -> bool:
-    return os.environ.get(name, default).strip().lower() in {"1", "true", "yes", "on"}
-
-
-def _list(name: str) -> list[str]:
-    return [item.strip() for item in os.environ.get(name, "").split(",") if item.strip()]
 
 
 def _secret(name: str, development_value: str) -> str:
     """A secret from the environment; the development value only ever with DEBUG."""
-    value = os.environ.get(name, "")
+    value = environment.text(name)
     if value:
         return value
     if not DEBUG:
@@ -34,10 +29,11 @@ def _secret(name: str, development_value: str) -> str:
 
 # --- Django -------------------------------------------------------------------------------------
 
-DEBUG = _flag("DJANGO_DEBUG", "1")
+DEBUG = environment.flag("DJANGO_DEBUG", default=True)
 SECRET_KEY = _secret("DJANGO_SECRET_KEY", "development-only-" + "x" * 50)
-ALLOWED_HOSTS = _list("DJANGO_ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS = _list("DJANGO_CSRF_TRUSTED_ORIGINS")
+SECRET_KEY_FALLBACKS = environment.words("DJANGO_SECRET_KEY_FALLBACKS")
+ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = environment.words("DJANGO_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -54,6 +50,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First: a load balancer asks in plain HTTP, and by address instead of host name.
+    "config.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -82,21 +80,43 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-DATABASES = {
-    "default": dj_database_url.config(
-        default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}", conn_max_age=60, conn_health_checks=True
-    )
-}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+_database_url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+try:
+    _database: dict[str, Any] = {**dj_database_url.parse(_database_url, conn_health_checks=True)}
+except ValueError:  # the address is not shown, because it may contain a password
+    raise ImproperlyConfigured(
+        "DATABASE_URL must be postgres://user:password@host:5432/name or sqlite:////path/to/file."
+    ) from None
+
+if _database["ENGINE"] == "django.db.backends.sqlite3":
     # SQLite has no row locks: writers queue at BEGIN instead of failing half-way, and readers
     # do not wait for them.
-    DATABASES["default"]["OPTIONS"] = {
+    _database["CONN_MAX_AGE"] = 60
+    _database["OPTIONS"] = {
         "timeout": 20,
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+elif DEBUG:
+    _database["CONN_MAX_AGE"] = 60
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["OPTIONS"] = {
+        "connect_timeout": 5,
+        # One connection for each thread, so that no thread waits for another one. A request waits
+        # for a connection for 5 seconds, for example while PostgreSQL restarts. The pool gives up
+        # trying to connect after as long, and the next request tries again at once: otherwise, the
+        # pauses between the tries would grow to minutes.
+        "pool": {
+            "min_size": 1,
+            "max_size": environment.threads(),
+            "timeout": 5,
+            "reconnect_timeout": 5,
+        },
+        **_database.get("OPTIONS", {}),  # those of the address
+    }
+DATABASES = {"default": _database}
 
-_cache_url = os.environ.get("CACHE_URL", "")
+_cache_url = environment.text("CACHE_URL")
 if _cache_url and not _cache_url.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("CACHE_URL must be redis://…, rediss://… or unix://…")
 if _cache_url:  # shared by all processes; without it, each counts its throttles for itself
@@ -104,7 +124,7 @@ if _cache_url:  # shared by all processes; without it, each counts its throttles
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": _cache_url,
-            # Seconds. Nobody's payment shall wait for a cache.
+            # Seconds. No payment should wait for a cache.
             "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
         }
     }
@@ -119,35 +139,34 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
+LANGUAGE_CODE = environment.text("DJANGO_LANGUAGE_CODE", "en-us")
+TIME_ZONE = environment.text("DJANGO_TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = environment.text("DJANGO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))
+if not DEBUG:  # `collectstatic` adds a hash to each name, so that browsers may keep the files
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
 
 # Behind TLS everywhere but on a developer's machine.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not DEBUG
-SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
-if _flag("DJANGO_BEHIND_TLS_PROXY", "0"):
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SECURE_SSL_REDIRECT = environment.flag("DJANGO_SSL_REDIRECT", default=not DEBUG)
+SECURE_PROXY_SSL_HEADER = environment.header("DJANGO_PROXY_SSL_HEADER")
+SECURE_HSTS_SECONDS = environment.number("DJANGO_HSTS_SECONDS", default=0 if DEBUG else 31_536_000)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = environment.flag(
+    "DJANGO_HSTS_SUBDOMAINS", default=not DEBUG
+)
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": "WARNING"},
-    # Django's own handlers would say everything a second time.
-    "loggers": {"django": {"handlers": [], "level": "WARNING"}},
-}
+LOGGING = logging_config(development=DEBUG)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["config.authentication.BearerTokenAuthentication"],
     # Proxies in front that append to X-Forwarded-For. Unset, callers would choose their address.
-    "NUM_PROXIES": int(os.environ.get("DJANGO_NUM_PROXIES", "0")),
+    "NUM_PROXIES": environment.number("DJANGO_NUM_PROXIES", default=0),
 }
 
 if find_spec("drf_spectacular"):  # the extra `docs`: the schema at /api/schema/ and /api/docs/
@@ -168,8 +187,8 @@ if find_spec("drf_spectacular"):  # the extra `docs`: the schema at /api/schema/
 # --- shop_payments ------------------------------------------------------------------------------
 
 _STRIPE, _SANDBOX = "https://api.stripe.com", "http://127.0.0.1:12111"
-_api_base = os.environ.get("STRIPE_API_BASE", "").rstrip("/") or (
-    _STRIPE if os.environ.get("STRIPE_SECRET_KEY") else _SANDBOX
+_api_base = environment.text("STRIPE_API_BASE").rstrip("/") or (
+    _STRIPE if environment.text("STRIPE_SECRET_KEY") else _SANDBOX
 )
 
 
@@ -181,8 +200,11 @@ def _stripe_secret(name: str, sandbox_value: str) -> str:
 SHOP_PAYMENTS: dict[str, object] = {
     "STRIPE_SECRET_KEY": _stripe_secret("STRIPE_SECRET_KEY", "sk_test_sandbox"),
     "STRIPE_PUBLISHABLE_KEY": _stripe_secret("STRIPE_PUBLISHABLE_KEY", "pk_test_sandbox"),
-    "STRIPE_WEBHOOK_SECRETS": _stripe_secret("STRIPE_WEBHOOK_SECRET", "whsec_sandbox"),
+    # Several while one is being rotated, separated by commas.
+    "STRIPE_WEBHOOK_SECRETS": [
+        each.strip() for each in _stripe_secret("STRIPE_WEBHOOK_SECRET", "whsec_sandbox").split(",")
+    ],
     "STRIPE_API_BASE": _api_base,
-    # Who tries the API out asks for one order's intent more often than any customer.
+    # Developers ask for one order's intent more often than any customer does.
     "THROTTLE_RATES": {"payment_intent_user": "60/min"} if DEBUG else {},
 }

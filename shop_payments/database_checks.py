@@ -40,7 +40,7 @@ def check_tables() -> _Messages:
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
     wanted = {model._meta.db_table for model in apps.get_app_config(_APP).get_models()}
-    if wanted <= tables and not _unapplied():
+    if wanted <= tables and not find_unapplied_migrations():
         return []
     return [
         Warning(
@@ -51,12 +51,26 @@ def check_tables() -> _Messages:
     ]
 
 
-def _unapplied() -> set[str]:
-    """Return the names of the migrations that are not applied; empty if migrations are not used."""
+def find_unapplied_migrations() -> set[str]:
+    """Return the names of this app's migrations that are not applied; empty if none are used."""
     recorded = MigrationRecorder(connections[DEFAULT_DB_ALIAS]).applied_migrations()
     applied = {name for app_label, name in recorded if app_label == _APP}
     names = {each.name for each in pkgutil.iter_modules(own_migrations.__path__)}
     return names - applied if applied and _APP not in settings.MIGRATION_MODULES else set()
+
+
+_UNDEFINED = ("42P01", "42703")
+"""PostgreSQL's codes for a table and a column that do not exist.
+
+See: https://www.postgresql.org/docs/current/errcodes-appendix.html (checked 2026-11)
+"""
+
+
+def lacks_tables(error: Exception) -> bool:
+    """Return whether an error says that a table or a column is missing, before a migration."""
+    cause = error.__cause__
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg 3 and 2
+    return state in _UNDEFINED or str(error).startswith(("no such table", "no such column"))
 
 
 # --- the migration of the host's order ----------------------------------------------------------

@@ -20,6 +20,7 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from shop_payments import services
 from shop_payments.models import (
     APIKeyScope,
     Dispute,
@@ -229,6 +230,14 @@ def test_the_calls_of_a_customer(plans, stripe):
         for _time in ("first", "repeated"):
             with plans.of(f"call 1 of order {order}"):
                 assert storefront.payment_intent(order).status_code in {200, 409}
+
+
+def test_the_metrics_and_the_readiness(plans):
+    with plans.of("metrics"):
+        services.metrics()
+    with plans.of("readiness"):
+        services.check_readiness()
+    plans.check()
 
 
 def test_the_sweep(plans, stripe, webhooks, capsys):

@@ -15,6 +15,7 @@ from django.db import (
     connection,
 )
 
+from shop_payments.database_checks import lacks_tables
 from shop_payments.ledger.transactions import is_read_only
 
 INTERRUPTED = 130
@@ -44,7 +45,7 @@ class PaymentsCommand(BaseCommand):
         try:
             return super().execute(*args, **options)
         except (OperationalError, InterfaceError, InternalError, ProgrammingError) as error:
-            if _lacks_tables(error):
+            if lacks_tables(error):
                 raise CommandError(
                     f"The database is not migrated: {_first_line(error)}\nRun 'manage.py migrate'."
                 ) from error
@@ -71,17 +72,3 @@ def _database_message(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-_UNDEFINED = ("42P01", "42703")
-"""PostgreSQL's codes for a table and a column that do not exist.
-
-See: https://www.postgresql.org/docs/current/errcodes-appendix.html (checked 2026-11)
-"""
-
-
-def _lacks_tables(error: Exception) -> bool:
-    """Return whether a table or a column is missing, before a migration."""
-    cause = error.__cause__
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # psycopg 3 and 2
-    return state in _UNDEFINED or str(error).startswith(("no such table", "no such column"))

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from datetime import timedelta
 
 from django.core.cache import InvalidCacheBackendError, caches
 from django.core.checks import ERROR, run_checks
 from django.db import DEFAULT_DB_ALIAS
-from django.utils import timezone
 
 from shop_payments.conf import Config, get_config
 from shop_payments.gateway import is_thin
 from shop_payments.management.findings import Finding
 from shop_payments.management.words import at_second, counted
-from shop_payments.models import PaymentHistory, SweepState, WebhookEvent
-
-LONGEST_BETWEEN_SWEEPS = timedelta(hours=2)
-"""The sweep should run every half hour."""
+from shop_payments.models import WebhookEvent
+from shop_payments.services.unfinished import (
+    count_unfinished_events,
+    is_late,
+    last_sweep,
+    pending_notifications,
+)
 
 NOT_MIGRATED = "shop_payments.W007"
-
-_PATIENCE = timedelta(minutes=10)
-"""What is younger may still be in progress."""
 
 _Findings = Iterator[Finding]
 
@@ -48,7 +46,7 @@ def examine_state() -> _Findings:
     """Look at the sweep, the events and the notifications."""
     config = get_config()
     yield from _cache(config)
-    yield from _sweep(config)
+    yield from _sweep()
     yield from _events(config)
     yield from _notifications()
 
@@ -87,12 +85,11 @@ def _cache(config: Config) -> _Findings:
 _CRON = "Run `manage.py shop_payments_reconcile` every half hour; docs/reliability.md has the line."
 
 
-def _sweep(config: Config) -> _Findings:
-    state = SweepState.objects.filter(livemode=config.livemode).first()
-    finished_at = None if state is None else state.finished_at
+def _sweep() -> _Findings:
+    finished_at = last_sweep()
     if finished_at is None:
         yield Finding("warning", "Sweep: it has never finished.", _CRON)
-    elif timezone.now() - finished_at > LONGEST_BETWEEN_SWEEPS:
+    elif is_late(finished_at):
         words = f"Sweep: it last finished at {at_second(finished_at)}, more than 2 hours ago."
         yield Finding("warning", words, _CRON)
     else:
@@ -101,13 +98,8 @@ def _sweep(config: Config) -> _Findings:
 
 def _events(config: Config) -> _Findings:
     events = WebhookEvent.objects.filter(livemode=config.livemode)
-    counts = {
-        status: events.filter(status=status).count()
-        for status in (WebhookEvent.Status.SET_ASIDE, WebhookEvent.Status.FAILED)
-    }
-    waiting = events.filter(
-        status=WebhookEvent.Status.RECEIVED, received_at__lt=timezone.now() - _PATIENCE
-    ).count()
+    counts = count_unfinished_events()
+    waiting = counts[WebhookEvent.Status.RECEIVED]
     for status, words in (
         (WebhookEvent.Status.SET_ASIDE, "set aside after too many failures"),
         (WebhookEvent.Status.FAILED, "failing; each is tried again"),
@@ -125,7 +117,7 @@ def _events(config: Config) -> _Findings:
             f"Events: {counted(waiting, 'event')} stored and not processed for ten minutes.",
             "Start the workers of the queue behind EVENT_HANDLER. The sweep processes them, too.",
         )
-    if not waiting and not any(counts.values()):
+    if not any(counts.values()):
         yield Finding("ok", "Events: none is failing, waiting or set aside.")
     newest = events.filter(purged_at=None).order_by("-pk").first()
     if newest is not None and is_thin(newest.payload):
@@ -138,9 +130,7 @@ def _events(config: Config) -> _Findings:
 
 
 def _notifications() -> _Findings:
-    waiting = PaymentHistory.objects.undispatched().filter(
-        created_at__lt=timezone.now() - _PATIENCE
-    )
+    waiting = pending_notifications()
     number = waiting.order_by().count()
     if number:
         oldest = waiting.first()

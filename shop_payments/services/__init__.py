@@ -25,6 +25,7 @@ from shop_payments.services.create_payment_intent import IntentView, create_paym
 from shop_payments.services.delete_payment import delete_payment
 from shop_payments.services.give_up_refund import give_up_refund
 from shop_payments.services.may_release import may_release
+from shop_payments.services.metrics import metrics
 from shop_payments.services.queries import (
     OrderPage,
     OrderView,
@@ -33,6 +34,7 @@ from shop_payments.services.queries import (
     list_orders,
     list_refunds,
 )
+from shop_payments.services.readiness import Readiness, check_readiness
 from shop_payments.services.receive_event import process_event
 from shop_payments.services.record_staff_entry import (
     EntryRequest,
@@ -53,6 +55,7 @@ __all__ = [
     "OrderView",
     "Origin",
     "PaymentView",
+    "Readiness",
     "RefreshedPayment",
     "RefundRequest",
     "ShopPaymentsError",
@@ -62,6 +65,7 @@ __all__ = [
     "cancel_payment",
     "cancel_payment_on_commit",
     "capture_payment",
+    "check_readiness",
     "close_review_item",
     "create_order_token",
     "create_payment_intent",
@@ -71,6 +75,7 @@ __all__ = [
     "list_orders",
     "list_refunds",
     "may_release",
+    "metrics",
     "process_event",
     "reevaluate_order",
     "refresh_payment",

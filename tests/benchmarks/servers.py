@@ -122,7 +122,8 @@ def environment(settings: str, database: str, stub_port: int) -> dict[str, str]:
         "DJANGO_DEBUG": "0",
         "DJANGO_SECRET_KEY": "of-the-benchmarks" * 4,
         "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
-        "DJANGO_BEHIND_TLS_PROXY": "1",
+        "DJANGO_LOG_LEVEL": "WARNING",  # the other projects write no log
+        "DJANGO_PROXY_SSL_HEADER": "X-Forwarded-Proto: https",
         "DJANGO_NUM_PROXIES": "1",
         "DATABASE_URL": database,
         "STRIPE_SECRET_KEY": KEY,

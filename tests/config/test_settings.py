@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 import config
+from shop_payments.conf import Config
 
 SECRETS = {
     "DJANGO_SECRET_KEY": "x",
@@ -27,7 +30,7 @@ def read(monkeypatch) -> Callable[..., dict[str, Any]]:
 
     def read(**environment: str) -> dict[str, Any]:
         for name in os.environ:
-            if name.startswith(("DJANGO_", "STRIPE_", "CACHE_")):
+            if name.startswith(("DJANGO_", "STRIPE_", "CACHE_", "DATABASE_")):
                 monkeypatch.delenv(name)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -39,11 +42,11 @@ def read(monkeypatch) -> Callable[..., dict[str, Any]]:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, ("http://127.0.0.1:12111", "sk_test_sandbox", "whsec_sandbox")),
-        ({"STRIPE_SECRET_KEY": "sk_test_mine"}, ("https://api.stripe.com", "sk_test_mine", "")),
+        ({}, ("http://127.0.0.1:12111", "sk_test_sandbox", ["whsec_sandbox"])),
+        ({"STRIPE_SECRET_KEY": "sk_test_mine"}, ("https://api.stripe.com", "sk_test_mine", [""])),
         (
             {"STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_API_BASE": "http://127.0.0.1:9/"},
-            ("http://127.0.0.1:9", "sk_test_x", "whsec_sandbox"),
+            ("http://127.0.0.1:9", "sk_test_x", ["whsec_sandbox"]),
         ),
     ],
     ids=["the sandbox", "an account, without known secrets", "a sandbox elsewhere"],
@@ -72,3 +75,115 @@ def test_a_shared_cache_comes_from_the_environment(read):
     assert read(CACHE_URL=url)["CACHES"]["default"]["LOCATION"] == url
     with pytest.raises(ImproperlyConfigured, match="CACHE_URL must be redis://"):
         read(CACHE_URL="memcached://127.0.0.1")
+
+
+PRODUCTION = {**SECRETS, "DJANGO_DEBUG": "0"}
+POSTGRESQL = "postgres://shop:secret@127.0.0.1:5432/shop"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("DJANGO_DEBUG", "flase", "1, true, yes or on, or 0, false, no or off"),
+        ("DJANGO_SSL_REDIRECT", "2", "1, true, yes or on, or 0, false, no or off"),
+        ("DJANGO_HSTS_SUBDOMAINS", "maybe", "1, true, yes or on, or 0, false, no or off"),
+        ("DJANGO_HSTS_SECONDS", "1h", "a whole number, 0 or more"),
+        ("DJANGO_NUM_PROXIES", "-1", "a whole number, 0 or more"),
+        ("DJANGO_NUM_PROXIES", "1_0", "a whole number, 0 or more"),
+        ("DJANGO_THREADS", "0", "a whole number, 1 or more"),
+        ("DJANGO_LOG_FORMAT", "xml", "text or json"),
+        ("DJANGO_LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
+        ("DJANGO_PROXY_SSL_HEADER", "1", "X-Forwarded-Proto: https"),
+        ("DJANGO_PROXY_SSL_HEADER", "X Forwarded: https", "X-Forwarded-Proto: https"),
+        ("DATABASE_URL", "sk_live_secret", "postgres://user:password@host:5432/name"),
+        ("DATABASE_URL", "postgres://shop:sk_live_secret@host:port/shop", "postgres://user"),
+        ("CACHE_URL", "memcached://sk_live_secret", "redis://…"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_the_name_of_its_variable(read, name, value, accepted):
+    with pytest.raises(ImproperlyConfigured) as raised:
+        read(**{**PRODUCTION, "DATABASE_URL": POSTGRESQL, name: value})
+    message = str(raised.value)
+    assert message.startswith(f"{name} must be ")
+    assert accepted in message
+    # A secret in the wrong variable is not shown.
+    assert "sk_live" not in message
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_booleans_have_several_words_and_an_empty_variable_is_not_set(read):
+    for value in ("1", "true", "Yes", " on "):
+        assert read(DJANGO_DEBUG=value)["DEBUG"] is True
+    for value in ("0", "FALSE", "no", "off"):
+        assert read(**SECRETS, DJANGO_DEBUG=value)["DEBUG"] is False
+    assert read(DJANGO_DEBUG="", DATABASE_URL="", DJANGO_NUM_PROXIES=" ")["DEBUG"] is True
+
+
+def test_production_is_secure_unless_it_says_otherwise(read):
+    found = read(**PRODUCTION)
+    secure = {name: found[name] for name in found if name.startswith("SECURE_")}
+    assert secure == {
+        "SECURE_SSL_REDIRECT": True,
+        "SECURE_PROXY_SSL_HEADER": None,
+        "SECURE_HSTS_SECONDS": 31_536_000,
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
+        "SECURE_HSTS_PRELOAD": True,
+    }
+    assert found["SESSION_COOKIE_SECURE"] is found["CSRF_COOKIE_SECURE"] is True
+    assert found["ALLOWED_HOSTS"] == []
+    assert "Manifest" in found["STORAGES"]["staticfiles"]["BACKEND"]
+
+    first_days = {"DJANGO_HSTS_SECONDS": "3600", "DJANGO_HSTS_SUBDOMAINS": "0"}
+    found = read(**PRODUCTION, **first_days, DJANGO_PROXY_SSL_HEADER="X-Forwarded-Proto: https")
+    assert (found["SECURE_HSTS_SECONDS"], found["SECURE_HSTS_PRELOAD"]) == (3600, False)
+    assert found["SECURE_PROXY_SSL_HEADER"] == ("HTTP_X_FORWARDED_PROTO", "https")
+
+
+def test_development_needs_neither_tls_nor_collected_files(read):
+    found = read()
+    assert not any(found[name] for name in found if name.startswith("SECURE_"))
+    assert not found["SESSION_COOKIE_SECURE"]
+    assert "STORAGES" not in found
+
+
+def test_postgresql_has_a_pool_in_production_that_fits_the_threads(read):
+    database = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, DJANGO_THREADS="3")["DATABASES"][
+        "default"
+    ]
+    assert database["OPTIONS"]["pool"]["max_size"] == 3
+    # Django refuses a pool of kept connections.
+    assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"]) == (0, True)
+
+    own = f"{POSTGRESQL}?connect_timeout=2&options=-c%20statement_timeout%3D30s"
+    options = read(**PRODUCTION, DATABASE_URL=own)["DATABASES"]["default"]["OPTIONS"]
+    assert (options["connect_timeout"], options["pool"]["max_size"]) == (2, 8)
+    assert options["options"] == "-c statement_timeout=30s"
+
+    assert "pool" not in read(**PRODUCTION)["DATABASES"]["default"]["OPTIONS"]  # SQLite
+    database = read(DATABASE_URL=POSTGRESQL)["DATABASES"]["default"]  # development
+    assert "pool" not in database.get("OPTIONS", {})
+
+
+def test_secrets_can_be_rotated(read):
+    found = read(**{**PRODUCTION, "STRIPE_WEBHOOK_SECRET": "whsec_new, whsec_old"})
+    assert found["SHOP_PAYMENTS"]["STRIPE_WEBHOOK_SECRETS"] == ["whsec_new", "whsec_old"]
+    found = read(**PRODUCTION, DJANGO_SECRET_KEY_FALLBACKS="old,older")
+    assert found["SECRET_KEY_FALLBACKS"] == ["old", "older"]
+
+
+def test_gunicorn_waits_for_stripe_and_has_the_threads_of_the_pool(monkeypatch):
+    monkeypatch.setenv("DJANGO_THREADS", "5")
+    found = runpy.run_path(str(Path(config.__path__[0], "gunicorn.py")))
+    seconds = Config().CONNECT_TIMEOUT + Config().READ_TIMEOUT
+    assert found["timeout"] > seconds
+    assert found["graceful_timeout"] > seconds + Config().INTENT_WAIT_SECONDS
+    assert (found["worker_class"], found["threads"]) == ("gthread", 5)
+
+
+@pytest.mark.parametrize("server", ["wsgi", "asgi"])
+def test_a_web_server_does_not_run_in_debug_mode_by_accident(server):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+    command = [sys.executable, "-c", f"import config.{server}"]
+    root = Path(config.__path__[0]).parent
+    found = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True)
+    assert "ImproperlyConfigured: Set DJANGO_SECRET_KEY" in found.stderr
