@@ -100,6 +100,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif DEBUG:
     _database["CONN_MAX_AGE"] = 60
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _is_prepared = environment.flag("DATABASE_PREPARED_STATEMENTS", default=True)
     _database["OPTIONS"] = {
         "connect_timeout": 5,
         # One connection for each thread, so that no thread waits for another one. A request waits
@@ -112,6 +113,10 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
             "timeout": 5,
             "reconnect_timeout": 5,
         },
+        # Statements that are sent often are parsed and planned once for each connection, not each
+        # time. Django's default is to write the values into the statement, and prepare nothing.
+        "server_side_binding": _is_prepared,
+        "prepare_threshold": 5 if _is_prepared else None,
         **_database.get("OPTIONS", {}),  # those of the address
     }
 DATABASES = {"default": _database}

@@ -164,6 +164,17 @@ def test_postgresql_has_a_pool_in_production_that_fits_the_threads(read):
     assert "pool" not in database.get("OPTIONS", {})
 
 
+def test_postgresql_prepares_statements_in_production_unless_told_otherwise(read):
+    def options(**environ: str) -> dict[str, Any]:
+        settings = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, **environ)
+        return settings["DATABASES"]["default"]["OPTIONS"]
+
+    assert options()["server_side_binding"] is True
+    assert options()["prepare_threshold"] == 5
+    off = options(DATABASE_PREPARED_STATEMENTS="off")
+    assert (off["server_side_binding"], off["prepare_threshold"]) == (False, None)
+
+
 def test_secrets_can_be_rotated(read):
     found = read(**{**PRODUCTION, "STRIPE_WEBHOOK_SECRET": "whsec_new, whsec_old"})
     assert found["SHOP_PAYMENTS"]["STRIPE_WEBHOOK_SECRETS"] == ["whsec_new", "whsec_old"]

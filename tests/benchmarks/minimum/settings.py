@@ -20,6 +20,8 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "tests.benchmarks.minimum.urls"
 DATABASES = {"default": dj_database_url.config(conn_max_age=60)}
+if os.environ["DATABASE_PREPARED_STATEMENTS"] == "1":
+    DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}
 MIGRATION_MODULES = dict.fromkeys(("auth", "contenttypes", "authtoken"))  # tables, no history
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
