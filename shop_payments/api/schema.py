@@ -22,7 +22,7 @@ from shop_payments.api.authentication import (
     APIKeyAuthentication,
 )
 from shop_payments.api.errors import ERROR_TABLE, ErrorRow, Route, Shape
-from shop_payments.api.serializers import EmptyBodySerializer
+from shop_payments.api.serializers import EmptyBodySerializer, RangeEndField
 
 try:
     from drf_spectacular.openapi import AutoSchema
@@ -185,6 +185,9 @@ if HAS_SPECTACULAR:
         def _map_serializer_field(
             self, field: Any, direction: Any, bypass_extensions: bool = False
         ) -> Any:
+            if isinstance(field, RangeEndField):
+                ends = [{"type": "string", "format": each} for each in ("date", "date-time")]
+                return {"oneOf": ends, "description": field.help_text}
             schema = super()._map_serializer_field(  # type: ignore[no-untyped-call]
                 field, direction, bypass_extensions
             )

@@ -47,8 +47,8 @@ from shop_payments.api.serializers import (
     EmptyBodySerializer,
     LinksSerializer,
     OrderPageSerializer,
+    OrderQuerySerializer,
     OrderSerializer,
-    PageQuerySerializer,
     PaymentIntentSerializer,
     ReceivedEventSerializer,
     RefundListSerializer,
@@ -65,6 +65,7 @@ from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import Source, WebhookEvent
 from shop_payments.services.create_payment_intent import create_payment_intent
+from shop_payments.services.order_pages import OrderCursor, OrderFilters
 from shop_payments.services.queries import get_order, list_orders, list_refunds
 from shop_payments.services.receive_event import receive_event
 from shop_payments.services.refund_payment import RefundRequest, refund_payment
@@ -183,20 +184,27 @@ class OrderViewSet(PaymentViewSet):
     permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
-    @documented(Route.ORDERS_LIST, "Orders", OrderPageSerializer, query=PageQuerySerializer)
+    @documented(Route.ORDERS_LIST, "Orders", OrderPageSerializer, query=OrderQuerySerializer)
     def list(self, request: Request) -> Response:
         """List the caller's orders, newest first.
 
-        Staff in their session get all orders.
+        Staff in their session get all orders. Filters can be combined. `next` and `previous` are
+        the URLs of the pages beside this one, with the same filters.
         """
-        query = PageQuerySerializer(data=request.query_params)
+        query = OrderQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        number = query.validated_data["page"]
-        page = list_orders(user=request.user, any_order=acts_as_staff(request), page=number)
+        values = dict(query.validated_data)
+        cursor = values.pop("cursor", None)
+        page = list_orders(
+            user=request.user,
+            any_order=acts_as_staff(request),
+            filters=OrderFilters(**values),
+            cursor=cursor,
+        )
         shown = {
             "results": page.orders,
-            "next": _page_url(request, number + 1) if page.has_next else None,
-            "previous": _page_url(request, number - 1) if number > 1 else None,
+            "next": _page_url(request, page.next),
+            "previous": _page_url(request, page.previous),
         }
         data = OrderPageSerializer(shown, context={"request": request}).data
         return Response({"message": "Orders", "data": data})
@@ -431,5 +439,10 @@ def _raw_body(request: HttpRequest) -> bytes:
         raise ParseError("The body could not be read.") from None
 
 
-def _page_url(request: Request, page: int) -> str:
-    return request.build_absolute_uri(f"{request.path}?page={page}")
+def _page_url(request: Request, cursor: OrderCursor | None) -> str | None:
+    """Return the URL of another page with the same filters."""
+    if cursor is None:
+        return None
+    query = request.query_params.copy()
+    query["cursor"] = str(cursor)
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")

@@ -43,7 +43,7 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     for accept in ("text/html", "application/json; indent=2", "*/*", "application/json"):
         customer.headers["Accept"] = accept
         yield from (customer.get(path) for path in ("", "orders", one))
-    yield from (customer.get(f"orders?{query}") for query in ("format=json", "page=2", "page=x"))
+    yield from (customer.get(f"orders?{query}") for query in ("format=json", "cursor=x", "page=2"))
     yield customer.post(f"{one}/payment-intent", {})
     intent = customer.post(f"{two}/payment-intent")
     yield from (intent, machine.post(f"{two}/payment"))
