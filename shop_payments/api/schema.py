@@ -23,6 +23,7 @@ from shop_payments.api.authentication import (
 )
 from shop_payments.api.errors import ERROR_TABLE, ErrorRow, Route, Shape
 from shop_payments.api.serializers import EmptyBodySerializer, RangeEndField
+from shop_payments.request_ids import REQUEST_ID_HEADER
 
 try:
     from drf_spectacular.openapi import AutoSchema
@@ -205,6 +206,13 @@ if HAS_SPECTACULAR:
                 parameters.append(
                     OpenApiParameter("order_id", str, "path", required=True, description=words)
                 )
+            words = (
+                "The client's id of the request, for the shop's log: 1 to 200 of the characters "
+                "`A-Z a-z 0-9 . _ : @ + / = -`. Any other value is replaced by a new one."
+            )
+            parameters.append(_header(REQUEST_ID_HEADER, words))
+            words = "The id of the request in the shop's log: the client's, or a new one."
+            parameters.append(_header(REQUEST_ID_HEADER, words, response=[200, *errors]))
             if operation.header:
                 parameters.append(_header(*operation.header, required=True))
             if operation.echoed_header:

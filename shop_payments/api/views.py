@@ -64,6 +64,7 @@ from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
 from shop_payments.models import Source, WebhookEvent
+from shop_payments.request_ids import REQUEST_ID_HEADER, request_id_of
 from shop_payments.services.create_payment_intent import create_payment_intent
 from shop_payments.services.order_pages import OrderCursor, OrderFilters
 from shop_payments.services.queries import get_order, list_orders, list_refunds
@@ -103,6 +104,16 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
         return view
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with request_id_of(request) as request_id:
+            response = self.answer(request, *args, **kwargs)
+        response[REQUEST_ID_HEADER] = request_id
+        return response
+
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer a request, whose id is known by now."""
+        return super().dispatch(request, *args, **kwargs)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         # Django decodes the query with the charset of the body's content type. A caller could send
@@ -376,7 +387,7 @@ class StripeWebhookViewSet(PaymentViewSet):
         # The host's classes could refuse Stripe, or read the body before its signature is checked.
         return []
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         # An event needs nothing of REST framework, which would take as long as the rest. It only
         # explains what is wrong.
         if request.method == "POST":
@@ -384,7 +395,7 @@ class StripeWebhookViewSet(PaymentViewSet):
                 return _received(_receive(request))
             except Exception as error:
                 self.failure = error
-        return super().dispatch(request, *args, **kwargs)
+        return super().answer(request, *args, **kwargs)
 
     def check_size(self, request: Request) -> None:
         """Do nothing: :func:`_raw_body` checks the size, with the limit ``WEBHOOK_MAX_BYTES``."""

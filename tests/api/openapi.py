@@ -42,7 +42,8 @@ def check_answer(response: Any) -> None:
     status = str(response.status_code)
     assert status in documented, f"{route} does not document {status}: {body}"
     _validator(route, status).validate(body)
-    headers = {"WWW-Authenticate", "Retry-After"} & set(response.headers)
+    assert "X-Request-ID" in response.headers
+    headers = {"WWW-Authenticate", "Retry-After", "X-Request-ID"} & set(response.headers)
     assert headers <= set(documented[status].get("headers", {}))
 
 

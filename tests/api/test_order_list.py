@@ -225,3 +225,16 @@ def test_a_shop_without_such_columns_says_that_it_cannot_filter(storefront, orde
     assert "cannot be filtered by this" in found["number"][0]
     (shown,) = page(storefront, payment_status="unpaid")["results"]
     assert shown["created_at"] is None
+
+
+def test_a_project_without_time_zones_is_asked_in_its_own_time(
+    storefront, order, five, settings, configure
+):
+    configure(PAGE_SIZE=1)
+    settings.USE_TZ, settings.TIME_ZONE = False, "America/Los_Angeles"
+    Order.objects.update(created_at=datetime(2026, 11, 24, 4))  # noqa: DTZ001 - as it is stored
+    query = {"created_from": "2026-11-24T12:00:00Z", "created_before": "2026-11-25"}
+    found = [ids(each) for each in pages(storefront, page(storefront, **query), "next")]
+    assert found == [[each] for each in five]
+    assert ids(page(storefront, created_from="2026-11-24T12:00:01Z")) == []
+    assert ids(page(storefront, created_before="2026-11-24")) == []
