@@ -144,7 +144,7 @@ def run(*arguments: str, **how: Any) -> str:
         [sys.executable, *arguments], capture_output=True, text=True, timeout=120, **how
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def test_a_generated_client_takes_a_payment(shop, sandbox, order, environment, tmp_path):
