@@ -41,6 +41,7 @@ from shop_payments.api.renderers import (
     JSONAlways,
     Negotiation,
     PlainJSONRenderer,
+    PostForm,
 )
 from shop_payments.api.schema import PaymentSchema, documented
 from shop_payments.api.serializers import (
@@ -94,6 +95,12 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
     own_authentication: type[BaseAuthentication] = CustomerAuthentication
     host_authentication = True
     """Whether the host's authentication classes authenticate the user."""
+
+    post_form: PostForm | None = None
+    """The form in the browsable API."""
+
+    has_filters = False
+    """Whether the list takes the query of ``GET orders``."""
 
     @classmethod
     def as_view(  # type: ignore[override]
@@ -192,6 +199,7 @@ class RootViewSet(PaymentViewSet):
 class OrderViewSet(PaymentViewSet):
     """The caller's orders and the state of their payments."""
 
+    has_filters = True
     permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
@@ -241,6 +249,12 @@ class PaymentIntentViewSet(PaymentViewSet):
     permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_intent_user", "payment_intent_address")
     serializer_class = EmptyBodySerializer
+    post_form = PostForm(
+        "Create the payment intent",
+        "Creates the order's payment intent at Stripe, or updates and returns the open one. "
+        "Nothing is charged: the customer pays it afterwards.",
+        "To pay it with a test key: manage.py shop_payments_pay ORDER --confirm",
+    )
 
     @documented(
         Route.PAYMENT_INTENT_CREATE,
@@ -276,6 +290,11 @@ class OrderPaymentViewSet(PaymentViewSet):
     permission_classes = (IsProgramOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_key")
     serializer_class = EmptyBodySerializer
+    post_form = PostForm(
+        "Mark the order as paid",
+        "Fetches the payment intent from Stripe. The order becomes paid only if Stripe says that "
+        "the money was received. Before that, the answer is 409.",
+    )
 
     @documented(Route.PAYMENT_SETTLE, "Order marked as paid successfully", PaymentIntentSerializer)
     def create(self, request: Request, order_id: str) -> Response:
@@ -304,6 +323,14 @@ class RefundViewSet(PaymentViewSet):
     permission_classes = (IsProgramOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "refund_key")
     serializer_class = RefundRequestSerializer
+    post_form = PostForm(
+        "Refund",
+        "Sends money back to the customer at once. Write the amount between the quotes, with a "
+        'point: "12.50". Without the line of the amount, everything that is left is refunded.',
+        "reason is duplicate, fraudulent or requested_by_customer. kind is goods (they were "
+        "returned) or correction (the order owes the money again). Both may be left out.",
+        body='{\n    "amount": "",\n    "reason": "requested_by_customer",\n    "kind": "goods"\n}',
+    )
     idempotency_key = ""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
