@@ -557,9 +557,14 @@ def read_number(order: Any) -> str:
 
 
 def read_created_at(order: Any) -> datetime | None:
-    """Read when the order was created; None if the adapter names no field for it."""
-    name = get_order_adapter().created_field
-    return getattr(order, name) if name else None
+    """Read when the order was created; None if the adapter names no field for it.
+
+    Raises:
+        OrderUnreadable: the order has no such field.
+    """
+    with reading("created_field", order.pk):
+        name = get_order_adapter().created_field
+        return getattr(order, name) if name else None
 
 
 def read_customer(order: Any) -> str:

@@ -141,22 +141,22 @@ class _Found:
     """An order's data for its view; ``terms`` is None if it could not be read."""
 
     number: str
+    created_at: datetime | None
     terms: OrderTerms | None
     line_items: tuple[LineItem, ...]
 
 
 def _read(order: Any) -> _Found:
     """Read an order for its view. A fault in the shop's code affects only this order."""
-    number = ""
-    terms: OrderTerms | None = None
-    lines: tuple[LineItem, ...] = ()
+    number, created_at = "", None
     try:
         number = read_number(order)
+        created_at = read_created_at(order)
         terms = read_terms(order)
         lines = read_line_items(order)
     except (MoneyError, OrderUnreadable):
-        return _Found(number, None, ())
-    return _Found(number, terms, lines)
+        return _Found(number, created_at, None, ())
+    return _Found(number, created_at, terms, lines)
 
 
 def _views(orders: list[Any]) -> list[OrderView]:
@@ -213,7 +213,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
     return OrderView(
         id=str(order.pk),
         number=found.number,
-        created_at=read_created_at(order),
+        created_at=found.created_at,
         total_decimal=_decimal(balance.total, currency) if balance else None,
         outstanding_decimal=_decimal(balance.outstanding, currency) if balance else None,
         waived_decimal=_decimal(waived, known) or "0",
