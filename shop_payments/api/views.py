@@ -64,6 +64,7 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
+from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Source, WebhookEvent
 from shop_payments.request_ids import REQUEST_ID_HEADER, request_id_of
 from shop_payments.services.create_payment_intent import create_payment_intent
@@ -99,8 +100,8 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
     post_form: PostForm | None = None
     """The form in the browsable API."""
 
-    has_filters = False
-    """Whether the list takes the query of ``GET orders``."""
+    statuses: tuple[PaymentStatus, ...] = ()
+    """The filters that the browsable API links to."""
 
     @classmethod
     def as_view(  # type: ignore[override]
@@ -140,6 +141,18 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
         except ConfigurationError:
             browsable = False  # the view raises the same error and answers it in JSON
         return [PlainJSONRenderer(), *([BrowsableRenderer()] if browsable else [])]
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The URLs of the pages of the order, for the browsable API."""
+        if "order_id" not in self.kwargs:
+            return {}
+        names = {"Order": "order", "Payment intent": "payment-intent"}
+        names |= {"Payment": "payment", "Refunds": "refunds"}
+        order = [self.kwargs["order_id"]]
+        return {
+            title: reverse(f"shop_payments:{name}", args=order) for title, name in names.items()
+        }
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return handle_exception
@@ -199,7 +212,7 @@ class RootViewSet(PaymentViewSet):
 class OrderViewSet(PaymentViewSet):
     """The caller's orders and the state of their payments."""
 
-    has_filters = True
+    statuses = tuple(PaymentStatus)
     permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
@@ -250,10 +263,12 @@ class PaymentIntentViewSet(PaymentViewSet):
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_intent_user", "payment_intent_address")
     serializer_class = EmptyBodySerializer
     post_form = PostForm(
-        "Create the payment intent",
-        "Creates the order's payment intent at Stripe, or updates and returns the open one. "
-        "Nothing is charged: the customer pays it afterwards.",
-        "To pay it with a test key: manage.py shop_payments_pay ORDER --confirm",
+        button="Create the payment intent",
+        help=(
+            "Creates the order's payment intent at Stripe, or updates and returns the open one. "
+            "Nothing is charged: the customer pays it afterwards.",
+            "To pay it with a test key: manage.py shop_payments_pay ORDER --confirm",
+        ),
     )
 
     @documented(
@@ -291,9 +306,11 @@ class OrderPaymentViewSet(PaymentViewSet):
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_key")
     serializer_class = EmptyBodySerializer
     post_form = PostForm(
-        "Mark the order as paid",
-        "Fetches the payment intent from Stripe. The order becomes paid only if Stripe says that "
-        "the money was received. Before that, the answer is 409.",
+        button="Mark the order as paid",
+        help=(
+            "Fetches the payment intent from Stripe. The order becomes paid only if Stripe says "
+            "that the money was received. Before that, the answer is 409.",
+        ),
     )
 
     @documented(Route.PAYMENT_SETTLE, "Order marked as paid successfully", PaymentIntentSerializer)
@@ -324,11 +341,13 @@ class RefundViewSet(PaymentViewSet):
     throttle_scopes = (FAILED_AUTHENTICATION, "refund_key")
     serializer_class = RefundRequestSerializer
     post_form = PostForm(
-        "Refund",
-        "Sends money back to the customer at once. Write the amount between the quotes, with a "
-        'point: "12.50". Without the line of the amount, everything that is left is refunded.',
-        "reason is duplicate, fraudulent or requested_by_customer. kind is goods (they were "
-        "returned) or correction (the order owes the money again). Both may be left out.",
+        button="Refund",
+        help=(
+            "Sends money back to the customer at once. Write the amount between the quotes, with a "
+            'point: "12.50". Without the line of the amount, everything that is left is refunded.',
+            "reason is duplicate, fraudulent or requested_by_customer. kind is goods (they were "
+            "returned) or correction (the order owes the money again). Both may be left out.",
+        ),
         body='{\n    "amount": "",\n    "reason": "requested_by_customer",\n    "kind": "goods"\n}',
     )
     idempotency_key = ""

@@ -42,6 +42,7 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     token = TokenFactory.create(user=user, key="a" * 40)
     customer = Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
     machine = Caller(key=issue_key(APIKeyScope.PAYMENTS, APIKeyScope.REFUNDS))
+    customer.headers["X-Request-ID"] = "one"  # pages show it
     one, two, key = "orders/41", "orders/42", {"Idempotency-Key": "a-key"}
     for accept in ("text/html", "application/json; indent=2", "*/*", "application/json"):
         customer.headers["Accept"] = accept
