@@ -589,9 +589,21 @@ FAULTS = (
     ),
     Fault(
         "the last order of a full page says that there are more",
-        old="has_next=len(found) > size",
-        new="has_next=len(found) >= size",
-        tests="tests/api/test_views.py::test_the_list_has_the_callers_orders_newest_first_in_pages",
+        old="has_more, page = len(found) > size",
+        new="has_more, page = len(found) >= size",
+        tests="tests/api/test_order_list.py::test_a_full_page_may_be_the_only_one",
+    ),
+    Fault(
+        "a misspelled filter lists all orders",
+        old="if name not in known",
+        new="if False",
+        tests="tests/api/test_order_list.py::test_a_query_that_is_not_as_documented_is_refused",
+    ),
+    Fault(
+        "a client writes what it likes into the log",
+        old="given if _ACCEPTED.fullmatch(given) else",
+        new="given if given else",
+        tests="tests/api/test_request_ids.py::test_an_id_that_could_forge_a_line_of_the_log_is_replaced",
     ),
     Fault(
         "a dry run of the purge drops data",

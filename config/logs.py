@@ -14,9 +14,6 @@ from shop_payments.secrecy import redact
 _FACT = re.compile(r"(?<!\S)(\w+)=(\S+)")
 """The facts in the messages of ``shop_payments``: ``order=9 status=paid``."""
 
-_RENAMED = {"request_id": "stripe_request_id"}
-"""In a message, it is Stripe's; as an attribute of a record, that of the HTTP request."""
-
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
@@ -54,14 +51,19 @@ def _added(record: logging.LogRecord) -> list[tuple[str, Any]]:
     """Return what was added to the record, without objects such as the request."""
     found = vars(record).items()
     plain = (str, int, float, bool)
-    return [(key, value) for key, value in found if key not in _STANDARD and type(value) in plain]
+    return [
+        (key, value)
+        for key, value in found
+        # A dash is what the filter of request ids adds to lines outside of a request.
+        if key not in _STANDARD and type(value) in plain and value != "-"
+    ]
 
 
 def _facts(logger: str, message: str) -> list[tuple[str, str]]:
     if not logger.startswith("shop_payments"):
         return []
     found = [(key, value.rstrip(",;:")) for key, value in _FACT.findall(message)]
-    return [(_RENAMED.get(key, key), value) for key, value in found if value != "-"]
+    return [(key, value) for key, value in found if value != "-"]
 
 
 def logging_config(*, development: bool = False) -> dict[str, Any]:
@@ -78,10 +80,17 @@ def logging_config(*, development: bool = False) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "text": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+            "text": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
             "json": {"()": "config.logs.JsonFormatter"},
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": formats}},
+        "filters": {"request_id": {"()": "shop_payments.request_ids.RequestIDFilter"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": formats,
+                "filters": ["request_id"],
+            }
+        },
         "root": {"handlers": ["console"], "level": "WARNING"},
         "loggers": {
             # Django's own handlers would write everything a second time.

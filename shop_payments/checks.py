@@ -14,6 +14,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.models import DateTimeField
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 from rest_framework.settings import api_settings
@@ -32,7 +33,7 @@ from shop_payments.conf import (
 )
 from shop_payments.database_checks import check_adapter, check_order_migration, check_tables
 from shop_payments.exceptions import ConfigurationError
-from shop_payments.orders import get_order_adapter
+from shop_payments.orders import OrderAdapter, get_order_adapter
 
 _Apps = Sequence[AppConfig] | None
 
@@ -305,7 +306,7 @@ def _check_proxies() -> list[CheckMessage]:
 
 @register()
 def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
-    """Check the order model and its adapter (E007–E009, E014)."""
+    """Check the order model and its adapter (E007–E009, E014, E022)."""
     try:
         config = get_config()
     except ConfigurationError:
@@ -346,7 +347,35 @@ def check_order_model(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
                 id="shop_payments.E009",
             ),
         ]
-    return renamed
+    return [*renamed, *_check_fields_of_order(adapter)]
+
+
+def _check_fields_of_order(adapter: OrderAdapter) -> list[CheckMessage]:
+    """Check the fields by which ``GET orders`` sorts and filters."""
+    name = adapter.created_field
+    created, number = (
+        _field_of_order(adapter, each) if each else None for each in (name, adapter.number_field)
+    )
+    is_time = isinstance(created, DateTimeField) and not created.null
+    wrong = {
+        "created_field": "a DateTimeField that is never NULL" if name and not is_time else "",
+        "number_field": "a field" if adapter.number_field and number is None else "",
+    }
+    return [
+        Error(
+            f"{type(adapter).__name__}.{attribute} = {getattr(adapter, attribute)!r} is not the "
+            f"name of {words} of {adapter.model._meta.label}.",
+            hint="Name such a field, or leave the attribute empty; see docs/own-order-model.md.",
+            id="shop_payments.E022",
+        )
+        for attribute, words in wrong.items()
+        if words
+    ]
+
+
+def _field_of_order(adapter: OrderAdapter, name: str) -> Any:
+    """Return a column of the order's model; None if there is no such column."""
+    return next((each for each in adapter.model._meta.concrete_fields if each.name == name), None)
 
 
 def _hint_for_label() -> str:

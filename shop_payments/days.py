@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, tzinfo
 
 from django.conf import settings
 from django.utils import timezone
@@ -13,7 +13,13 @@ def today() -> date:
     return timezone.localdate() if settings.USE_TZ else timezone.now().date()
 
 
-def midnight(on: date) -> datetime:
-    """Return the beginning of a day, as times are stored."""
+def midnight(on: date, zone: tzinfo | None = None) -> datetime:
+    """Return the beginning of a day in a zone, by default the current one, as times are stored."""
     begins = datetime.combine(on, time.min)
-    return timezone.make_aware(begins) if settings.USE_TZ else begins
+    return timezone.make_aware(begins, zone) if settings.USE_TZ else begins
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Return a time with an offset as times are stored."""
+    zone = timezone.get_default_timezone()
+    return moment if settings.USE_TZ else timezone.make_naive(moment, zone)

@@ -14,10 +14,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
@@ -93,6 +94,18 @@ class LineItem:
         return f"{self.quantity:f}" if isinstance(self.quantity, Decimal) else self.quantity
 
 
+def value_of_field(field: Any, text: object) -> Any | None:
+    """Convert a text to a value of a model's field; None if it does not fit the column."""
+    if isinstance(text, str) and _UNSTORABLE.search(text):
+        return None
+    try:
+        value = field.to_python(text)
+        field.run_validators(value)
+    except (ValidationError, ValueError, OverflowError):
+        return None
+    return value
+
+
 class OrderAdapter(ABC):
     """The access of payments to orders. Methods take and return the shop's own objects.
 
@@ -102,6 +115,20 @@ class OrderAdapter(ABC):
     serves_model: ClassVar[type[Model] | None] = None
     """The only model that the adapter can read, if any. A system check compares it."""
 
+    created_field: ClassVar[str] = ""
+    """The field of the order model with the time at which an order was created, if it has one.
+
+    Lists are sorted by it, newest first, and clients filter by it. So it must be a
+    ``DateTimeField`` that is never NULL, with an index. Without it, lists are sorted by the primary
+    key.
+    """
+
+    number_field: ClassVar[str] = ""
+    """The field of the order model with what :meth:`number` returns, if it has one.
+
+    Clients filter by it, so it needs an index.
+    """
+
     @property
     def model(self) -> type[Model]:
         """The order model (``SHOP_PAYMENTS_ORDER_MODEL``)."""
@@ -109,14 +136,7 @@ class OrderAdapter(ABC):
 
     def parse_id(self, order_id: object) -> Any | None:
         """Convert the id from a URL to a primary key; None if it cannot be one."""
-        if isinstance(order_id, str) and "\x00" in order_id:
-            return None  # PostgreSQL does not accept NUL in text
-        field = cast("Any", self.model._meta.pk)
-        try:
-            pk = field.to_python(order_id)
-            field.run_validators(pk)  # a value that does not fit the column is not an id
-        except (ValidationError, ValueError, OverflowError):
-            return None
+        pk = value_of_field(self.model._meta.pk, order_id)
         # int() and UUID() accept many spellings, but an order must have only one URL.
         return pk if str(pk) == str(order_id) else None
 
@@ -136,7 +156,7 @@ class OrderAdapter(ABC):
 
     @abstractmethod
     def list_for_user(self, user: Any) -> QuerySet[Any]:
-        """Return the orders that ``user`` may see and pay, newest first.
+        """Return the orders that ``user`` may see and pay, in any order.
 
         ``user`` is what your authentication classes return. It is never anonymous, but not always
         a row of a table, as token users are not. Filter by ``user.pk``.
@@ -264,6 +284,8 @@ class BundledOrderAdapter(OrderAdapter):
     """The adapter of :class:`shop_payments.models.Order`."""
 
     serves_model = Order
+    created_field = "created_at"
+    number_field = "number"
 
     def get_queryset(self) -> OrderQuerySet:
         return Order.objects.with_lines()
@@ -532,6 +554,17 @@ def read_number(order: Any) -> str:
     """
     with reading("number", order.pk):
         return storable_text(get_order_adapter().number(order)) or str(order.pk)
+
+
+def read_created_at(order: Any) -> datetime | None:
+    """Read when the order was created; None if the adapter names no field for it.
+
+    Raises:
+        OrderUnreadable: the order has no such field.
+    """
+    with reading("created_field", order.pk):
+        name = get_order_adapter().created_field
+        return getattr(order, name) if name else None
 
 
 def read_customer(order: Any) -> str:

@@ -176,6 +176,21 @@ def test_listing_orders_costs_the_same_however_many_there_are(storefront, order,
         assert len(results) == count
 
 
+def test_a_page_far_from_the_newest_order_costs_what_the_first_one_does(
+    storefront, order, configure, budget
+):
+    configure(PAGE_SIZE=2, THROTTLE_RATES={})
+    OrderFactory.create_batch(5, customer=order.customer)
+    url: Any = "http://testserver/api/v1/shop/orders?payment_status=unpaid&created_from=2020-01-01"
+    for number in range(3):
+        with budget(f"GET orders, page {number + 1}, filtered", statements=4, stripe_calls=0):
+            data = storefront.client.get(url, headers=storefront.headers).json()["data"]
+        url = data["next"]
+    assert url is None
+    with budget("GET orders, by number", statements=4, stripe_calls=0):
+        assert len(storefront.get(f"orders?number={order.number}").json()["data"]["results"]) == 1
+
+
 # --- after "paid" -------------------------------------------------------------------------------
 
 

@@ -78,6 +78,14 @@ class OrdersBeforeMigrating(BundledOrderAdapter):
         raise OperationalError("no such table: django_site")
 
 
+class CreatedOnADay(BundledOrderAdapter):
+    created_field = "currency"
+
+
+class WithoutThatNumber(BundledOrderAdapter):
+    number_field = "customer__username"
+
+
 class PaymentsElsewhere:
     def db_for_write(self, model: Any, **hints: Any) -> str | None:
         return "payments" if model._meta.app_label == "shop_payments" else None
@@ -122,6 +130,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("W005", BY_ADDRESS, {"CACHES": SHARED, "REST_FRAMEWORK": {}}, "REST_FRAMEWORK['NUM_PROXIES']"),
     ("W006", {"READ_TIMEOUT": 25.5}, {}, "['READ_TIMEOUT']"),
     ("E021", {"STRIPE_PUBLISHABLE_KEY": ""}, {}, "['STRIPE_PUBLISHABLE_KEY'] to pk_test_"),
+    ("E022", {"ORDER_ADAPTER": f"{HERE}.CreatedOnADay"}, {}, "a DateTimeField that is never NULL"),
+    ("E022", {"ORDER_ADAPTER": f"{HERE}.WithoutThatNumber"}, {}, "the name of a field of shop_pay"),
     ("W008", {"STRIPE_PUBLISHABLE_KEY": ""}, {"ROOT_URLCONF": f"{API}.urls"}, "include("),
     # Nothing to say.
     ("", {"STRIPE_SECRET_KEY": "rk_test_x"}, {"DEBUG": True}, ""),

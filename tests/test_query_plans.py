@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from textwrap import shorten
 from typing import Any
 
@@ -31,11 +33,12 @@ from shop_payments.models import (
     StripeAttempt,
     WebhookEvent,
 )
+from shop_payments.services import OrderCursor
 from tests.admin.support import Staff
 from tests.admin_pages import FAR, list_pages
 from tests.bulk import fill
 from tests.conftest import issue_key
-from tests.support import Caller, pay
+from tests.support import BASE, Caller, pay
 
 pytestmark = [
     pytest.mark.django_db,
@@ -238,6 +241,43 @@ def test_the_metrics_and_the_readiness(plans):
     with plans.of("readiness"):
         services.check_readiness()
     plans.check()
+
+
+LISTS = [
+    "",
+    "payment_status=paid",
+    "payment_status=partially_refunded",
+    "payment_status=authorized",
+    "number=ORD-20261129-{order}",
+    "created_from={day}&created_before={next_day}",
+    "created_from={day}&created_before={next_day}&payment_status=paid",
+]
+"""What staff and customers ask for, all but unpaid orders (see ``KNOWN_SCANS``)."""
+
+
+@pytest.mark.parametrize("query", LISTS)
+def test_the_pages_of_orders(plans, staff, query):
+    day = timezone.localdate() - timedelta(days=45)
+    words = {"order": MIDDLE, "day": day, "next_day": day + timedelta(days=2)}
+    customer = customer_of(MIDDLE)
+    for who, get in (("staff", staff.get), ("customer", customer.client.get)):
+        url = f"{BASE}/orders?{query.format(**words)}"
+        for link in ("next", "next", "previous"):
+            with plans.of(f"{who}: {url} {link}"):
+                response = get(url, headers=customer.headers if who == "customer" else {})
+            assert response.status_code == 200, response.content
+            url = response.json()["data"][link] or url
+
+
+def test_a_page_of_orders_that_were_imported_at_one_moment(plans, staff):
+    """They differ in their keys only, and the index contains both."""
+    moment = timezone.now() - timedelta(days=100)
+    Order.objects.filter(pk__lte=9_000).update(created_at=moment)
+    cursor = OrderCursor(pk=2_000, created_at=moment)
+    for each in (cursor, replace(cursor, is_backward=True)):
+        with plans.of(f"orders beyond {each}"):
+            data = staff.get(f"{BASE}/orders?cursor={each}").json()["data"]
+        assert data["results"][0]["id"] == ("2050" if each.is_backward else "1999")
 
 
 def test_the_sweep(plans, stripe, webhooks, capsys):

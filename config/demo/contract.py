@@ -116,6 +116,7 @@ def paid_order_answer(*, order_id: str, order_number: str, intent_id: str) -> Sh
         "data": {
             "id": order_id,
             "number": order_number,
+            "created_at": re.compile(r"\d{4}-\d\d-\d\dT\S+"),
             "amount": "112.00",
             "total": "112.00",
             "outstanding": "0.00",

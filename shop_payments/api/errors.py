@@ -71,8 +71,15 @@ class Details:
     """Returns the value of ``key`` for an exception."""
 
     shape: Shape
+    examples: Mapping[Route, Any]
+    """A value for the OpenAPI schema, by group of routes. The first group with the route counts."""
+
     is_optional: bool = False
     """Whether an empty value is left out of the response."""
+
+    def example_for(self, route: Route) -> Any:
+        """Return the example for a route."""
+        return next(value for group, value in self.examples.items() if route in group)
 
 
 def _encodable(value: Any) -> Any:
@@ -89,7 +96,7 @@ def encodable_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _one_of(reasons: dict[str, str]) -> Details:
+def _one_of(reasons: dict[str, str], *, example: str) -> Details:
     """Return the details of an exception with a ``reason``.
 
     ``reasons`` maps each reason to its meaning.
@@ -99,6 +106,7 @@ def _one_of(reasons: dict[str, str]) -> Details:
     return Details(
         read=lambda error: {"reason": str(error.reason)} if error.reason else {},
         shape={"reason": serializers.ChoiceField(choices, help_text=words)},
+        examples={Route.ALL: {"reason": str(example)}},
         is_optional=True,
     )
 
@@ -125,11 +133,48 @@ _FIELDS = Details(
         child=serializers.ListField(child=serializers.CharField()),
         help_text="The problems of each field.",
     ),
+    examples={
+        Route.ORDERS_LIST: {"payment_stauts": ["This parameter is not known. Remove it."]},
+        Route.REFUND_CREATE: {"amount": ['Write the amount as a decimal string, e.g. "12.50".']},
+        Route.WITH_BODY: {"amount": ["This field is not known. Remove it."]},
+    },
 )
-_STATE = Details(read=_read_state, shape=UnsettledPaymentSerializer)
+_LINE = {
+    "name": "Main product 2",
+    "amount": 5600,
+    "currency": "usd",
+    "quantity": 2,
+    "description": "",
+}
+_STATE = Details(
+    read=_read_state,
+    shape=UnsettledPaymentSerializer,
+    examples={
+        Route.ALL: {
+            "id": "pi_3R8f5yQ9LjHruSyq1ofjdVY5",
+            "amount": "112.00",
+            "currency": "usd",
+            "status": "requires_payment_method",
+            "line_items": [_LINE],
+        }
+    },
+)
 _REFUND = Details(
     read=lambda error: refund_data(error.refunds),
     shape=(RefundSerializer, RefundPartsSerializer),
+    examples={
+        Route.ALL: {
+            "id": "0b5f7a5e-6f5c-4d0e-9d5b-1f0a3c1f6c57",
+            "stripe_id": None,
+            "payment_intent": "pi_3R8f5yQ9LjHruSyq1ofjdVY5",
+            "amount": "12.50",
+            "currency": "usd",
+            "status": "failed",
+            "reason": "requested_by_customer",
+            "failure_reason": "charge_already_refunded",
+            "created_at": "2026-11-30T09:00:00Z",
+        }
+    },
 )
 _REFUNDABLE = Details(
     read=lambda error: {"refundable": error.refundable, "currency": error.currency},
@@ -137,10 +182,12 @@ _REFUNDABLE = Details(
         "refundable": serializers.CharField(help_text="Decimal string."),
         "currency": serializers.CharField(),
     },
+    examples={Route.ALL: {"refundable": "100.00", "currency": "usd"}},
 )
 _STRIPE_REQUEST = Details(
     read=_read_stripe_request,
     shape={"stripe_request_id": serializers.CharField()},
+    examples={Route.ALL: {"stripe_request_id": "req_Sd9PTHnA7RPo2v"}},
     is_optional=True,
 )
 
@@ -163,6 +210,12 @@ class ErrorRow:
     message: str = ""
     """The message of the response, if the text of the exception is not for clients."""
 
+    example: str = ""
+    """A message for the OpenAPI schema, if neither ``message`` nor the exception's class has one.
+
+    ``{scope}`` is the scope that the route requires.
+    """
+
     retry_after: int = 0
     """Seconds for the Retry-After header; 0 for none."""
 
@@ -175,6 +228,11 @@ class ErrorRow:
         """Return the meaning, with a note if the response has a Retry-After header."""
         return f"{self.meaning}; `Retry-After`" if self.retry_after else self.meaning
 
+    @property
+    def example_message(self) -> str:
+        """Return a message for the OpenAPI schema."""
+        return self.message or self.example or str(getattr(self.exception, "default_detail", ""))
+
 
 ERROR_TABLE: tuple[ErrorRow, ...] = (
     ErrorRow(
@@ -183,6 +241,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.InvalidSignature,
         "webhook: the signature is missing, wrong or too old",
         Route.STRIPE_WEBHOOK,
+        example="no signature matches",
     ),
     ErrorRow(
         "invalid_payload",
@@ -190,6 +249,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.InvalidWebhookPayload,
         "webhook: the body is signed, but is not an event",
         Route.STRIPE_WEBHOOK,
+        example="the body is not JSON",
     ),
     ErrorRow(
         "parse_error",
@@ -197,6 +257,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         drf.ParseError,
         "the body is not JSON",
         Route.ALL,
+        example="The body is not JSON. Send JSON in UTF-8.",
     ),
     ErrorRow(
         "invalid_request",
@@ -244,6 +305,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         InsufficientScope,
         "the API key does not have the scope that the route requires",
         Route.WITH_KEY,
+        example="The API key does not have the scope '{scope}'. Use another API key.",
     ),
     ErrorRow(
         "permission_denied",
@@ -258,6 +320,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.OrderNotFound,
         "the order does not exist, or belongs to another customer",
         Route.OF_ONE_ORDER,
+        example="Order not found.",
     ),
     ErrorRow(
         "payment_intent_missing",
@@ -265,6 +328,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentIntentMissing,
         "the order has no payment intent",
         Route.PAYMENT_SETTLE,
+        example="The order has no payment intent.",
     ),
     ErrorRow("not_found", 404, drf.NotFound, "the path does not exist", Route.NONE),
     ErrorRow(
@@ -287,6 +351,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.OrderAlreadyPaid,
         "the order is paid",
         Route.PAYMENT_INTENT_CREATE,
+        example="The order has been paid.",
     ),
     ErrorRow(
         "order_not_payable",
@@ -301,8 +366,10 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
                 Refusal.REFUNDED: "the order was paid and refunded",
                 "negative_total": "the order's total is less than 0",
                 "currency_changed": "money in another currency was received for the order",
-            }
+            },
+            example=Refusal.FREE,
         ),
+        example="The order is empty, free or cancelled.",
     ),
     ErrorRow(
         "payment_processing",
@@ -310,6 +377,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentProcessing,
         "a payment is being processed; do not pay again",
         Route.PAYMENT_INTENT_CREATE,
+        example="A payment of this order is being processed.",
     ),
     ErrorRow(
         "payment_authorized",
@@ -317,6 +385,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentAuthorized,
         "the payment is authorized and waits for capture",
         Route.PAYMENT_INTENT_CREATE,
+        example="The order's payment is authorized and waits for capture.",
     ),
     ErrorRow(
         "payment_in_review",
@@ -331,8 +400,10 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
                 Refusal.REFUND_PENDING: "a refund is pending",
                 Refusal.DISPUTE_OPEN: "a dispute is open",
                 Refusal.UNKNOWN_INTENT: "Stripe has a payment that the shop does not know",
-            }
+            },
+            example=Refusal.REFUND_PENDING,
         ),
+        example="A payment of this order is being reviewed by the shop.",
     ),
     ErrorRow(
         "payment_intent_in_progress",
@@ -348,6 +419,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
                 "message": "Another request is creating this payment intent. Try again in a moment."
             }
         },
+        example="The payment intent keeps changing. Try again in a moment.",
     ),
     ErrorRow(
         "payment_not_completed",
@@ -356,6 +428,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "the order is not fully paid; see `data`",
         Route.PAYMENT_SETTLE,
         details=_STATE,
+        example="The payment is not completed: requires_payment_method.",
     ),
     ErrorRow(
         "payment_mismatch",
@@ -364,6 +437,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "money was received that does not count for the order; staff must review it; see `data`",
         Route.PAYMENT_SETTLE,
         details=_STATE,
+        example="The payment was received but does not count for the order. It is in review.",
     ),
     ErrorRow(
         "order_not_refundable",
@@ -371,6 +445,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.OrderNotRefundable,
         "the order has no payment that can be refunded",
         Route.REFUND_CREATE,
+        example="The order has not been paid.",
     ),
     ErrorRow(
         "refund_exceeds_balance",
@@ -379,6 +454,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "the amount is more than what is left to refund; see `data`",
         Route.REFUND_CREATE,
         details=_REFUNDABLE,
+        example="Only 100.00 USD can be refunded.",
     ),
     ErrorRow(
         "payment_disputed",
@@ -386,6 +462,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentDisputed,
         "the payment is disputed; a refund would pay the customer twice",
         Route.REFUND_CREATE,
+        example="The customer's bank holds this payment; wait for its decision.",
     ),
     ErrorRow(
         "refund_in_progress",
@@ -394,6 +471,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "another request is sending this refund",
         Route.REFUND_CREATE,
         retry_after=1,
+        example="This refund is being sent by another request. Try again in a moment.",
     ),
     ErrorRow(
         "refund_refused",
@@ -403,6 +481,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "`Idempotency-Key`",
         Route.REFUND_CREATE,
         details=_REFUND,
+        example="Nothing was refunded: charge_already_refunded",
     ),
     ErrorRow(
         "idempotency_key_reused",
@@ -410,6 +489,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.IdempotencyKeyReused,
         "the `Idempotency-Key` was used before, with another amount, reason or kind",
         Route.REFUND_CREATE,
+        example="This idempotency key was used for another refund.",
     ),
     ErrorRow(
         "payload_too_large",
@@ -418,6 +498,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "the body is too large",
         Route.ALL,
         also={BodyTooLarge: {}},
+        example="The body is too large.",
     ),
     ErrorRow(
         "unsupported_media_type",
@@ -425,6 +506,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         drf.UnsupportedMediaType,
         "the body is not `application/json`",
         Route.WITH_BODY,
+        example='Unsupported media type "application/x-www-form-urlencoded" in request.',
     ),
     ErrorRow(
         "amount_not_representable",
@@ -432,6 +514,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.MoneyError,
         "the currency cannot represent the amount",
         Route.PAYMENT_INTENT_CREATE | Route.REFUND_CREATE,
+        example="12.345 has more decimals than usd has",
     ),
     ErrorRow(
         "amount_too_small",
@@ -459,6 +542,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         Route.CALLS_STRIPE,
         "The payment provider refused the request. Contact the shop.",
         details=_STRIPE_REQUEST,
+        example="Request was throttled. Expected available in 60 seconds.",
     ),
     ErrorRow(
         "gateway_unavailable",
@@ -512,5 +596,6 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "webhook: the event is stored but not processed; Stripe sends it again",
         Route.STRIPE_WEBHOOK,
         retry_after=60,
+        example="charge.refunded evt_1R8f5yQ9 could not be processed; it should be sent again",
     ),
 )

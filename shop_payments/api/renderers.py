@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -19,6 +20,20 @@ class PlainJSONRenderer(JSONRenderer):
     ensure_ascii = False
     compact = True
     strict = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostForm:
+    """The form of a route in the browsable API."""
+
+    button: str
+    """What the button does."""
+
+    help: tuple[str, ...]
+    """Paragraphs above the button."""
+
+    body: str = ""
+    """JSON to begin with; empty for a route without a body."""
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):

@@ -22,12 +22,13 @@ from shop_payments.api.authentication import (
     APIKeyAuthentication,
 )
 from shop_payments.api.errors import ERROR_TABLE, ErrorRow, Route, Shape
-from shop_payments.api.serializers import EmptyBodySerializer
+from shop_payments.api.serializers import EmptyBodySerializer, RangeEndField
+from shop_payments.request_ids import REQUEST_ID_HEADER
 
 try:
     from drf_spectacular.openapi import AutoSchema
     from drf_spectacular.plumbing import ResolvedComponent
-    from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+    from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 except ImportError:
     HAS_SPECTACULAR = False
 else:
@@ -185,6 +186,10 @@ if HAS_SPECTACULAR:
         def _map_serializer_field(
             self, field: Any, direction: Any, bypass_extensions: bool = False
         ) -> Any:
+            if isinstance(field, RangeEndField):
+                ends = [{"type": "string", "format": each} for each in ("date", "date-time")]
+                # Not oneOf: to a validator that does not check formats, both are any string.
+                return {"anyOf": ends, "description": field.help_text}
             schema = super()._map_serializer_field(  # type: ignore[no-untyped-call]
                 field, direction, bypass_extensions
             )
@@ -202,6 +207,13 @@ if HAS_SPECTACULAR:
                 parameters.append(
                     OpenApiParameter("order_id", str, "path", required=True, description=words)
                 )
+            words = (
+                "The client's id of the request, for the shop's log: 1 to 200 of the characters "
+                "`A-Z a-z 0-9 . _ : @ + / = -`. Any other value is replaced by a new one."
+            )
+            parameters.append(_header(REQUEST_ID_HEADER, words))
+            words = "The id of the request in the shop's log: the client's, or a new one."
+            parameters.append(_header(REQUEST_ID_HEADER, words, response=[200, *errors]))
             if operation.header:
                 parameters.append(_header(*operation.header, required=True))
             if operation.echoed_header:
@@ -227,24 +239,47 @@ if HAS_SPECTACULAR:
             responses = {"200": OpenApiResponse(answer, description=operation.message)}
             for status, rows in operation.errors.items():
                 meanings = "\n".join(f"- `{row.code}`: {row.description}" for row in rows)
-                schema = self._error_schema(rows)
-                responses[str(status)] = OpenApiResponse(schema, description=meanings)
+                responses[str(status)] = OpenApiResponse(
+                    self._error_schema(rows),
+                    description=meanings,
+                    examples=[self._example(row, str(status)) for row in rows],
+                )
             return responses
 
         def _error_schema(self, rows: list[ErrorRow]) -> Any:
-            """Return the schema of an error body, with one alternative for each kind of details."""
-            schemas = []
-            for details in dict.fromkeys(row.details for row in rows):
-                codes = [row.code for row in rows if row.details is details]
-                body: dict[str, Any] = {
-                    "message": {"type": "string"},
-                    "code": {"type": "string", "enum": codes},
-                }
-                if details is not None:
-                    body[details.key] = self._schema_of(details.shape)
-                optional = details.key if details is not None and details.is_optional else ""
-                schemas.append(_closed_object(body, optional=optional))
-            return _alternatives(schemas)
+            """Return the schema of an error body: one alternative for each code."""
+            references = {row.code: self._error_component(row).ref for row in rows}
+            if len(rows) == 1:
+                return references[rows[0].code]
+            mapping = {code: reference["$ref"] for code, reference in references.items()}
+            return {
+                "oneOf": [*references.values()],
+                "discriminator": {"propertyName": "code", "mapping": mapping},
+            }
+
+        def _error_component(self, row: ErrorRow) -> ResolvedComponent:
+            """Register the error of a row: generated clients have one class for each code."""
+            body: dict[str, Any] = {
+                "message": {"type": "string"},
+                "code": {"type": "string", "const": row.code},
+            }
+            details = row.details
+            if details is not None:
+                body[details.key] = self._schema_of(details.shape)
+            optional = details.key if details is not None and details.is_optional else ""
+            schema = {**_closed_object(body, optional=optional), "description": row.description}
+            name = f"Shop{row.code.removesuffix('_error').title().replace('_', '')}Error"
+            return self._register(name, ResolvedComponent.SCHEMA, schema)
+
+        def _example(self, row: ErrorRow, status: str) -> OpenApiExample:
+            scope = self.view.own_authentication.scope.value if self._takes_key else ""
+            body: dict[str, Any] = {
+                "message": row.example_message.replace("{scope}", scope),
+                "code": row.code,
+            }
+            if row.details is not None:
+                body[row.details.key] = row.details.example_for(self.operation.route)
+            return OpenApiExample(row.code, value=body, response_only=True, status_codes=[status])
 
         def _schema_of(self, shape: Shape) -> Any:
             if isinstance(shape, tuple):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework import serializers
 
+from shop_payments.api.renderers import OWN_SETTINGS
+from shop_payments.days import as_stored, midnight
+from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Refund
 from shop_payments.money import format_amount
-from shop_payments.orders import LineItem
+from shop_payments.orders import LineItem, get_order_adapter
+from shop_payments.services.order_pages import OrderCursor, parse_cursor
+
+_Value = TypeVar("_Value")
 
 
 class MomentField(serializers.DateTimeField):
@@ -151,6 +157,9 @@ class OrderSerializer(serializers.Serializer[Any]):
 
     id = serializers.CharField()
     number = serializers.CharField()
+    created_at = MomentField(
+        allow_null=True, help_text="Null if the shop does not say when an order was created."
+    )
     amount = serializers.CharField(
         source="total_decimal",
         allow_null=True,
@@ -309,22 +318,117 @@ class RefundListSerializer(serializers.Serializer[Any]):
     results = RefundSerializer(many=True)
 
 
-class WholeNumberField(serializers.IntegerField):
-    """A number in the digits 0-9 only: no sign, space, underscore or point."""
+class RangeEndField(serializers.Field[Any, Any, Any, Any]):
+    """One end of a range of time: a date, or a time with its offset from UTC.
 
-    def to_internal_value(self, data: Any) -> int:
-        # int() accepts more, such as " 1", "1_0" and digits of other scripts.
-        if isinstance(data, str) and not re.fullmatch("[0-9]+", data):
+    A date is the beginning of that day in the project's time zone (``TIME_ZONE``).
+    """
+
+    default_error_messages = {
+        "invalid": "Write a date like 2026-11-30, or a time with its offset from UTC like "
+        "2026-11-30T09:00:00Z or 2026-11-30T10:00:00+01:00. In a URL, + is written %2B.",
+        "too_far": "Write a year between 1970 and 9000.",
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:
+        day, moment = None, None
+        try:
+            if re.fullmatch(_DATE, data, re.ASCII):
+                day = date.fromisoformat(data)
+            elif re.fullmatch(_DATE + _TIME, data, re.ASCII):
+                moment = datetime.fromisoformat(data)
+        except ValueError:  # such as 2026-02-30
             self.fail("invalid")
-        number: int = super().to_internal_value(data)
-        return number
+        found = moment or day or self.fail("invalid")
+        # Near the first and the last year, a time cannot be converted to another time zone.
+        if not 1970 <= found.year <= 9000:
+            self.fail("too_far")
+        return as_stored(moment) if moment else midnight(found, timezone.get_default_timezone())
 
 
-class PageQuerySerializer(serializers.Serializer[Any]):
-    """The query of ``GET orders``."""
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_TIME = r"T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})"
+"""As in RFC 3339; the seconds may be left out."""
 
-    # Without a maximum, the offset could be too large for the database, and cause a 500.
-    page = WholeNumberField(min_value=1, max_value=1_000_000, default=1)
+
+_STATUSES = [status.value for status in PaymentStatus]
+
+
+class OrderQuerySerializer(serializers.Serializer[Any]):
+    """The query of ``GET orders``. Unknown parameters are refused.
+
+    With a misspelled filter that is ignored, a client would take all orders for the paid ones.
+    """
+
+    payment_status = serializers.ChoiceField(
+        _STATUSES,
+        required=False,
+        help_text="Only orders with this `payment_status`.",
+        error_messages={"invalid_choice": f"Write one of {', '.join(_STATUSES)}."},
+    )
+    number = serializers.CharField(
+        required=False, max_length=255, help_text="Only the order with exactly this `number`."
+    )
+    created_from = RangeEndField(
+        required=False,
+        help_text="Only orders that were created at this time or later. A date is the beginning "
+        "of that day in the shop's time zone.",
+    )
+    created_before = RangeEndField(
+        required=False,
+        help_text="Only orders that were created before this time. A date is the beginning of "
+        "that day in the shop's time zone, so the day itself is not included.",
+    )
+    cursor = serializers.CharField(
+        required=False,
+        max_length=1000,
+        help_text="Where the page begins: part of the URLs in `next` and `previous`.",
+    )
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        # The browsable API's links to the JSON have the parameter `format`.
+        known = {*self.fields, OWN_SETTINGS.URL_FORMAT_OVERRIDE}
+        errors = {
+            name: ["This parameter is not known. Remove it."] for name in data if name not in known
+        }
+        for name in known & set(data):
+            if len(data.getlist(name)) > 1:
+                errors[name] = ["This parameter is given more than once. Send it once."]
+        if errors:
+            raise serializers.ValidationError(errors)
+        # As a plain dict. REST framework takes an empty value of a form for a missing one.
+        values: dict[str, Any] = super().to_internal_value(data.dict())
+        return values
+
+    def validate_number(self, value: str) -> str:
+        return self._if_named("number_field", value)
+
+    def validate_created_from(self, value: datetime) -> datetime:
+        return self._if_named("created_field", value)
+
+    def validate_created_before(self, value: datetime) -> datetime:
+        return self._if_named("created_field", value)
+
+    def validate_cursor(self, value: str) -> OrderCursor:
+        cursor = parse_cursor(value)
+        if cursor is None:
+            words = "The cursor is not valid. Begin again at the first page, without a cursor."
+            raise serializers.ValidationError(words)
+        return cursor
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        begin, end = attrs.get("created_from"), attrs.get("created_before")
+        if begin and end and end < begin:
+            words = "This is before created_from, so no order can match."
+            raise serializers.ValidationError({"created_before": [words]})
+        return attrs
+
+    def _if_named(self, attribute: str, value: _Value) -> _Value:
+        """Return the value if the shop's adapter names the field for the filter."""
+        if not getattr(get_order_adapter(), attribute):
+            words = "The orders of this shop cannot be filtered by this. Remove it."
+            raise serializers.ValidationError(words)
+        return value
 
 
 class StripeEventSerializer(serializers.Serializer[Any]):

@@ -41,14 +41,15 @@ from shop_payments.api.renderers import (
     JSONAlways,
     Negotiation,
     PlainJSONRenderer,
+    PostForm,
 )
 from shop_payments.api.schema import PaymentSchema, documented
 from shop_payments.api.serializers import (
     EmptyBodySerializer,
     LinksSerializer,
     OrderPageSerializer,
+    OrderQuerySerializer,
     OrderSerializer,
-    PageQuerySerializer,
     PaymentIntentSerializer,
     ReceivedEventSerializer,
     RefundListSerializer,
@@ -63,8 +64,11 @@ from shop_payments.conf import get_config
 from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
+from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Source, WebhookEvent
+from shop_payments.request_ids import REQUEST_ID_HEADER, request_id_of
 from shop_payments.services.create_payment_intent import create_payment_intent
+from shop_payments.services.order_pages import OrderCursor, OrderFilters
 from shop_payments.services.queries import get_order, list_orders, list_refunds
 from shop_payments.services.receive_event import receive_event
 from shop_payments.services.refund_payment import RefundRequest, refund_payment
@@ -93,6 +97,12 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
     host_authentication = True
     """Whether the host's authentication classes authenticate the user."""
 
+    post_form: PostForm | None = None
+    """The form in the browsable API."""
+
+    statuses: tuple[PaymentStatus, ...] = ()
+    """The filters that the browsable API links to."""
+
     @classmethod
     def as_view(  # type: ignore[override]
         cls, actions: dict[str, Any], **initkwargs: Any
@@ -102,6 +112,16 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
         return view
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        with request_id_of(request) as request_id:
+            response = self.answer(request, *args, **kwargs)
+        response[REQUEST_ID_HEADER] = request_id
+        return response
+
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer a request, whose id is known by now."""
+        return super().dispatch(request, *args, **kwargs)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         # Django decodes the query with the charset of the body's content type. A caller could send
@@ -121,6 +141,18 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
         except ConfigurationError:
             browsable = False  # the view raises the same error and answers it in JSON
         return [PlainJSONRenderer(), *([BrowsableRenderer()] if browsable else [])]
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The URLs of the pages of the order, for the browsable API."""
+        if "order_id" not in self.kwargs:
+            return {}
+        names = {"Order": "order", "Payment intent": "payment-intent"}
+        names |= {"Payment": "payment", "Refunds": "refunds"}
+        order = [self.kwargs["order_id"]]
+        return {
+            title: reverse(f"shop_payments:{name}", args=order) for title, name in names.items()
+        }
 
     def get_exception_handler(self) -> Callable[..., Response | None]:
         return handle_exception
@@ -180,23 +212,31 @@ class RootViewSet(PaymentViewSet):
 class OrderViewSet(PaymentViewSet):
     """The caller's orders and the state of their payments."""
 
+    statuses = tuple(PaymentStatus)
     permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "orders_user")
 
-    @documented(Route.ORDERS_LIST, "Orders", OrderPageSerializer, query=PageQuerySerializer)
+    @documented(Route.ORDERS_LIST, "Orders", OrderPageSerializer, query=OrderQuerySerializer)
     def list(self, request: Request) -> Response:
         """List the caller's orders, newest first.
 
-        Staff in their session get all orders.
+        Staff in their session get all orders. Filters can be combined. `next` and `previous` are
+        the URLs of the pages beside this one, with the same filters.
         """
-        query = PageQuerySerializer(data=request.query_params)
+        query = OrderQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
-        number = query.validated_data["page"]
-        page = list_orders(user=request.user, any_order=acts_as_staff(request), page=number)
+        values = dict(query.validated_data)
+        cursor = values.pop("cursor", None)
+        page = list_orders(
+            user=request.user,
+            any_order=acts_as_staff(request),
+            filters=OrderFilters(**values),
+            cursor=cursor,
+        )
         shown = {
             "results": page.orders,
-            "next": _page_url(request, number + 1) if page.has_next else None,
-            "previous": _page_url(request, number - 1) if number > 1 else None,
+            "next": _page_url(request, page.next),
+            "previous": _page_url(request, page.previous),
         }
         data = OrderPageSerializer(shown, context={"request": request}).data
         return Response({"message": "Orders", "data": data})
@@ -222,6 +262,14 @@ class PaymentIntentViewSet(PaymentViewSet):
     permission_classes = (IsCustomerOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_intent_user", "payment_intent_address")
     serializer_class = EmptyBodySerializer
+    post_form = PostForm(
+        button="Create the payment intent",
+        help=(
+            "Creates the order's payment intent at Stripe, or updates and returns the open one. "
+            "Nothing is charged: the customer pays it afterwards.",
+            "To pay it with a test key: manage.py shop_payments_pay ORDER --confirm",
+        ),
+    )
 
     @documented(
         Route.PAYMENT_INTENT_CREATE,
@@ -257,6 +305,13 @@ class OrderPaymentViewSet(PaymentViewSet):
     permission_classes = (IsProgramOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "payment_key")
     serializer_class = EmptyBodySerializer
+    post_form = PostForm(
+        button="Mark the order as paid",
+        help=(
+            "Fetches the payment intent from Stripe. The order becomes paid only if Stripe says "
+            "that the money was received. Before that, the answer is 409.",
+        ),
+    )
 
     @documented(Route.PAYMENT_SETTLE, "Order marked as paid successfully", PaymentIntentSerializer)
     def create(self, request: Request, order_id: str) -> Response:
@@ -285,6 +340,16 @@ class RefundViewSet(PaymentViewSet):
     permission_classes = (IsProgramOrStaff,)
     throttle_scopes = (FAILED_AUTHENTICATION, "refund_key")
     serializer_class = RefundRequestSerializer
+    post_form = PostForm(
+        button="Refund",
+        help=(
+            "Sends money back to the customer at once. Write the amount between the quotes, with a "
+            'point: "12.50". Without the line of the amount, everything that is left is refunded.',
+            "reason is duplicate, fraudulent or requested_by_customer. kind is goods (they were "
+            "returned) or correction (the order owes the money again). Both may be left out.",
+        ),
+        body='{\n    "amount": "",\n    "reason": "requested_by_customer",\n    "kind": "goods"\n}',
+    )
     idempotency_key = ""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -368,7 +433,7 @@ class StripeWebhookViewSet(PaymentViewSet):
         # The host's classes could refuse Stripe, or read the body before its signature is checked.
         return []
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         # An event needs nothing of REST framework, which would take as long as the rest. It only
         # explains what is wrong.
         if request.method == "POST":
@@ -376,7 +441,7 @@ class StripeWebhookViewSet(PaymentViewSet):
                 return _received(_receive(request))
             except Exception as error:
                 self.failure = error
-        return super().dispatch(request, *args, **kwargs)
+        return super().answer(request, *args, **kwargs)
 
     def check_size(self, request: Request) -> None:
         """Do nothing: :func:`_raw_body` checks the size, with the limit ``WEBHOOK_MAX_BYTES``."""
@@ -431,5 +496,10 @@ def _raw_body(request: HttpRequest) -> bytes:
         raise ParseError("The body could not be read.") from None
 
 
-def _page_url(request: Request, page: int) -> str:
-    return request.build_absolute_uri(f"{request.path}?page={page}")
+def _page_url(request: Request, cursor: OrderCursor | None) -> str | None:
+    """Return the URL of another page with the same filters."""
+    if cursor is None:
+        return None
+    query = request.query_params.copy()
+    query["cursor"] = str(cursor)
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")

@@ -65,7 +65,7 @@ def translate_error(error: stripe.StripeError) -> GatewayError:
     if isinstance(translated, GatewayAuthenticationError):
         translated.permission = permission
         logger.error(
-            "Stripe refused the secret key: status=%s permission=%s request_id=%s",
+            "Stripe refused the secret key: status=%s permission=%s stripe_request_id=%s",
             status,
             permission or "-",
             translated.request_id,

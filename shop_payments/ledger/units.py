@@ -156,7 +156,7 @@ def _log(locked: LockedPayment) -> None:
     payment = locked.payment
     for fact in locked.facts:
         logger.info(
-            "Payment changed: order=%s intent=%s fact=%s status=%s source=%s request_id=%s",
+            "Payment changed: order=%s intent=%s fact=%s status=%s source=%s stripe_request_id=%s",
             payment.order_id,
             fact.payment_intent.stripe_id if fact.payment_intent else "-",
             fact.kind,

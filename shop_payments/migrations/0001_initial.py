@@ -140,6 +140,7 @@ class Migration(migrations.Migration):
                     "customer",
                     models.ForeignKey(
                         blank=True,
+                        db_index=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="+",
@@ -1639,6 +1640,16 @@ class Migration(migrations.Migration):
                 condition=models.Q(("status__in", ["open", "cancelled"])),
                 name="shop_payments_order_status_known",
             ),
+        ),
+        migrations.AddIndex(
+            model_name="order",
+            index=models.Index(
+                fields=["customer", "created_at", "id"], name="shop_payments_order_customer"
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="order",
+            index=models.Index(fields=["created_at", "id"], name="shop_payments_order_created"),
         ),
         migrations.AddIndex(
             model_name="order",

@@ -141,6 +141,7 @@ class Order(models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,  # an index of the list below begins with it
         verbose_name=_("customer"),
     )
     email = models.EmailField(_("receipt e-mail"), blank=True)
@@ -171,8 +172,13 @@ class Order(models.Model):
                 name="shop_payments_order_status_known",
             ),
         ]
-        # For the admin: the list of cancelled orders.
         indexes: ClassVar[list[models.Index]] = [
+            # For the pages of GET orders: of one customer, and of all for staff.
+            models.Index(
+                fields=["customer", "created_at", "id"], name="shop_payments_order_customer"
+            ),
+            models.Index(fields=["created_at", "id"], name="shop_payments_order_created"),
+            # For the admin: the list of cancelled orders.
             models.Index(
                 fields=["id"], condition=Q(status="cancelled"), name="shop_payments_order_cancelled"
             ),

@@ -26,6 +26,7 @@ from shop_payments.services.delete_payment import delete_payment
 from shop_payments.services.give_up_refund import give_up_refund
 from shop_payments.services.may_release import may_release
 from shop_payments.services.metrics import metrics
+from shop_payments.services.order_pages import OrderCursor, OrderFilters
 from shop_payments.services.queries import (
     OrderPage,
     OrderView,
@@ -51,6 +52,8 @@ from shop_payments.services.unknown_intents import accept_unknown_intent
 __all__ = [
     "EntryRequest",
     "IntentView",
+    "OrderCursor",
+    "OrderFilters",
     "OrderPage",
     "OrderView",
     "Origin",

@@ -28,11 +28,13 @@ from shop_payments.orders import (
     get_order_adapter,
     parse_order_id,
     read_amount_to_pay_now,
+    read_created_at,
     read_line_items,
     read_number,
     read_terms,
     reading,
 )
+from shop_payments.services.order_pages import OrderCursor, OrderFilters, select_page
 from shop_payments.users import is_known_user
 
 
@@ -55,6 +57,9 @@ class OrderView:
 
     id: str
     number: str
+    created_at: datetime | None
+    """None if the adapter has no ``created_field``."""
+
     total_decimal: str | None
     """None if the order cannot be read, or its currency has no such amount."""
 
@@ -86,27 +91,35 @@ class OrderPage:
     """One page of orders, newest first."""
 
     orders: Sequence[OrderView]
-    has_next: bool
+    next: OrderCursor | None
+    """The place at which the page with the next older orders begins; None if there are none."""
+
+    previous: OrderCursor | None
+    """The same for the next newer orders."""
 
 
-def list_orders(*, user: Any, any_order: bool = False, page: int = 1) -> OrderPage:
-    """Return one page (from 1) of the orders that ``user`` may pay, or of all orders.
+def list_orders(
+    *,
+    user: Any,
+    any_order: bool = False,
+    filters: OrderFilters | None = None,
+    cursor: OrderCursor | None = None,
+) -> OrderPage:
+    """Return one page of the orders that ``user`` may pay, or of all orders, newest first.
 
-    ``any_order`` is for staff. The number of queries does not depend on the number of orders. An
-    anonymous user has no orders.
+    ``any_order`` is for staff. Without a ``cursor``, it is the first page. The number of queries
+    does not depend on the number of orders. An anonymous user has no orders.
 
     Raises:
-        OrderUnreadable: the adapter raised.
+        OrderUnreadable: the adapter raised, or does not name the field of a filter.
     """
     if not any_order and not is_known_user(user):
-        return OrderPage(orders=(), has_next=False)
+        return OrderPage(orders=(), next=None, previous=None)
     adapter, size = get_order_adapter(), get_config().PAGE_SIZE
-    method = "get_queryset" if any_order else "list_for_user"
-    start = (page - 1) * size
-    with reading(method, "any"):
+    with reading("get_queryset" if any_order else "list_for_user", "any"):
         orders = adapter.get_queryset() if any_order else adapter.list_for_user(user)
-        found = list(orders[start : start + size + 1])  # one more, to know whether others follow
-    return OrderPage(orders=_views(found[:size]), has_next=len(found) > size)
+        found = select_page(orders, filters=filters or OrderFilters(), cursor=cursor, size=size)
+    return OrderPage(orders=_views([*found.orders]), next=found.next, previous=found.previous)
 
 
 def get_order(*, order_id: object, user: Any, any_order: bool = False) -> OrderView:
@@ -128,22 +141,22 @@ class _Found:
     """An order's data for its view; ``terms`` is None if it could not be read."""
 
     number: str
+    created_at: datetime | None
     terms: OrderTerms | None
     line_items: tuple[LineItem, ...]
 
 
 def _read(order: Any) -> _Found:
     """Read an order for its view. A fault in the shop's code affects only this order."""
-    number = ""
-    terms: OrderTerms | None = None
-    lines: tuple[LineItem, ...] = ()
+    number, created_at = "", None
     try:
         number = read_number(order)
+        created_at = read_created_at(order)
         terms = read_terms(order)
         lines = read_line_items(order)
     except (MoneyError, OrderUnreadable):
-        return _Found(number, None, ())
-    return _Found(number, terms, lines)
+        return _Found(number, created_at, None, ())
+    return _Found(number, created_at, terms, lines)
 
 
 def _views(orders: list[Any]) -> list[OrderView]:
@@ -200,6 +213,7 @@ def _view(order: Any, rows: Rows | None) -> OrderView:
     return OrderView(
         id=str(order.pk),
         number=found.number,
+        created_at=found.created_at,
         total_decimal=_decimal(balance.total, currency) if balance else None,
         outstanding_decimal=_decimal(balance.outstanding, currency) if balance else None,
         waived_decimal=_decimal(waived, known) or "0",

@@ -47,6 +47,12 @@ RaisesForLineItems = _raising("line_items")
 RaisesForNumber = _raising("number")
 
 
+class OnlyKeys(BundledOrderAdapter):
+    """Its orders have neither a time nor a number in a column."""
+
+    created_field = number_field = ""
+
+
 class RaisesForSearch(BundledOrderAdapter):
     """It does not even search."""
 

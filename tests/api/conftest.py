@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.http import JsonResponse
 from django.test import Client
 from rest_framework.response import Response
 
@@ -24,7 +25,7 @@ def checked_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     def request(self: Client, **kwargs: Any) -> Any:
         response = send(self, **kwargs)
         is_of_api = response.request["PATH_INFO"].startswith(f"{BASE}/")
-        if is_of_api and isinstance(response, Response):  # not a page of Django's
+        if is_of_api and isinstance(response, Response | JsonResponse):  # not a page of Django's
             assert response["Cache-Control"] == "no-store"
             check_answer(response)
         return response

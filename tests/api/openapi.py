@@ -32,7 +32,7 @@ def check_answer(response: Any) -> None:
 
     Codes of the host's own classes are not in the schema, and those that belong to no route.
     """
-    route = _route_of(response.request)
+    route = route_of(response.request)
     if route not in OPERATIONS or response.get("Content-Type") != "application/json":
         return
     body = response.json()
@@ -41,9 +41,15 @@ def check_answer(response: Any) -> None:
     documented = OPERATIONS[route]["responses"]
     status = str(response.status_code)
     assert status in documented, f"{route} does not document {status}: {body}"
-    _validator(route, status).validate(body)
-    headers = {"WWW-Authenticate", "Retry-After"} & set(response.headers)
+    check_body(route, status, body)
+    assert "X-Request-ID" in response.headers
+    headers = {"WWW-Authenticate", "Retry-After", "X-Request-ID"} & set(response.headers)
     assert headers <= set(documented[status].get("headers", {}))
+
+
+def check_body(route: str, status: str, body: Any) -> None:
+    """Fail if a body is not of the form that the schema says."""
+    _validator(route, status).validate(body)
 
 
 @cache
@@ -53,7 +59,7 @@ def _validator(route: str, status: str) -> Draft202012Validator:
     return Draft202012Validator({**schema, "components": _COMPONENTS})
 
 
-def _route_of(request: Any) -> str:
+def route_of(request: Any) -> str:
     parts = request["PATH_INFO"].removeprefix(BASE).strip("/").split("/")
     if parts[0] == "orders" and len(parts) > 1:
         parts[1] = "{order_id}"

@@ -121,12 +121,12 @@ class Scene:
 
     def request(self, client: Client, route: Route, **changes: Any) -> Any:
         path = route.path.format(id=changes.get("order_id", self.order.pk))
-        body, headers = b"", {}
+        body, headers = b"", {"X-Request-ID": "one"}  # without it, each answer has a new one
         if route.signed:
             body = event_body({"object": "charge", "id": "ch_1"}, type="charge.succeeded")
             headers["Stripe-Signature"] = sign(body)
         if route.name == "refunds":
-            headers["Idempotency-Key"] = "one"  # without it each answer has a new one
+            headers["Idempotency-Key"] = "one"  # likewise
         return client.generic(
             route.method, f"{BASE}/{path}", body, content_type="application/json", headers=headers
         )

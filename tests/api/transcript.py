@@ -31,6 +31,9 @@ def test_write_what_every_route_answers() -> None:
     Path(os.environ[TO]).write_text(text, encoding="utf-8")
 
 
+LISTS = ("cursor=x", "page=2", "created_from=2026-11-24T10:00:00Z&payment_status=unpaid")
+
+
 def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     user = UserFactory(username="ada")
     order = OrderFactory(pk=41, number="Nº 1", customer=user)
@@ -39,11 +42,12 @@ def every_response(stripe: StripeSandbox) -> Iterator[Any]:
     token = TokenFactory.create(user=user, key="a" * 40)
     customer = Caller(token=token.key, key=issue_key(APIKeyScope.STOREFRONT))
     machine = Caller(key=issue_key(APIKeyScope.PAYMENTS, APIKeyScope.REFUNDS))
+    customer.headers["X-Request-ID"] = "one"  # pages show it
     one, two, key = "orders/41", "orders/42", {"Idempotency-Key": "a-key"}
     for accept in ("text/html", "application/json; indent=2", "*/*", "application/json"):
         customer.headers["Accept"] = accept
         yield from (customer.get(path) for path in ("", "orders", one))
-    yield from (customer.get(f"orders?{query}") for query in ("format=json", "page=2", "page=x"))
+    yield from (customer.get(f"orders?{query}") for query in ("format=json", *LISTS))
     yield customer.post(f"{one}/payment-intent", {})
     intent = customer.post(f"{two}/payment-intent")
     yield from (intent, machine.post(f"{two}/payment"))

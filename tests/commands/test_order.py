@@ -19,7 +19,7 @@ def test_it_prints_what_happened_in_order(order, caplog, request):
     logged = [each for each in caplog.messages if each.startswith("Payment changed: ")]
     created, *_others, order_paid = logged
     assert created.startswith(f"Payment changed: order={order.pk} intent={intent_id} ")
-    assert " fact=intent_created status=unpaid source=api request_id=req_" in created
+    assert " fact=intent_created status=unpaid source=api stripe_request_id=req_" in created
     assert " fact=order_paid status=paid source=webhook " in order_paid
     summary, *lines = run("order", str(order.pk))[0].splitlines()
     assert summary == f"Order {order.pk}: paid, received 112.00 USD, outstanding 0.00 USD."
@@ -28,7 +28,7 @@ def test_it_prints_what_happened_in_order(order, caplog, request):
     texts = "\n".join(line[21:] for line in lines)
     for text in (
         f"attempt  create_intent  key={StripeAttempt.objects.get().pk}",
-        f"attempt  create_intent  succeeded  {intent_id}  request_id=req_",
+        f"attempt  create_intent  succeeded  {intent_id}  stripe_request_id=req_",
         f"history  intent_created  112.00 USD  {intent_id}",
         "event  payment_intent.succeeded  evt_",
         "history  order_paid",

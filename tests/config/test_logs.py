@@ -49,7 +49,7 @@ def test_each_change_of_a_payment_is_an_object_with_its_facts(entries, order, st
 
 def test_attributes_are_fields_and_do_not_mix_with_the_facts(entries):
     logging.getLogger("shop_payments").warning(
-        "A phrase: request_id=req_1 level=low order=9, odd=", extra={"request_id": "of-http"}
+        "A phrase: stripe_request_id=req_1 level=low order=9, odd=", extra={"request_id": "of-http"}
     )
     (entry,) = entries()
     assert entry["request_id"] == "of-http"

@@ -167,7 +167,8 @@ def test_postgresql_has_a_pool_in_production_that_fits_the_threads(read):
 def test_postgresql_prepares_statements_in_production_unless_told_otherwise(read):
     def options(**environ: str) -> dict[str, Any]:
         settings = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, **environ)
-        return settings["DATABASES"]["default"]["OPTIONS"]
+        found: dict[str, Any] = settings["DATABASES"]["default"]["OPTIONS"]
+        return found
 
     assert options()["server_side_binding"] is True
     assert options()["prepare_threshold"] == 5

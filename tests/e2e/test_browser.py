@@ -42,7 +42,7 @@ def test_staff_walk_from_the_root_to_a_paid_order(staff_page, live_server, strip
     page.goto(f"{live_server.url}{BASE}/")
     page.get_by_role("link", name=f"{BASE}/orders").first.click()
     page.get_by_role("link", name=f"{BASE}/orders/{order.pk}/payment-intent").click()
-    page.get_by_role("button", name="POST").click()
+    page.get_by_role("button", name="Create the payment intent").click()
     page.get_by_text("HTTP 200 OK").wait_for()
     assert "Payment intent created successfully" in page.content()
 

@@ -17,12 +17,14 @@ class HostOrderAdapter(OrderAdapter):
     """How payments see this shop's orders."""
 
     serves_model = Order
+    created_field = "placed_at"
+    number_field = "reference"
 
     def get_queryset(self) -> QuerySet[Order]:
         return Order.objects.select_related("customer").prefetch_related("items")
 
     def list_for_user(self, user: Any) -> QuerySet[Order]:
-        return self.get_queryset().filter(customer__user=user.pk).order_by("-placed_at", "-pk")
+        return self.get_queryset().filter(customer__user=user.pk)
 
     def number(self, order: Order) -> str:
         return order.reference

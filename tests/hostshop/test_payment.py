@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from shop_payments.models import OrderPayment
 from tests.books import assert_books_agree, refunds_at_stripe
 from tests.hostshop.factories import HostOrderFactory, customer_of
 from tests.hostshop.models import Order
-from tests.support import Caller, answer, call_stripe, pay
+from tests.support import BASE, Caller, answer, call_stripe, pay
 
 pytestmark = pytest.mark.django_db
 
@@ -104,3 +105,27 @@ def test_staff_find_an_order_that_is_not_ours(storefront, order, stripe, admin_c
         assert [*found.context["cl"].result_list] == [payment], text
     nobody = admin_client.get("/admin/shop_payments/orderpayment/", {"q": "nobody"})
     assert [*nobody.context["cl"].result_list] == []
+
+
+def test_the_shops_orders_are_listed_by_its_own_columns(order, storefront, stripe, configure):
+    """Keys are random, so only the time says which order is newer."""
+    configure(PAGE_SIZE=2)
+    day = datetime(2026, 11, 24, tzinfo=UTC)
+    made = [
+        HostOrderFactory.create(
+            customer=order.customer, placed_at=day + timedelta(hours=number // 2)
+        )
+        for number in range(5)
+    ]
+    Order.objects.filter(pk=order.pk).update(placed_at=day - timedelta(days=9))
+    newest = sorted(made, key=lambda each: (each.placed_at, each.pk), reverse=True)
+    url, seen = f"{BASE}/orders?created_from=2026-11-24T00:00:00Z&payment_status=unpaid", []
+    while url:
+        data = storefront.client.get(url, headers=storefront.headers).json()["data"]
+        seen += [each["id"] for each in data["results"]]
+        url = data["next"]
+    (shown,) = storefront.get(f"orders?number={made[3].reference}").json()["data"]["results"]
+
+    assert seen == [str(each.pk) for each in newest]
+    assert (shown["id"], shown["created_at"]) == (str(made[3].pk), "2026-11-24T01:00:00Z")
+    assert storefront.get(f"orders?number={'x' * 200}").json()["data"]["results"] == []

@@ -37,7 +37,7 @@ def assert_logged(caplog, permission: str, shown: str) -> None:
     """The log names the permission; neither it nor what is shown has the key."""
     words = "Stripe refused the secret key: status=403"
     logged = [line for line in caplog.messages if line.startswith(words)]
-    assert f" permission={permission} request_id=req_" in logged[-1]
+    assert f" permission={permission} stripe_request_id=req_" in logged[-1]
     assert KEY[-4:] not in caplog.text + shown  # Stripe masks the key, and shows how it ends
 
 

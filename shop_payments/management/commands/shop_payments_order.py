@@ -51,7 +51,7 @@ def _lines(payment: OrderPayment) -> Iterator[_Line]:
         words = ["history", fact.kind, fact.detail, str(fact.payment_intent or "")]
         words += [f"source={fact.source}"]
         words += [f"by={fact.actor}"] if fact.actor else []
-        words += [f"request_id={fact.request_id}"] if fact.request_id else []
+        words += [f"stripe_request_id={fact.request_id}"] if fact.request_id else []
         yield fact.created_at, _joined(words)
         if fact.needs_dispatch and fact.skipped_at is not None:
             yield fact.skipped_at, _joined(["skipped", fact.kind, f"by={fact.skipped_by}"])
@@ -72,7 +72,7 @@ def _of_attempt(attempt: StripeAttempt) -> Iterator[_Line]:
     yield attempt.created_at, _joined(["attempt", *what])
     if attempt.finished_at is not None:
         came = [attempt.outcome, attempt.stripe_object_id, attempt.error_code]
-        came += [f"request_id={attempt.request_id}"] if attempt.request_id else []
+        came += [f"stripe_request_id={attempt.request_id}"] if attempt.request_id else []
         yield attempt.finished_at, _joined(["attempt", attempt.operation, *came])
 
 
