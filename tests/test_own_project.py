@@ -109,14 +109,25 @@ class NewProject:
         return [sys.executable, *words, *more.get(words[1], [])]
 
     def curl(self, line: str) -> httpx.Response:
-        """Do what a line of curl does, as ada."""
+        """Do what a line of curl does. Its user is ada."""
         curl, *words = shlex.split(re.sub(r"\$(\w+)", lambda name: self.environment[name[1]], line))
+        options = {"-X": ["GET"], "-H": list[str](), "-u": list[str](), "--json": list[str]()}
         (url,) = (word for word in words if word.startswith("http"))
-        method = words[words.index("-X") + 1] if "-X" in words else "GET"
-        headers = [words[at + 1].split(": ", 1) for at, word in enumerate(words) if word == "-H"]
-        assert (curl, words[words.index("-u") + 1]) == ("curl", "ada")
+        words.remove(url)
+        for option, value in zip(words[::2], words[1::2], strict=True):
+            options[option].append(value)
+        body = options["--json"]
+        headers = [*options["-H"], *(["Content-Type: application/json"] if body else [])]
+        assert curl == "curl"
+        assert options["-u"] in ([], ["ada"])
         return httpx.request(
-            method, url, headers=dict(headers), auth=("ada", PASSWORD), timeout=60, trust_env=False
+            "POST" if body else options["-X"][-1],
+            url,
+            headers=dict(header.split(": ", 1) for header in headers),
+            auth=("ada", PASSWORD) if options["-u"] else None,
+            content=body[0] if body else None,
+            timeout=60,
+            trust_env=False,
         )
 
     @contextmanager
