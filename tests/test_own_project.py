@@ -19,6 +19,7 @@ import pytest
 from django.core.management import call_command
 
 import shop_payments
+from tests.curl import parse
 from tests.reliability.web import free_port
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -109,26 +110,10 @@ class NewProject:
         return [sys.executable, *words, *more.get(words[1], [])]
 
     def curl(self, line: str) -> httpx.Response:
-        """Do what a line of curl does. Its user is ada."""
-        curl, *words = shlex.split(re.sub(r"\$(\w+)", lambda name: self.environment[name[1]], line))
-        options = {"-X": ["GET"], "-H": list[str](), "-u": list[str](), "--json": list[str]()}
-        (url,) = (word for word in words if word.startswith("http"))
-        words.remove(url)
-        for option, value in zip(words[::2], words[1::2], strict=True):
-            options[option].append(value)
-        body = options["--json"]
-        headers = [*options["-H"], *(["Content-Type: application/json"] if body else [])]
-        assert curl == "curl"
-        assert options["-u"] in ([], ["ada"])
-        return httpx.request(
-            "POST" if body else options["-X"][-1],
-            url,
-            headers=dict(header.split(": ", 1) for header in headers),
-            auth=("ada", PASSWORD) if options["-u"] else None,
-            content=body[0] if body else None,
-            timeout=60,
-            trust_env=False,
-        )
+        """Do what a line of curl does, with the password of ada."""
+        names = {f"${name}": value for name, value in self.environment.items()}
+        with httpx.Client(timeout=60, trust_env=False) as client:
+            return client.send(parse(line, names, password=PASSWORD))
 
     @contextmanager
     def serving(self, urls: dict[str, str]) -> Iterator[None]:

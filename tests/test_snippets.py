@@ -1,7 +1,7 @@
 """Every snippet in the README and in docs is run by a test.
 
 A Python or JSON snippet is taken from its page by :func:`snippet`, and run by a test below it. A
-command line is checked by :func:`check_command`. Others: see :func:`is_run_elsewhere`.
+command line is checked by :func:`check_command`. Others have a mark, which ``ELSEWHERE`` explains.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import django
+import httpx
 import pytest
 import stripe as stripe_sdk
 from django.contrib.messages.storage.cookie import CookieStorage
@@ -48,13 +49,14 @@ from shop_payments.models import (
     Source,
     StaffEntry,
 )
-from shop_payments.sandbox import Fault, Sandbox
+from shop_payments.sandbox import Fault, Sandbox, SandboxServer
 from shop_payments.services.record_staff_entry import EntryRequest
 from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from shop_payments.users import find_users
 from tests.benchmarks.__main__ import parser as benchmarks_parser
 from tests.conftest import issue_key
+from tests.curl import parse
 from tests.factories import OrderFactory, TokenFactory, UserFactory
 from tests.reliability.__main__ import plan
 from tests.support import BASE, Caller
@@ -93,13 +95,70 @@ HOSTSHOP = ROOT / "tests" / "hostshop"
 FILES = [(HOSTSHOP / name).read_text(encoding="utf-8") for name in ("adapter.py", "admin.py")]
 
 
+MARK = re.compile(r"<!-- (?P<kind>[\w ]+): ?(?P<name>.*?) -->")
+OWN, TUTORIAL = "tests/test_own_project.py", "tests/e2e/test_tutorial.py"
+STRANGER, EXTRA = "tests/testing/test_stranger.py", "tests/e2e/test_recipes.py"
+OSCAR = "tests/e2e/test_oscar.py"
+ELSEWHERE: dict[str, dict[str, list[str]]] = {
+    "ci": {".ci/run": ["demo", "test"]},
+    "own project": {
+        OWN: ["install", "settings", "urls", "shop", "sandbox", "client", "pay"],
+        TUTORIAL: [
+            *("app", "models", "receivers", "apps", "delivery settings", "exports", "commands"),
+            *("shipments", "lose", "second", "sweep"),
+        ],
+    },
+    "file": {
+        STRANGER: [
+            *("conftest.py", "test_checkout.py", "test_checkout_testcase.py", "test_settings.py"),
+        ]
+    },
+    "recipe": {
+        EXTRA: [
+            *("jwt settings", "jwt urls", "cors settings"),
+            *("celery app", "celery tasks", "celery settings"),
+        ],
+        OSCAR: [f"oscar {part}" for part in ("settings", "urls", "payments", "cancellation")],
+    },
+    "not run": {
+        "docs/checkout.md": ["nginx's configuration; the tests have no nginx"],
+        "docs/sandbox.md": ["a header, not code; the browser tests of tests/e2e send one like it"],
+    },
+}
+"""Marks above snippets: what runs the snippet, or the page on which it says why nothing does."""
+
+
+def mark_of(snippet: Snippet) -> tuple[str, str] | None:
+    match = MARK.fullmatch(snippet.comment)
+    return (match["kind"], match["name"]) if match else None
+
+
 def is_run_elsewhere(snippet: Snippet) -> bool:
-    """CI runs `ci:`, tests/test_own_project.py `own project:`, tests/testing/test_stranger.py
-    `file:`, tests/e2e/test_recipes.py `recipe:`, and the adapter and the admin are those of
-    tests/hostshop."""
-    return snippet.text in FILES or bool(
-        re.match(r"<!-- (ci|own project|file|recipe): ?", snippet.comment)
-    )
+    """It has a mark, or it is the adapter or the admin of tests/hostshop."""
+    return snippet.text in FILES or mark_of(snippet) is not None
+
+
+def test_each_mark_above_a_snippet_is_known():
+    found = {mark for each in SNIPPETS if (mark := mark_of(each))}
+    known = {
+        (kind, name)
+        for kind, places in ELSEWHERE.items()
+        for names in places.values()
+        for name in names
+    }
+    assert found == known
+    assert all((ROOT / place).is_file() for places in ELSEWHERE.values() for place in places)
+
+
+def test_all_code_is_fenced():
+    """Code that is only indented has no language, and no test finds it."""
+    indented = re.compile(r"^(?![-*\s]|\d+\.).+\n\n {4}\S.*", re.M)
+    found = [indented.findall(text_without_code(page)) for page in PAGES]
+    assert [each for each in found if each] == []
+
+
+def text_without_code(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 RUN: set[Snippet] = set()
@@ -113,7 +172,7 @@ def snippet(page: str, words: str) -> str:
 
 
 def test_every_snippet_is_run():
-    assert {each.language for each in SNIPPETS} <= {"python", "json", "html", *COMMANDS}
+    assert {each.language for each in SNIPPETS} <= {"python", "json", "html", "nginx", *COMMANDS}
     others = [each for each in SNIPPETS if each.language not in COMMANDS and each not in RUN]
     assert [str(each) for each in others if not is_run_elsewhere(each)] == []
 
@@ -455,6 +514,7 @@ MIGRATION = snippet("docs/own-order-model.md", "class Migration")
 PANEL_IN_ITS_PLACE = snippet("docs/own-order-model.md", "order_panel.html")
 INDEXES_OF_USERS = snippet("docs/performance.md", "text_pattern_ops")
 ALONE = snippet("docs/sandbox.md", "Sandbox(clock=my_clock, seed=1)")
+STAND_IN = snippet("docs/sandbox.md", "<script src=")
 INJECT = snippet("docs/sandbox.md", "sandbox.inject(Fault(")
 REST_CLIENT = snippet("docs/testing-your-shop.md", "stripe_sandbox.pay(data)")
 
@@ -502,6 +562,14 @@ def test_the_sandbox_is_used_alone():
     run(INJECT, sandbox=Sandbox(), Fault=Fault)
 
 
+def test_the_sandbox_serves_its_script():
+    (path,) = re.findall(r'src="http://127\.0\.0\.1:12111(/.*?)"', STAND_IN)
+    with SandboxServer(Sandbox()) as server:
+        answer = httpx.get(f"{server.url}{path}", trust_env=False)
+    assert answer.status_code == 200
+    assert "javascript" in answer.headers["Content-Type"]
+
+
 def test_the_test_of_a_rest_client(client, storefront, order, stripe_sandbox):
     names = {"client": client, "order": order, "headers": storefront.headers}
     run(REST_CLIENT, stripe_sandbox=stripe_sandbox, **names)
@@ -514,13 +582,13 @@ COMMANDS = ("sh", "cron", "console", "bash", "text", "")
 LINES = {
     f"{each}+{number}": line
     for each in SNIPPETS
-    if each.language in COMMANDS
+    if each.language in COMMANDS and (mark_of(each) or ("", ""))[0] != "not run"
     for number, line in enumerate(each.text.replace("\\\n", " ").splitlines())
     if line.strip()
 }
 OTHERS = {
-    *("bash", ".", "cd", "curl", "django-admin", "lint-imports", "mkdir", "mypy", "pip"),
-    *("pre-commit", "ruff", "stripe"),
+    *("bash", ".", "cd", "curl", "django-admin", "gunicorn", "lint-imports", "mkdir", "mypy"),
+    *("pip", "pre-commit", "ruff", "stripe"),
 }
 """Commands that are not looked at."""
 
@@ -584,38 +652,42 @@ def test_the_curl_lines_take_an_order_to_paid_and_refund_a_part(stripe_sandbox):
     assert Refund.objects.get().amount == 1250
 
 
+def test_the_curl_lines_of_the_sandbox_drive_it():
+    with SandboxServer(Sandbox()) as server, httpx.Client(trust_env=False) as client:
+        names = {"$STRIPE_API_BASE": server.url, "$STRIPE_SECRET_KEY": "sk_test_x"}
+        for line in curl_lines("docs/sandbox.md"):
+            answer = client.send(parse(line, names))
+            assert answer.status_code == 200, answer.text
+            names.setdefault("pi_…", answer.json().get("id", ""))
+        state = client.get(f"{server.url}/_sandbox").json()
+    assert "payment_intent.succeeded" in {each["type"] for each in server.sandbox.events}
+    assert [each["kind"] for each in state["faults"]] == ["drop_after"]
+
+
+def curl_lines(page: str) -> list[str]:
+    return [
+        line
+        for place, line in LINES.items()
+        if place.startswith(f"{page}:") and line.startswith("curl ")
+    ]
+
+
 def send_all(page: str, names: dict[str, str], stripe: StripeSandbox) -> list[int]:
     """Do what the page's curl lines do; return the statuses of the answers."""
     statuses = []
-    for place, line in LINES.items():
-        if not (place.startswith(f"{page}:") and line.startswith("curl ")):
-            continue
+    names = {"$STRIPE/": "http://stripe/", "$SHOP": f"http://testserver{BASE}", **names}
+    for line in curl_lines(page):
         if intent := PaymentIntent.objects.first():
             names["pi_…"] = intent.stripe_id
-        for name, value in names.items():
-            line = line.replace(name, value)
-        statuses.append(send(line, stripe))
-    return statuses
-
-
-def send(line: str, stripe: StripeSandbox) -> int:
-    """Do what curl would do; return the status of the answer."""
-    _curl, *words = shlex.split(line)
-    options: dict[str, list[str]] = {"-H": [], "-d": []}
-    urls = []
-    while words:
-        word = words.pop(0)
-        if word.startswith("-"):
-            options.setdefault(word, []).append(words.pop(0))
+        request = parse(line, names)
+        headers, body = {**request.headers}, request.content.decode()
+        if request.url.host == "stripe":
+            answer = stripe.handle(request.method, request.url.path, headers, body)
+            statuses.append(answer.status)
         else:
-            urls.append(word)
-    (url,), (method,) = urls, options.pop("-X", ["GET"])
-    headers = dict(header.split(": ", 1) for header in options.pop("-H"))
-    body = "&".join(options.pop("-d"))
-    assert options == {}
-    if url.startswith("$STRIPE"):
-        return stripe.handle(method, url.removeprefix("$STRIPE"), headers, body).status
-    path = url.replace("$SHOP", BASE)
-    content_type = headers.pop("Content-Type", "application/x-www-form-urlencoded" if body else "")
-    response = Client().generic(method, path, body, content_type=content_type, headers=headers)
-    return int(response.status_code)
+            content_type = headers.pop("content-type", "")
+            response = Client().generic(
+                request.method, request.url.path, body, content_type=content_type, headers=headers
+            )
+            statuses.append(response.status_code)
+    return statuses
