@@ -24,6 +24,7 @@ html_theme = "furo"
 html_title = "shop_payments"
 html_extra_path = ["llms.txt", "openapi.yaml"]
 html_show_copyright = False
+html_use_index = False
 
 myst_heading_anchors = 4
 linkcheck_timeout = 20
@@ -42,8 +43,12 @@ def _tree(caption: str, section: str) -> str:
     return "\n".join(["", "```{toctree}", *options, "", *pages, "```", ""])
 
 
-def add_trees(_app: object, docname: str, source: list[str]) -> None:
-    """Make a part of the navigation of each list of pages in an index."""
+def adapt(_app: object, docname: str, source: list[str]) -> None:
+    """Make a part of the navigation of each list of pages in an index.
+
+    Links to README.md and CHANGELOG.md, which are no pages here, lead to the files.
+    """
+    source[0] = re.sub(r"\]\(((?:\.\./)+[A-Z]+\.md)[^)]*\)", r"](path:\1)", source[0])
     if docname in _INDEXES:
         _, *parts = re.split(r"^## (.*)$", source[0], flags=re.M)
         captions = dict(zip(parts[::2], parts[1::2], strict=True)) or {"": source[0]}
@@ -59,5 +64,5 @@ def copy_pages(app: Any, _error: Exception | None) -> None:
 
 def setup(app: Any) -> None:
     """Register what this project adds to Sphinx."""
-    app.connect("source-read", add_trees)
+    app.connect("source-read", adapt)
     app.connect("build-finished", copy_pages)

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.dispatch import Signal
 
 from shop_payments import signals
@@ -17,7 +18,9 @@ from tests.api.authorization import documented_table, markdown
 from tests.generated_docs import with_error_table
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+LLMS = DOCS / "llms.txt"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", LLMS, *sorted(DOCS.rglob("*.md"))]
 
 
 def text_of(page: str) -> str:
@@ -84,3 +87,31 @@ def test_the_links_of_all_pages_lead_somewhere():
 
             assert target.exists(), (page, link)
             assert not anchor or anchor in anchors_of(target), (page, link)
+
+
+def test_each_page_is_in_the_indexes():
+    pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    for index in (DOCS / "index.md", LLMS):
+        assert pages <= {*re.findall(r"\]\(([\w.-]+\.md)\)", index.read_text("utf-8"))}, index
+    decisions = {page.name for page in (DOCS / "adr").glob("0*.md")}
+    listed = re.findall(r"\]\(([\w.-]+\.md)\)", (DOCS / "adr" / "index.md").read_text("utf-8"))
+    assert listed == sorted(decisions)
+
+
+def test_the_architecture_names_modules_functions_models_and_notes_of_the_code():
+    page, app = text_of("docs/architecture.md"), ROOT / "shop_payments"
+    steps = re.findall(r"^ *([a-z_/]+\.py) +(?:(\w+):)?", page, re.M)
+    assert len(steps) > 20
+    for module, function in steps:
+        code = (app / module).read_text(encoding="utf-8")
+        assert not function or re.search(rf"^ *(def|class) {function}\b", code, re.M), (
+            module,
+            function,
+        )
+    models = re.findall(r"`([A-Z]\w+)`", page.partition("## The rows")[2].partition("\n## ")[0])
+    assert {*models} == {
+        model.__name__ for model in apps.get_app_config("shop_payments").models.values()
+    }
+    code = "".join(path.read_text(encoding="utf-8") for path in app.rglob("*.py"))
+    for note in re.findall(r"Note \\?\[([A-Z][^\]\\]*)", page):
+        assert note == "Name" or f"Note [{note}]\n" in code, note
