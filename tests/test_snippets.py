@@ -134,8 +134,12 @@ def mark_of(snippet: Snippet) -> tuple[str, str] | None:
 
 
 def is_run_elsewhere(snippet: Snippet) -> bool:
-    """It has a mark, or it is the adapter or the admin of tests/hostshop."""
-    return snippet.text in FILES or mark_of(snippet) is not None
+    """It has a mark, it is the adapter or the admin of tests/hostshop, or its page has its own tests.
+
+    docs/operations.md: tests/test_operations.py and tests/config/test_production.py.
+    """
+    is_of_a_file = snippet.text in FILES or snippet.page == "docs/operations.md"
+    return is_of_a_file or mark_of(snippet) is not None
 
 
 def test_each_mark_above_a_snippet_is_known():
@@ -172,7 +176,10 @@ def snippet(page: str, words: str) -> str:
 
 
 def test_every_snippet_is_run():
-    assert {each.language for each in SNIPPETS} <= {"python", "json", "html", "nginx", *COMMANDS}
+    assert {each.language for each in SNIPPETS} <= {
+        *("python", "json", "html", "ini", "nginx"),
+        *COMMANDS,
+    }
     others = [each for each in SNIPPETS if each.language not in COMMANDS and each not in RUN]
     assert [str(each) for each in others if not is_run_elsewhere(each)] == []
 
@@ -587,8 +594,9 @@ LINES = {
     if line.strip()
 }
 OTHERS = {
-    *("bash", ".", "cd", "curl", "django-admin", "gunicorn", "lint-imports", "mkdir", "mypy"),
-    *("pip", "pre-commit", "ruff", "stripe"),
+    *(".", "apt", "bash", "cd", "curl", "django-admin", "git", "gunicorn", "lint-imports"),
+    *("mkdir", "mypy", "pg_dump", "pg_restore", "pip", "pre-commit", "ruff", "set", "stripe"),
+    *("systemctl", "useradd"),
 }
 """Commands that are not looked at."""
 
@@ -599,7 +607,7 @@ def test_a_command_is_one_that_there_is(line):
     line = re.sub(r"^export \w+=\$\((.*)\)$", r"\1", line)
     for command in re.split(r"&&|\|\||;", line):
         words = shlex.split(command)
-        while words and re.fullmatch(r"(export|[A-Z_]+=\S*)", words[0]):
+        while words and re.fullmatch(r"(export|[A-Z_]+=.*)", words[0]):
             words.pop(0)
         if words:
             check_command([word for word in words if not word.startswith(">")])
@@ -607,7 +615,7 @@ def test_a_command_is_one_that_there_is(line):
 
 def check_command(words: list[str]) -> None:
     """Fail unless it is a command that there is, with options that it has."""
-    program = words[0].removeprefix(".venv/bin/").removeprefix("venv/bin/")
+    program = re.sub(r"^(build/docs-)?\.?venv/bin/", "", words[0])
     if program in {"python", "python3"}:
         check_python(words[1:])
     else:
@@ -624,7 +632,7 @@ def check_python(words: list[str]) -> None:
             benchmarks_parser().parse_args(options)
         case ["-m", "tests.translations"]:
             pass
-        case ["-m", "pytest", *_]:
+        case ["-m", "pytest" | "sphinx", *_]:
             pass
         case ["manage.py", name, *options]:
             assert name in get_commands()
