@@ -134,7 +134,7 @@ def mark_of(snippet: Snippet) -> tuple[str, str] | None:
 
 
 def is_run_elsewhere(snippet: Snippet) -> bool:
-    """It has a mark, it is the adapter or the admin of tests/hostshop, or its page has its own tests.
+    """It has a mark, it is a file of tests/hostshop, or its page has its own tests.
 
     docs/operations.md: tests/test_operations.py and tests/config/test_production.py.
     """
