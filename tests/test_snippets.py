@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import re
 import shlex
 import sys
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
+from logging.config import DictConfigurator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -121,6 +123,10 @@ ELSEWHERE: dict[str, dict[str, list[str]]] = {
         OSCAR: [f"oscar {part}" for part in ("settings", "urls", "payments", "cancellation")],
     },
     "not run": {
+        "docs/api.md": [
+            "it needs the generated client; tests/e2e/test_generated_client.py takes a payment"
+            " with one"
+        ],
         "docs/checkout.md": ["nginx's configuration; the tests have no nginx"],
         "docs/sandbox.md": ["a header, not code; the browser tests of tests/e2e send one like it"],
     },
@@ -238,6 +244,7 @@ IN_PYTHON = snippet("README.md", "create_numbered")
 THROTTLES = snippet("docs/settings.md", '"THROTTLE_RATES"')
 CALL_1 = snippet("docs/api.md", '"client_secret": "pi_')
 CALL_3 = snippet("docs/api.md", "Order marked as paid successfully")
+REQUEST_IDS = snippet("docs/api.md", "RequestIDFilter")
 
 
 def test_an_order_is_created_paid_and_delivered_once(stripe_sandbox, own_receivers):
@@ -259,6 +266,15 @@ def test_throttles_are_set(configure):
     assert get_config().THROTTLE_RATES["payment_intent_address"] == "20/min"
     assert get_config().THROTTLE_RATES["orders_user"] is None
     assert CacheHandler(names["CACHES"])["default"]
+
+
+def test_log_lines_have_the_id_of_their_request():
+    configurator = DictConfigurator(run(REQUEST_IDS)["LOGGING"])
+    (added,) = configurator.config["filters"].values()
+    record = logging.makeLogRecord({"msg": "hello"})
+    configurator.configure_filter(dict(added)).filter(record)
+    shown = configurator.configure_formatter(configurator.config["formatters"]["line"])
+    assert shown.format(record).endswith("[-] root hello")
 
 
 def test_the_answers_of_calls_1_and_3_have_this_shape(
@@ -595,7 +611,18 @@ LINES = {
 }
 OTHERS = {
     *(".", "apt", "bash", "cd", "curl", "django-admin", "git", "gunicorn", "lint-imports"),
-    *("mkdir", "mypy", "pg_dump", "pg_restore", "pip", "pre-commit", "ruff", "set", "stripe"),
+    *(
+        "mkdir",
+        "mypy",
+        "openapi-python-client",
+        "pg_dump",
+        "pg_restore",
+        "pip",
+        "pre-commit",
+        "ruff",
+        "set",
+        "stripe",
+    ),
     *("systemctl", "useradd"),
 }
 """Commands that are not looked at."""
@@ -653,7 +680,7 @@ def test_the_curl_lines_take_an_order_to_paid_and_refund_a_part(stripe_sandbox):
         **{f"${scope.name}_KEY": issue_key(scope) for scope in APIKeyScope},
         "sk_test_…": "sk_test_x",
     }
-    assert send_all("docs/api.md", names, stripe_sandbox) == [200] * 4
+    assert send_all("docs/api.md", names, stripe_sandbox) == [200] * 5
     assert send_all("docs/after-paid.md", names, stripe_sandbox) == [200]
 
     assert status() == "partially_refunded"
@@ -689,13 +716,14 @@ def send_all(page: str, names: dict[str, str], stripe: StripeSandbox) -> list[in
             names["pi_…"] = intent.stripe_id
         request = parse(line, names)
         headers, body = {**request.headers}, request.content.decode()
+        path = request.url.raw_path.decode()
         if request.url.host == "stripe":
-            answer = stripe.handle(request.method, request.url.path, headers, body)
+            answer = stripe.handle(request.method, path, headers, body)
             statuses.append(answer.status)
         else:
             content_type = headers.pop("content-type", "")
             response = Client().generic(
-                request.method, request.url.path, body, content_type=content_type, headers=headers
+                request.method, path, body, content_type=content_type, headers=headers
             )
             statuses.append(response.status_code)
     return statuses
