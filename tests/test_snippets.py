@@ -274,7 +274,7 @@ def test_log_lines_have_the_id_of_their_request():
     record = logging.makeLogRecord({"msg": "hello"})
     configurator.configure_filter(dict(added)).filter(record)
     shown = configurator.configure_formatter(configurator.config["formatters"]["line"])
-    assert shown.format(record).endswith("[-] root hello")
+    assert shown.format(record).endswith("[-] None hello")
 
 
 def test_the_answers_of_calls_1_and_3_have_this_shape(
