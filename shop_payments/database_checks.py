@@ -45,7 +45,7 @@ def check_tables() -> _Messages:
     return [
         Warning(
             "The database does not have all tables and columns of shop_payments.",
-            hint="Run 'manage.py migrate'.",
+            hint="Run 'manage.py migrate'. If it is running, it creates them now.",
             id="shop_payments.W007",
         )
     ]

@@ -1,4 +1,4 @@
-"""What is generated from the API: the README's table of error codes, and docs/openapi.yaml.
+"""What is generated from the API: the table of error codes in docs/api.md, and docs/openapi.yaml.
 
 ``python -m tests.generated_docs`` writes both.
 """
@@ -14,14 +14,14 @@ import django
 from django.core.management import call_command
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+API = ROOT / "docs" / "api.md"
 OPENAPI = ROOT / "docs" / "openapi.yaml"
 
 _MARKED = re.compile(r"(<!-- generated: error codes -->\n).*?(<!-- end -->)", re.S)
 
 
 def error_table() -> Iterator[str]:
-    """Each line of the README's table of error codes."""
+    """Each line of the table of error codes."""
     from shop_payments.api.errors import ERROR_TABLE  # needs Django to be set up
 
     yield "| status | code | meaning |"
@@ -30,11 +30,11 @@ def error_table() -> Iterator[str]:
         yield f"| {row.status} | `{row.code}` | {row.description} |"
 
 
-def with_error_table(readme: str) -> str:
-    """Return the README with the table as the code has it."""
+def with_error_table(page: str) -> str:
+    """Return the page with the table as the code has it."""
     lines = "".join(f"{line}\n" for line in error_table())
-    text, count = _MARKED.subn(lambda marks: f"{marks[1]}{lines}{marks[2]}", readme)
-    assert count == 1, "the README marks one table"
+    text, count = _MARKED.subn(lambda marks: f"{marks[1]}{lines}{marks[2]}", page)
+    assert count == 1, "the page marks one table"
     return text
 
 
@@ -46,5 +46,5 @@ def write_openapi(path: Path) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    README.write_text(with_error_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    API.write_text(with_error_table(API.read_text(encoding="utf-8")), encoding="utf-8")
     write_openapi(OPENAPI)

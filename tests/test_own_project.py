@@ -19,9 +19,11 @@ import pytest
 from django.core.management import call_command
 
 import shop_payments
+from tests.curl import parse
 from tests.reliability.web import free_port
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+NAME = "myshop"
 PASSWORD = "a long password"
 
 
@@ -41,25 +43,36 @@ def wait_until(condition: Callable[[], bool], log: Path) -> None:
 
 
 class NewProject:
-    """What ``django-admin startproject`` makes, with blocks appended: the README's by default."""
+    """What ``django-admin startproject`` makes, with blocks appended: the README's by default.
+
+    The servers use free ports, and all lines have the environment of the block of the shop.
+    """
 
     def __init__(self, directory: Path, *, settings: str = "", urls: str = "") -> None:
         self.directory, self.log = directory, directory / "log"
         self.ports = {"12111": str(free_port()), "8000": str(free_port())}
-        *exports, self.shop_line, self.sandbox_line = map(self.move, block("sandbox").splitlines())
+        *exports, self.shop_line = self.lines("shop")
+        (self.sandbox_line,) = self.lines("sandbox")
         unwanted = re.compile(r"PYTEST|DJANGO|STRIPE|DATABASE|COV")
         self.environment = {
             **{name: value for name, value in os.environ.items() if not unwanted.match(name)},
             "PYTHONPATH": str(Path(str(shop_payments.__file__)).parents[1]),
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
-            **dict(word.split("=", 1) for line in exports for word in shlex.split(line)[1:]),
         }
-        call_command("startproject", "newshop", str(directory))
+        for line in exports:
+            self.export(line)
+        assert block("install").splitlines()[-1] == f"django-admin startproject {NAME} ."
+        call_command("startproject", NAME, str(directory))
         self.append("settings", settings or block("settings"))
         self.append("urls", urls or block("urls"))
 
+    def lines(self, name: str) -> list[str]:
+        """Return the lines of a block, without the one that activates the environment."""
+        lines = block(name).splitlines()
+        return [self.move(line) for line in lines if line != ". .venv/bin/activate"]
+
     def append(self, module: str, text: str) -> None:
-        with (self.directory / "newshop" / f"{module}.py").open("a", encoding="utf-8") as file:
+        with (self.directory / NAME / f"{module}.py").open("a", encoding="utf-8") as file:
             file.write("\n" + text)
 
     def move(self, text: str) -> str:
@@ -67,6 +80,17 @@ class NewProject:
         for port, free in self.ports.items():
             text = re.sub(rf"(?<=127\.0\.0\.1:){port}\b", free, text)
         return text
+
+    def export(self, line: str) -> None:
+        """Set the variables of a line ``export NAME=value``, or ``NAME=$(command)``."""
+        if match := re.fullmatch(r"export (\w+)=\$\((.*)\)", line):
+            self.environment[match[1]] = self.run(self.command(match[2])).strip()
+        else:
+            export, *variables = shlex.split(line)
+            assert export == "export"
+            for each in variables:
+                name, _, value = each.partition("=")
+                self.environment[name] = value
 
     def run(self, command: list[str]) -> str:
         where: dict[str, Any] = {"cwd": self.directory, "env": self.environment}
@@ -84,6 +108,12 @@ class NewProject:
             "shop_payments_sandbox": ["--port", self.ports["12111"]],
         }
         return [sys.executable, *words, *more.get(words[1], [])]
+
+    def curl(self, line: str) -> httpx.Response:
+        """Do what a line of curl does, with the password of ada."""
+        names = {f"${name}": value for name, value in self.environment.items()}
+        with httpx.Client(timeout=60, trust_env=False) as client:
+            return client.send(parse(line, names, password=PASSWORD))
 
     @contextmanager
     def serving(self, urls: dict[str, str]) -> Iterator[None]:
@@ -127,11 +157,16 @@ class NewProject:
     def with_an_order(self, **fields: object) -> Iterator[httpx.Client]:
         """Serve the shop and the sandbox, with an order; yield the browser of its staff."""
         with self.served() as browser:
-            added: dict[str, object] = {"currency": "usd", "status": "open", "lines-TOTAL_FORMS": 1}
-            goods = {"id": "", "name": "Main product 2", "quantity": 2, "unit_price": "56.00"}
-            added |= {f"lines-0-{name}": value for name, value in goods.items()} | fields
-            send_form(browser, "/admin/shop_payments/order/add/", **added)
+            add_order(browser, **fields)
             yield browser
+
+
+def add_order(browser: httpx.Client, **fields: object) -> None:
+    """Add the order of the README in the admin."""
+    added: dict[str, object] = {"currency": "usd", "status": "open", "lines-TOTAL_FORMS": 1}
+    goods = {"id": "", "name": "Main product 2", "quantity": 2, "unit_price": "56.00"}
+    added |= {f"lines-0-{name}": value for name, value in goods.items()} | fields
+    send_form(browser, "/admin/shop_payments/order/add/", **added)
 
 
 def send_form(browser: httpx.Client, path: str, **fields: object) -> None:
@@ -150,15 +185,20 @@ def send_form(browser: httpx.Client, path: str, **fields: object) -> None:
 def test_a_new_project_takes_an_order_to_paid_by_the_readme(tmp_path):
     project = NewProject(tmp_path)
     with project.with_an_order() as browser:
-        page = "/api/v1/shop/orders/1/payment-intent"
-        intent = browser.post(page, headers={"X-CSRFToken": browser.cookies["csrftoken"]})
-        assert intent.status_code == 200, intent.text
+        shown = browser.get("/admin/shop_payments/order/1/change/").text
+        assert "The customer has not begun to pay." in shown
+        add_order(browser, customer=1)
 
-        (pay,) = re.findall(r"pay:\n`(python .*?)`", README)
+        path = re.findall(r"open\n<http://127\.0\.0\.1:8000(/\S+)>\. It says \"405", README)[0]
+        assert "405 Method Not Allowed" in browser.get(path, headers={"Accept": "text/html"}).text
+        by_button = browser.post(path, headers={"X-CSRFToken": browser.cookies["csrftoken"]})
+        assert by_button.status_code == 200, by_button.text
+
+        *exports, call_1 = project.lines("client")
+        for line in exports:
+            project.export(line)
+        assert project.curl(call_1).json() == by_button.json()
+
+        pay, get_order = project.lines("pay")
         project.run(project.command(pay))
-
-        def is_paid() -> bool:
-            order = browser.get("/api/v1/shop/orders/1").json()["data"]
-            return bool(order["payment_status"] == "paid")
-
-        wait_until(is_paid, project.log)
+        wait_until(lambda: '"payment_status":"paid"' in project.curl(get_order).text, project.log)

@@ -1,13 +1,14 @@
 """Every snippet in the README and in docs is run by a test.
 
 A Python or JSON snippet is taken from its page by :func:`snippet`, and run by a test below it. A
-command line is checked by :func:`check_command`. Others: see :func:`is_run_elsewhere`.
+command line is checked by :func:`check_command`. Others have a mark, which ``ELSEWHERE`` explains.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import logging
 import re
 import shlex
 import sys
@@ -17,11 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
+from logging.config import DictConfigurator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import django
+import httpx
 import pytest
 import stripe as stripe_sdk
 from django.contrib.messages.storage.cookie import CookieStorage
@@ -48,13 +51,14 @@ from shop_payments.models import (
     Source,
     StaffEntry,
 )
-from shop_payments.sandbox import Fault, Sandbox
+from shop_payments.sandbox import Fault, Sandbox, SandboxServer
 from shop_payments.services.record_staff_entry import EntryRequest
 from shop_payments.sync.balance_transactions import fetch_fees
 from shop_payments.testing import StripeSandbox
 from shop_payments.users import find_users
 from tests.benchmarks.__main__ import parser as benchmarks_parser
 from tests.conftest import issue_key
+from tests.curl import parse
 from tests.factories import OrderFactory, TokenFactory, UserFactory
 from tests.reliability.__main__ import plan
 from tests.support import BASE, Caller
@@ -93,15 +97,78 @@ HOSTSHOP = ROOT / "tests" / "hostshop"
 FILES = [(HOSTSHOP / name).read_text(encoding="utf-8") for name in ("adapter.py", "admin.py")]
 
 
+MARK = re.compile(r"<!-- (?P<kind>[\w ]+): ?(?P<name>.*?) -->")
+OWN, TUTORIAL = "tests/test_own_project.py", "tests/e2e/test_tutorial.py"
+STRANGER, EXTRA = "tests/testing/test_stranger.py", "tests/e2e/test_recipes.py"
+OSCAR = "tests/e2e/test_oscar.py"
+ELSEWHERE: dict[str, dict[str, list[str]]] = {
+    "ci": {".ci/run": ["demo", "test"]},
+    "own project": {
+        OWN: ["install", "settings", "urls", "shop", "sandbox", "client", "pay"],
+        TUTORIAL: [
+            *("app", "models", "receivers", "apps", "delivery settings", "exports", "commands"),
+            *("shipments", "lose", "second", "sweep"),
+        ],
+    },
+    "file": {
+        STRANGER: [
+            *("conftest.py", "test_checkout.py", "test_checkout_testcase.py", "test_settings.py"),
+        ]
+    },
+    "recipe": {
+        EXTRA: [
+            *("jwt settings", "jwt urls", "cors settings"),
+            *("celery app", "celery tasks", "celery settings"),
+        ],
+        OSCAR: [f"oscar {part}" for part in ("settings", "urls", "payments", "cancellation")],
+    },
+    "not run": {
+        "docs/api.md": [
+            "it needs the generated client; tests/e2e/test_generated_client.py takes a payment"
+            " with one"
+        ],
+        "docs/checkout.md": ["nginx's configuration; the tests have no nginx"],
+        "docs/sandbox.md": ["a header, not code; the browser tests of tests/e2e send one like it"],
+    },
+}
+"""Marks above snippets: what runs the snippet, or the page on which it says why nothing does."""
+
+
+def mark_of(snippet: Snippet) -> tuple[str, str] | None:
+    match = MARK.fullmatch(snippet.comment)
+    return (match["kind"], match["name"]) if match else None
+
+
 def is_run_elsewhere(snippet: Snippet) -> bool:
-    """CI runs `ci:`, tests/test_own_project.py `own project:`, tests/testing/test_stranger.py
-    `file:`, tests/e2e/test_recipes.py `recipe:`, tests/test_operations.py those of its page, and
-    the adapter and the admin are those of tests/hostshop."""
-    if snippet.page == "docs/operations.md":
-        return True
-    return snippet.text in FILES or bool(
-        re.match(r"<!-- (ci|own project|file|recipe): ?", snippet.comment)
-    )
+    """It has a mark, it is a file of tests/hostshop, or its page has its own tests.
+
+    docs/operations.md: tests/test_operations.py and tests/config/test_production.py.
+    """
+    is_of_a_file = snippet.text in FILES or snippet.page == "docs/operations.md"
+    return is_of_a_file or mark_of(snippet) is not None
+
+
+def test_each_mark_above_a_snippet_is_known():
+    found = {mark for each in SNIPPETS if (mark := mark_of(each))}
+    known = {
+        (kind, name)
+        for kind, places in ELSEWHERE.items()
+        for names in places.values()
+        for name in names
+    }
+    assert found == known
+    assert all((ROOT / place).is_file() for places in ELSEWHERE.values() for place in places)
+
+
+def test_all_code_is_fenced():
+    """Code that is only indented has no language, and no test finds it."""
+    indented = re.compile(r"^(?![-*\s]|\d+\.).+\n\n {4}\S.*", re.M)
+    found = [indented.findall(text_without_code(page)) for page in PAGES]
+    assert [each for each in found if each] == []
+
+
+def text_without_code(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 RUN: set[Snippet] = set()
@@ -171,22 +238,26 @@ def assert_same_shape(response: Any, text: str, *, but: tuple[str, ...]) -> None
     assert found == shown
 
 
-# --- the README ---------------------------------------------------------------------------------
+# --- the README, docs/api.md, docs/settings.md ---------------------------------------------------
 
-CREATE = snippet("README.md", "create_numbered")
-RELEASE = snippet("README.md", "services.may_release(order.pk)")
-THROTTLES = snippet("README.md", '"THROTTLE_RATES"')
-SHIPMENT = snippet("README.md", "def prepare_shipment")
-CALL_1 = snippet("README.md", '"client_secret": "pi_')
-CALL_3 = snippet("README.md", "Order marked as paid successfully")
+IN_PYTHON = snippet("README.md", "create_numbered")
+THROTTLES = snippet("docs/settings.md", '"THROTTLE_RATES"')
+CALL_1 = snippet("docs/api.md", '"client_secret": "pi_')
+CALL_3 = snippet("docs/api.md", "Order marked as paid successfully")
+REQUEST_IDS = snippet("docs/api.md", "RequestIDFilter")
 
 
-def test_an_order_is_made_and_released(stripe_sandbox):
-    order = run(CREATE, user=UserFactory.create())["order"]
+def test_an_order_is_created_paid_and_delivered_once(stripe_sandbox, own_receivers):
+    shipments = Recorded()
+    names = run(IN_PYTHON, user=UserFactory.create(), Shipment=shipments)
+    order = names["order"]
     assert (order.amount, order.currency) == (11200, "usd")
+    assert not names["may_leave"](order)
+
     stripe_sandbox.pay(order)
-    run(RELEASE, order=order)
-    assert services.may_release(order.pk)
+
+    assert list(shipments.rows.values()) == [{"order": order}]
+    assert names["may_leave"](order)
 
 
 def test_throttles_are_set(configure):
@@ -197,11 +268,13 @@ def test_throttles_are_set(configure):
     assert CacheHandler(names["CACHES"])["default"]
 
 
-def test_a_shipment_is_prepared_once(order, stripe_sandbox, own_receivers):
-    shipments = Recorded()
-    _names = run(SHIPMENT, Shipment=shipments)
-    stripe_sandbox.pay(order)
-    assert list(shipments.rows.values()) == [{"order": order}]
+def test_log_lines_have_the_id_of_their_request():
+    configurator = DictConfigurator(run(REQUEST_IDS)["LOGGING"])
+    (added,) = configurator.config["filters"].values()
+    record = logging.makeLogRecord({"msg": "hello"})
+    configurator.configure_filter(dict(added)).filter(record)
+    shown = configurator.configure_formatter(configurator.config["formatters"]["line"])
+    assert shown.format(record).endswith("[-] None hello")
 
 
 def test_the_answers_of_calls_1_and_3_have_this_shape(
@@ -464,6 +537,7 @@ MIGRATION = snippet("docs/own-order-model.md", "class Migration")
 PANEL_IN_ITS_PLACE = snippet("docs/own-order-model.md", "order_panel.html")
 INDEXES_OF_USERS = snippet("docs/performance.md", "text_pattern_ops")
 ALONE = snippet("docs/sandbox.md", "Sandbox(clock=my_clock, seed=1)")
+STAND_IN = snippet("docs/sandbox.md", "<script src=")
 INJECT = snippet("docs/sandbox.md", "sandbox.inject(Fault(")
 REST_CLIENT = snippet("docs/testing-your-shop.md", "stripe_sandbox.pay(data)")
 
@@ -511,6 +585,14 @@ def test_the_sandbox_is_used_alone():
     run(INJECT, sandbox=Sandbox(), Fault=Fault)
 
 
+def test_the_sandbox_serves_its_script():
+    (path,) = re.findall(r'src="http://127\.0\.0\.1:12111(/.*?)"', STAND_IN)
+    with SandboxServer(Sandbox()) as server:
+        answer = httpx.get(f"{server.url}{path}", trust_env=False)
+    assert answer.status_code == 200
+    assert "javascript" in answer.headers["Content-Type"]
+
+
 def test_the_test_of_a_rest_client(client, storefront, order, stripe_sandbox):
     names = {"client": client, "order": order, "headers": storefront.headers}
     run(REST_CLIENT, stripe_sandbox=stripe_sandbox, **names)
@@ -523,13 +605,25 @@ COMMANDS = ("sh", "cron", "console", "bash", "text", "")
 LINES = {
     f"{each}+{number}": line
     for each in SNIPPETS
-    if each.language in COMMANDS
+    if each.language in COMMANDS and (mark_of(each) or ("", ""))[0] != "not run"
     for number, line in enumerate(each.text.replace("\\\n", " ").splitlines())
     if line.strip()
 }
 OTHERS = {
-    *("bash", ".", "ruff", "mypy", "lint-imports", "pip", "stripe", "pre-commit", "cd", "curl"),
-    *("apt", "git", "pg_dump", "pg_restore", "set", "systemctl", "useradd"),
+    *(".", "apt", "bash", "cd", "curl", "django-admin", "git", "gunicorn", "lint-imports"),
+    *(
+        "mkdir",
+        "mypy",
+        "openapi-python-client",
+        "pg_dump",
+        "pg_restore",
+        "pip",
+        "pre-commit",
+        "ruff",
+        "set",
+        "stripe",
+    ),
+    *("systemctl", "useradd"),
 }
 """Commands that are not looked at."""
 
@@ -537,6 +631,7 @@ OTHERS = {
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES)
 def test_a_command_is_one_that_there_is(line):
     line = re.sub(r"^([\d*/]+ +){5}|\s# .*$|\[-.*\]", "", line)  # when, why, and what else
+    line = re.sub(r"^export \w+=\$\((.*)\)$", r"\1", line)
     for command in re.split(r"&&|\|\||;", line):
         words = shlex.split(command)
         while words and re.fullmatch(r"(export|[A-Z_]+=.*)", words[0]):
@@ -547,7 +642,7 @@ def test_a_command_is_one_that_there_is(line):
 
 def check_command(words: list[str]) -> None:
     """Fail unless it is a command that there is, with options that it has."""
-    program = words[0].removeprefix(".venv/bin/").removeprefix("venv/bin/")
+    program = re.sub(r"^(build/docs-)?\.?venv/bin/", "", words[0])
     if program in {"python", "python3"}:
         check_python(words[1:])
     else:
@@ -564,7 +659,7 @@ def check_python(words: list[str]) -> None:
             benchmarks_parser().parse_args(options)
         case ["-m", "tests.translations"]:
             pass
-        case ["-m", "pytest", *_]:
+        case ["-m", "pytest" | "sphinx", *_]:
             pass
         case ["manage.py", name, *options]:
             assert name in get_commands()
@@ -578,52 +673,57 @@ def check_python(words: list[str]) -> None:
 
 
 def test_the_curl_lines_take_an_order_to_paid_and_refund_a_part(stripe_sandbox):
-    """All lines of the README and of docs/after-paid.md, one after the other."""
+    """All lines of docs/api.md and docs/after-paid.md, one after the other."""
     order = OrderFactory.create(pk=9)
     names = {
         "$TOKEN": TokenFactory.create(user=order.customer).key,
         **{f"${scope.name}_KEY": issue_key(scope) for scope in APIKeyScope},
         "sk_test_…": "sk_test_x",
     }
-    assert send_all("README.md", names, stripe_sandbox) == [200] * 4
+    assert send_all("docs/api.md", names, stripe_sandbox) == [200] * 5
     assert send_all("docs/after-paid.md", names, stripe_sandbox) == [200]
 
     assert status() == "partially_refunded"
     assert Refund.objects.get().amount == 1250
 
 
+def test_the_curl_lines_of_the_sandbox_drive_it():
+    with SandboxServer(Sandbox()) as server, httpx.Client(trust_env=False) as client:
+        names = {"$STRIPE_API_BASE": server.url, "$STRIPE_SECRET_KEY": "sk_test_x"}
+        for line in curl_lines("docs/sandbox.md"):
+            answer = client.send(parse(line, names))
+            assert answer.status_code == 200, answer.text
+            names.setdefault("pi_…", answer.json().get("id", ""))
+        state = client.get(f"{server.url}/_sandbox").json()
+    assert "payment_intent.succeeded" in {each["type"] for each in server.sandbox.events}
+    assert [each["kind"] for each in state["faults"]] == ["drop_after"]
+
+
+def curl_lines(page: str) -> list[str]:
+    return [
+        line
+        for place, line in LINES.items()
+        if place.startswith(f"{page}:") and line.startswith("curl ")
+    ]
+
+
 def send_all(page: str, names: dict[str, str], stripe: StripeSandbox) -> list[int]:
     """Do what the page's curl lines do; return the statuses of the answers."""
     statuses = []
-    for place, line in LINES.items():
-        if not (place.startswith(f"{page}:") and line.startswith("curl ")):
-            continue
+    names = {"$STRIPE/": "http://stripe/", "$SHOP": f"http://testserver{BASE}", **names}
+    for line in curl_lines(page):
         if intent := PaymentIntent.objects.first():
             names["pi_…"] = intent.stripe_id
-        for name, value in names.items():
-            line = line.replace(name, value)
-        statuses.append(send(line, stripe))
-    return statuses
-
-
-def send(line: str, stripe: StripeSandbox) -> int:
-    """Do what curl would do; return the status of the answer."""
-    _curl, *words = shlex.split(line)
-    options: dict[str, list[str]] = {"-H": [], "-d": []}
-    urls = []
-    while words:
-        word = words.pop(0)
-        if word.startswith("-"):
-            options.setdefault(word, []).append(words.pop(0))
+        request = parse(line, names)
+        headers, body = {**request.headers}, request.content.decode()
+        path = request.url.raw_path.decode()
+        if request.url.host == "stripe":
+            answer = stripe.handle(request.method, path, headers, body)
+            statuses.append(answer.status)
         else:
-            urls.append(word)
-    (url,), (method,) = urls, options.pop("-X", ["GET"])
-    headers = dict(header.split(": ", 1) for header in options.pop("-H"))
-    body = "&".join(options.pop("-d"))
-    assert options == {}
-    if url.startswith("$STRIPE"):
-        return stripe.handle(method, url.removeprefix("$STRIPE"), headers, body).status
-    path = url.replace("$SHOP", BASE)
-    content_type = headers.pop("Content-Type", "application/x-www-form-urlencoded" if body else "")
-    response = Client().generic(method, path, body, content_type=content_type, headers=headers)
-    return int(response.status_code)
+            content_type = headers.pop("content-type", "")
+            response = Client().generic(
+                request.method, path, body, content_type=content_type, headers=headers
+            )
+            statuses.append(response.status_code)
+    return statuses

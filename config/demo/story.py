@@ -139,7 +139,7 @@ def _mark_as_paid(stage: Stage, intent: Intent) -> None:
     _tell(
         stage,
         "3. Mark order as paid",
-        "The payment system says so, with an API key of its own. The shop does not believe it but\n"
+        "The payment system says so, with its own API key. The shop does not rely on that, but\n"
         "asks Stripe; the order is paid already, so nothing happens twice.",
     )
     headers = {"X-API-Key": stage.data.payments_key, "Content-Type": "application/json"}

@@ -52,7 +52,7 @@ TYPES = (
     "review.opened",
     "review.closed",
 )
-"""The types of the events that the README asks Stripe to send."""
+"""The types of the events that docs/doctor.md asks Stripe to send."""
 
 
 def _result(event: WebhookEvent) -> str:

@@ -1,7 +1,7 @@
 """Every error of the API, in one table with a row for each code.
 
 ``exception_handler.py`` builds the responses from this table. The OpenAPI schema and the table in
-the README are generated from it: ``python -m tests.generated_docs``.
+docs/api.md are generated from it: ``python -m tests.generated_docs``.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ class ErrorRow:
     status: int
     exception: type[Exception]
     meaning: str
-    """A phrase for the README and the OpenAPI schema."""
+    """A phrase for docs/api.md and the OpenAPI schema."""
 
     routes: Route
     """The routes whose clients must handle the error."""

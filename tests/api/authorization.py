@@ -1,6 +1,6 @@
-"""Who may call what: one table, from which the tests and the README's table are made.
+"""Who may call what: one table, from which the tests and the table in docs/api.md are made.
 
-``python -m tests.api.authorization`` prints the README's table.
+``python -m tests.api.authorization`` prints the table of the page.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Caller(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A caller, what each route answers, and what the README says, if it shows the row."""
+    """A caller, what each route answers, and what the page says, if it shows the row."""
 
     caller: Caller
     answers: tuple[str, ...]
-    readme: str
+    documented: str
 
     def answer(self, route: Route, *, host_takes_sessions: bool) -> Answer:
         if route.always is not None:
@@ -89,7 +89,7 @@ class Row(NamedTuple):
         return ANSWERS[sessions if sessions and host_takes_sessions else tokens]
 
 
-# session, token, key, "nocsrf" | the answers of the first seven routes | what the README says.
+# session, token, key, "nocsrf" | the answers of the first seven routes | what the page says.
 # "a/b" is a for a host that authenticates by tokens alone, and b for one that takes sessions.
 # Routes for programs ignore a token. A caller with a key or a token does not act as staff, whatever
 # the session says. REST framework's SessionAuthentication, if it comes first, ignores the token.
@@ -137,7 +137,7 @@ CUSTOMER - -           | ok token?/ok token?/ok key? key? key? key?     | {custo
 CUSTOMER - STOREFRONT  | ok token?/ok token?/ok token?/ok scope scope scope | {customer_and_key}
 CUSTOMER - STOREFRONT nocsrf | ok token?/ok token?/ok token?/csrf scope scope scope | {no_csrf}
 """
-_README = {
+_DOCUMENTED = {
     "wrong": "a wrong token, a `storefront` key",
     "not_live": "the customer's token, an unknown, expired or revoked key",
     "owner": "**the customer's token, a `storefront` key**",
@@ -157,24 +157,24 @@ _README = {
 
 
 def _row(line: str) -> Row:
-    credentials, answers, readme = (part.strip() for part in line.split("|"))
+    credentials, answers, documented = (part.strip() for part in line.split("|"))
     session, token, key, *no_csrf = credentials.split()
     caller = Caller(session, token, key, csrf=not no_csrf)
-    return Row(caller, tuple(answers.split()), readme.format(**_README))
+    return Row(caller, tuple(answers.split()), documented.format(**_DOCUMENTED))
 
 
 ROWS = tuple(_row(line) for line in _TABLE.strip().splitlines())
 _SHOWN = tuple(route for route in ROUTES if route.name != "root" and route.always is None)
 
 
-def readme_table() -> list[list[str]]:
-    """Return the README's table, with its head. Neighbouring rows that say the same are one."""
+def documented_table() -> list[list[str]]:
+    """Return the table of the page, with its head. Neighbouring rows that say the same are one."""
     paths = [f"`{each.method} {each.path}`".replace("orders/{id}/", "…/") for each in _SHOWN]
     table = [["who", *paths]]
     for row in ROWS:
         answers = [row.answer(route, host_takes_sessions=True).words for route in _SHOWN]
-        if row.readme and [row.readme, *answers] not in table[-1:]:
-            table.append([row.readme, *answers])
+        if row.documented and [row.documented, *answers] not in table[-1:]:
+            table.append([row.documented, *answers])
     return table
 
 
@@ -185,4 +185,4 @@ def markdown(table: list[list[str]]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in markdown(readme_table()))
+    sys.stdout.writelines(f"{line}\n" for line in markdown(documented_table()))

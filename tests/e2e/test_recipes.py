@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from tests.reliability.web import free_port
-from tests.test_own_project import PASSWORD, NewProject, block, wait_until
+from tests.test_own_project import NAME, PASSWORD, NewProject, block, wait_until
 
 needs_packages = pytest.mark.skipif(
     "RECIPE_PACKAGES" not in os.environ, reason="needs RECIPE_PACKAGES=DIRECTORY"
@@ -40,7 +40,7 @@ def broker() -> Iterator[str]:
 
 @contextmanager
 def worker(project: NewProject) -> Iterator[None]:
-    command = [sys.executable, "-m", "celery", "-A", "newshop", "worker", "--pool", "solo"]
+    command = [sys.executable, "-m", "celery", "-A", NAME, "worker", "--pool", "solo"]
     with project.log.open("ab") as log:
         running = subprocess.Popen(
             command, cwd=project.directory, env=project.environment, stdout=log, stderr=log
@@ -53,7 +53,7 @@ def worker(project: NewProject) -> Iterator[None]:
 
 
 def recipe(name: str) -> str:
-    return block(name, RECIPES).replace("myshop", "newshop")
+    return block(name, RECIPES)
 
 
 class RecipeProject(NewProject):
