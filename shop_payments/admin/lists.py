@@ -15,9 +15,11 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property, lazy
@@ -56,7 +58,37 @@ class BoundedPaginator(_Paginator):
         return min(found, self._limit)
 
 
-class Rows(ChangeList):
+class CheckedRows(ChangeList):
+    """A list whose rows are read at once, so that a value in the URL is refused in time."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+            self.result_list = list(self.result_list)
+        # The value is too large for the column, or no text that the database can store.
+        except (DataError, OverflowError, ValueError) as error:
+            raise IncorrectLookupParameters(error) from error
+
+
+class CheckedListMixin:
+    """A list that does not fail for any value in its URL. Staff see it without its filters then."""
+
+    _lookups = frozenset({"exact", "gt", "gte", "lt", "lte", "isnull"})
+    """Others fail for some values only when the database runs them, as a wrong regex does."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        _path, is_named, name = lookup.rpartition("__")
+        is_known = not is_named or name in self._lookups
+        allowed: bool = is_known and super().lookup_allowed(  # type: ignore[misc]
+            lookup, value, request
+        )
+        return allowed
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CheckedRows
+
+
+class Rows(CheckedRows):
     """A list that is sorted by the columns in ``sortable_by`` only."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
@@ -66,14 +98,13 @@ class Rows(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = list(self.result_list)
         self.model_admin.read_more(self.result_list)  # type: ignore[attr-defined]
         if getattr(self.paginator, "has_more", False):
             # Beside the search field, the limit would look like the number of results.
             self.full_result_count = self.result_count
 
 
-class LargeListMixin:
+class LargeListMixin(CheckedListMixin):
     """The list of a table that may be large. See Note [Large tables]."""
 
     list_per_page: ClassVar[int] = 50

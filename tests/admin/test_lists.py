@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from shop_payments.admin import lists
 from shop_payments.models import (
+    APIKey,
     Order,
     OrderPayment,
     PaymentHistory,
@@ -73,3 +74,33 @@ def test_orders_are_found_by_the_beginning_of_a_number(staff):
     OrderFactory.create(number="ORD-20250401-AA22")
     assert staff.rows(Order, q="ord-20250331") == orders
     assert staff.rows(Order, q="ORD-20250331-AA22") == {min(orders, key=str)}
+
+
+UNUSABLE = {
+    "": "9" * 20,
+    "__exact": "\x00",
+    "__gte": "garbage",
+    "__lt": "0001-01-01 00:00+05:00",
+    "__in": "9" * 20,
+    "__range": "1",
+    "__regex": "(",
+    "__year": "-1",
+    "__foo": "1",
+}
+"""A value that some columns cannot be compared with, by the lookup in the URL."""
+
+
+# An error of PostgreSQL would end the transaction of the test.
+@pytest.mark.django_db(transaction=True)
+def test_no_list_fails_for_what_its_url_asks(staff):
+    make_records()
+    for model in (*LISTS, APIKey):
+        # A field of each type: a key of another table, a text, a time.
+        fields = {type(field): field.name for field in model._meta.concrete_fields}
+        asked = {f"{name}{each}": UNUSABLE[each] for name in fields.values() for each in UNUSABLE}
+        for name in ("q", "o", "p", "currency", "method", "payment", "state", "created_from"):
+            asked[name] = "\x00"
+        for name, value in asked.items():
+            status = staff.get(changelist(model), {name: value}).status_code
+            assert status < 500, (model, name)
+        assert staff.get(changelist(model), {"pk__regex": "1"}).status_code == 400
