@@ -91,9 +91,9 @@ def deadline_of(item: ReviewItem) -> datetime | None:
 
 
 def deadline_text(item: ReviewItem) -> str:
-    """Format the deadline of an item, also one that is over; empty if it has none."""
+    """Format the deadline of an open item, also one that is over; empty if it has none."""
     deadline = deadline_of(item)
-    if deadline is None:
+    if deadline is None or item.closed_at is not None:
         return ""
     words = {"when": moment_text(deadline)}
     is_over = deadline <= datetime.now(UTC)
@@ -101,10 +101,14 @@ def deadline_text(item: ReviewItem) -> str:
 
 
 def money_text(item: ReviewItem) -> str:
-    """Format the amount that an item is about."""
+    """Format the amount that an item is about, or else that of its payment."""
     amount = item.data.get("amount", item.data.get("amount_asked"))
-    currency = item.data.get("currency") or item.order_payment.currency
-    return amount_text(amount, currency) if isinstance(amount, int) else NOTHING
+    if isinstance(amount, int):
+        return amount_text(amount, item.data.get("currency") or item.order_payment.currency)
+    intent = item.payment_intent
+    if intent is None:
+        return NOTHING
+    return amount_text(intent.amount_received or intent.amount, intent.currency)
 
 
 def direct_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:

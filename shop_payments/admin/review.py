@@ -379,8 +379,13 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     def what(self, item: ReviewItem) -> str:
         if item.closed_at is None:
             return item.detail
-        values = {"detail": item.detail, "how": closed_how(item), "note": item.closing_note}
-        return gettext("%(detail)s – %(how)s: %(note)s") % values
+        values = {
+            "detail": item.detail,
+            "how": closed_how(item),
+            "when": moment_text(item.closed_at),
+            "note": item.closing_note,
+        }
+        return gettext("%(detail)s – %(how)s, %(when)s: %(note)s") % values
 
     @admin.display(description=_("order"))
     def order(self, item: ReviewItem) -> SafeString:
