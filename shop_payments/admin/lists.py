@@ -15,16 +15,18 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.exceptions import ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property, lazy
 
 from shop_payments.admin.base import moment_text
+from shop_payments.admin.confirm_many import action_in
 from shop_payments.models.words import humanize
 
 if TYPE_CHECKING:
@@ -70,22 +72,47 @@ class CheckedRows(ChangeList):
             raise IncorrectLookupParameters(error) from error
 
 
-class CheckedListMixin:
-    """A list that does not fail for any value in its URL. Staff see it without its filters then."""
+class CheckedPagesMixin:
+    """Pages that refuse what they cannot use in a request, where Django's own would fail."""
 
     _lookups = frozenset({"exact", "gt", "gte", "lt", "lte", "isnull"})
     """Others fail for some values only when the database runs them, as a wrong regex does."""
 
+    model: Any
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         _path, is_named, name = lookup.rpartition("__")
         is_known = not is_named or name in self._lookups
-        allowed: bool = is_known and super().lookup_allowed(  # type: ignore[misc]
-            lookup, value, request
-        )
-        return allowed
+        admin: Any = super()
+        return is_known and bool(admin.lookup_allowed(lookup, value, request))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CheckedRows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        admin: Any = super()
+        return admin.get_object(request, object_id, from_field or None)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        admin: Any = super()
+        self._check_action(request)
+        page: HttpResponse = admin.changelist_view(request, extra_context)
+        return page
+
+    def _check_action(self, request: HttpRequest) -> None:
+        model_admin: Any = self
+        action = action_in(request)
+        # Django answers with the list, as if no action had been chosen.
+        if action and action not in model_admin.get_actions(request):
+            raise PermissionDenied
+        key = self.model._meta.pk
+        try:
+            for text in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                key.run_validators(key.to_python(text))
+        except ValidationError as error:
+            raise BadRequest("The key of a selected row is invalid.") from error
 
 
 class Rows(CheckedRows):
@@ -104,7 +131,7 @@ class Rows(CheckedRows):
             self.full_result_count = self.result_count
 
 
-class LargeListMixin(CheckedListMixin):
+class LargeListMixin(CheckedPagesMixin):
     """The list of a table that may be large. See Note [Large tables]."""
 
     list_per_page: ClassVar[int] = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -12,9 +13,10 @@ from shop_payments.models import (
     Order,
     OrderPayment,
     PaymentHistory,
+    ReviewItem,
     WebhookEvent,
 )
-from tests.admin.support import RECORDS, changelist, make_records
+from tests.admin.support import RECORDS, change, changelist, make_records
 from tests.factories import OrderFactory
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +92,10 @@ UNUSABLE = {
 """A value that some columns cannot be compared with, by the lookup in the URL."""
 
 
+def model_admin_of(model):
+    return admin.site.get_model_admin(model)
+
+
 # An error of PostgreSQL would end the transaction of the test.
 @pytest.mark.django_db(transaction=True)
 def test_no_list_fails_for_what_its_url_asks(staff):
@@ -104,3 +110,27 @@ def test_no_list_fails_for_what_its_url_asks(staff):
             status = staff.get(changelist(model), {name: value}).status_code
             assert status < 500, (model, name)
         assert staff.get(changelist(model), {"pk__regex": "1"}).status_code == 400
+        for action in model_admin_of(model).actions or ():
+            name = getattr(action, "__name__", action)
+            for key in ("garbage", "9" * 20):
+                sent = {"action": name, "_selected_action": key}
+                assert staff.post(changelist(model), sent).status_code == 400, (model, name)
+        if row := model.objects.first():
+            assert staff.get(change(row), {"_to_field": ""}).status_code == 200
+
+
+def test_an_action_that_staff_may_not_run_is_refused(staff_with):
+    """Found: only the capture answered so, the others with the list, as if nothing was chosen."""
+    make_records()
+    for model, name in (
+        (OrderPayment, "capture_selected"),
+        (ReviewItem, "close_selected"),
+        (WebhookEvent, "replay"),
+        (WebhookEvent, "skip"),
+        (APIKey, "revoke"),
+        (Order, "delete_selected"),
+        (OrderPayment, "delete_selected"),
+    ):
+        viewer = staff_with(f"view_{model._meta.model_name}")
+        sent = {"action": name, "_selected_action": "1", "sure": "on", "confirmed": "yes"}
+        assert viewer.post(changelist(model), sent).status_code == 403, (model, name)
