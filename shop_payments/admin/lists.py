@@ -38,6 +38,9 @@ else:
 _PAGES_AHEAD = 9
 """Pages after the current one that are counted, and that staff can go to at once."""
 
+_LONGEST_SEARCH = 255
+"""No id, name or address is longer. A database refuses the conditions for thousands of words."""
+
 _LAST_PAGE = 100_000
 """A number beyond any list, that the database still accepts as an offset."""
 
@@ -169,6 +172,8 @@ class LargeListMixin(CheckedPagesMixin):
         text = search_term.strip()
         if not text:
             return queryset, False
+        if len(text) > _LONGEST_SEARCH:
+            return queryset.none(), False
         # One condition with OR over several tables could not use their indexes.
         for rows in self.searches(text):
             if self._finds_any(rows):
