@@ -147,7 +147,18 @@ def first_button(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink:
     page = ActionLink(url=page_url(item, site=site), label=gettext("Open"))
     if item.closed_at is not None:
         return page
+    if item.reason == _Reason.REFUND_FAILED and user.has_perm("shop_payments.change_reviewitem"):
+        return close_link(site, item, is_suggested=True)
     return direct_link(site, user, item) or _payment_link(site, user, item) or page
+
+
+def close_link(site: AdminSite, item: ReviewItem, *, is_suggested: bool = False) -> ActionLink:
+    """Return the button that leads to the page on which staff close an item."""
+    url = admin_url(site, "shop_payments_reviewitem_close", item.pk)
+    # To close the item of an unknown payment means not to accept it.
+    is_unknown = item.reason == _Reason.UNKNOWN_INTENT
+    label = gettext("Dismiss") if is_unknown else gettext("Close")
+    return ActionLink(url=url, label=label, is_suggested=is_suggested)
 
 
 def _payment_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:

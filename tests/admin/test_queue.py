@@ -114,6 +114,20 @@ def test_a_button_needs_its_permission(many, staff_with):
     )
 
 
+def test_a_failed_refund_is_closed_from_its_row(
+    pay_order, office, order, webhooks, stripe, staff, staff_with
+):
+    """Found: the button led to the page of the item, which says that it is to be closed."""
+    pay_order("pm_card_refundFail")
+    office.refund(order)
+    stripe.advance_clock(3600)
+    webhooks()
+    item = ReviewItem.objects.get(reason="refund_failed")
+    button = f'href="{changelist(ReviewItem)}{item.pk}/close/">Close</a>'
+    assert button in staff.read(ReviewItem)
+    assert button not in staff_with("view_reviewitem").read(ReviewItem)
+
+
 def test_the_number_of_queries_does_not_depend_on_the_number_of_items(many, staff, open_shop):
     def count() -> int:
         with CaptureQueriesContext(connection) as captured:
