@@ -170,7 +170,9 @@ def test_an_item_has_the_deadline_that_stripe_gives_now(disputed, stripe):
 
     close_review_item(item_pk=item.pk, reason="accepted", user=None, origin=STAFF)
     move_dispute(stripe, "needs_response", due_by=later + 60)
-    assert ReviewItem.objects.get().closed_at is not None, "staff have decided already"
+    closed = ReviewItem.objects.get()
+    assert closed.closed_at is not None, "staff have decided already"
+    assert closed.data == item.data
 
 
 @pytest.mark.parametrize(
