@@ -230,6 +230,9 @@ DECIDED_DISPUTE_STATUSES = frozenset(
 )
 """Statuses in which the bank has decided, or had nothing to decide. An appeal may change them."""
 
+ANSWERED_DISPUTE_STATUSES = DECIDED_DISPUTE_STATUSES | {_D.UNDER_REVIEW, _D.WARNING_UNDER_REVIEW}
+"""Statuses in which staff have nothing to do: evidence can be submitted only once."""
+
 _MOST_SERIOUS_FIRST = (
     DisputeState.OPEN,
     DisputeState.INQUIRY,

@@ -18,6 +18,7 @@ from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ModelAdmin, ModelForm, ReadOnlyAdmin, admin_url, moment_text
+from shop_payments.admin.lists import CheckedPagesMixin
 from shop_payments.models import APIKey, APIKeyScope
 
 _LAST_FORM = "shop_payments_last_key_form"
@@ -75,7 +76,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset
 
 
-class APIKeyAdmin(ReadOnlyAdmin):
+class APIKeyAdmin(CheckedPagesMixin, ReadOnlyAdmin):
     """Staff issue and revoke keys, but never edit or delete them. No page shows a digest."""
 
     form = APIKeyForm

@@ -9,15 +9,14 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.actions import origin_of
-from shop_payments.admin.base import amount_text, number_of
-from shop_payments.admin.confirm_many import ManyRow, action_in, confirm_page
+from shop_payments.admin.base import amount_text, in_words, number_of
+from shop_payments.admin.confirm_many import ManyRow, confirm_page
 from shop_payments.admin.forms import CaptureManyForm
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.records import read_orders
@@ -109,17 +108,6 @@ class BulkCaptureMixin:
         """Return whether this member of staff may capture money."""
         user: Any = request.user
         return bool(user.has_perm("shop_payments.change_orderpayment"))
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        # Django answers with the list, as if no action had been chosen.
-        if action_in(request) == NAME and not self.has_capture_permission(request):
-            raise PermissionDenied
-        page: HttpResponse = super().changelist_view(  # type: ignore[misc]
-            request, extra_context
-        )
-        return page
 
 
 def _reserved_in(payment: OrderPayment) -> _Reserved | None:
@@ -244,11 +232,11 @@ def _capture(reserved: _Reserved, origin: Origin) -> tuple[bool, int, str]:
     except OrderAlreadyPaid:  # by another request, or in Stripe's dashboard
         return False, messages.INFO, gettext("The money was already captured.")
     except PaymentMismatch as error:
-        return True, messages.WARNING, str(error)
+        return True, messages.WARNING, in_words(error)
     except GatewayError as error:
         return False, messages.ERROR, _explain(error)
     except ShopPaymentsError as error:
-        return False, messages.ERROR, gettext("Not captured: %(why)s") % {"why": error}
+        return False, messages.ERROR, gettext("Not captured: %(why)s") % {"why": in_words(error)}
     amount = amount_text(intent.amount_received, intent.currency)
     return True, messages.SUCCESS, gettext("%(amount)s was captured.") % {"amount": amount}
 

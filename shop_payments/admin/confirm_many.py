@@ -12,6 +12,8 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 TEMPLATE = "admin/shop_payments/confirm_many.html"
 
@@ -25,9 +27,11 @@ class ManyRow:
     details: Sequence[str]
 
     @property
-    def text(self) -> str:
+    def text(self) -> SafeString:
         """The details that are not empty."""
-        return " – ".join(each for each in self.details if each)
+        # Each by itself: a name in Hebrew would draw the amount beside it to its other side.
+        details = [(each,) for each in self.details if each]
+        return format_html_join(" – ", "<bdi>{}</bdi>", details)
 
 
 def action_in(request: HttpRequest) -> str:

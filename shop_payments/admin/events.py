@@ -20,7 +20,7 @@ from shop_payments.admin.base import (
     without_transaction,
 )
 from shop_payments.admin.confirm_many import ManyRow, confirm_page
-from shop_payments.admin.forms import ReplayForm
+from shop_payments.admin.forms import EventsForm
 from shop_payments.admin.lists import known_values, time_column
 from shop_payments.admin.records import RecordAdmin
 from shop_payments.exceptions import EventFailed, ShopPaymentsError
@@ -126,15 +126,10 @@ class WebhookEventAdmin(RecordAdmin):
             return None
         # Payloads are large. Each is loaded when its event is processed.
         events = list(queryset.defer("payload").order_by("pk"))
-        form = ReplayForm(request.POST if "confirmed" in request.POST else None)
+        form = EventsForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
             self._replay_all(request, events)
             return None
-        return self._confirm_page(request, form, events)
-
-    def _confirm_page(
-        self, request: HttpRequest, form: ReplayForm, events: Sequence[WebhookEvent]
-    ) -> HttpResponse:
         heading = ngettext(
             "%(count)d event will be processed again",
             "%(count)d events will be processed again",
@@ -144,12 +139,30 @@ class WebhookEventAdmin(RecordAdmin):
             "Each event is processed as if Stripe had just sent it. Stripe may be asked for the"
             " current state. What is known already is not recorded a second time."
         )
+        return self._confirm_page(
+            request,
+            form,
+            events,
+            action="replay",
+            title=gettext("Process several events again"),
+            heading=heading,
+            effect=effect,
+            button=gettext("Process again"),
+        )
+
+    def _confirm_page(
+        self,
+        request: HttpRequest,
+        form: EventsForm,
+        events: Sequence[WebhookEvent],
+        *,
+        heading: str,
+        **texts: str,
+    ) -> HttpResponse:
         return confirm_page(
             self,
             request,
             form,
-            action="replay",
-            title=gettext("Process several events again"),
             heading=heading % {"count": len(events)},
             rows=[
                 ManyRow(
@@ -159,8 +172,7 @@ class WebhookEventAdmin(RecordAdmin):
                 )
                 for event in events
             ],
-            effect=effect,
-            button=gettext("Process again"),
+            **texts,
         )
 
     def _replay_all(self, request: HttpRequest, events: Sequence[WebhookEvent]) -> None:
@@ -185,15 +197,39 @@ class WebhookEventAdmin(RecordAdmin):
         self.message_user(request, text % values, level)
 
     @admin.action(description=_("Skip the selected events"), permissions=["replay"])
-    def skip(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> None:
+    def skip(self, request: HttpRequest, queryset: QuerySet[WebhookEvent]) -> HttpResponse | None:
+        """Show what will happen; after a confirmation, skip the events that have failed."""
+        failed = queryset.filter(status__in=WebhookEvent.FAILURES).order_by("pk")
+        events = list(failed.defer("payload")[:_MAX_REPLAYS])
+        form = EventsForm(request.POST if "confirmed" in request.POST else None)
+        if events and not form.is_valid():
+            return self._confirm_page(
+                request,
+                form,
+                events,
+                action="skip",
+                title=gettext("Skip several events"),
+                heading=ngettext(
+                    "%(count)d event will be skipped",
+                    "%(count)d events will be skipped",
+                    len(events),
+                ),
+                effect=gettext(
+                    "These events are not processed, and nobody is asked about them any more. Each"
+                    " shows who skipped it. No money moves. Skip an event only if you know what it"
+                    " reported: an event that was not processed may be about money."
+                ),
+                button=gettext("Skip"),
+            )
         origin = origin_of(request)
-        skipped = sum(skip_event(event, origin=origin) for event in queryset.order_by("pk"))
+        skipped = sum(skip_event(event, origin=origin) for event in events)
         words = ngettext(
             "%(count)d event is skipped. Events that have not failed are left alone.",
             "%(count)d events are skipped. Events that have not failed are left alone.",
             skipped,
         )
         self.message_user(request, words % {"count": skipped})
+        return None
 
     @admin.display(description=_("outcome"))
     def outcome(self, event: WebhookEvent) -> str:

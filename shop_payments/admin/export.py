@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
 from itertools import islice
@@ -28,8 +29,15 @@ _AT_ONCE = 500
 _BOM = "\ufeff"
 """Without it, spreadsheets do not take the file for UTF-8."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What the text of a formula begins with in a spreadsheet."""
+_BEGINS = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+"""What a formula begins with, also in the wide characters of Japanese."""
+
+_FORMULA = re.compile(rf"^(?=[\t\r\n]|{_BEGINS})|(?<=[;|\t\r\n])(?=\"*{_BEGINS})")
+"""Where a text becomes a formula in a spreadsheet, which may take other characters than the comma
+for the end of a cell, for example the semicolon in German.
+
+See: https://owasp.org/www-community/attacks/CSV_Injection (checked 2026-11)
+"""
 
 
 class ExportMixin:
@@ -94,4 +102,4 @@ def cell(value: object, zone: tzinfo) -> str:
     text = str(value)
     # Amounts may be negative; anything else that begins like a formula is text of a customer.
     is_number = text.removeprefix("-").replace(".", "", 1).isdigit()
-    return f"'{text}" if text.startswith(_FORMULA) and not is_number else text
+    return text if is_number else _FORMULA.sub("'", text)

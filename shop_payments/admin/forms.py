@@ -401,8 +401,8 @@ class CaptureManyForm(ShownForm):
     sure = ConfirmCheckbox(label=_("Yes, capture these amounts. This cannot be undone."))
 
 
-class ReplayForm(forms.Form):
-    """Process events again. It has no checkbox, because processing an event twice is harmless."""
+class EventsForm(forms.Form):
+    """Process events again, or skip them. It has no checkbox, because no money moves twice."""
 
     confirmed = forms.CharField(initial="yes", widget=forms.HiddenInput)
 

@@ -72,7 +72,9 @@ def _entries(site: AdminSite, request: HttpRequest, models: list[Entry]) -> Iter
             yield _link(gettext("Overview"), url, "Overview", OrderPayment)
         if entry := by_name.pop(name, None):
             yield {**entry, "name": _name(name)}
-    if by_name and may_see_pages(site, request):
+    if not may_see_pages(site, request):
+        yield from by_name.values()  # the page with their links is not for them
+    elif by_name:
         url = admin_url(site, "shop_payments_records")
         yield _link(gettext("Records"), url, "Records", OrderPayment)
 

@@ -15,14 +15,18 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
-from django.core.exceptions import ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property, lazy
 
 from shop_payments.admin.base import moment_text
+from shop_payments.admin.confirm_many import action_in
 from shop_payments.models.words import humanize
 
 if TYPE_CHECKING:
@@ -33,6 +37,9 @@ else:
 
 _PAGES_AHEAD = 9
 """Pages after the current one that are counted, and that staff can go to at once."""
+
+_LONGEST_SEARCH = 255
+"""No id, name or address is longer. A database refuses the conditions for thousands of words."""
 
 _LAST_PAGE = 100_000
 """A number beyond any list, that the database still accepts as an offset."""
@@ -56,7 +63,62 @@ class BoundedPaginator(_Paginator):
         return min(found, self._limit)
 
 
-class Rows(ChangeList):
+class CheckedRows(ChangeList):
+    """A list whose rows are read at once, so that a value in the URL is refused in time."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+            self.result_list = list(self.result_list)
+        # The value is too large for the column, or no text that the database can store.
+        except (DataError, OverflowError, ValueError) as error:
+            raise IncorrectLookupParameters(error) from error
+
+
+class CheckedPagesMixin:
+    """Pages that refuse what they cannot use in a request, where Django's own would fail."""
+
+    _lookups = frozenset({"exact", "gt", "gte", "lt", "lte", "isnull"})
+    """Others fail for some values only when the database runs them, as a wrong regex does."""
+
+    model: Any
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        _path, is_named, name = lookup.rpartition("__")
+        is_known = not is_named or name in self._lookups
+        admin: Any = super()
+        return is_known and bool(admin.lookup_allowed(lookup, value, request))
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return CheckedRows
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        admin: Any = super()
+        return admin.get_object(request, object_id, from_field or None)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        admin: Any = super()
+        self._check_action(request)
+        page: HttpResponse = admin.changelist_view(request, extra_context)
+        return page
+
+    def _check_action(self, request: HttpRequest) -> None:
+        model_admin: Any = self
+        action = action_in(request)
+        # Django answers with the list, as if no action had been chosen.
+        if action and action not in model_admin.get_actions(request):
+            raise PermissionDenied
+        key = self.model._meta.pk
+        try:
+            for text in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                key.run_validators(key.to_python(text))
+        except ValidationError as error:
+            raise BadRequest("The key of a selected row is invalid.") from error
+
+
+class Rows(CheckedRows):
     """A list that is sorted by the columns in ``sortable_by`` only."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
@@ -66,14 +128,13 @@ class Rows(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = list(self.result_list)
         self.model_admin.read_more(self.result_list)  # type: ignore[attr-defined]
         if getattr(self.paginator, "has_more", False):
             # Beside the search field, the limit would look like the number of results.
             self.full_result_count = self.result_count
 
 
-class LargeListMixin:
+class LargeListMixin(CheckedPagesMixin):
     """The list of a table that may be large. See Note [Large tables]."""
 
     list_per_page: ClassVar[int] = 50
@@ -111,6 +172,8 @@ class LargeListMixin:
         text = search_term.strip()
         if not text:
             return queryset, False
+        if len(text) > _LONGEST_SEARCH:
+            return queryset.none(), False
         # One condition with OR over several tables could not use their indexes.
         for rows in self.searches(text):
             if self._finds_any(rows):

@@ -91,9 +91,9 @@ def deadline_of(item: ReviewItem) -> datetime | None:
 
 
 def deadline_text(item: ReviewItem) -> str:
-    """Format the deadline of an item, also one that is over; empty if it has none."""
+    """Format the deadline of an open item, also one that is over; empty if it has none."""
     deadline = deadline_of(item)
-    if deadline is None:
+    if deadline is None or item.closed_at is not None:
         return ""
     words = {"when": moment_text(deadline)}
     is_over = deadline <= datetime.now(UTC)
@@ -101,10 +101,14 @@ def deadline_text(item: ReviewItem) -> str:
 
 
 def money_text(item: ReviewItem) -> str:
-    """Format the amount that an item is about."""
+    """Format the amount that an item is about, or else that of its payment."""
     amount = item.data.get("amount", item.data.get("amount_asked"))
-    currency = item.data.get("currency") or item.order_payment.currency
-    return amount_text(amount, currency) if isinstance(amount, int) else NOTHING
+    if isinstance(amount, int):
+        return amount_text(amount, item.data.get("currency") or item.order_payment.currency)
+    intent = item.payment_intent
+    if intent is None:
+        return NOTHING
+    return amount_text(intent.amount_received or intent.amount, intent.currency)
 
 
 def direct_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:
@@ -143,7 +147,18 @@ def first_button(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink:
     page = ActionLink(url=page_url(item, site=site), label=gettext("Open"))
     if item.closed_at is not None:
         return page
+    if item.reason == _Reason.REFUND_FAILED and user.has_perm("shop_payments.change_reviewitem"):
+        return close_link(site, item, is_suggested=True)
     return direct_link(site, user, item) or _payment_link(site, user, item) or page
+
+
+def close_link(site: AdminSite, item: ReviewItem, *, is_suggested: bool = False) -> ActionLink:
+    """Return the button that leads to the page on which staff close an item."""
+    url = admin_url(site, "shop_payments_reviewitem_close", item.pk)
+    # To close the item of an unknown payment means not to accept it.
+    is_unknown = item.reason == _Reason.UNKNOWN_INTENT
+    label = gettext("Dismiss") if is_unknown else gettext("Close")
+    return ActionLink(url=url, label=label, is_suggested=is_suggested)
 
 
 def _payment_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:

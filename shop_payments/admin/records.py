@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.admin.base import ReadOnlyAdmin, number_of, order_is_bundled, page_link
@@ -91,9 +92,13 @@ def find_payments(text: str) -> set[int]:
     return set(payments.values_list("pk", flat=True))
 
 
-SEARCH_HELP = _(
-    "Search by order number, a customer's name or e-mail address or its beginning, card (4242 or"
-    " visa 4242), or Stripe id."
+SEARCH_HELP = format_lazy(
+    "{} {}",
+    _(
+        "Search by order number, a customer's name or e-mail address or its beginning, card (4242"
+        " or visa 4242), or Stripe id."
+    ),
+    format_lazy(_("A search finds at most {number} orders."), number=MOST_FOUND),
 )
 
 

@@ -47,6 +47,7 @@ from shop_payments.admin.queue import (
     WITH_AMOUNT,
     WORST_FIRST,
     button_html,
+    close_link,
     count_other_work,
     deadline_text,
     direct_link,
@@ -184,11 +185,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
         if item.closed_at is None:
             links = links_of(self.admin_site, request, item)
             if self.has_close_permission(request):
-                url = admin_url(self.admin_site, "shop_payments_reviewitem_close", item.pk)
-                # To close the item of an unknown payment means not to accept it.
-                is_unknown = item.reason == _Reason.UNKNOWN_INTENT
-                label = gettext("Dismiss") if is_unknown else gettext("Close")
-                links.append(ActionLink(url=url, label=label))
+                links.append(close_link(self.admin_site, item))
             context["action_links"] = links
         elif can_be_accepted(item) and may_change_payments(request.user):
             # It was dismissed, perhaps by mistake.
@@ -379,8 +376,13 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
     def what(self, item: ReviewItem) -> str:
         if item.closed_at is None:
             return item.detail
-        values = {"detail": item.detail, "how": closed_how(item), "note": item.closing_note}
-        return gettext("%(detail)s – %(how)s: %(note)s") % values
+        values = {
+            "detail": item.detail,
+            "how": closed_how(item),
+            "when": moment_text(item.closed_at),
+            "note": item.closing_note,
+        }
+        return gettext("%(detail)s – %(how)s, %(when)s: %(note)s") % values
 
     @admin.display(description=_("order"))
     def order(self, item: ReviewItem) -> SafeString:

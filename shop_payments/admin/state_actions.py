@@ -10,7 +10,13 @@ from django.contrib import messages
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.admin.base import amount_text, describe_balance, moment_text, total_text
+from shop_payments.admin.base import (
+    amount_text,
+    describe_balance,
+    in_words,
+    moment_text,
+    total_text,
+)
 from shop_payments.admin.tasks import Action, Outcome, PaymentState, Target, Task, explain_read
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ActionRefused, GatewayError, OrderUnreadable
@@ -97,9 +103,9 @@ class RefreshAction(_StateAction):
             text = gettext(
                 "Stripe's state is stored, but the order could not be read, so the amounts are not"
                 " up to date. It is evaluated again automatically. If that fails again, ask the"
-                " shop's developers: %(why)s."
+                " shop's developers. %(why)s"
             )
-            return Outcome(text % {"why": error}, messages.WARNING)
+            return Outcome(text % {"why": in_words(error)}, messages.WARNING)
         except GatewayError as error:
             raise ActionRefused(explain_read(error)) from error
         return _describe_refreshed(refreshed, task.target.payment.pk)

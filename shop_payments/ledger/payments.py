@@ -447,6 +447,14 @@ def open_review(
             locked.add_facts(row, [(FactKind.REVIEW_NEEDED, data)])
 
 
+def update_review(
+    locked: LockedPayment, reason: ReviewItem.Reason, *, subject: str, **figures: Any
+) -> None:
+    """Write what an open item says by now, such as another deadline. A closed one is left alone."""
+    items = locked.payment.review_items.open().filter(reason=reason, subject=subject)
+    items.update(data=data_of_item(str(reason), reason, subject, figures))
+
+
 def data_of_item(
     sentence: str, reason: ReviewItem.Reason, subject: str, figures: Figures
 ) -> dict[str, Any]:

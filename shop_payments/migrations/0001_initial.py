@@ -2018,6 +2018,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="paymentintent",
             index=models.Index(
+                condition=models.Q(("status", "succeeded")),
+                fields=["charged_at"],
+                name="shop_payments_intent_charged",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="paymentintent",
+            index=models.Index(
                 condition=models.Q(("status__in", ["canceled", "missing"])),
                 fields=["status", "id"],
                 name="shop_payments_intent_ended",

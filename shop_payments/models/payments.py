@@ -399,6 +399,12 @@ class PaymentIntent(models.Model):
             ),
             # For the admin: the filter by mode.
             models.Index(fields=["livemode", "order_payment"], name="shop_payments_intent_by_mode"),
+            # For the overview and the report: the money of some days.
+            models.Index(
+                fields=["charged_at"],
+                condition=Q(status=IntentStatus.SUCCEEDED),
+                name="shop_payments_intent_charged",
+            ),
             # For the admin: the other statuses that few intents have.
             models.Index(
                 fields=["status", "id"],

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from shop_payments.lifecycle import (
+    ANSWERED_DISPUTE_STATUSES,
     RETURNED_REFUND_STATUSES,
     DisputeState,
     RefundStatus,
@@ -261,6 +262,11 @@ class Dispute(SeenOutflow):
         known, and everything that was received counts as disputed.
         """
         return self.amount if self.currency == intent.currency else intent.amount_received
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether staff must answer it. An unknown status counts as one that needs an answer."""
+        return self.status not in ANSWERED_DISPUTE_STATUSES
 
     @property
     def state(self) -> DisputeState:

@@ -13,17 +13,16 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from shop_payments.days import midnight
-from shop_payments.lifecycle import DisputeStatus, IntentStatus, RefundStatus
+from shop_payments.lifecycle import CAPTURABLE_STATUSES, DisputeStatus, IntentStatus, RefundStatus
 from shop_payments.models import Dispute, PaymentIntent, Refund
 
-_LONGEST_PAYMENT = timedelta(days=90)
-"""Between the creation of an intent and its charge. Vouchers can be paid for weeks."""
-
 _MOST_DECLINES = 5
+
+_SUCCESSES = (IntentStatus.SUCCEEDED, *CAPTURABLE_STATUSES)
 
 
 @dataclass(kw_only=True)
@@ -53,9 +52,12 @@ class MoneyReport:
     """By day in the current time zone. Days without money are left out."""
 
     tried: int = 0
-    """Payment intents created in the period with which a customer has tried to pay."""
+    """Payment intents created in the period with which a customer has tried to pay, apart from
+    those that the customer's bank has not answered yet."""
 
     succeeded: int = 0
+    """Those of them whose money was received, or is reserved until the shop captures it."""
+
     declines: list[tuple[str, int]] = field(default_factory=list)
     """The most frequent codes of the last declines of intents that have not succeeded."""
 
@@ -82,7 +84,7 @@ def report_money(*, first: date, last: date) -> list[MoneyReport]:
             found[key] = MoneyReport(livemode=key[0], currency=key[1])
         return found[key]
 
-    for row in _by_day(_received(begin, end), "at", Sum("amount_received")):
+    for row in _by_day(_received(begin, end), "charged_at", Sum("amount_received")):
         day = report(row).days[row["day"]]
         day.received, day.payments = row["amount_of_day"], row["number"]
     for row in _by_day(_refunded(begin, end), "stripe_created_at", Sum("amount")):
@@ -111,18 +113,14 @@ def _by_day(rows: QuerySet[Any, Any], at: str, amount: Sum) -> Any:
 
 
 def _received(begin: datetime, end: datetime) -> Any:
-    return (
-        PaymentIntent.objects.filter(
-            wanted=True,
-            status=IntentStatus.SUCCEEDED,
-            currency=F("order_payment__currency"),
-            # The column that has an index.
-            stripe_created_at__gte=begin - _LONGEST_PAYMENT,
-            stripe_created_at__lt=end,
-        )
-        .annotate(of_currency=F("currency"), at=Coalesce("charged_at", "stripe_created_at"))
-        .filter(at__gte=begin, at__lt=end)
-    )
+    return PaymentIntent.objects.filter(
+        wanted=True,
+        status=IntentStatus.SUCCEEDED,
+        currency=F("order_payment__currency"),
+        # An intent may be paid long after it was created.
+        charged_at__gte=begin,
+        charged_at__lt=end,
+    ).annotate(of_currency=F("currency"))
 
 
 def _of_counted(rows: QuerySet[Any, Any], begin: datetime, end: datetime) -> Any:
@@ -151,19 +149,20 @@ def _disputed(begin: datetime, end: datetime) -> Any:
 
 def _attempted(begin: datetime, end: datetime) -> Any:
     """Keep the intents of the period with which a customer has tried to pay."""
-    tried = Q(status=IntentStatus.SUCCEEDED) | ~Q(latest_charge="") | ~Q(last_error_code="")
+    tried = Q(status__in=_SUCCESSES) | ~Q(latest_charge="") | ~Q(last_error_code="")
     rows = PaymentIntent.objects.filter(stripe_created_at__gte=begin, stripe_created_at__lt=end)
-    return rows.filter(tried).annotate(of_currency=F("currency")).order_by()
+    decided = rows.filter(tried).exclude(status=IntentStatus.PROCESSING)
+    return decided.annotate(of_currency=F("currency")).order_by()
 
 
 def _tried(begin: datetime, end: datetime) -> Any:
-    good = Count("pk", filter=Q(status=IntentStatus.SUCCEEDED))
+    good = Count("pk", filter=Q(status__in=_SUCCESSES))
     rows = _attempted(begin, end).values("livemode", "of_currency")
     return rows.annotate(number=Count("pk"), good=good)
 
 
 def _declined(begin: datetime, end: datetime) -> Any:
-    rows = _attempted(begin, end).exclude(status=IntentStatus.SUCCEEDED)
+    rows = _attempted(begin, end).exclude(status__in=_SUCCESSES)
     code = Case(When(last_decline_code="", then="last_error_code"), default="last_decline_code")
     return (
         rows.exclude(last_error_code="")

@@ -14,7 +14,13 @@ from django.utils import timezone
 
 from shop_payments.gateway import get_gateway
 from shop_payments.ledger.evaluation import record_outflow
-from shop_payments.ledger.payments import Fact, LockedPayment, close_review, open_review
+from shop_payments.ledger.payments import (
+    Fact,
+    LockedPayment,
+    close_review,
+    open_review,
+    update_review,
+)
 from shop_payments.lifecycle import DECIDED_DISPUTE_STATUSES, DisputeState
 from shop_payments.models import Dispute, FactKind, PaymentIntent, ReviewItem
 from shop_payments.models.words import stored_moment
@@ -48,7 +54,7 @@ def _apply_dispute(
         locked.disputes.append(row)
     before = _dispute_values(row)
     # None for a new row: the first status is a change, whatever it is.
-    was = row.state if row.status else None
+    was, needed_answer = (row.state if row.status else None), row.needs_answer
     row.status = result.status
     row.amount, row.currency = result.amount, result.currency
     row.reason = result.reason[:64]
@@ -61,12 +67,14 @@ def _apply_dispute(
     locked.save_later(row)
     locked.needs_order = True
     locked.add_facts(intent, _facts_of(row, before[0], was))
-    if row.state not in _UNDECIDED:
+    reason = ReviewItem.Reason.DISPUTED
+    if not row.needs_answer:
         why = {"sentence": "status_at_stripe", "status": row.status}
-        close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, **why)
-    elif was != row.state:
-        reason = ReviewItem.Reason.DISPUTED
+        close_review(locked, intent, reason, row.stripe_id, **why)
+    elif was != row.state or not needed_answer:
         open_review(locked, intent, reason, subject=row.stripe_id, **_figures(row))
+    else:
+        update_review(locked, reason, subject=row.stripe_id, **_figures(row))
 
 
 def _dispute_values(row: Dispute) -> tuple[Any, ...]:

@@ -129,6 +129,25 @@ def test_a_failure_of_one_does_not_stop_the_others(two, reserve, staff, stripe):
     assert PaymentIntent.objects.get(stripe_id=second).status == "requires_capture"
 
 
+def test_an_order_that_cannot_be_read_is_named_in_words(reserve, staff, configure):
+    """Found: the message was the error of the shop's code, in English."""
+    form = form_of(staff.choose(ACTION, reserve(number="BROKEN-1")))
+    configure(ORDER_ADAPTER="tests.api.adapters.RaisesForTotal")
+    [message] = messages_of(staff.post(PAYMENTS, form, follow=True))
+    why = "The shop's code failed while reading the order (its total)."
+    assert message == f"Order BROKEN-1: Not captured: {why}"
+
+
+def test_a_name_from_right_to_left_does_not_move_the_amount(two, staff):
+    """Found: with a name in Hebrew, the amount stood on the other side of its currency."""
+    order = two[0].order
+    order.customer.first_name, order.customer.last_name = "\u202e<b>", "\u05db\u05d4\u05df"
+    order.customer.save()
+    name = "\u202e&lt;b&gt; \u05db\u05d4\u05df"
+    page = text_of(staff.choose(ACTION, *two))
+    assert f": <bdi>{name}</bdi> – <bdi>112.00 USD</bdi></li>" in page
+
+
 def test_payments_without_reserved_money_are_left_out(two, paid_before, staff, stripe):
     cancelled = two[1]
     Order.objects.filter(pk=cancelled.order_id).update(status="cancelled")

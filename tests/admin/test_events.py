@@ -53,7 +53,8 @@ def test_staff_with_permission_process_events_again(set_aside, staff_with, monke
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
     clerk = staff_with("view_webhookevent")
     assert "Process the selected events again" not in clerk.read(WebhookEvent)
-    replay(clerk, set_aside)
+    assert clerk.choose("replay", set_aside, confirmed="yes").status_code == 403
+    set_aside.refresh_from_db()
     assert set_aside.status == "set_aside"
     manager = staff_with("view_webhookevent", "change_webhookevent")
     page = replay(manager, set_aside)
@@ -97,10 +98,13 @@ def test_what_failed_is_on_the_first_page_until_staff_skip_it(set_aside, staff, 
     assert f'href="{url}"' in staff.read("/admin/")
     assert staff.rows(WebhookEvent, status__exact="set_aside") == {set_aside}
     clerk = staff_with("view_webhookevent")
-    clerk.choose("skip", set_aside)
+    assert clerk.choose("skip", set_aside, confirmed="yes").status_code == 403
+    page = text_of(staff.choose("skip", *WebhookEvent.objects.all()))
+    assert "1 event will be skipped" in page
+    assert "nobody is asked about them any more" in page
     assert words in staff.read("/admin/")
 
-    page = text_of(staff.choose("skip", *WebhookEvent.objects.all()))
+    page = text_of(staff.choose("skip", *WebhookEvent.objects.all(), confirmed="yes"))
 
     assert "1 event is skipped." in page
     assert words not in staff.read("/admin/")

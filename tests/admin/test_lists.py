@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from shop_payments.admin import lists
 from shop_payments.models import (
+    APIKey,
     Order,
     OrderPayment,
     PaymentHistory,
+    ReviewItem,
     WebhookEvent,
 )
-from tests.admin.support import RECORDS, changelist, make_records
+from tests.admin.support import RECORDS, change, changelist, make_records
 from tests.factories import OrderFactory
 
 pytestmark = pytest.mark.django_db
@@ -62,7 +65,7 @@ def test_any_id_finds_the_rows_of_its_payment(eventful, staff):
         assert staff.rows(OrderPayment, q=f" {text} ") == {eventful}
         assert staff.rows(PaymentHistory, q=text) == set(eventful.history.all())
         assert staff.rows(Order, q=text) == {eventful.order}
-    for text in (ids[0][:-1], "9" * 40, "\u0661", "'\"%", "a" * 5000):
+    for text in (ids[0][:-1], "a " * 5000, "9" * 40, "\u0661", "'\"%", "a" * 5000):
         assert not staff.rows(OrderPayment, q=text)
     attempt = eventful.attempts.first()
     assert staff.rows(type(attempt), q=str(attempt.pk)) == {attempt}
@@ -73,3 +76,61 @@ def test_orders_are_found_by_the_beginning_of_a_number(staff):
     OrderFactory.create(number="ORD-20250401-AA22")
     assert staff.rows(Order, q="ord-20250331") == orders
     assert staff.rows(Order, q="ORD-20250331-AA22") == {min(orders, key=str)}
+
+
+UNUSABLE = {
+    "": "9" * 20,
+    "__exact": "\x00",
+    "__gte": "garbage",
+    "__lt": "0001-01-01 00:00+05:00",
+    "__in": "9" * 20,
+    "__range": "1",
+    "__regex": "(",
+    "__year": "-1",
+    "__foo": "1",
+}
+"""A value that some columns cannot be compared with, by the lookup in the URL."""
+
+
+def model_admin_of(model):
+    return admin.site.get_model_admin(model)
+
+
+# An error of PostgreSQL would end the transaction of the test.
+@pytest.mark.django_db(transaction=True)
+def test_no_list_fails_for_what_its_url_asks(staff):
+    make_records()
+    for model in (*LISTS, APIKey):
+        # A field of each type: a key of another table, a text, a time.
+        fields = {type(field): field.name for field in model._meta.concrete_fields}
+        asked = {f"{name}{each}": UNUSABLE[each] for name in fields.values() for each in UNUSABLE}
+        for name in ("q", "o", "p", "currency", "method", "payment", "state", "created_from"):
+            asked[name] = "\x00"
+        for name, value in asked.items():
+            status = staff.get(changelist(model), {name: value}).status_code
+            assert status < 500, (model, name)
+        assert staff.get(changelist(model), {"pk__regex": "1"}).status_code == 400
+        for action in model_admin_of(model).actions or ():
+            name = getattr(action, "__name__", action)
+            for key in ("garbage", "9" * 20):
+                sent = {"action": name, "_selected_action": key}
+                assert staff.post(changelist(model), sent).status_code == 400, (model, name)
+        if row := model.objects.first():
+            assert staff.get(change(row), {"_to_field": ""}).status_code == 200
+
+
+def test_an_action_that_staff_may_not_run_is_refused(staff_with):
+    """Found: only the capture answered so, the others with the list, as if nothing was chosen."""
+    make_records()
+    for model, name in (
+        (OrderPayment, "capture_selected"),
+        (ReviewItem, "close_selected"),
+        (WebhookEvent, "replay"),
+        (WebhookEvent, "skip"),
+        (APIKey, "revoke"),
+        (Order, "delete_selected"),
+        (OrderPayment, "delete_selected"),
+    ):
+        viewer = staff_with(f"view_{model._meta.model_name}")
+        sent = {"action": name, "_selected_action": "1", "sure": "on", "confirmed": "yes"}
+        assert viewer.post(changelist(model), sent).status_code == 403, (model, name)

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from shop_payments.admin.base import moment_text
 from shop_payments.models import ReviewItem, StripeAttempt, WebhookEvent
 from shop_payments.orders import BundledOrderAdapter
 from tests.admin.support import changelist
@@ -56,7 +57,27 @@ def test_the_list_opens_on_what_is_open(many, staff):
     assert len(queue(staff, state="all")) == 5
     assert queue(staff, q=str(item.order_payment.order_id)) == ["rest_owed"]
     shown = staff.read(changelist(ReviewItem), state="closed")
-    assert "and the shop wants no more: refund or waive – root: The customer pays in cash." in shown
+    item.refresh_from_db()
+    how = f"root, {moment_text(item.closed_at)}: The customer pays in cash."
+    assert f"and the shop wants no more: refund or waive – {how}" in shown
+
+
+def test_a_closed_item_has_no_deadline(many, staff):
+    item = ReviewItem.objects.get(reason="disputed")
+    sure = {"closing_note": "The loss is accepted.", "sure": "on"}
+    due = datetime.fromisoformat(item.data["evidence_due_at"]) + timedelta(seconds=1)
+    with time_machine.travel(due):
+        assert "past due (" in staff.read(ReviewItem)
+        staff.press(item, "Close", **sure)
+        assert "past due (" not in staff.read(ReviewItem, state="closed")
+        assert "past due (" not in staff.read(ReviewItem, q=item.subject)
+
+
+def test_an_item_without_its_own_amount_has_that_of_its_payment(paid, stripe, webhooks, staff):
+    stripe.open_review(paid.payment_intents.get().stripe_id)
+    webhooks()
+    assert queue(staff) == ["radar_review"]
+    assert '<td class="field-money">112.00 USD</td>' in staff.read(ReviewItem)
 
 
 def test_an_item_shows_customer_money_deadline_and_the_button_that_resolves_it(many, staff):
@@ -91,6 +112,20 @@ def test_a_button_needs_its_permission(many, staff_with):
     assert "Refund 10.00 USD" not in staff_with("view_reviewitem", "add_refund").read(
         changelist(ReviewItem)
     )
+
+
+def test_a_failed_refund_is_closed_from_its_row(
+    pay_order, office, order, webhooks, stripe, staff, staff_with
+):
+    """Found: the button led to the page of the item, which says that it is to be closed."""
+    pay_order("pm_card_refundFail")
+    office.refund(order)
+    stripe.advance_clock(3600)
+    webhooks()
+    item = ReviewItem.objects.get(reason="refund_failed")
+    button = f'href="{changelist(ReviewItem)}{item.pk}/close/">Close</a>'
+    assert button in staff.read(ReviewItem)
+    assert button not in staff_with("view_reviewitem").read(ReviewItem)
 
 
 def test_the_number_of_queries_does_not_depend_on_the_number_of_items(many, staff, open_shop):

@@ -35,10 +35,11 @@ def disputed(pay_order) -> OrderPayment:
     return payment
 
 
-def move_dispute(stripe, status: str) -> None:
+def move_dispute(stripe, status: str, **details: object) -> None:
     """As the bank may, and no evidence makes the sandbox do."""
     dispute = next(iter(stripe._books.disputes.values()))
     dispute["status"] = status
+    dispute["evidence_details"].update(details)
     deliver(build_event("charge.dispute.updated", dispute))
 
 
@@ -136,6 +137,42 @@ def test_a_dispute_that_comes_back_is_in_review_again(office, order, disputed, s
         assert ReviewItem.objects.get().closed_at is None
         assert Dispute.objects.get().status == "appeal_needs_response"
         assert answer(office.refund(order)) == DISPUTED
+
+
+@pytest.mark.parametrize(
+    ("answered", "state"), [("under_review", "open"), ("warning_under_review", "inquiry")]
+)
+def test_a_dispute_that_was_answered_is_in_review_no_more(told, disputed, stripe, answered, state):
+    """Found: it stayed first in the queue for weeks, and "past due" although staff had answered."""
+    move_dispute(stripe, answered)
+
+    item, payment = ReviewItem.objects.get(), OrderPayment.objects.get()
+    assert (payment.dispute_state, payment.needs_review) == (state, False)
+    assert item.closing_note == f"Stripe: {answered.replace('_', ' ')}"
+    assert item.closed_automatically
+
+    move_dispute(stripe, "needs_response")
+
+    assert ReviewItem.objects.get().closed_at is None
+    assert OrderPayment.objects.get().needs_review
+    assert [name for name, _data in told].count("review_needed") == 2
+
+
+def test_an_item_has_the_deadline_that_stripe_gives_now(disputed, stripe):
+    """Found: it kept the first one."""
+    later = 1_900_000_000
+    move_dispute(stripe, "needs_response", due_by=later)
+
+    item, dispute = ReviewItem.objects.get(), Dispute.objects.get()
+    assert dispute.evidence_due_at is not None
+    assert dispute.evidence_due_at.timestamp() == later
+    assert f"answer until {moment_words(dispute.evidence_due_at)}" in item.detail
+
+    close_review_item(item_pk=item.pk, reason="accepted", user=None, origin=STAFF)
+    move_dispute(stripe, "needs_response", due_by=later + 60)
+    closed = ReviewItem.objects.get()
+    assert closed.closed_at is not None, "staff have decided already"
+    assert closed.data == item.data
 
 
 @pytest.mark.parametrize(
