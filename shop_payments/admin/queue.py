@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -32,6 +32,7 @@ from shop_payments.admin.item_actions import ITEM_ACTIONS
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import OrderPayment, ReviewItem, StripeAttempt, WebhookEvent
 from shop_payments.models.words import stored_moment
+from shop_payments.services.unfinished import unresolved_attempts
 
 _Reason = ReviewItem.Reason
 
@@ -209,14 +210,9 @@ def number_text(rows: QuerySet[Any]) -> str:
     return f"{_MANY}+" if count > _MANY else str(count)
 
 
-_UNRESOLVED = timedelta(minutes=10)
-"""Until then, a request to Stripe may still be answered or be repeated."""
-
-
 def count_other_work(site: AdminSite, user: Any) -> list[dict[str, Any]]:
     """Count what waits for staff and is no review item, with links to the lists that show it."""
     failed, aside = WebhookEvent.FAILURES
-    old = timezone.now() - _UNRESOLVED
     kinds: list[tuple[Any, str, str, Any]] = [
         (
             WebhookEvent.objects.filter(status=aside),
@@ -231,7 +227,7 @@ def count_other_work(site: AdminSite, user: Any) -> list[dict[str, Any]]:
             _("a message from Stripe could not be processed and will be tried again"),
         ),
         (
-            StripeAttempt.objects.pending().filter(created_at__lt=old),
+            unresolved_attempts(),
             "outcome__exact",
             StripeAttempt.Outcome.PENDING,
             _("it is not known whether Stripe has carried out a request"),

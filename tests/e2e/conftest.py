@@ -1,13 +1,18 @@
-"""A real browser: Debian's Chromium, driven by Playwright."""
+"""A real browser (Debian's Chromium, driven by Playwright), and servers for clients."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connections
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from shop_payments.sandbox import Sandbox, SandboxServer
+from tests.support import BASE, WEBHOOK_SECRET
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
@@ -50,3 +55,20 @@ def page(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         browser.close()
         # A connection that was opened while the loop ran is not seen once it has ended.
         connections.close_all()
+
+
+@pytest.fixture
+def sandbox(configure: Any) -> Iterator[SandboxServer]:
+    """Stripe, over HTTP."""
+    with SandboxServer(Sandbox()) as server:
+        configure(STRIPE_API_BASE=server.url, STRIPE_TRANSPORT=None)
+        yield server
+
+
+@pytest.fixture
+def shop(sandbox: SandboxServer, transactional_db: None) -> Iterator[str]:
+    """The URL of a shop that gets the webhooks of `sandbox`."""
+    server = LiveServer("127.0.0.1")
+    sandbox.sandbox.add_webhook(f"{server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
+    yield server.url
+    server.stop()

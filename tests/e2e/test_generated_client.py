@@ -6,19 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_django.live_server_helper import LiveServer
 
 from shop_payments.models import APIKeyScope, OrderPayment
-from shop_payments.sandbox import Sandbox, SandboxServer
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
 from tests.generated_docs import OPENAPI
-from tests.support import BASE, WEBHOOK_SECRET
 
 pytestmark = [
     pytest.mark.clients,
@@ -111,21 +107,6 @@ print(json.dumps({
 
 
 @pytest.fixture
-def sandbox(configure: Any) -> Iterator[SandboxServer]:
-    with SandboxServer(Sandbox()) as server:
-        configure(STRIPE_API_BASE=server.url, STRIPE_TRANSPORT=None, PAGE_SIZE=1)
-        yield server
-
-
-@pytest.fixture
-def shop(sandbox: SandboxServer) -> Iterator[str]:
-    server = LiveServer("127.0.0.1")
-    sandbox.sandbox.add_webhook(f"{server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Where a generated client is found, with what it needs."""
     packages = os.environ["RECIPE_PACKAGES"]
@@ -147,7 +128,8 @@ def run(*arguments: str, **how: Any) -> str:
     return str(done.stdout)
 
 
-def test_a_generated_client_takes_a_payment(shop, sandbox, order, environment, tmp_path):
+def test_a_generated_client_takes_a_payment(shop, sandbox, order, environment, configure, tmp_path):
+    configure(PAGE_SIZE=1)
     for _another in range(2):
         OrderFactory.create(customer=order.customer)
     where = {"env": environment, "cwd": tmp_path}

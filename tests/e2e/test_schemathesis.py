@@ -9,17 +9,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from pytest_django.live_server_helper import LiveServer
 
 from shop_payments.models import APIKey, APIKeyScope, OrderPayment, Refund
-from shop_payments.sandbox import Sandbox, SandboxServer
 from tests.factories import OrderFactory, TokenFactory, UserFactory
 from tests.generated_docs import OPENAPI
-from tests.support import BASE, WEBHOOK_SECRET
+from tests.support import WEBHOOK_SECRET
 
 pytestmark = [
     pytest.mark.clients,
@@ -95,21 +91,6 @@ def after_call(context, case, response):
             except urllib.error.HTTPError as error:
                 assert error.code in (400, 402), error
 '''
-
-
-@pytest.fixture
-def sandbox(configure: Any) -> Iterator[SandboxServer]:
-    with SandboxServer(Sandbox()) as server:
-        configure(STRIPE_API_BASE=server.url, STRIPE_TRANSPORT=None)
-        yield server
-
-
-@pytest.fixture
-def shop(sandbox: SandboxServer) -> Iterator[str]:
-    server = LiveServer("127.0.0.1")
-    sandbox.sandbox.add_webhook(f"{server.url}{BASE}/webhooks/stripe", WEBHOOK_SECRET)
-    yield server.url
-    server.stop()
 
 
 def test_every_answer_is_what_the_schema_says(shop, sandbox, tmp_path, figure):
