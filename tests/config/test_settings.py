@@ -192,9 +192,11 @@ def test_gunicorn_waits_for_stripe_and_has_the_threads_of_the_pool(monkeypatch):
     assert (found["worker_class"], found["threads"]) == ("gthread", 5)
 
 
+@pytest.mark.parametrize("empty", [{}, {"DJANGO_DEBUG": ""}, {"DJANGO_DEBUG": " "}])
 @pytest.mark.parametrize("server", ["wsgi", "asgi"])
-def test_a_web_server_does_not_run_in_debug_mode_by_accident(server):
+def test_a_web_server_does_not_run_in_debug_mode_by_accident(server, empty):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+    kept |= empty
     command = [sys.executable, "-c", f"import config.{server}"]
     root = Path(config.__path__[0]).parent
     found = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True)
