@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -31,7 +33,9 @@ def number(name: str, *, default: int, least: int = 0) -> int:
     if not value:
         return default
     # Not int() alone: it also accepts "1_000" and digits of other scripts.
-    if not (value.isascii() and value.isdigit()) or int(value) < least:
+    # And no number that int() finds too long.
+    is_number = value.isascii() and value.isdigit() and len(value) < 10
+    if not is_number or int(value) < least:
         raise _wrong(name, f"a whole number, {least} or more")
     return int(value)
 
@@ -39,6 +43,28 @@ def number(name: str, *, default: int, least: int = 0) -> int:
 def words(name: str) -> list[str]:
     """Return the items of a list that is separated by commas."""
     return [item.strip() for item in text(name).split(",") if item.strip()]
+
+
+def hosts(name: str) -> list[str]:
+    found = words(name)
+    if any("/" in host or re.search(r":\d+$", host) for host in found):
+        raise _wrong(name, "host names without https:// and port, separated by commas")
+    return found
+
+
+def origins(name: str) -> list[str]:
+    found = words(name)
+    if not all(origin.startswith(("https://", "http://")) for origin in found):
+        raise _wrong(name, "addresses such as https://shop.example, separated by commas")
+    return found
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    try:
+        return ZoneInfo(value).key
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _wrong(name, "the name of a time zone, such as Europe/Berlin") from None
 
 
 def choice(name: str, choices: Sequence[str], *, default: str) -> str:

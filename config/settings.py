@@ -32,8 +32,8 @@ def _secret(name: str, development_value: str) -> str:
 DEBUG = environment.flag("DJANGO_DEBUG", default=True)
 SECRET_KEY = _secret("DJANGO_SECRET_KEY", "development-only-" + "x" * 50)
 SECRET_KEY_FALLBACKS = environment.words("DJANGO_SECRET_KEY_FALLBACKS")
-ALLOWED_HOSTS = environment.words("DJANGO_ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS = environment.words("DJANGO_CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = environment.hosts("DJANGO_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = environment.origins("DJANGO_CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -83,6 +83,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _database_url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 try:
     _database: dict[str, Any] = {**dj_database_url.parse(_database_url, conn_health_checks=True)}
+    if not _database["ENGINE"].endswith((".postgresql", ".sqlite3")):
+        raise ValueError("a database that the app does not support")
 except ValueError:  # the address is not shown, because it may contain a password
     raise ImproperlyConfigured(
         "DATABASE_URL must be postgres://user:password@host:5432/name or sqlite:////path/to/file."
@@ -144,8 +146,8 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-LANGUAGE_CODE = environment.text("DJANGO_LANGUAGE_CODE", "en-us")
-TIME_ZONE = environment.text("DJANGO_TIME_ZONE", "UTC")
+LANGUAGE_CODE = environment.choice("DJANGO_LANGUAGE_CODE", ("en-us", "de"), default="en-us")
+TIME_ZONE = environment.time_zone("DJANGO_TIME_ZONE", "UTC")
 USE_I18N = True
 USE_TZ = True
 

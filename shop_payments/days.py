@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 
 from django.conf import settings
 from django.utils import timezone
@@ -21,5 +21,7 @@ def midnight(on: date, zone: tzinfo | None = None) -> datetime:
 
 def as_stored(moment: datetime) -> datetime:
     """Return a time with an offset as times are stored."""
-    zone = timezone.get_default_timezone()
-    return moment if settings.USE_TZ else timezone.make_naive(moment, zone)
+    # In UTC: PostgreSQL refuses an offset of 16 hours or more, which RFC 3339 allows.
+    if settings.USE_TZ:
+        return moment.astimezone(UTC)
+    return timezone.make_naive(moment, timezone.get_default_timezone())

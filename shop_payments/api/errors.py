@@ -330,7 +330,6 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         Route.PAYMENT_SETTLE,
         example="The order has no payment intent.",
     ),
-    ErrorRow("not_found", 404, drf.NotFound, "the path does not exist", Route.NONE),
     ErrorRow(
         "method_not_allowed",
         405,

@@ -13,12 +13,13 @@ from urllib.parse import quote
 import stripe
 from django.utils import timezone
 
+from shop_payments.days import as_stored
 from shop_payments.exceptions import GatewayUnavailable, MalformedObject
 from shop_payments.gateway.errors import translate_error
 from shop_payments.gateway.guard import assert_no_transaction
 from shop_payments.gateway.reading import all_pages
 from shop_payments.gateway.results import Answer
-from shop_payments.gateway.values import as_stored, storable
+from shop_payments.gateway.values import storable
 from shop_payments.secrecy import sealed
 
 _S = TypeVar("_S")

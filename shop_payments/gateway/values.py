@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
-from django.utils import timezone
-
+from shop_payments.days import as_stored
 from shop_payments.money import MAX_AMOUNT
 from shop_payments.secrecy import Secret, redact
 
@@ -62,13 +60,6 @@ def moment_of(value: object) -> datetime:
         return as_stored(datetime.fromtimestamp(integer_of(value), tz=UTC))
     except OSError:  # beyond what the platform's C library can convert
         raise ValueError("a time was expected") from None
-
-
-def as_stored(moment: datetime) -> datetime:
-    """Return a time as the database stores it: naive if ``USE_TZ`` is False."""
-    if settings.USE_TZ:
-        return moment
-    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def id_of(value: object) -> str:

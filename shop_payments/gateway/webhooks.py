@@ -12,6 +12,7 @@ from typing import Any
 import stripe
 
 from shop_payments.conf import get_config
+from shop_payments.days import as_stored
 from shop_payments.exceptions import (
     ConfigurationError,
     InvalidSignature,
@@ -28,7 +29,6 @@ from shop_payments.gateway.results import (
     PaymentIntentResult,
 )
 from shop_payments.gateway.values import (
-    as_stored,
     id_of,
     moment_of,
     own_id,
@@ -207,7 +207,7 @@ def _event_time(value: object) -> datetime:
     """Read the time of an event: Unix time in a snapshot event, ISO 8601 in a thin event."""
     if isinstance(value, str):
         moment = datetime.fromisoformat(value)
-        return as_stored(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return as_stored(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     return moment_of(value)
 
 

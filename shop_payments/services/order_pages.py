@@ -21,6 +21,7 @@ from django.conf import settings
 from django.db.models import BooleanField, Exists, F, Func, OuterRef, QuerySet, Value
 from django.utils import timezone
 
+from shop_payments.days import as_stored
 from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import OrderPayment
 from shop_payments.orders import OrderAdapter, get_order_adapter, read_created_at, value_of_field
@@ -72,6 +73,8 @@ def parse_cursor(text: str) -> OrderCursor | None:
     is_complete = (created_at is not None) == bool(adapter.created_field)
     if pk is None or direction not in (0, 1) or not (is_complete and _is_storable(created_at)):
         return None
+    if created_at and settings.USE_TZ:
+        created_at = as_stored(created_at)
     return OrderCursor(pk=pk, created_at=created_at, is_backward=bool(direction))
 
 

@@ -127,6 +127,8 @@ def test_a_range_contains_its_beginning_and_not_its_end(storefront, order, five)
     for begin, end, expected in (
         ("2026-11-24T12:00:00Z", "", [str(order.pk)]),
         ("2026-11-24T13:00+01:00", "2026-11-24T13:00:00.000001+01:00", [str(order.pk)]),
+        # The largest offset of RFC 3339, which PostgreSQL does not know.
+        ("2026-11-25T11:59+23:59", "2026-11-23T12:01:00.000001-23:59", [str(order.pk)]),
         ("", "2026-11-24T12:00:00Z", five[:2]),
         ("2026-11-24T12:00:00.000001Z", "", []),
         ("2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z", []),
@@ -196,6 +198,7 @@ def cursor(*values: Any) -> str:
 def test_a_cursor_that_this_shop_has_not_made_is_refused(storefront, order):
     moment = NOON.isoformat()
     assert page(storefront, cursor=cursor(0, moment, str(order.pk)))
+    assert page(storefront, cursor=cursor(0, "2026-11-24T12:00:00+23:59", str(order.pk)))
     for text in (
         *("x", "=", "é", "W1tb", cursor(), cursor(0, moment)),
         cursor(2, moment, "1"),

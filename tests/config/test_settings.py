@@ -97,7 +97,15 @@ POSTGRESQL = "postgres://shop:secret@127.0.0.1:5432/shop"
         ("DJANGO_PROXY_SSL_HEADER", "X Forwarded: https", "X-Forwarded-Proto: https"),
         ("DATABASE_URL", "sk_live_secret", "postgres://user:password@host:5432/name"),
         ("DATABASE_URL", "postgres://shop:sk_live_secret@host:port/shop", "postgres://user"),
+        ("DATABASE_URL", "mysql://shop:sk_live_secret@127.0.0.1/shop", "postgres://user"),
         ("CACHE_URL", "memcached://sk_live_secret", "redis://…"),
+        ("DJANGO_THREADS", "9" * 5000, "a whole number, 1 or more"),
+        ("DJANGO_ALLOWED_HOSTS", "https://shop.example", "host names without https://"),
+        ("DJANGO_ALLOWED_HOSTS", "a.example, shop.example:443", "host names without https://"),
+        ("DJANGO_CSRF_TRUSTED_ORIGINS", "shop.example", "such as https://shop.example"),
+        ("DJANGO_LANGUAGE_CODE", "klingon", "en-us or de"),
+        ("DJANGO_TIME_ZONE", "Berlin", "such as Europe/Berlin"),
+        ("DJANGO_TIME_ZONE", "../etc/passwd", "such as Europe/Berlin"),
     ],
 )
 def test_a_wrong_value_is_refused_with_the_name_of_its_variable(read, name, value, accepted):
@@ -109,6 +117,18 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_variable(read, name, valu
     # A secret in the wrong variable is not shown.
     assert "sk_live" not in message
     assert raised.value.__suppress_context__ or raised.value.__context__ is None
+
+
+def test_hosts_origins_language_and_zone_are_taken_as_they_are(read):
+    found = read(
+        DJANGO_ALLOWED_HOSTS="shop.example, .shop.example,[::1]",
+        DJANGO_CSRF_TRUSTED_ORIGINS="https://*.shop.example",
+        DJANGO_LANGUAGE_CODE="de",
+        DJANGO_TIME_ZONE="Europe/Berlin",
+    )
+    assert found["ALLOWED_HOSTS"] == ["shop.example", ".shop.example", "[::1]"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://*.shop.example"]
+    assert (found["LANGUAGE_CODE"], found["TIME_ZONE"]) == ("de", "Europe/Berlin")
 
 
 def test_booleans_have_several_words_and_an_empty_variable_is_not_set(read):
@@ -192,9 +212,11 @@ def test_gunicorn_waits_for_stripe_and_has_the_threads_of_the_pool(monkeypatch):
     assert (found["worker_class"], found["threads"]) == ("gthread", 5)
 
 
+@pytest.mark.parametrize("empty", [{}, {"DJANGO_DEBUG": ""}, {"DJANGO_DEBUG": " "}])
 @pytest.mark.parametrize("server", ["wsgi", "asgi"])
-def test_a_web_server_does_not_run_in_debug_mode_by_accident(server):
+def test_a_web_server_does_not_run_in_debug_mode_by_accident(server, empty):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+    kept |= empty
     command = [sys.executable, "-c", f"import config.{server}"]
     root = Path(config.__path__[0]).parent
     found = subprocess.run(command, cwd=root, env=kept, capture_output=True, text=True)
