@@ -107,7 +107,7 @@ ELSEWHERE: dict[str, dict[str, list[str]]] = {
         OWN: ["install", "settings", "urls", "shop", "sandbox", "client", "pay"],
         TUTORIAL: [
             *("app", "models", "receivers", "apps", "delivery settings", "exports", "commands"),
-            *("shipments", "lose", "second", "sweep"),
+            *("shipments", "lose", "second", "second paid", "sweep"),
         ],
     },
     "file": {
@@ -680,7 +680,7 @@ def test_the_curl_lines_take_an_order_to_paid_and_refund_a_part(stripe_sandbox):
         **{f"${scope.name}_KEY": issue_key(scope) for scope in APIKeyScope},
         "sk_test_…": "sk_test_x",
     }
-    assert send_all("docs/api.md", names, stripe_sandbox) == [200] * 5
+    assert send_all("docs/api.md", names, stripe_sandbox) == [200] * 6
     assert send_all("docs/after-paid.md", names, stripe_sandbox) == [200]
 
     assert status() == "partially_refunded"
