@@ -108,7 +108,7 @@ class _Columns:
 
 
 class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
-    list_display = ["what", "order", "money", "button"]
+    list_display = ["what", "button", "order", "money"]
     list_display_links = ["what"]
     list_filter = [StateFilter, "reason"]
     list_select_related = ("order_payment__order", "payment_intent", "closed_by")
