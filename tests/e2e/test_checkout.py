@@ -337,7 +337,7 @@ def test_the_order_is_cancelled_while_money_is_on_its_way(customer):
     customer.sees("in_review")
 
     shown = customer.page.inner_text("main")
-    assert "was received; the shop will get in touch" in shown
+    assert "was received. The shop will contact you" in shown
     assert "Thank" not in shown
 
 
