@@ -437,7 +437,7 @@ def assert_gives_up(customer, words):
     expect(customer.message).to_be_focused()
     expect(customer.pay_button).to_be_disabled()
     expect(customer.page.get_by_role("button", name="Try again")).to_be_visible()
-    assert f"contact the shop and name the order {customer.order.number}" in (
+    assert f"contact the shop and mention the order {customer.order.number}" in (
         customer.page.inner_text("main")
     )
 
