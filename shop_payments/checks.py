@@ -103,7 +103,7 @@ def _check_secret_key(config: Config) -> list[CheckMessage]:
     if not config.STRIPE_SECRET_KEY.startswith((*TEST_KEY_PREFIXES, *LIVE_KEY_PREFIXES)):
         return [
             Error(
-                "There is no usable Stripe secret key.",
+                "The Stripe secret key is missing or not a secret key.",
                 hint="Set SHOP_PAYMENTS['STRIPE_SECRET_KEY'] to sk_test_… (or rk_test_…, "
                 "sk_live_…, rk_live_…) from dashboard.stripe.com/apikeys.",
                 id="shop_payments.E002",
@@ -136,7 +136,7 @@ def _check_publishable_key(config: Config) -> list[CheckMessage]:
     if not key.startswith("pk_live_" if config.livemode else "pk_test_"):
         return [
             Error(
-                "The publishable key is not of the secret key's mode.",
+                "The publishable key and the secret key are for different modes (test and live).",
                 hint="Take SHOP_PAYMENTS['STRIPE_PUBLISHABLE_KEY'] and ['STRIPE_SECRET_KEY'] from "
                 "the same page: both pk_test_/sk_test_, or both pk_live_/sk_live_.",
                 id="shop_payments.E004",

@@ -287,7 +287,7 @@ def problem_of_retention(days: float) -> str:
     shortest, longest = RETENTION_LIMITS
     if shortest <= days <= longest:
         return ""
-    return f"from {shortest} to {longest}: Stripe can still list an event after 30 days"
+    return f"from {shortest} to {longest}, because Stripe lists an event for 30 days"
 
 
 def _as_strings(key: str, value: object) -> tuple[str, ...]:

@@ -40,7 +40,7 @@
     ├── EventFailed                   stored, and to be sent again
     ├── EventKnown                    inside receive_event: another delivery has stored it
     ├── SweepRunning                  another process is sweeping
-    ├── EventPurged                   the payload of a stored event has been dropped
+    ├── EventPurged                   the payload of a stored event has been purged
     ├── ActionRefused                 a page of the admin did not carry out its action
     ├── MalformedObject               inside the gateway: not what was asked for
     └── GatewayError                  Stripe refused, failed or could not be reached
@@ -49,7 +49,7 @@
         │   └── IdempotencyKeyInUse   the same call is still running
         ├── GatewayAuthenticationError
         ├── IdempotencyMismatch       the key was used with other parameters
-        ├── TargetMissing             the key does not show what a write is about
+        ├── TargetMissing             Stripe does not know the object of a write
         ├── CardDeclined
         └── GatewayInvalidRequest
             ├── ObjectMissing         Stripe has no such object under this key
@@ -57,8 +57,8 @@
             ├── AmountTooSmall
             └── AmountTooLarge
 
-Not here: what ``api/`` raises as REST framework's exceptions, which is answered over HTTP and never
-reaches a caller in Python, and the exceptions of the sandbox.
+Not in this tree: the exceptions of the sandbox, and those of ``api/``, which are REST framework's
+and never reach a caller in Python.
 
 No exception here carries a client secret, an API key or a request body, nor do the frames of its
 traceback: see Note [Secrets in frames] in ``secrecy.py``.
@@ -118,7 +118,7 @@ class InvalidCurrency(MoneyError):
 class PaymentError(ShopPaymentsError):
     """The state of the order or its payment forbids what was asked.
 
-    ``reason`` says more exactly why, where there is more than one why; else it is empty.
+    ``reason`` names the exact cause if several are possible; otherwise it is empty.
     """
 
     def __init__(self, message: str = "", *, reason: str = "") -> None:
@@ -127,7 +127,7 @@ class PaymentError(ShopPaymentsError):
 
 
 class OrderNotFound(PaymentError):
-    """No such order, or not this caller's: the two are never told apart."""
+    """The order does not exist, or is not this caller's. The error does not say which."""
 
 
 class OrderUnreadable(PaymentError):
@@ -151,7 +151,7 @@ class OrderNotPayable(PaymentError):
 
 
 class PaymentProcessing(PaymentError):
-    """A delayed payment method is still working; paying again would pay twice."""
+    """A delayed payment method is being processed; paying again would pay twice."""
 
 
 class PaymentAuthorized(PaymentError):
@@ -159,11 +159,11 @@ class PaymentAuthorized(PaymentError):
 
 
 class PaymentInReview(PaymentError):
-    """Money is there that does not count, or money is on its way out; staff look first."""
+    """Staff must review the order: money does not count, or is on its way out."""
 
 
 class PaymentIntentInProgress(PaymentError):
-    """Another request is writing this order's intent and did not finish in time."""
+    """Another request is changing this order's intent and did not finish in time."""
 
 
 class PaymentIntentMissing(PaymentError):
@@ -188,23 +188,23 @@ class UnsettledPayment(PaymentError):
 
 
 class PaymentNotCompleted(UnsettledPayment):
-    """Something is still owed: Stripe does not (yet) say that it has been paid."""
+    """Money is still owed: Stripe has not reported that the order was paid."""
 
 
 class PaymentMismatch(UnsettledPayment):
-    """The intent succeeded, and its money does not count for the order."""
+    """The intent succeeded, but its money does not count for the order."""
 
 
 class PaymentNotCapturable(PaymentError):
-    """There is no authorized money of this order to take, or not so much."""
+    """The order has no authorized money, or less than the requested amount."""
 
 
 class PaymentNotCancelable(PaymentError):
-    """The payment has gone too far to be cancelled; refund it."""
+    """The payment can no longer be cancelled. Refund it instead."""
 
 
 class PaymentNotDeletable(PaymentError):
-    """The payment must stay: it is, or may be, about money."""
+    """The payment cannot be deleted, because money was or may have been received."""
 
 
 class OrderNotRefundable(PaymentError):
@@ -220,7 +220,7 @@ class PaymentDisputed(PaymentError):
 
 
 class RefundExceedsBalance(PaymentError):
-    """More than is left of the payment; ``refundable`` is what is, as a decimal string."""
+    """The amount is more than ``refundable``, what is left of the payment (a decimal string)."""
 
     def __init__(self, message: str, *, refundable: str, currency: str) -> None:
         super().__init__(message)
@@ -233,7 +233,7 @@ class RefundInProgress(PaymentError):
 
 
 class RefundRefused(PaymentError):
-    """The refund, or a part of it, did not happen; ``refunds`` are all parts, as rows."""
+    """The refund, or a part of it, was refused. ``refunds`` are the rows of all parts."""
 
     def __init__(self, message: str, *, refunds: Sequence[Any]) -> None:
         super().__init__(message)
@@ -273,7 +273,7 @@ class SweepRunning(ShopPaymentsError):
 
 
 class EventPurged(ShopPaymentsError):
-    """The event is stored, but its payload has been dropped, so it cannot be processed again."""
+    """The event is stored, but its payload has been purged, so it cannot be processed again."""
 
 
 class ReviewClosed(PaymentError):
@@ -281,7 +281,7 @@ class ReviewClosed(PaymentError):
 
 
 class ActionRefused(ShopPaymentsError):
-    """An action of the admin did not happen; the form shows the message, at ``field`` if given."""
+    """An action of the admin was refused. The form shows the message, at ``field`` if given."""
 
     def __init__(self, message: str, *, field: str | None = None, same_key: bool = False) -> None:
         super().__init__(message)
@@ -293,17 +293,17 @@ class ActionRefused(ShopPaymentsError):
 class MalformedObject(ShopPaymentsError):
     """What Stripe sent is not the object that was asked for, or not all of it.
 
-    It does not leave the gateway: an answer like that is :class:`GatewayUnavailable`, an event
-    :class:`InvalidWebhookPayload`.
+    It does not leave the gateway, which raises :class:`GatewayUnavailable` for such an answer, and
+    :class:`InvalidWebhookPayload` for such an event.
     """
 
 
 class GatewayError(ShopPaymentsError):
     """Stripe refused, failed, or could not be reached.
 
-    ``code`` and ``request_id`` are Stripe's own, empty where it gave none; ``http_status`` is 0
-    where there was no answer. ``replayed`` is true where Stripe answered from its idempotency
-    store instead of trying again.
+    ``code`` and ``request_id`` are Stripe's, and empty if Stripe gave none. ``http_status`` is 0 if
+    there was no answer. ``replayed`` is true if Stripe returned the saved answer of the idempotency
+    key instead of trying again.
     """
 
     retryable = False
@@ -331,7 +331,7 @@ class GatewayError(ShopPaymentsError):
 
     @property
     def in_full(self) -> str:
-        """The message with what Stripe says of it, for logs and for questions to Stripe."""
+        """The message with Stripe's code, status and request id, for logs and Stripe's support."""
         status = f"status {self.http_status}" if self.http_status else ""
         details = ", ".join(filter(None, [self.code, status, self.request_id]))
         return f"{self} ({details})" if details else str(self)
@@ -363,8 +363,9 @@ class IdempotencyKeyInUse(GatewayBusy):
 class GatewayAuthenticationError(GatewayError):
     """Stripe does not accept the secret key, or the key may not do this.
 
-    ``permission`` names what a restricted key lacks, in Stripe's words (``rak_refund_write``; any
-    of them, where they are several), empty where Stripe does not say it.
+    ``permission`` is Stripe's name of the permission that a restricted key lacks, such as
+    ``rak_refund_write``. If there are several names, any of these permissions is enough. It is
+    empty if Stripe does not name one.
     """
 
     permission = ""
@@ -377,10 +378,10 @@ class IdempotencyMismatch(GatewayError):
 
 
 class TargetMissing(GatewayError):
-    """Stripe does not show the object of a write under the key in use, which proves nothing.
+    """Stripe does not know the object of a write under the key in use.
 
-    The key may belong to another account, and an earlier sending may have had its effect in the
-    right one.
+    This does not prove that the write had no effect: the key may belong to another account, and an
+    earlier request with the right key may have succeeded.
     """
 
     retryable = True

@@ -103,9 +103,9 @@ def check_minor_units(amount: int, currency: str) -> int:
     """
     _check_integer(amount)
     if amount < 0:
-        raise NegativeAmount(f"the amount is not within 0 and {MAX_AMOUNT} minor units")
+        raise NegativeAmount(f"the amount is not between 0 and {MAX_AMOUNT} minor units")
     if amount > MAX_AMOUNT:
-        raise AmountNotRepresentable(f"the amount is not within 0 and {MAX_AMOUNT} minor units")
+        raise AmountNotRepresentable(f"the amount is not between 0 and {MAX_AMOUNT} minor units")
     if amount % _step(currency):
         raise AmountNotRepresentable(
             f"{amount} minor units of {currency} is not a multiple of {_step(currency)}"

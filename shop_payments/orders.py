@@ -419,7 +419,7 @@ def find_order(order_id: object) -> Any:
     """
     order = find_order_or_none(order_id)
     if order is None:
-        raise OrderUnreadable(order_id, "find", "found no such order")
+        raise OrderUnreadable(order_id, "find", "found no order with this id")
     return order
 
 
@@ -509,9 +509,11 @@ def read_amount_to_pay_now(order: Any, outstanding: Money) -> Money:
         raise _unusable(order.pk, method, f"returned a {type(now).__name__}, not Money")
     rest = outstanding.amount - now.amount
     if now.currency != outstanding.currency or now.amount <= 0 or rest < 0:
-        raise _unusable(order.pk, method, f"returned {now} of {outstanding}")
+        raise _unusable(
+            order.pk, method, f"returned {now}, which must be above 0 and at most {outstanding}"
+        )
     if 0 < rest < minimum_charge(now.currency):
-        words = f"returned {now} of {outstanding}, which leaves less than Stripe's minimum charge"
+        words = f"returned {now} of {outstanding}, so the rest is below Stripe's minimum charge"
         raise _unusable(order.pk, method, words)
     return now
 

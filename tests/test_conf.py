@@ -56,7 +56,7 @@ def test_without_the_setting_everything_has_a_default(settings):
         ("MAX_NETWORK_RETRIES", -1, "must be 0 or 1"),
         ("CAPTURE_METHOD", "by hand", "must be 'automatic' or 'manual'"),
         *(("ABANDONED_AFTER_DAYS", days, "must be from 1 to 36500") for days in (0, 36_501)),
-        *(("RETENTION_DAYS", days, "must be from 31 to 36500: ") for days in (30, 36_501)),
+        *(("RETENTION_DAYS", days, "must be from 31 to 36500, because ") for days in (30, 36_501)),
         ("INTENT_WAIT_SECONDS", -1, "must be 0 or more"),
         ("BROWSABLE_API", "false", "must be True or False"),
         ("THROTTLE_RATES", "20/min", "must be a dict or None"),

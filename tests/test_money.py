@@ -110,7 +110,7 @@ def test_an_amount_off_the_step_keeps_its_decimals():
 
 # --- what is refused ----------------------------------------------------------------------------
 
-OUTSIDE = f"the amount is not within 0 and {MAX_AMOUNT} minor units"
+OUTSIDE = f"the amount is not between 0 and {MAX_AMOUNT} minor units"
 
 
 @pytest.mark.parametrize(

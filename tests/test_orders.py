@@ -118,14 +118,29 @@ def test_an_exception_of_the_host_is_named_with_method_and_order(faults, order, 
 @pytest.mark.parametrize(
     ("method", "fault", "words", "reason"),
     [
-        ("find", None, "find found no such order", ""),
+        ("find", None, "find found no order with this id", ""),
         ("total", 11200, "total returned a int, not Money", ""),
         ("total", NegativeAmount("-1 is less than nothing"), "less than", "negative_total"),
         ("amount_to_pay_now", 11200, "amount_to_pay_now returned a int, not Money", ""),
-        ("amount_to_pay_now", Money(0, "usd"), "amount_to_pay_now returned .* of 112.00 USD", ""),
-        ("amount_to_pay_now", Money(11201, "usd"), "returned 112.01 USD of 112.00 USD", ""),
-        ("amount_to_pay_now", Money(9000, "eur"), "returned 90.00 EUR of 112.00 USD", ""),
-        ("amount_to_pay_now", Money(11151, "usd"), "leaves less than Stripe's minimum charge", ""),
+        (
+            "amount_to_pay_now",
+            Money(0, "usd"),
+            "amount_to_pay_now returned .* at most 112.00 USD",
+            "",
+        ),
+        (
+            "amount_to_pay_now",
+            Money(11201, "usd"),
+            "returned 112.01 USD, which must be above 0 and at most 112.00 USD",
+            "",
+        ),
+        (
+            "amount_to_pay_now",
+            Money(9000, "eur"),
+            "returned 90.00 EUR, which must be above 0 and at most 112.00 USD",
+            "",
+        ),
+        ("amount_to_pay_now", Money(11151, "usd"), "the rest is below Stripe's minimum charge", ""),
     ],
 )
 def test_an_answer_that_cannot_be_is_the_hosts_fault(faults, order, method, fault, words, reason):

@@ -371,7 +371,7 @@ def test_a_view_of_the_shop_stops_a_payment(storefront, order, stripe_sandbox, r
     stripe_sandbox.pay(order)
     stop_payment(request, order.pk)
     (error,) = request._messages
-    assert str(error) == "The order has been paid; refund it instead."
+    assert str(error) == "The order has been paid. Refund it instead."
 
 
 def test_a_basket_is_placed_when_it_is_paid(order, stripe_sandbox, configure, monkeypatch):

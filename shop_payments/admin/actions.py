@@ -363,7 +363,7 @@ def _key_in(values: QueryDict) -> UUID | None:
 
 def _describe_use(earlier: EarlierUse) -> str:
     """Describe the outcome of a form that is sent or opened again."""
-    text = gettext("This form has been used already, and nothing more was done. %(what)s")
+    text = gettext("This form was already sent, so nothing was done a second time. %(what)s")
     return text % {"what": earlier.text}
 
 

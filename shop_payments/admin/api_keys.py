@@ -97,8 +97,8 @@ class APIKeyAdmin(CheckedPagesMixin, ReadOnlyAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj is None:
             hint = _(
-                "The client is the program that will use the key. Without an expiry the key"
-                " works until it is revoked."
+                "The client is the program that will use the key. Without an expiry date, the "
+                "key works until it is revoked."
             )
             fields = ["label", "scopes", "expires_at", "once"]
             return [(None, {"description": hint, "fields": fields})]

@@ -158,7 +158,7 @@ def describe_balance(payment: OrderPayment) -> str:
     # The stored amounts may be those of an earlier total, so none is shown as current.
     if payment.failed_reads:
         return gettext(
-            "The order could not be read the last time, so the amounts may be out of date."
+            "The last attempt to read the order failed, so the amounts may be out of date."
         )
     sentences = []
     if payment.amount_outstanding:
@@ -167,7 +167,7 @@ def describe_balance(payment: OrderPayment) -> str:
         text = gettext("%(amount)s is owed, but the customer is not asked for it now.")
         sentences.append((text, payment.amount_owed))
     if payment.amount_excess:
-        text = gettext("%(amount)s was received in excess.")
+        text = gettext("The excess is %(amount)s.")
         sentences.append((text, payment.amount_excess))
     if not sentences:
         return gettext("The order is %(status)s.") % {"status": payment.get_status_display()}

@@ -168,9 +168,9 @@ def _page(
         count,
     )
     effect = gettext(
-        "Stripe takes the full reserved amount of each payment from its customer, one payment after"
-        " another. If one fails, the others are captured nevertheless. A capture cannot be undone:"
-        " money goes back by a refund only."
+        "Stripe takes the full reserved amount of each payment from its customer, one payment "
+        "after another. If one fails, the others are captured nevertheless. A capture cannot be "
+        "undone. To return the money, refund it."
     )
     return confirm_page(
         model_admin,

@@ -90,7 +90,8 @@ class WaiveAction(Action):
             return gettext("No money was received for this order, so there is no rest to waive.")
         if balance.owed > 0:
             return gettext(
-                "Only money of pending refunds or open disputes is missing, and it may come back."
+                "Only money in pending refunds or open disputes is missing. It may come back, so "
+                "it cannot be waived."
             )
         return gettext("Nothing is owed, so there is nothing to waive.")
 
@@ -115,7 +116,9 @@ class WaiveAction(Action):
 
     def effect(self, target: Target, form: Any) -> str:
         part = part_of(form.minor_units, target.state.balance.waivable, self.currency(target))
-        text = gettext("%(part)s will be waived: nobody has to pay it.") % {"part": part}
+        text = gettext("%(part)s will be waived: the customer does not have to pay it.") % {
+            "part": part
+        }
         after = after_waiver(target.state, form.minor_units)
         return f"{text} {describe_after(target, after)}"
 
@@ -229,8 +232,8 @@ class RevokeAction(Action):
         if target.entry.is_revoked:
             return _already_revoked()
         return gettext(
-            "The order does not accept payments, so nobody could pay what was waived. Open the"
-            " order first."
+            "The order does not accept payments, so the customer could not pay the waived "
+            "amount. Open the order first."
         )
 
     def label(self, target: Target) -> str:

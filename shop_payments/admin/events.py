@@ -119,8 +119,8 @@ class WebhookEventAdmin(RecordAdmin):
         if queryset[: _MAX_REPLAYS + 1].count() > _MAX_REPLAYS:
             # A server kills a request that takes minutes, and each event adds a message.
             words = gettext(
-                "Select at most %(maximum)s events; nothing was done. The shop's operator can"
-                " process any number with the command manage.py shop_payments_events replay."
+                "Select at most %(maximum)s events. Nothing was done. The shop's operator can "
+                "process any number with the command manage.py shop_payments_events replay."
             )
             self.message_user(request, words % {"maximum": _MAX_REPLAYS}, messages.ERROR)
             return None
@@ -136,8 +136,8 @@ class WebhookEventAdmin(RecordAdmin):
             len(events),
         )
         effect = gettext(
-            "Each event is processed as if Stripe had just sent it. Stripe may be asked for the"
-            " current state. What is known already is not recorded a second time."
+            "Each event is processed as if Stripe had just sent it. Stripe may be asked for the "
+            "current state. Facts that are already known are not recorded a second time."
         )
         return self._confirm_page(
             request,
@@ -215,17 +215,17 @@ class WebhookEventAdmin(RecordAdmin):
                     len(events),
                 ),
                 effect=gettext(
-                    "These events are not processed, and nobody is asked about them any more. Each"
-                    " shows who skipped it. No money moves. Skip an event only if you know what it"
-                    " reported: an event that was not processed may be about money."
+                    "These events will not be processed, and staff are not asked about them any "
+                    "more. Each event shows who skipped it. No money moves. Skip an event only "
+                    "if you know what it reported, because it may be about money."
                 ),
                 button=gettext("Skip"),
             )
         origin = origin_of(request)
         skipped = sum(skip_event(event, origin=origin) for event in events)
         words = ngettext(
-            "%(count)d event is skipped. Events that have not failed are left alone.",
-            "%(count)d events are skipped. Events that have not failed are left alone.",
+            "%(count)d event was skipped. Events that have not failed were not changed.",
+            "%(count)d events were skipped. Events that have not failed were not changed.",
             skipped,
         )
         self.message_user(request, words % {"count": skipped})

@@ -230,8 +230,8 @@ class CaptureForm(AmountForm):
         label=_("The rest"),
         required=False,
         help_text=_(
-            "Required if you capture less than the reserved amount. Stripe releases the rest to the"
-            " customer. If it is still owed, the customer can be asked for it again."
+            "Required if you capture less than the reserved amount. Stripe releases the rest to "
+            "the customer. If the rest is still owed, the customer can be asked for it again."
         ),
     )
     sure = ConfirmCheckbox(
@@ -249,7 +249,9 @@ class CaptureForm(AmountForm):
         choices = [("", gettext("everything is captured")), (self.OWED, gettext("is still owed"))]
         if may_waive:
             # A choice that is not offered is refused, even if a browser sends it.
-            choices.append((self.WAIVED, gettext("is waived: nobody has to pay it")))
+            choices.append(
+                (self.WAIVED, gettext("is waived: the customer does not have to pay it"))
+            )
         rest: Any = self.fields["rest"]
         rest.choices = choices
 
@@ -288,10 +290,10 @@ class WaiveForm(AmountForm):
 class SettleForm(AmountForm):
     reason = ReasonField(
         help_text=_(
-            "How it was settled, for example returned by bank transfer, or kept for another"
-            " purpose. No money moves at Stripe. If the money counts for the order, it is owed"
-            " again, except for the excess. Your name and the reason are stored with the entry."
-            " Do not name the customer here."
+            "Write how the money was settled: for example, it was returned by bank transfer, or "
+            "kept for another purpose. No money moves at Stripe. If the money counts for the "
+            "order, the order owes it again, except for the excess. Your name and the reason are "
+            "stored with the entry. Do not name the customer here."
         )
     )
     sure = ConfirmCheckbox(label=_("Yes, record this amount as settled."), required=False)
@@ -300,9 +302,9 @@ class SettleForm(AmountForm):
 class GiveUpForm(TwoStepForm):
     reason = ReasonField(
         help_text=_(
-            "How you know that Stripe has not made this refund. Look at the payment in the Stripe"
-            " dashboard first. Your name and the reason are stored in the history. Do not name the"
-            " customer here."
+            "Write how you know that Stripe has not made this refund. Look at the payment in the "
+            "Stripe dashboard first. Your name and the reason are stored in the history. Do not "
+            "name the customer here."
         )
     )
     sure = ConfirmCheckbox(
@@ -389,8 +391,8 @@ class NoteForm(forms.Form):
         label=_("Note"),
         max_length=LONGEST_NOTE,
         help_text=_(
-            "For the other staff. It appears on the page of the payment, with your name, and cannot"
-            " be changed or deleted. Do not name the customer here."
+            "The note is for other staff. It appears on the page of the payment, with your name, "
+            "and cannot be changed or deleted. Do not name the customer here."
         ),
     )
 
@@ -410,7 +412,7 @@ class EventsForm(forms.Form):
 class SkipForm(forms.Form):
     reason = ReasonField(
         help_text=_(
-            "The shop's code will not be notified. Do by hand what it would have done, and write"
-            " here what you did. Do not name the customer."
+            "The shop's code will not be notified. Do manually what it would have done, and "
+            "write here what you did. Do not name the customer."
         )
     )

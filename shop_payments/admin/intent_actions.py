@@ -206,17 +206,17 @@ class CaptureAction(IntentAction):
             text = gettext("%(part)s will be captured, which is the full reserved amount.")
         elif waived:
             text = gettext(
-                "%(part)s will be captured; %(rest)s will be released to the customer and is"
-                " waived: nobody has to pay it."
+                "%(part)s will be captured. %(rest)s will be released to the customer and "
+                "waived: the customer does not have to pay it."
             )
         elif after.owed >= rest:
             # Not if the total was lowered since the money was reserved.
             text = gettext(
-                "%(part)s will be captured; %(rest)s will be released to the customer and is still"
-                " owed."
+                "%(part)s will be captured. %(rest)s will be released to the customer, but is "
+                "still owed."
             )
         else:
-            text = gettext("%(part)s will be captured; %(rest)s will be released to the customer.")
+            text = gettext("%(part)s will be captured. %(rest)s will be released to the customer.")
         amounts = {
             "part": part_of(amount, reserved, currency),
             "rest": amount_text(rest, currency),
@@ -278,8 +278,9 @@ class CancelAction(IntentAction):
 def _describe_cancelling(options: IntentOptions) -> str:
     if options.can_be_captured:
         text = gettext(
-            "The payment is closed at Stripe. %(amount)s that is reserved is released to the"
-            " customer, and nothing is charged. The customer can pay again while the order is open."
+            "The payment is closed at Stripe. The reserved %(amount)s is released to the "
+            "customer, and nothing is charged. The customer can pay again while the order is "
+            "open."
         )
         return text % {"amount": _amount(options, options.intent.amount_capturable)}
     return gettext(

@@ -36,7 +36,7 @@ Facts = list[tuple[Any, str]]
 
 def already_closed() -> Outcome:
     """Return the message for an item that needs nothing more."""
-    text = gettext("This item was already closed; nothing was changed.")
+    text = gettext("This item was already closed. Nothing was changed.")
     return Outcome(text, messages.WARNING)
 
 
@@ -88,8 +88,8 @@ class AcceptAction(ItemAction):
     title = _("Accept this payment")
     form_class = AcceptForm
     effect = _(
-        "The payment is recorded as one of this order. Its money counts, and may cover the order or"
-        " be an excess. No money moves at Stripe."
+        "The payment will belong to this order. Its money counts: it may cover the order, or be "
+        "excess. No money moves at Stripe."
     )
 
     def why_not(self, item: ReviewItem) -> Outcome | None:
@@ -116,9 +116,9 @@ class AcceptAction(ItemAction):
         except OrderUnreadable as error:
             # The intent is stored already. Only the evaluation after that has failed.
             text = gettext(
-                "The payment is accepted, but the order could not be read, so its amounts are not"
-                " up to date. It is evaluated again automatically. If that fails again, ask the"
-                " shop's developers. %(why)s"
+                "The payment is accepted, but the order could not be read, so its amounts are "
+                "not up to date. The order is evaluated again automatically. If this fails, ask "
+                "the shop's developers. %(why)s"
             ) % {"why": in_words(error)}
             return Outcome(text, messages.WARNING), item.order_payment
         except ShopPaymentsError as error:
@@ -173,8 +173,8 @@ class SkipAction(ItemAction):
     title = _("Skip this notification")
     form_class = SkipForm
     effect = _(
-        "The shop's code is never notified of this, and later notifications of this payment are"
-        " sent now. No money moves."
+        "The shop's code will never receive this notification. The later notifications of this "
+        "payment are sent now. No money moves."
     )
 
     def has_subject(self, item: ReviewItem) -> bool:
@@ -213,7 +213,7 @@ class SkipAction(ItemAction):
 
 
 def _no_longer_waiting() -> Outcome:
-    text = gettext("This notification is no longer waiting; nothing was changed.")
+    text = gettext("This notification is no longer waiting. Nothing was changed.")
     return Outcome(text, messages.WARNING)
 
 

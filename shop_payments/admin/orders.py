@@ -90,10 +90,10 @@ def notes_on_change(payment: OrderPayment | None) -> list[str]:
     notes = []
     if payment.amount_received:
         text = gettext(
-            "%(received)s was received for this order. %(now)s If you raise the total, the"
-            " difference is outstanding, and the customer can pay it. If you lower it, the excess"
-            " appears in the review, with a button that refunds it. Nothing is refunded"
-            " automatically, even if you cancel the order."
+            "%(received)s was received for this order. %(now)s If you raise the total, the "
+            "difference is outstanding, and the customer can pay it. If you lower the total, the "
+            "excess appears in the review, with a button that refunds it. Nothing is refunded "
+            "automatically, even if you cancel the order."
         )
         received = amount_text(payment.amount_received, payment.currency)
         notes.append(text % {"received": received, "now": describe_balance(payment)})

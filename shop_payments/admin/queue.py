@@ -266,7 +266,7 @@ class Kind:
             "when": moment_text(self.deadline),
         }
         if self.overdue and self.deadline:
-            text = gettext("%(count)s: %(reason)s (%(overdue)d past due, next until %(when)s)")
+            text = gettext("%(count)s: %(reason)s (%(overdue)d past due, next deadline %(when)s)")
         elif self.overdue:
             text = gettext("%(count)s: %(reason)s (%(overdue)d past due)")
         elif self.deadline:

@@ -95,8 +95,8 @@ def find_payments(text: str) -> set[int]:
 SEARCH_HELP = format_lazy(
     "{} {}",
     _(
-        "Search by order number, a customer's name or e-mail address or its beginning, card (4242"
-        " or visa 4242), or Stripe id."
+        "Search by order number, the beginning of a customer's name or e-mail address, card "
+        "(4242 or visa 4242), or Stripe id."
     ),
     format_lazy(_("A search finds at most {number} orders."), number=MOST_FOUND),
 )

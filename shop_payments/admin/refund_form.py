@@ -134,8 +134,8 @@ class RefundForm(AmountForm):
         required=False,
         choices=[("", _("not specified")), *Refund.Kind.choices],
         help_text=_(
-            "If it is not specified and the order is paid, the excess is refunded first, and the"
-            " rest is for returned goods. After a correction, the money is owed again."
+            "If you specify no purpose and the order is paid, the excess is refunded first, and "
+            "the rest is for returned goods. After a correction, the order owes the money again."
         ),
     )
     reason = forms.ChoiceField(

@@ -422,7 +422,7 @@ _CLOSE_MANY_TEMPLATE = "admin/shop_payments/reviewitem/close_many.html"
 def _why_not_together(items: Sequence[ReviewItem]) -> str:
     """Return why these items cannot be closed together; empty if they can."""
     if not items:
-        return gettext("The selected items were already closed; nothing was changed.")
+        return gettext("The selected items were already closed. Nothing was changed.")
     if len({item.reason for item in items}) > 1:
         return gettext(
             "Select items with the same reason, because they are closed with one note. Filter the"

@@ -54,9 +54,9 @@ class EvaluateAction(_StateAction):
     def facts(self, target: Target) -> list[tuple[Any, str]]:
         payment = target.payment
         text = gettext(
-            "The order is read again, and what is paid, owed and in excess is worked out from it."
-            " If the customer is being asked for too much, the open payment at Stripe is lowered or"
-            " cancelled. %(money)s"
+            "The order is read again, and the paid amount, the owed amount and the excess are "
+            "computed again. If the customer is being asked for too much, the open payment at "
+            "Stripe is lowered or cancelled. %(money)s"
         ) % {"money": _about_money()}
         return [
             (_("What will happen"), text),
@@ -101,9 +101,9 @@ class RefreshAction(_StateAction):
             refreshed = refresh_payment(order_id=task.order_id, origin=task.origin)
         except OrderUnreadable as error:
             text = gettext(
-                "Stripe's state is stored, but the order could not be read, so the amounts are not"
-                " up to date. It is evaluated again automatically. If that fails again, ask the"
-                " shop's developers. %(why)s"
+                "Stripe's state is stored, but the order could not be read, so the amounts are "
+                "not up to date. The order is evaluated again automatically. If this fails, ask "
+                "the shop's developers. %(why)s"
             )
             return Outcome(text % {"why": in_words(error)}, messages.WARNING)
         except GatewayError as error:
@@ -117,7 +117,7 @@ def _describe_refreshed(refreshed: RefreshedPayment, payment_pk: int) -> Outcome
             "facts": "; ".join(_describe_fact(fact) for fact in refreshed.facts)
         }
     elif refreshed.has_changed:
-        text = gettext("Stripe has answered, and details were completed. No money has moved.")
+        text = gettext("Stripe has answered, and missing details were added. No money has moved.")
     else:
         text = gettext("Stripe has answered, and nothing has changed.")
     sentences = [text, describe_balance(OrderPayment.objects.get(pk=payment_pk))]
@@ -138,10 +138,10 @@ def _about_money() -> str:
     """Describe that an action moves no money, except by a rule of the shop that may follow it."""
     if get_config().AUTO_REFUND_EXCESS:
         return gettext(
-            "Moves no money, except that this shop refunds payments automatically that arrived"
-            " when nothing was owed."
+            "No money moves, except that this shop automatically refunds payments that arrived "
+            "when nothing was owed."
         )
-    return gettext("Moves no money.")
+    return gettext("No money moves.")
 
 
 # --- what has changed ---------------------------------------------------------------------------

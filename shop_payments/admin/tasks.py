@@ -331,8 +331,8 @@ def explain_read(error: GatewayError) -> str:
         )
     else:
         text = gettext(
-            "Stripe could not be asked. What was read before that is stored. Try again in a moment."
-            " What went wrong: %(why)s"
+            "Stripe could not be reached. The data that was read before is stored. Try again in "
+            "a moment. The problem: %(why)s"
         )
     return text % {"why": error}
 

@@ -241,7 +241,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.InvalidSignature,
         "webhook: the signature is missing, wrong or too old",
         Route.STRIPE_WEBHOOK,
-        example="no signature matches",
+        example="no signature matches a webhook secret",
     ),
     ErrorRow(
         "invalid_payload",
@@ -461,7 +461,7 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         own.PaymentDisputed,
         "the payment is disputed; a refund would pay the customer twice",
         Route.REFUND_CREATE,
-        example="The customer's bank holds this payment; wait for its decision.",
+        example="The customer's bank holds this payment. Wait for its decision.",
     ),
     ErrorRow(
         "refund_in_progress",

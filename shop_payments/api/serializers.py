@@ -86,7 +86,7 @@ class UnsettledPaymentSerializer(PaymentIntentStateSerializer):
         help_text="What is still owed, as a decimal string. Absent until money is received.",
     )
     payment_status = serializers.CharField(
-        required=False, help_text="Of the order. Absent until money is received."
+        required=False, help_text="The payment status of the order. Absent until money is received."
     )
 
 
@@ -122,7 +122,7 @@ class OrderedPaymentSerializer(serializers.Serializer[Any]):
         source="amount_received_decimal", help_text="Decimal string."
     )
     currency = serializers.CharField()
-    counts = serializers.BooleanField(help_text="Whether it counts for the order.")
+    counts = serializers.BooleanField(help_text="Whether the payment counts for the order.")
     charged_at = MomentField(allow_null=True)
 
 
@@ -221,16 +221,20 @@ class RefundRequestSerializer(serializers.Serializer[Any]):
         r"\A[0-9]{1,15}(\.[0-9]{1,6})?\Z",
         required=False,
         trim_whitespace=False,
-        help_text="Decimal string in the payment's currency, with a point and at most the "
-        'currency\'s decimals, e.g. "12.50". Without it, everything that is left is refunded.',
+        help_text=(
+            "Decimal string in the payment's currency, with a point and at most the currency's "
+            'decimals, e.g. "12.50". Without `amount`, everything that is left is refunded.'
+        ),
         error_messages={"invalid": 'Write the amount as a decimal string, e.g. "12.50".'},
     )
     reason = serializers.ChoiceField(Refund.Reason.choices, required=False)
     kind = serializers.ChoiceField(
         Refund.Kind.choices,
         required=False,
-        help_text="`goods` for returned goods, `correction` to undo a payment or a part of it. "
-        "Without it, excess is refunded first, and the rest is for goods.",
+        help_text=(
+            "`goods` for returned goods, `correction` to undo a payment or a part of it. Without "
+            "`kind`, excess is refunded first, and the rest is for goods."
+        ),
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
@@ -419,14 +423,14 @@ class OrderQuerySerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         begin, end = attrs.get("created_from"), attrs.get("created_before")
         if begin and end and end < begin:
-            words = "This is before created_from, so no order can match."
+            words = "created_before is before created_from, so no order can match."
             raise serializers.ValidationError({"created_before": [words]})
         return attrs
 
     def _if_named(self, attribute: str, value: _Value) -> _Value:
         """Return the value if the shop's adapter names the field for the filter."""
         if not getattr(get_order_adapter(), attribute):
-            words = "The orders of this shop cannot be filtered by this. Remove it."
+            words = "The orders of this shop cannot be filtered by this parameter. Remove it."
             raise serializers.ValidationError(words)
         return value
 

@@ -21,8 +21,8 @@ app_name = "shop_payments"
 # Of the browsable API's pages.
 ROOT = "The entry point of the API. Follow the link to the orders."
 ORDERS = (
-    "Your orders, newest first; staff see all orders. The links of an order lead to its pages, and "
-    "next and previous at the end to further orders. Filters are payment_status, number, "
+    "Your orders, newest first. Staff see all orders. The links of an order lead to its pages. "
+    "next and previous at the end lead to further orders. Filters are payment_status, number, "
     "created_from and created_before."
 )
 ORDER = "An order and the state of its payments. The links at the end lead to its other pages."

@@ -343,10 +343,11 @@ class RefundViewSet(PaymentViewSet):
     post_form = PostForm(
         button="Refund",
         help=(
-            "Sends money back to the customer at once. Write the amount between the quotes, with a "
-            'point: "12.50". Without the line of the amount, everything that is left is refunded.',
-            "reason is duplicate, fraudulent or requested_by_customer. kind is goods (they were "
-            "returned) or correction (the order owes the money again). Both may be left out.",
+            "Sends money back to the customer at once. Write the amount between the quotes, with "
+            'a point: "12.50". To refund everything that is left, remove the line of the amount.',
+            "reason is duplicate, fraudulent or requested_by_customer. kind is goods (for "
+            "returned goods) or correction (the order owes the money again). Both may be left "
+            "out.",
         ),
         body='{\n    "amount": "",\n    "reason": "requested_by_customer",\n    "kind": "goods"\n}',
     )
@@ -382,7 +383,7 @@ class RefundViewSet(PaymentViewSet):
         echoed_header=(
             IDEMPOTENCY_KEY_HEADER,
             "Identifies this refund. A repeated call with the same key refunds nothing more. "
-            "Without it, a key is created and returned.",
+            "Without this header, a key is created and returned.",
         ),
     )
     def create(self, request: Request, order_id: str) -> Response:
@@ -450,7 +451,10 @@ class StripeWebhookViewSet(PaymentViewSet):
         Route.STRIPE_WEBHOOK,
         "Event received",
         ReceivedEventSerializer,
-        header=("Stripe-Signature", "Stripe's signature of the body. It is the authentication."),
+        header=(
+            "Stripe-Signature",
+            ("Stripe's signature of the body, which authenticates the request."),
+        ),
     )
     def create(self, request: Request) -> Response:
         """Store a signed event and process it.

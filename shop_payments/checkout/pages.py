@@ -40,8 +40,8 @@ PAY_TEXTS = {
         "The payment was not completed. Please try again, or choose another payment method."
     ),
     "not_loaded": _(
-        "The payment form could not be loaded. Perhaps your network or an extension of your browser"
-        " blocks Stripe, the payment provider."
+        "The payment form could not be loaded. Your network or a browser extension may be "
+        "blocking Stripe, the payment provider."
     ),
     "not_set_up": _(
         "The shop's connection to the payment provider does not work. Nothing was charged."

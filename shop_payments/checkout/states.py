@@ -58,17 +58,18 @@ WORDS: dict[State, Words] = {
     ),
     State.AUTHORIZED: Words(
         _("Your payment is authorized"),
-        _("The amount is reserved. The shop collects it later. You need not do anything."),
+        _("The amount is reserved. The shop collects it later. You do not have to do anything."),
     ),
     State.PARTIALLY_PAID: Words(
-        _("Your payment was received"), _("A part of the order is still to be paid.")
+        _("Your payment was received"), _("A part of the order is not paid yet.")
     ),
     State.PAID: Words(_("Thank you"), _("Your payment was received. The order is paid.")),
     State.PARTIALLY_REFUNDED: Words(
         _("The order is paid"), _("Your payment was received, and a part of it was refunded.")
     ),
     State.REFUNDED: Words(
-        _("Your payment was refunded"), _("The money is on its way back. Nothing is to be paid.")
+        _("Your payment was refunded"),
+        _("The money is on its way back to you. You do not have to pay anything."),
     ),
     State.FAILED: Words(
         _("The payment failed"),
@@ -77,12 +78,12 @@ WORDS: dict[State, Words] = {
     State.IN_REVIEW: Words(
         _("Your payment is being checked"),
         _(
-            "A payment for this order was received; the shop will get in touch with you. Please do "
-            "not pay again."
+            "A payment for this order was received. The shop will contact you. Please do not pay "
+            "again."
         ),
     ),
     State.CANCELLED: Words(
-        _("This order was cancelled"), _("It cannot be paid any more, and nothing was charged.")
+        _("This order was cancelled"), _("The order can no longer be paid. Nothing was charged.")
     ),
     State.EXPIRED: Words(
         _("This payment link has expired"), _("Please ask the shop for another link.")

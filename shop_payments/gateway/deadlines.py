@@ -54,7 +54,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         left = seconds_left()
         if left <= 0:
-            raise TimeoutError("the time for the whole call is over")
+            raise TimeoutError("the call took longer than its total timeout")
         if left != float("inf"):
             self._sock.settimeout(left)
         return self._file.readinto(buffer)

@@ -48,7 +48,7 @@ def build_http_client(config: Config) -> stripe.HTTPClient:
     if transport is not None:
         if config.livemode:
             raise ConfigurationError(
-                "SHOP_PAYMENTS['STRIPE_TRANSPORT'] is for tests; it must not meet a live key"
+                "SHOP_PAYMENTS['STRIPE_TRANSPORT'] is for tests and cannot be used with a live key"
             )
         return _TransportClient(config, transport)
     return _PoolClient(config)
@@ -184,7 +184,7 @@ class _PoolClient(_RetryingClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         left = seconds_left()
         if left <= 0:
-            raise _broken("the time for the whole call is over")
+            raise _broken("the call took longer than its total timeout")
         try:
             answer = self._pool.request(
                 method.upper(),

@@ -461,4 +461,4 @@ def readable(found: list[Answer], read: Callable[[Answer], _T]) -> Iterator[_T]:
         try:
             yield read(item)
         except MalformedObject as error:
-            logger.warning("Left out an unreadable object in a list from Stripe: %s", error)
+            logger.warning("Skipped an unreadable object in a list from Stripe: %s", error)

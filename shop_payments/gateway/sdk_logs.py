@@ -42,7 +42,7 @@ def secret_in_url() -> Iterator[None]:
         ConfigurationError: the SDK prints addresses to stderr.
     """
     if {"debug", "info"} & {stripe.log, os.environ.get("STRIPE_LOG")}:
-        raise ConfigurationError("STRIPE_LOG is set, and would print a client secret")
+        raise ConfigurationError("STRIPE_LOG is set, so the SDK would print a client secret")
     logger, redacting = logging.getLogger("urllib3.connectionpool"), _RedactingFilter()
     logger.addFilter(redacting)
     try:

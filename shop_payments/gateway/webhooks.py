@@ -85,7 +85,7 @@ def _verified(payload: bytes, signature_header: str) -> str:
         _is_signed(text, signature_header, secret.reveal())
         for secret in config.STRIPE_WEBHOOK_SECRETS
     ):
-        raise InvalidSignature("no signature matches")
+        raise InvalidSignature("no signature matches a webhook secret")
     _assert_recent(signature_header, tolerance=config.WEBHOOK_TOLERANCE)
     return text
 
@@ -103,7 +103,7 @@ def _assert_recent(header: str, *, tolerance: int) -> None:
     pairs = [item.split("=") for item in header.split(",")]
     signed_at = next(int(pair[1]) for pair in pairs if pair[0] == "t")
     if abs(time.time() - signed_at) > tolerance:
-        raise InvalidSignature("the signature is too old or lies in the future")
+        raise InvalidSignature("the timestamp of the signature is too old or in the future")
 
 
 def event_from_values(values: object) -> EventResult:
@@ -251,7 +251,7 @@ def subject_of_event(payload: Mapping[str, Any]) -> EventSubject:
     if about is None:
         related = _related(payload)
         if not related.get("id"):
-            raise InvalidWebhookPayload("the event is about nothing")
+            raise InvalidWebhookPayload("the event names no object")
         charge = related if related.get("type") == "charge" else None
         return EventSubject(id=id_of(related), payment_intent="", charge=id_of(charge))
     charge = about.get("id") if about.get("object") == "charge" else about.get("charge")

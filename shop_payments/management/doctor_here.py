@@ -73,12 +73,12 @@ def _cache(config: Config) -> _Findings:
         )
         return
     if kept:
-        yield Finding("ok", f"Cache: {alias!r} keeps what the throttles count.")
+        yield Finding("ok", f"Cache: {alias!r} stores the counts of the throttles.")
     else:
         yield Finding(
             "error",
-            f"The cache {alias!r} forgets what it is given, so the throttles count nothing.",
-            f"Set CACHES[{alias!r}] to a cache that keeps values, such as Redis.",
+            f"The cache {alias!r} does not store values, so the throttles count nothing.",
+            f"Set CACHES[{alias!r}] to a cache that stores values, such as Redis.",
         )
 
 
@@ -88,7 +88,7 @@ _CRON = "Run `manage.py shop_payments_reconcile` every half hour; docs/reliabili
 def _sweep() -> _Findings:
     finished_at = last_sweep()
     if finished_at is None:
-        yield Finding("warning", "Sweep: it has never finished.", _CRON)
+        yield Finding("warning", "Sweep: no run has finished yet.", _CRON)
     elif is_late(finished_at):
         words = f"Sweep: it last finished at {at_second(finished_at)}, more than 2 hours ago."
         yield Finding("warning", words, _CRON)
@@ -108,8 +108,9 @@ def _events(config: Config) -> _Findings:
             yield Finding(
                 "warning",
                 f"Events: {counted(counts[status], 'event')} {words}.",
-                f"`manage.py shop_payments_events list --status {status}` says why. After the cause"
-                f" is gone: `shop_payments_events replay --{status.replace('_', '-')}`.",
+                f"`manage.py shop_payments_events list --status {status}` shows the reason. After"
+                " removing the cause: `shop_payments_events replay"
+                f" --{status.replace('_', '-')}`.",
             )
     if waiting:
         yield Finding(
@@ -118,7 +119,7 @@ def _events(config: Config) -> _Findings:
             "Start the workers of the queue behind EVENT_HANDLER. The sweep processes them, too.",
         )
     if not any(counts.values()):
-        yield Finding("ok", "Events: none is failing, waiting or set aside.")
+        yield Finding("ok", "Events: no event is failing, waiting or set aside.")
     newest = events.filter(purged_at=None).order_by("-pk").first()
     if newest is not None and is_thin(newest.payload):
         yield Finding(

@@ -101,9 +101,7 @@ def _account(gateway: Gateway, config: Config) -> _Findings:
         )
     except GatewayAuthenticationError as error:
         if error.http_status == HTTPStatus.FORBIDDEN:
-            text = (
-                f"Key: it works, in {mode} mode. Its account is not known: the key may not read it."
-            )
+            text = f"Key: it works, in {mode} mode. It may not read its account."
             yield Finding("ok", text)
         else:
             yield Finding(
@@ -134,12 +132,12 @@ def _newest_intent(gateway: Gateway) -> tuple[PaymentIntentResult | None, dateti
 
 def _clock(stripe_time: datetime | None, config: Config) -> _Findings:
     if stripe_time is None:
-        yield Finding("ok", "Clock: not known, because no answer of Stripe had a time.")
+        yield Finding("ok", "Clock: not checked, because no answer from Stripe contained a time.")
         return
     skew = timezone.now() - stripe_time
     seconds = round(abs(skew).total_seconds())
     if abs(skew) <= _LARGEST_SKEW:
-        yield Finding("ok", "Clock: it agrees with Stripe's.")
+        yield Finding("ok", "Clock: it agrees with Stripe's clock.")
         return
     where = "ahead of" if skew > timedelta() else "behind"
     words = f"Clock: this machine is {seconds} seconds {where} Stripe."
@@ -178,7 +176,9 @@ def _permissions(gateway: Gateway, config: Config) -> _Findings:
     if granted:
         yield Finding("ok", f"Permissions: the key may {', '.join(granted)}.")
     if unknown:
-        yield Finding("ok", f"Permissions: not known whether the key may {', '.join(unknown)}.")
+        yield Finding(
+            "ok", f"Permissions: it is not known whether the key may {', '.join(unknown)}."
+        )
 
 
 def _has_permission(gateway: Gateway, permission: Permission) -> tuple[bool | None, str]:
@@ -202,25 +202,25 @@ def _publishable_key(
     if not key:
         return
     if newest is None or not newest.client_secret:
-        text = "Publishable key: not known whether it belongs to the secret key"
+        text = "Publishable key: it is not known whether it belongs to the secret key"
         yield Finding("ok", f"{text}, because there is no payment intent to try it with.")
         return
     try:
         gateway.retrieve_as_browser(newest, publishable_key=key)
     except (ConfigurationError, GatewayUnavailable) as error:
-        yield Finding("ok", f"Publishable key: not known whether it works. {sentence(error)}")
+        yield Finding("ok", f"Publishable key: it is not known whether it works. {sentence(error)}")
     except (GatewayInvalidRequest, GatewayAuthenticationError) as error:
         is_others = isinstance(error, ObjectMissing)
         yield Finding(
             "error",
-            "Publishable key: it is of another account than the secret key."
+            "Publishable key: it belongs to another account than the secret key."
             if is_others
             else f"Publishable key: Stripe does not accept it: {sentence(error)}",
             "Take SHOP_PAYMENTS['STRIPE_PUBLISHABLE_KEY'] and ['STRIPE_SECRET_KEY'] from the same "
             f"page of the same account: {_KEYS}.",
         )
     except GatewayError as error:
-        yield Finding("ok", f"Publishable key: not known whether it works. {sentence(error)}")
+        yield Finding("ok", f"Publishable key: it is not known whether it works. {sentence(error)}")
     else:
         yield Finding("ok", "Publishable key: it belongs to the secret key.")
 
@@ -250,7 +250,7 @@ def _endpoints(gateway: Gateway) -> _Findings:
     for url in {url for url in urls if urls.count(url) > 1}:
         yield Finding(
             "warning",
-            f"Webhook endpoint: several send the same events to {url}.",
+            f"Webhook endpoints: several endpoints send the same events to {url}.",
             "Delete all but one at dashboard.stripe.com/webhooks.",
         )
     yield from _deliveries(gateway, [each for each in endpoints if each.is_enabled], ours)
@@ -263,7 +263,7 @@ def _no_endpoint(path: str) -> Finding:
     """
     return Finding(
         "warning" if settings.DEBUG else "error",
-        f"Webhook endpoint: Stripe has none for this shop (path {path}).",
+        f"Webhook endpoint: Stripe has no endpoint for this shop (path {path}).",
         f"`manage.py shop_payments_webhook create --url https://YOUR.SHOP{path}`"
         + (f", or `stripe listen --forward-to 127.0.0.1:8000{path}`." if settings.DEBUG else "."),
     )
@@ -331,7 +331,7 @@ def _deliveries(
             types=LISTED_EVENTS, since=now - _RETRIED, until=now - _PATIENCE
         )
     except GatewayError as error:
-        text = f"Deliveries: not known whether they fail. {sentence(error)}"
+        text = f"Deliveries: it is not known whether they fail. {sentence(error)}"
         yield Finding("warning", text, "Look at dashboard.stripe.com/webhooks.")
         return
     if not events:
@@ -339,12 +339,12 @@ def _deliveries(
         return
     newest = events[-1]
     are_ours = all(each in ours for each in enabled)
-    whose = "" if are_ours else " (or to another endpoint of the account)"
+    whose = "" if are_ours else " (or another endpoint of the account)"
     number = f"{'at least ' if len(events) >= 100 else ''}{counted(len(events), 'event')}"
     yield Finding(
         "error" if are_ours else "warning",
-        f"Deliveries: {number} of the last three days not accepted by this shop{whose}, the newest "
-        f"{newest.type} {newest.id} at {at_second(newest.created_at)}.",
+        f"Deliveries: this shop{whose} did not accept {number} of the last three days. The "
+        f"newest is {newest.type} {newest.id} at {at_second(newest.created_at)}.",
         "Look at the response of the endpoint at dashboard.stripe.com/webhooks: for "
         "invalid_signature, copy the endpoint's signing secret to "
         "SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS']; for a 4xx, correct the address; for a 5xx or a "

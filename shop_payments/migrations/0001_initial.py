@@ -267,7 +267,10 @@ class Migration(migrations.Migration):
                     "failed_reads",
                     models.PositiveIntegerField(
                         default=0,
-                        help_text="Consecutive failures. Above 0, nothing is derived.",
+                        help_text=(
+                            "Consecutive failures. While this is above 0, the balance is not "
+                            "updated."
+                        ),
                         verbose_name="failed tries to read the order",
                     ),
                 ),
@@ -297,7 +300,7 @@ class Migration(migrations.Migration):
                     "amount_owed",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="Also if the shop wants no more money.",
+                        help_text="Even if the shop wants no more money.",
                         verbose_name="amount owed",
                     ),
                 ),
@@ -305,7 +308,7 @@ class Migration(migrations.Migration):
                     "amount_outstanding",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="The customer may be asked for it.",
+                        help_text="What the customer may be asked for.",
                         verbose_name="amount outstanding",
                     ),
                 ),
@@ -349,7 +352,10 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether the history contains that the order was paid: once for each order.",
+                        help_text=(
+                            "Whether the history has the entry that the order was paid. Each "
+                            "order has at most one."
+                        ),
                     ),
                 ),
                 (
@@ -425,7 +431,10 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether the history contains that this money was received: once.",
+                        help_text=(
+                            "Whether the history has the entry that this money was received. "
+                            "There is at most one."
+                        ),
                     ),
                 ),
                 (
@@ -497,7 +506,10 @@ class Migration(migrations.Migration):
                     "charged_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="Stripe's time of the charge, or of the event if it was not fetched.",
+                        help_text=(
+                            "Stripe's time of the charge, or of the event if the charge was not "
+                            "fetched."
+                        ),
                         null=True,
                         verbose_name="charged at",
                     ),
@@ -526,7 +538,9 @@ class Migration(migrations.Migration):
                     "asked_at",
                     models.DateTimeField(
                         default=django.utils.timezone.now,
-                        help_text="By the customer. Updated at most once an hour.",
+                        help_text=(
+                            "When the customer last asked for it. Updated at most once an hour."
+                        ),
                         verbose_name="last asked for at",
                     ),
                 ),
@@ -916,7 +930,7 @@ class Migration(migrations.Migration):
                     "reason",
                     models.CharField(
                         blank=True,
-                        help_text="Why it is open or was closed.",
+                        help_text="Why the review is open, or why it was closed.",
                         max_length=64,
                         verbose_name="reason",
                     ),
@@ -961,12 +975,15 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("excess", "more was received than the order costs"),
-                            ("uncounted", "money came that does not count for the order"),
-                            ("rest_owed", "a rest is owed, but the shop wants no more money"),
+                            ("uncounted", "money was received that does not count for the order"),
+                            ("rest_owed", "a rest is owed, but the shop does not want more money"),
                             ("rest_too_small", "the rest is below Stripe's minimum"),
-                            ("waived_received", "money came that had been waived"),
+                            ("waived_received", "a waived amount was paid"),
                             ("order_unreadable", "the order could not be read"),
-                            ("notification_failed", "the shop's code accepts no notification"),
+                            (
+                                "notification_failed",
+                                ("the shop's code does not accept a notification"),
+                            ),
                             ("unknown_intent", "Stripe has a payment that is unknown here"),
                             ("intent_missing", "Stripe does not know the payment intent"),
                             ("authorization_expires", "the authorization expires soon"),
@@ -997,7 +1014,11 @@ class Migration(migrations.Migration):
                 (
                     "closed_automatically",
                     models.BooleanField(
-                        default=False, editable=False, help_text="Because its cause was gone."
+                        default=False,
+                        editable=False,
+                        help_text=(
+                            "Whether the app closed the item because its cause no longer existed."
+                        ),
                     ),
                 ),
                 (
@@ -1028,7 +1049,7 @@ class Migration(migrations.Migration):
                     "payment_intent",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Empty if it has no row here.",
+                        help_text="Empty if the payment intent has no row here.",
                         null=True,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="review_items",
@@ -1081,7 +1102,7 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(
                         default=0,
                         editable=False,
-                        help_text="The version of its row when this was planned.",
+                        help_text="The version of the object's row when the request was planned.",
                     ),
                 ),
                 ("params", models.JSONField(verbose_name="parameters as sent")),
@@ -1390,7 +1411,10 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         default=False,
                         editable=False,
-                        help_text="Whether the history contains that this refunded the order: once.",
+                        help_text=(
+                            "Whether the history has the entry of this refund. There is at most "
+                            "one."
+                        ),
                     ),
                 ),
                 (
@@ -1487,7 +1511,7 @@ class Migration(migrations.Migration):
                 (
                     "acquired_at",
                     models.DateTimeField(
-                        help_text="When the running sweep last showed that it is alive.",
+                        help_text="The last sign of life of the running sweep.",
                         null=True,
                         verbose_name="running",
                     ),
@@ -1496,7 +1520,10 @@ class Migration(migrations.Migration):
                 (
                     "compared_at",
                     models.DateTimeField(
-                        help_text="When the last sweep began that compared Stripe's lists without a problem.",
+                        help_text=(
+                            "The start of the last sweep that compared Stripe's lists without a "
+                            "problem."
+                        ),
                         null=True,
                         verbose_name="lists compared at",
                     ),

@@ -94,7 +94,7 @@ class APIKeyQuerySet(models.QuerySet["APIKey"]):
             expires_at=expires_at,
         )
         if expires_at is not None and expires_at <= timezone.now():
-            raise ValidationError({"expires_at": _("The expiry lies in the past.")})
+            raise ValidationError({"expires_at": _("The expiry date is in the past.")})
         key.full_clean()
         key.save(force_insert=True)
         return key, secret

@@ -50,12 +50,12 @@ class ReviewReason(models.TextChoices):
     """Why staff are needed."""
 
     EXCESS = "excess", _("more was received than the order costs")
-    UNCOUNTED = "uncounted", _("money came that does not count for the order")
-    REST_OWED = "rest_owed", _("a rest is owed, but the shop wants no more money")
+    UNCOUNTED = "uncounted", _("money was received that does not count for the order")
+    REST_OWED = "rest_owed", _("a rest is owed, but the shop does not want more money")
     REST_TOO_SMALL = "rest_too_small", _("the rest is below Stripe's minimum")
-    WAIVED_RECEIVED = "waived_received", _("money came that had been waived")
+    WAIVED_RECEIVED = "waived_received", _("a waived amount was paid")
     ORDER_UNREADABLE = "order_unreadable", _("the order could not be read")
-    NOTIFICATION_FAILED = "notification_failed", _("the shop's code accepts no notification")
+    NOTIFICATION_FAILED = "notification_failed", _("the shop's code does not accept a notification")
     UNKNOWN_INTENT = "unknown_intent", _("Stripe has a payment that is unknown here")
     INTENT_MISSING = "intent_missing", _("Stripe does not know the payment intent")
     AUTHORIZATION_EXPIRES = "authorization_expires", _("the authorization expires soon")

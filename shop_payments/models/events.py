@@ -141,13 +141,13 @@ class SweepState(models.Model):
 
     livemode = models.BooleanField(_("live mode"), unique=True)
     acquired_at = models.DateTimeField(
-        _("running"), null=True, help_text=_("When the running sweep last showed that it is alive.")
+        _("running"), null=True, help_text=_("The last sign of life of the running sweep.")
     )
     finished_at = models.DateTimeField(_("last finished at"), null=True)
     compared_at = models.DateTimeField(
         _("lists compared at"),
         null=True,
-        help_text=_("When the last sweep began that compared Stripe's lists without a problem."),
+        help_text=_("The start of the last sweep that compared Stripe's lists without a problem."),
     )
     newest_event = models.CharField(
         _("newest event"),

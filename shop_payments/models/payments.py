@@ -115,7 +115,7 @@ class OrderPayment(models.Model):
     failed_reads = models.PositiveIntegerField(
         _("failed tries to read the order"),
         default=0,
-        help_text=_("Consecutive failures. Above 0, nothing is derived."),
+        help_text=_("Consecutive failures. While this is above 0, the balance is not updated."),
     )
     amount_received = models.PositiveBigIntegerField(
         _("amount received"), default=0, help_text=_("Money that counts for the order.")
@@ -124,10 +124,10 @@ class OrderPayment(models.Model):
     amount_lost = models.PositiveBigIntegerField(_("amount lost in disputes"), default=0)
     amount_waived = models.PositiveBigIntegerField(_("amount waived"), default=0)
     amount_owed = models.PositiveBigIntegerField(
-        _("amount owed"), default=0, help_text=_("Also if the shop wants no more money.")
+        _("amount owed"), default=0, help_text=_("Even if the shop wants no more money.")
     )
     amount_outstanding = models.PositiveBigIntegerField(
-        _("amount outstanding"), default=0, help_text=_("The customer may be asked for it.")
+        _("amount outstanding"), default=0, help_text=_("What the customer may be asked for.")
     )
     amount_excess = models.PositiveBigIntegerField(
         _("excess"), default=0, help_text=_("Counted money beyond what the order costs.")
@@ -151,7 +151,9 @@ class OrderPayment(models.Model):
     paid_recorded = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether the history contains that the order was paid: once for each order."),
+        help_text=_(
+            "Whether the history has the entry that the order was paid. Each order has at most one."
+        ),
     )
     paid_at = models.DateTimeField(
         _("paid at"),
@@ -285,7 +287,9 @@ class PaymentIntent(models.Model):
     received_recorded = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether the history contains that this money was received: once."),
+        help_text=_(
+            "Whether the history has the entry that this money was received. There is at most one."
+        ),
     )
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     amount_received = models.PositiveBigIntegerField(_("amount received"), default=0)
@@ -321,7 +325,7 @@ class PaymentIntent(models.Model):
         _("charged at"),
         null=True,
         blank=True,
-        help_text=_("Stripe's time of the charge, or of the event if it was not fetched."),
+        help_text=_("Stripe's time of the charge, or of the event if the charge was not fetched."),
     )
     charged_at_is_exact = models.BooleanField(default=False, editable=False)
     last_error_code = models.CharField(_("last error"), max_length=255, blank=True)
@@ -333,7 +337,7 @@ class PaymentIntent(models.Model):
     asked_at = models.DateTimeField(
         _("last asked for at"),
         default=timezone.now,
-        help_text=_("By the customer. Updated at most once an hour."),
+        help_text=_("When the customer last asked for it. Updated at most once an hour."),
     )
     created_at = models.DateTimeField(_("first seen at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
@@ -544,7 +548,9 @@ class StripeAttempt(models.Model):
         _("target"), max_length=255, blank=True, help_text=_("The object to change.")
     )
     target_version = models.PositiveIntegerField(
-        default=0, editable=False, help_text=_("The version of its row when this was planned.")
+        default=0,
+        editable=False,
+        help_text=_("The version of the object's row when the request was planned."),
     )
     params = models.JSONField(_("parameters as sent"))
     livemode = models.BooleanField(_("live mode"))

@@ -64,7 +64,10 @@ class RadarReview(RadarRecord):
 
     is_open = models.BooleanField(_("open"))
     reason = models.CharField(
-        _("reason"), max_length=64, blank=True, help_text=_("Why it is open or was closed.")
+        _("reason"),
+        max_length=64,
+        blank=True,
+        help_text=_("Why the review is open, or why it was closed."),
     )
 
     class Meta(RadarRecord.Meta):

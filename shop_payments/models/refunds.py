@@ -129,7 +129,7 @@ class Refund(SeenOutflow):
     refund_recorded = models.BooleanField(
         default=False,
         editable=False,
-        help_text=_("Whether the history contains that this refunded the order: once."),
+        help_text=_("Whether the history has the entry of this refund. There is at most one."),
     )
     amount = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units."))
     currency = models.CharField(_("currency"), max_length=3)

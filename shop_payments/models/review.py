@@ -47,7 +47,7 @@ class ReviewItem(models.Model):
         blank=True,
         related_name="review_items",
         verbose_name=_("payment intent"),
-        help_text=_("Empty if it has no row here."),
+        help_text=_("Empty if the payment intent has no row here."),
     )
     reason = models.CharField(_("reason"), max_length=32, choices=Reason.choices)
     subject = models.CharField(
@@ -69,7 +69,9 @@ class ReviewItem(models.Model):
     )
     # An item that the app has closed opens again even with the same amount.
     closed_automatically = models.BooleanField(
-        default=False, editable=False, help_text=_("Because its cause was gone.")
+        default=False,
+        editable=False,
+        help_text=_("Whether the app closed the item because its cause no longer existed."),
     )
     closing_data = models.JSONField(_("reason for closing"), null=True, blank=True)
 

@@ -92,7 +92,9 @@ def _uncounted(text: Promise) -> Callable[[Figures], str]:
     def write(figures: Figures) -> str:
         received = gettext("%(amount_received)s received")
         if figures["amount"] != figures["amount_received"]:
-            received = gettext("%(amount_received)s received, %(amount)s of it is still there")
+            received = gettext(
+                "%(amount_received)s received, of which %(amount)s has not been returned"
+            )
         return _fill(text, figures, received=_fill(received, figures))
 
     return write
@@ -125,10 +127,10 @@ _FAILURES = {
     "GatewayAuthenticationError": _("Stripe does not accept the shop's secret key"),
     "GatewayBusy": _("Stripe was busy"),
     "GatewayUnavailable": _("Stripe has not answered"),
-    "ObjectMissing": _("Stripe does not know what the event is about"),
+    "ObjectMissing": _("Stripe does not know the object of the event"),
     "OrderUnreadable": _("The shop's code failed while reading the order"),
     "PaymentIntentInProgress": _("Another request was changing the payment"),
-    "PaymentIntentMissing": _("Stripe does not know what the event is about"),
+    "PaymentIntentMissing": _("Stripe does not know the object of the event"),
 }
 """What went wrong with an event, by the type of the error."""
 
@@ -192,7 +194,7 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
     ),
     "uncounted_unwanted": _uncounted(_("%(received)s, but the shop wants no money for the order")),
     "rest_owed": _(
-        "%(paid)s received, %(amount)s owed, and the shop wants no more: refund or waive"
+        "%(paid)s received and %(amount)s owed, but the shop wants no more money: refund or waive"
     ),
     "rest_too_small": _("%(outstanding)s is owed, which is below Stripe's minimum"),
     "waived_received": _("%(amount)s received, although it had been waived"),
@@ -208,24 +210,24 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
     "disputed": _disputed,
     # Why an item was closed.
     "closed_by_staff": _("%(note)s"),
-    "cause_gone": _("Its cause is gone"),
+    "cause_gone": _("Its cause no longer exists"),
     "order_readable": _("The order can be read again"),
     "money_returned": _("The money was returned in another way"),
-    "notification_accepted": _("The shop's code has accepted it"),
+    "notification_accepted": _("The shop's code has accepted the notification"),
     "skipped": _("Skipped: %(note)s"),
     "status_at_stripe": _("Stripe: %(status)s"),
-    "warning_settled": _("Stripe: it was refunded in full, or is disputed"),
+    "warning_settled": _("Stripe: the payment was refunded in full or disputed"),
     "intent_found": _("Stripe knows the payment again"),
     "intent_status": _("Payment status: %(intent_status)s"),  # also of an event
     "intent_without_money": _("Payment status: %(intent_status)s, without money"),
     "intent_accepted": _("The payment was accepted"),
-    "intent_renamed": _("The payment does not name this order any more"),
+    "intent_renamed": _("The payment no longer names this order"),
     "intent_known": _("The payment is known here"),
     # What came of an event.
     "not_ours": _("not one of this shop's payment intents"),
-    "other_mode": _("of Stripe's other mode (test or live)"),
-    "connected_account": _("of a connected account"),
-    "unused_type": _("no use for this type"),
+    "other_mode": _("from Stripe's other mode (test or live)"),
+    "connected_account": _("from a connected account"),
+    "unused_type": _("events of this type are not needed"),
     "intent_looked_up": _("the payment was looked up"),
     "objects_looked_up": _("looked up for the payment: %(objects)s"),
     "staff_asked": _("the payment is not known here; staff are asked about it"),
@@ -243,30 +245,33 @@ SENTENCES: dict[str, Promise | Callable[[Figures], str]] = {
 SUGGESTIONS: dict[str, Promise] = {
     "excess": _("Refund %(amount)s."),
     "excess_over_remainder": _(
-        "If that is so, ask the shop's developers to correct it. Otherwise refund %(amount)s."
+        "If this is the case, ask the shop's developers to correct the code. Otherwise refund "
+        "%(amount)s."
     ),
     "uncounted_in_test_mode": _(
-        "No real money was received. Settle it outside Stripe, with that as the reason."
+        "No real money was received. Settle the payment outside Stripe, and write this as the "
+        "reason."
     ),
     "uncounted_after_cancellation": _(
-        "Refund %(amount)s and let the customer pay again. If the shop keeps it, settle it outside"
-        " Stripe, with the reason."
+        "Refund %(amount)s and let the customer pay again. If the shop keeps the money, settle "
+        "it outside Stripe, and write the reason."
     ),
     "uncounted_in_other_currency": _("Refund %(amount)s and let the customer pay again."),
-    "uncounted_unwanted": _("Refund %(amount)s, or open the order again: then it counts."),
+    "uncounted_unwanted": _("Refund %(amount)s, or open the order again. Then the money counts."),
     "rest_owed": _("Refund what was received, or waive what is owed."),
-    "rest_too_small": _("Waive the rest: Stripe does not charge so little."),
+    "rest_too_small": _("Waive the rest, because Stripe does not charge such a small amount."),
     "waived_received": _(
-        "The money is kept. Revoke the waiver, or refund what the customer paid too much."
+        "The money is kept. You can revoke the waiver, or refund the amount that the customer "
+        "paid too much."
     ),
     "order_unreadable": _(
         "Correct the order, or ask the shop's developers. The payment is then evaluated again"
         " automatically."
     ),
     "notification_failed": _(
-        "Later notifications wait for this one. Ask the shop's developers: it is sent again"
-        " automatically. Or do by hand what the shop's code would have done, and skip this"
-        " notification."
+        "Later notifications wait for this one. Ask the shop's developers to correct the code. "
+        "The notification is then sent again automatically. Or do manually what the code would "
+        "have done, and skip this notification."
     ),
     "unknown_intent": _(
         "Accept the payment if this shop took it from the order's customer, for example before a"
@@ -274,10 +279,9 @@ SUGGESTIONS: dict[str, Promise] = {
         " created it. Until then, the customer is not asked for money."
     ),
     "intent_missing": _(
-        "Ask the shop's operator to check that STRIPE_SECRET_KEY belongs to the account that took"
-        " the payment. Close this"
-        " only if it does, or if that account takes no more money: the order then gets a new"
-        " payment."
+        "Ask the shop's operator to check that STRIPE_SECRET_KEY belongs to the account that "
+        "took the payment. Close this item only if it does, or if that account takes no more "
+        "money. The order then gets a new payment."
     ),
     "authorization_expires": _("Capture the payment now, or cancel it."),
     "refund_failed": _(
@@ -285,14 +289,15 @@ SUGGESTIONS: dict[str, Promise] = {
         " it, then close this item."
     ),
     "fraud_warning": _(
-        "Refund the payment as fraudulent before it is disputed, and do not ship the goods. Close"
-        " this if you know the customer."
+        "Refund the payment as fraudulent before it is disputed, and do not ship the goods. If "
+        "you know and trust the customer, close this item."
     ),
     "radar_review": _(
         "Approve the payment, or refund it as fraudulent. Do not ship the goods before that."
     ),
     "disputed": _(
-        "Answer with evidence in Stripe's dashboard before it is due, or accept the loss there."
+        "Answer the dispute with evidence in Stripe's dashboard before the deadline, or accept "
+        "the loss there."
     ),
 }
 """What staff can do, by the code of the review item's sentence."""

@@ -20,22 +20,23 @@ from shop_payments.money import format_amount
 _STATUSES: dict[str, Promise] = {
     IntentStatus.REQUIRES_PAYMENT_METHOD: _("the customer may try again, or use another card"),
     IntentStatus.REQUIRES_CONFIRMATION: _(
-        "a card was entered, and the customer has yet to confirm"
+        "a card was entered, but the customer has not confirmed the payment yet"
     ),
     IntentStatus.REQUIRES_ACTION: _("the customer's bank asks them to approve the payment"),
     IntentStatus.PROCESSING: _("the bank has not answered yet, which may take days"),
     IntentStatus.REQUIRES_CAPTURE: _("the money is reserved and waits for capture"),
-    IntentStatus.CANCELED: _("this payment intent will not bring any money"),
+    IntentStatus.CANCELED: _("no money will be received with this payment intent"),
 }
 
 _DISPUTES: dict[str, Promise] = {
     DisputeState.INQUIRY: _(
-        "the customer's bank asks; no money has moved, and a refund settles it"
+        "the customer's bank has made an inquiry; no money has moved, and a refund settles the "
+        "inquiry"
     ),
     DisputeState.OPEN: _("the customer's bank holds the money until it has decided"),
     DisputeState.WON: _("the customer's bank has returned the money"),
     DisputeState.LOST: _("the customer's bank keeps the money"),
-    DisputeState.NONE: _("it ended without a dispute"),
+    DisputeState.NONE: _("the inquiry ended without a dispute"),
 }
 
 
@@ -233,7 +234,7 @@ def describe_unreadable(method: str, cause: str) -> str:
     if cause == "negative_total":
         return gettext("The shop's code reports a total below 0 for the order")
     if cause == "currency_changed":
-        return gettext("The order is now in another currency than the money that it was paid with")
+        return gettext("The order's currency has changed since the order was paid")
     what = _READ.get(method)
     if what is None:
         return gettext("The shop's code failed while reading the order")

@@ -75,8 +75,8 @@ def _find_refund(attempt: StripeAttempt) -> RefundResult | None:
     raise RefundInProgress(
         Message(
             gettext_noop(
-                "The outcome of this refund of %(amount)s is not known yet. The amount stays"
-                " reserved until it is known. Ask again with the same key."
+                "The outcome of this refund of %(amount)s is not known yet. The amount stays "
+                "reserved until it is known. Repeat the request with the same key."
             ),
             amount=ShownAmount(refund.amount, refund.currency),
         )

@@ -20,7 +20,7 @@ IN_PROGRESS = Message(
     gettext_noop("This refund is being sent by another request. Try again in a moment.")
 )
 PAID_IN_TEST_MODE = Message(
-    gettext_noop("This was paid in test mode, but the key in use is a live key.")
+    gettext_noop("This payment was made in test mode, but the key in use is a live key.")
 )
 
 

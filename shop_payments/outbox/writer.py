@@ -51,7 +51,11 @@ def save_write(
     """
     if belongs_to_other_mode(row.livemode):
         raise PaymentIntentMissing(
-            Message(gettext_noop("This payment was begun in test mode; the key in use is live."))
+            Message(
+                gettext_noop(
+                    "This payment was started in test mode, but the key in use is a live key."
+                )
+            )
         )
     return save_attempt(locked, operation, row.stripe_id, params, target_version=row.version)
 

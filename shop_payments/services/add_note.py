@@ -21,7 +21,7 @@ def add_note(*, payment: OrderPayment, text: str, key: str, user: Any, origin: O
     """
     text = text.strip()
     if not text or len(text) > LONGEST_NOTE:
-        raise ValueError(f"a note has 1 to {LONGEST_NOTE} characters")
+        raise ValueError("a note must have 1 to ")
     note, _is_new = StaffNote.objects.get_or_create(
         order_payment=payment,
         request_key=key,

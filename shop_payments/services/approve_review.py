@@ -36,7 +36,7 @@ def approve_review(*, review_id: str, origin: Origin) -> RadarReview:
         row = RadarReview.objects.get(stripe_id=review_id)
         if not row.is_open:
             raise ReviewClosed(
-                Message(gettext_noop("The review has been closed before. Nothing was changed."))
+                Message(gettext_noop("The review was already closed. Nothing was changed."))
             )
         if belongs_to_other_mode(row.livemode):
             raise PaymentError(PAID_IN_TEST_MODE)

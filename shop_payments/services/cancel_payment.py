@@ -126,7 +126,7 @@ def close_open_intent(
 
 def _already_paid() -> PaymentNotCancelable:
     return PaymentNotCancelable(
-        Message(gettext_noop("The order has been paid; refund it instead."))
+        Message(gettext_noop("The order has been paid. Refund it instead."))
     )
 
 

@@ -107,7 +107,7 @@ def _capturable_intent(locked: LockedPayment) -> PaymentIntent:
         return row
     if row is None and locked.balance().is_covered:
         raise OrderAlreadyPaid(Message(gettext_noop("The order has been paid.")))
-    raise PaymentNotCapturable(Message(gettext_noop("No money of this order is authorized.")))
+    raise PaymentNotCapturable(Message(gettext_noop("No money is authorized for this order.")))
 
 
 def _amount_to_capture(

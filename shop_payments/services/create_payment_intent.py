@@ -372,7 +372,9 @@ def _evaluate(locked: LockedPayment, order: Any) -> Balance | None:
 def _explain_unreadable(error: OrderUnreadable) -> PaymentError:
     """Return the error for the client: trying again only helps if something has failed."""
     if error.reason:
-        return OrderNotPayable("The order cannot be paid as it is.", reason=error.reason)
+        return OrderNotPayable(
+            "The order cannot be paid in its current state.", reason=error.reason
+        )
     return error
 
 
@@ -497,7 +499,7 @@ def _carry_out(plan: _Plan, *, origin: Origin) -> PaymentIntentResult | None:
             intent = send_attempt(plan.step, origin=origin, as_of=plan.as_of).result
             check_target(plan.step, origin=origin)
     except PaymentIntentMissing:
-        raise PaymentInReview("The order's payment intent is not at Stripe.") from None
+        raise PaymentInReview("Stripe does not know the order's payment intent.") from None
     return None if intent is None else _payable(intent, plan.ask)
 
 
@@ -519,7 +521,7 @@ def _refresh(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
     except PaymentIntentMissing:
         if not PaymentIntent.objects.open().filter(pk=row.pk).exists():
             return None  # it was closed, so the order gets another one
-        raise PaymentInReview("The order's payment intent is not at Stripe.") from None
+        raise PaymentInReview("Stripe does not know the order's payment intent.") from None
 
 
 def _payable(intent: PaymentIntentResult, ask: Ask) -> PaymentIntentResult | None:

@@ -271,7 +271,9 @@ def _record_failure(event: WebhookEvent, error: Exception, *, was_processed: boo
     outcome = {"sentence": "event_failed", "error": type(error).__name__, "message": message}
     replaces = _SUCCESSES if was_processed else ()
     if not _record_outcome(event, status, outcome, replaces=replaces):
-        logger.warning("%s failed, but is %s already", event, event.status, exc_info=error)
+        logger.warning(
+            "%s failed, but its status is already %s", event, event.status, exc_info=error
+        )
     elif tries_left:
         raise EventFailed(f"{event} could not be processed; it should be sent again") from error
     else:

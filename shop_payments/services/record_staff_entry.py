@@ -122,7 +122,8 @@ def revoke_staff_entry(*, entry_pk: int, reason: str, user: Any, origin: Origin)
             raise EntryRefused(
                 Message(
                     gettext_noop(
-                        "This order cannot be paid now, so nobody could pay what was waived."
+                        "This order cannot be paid now, so the customer could not pay the waived "
+                        "amount."
                     )
                 )
             )
@@ -227,7 +228,9 @@ def _amount_to_record(request: EntryRequest, most: int, currency: str) -> int:
     asked = request.amount_decimal
     amount = most if asked is None else to_minor_units(asked, currency)
     if most == 0:
-        raise EntryRefused(Message(gettext_noop("Nothing is left. Look at the payment again.")))
+        raise EntryRefused(
+            Message(gettext_noop("No money is left for this entry. Load the payment again."))
+        )
     if not 0 < amount <= most:
         raise EntryRefused(
             Message(

@@ -263,7 +263,7 @@ def _shares(locked: LockedPayment, request: RefundRequest) -> list[tuple[Payment
         if len(free) < len(intents):
             raise PaymentDisputed(
                 Message(
-                    gettext_noop("The customer's bank holds this payment; wait for its decision.")
+                    gettext_noop("The customer's bank holds this payment. Wait for its decision.")
                 )
             )
         raise exceeds_balance(refundable, currency)

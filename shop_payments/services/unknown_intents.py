@@ -255,7 +255,7 @@ def _refuse_renamed(item: ReviewItem, intent: PaymentIntentResult, *, origin: Or
     if not is_named:
         _close_renamed(item, origin)
         raise EntryRefused(
-            Message(gettext_noop("At Stripe, the payment does not name this order any more."))
+            Message(gettext_noop("At Stripe, the payment no longer names this order."))
         )
 
 
@@ -315,9 +315,7 @@ def _restore_attempt(locked: LockedPayment, intent: PaymentIntentResult) -> Stri
     if attempt_id is None:
         raise EntryRefused(
             Message(
-                gettext_noop(
-                    "At Stripe, the payment does not name the request that created it any more."
-                )
+                gettext_noop("At Stripe, the payment no longer names the request that created it.")
             )
         )
     attempt, _is_new = StripeAttempt.objects.get_or_create(
@@ -339,8 +337,8 @@ def _restore_attempt(locked: LockedPayment, intent: PaymentIntentResult) -> Stri
         raise EntryRefused(
             Message(
                 gettext_noop(
-                    "The payment names the request that created another payment: its metadata was"
-                    " copied. Refund it in Stripe's dashboard, and dismiss it."
+                    "The metadata of this payment was copied from another payment. Refund this "
+                    "payment in Stripe's dashboard, and dismiss it here."
                 )
             )
         )

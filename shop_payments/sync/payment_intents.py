@@ -286,7 +286,7 @@ def refresh_intent(row: PaymentIntent, *, origin: Origin) -> Refreshed | None:
         return None
     if intent is None:
         raise PaymentIntentMissing(
-            Message(gettext_noop("The order's payment intent is not at Stripe."))
+            Message(gettext_noop("Stripe does not know the order's payment intent."))
         )
     return Refreshed(intent=intent, row=done.value, locked=done.locked)
 

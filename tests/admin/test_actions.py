@@ -30,7 +30,7 @@ from tests.support import writes
 
 pytestmark = pytest.mark.django_db
 
-USED = "This form has been used already, and nothing more was done."
+USED = "This form was already sent, so nothing was done a second time."
 IS_REFUNDED = "12.50 USD is refunded to the customer. The order is partially refunded."
 
 
@@ -120,10 +120,10 @@ REFUNDED = "40.00 of 112.00 USD will be refunded to the customer."
 SETTLED = (
     "40.00 of 112.00 USD will be recorded as settled outside Stripe. No money moves at Stripe."
 )
-CAPTURED = "100.00 of 112.00 USD will be captured; 12.00 USD will be released to the customer"
+CAPTURED = "100.00 of 112.00 USD will be captured. 12.00 USD will be released to the customer"
 ALL_CAPTURED = "112.00 USD will be captured, which is the full reserved amount."
-RELEASED = f"{CAPTURED} and is waived: nobody has to pay it."
-WAIVED = "3.00 of 8.00 USD will be waived: nobody has to pay it."
+RELEASED = f"{CAPTURED} and waived: the customer does not have to pay it."
+WAIVED = "3.00 of 8.00 USD will be waived: the customer does not have to pay it."
 
 EFFECTS = [
     # action, state, fields, text, what it says about the balance
@@ -131,7 +131,7 @@ EFFECTS = [
     ("refund", "paid", {**PART, "kind": "correction"}, REFUNDED, "40.00 USD is owed"),
     ("refund", "excess", PART, REFUNDED, "the excess is 72.00 USD"),
     ("refund", "late", PART, REFUNDED, ""),
-    ("capture", "authorized", OWED, f"{CAPTURED} and is still owed.", "12.00 USD is owed"),
+    ("capture", "authorized", OWED, f"{CAPTURED}, but is still owed.", "12.00 USD is owed"),
     ("capture", "authorized", WITHOUT, RELEASED, "nothing is owed"),
     ("capture", "authorized", {}, ALL_CAPTURED, "nothing is owed"),
     ("waive", "partly_paid", {"amount": "3.00", **AGREED}, WAIVED, "5.00 USD is owed"),
@@ -185,9 +185,13 @@ def settled(paid, staff) -> None:
             "The entry no longer counts. No money moves at Stripe. After this, n",
         ),
         ("cancel", "open_payment", "The payment is closed at Stripe, and no money moves."),
-        ("cancel", "authorized", "The payment is closed at Stripe. 112.00 USD that is reserved"),
-        ("evaluate", "paid", "The order is read again, and what is paid, owed and in excess"),
-        ("refresh", "paid", "Asks Stripe for the current state. Moves no money."),
+        ("cancel", "authorized", "The payment is closed at Stripe. The reserved 112.00 USD"),
+        (
+            "evaluate",
+            "paid",
+            "The order is read again, and the paid amount, the owed amount and the excess",
+        ),
+        ("refresh", "paid", "Asks Stripe for the current state. No money moves."),
     ],
 )
 def test_an_action_of_one_step_says_what_will_happen(action, state, effect, request, staff):

@@ -101,12 +101,12 @@ def test_what_failed_is_on_the_first_page_until_staff_skip_it(set_aside, staff, 
     assert clerk.choose("skip", set_aside, confirmed="yes").status_code == 403
     page = text_of(staff.choose("skip", *WebhookEvent.objects.all()))
     assert "1 event will be skipped" in page
-    assert "nobody is asked about them any more" in page
+    assert "staff are not asked about them any more" in page
     assert words in staff.read("/admin/")
 
     page = text_of(staff.choose("skip", *WebhookEvent.objects.all(), confirmed="yes"))
 
-    assert "1 event is skipped." in page
+    assert "1 event was skipped." in page
     assert words not in staff.read("/admin/")
     set_aside.refresh_from_db()
     assert set_aside.outcome.startswith("Skipped: staff ")

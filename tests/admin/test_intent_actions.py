@@ -84,5 +84,5 @@ def test_a_payment_that_was_paid_meanwhile_is_not_cancelled(open_payment, staff,
     page = page_of("cancel")
     form = staff.fill(page)
     stripe.pay(open_payment.payment_intents.get().stripe_id, deliver=False)
-    assert errors_of(staff.post(page, form)) == ["The order has been paid; refund it instead."]
+    assert errors_of(staff.post(page, form)) == ["The order has been paid. Refund it instead."]
     assert OrderPayment.objects.get().is_paid

@@ -131,4 +131,4 @@ def test_a_review_that_was_closed_at_stripe_meanwhile_is_not_approved(radar_revi
     radar_review.refresh_from_db()
     assert radar_review.closed_automatically
     again = staff.get(page, follow=True)
-    assert messages_of(again) == ["This item was already closed; nothing was changed."]
+    assert messages_of(again) == ["This item was already closed. Nothing was changed."]

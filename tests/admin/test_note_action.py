@@ -39,7 +39,7 @@ def test_a_note_that_is_sent_twice_is_written_once(note_page, staff):
     form = fill_in(staff, note_page, text="Once.")
     staff.post(note_page, form)
     again = staff.post(note_page, form, follow=True)
-    assert "This form has been used already" in messages_of(again)[-1]
+    assert "This form was already sent" in messages_of(again)[-1]
     assert StaffNote.objects.get().text == "Once."
 
 

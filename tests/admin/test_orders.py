@@ -112,7 +112,7 @@ def test_a_changed_total_makes_money_outstanding_or_an_excess(paid, staff, super
     assert storefront.payment_intent(paid.order).json()["data"]["amount"] == "8.00"
     staff.save(paid.order, lines_0_unit_price="51.00")
     assert state() == ("paid", 0, 1000)
-    assert "10.00 USD was received in excess." in messages_of(staff.get(page))
+    assert "The excess is 10.00 USD." in messages_of(staff.get(page))
     fact = PaymentHistory.objects.get(kind="review_needed")
     assert (fact.source, fact.actor) == ("admin", f"staff {superuser.pk}")
     staff.save(paid.order, lines_0_unit_price="60.00", lines_0_quantity="0")

@@ -56,7 +56,7 @@ def test_reserved_money_is_no_decline_and_a_pending_debit_neither(authorized, op
 
 
 def test_the_period_is_one_of_three(open_shop, staff):
-    assert "No payments in these days." in staff.read(PAGE)
+    assert "No payments on these days." in staff.read(PAGE)
     for asked in ("7", "90", "", "8", "x", "-1"):
         days = staff.get(PAGE, {"days": asked}).context["days"]
         assert days == (int(asked) if asked in {"7", "90"} else 30)

@@ -59,7 +59,7 @@ def test_the_list_opens_on_what_is_open(many, staff):
     shown = staff.read(changelist(ReviewItem), state="closed")
     item.refresh_from_db()
     how = f"root, {moment_text(item.closed_at)}: The customer pays in cash."
-    assert f"and the shop wants no more: refund or waive – {how}" in shown
+    assert f"but the shop wants no more money: refund or waive – {how}" in shown
 
 
 def test_a_closed_item_has_no_deadline(many, staff):

@@ -110,7 +110,7 @@ def test_what_a_bank_holds_is_not_waived(open_shop, staff):
     assert [each.reason for each in ReviewItem.objects.open()] == ["disputed"]
     assert not any(label.startswith("Waive") for label in staff.buttons(shop.payment))
     page = staff.get(f"/admin/shop_payments/orderpayment/{shop.payment.pk}/waive/", follow=True)
-    assert "Only money of pending refunds or open disputes is missing" in page.text
+    assert "Only money in pending refunds or open disputes is missing" in page.text
 
 
 def test_each_of_two_items_refunds_its_own_part(open_shop, staff):
@@ -145,7 +145,7 @@ def test_staff_close_an_item_once_with_a_reason(in_review, staff, superuser):
     assert messages_of(response) == ["The item is closed, with your name and your reason."]
     assert response.redirect_chain == [(change(item), 302)]
     again = staff.post(page, {**form, "closing_note": "Second."}, follow=True)
-    assert messages_of(again)[-1] == "This item was already closed; nothing was changed."
+    assert messages_of(again)[-1] == "This item was already closed. Nothing was changed."
     item.refresh_from_db()
     assert (item.closing_note, item.closed_by) == ("The customer keeps it.", superuser)
     fact = PaymentHistory.objects.get(kind="review_closed")
@@ -269,7 +269,7 @@ def test_items_that_cannot_be_closed_together_stay_as_they_are(missing, staff, s
     notes = [item.closing_note for item in ReviewItem.objects.order_by("pk")]
     assert notes == ["First.", "Second.", "Second."]
     [*_others, message] = messages_of(close_all(staff, *missing, closing_note="Third."))
-    assert message == "The selected items were already closed; nothing was changed."
+    assert message == "The selected items were already closed. Nothing was changed."
 
 
 def test_running_disputes_are_left_out_and_named(answerable, missing, staff):

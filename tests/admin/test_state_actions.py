@@ -35,7 +35,7 @@ def test_an_order_that_was_changed_unnoticed_is_evaluated(paid, staff, superuser
     page = page_of("evaluate")
     paid.order.lines.update(unit_amount=6000)
     shown = staff.get(page)
-    assert "Moves no money." in facts_of(shown)["What will happen"]
+    assert "No money moves." in facts_of(shown)["What will happen"]
     assert facts_of(shown)["Order total"] == "120.00 USD"
     assert facts_of(shown)["Total at the last evaluation"] == "112.00 USD"
     assert OrderPayment.objects.get().is_paid
@@ -73,7 +73,7 @@ def test_a_shop_that_refunds_excess_by_itself_is_named(paid, staff, configure, s
     configure(**{**stripe.shop_payments(), "AUTO_REFUND_EXCESS": True})
     for action in ("evaluate", "refresh"):
         text = facts_of(staff.get(page_of(action)))["What will happen"]
-        assert "this shop refunds payments automatically" in text
+        assert "this shop automatically refunds payments" in text
 
 
 # --- refresh from Stripe ------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_money_whose_webhook_never_came_is_found(open_payment, staff, superuser,
     page = page_of("refresh")
     shown = staff.get(page)
     assert facts_of(shown)["What will happen"] == (
-        "Asks Stripe for the current state. Moves no money."
+        "Asks Stripe for the current state. No money moves."
     )
     assert facts_of(shown)["Payment intents"] == intent.stripe_id
     assert not OrderPayment.objects.get().is_paid
@@ -107,7 +107,8 @@ def test_the_card_of_a_payment_is_filled_in(paid, staff):
     PaymentIntent.objects.update(method_type="", card_brand="", last4="", wallet="")
     [message] = messages_of(staff.act("refresh"))
     assert message == (
-        "Stripe has answered, and details were completed. No money has moved. The order is paid."
+        "Stripe has answered, and missing details were added. No money has moved."
+        " The order is paid."
     )
     assert PaymentIntent.objects.get().last4 == "4242"
 
@@ -139,7 +140,7 @@ def test_trouble_at_stripe_is_a_sentence_and_changes_nothing(path, paid, staff, 
     before = OrderPayment.objects.values().get()
     stripe.inject(Fault("drop_before", path=path, times=None))
     [error] = errors_of(staff.act("refresh"))
-    assert error.startswith("Stripe could not be asked. What was read before that is stored.")
+    assert error.startswith("Stripe could not be reached. The data that was read before is stored.")
     assert OrderPayment.objects.values().get() == before
     stripe.clear_faults()
     assert messages_of(staff.act("refresh")) == [UNCHANGED]

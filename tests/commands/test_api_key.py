@@ -59,5 +59,5 @@ def test_revoke_by_prefix_changes_nothing_the_second_time():
     key.refresh_from_db()
     assert key.is_revoked
     assert err == f"Key Web shop ({key.prefix}) is revoked.\n"
-    assert "was revoked before" in run("api_key", "revoke", key.prefix)[1]
+    assert "was already revoked" in run("api_key", "revoke", key.prefix)[1]
     assert APIKey.objects.get().revoked_at == key.revoked_at

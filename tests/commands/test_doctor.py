@@ -155,9 +155,9 @@ def test_what_cannot_be_known_is_not_an_error(shop):
 
     text = "\n".join(lines)
     assert not failed
-    assert "it works, in test mode. Its account is not known" in text
+    assert "it works, in test mode. It may not read its account" in text
     assert "because there is no payment intent to try it with" in text
-    assert "Permissions: not known whether the key may read disputes." in text
+    assert "Permissions: it is not known whether the key may read disputes." in text
     assert "Permissions: the key may write payment intents, write refunds, read charges" in text
 
 
@@ -210,7 +210,7 @@ def test_the_client_secret_is_not_sent_while_the_sdk_prints_addresses(shop, monk
     shop.create_intent()
     monkeypatch.setenv("STRIPE_LOG", "info")
 
-    assert "Publishable key: not known whether it works. STRIPE_LOG is set" in "\n".join(
+    assert "Publishable key: it is not known whether it works. STRIPE_LOG is set" in "\n".join(
         doctor()[0]
     )
 
@@ -384,7 +384,7 @@ ERRORS: list[tuple[Callable[[Shop], object], str]] = [
     ),
     (
         use_a_publishable_key_of_another_account,
-        "it is of another account than the secret key. Take SHOP_PAYMENTS",
+        "it belongs to another account than the secret key. Take SHOP_PAYMENTS",
     ),
     (misspell_the_publishable_key, "does not accept it: Invalid API Key provided: pk_test_***."),
     (
@@ -394,17 +394,17 @@ ERRORS: list[tuple[Callable[[Shop], object], str]] = [
     (delete_the_endpoint, "create --url https://YOUR.SHOP/api/v1/shop/webhooks/stripe`"),
     (
         endpoint(url=f"{URL}/"),
-        "Stripe has none for this shop (path /api/v1/shop/webhooks/stripe)",
+        "Stripe has no endpoint for this shop (path /api/v1/shop/webhooks/stripe)",
     ),
     (disable_the_endpoint, "is disabled. Enable it at dashboard.stripe.com/webhooks"),
     (endpoint(types=CORE), "does not send charge.dispute.closed, charge.dispute.created,"),
-    (fail_deliveries, "1 event of the last three days not accepted by this shop, the newest pay"),
+    (fail_deliveries, "this shop did not accept 1 event of the last three days. The newest is pay"),
     (set_the_clock_wrong, "Webhooks are refused as too old or too new. Synchronize the clock"),
     (
         throttle_with("redis.RedisCache", LOCATION="redis://127.0.0.1:1"),
         "does not work, so the throttles count nothing: ConnectionError.",
     ),
-    (throttle_with("dummy.DummyCache"), "forgets what it is given"),
+    (throttle_with("dummy.DummyCache"), "does not store values"),
 ]
 WARNINGS: list[tuple[Callable[[Shop], object], str]] = [
     (restricted(without="rak_webhook_read"), "The key in STRIPE_SECRET_KEY lacks the permission"),
@@ -418,8 +418,11 @@ WARNINGS: list[tuple[Callable[[Shop], object], str]] = [
     ),
     (receive_a_thin_event, "Create an endpoint whose payload style is snapshot"),
     (project("ALLOWED_HOSTS", ["shop.example"]), "Add '127.0.0.1' to ALLOWED_HOSTS"),
-    (add_a_second_endpoint, f"several send the same events to {URL}. Delete all but one"),
-    (never_sweep, "it has never finished. Run `manage.py shop_payments_reconcile` every half hour"),
+    (add_a_second_endpoint, f"several endpoints send the same events to {URL}. Delete all but one"),
+    (
+        never_sweep,
+        "no run has finished yet. Run `manage.py shop_payments_reconcile` every half hour",
+    ),
     (forget_the_sweep, "more than 2 hours ago. Run `manage.py shop_payments_reconcile`"),
     (fail_an_event, "1 event failing; each is tried again. `manage.py shop_payments_events list"),
     (raise_in_a_receiver, "1 signal not delivered to your receivers, the oldest (order_paid)"),

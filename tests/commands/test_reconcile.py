@@ -61,7 +61,7 @@ def test_a_new_review_item_is_an_error_once(intent, stripe, order):
     stripe.inject(Fault("drop_before", path="/v1/refunds"))
     with pytest.raises(CommandError, match=r"refunds: Stripe could not be reached") as refusal:
         reconcile()
-    assert str(refusal.value).endswith("The next run tries again what failed.")
+    assert str(refusal.value).endswith("The next run retries failed work.")
     assert reconcile().startswith("Brought up to date: nothing. Listed 5 pages")
     Order.objects.update(status=Order.Status.CANCELLED)
     pay(stripe, intent.stripe_id)

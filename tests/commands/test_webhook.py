@@ -57,14 +57,14 @@ def test_a_lost_answer_may_have_created_the_endpoint(stripe):
     said = refusal("create", "--url", URL)
 
     assert "Stripe could not be reached at https://api.stripe.com" in said
-    assert "The endpoint may exist all the same" in said
+    assert "The endpoint may exist nevertheless" in said
     assert len(endpoints(stripe)) == 1
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("shop.example", "must be a whole address"),
+        ("shop.example", "must be a complete URL"),
         ("https://shop.example/webhooks", f"must be https://shop.example{PATH}"),
         ("https://shop.example" + PATH, "does not cover webhooks to other machines"),
     ],

@@ -109,7 +109,7 @@ def test_going_back_after_a_refund_offers_no_armed_form(armed_page):
         assert "/change/" in page.url
         assert page.locator("input[type=checkbox]:checked").count() == 0
         assert page.locator("input[name=amount]").count() == 0
-        used = "This form has been used already, and nothing more was done."
+        used = "This form was already sent, so nothing was done a second time."
         assert page.get_by_text(used).count()
         assert [refund.amount for refund in Refund.objects.all()] == [4000]
 

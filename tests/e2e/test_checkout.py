@@ -337,7 +337,7 @@ def test_the_order_is_cancelled_while_money_is_on_its_way(customer):
     customer.sees("in_review")
 
     shown = customer.page.inner_text("main")
-    assert "was received; the shop will get in touch" in shown
+    assert "was received. The shop will contact you" in shown
     assert "Thank" not in shown
 
 
@@ -437,7 +437,7 @@ def assert_gives_up(customer, words):
     expect(customer.message).to_be_focused()
     expect(customer.pay_button).to_be_disabled()
     expect(customer.page.get_by_role("button", name="Try again")).to_be_visible()
-    assert f"contact the shop and name the order {customer.order.number}" in (
+    assert f"contact the shop and mention the order {customer.order.number}" in (
         customer.page.inner_text("main")
     )
 

@@ -67,7 +67,7 @@ def test_they_work_the_queue_to_empty(morning, desk, stripe):
     desk.page.context.clear_cookies()
     desk.log_in("root")
     for words in (
-        "2: the customer's bank disputes the payment (1 past due, next until ",
+        "2: the customer's bank disputes the payment (1 past due, next deadline ",
         "1: the authorization expires soon (until ",
         "2: more was received than the order costs",
         "1: a message from Stripe cannot be processed and was set aside",

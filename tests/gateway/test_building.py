@@ -18,7 +18,7 @@ from tests.support import no_stripe
         ("pk_test_hidden", None, "missing or not a secret key"),
         ("sk_test_hidden\n", None, "without white space"),
         ("sk_test_hiddené", None, "without white space"),
-        ("sk_live_hidden", no_stripe, "must not meet a live key"),
+        ("sk_live_hidden", no_stripe, "cannot be used with a live key"),
     ],
 )
 def test_settings_that_cannot_be_used_are_refused_and_not_quoted(configure, key, transport, words):

@@ -168,7 +168,7 @@ def test_an_object_that_cannot_be_read_does_not_hide_the_others(stripe, alter, c
     page = get_gateway().page_of_payment_intents(**AROUND)
 
     assert [intent.id for intent in page.items] == [older.id]
-    assert "Left out an unreadable object" in caplog.text
+    assert "Skipped an unreadable object" in caplog.text
     assert newer.id not in caplog.text
 
 

@@ -106,11 +106,11 @@ def waived_and_paid(open_shop: Callable[..., Shop]) -> Shop:
     return shop
 
 
-WRONG = ("ask the shop's developers to correct it", "Otherwise refund 112.00 USD")
+WRONG = ("ask the shop's developers to correct the code", "Otherwise refund 112.00 USD")
 BACK = ("let the customer pay again", "settle it outside Stripe")
-LATE = ("Refund 112.00 USD", "open the order again: then it counts")
+LATE = ("Refund 112.00 USD", "open the order again. Then the money counts")
 REST = ("Refund what was received, or waive what is owed.",)
-KEPT = ("The money is kept.", "Revoke the waiver, or refund")
+KEPT = ("The money is kept.", "You can revoke the waiver, or refund")
 
 
 @pytest.mark.parametrize(

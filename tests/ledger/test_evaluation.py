@@ -118,7 +118,7 @@ def test_a_rest_that_may_come_back_is_not_asked_about(open_shop, way):
     rest = {("rest_owed", 50, second)}
     shop.assert_is("partially_paid", outstanding=0, owed=140, review=rest | disputed)
     item = ReviewItem.objects.get(reason="rest_owed")
-    assert "180.00 USD received, 50.00 USD owed" in item.detail
+    assert "180.00 USD received and 50.00 USD owed" in item.detail
     request = services.EntryRequest(reason="not worth it")
     services.waive_amount(order_id=shop.order.pk, request=request, origin=STAFF)
     shop.assert_is("partially_paid", outstanding=0, owed=90, review=disputed)

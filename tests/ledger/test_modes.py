@@ -214,7 +214,7 @@ def test_test_money_under_a_live_key_is_stored_and_does_not_count(
     assert answer(storefront.payment_intent(order)) == IN_REVIEW
     assert paid_signals == []
 
-    assert "Settle it outside Stripe" in item.suggested_action
+    assert "Settle the payment outside Stripe" in item.suggested_action
     request = EntryRequest(reason="No real money was received.")
     settle_outside_stripe(order_id=order.pk, intent_id=intent_id, request=request, origin=STAFF)
 

@@ -97,7 +97,7 @@ def test_an_item_closes_itself_when_its_cause_is_gone_and_opens_when_it_is_back(
 
     item.refresh_from_db()
     assert (item.closed_automatically, item.closed_by) == (True, None)
-    assert item.closing_note == "Its cause is gone"
+    assert item.closing_note == "Its cause no longer exists"
     assert not OrderPayment.objects.get().needs_review
 
     costs(order, 5000)

@@ -92,5 +92,5 @@ def test_events_are_left_to_the_next_sweep_while_stripe_is_busy(intent, stripe):
 
     asked = [each for each in stripe.requests[before:] if each.path.endswith(intent.stripe_id)]
     assert len(asked) <= 3
-    assert "events: Stripe gets too many requests; the rest is left" in report.problems
+    assert "events: Stripe gets too many requests; the rest was not tried" in report.problems
     assert "rate_limit, status 429, req_" in "".join(report.problems)

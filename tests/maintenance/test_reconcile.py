@@ -77,7 +77,7 @@ def test_a_create_and_an_update_without_an_answer(storefront, order, stripe, fau
     [
         ("away", "Stripe does not answer"),
         ("busy", "Stripe gets too many requests"),
-        ("another key", "Stripe does not take the key"),
+        ("another key", "Stripe does not accept the key"),
     ],
 )
 def test_a_stripe_that_is_away_ends_a_part_early(storefront, stripe, order, configure, kind, words):
@@ -94,7 +94,7 @@ def test_a_stripe_that_is_away_ends_a_part_early(storefront, stripe, order, conf
     report = sweep()
 
     assert len(writes(stripe)) - before <= 3
-    assert f"attempts: {words}; the rest is left" in report.problems
+    assert f"attempts: {words}; the rest was not tried" in report.problems
     assert StripeAttempt.objects.pending().count() == 6
 
 

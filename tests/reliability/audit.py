@@ -352,7 +352,7 @@ class Audit:
         said = sweep()
         assert (writes(self.world.stripe), read_rows()) == before, said
         assert "Brought up to date: nothing." in said
-        assert "Somebody should look" not in said
+        assert "Staff or developers should look" not in said
 
     def compare_with_orders(self) -> None:
         """Compare each order, as it is now, with what Stripe's objects come to."""

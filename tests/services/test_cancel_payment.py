@@ -87,7 +87,7 @@ def test_an_order_without_a_payment_or_with_money_has_nothing_to_cancel(
     webhooks()
     cancel_order(order)
     assert not requested_cancellations().exists()
-    with pytest.raises(PaymentNotCancelable, match="refund"):
+    with pytest.raises(PaymentNotCancelable, match="Refund"):
         cancel_payment(order_id=order.pk, origin=STAFF)
 
 

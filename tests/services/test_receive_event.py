@@ -58,7 +58,7 @@ def test_an_event_alone_pays_without_a_call_to_stripe(intent, stripe, paid_signa
 
 def test_what_is_not_ours_is_ignored(intent):
     assert send_event(intent, type="customer.created").status_code == 200
-    assert outcomes() == {("ignored", "no use for this type")}
+    assert outcomes() == {("ignored", "events of this type are not needed")}
     for changes in (
         {"id": "pi_copied"},  # with its attempt
         {"id": "pi_foreign", "metadata": {"order_id": "1"}},
@@ -102,7 +102,7 @@ def test_another_accounts_events_are_not_ours(intent, stripe):
     assert send_event(intent, account="acct_theirs").status_code == 200
     assert send_event(refund, type="refund.created", account="acct_theirs").status_code == 200
 
-    assert outcomes() == {("ignored", "of a connected account")}
+    assert outcomes() == {("ignored", "from a connected account")}
     assert stripe.requests == []
     assert not is_paid()
     assert send_event(intent, context="acct_ours").status_code == 200

@@ -207,7 +207,7 @@ def test_an_accepted_payment_pays_the_order_once(
     assert not sweep().needs_staff
 
     again = accept(admin_client, item)
-    assert messages_of(again) == ["This item was already closed; nothing was changed."]
+    assert messages_of(again) == ["This item was already closed. Nothing was changed."]
     assert PaymentIntent.objects.count() == 1
 
 
@@ -235,7 +235,7 @@ def test_the_second_of_two_payments_that_name_one_attempt_is_refused(admin_clien
 
     response = accept(admin_client, second)
 
-    assert "names the request that created another payment" in errors_of(response)[0]
+    assert "was copied from another payment" in errors_of(response)[0]
     assert PaymentIntent.objects.get().stripe_id == first.subject
     payment = OrderPayment.objects.get()
     assert (payment.status, payment.amount_excess) == ("paid", 0)
@@ -297,7 +297,7 @@ def test_a_payment_that_names_another_order_by_now_is_not_accepted(
 
     response = accept(admin_client, the_item())
 
-    assert messages_of(response) == ["At Stripe, the payment does not name this order any more."]
+    assert messages_of(response) == ["At Stripe, the payment no longer names this order."]
     assert not PaymentIntent.objects.exists()
     assert the_item().closed_automatically
     assert sweep().unknown == 1

@@ -69,7 +69,7 @@ def process_missed_events(sweep: Sweep) -> None:
             sweep.report_progress("Stripe does not know the newest event of the last sweep")
             _compare_lists(sweep)
         elif _is_forbidden(error):
-            sweep.report_progress("events: left out, the key may not list them")
+            sweep.report_progress("events: skipped, because the key may not list them")
         else:
             raise
 

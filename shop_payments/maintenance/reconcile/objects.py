@@ -29,7 +29,7 @@ def sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:
         if not (object_type.is_optional and error.http_status == HTTPStatus.FORBIDDEN):
             raise
         # A restricted key need not have the permissions for optional types.
-        sweep.report_progress(f"{object_type.plural}: left out, the key may not list them")
+        sweep.report_progress(f"{object_type.plural}: skipped, because the key may not list them")
 
 
 def _sync_objects(sweep: Sweep, object_type: ObjectType[Any, Any]) -> None:

@@ -178,11 +178,13 @@ class Sweep:
     def _give_up_after(self, error: Exception) -> None:
         """Raise if further calls would most likely fail as well."""
         if isinstance(error, GatewayUnavailable):
-            leave: Exception = GatewayUnavailable("Stripe does not answer; the rest is left")
+            leave: Exception = GatewayUnavailable("Stripe does not answer; the rest was not tried")
         elif isinstance(error, GatewayBusy) and error.http_status == 429:  # not 409, of one object
-            leave = GatewayBusy("Stripe gets too many requests; the rest is left")
+            leave = GatewayBusy("Stripe gets too many requests; the rest was not tried")
         elif isinstance(error, GatewayAuthenticationError) and error.http_status == 401:  # not 403
-            leave = GatewayAuthenticationError("Stripe does not take the key; the rest is left")
+            leave = GatewayAuthenticationError(
+                "Stripe does not accept the key; the rest was not tried"
+            )
         elif isinstance(error, (OperationalError, InterfaceError)):
             leave = error
         else:
@@ -224,7 +226,7 @@ class Sweep:
         elif isinstance(error, (OperationalError, InterfaceError)):
             # For example, a lock is held for too long. The database's message may quote a row.
             why = f"the database refused ({type(error.__cause__ or error).__name__})"
-            why += "; the rest is left" if of_rest else ""
+            why += "; the rest was not tried" if of_rest else ""
         else:
             logger.error("%s could not be reconciled", what, exc_info=error)
             why = f"{type(error).__name__}, see the log"

@@ -39,7 +39,7 @@ class Command(PaymentsCommand):
         )
         actions.add_parser("list", help="show all keys, without their secrets")
         revoke = actions.add_parser("revoke", help="revoke a key")
-        revoke.add_argument("prefix", metavar="PREFIX", help="the prefix that the list shows")
+        revoke.add_argument("prefix", metavar="PREFIX", help="the prefix, as shown by `list`")
 
     def handle(self, *args: Any, action: str, **options: Any) -> None:
         if action == "create":
@@ -78,9 +78,11 @@ class Command(PaymentsCommand):
         key = APIKey.objects.filter(prefix=prefix).first()
         if key is None:
             # Not quoted, because it may be a whole secret, pasted by mistake.
-            raise CommandError("No key has this prefix; `shop_payments_api_key list` shows them.")
+            raise CommandError(
+                "No key has this prefix. `shop_payments_api_key list` shows all keys."
+            )
         if key.is_revoked:
-            self.inform(f"Key {key} was revoked before: {_day(key.revoked_at)}.")
+            self.inform(f"Key {key} was already revoked: {_day(key.revoked_at)}.")
             return
         key.revoke()
         self.inform(f"Key {key} is revoked.")

@@ -18,8 +18,8 @@ from shop_payments.management.words import counted
 
 class Command(PaymentsCommand):
     help = (
-        "Examine the settings, this project and the Stripe account: one line for each finding, "
-        "with what to do about it. Changes nothing. Exits with an error if a finding is one."
+        "Examine the settings, this project and the Stripe account. Prints one line for each "
+        "finding, with its fix. Changes nothing. Exits with an error if a finding is an error."
     )
     requires_system_checks: list[str] = []  # they are among the findings
 

@@ -23,15 +23,15 @@ _LONGEST_LIST = 1_000_000
 
 class Command(PaymentsCommand):
     help = (
-        "List Stripe's events with their outcomes, show one with its payload, or process events "
-        "again, for example those that were set aside, after their cause is gone."
+        "List Stripe's events with their outcomes, show an event with its payload, or process "
+        "events again, for example after the cause of their failure was removed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         listing = actions.add_parser("list", help="the newest events first")
         listing.add_argument("--status", choices=_Status.values)
-        listing.add_argument("--type", metavar="TYPE", help="such as payment_intent.succeeded")
+        listing.add_argument("--type", metavar="TYPE", help="for example payment_intent.succeeded")
         listing.add_argument("--since", type=moment, metavar="YYYY-MM-DD|HOURS")
         listing.add_argument(
             "--limit",
@@ -114,7 +114,7 @@ def _wanted(options: dict[str, Any]) -> QuerySet[WebhookEvent]:
     ]
     names = set(options["events"])
     if bool(names) == bool(statuses):
-        raise CommandError("Give either events, or --set-aside or --failed.")
+        raise CommandError("Name events, or use --set-aside or --failed.")
     if statuses:
         return WebhookEvent.objects.filter(status__in=statuses)
     found = WebhookEvent.objects.filter(event_id__in=names)

@@ -20,10 +20,10 @@ _SHOWN_PROBLEMS = 20
 
 class Command(PaymentsCommand):
     help = (
-        "Compare recent and open objects with Stripe, and finish what is unfinished: lost answers "
-        "and webhooks, orders that could not be read, cancellations, failed events, signals. Safe "
-        "to run at any time, repeatedly, and on several machines. Exits with an error if somebody "
-        "should look at the result."
+        "Compare recent and open objects with Stripe, and finish unfinished work: lost answers "
+        "and webhooks, orders that could not be read, cancellations, failed events, signals. "
+        "Safe to run at any time, repeatedly, and on several machines. Exits with an error if "
+        "someone should look at the result."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,9 +31,12 @@ class Command(PaymentsCommand):
             "--since",
             type=moment,
             metavar="YYYY-MM-DD|HOURS",
-            help="compare Stripe's lists of objects from there on: a day, in the project's time "
-            "zone, or a number of hours ago. Without it, the sweep processes the events that never "
-            "arrived, and compares the lists once a day. Open objects of any age are looked up",
+            help=(
+                "compare Stripe's lists of objects since this time: a day in the project's time "
+                "zone, or a number of hours ago. Without this option, the sweep processes the "
+                "events that never arrived, and compares the lists once a day. Open objects of "
+                "any age are looked up"
+            ),
         )
         parser.add_argument(
             "--dry-run",
@@ -88,7 +91,7 @@ def _summary_of_sweep(report: Report, *, dry_run: bool) -> str:
 
 
 def _needs(report: Report) -> str:
-    lines = ["Somebody should look:"]
+    lines = ["Staff or developers should look at this:"]
     if report.reviews_opened:
         lines.append(f"{counted(report.reviews_opened, 'new review item')} (in the admin)")
     if report.unknown:
@@ -105,5 +108,5 @@ def _needs(report: Report) -> str:
     if (more := len(report.problems) - _SHOWN_PROBLEMS) > 0:
         lines.append(f"and {more} more")
     if report.problems:
-        lines.append("The next run tries again what failed.")
+        lines.append("The next run retries failed work.")
     return "\n  ".join(lines)

@@ -36,7 +36,7 @@ COLUMNS = (
 class Command(PaymentsCommand):
     help = (
         "Print what was received, refunded and lost in a month, for each currency and mode, and "
-        "how many payments succeeded. Asks Stripe nothing."
+        "how many payments succeeded. Does not call Stripe."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

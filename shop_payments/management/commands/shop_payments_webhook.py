@@ -74,9 +74,9 @@ class Command(PaymentsCommand):
             endpoint = gateway.create_webhook_endpoint(params, idempotency_key=str(uuid4()))
         except GatewayUnavailable as error:
             raise CommandError(
-                f"{sentence(error)} The endpoint may exist all the same. Look with "
-                "`shop_payments_webhook list`, and delete it in the dashboard if it does: only the "
-                "lost answer had its secret."
+                f"{sentence(error)} The endpoint may exist nevertheless. Look with "
+                "`shop_payments_webhook list`. If it exists, delete it in the dashboard, because "
+                "only the lost answer contained its secret."
             ) from error
         self.inform(
             f"Endpoint {endpoint.id} sends {counted(len(LISTED_EVENTS), 'type')} of events in the "
@@ -115,7 +115,7 @@ def _check_url(url: str, *, livemode: bool) -> None:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https"):
-        raise CommandError("--url must be a whole address, such as https://shop.example/….")
+        raise CommandError("--url must be a complete URL, such as https://shop.example/….")
     if livemode and parts.scheme != "https":
         raise CommandError("--url must begin with https://: Stripe refuses others in live mode.")
     if not leads_to_webhook_path(url):
