@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 IS_FULL = os.environ.get("FIGURES") == "full"
-EXAMPLES = 600 if IS_FULL else 10
+EXAMPLES = 750 if IS_FULL else 10
 """Calls of each operation, and as many rows of calls."""
 
 CALLS = 10_000 if IS_FULL else 200
