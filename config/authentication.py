@@ -1,4 +1,4 @@
-"""Customers' tokens under the keyword that payment-api.txt uses."""
+"""Customers' tokens under the keyword that docs/api.md uses."""
 
 from rest_framework.authentication import TokenAuthentication
 

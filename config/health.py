@@ -20,6 +20,8 @@ class HealthMiddleware:
         if answer is None or request.method not in ("GET", "HEAD"):
             return self._get_response(request)
         response = answer()
+        if request.method == "HEAD":
+            response.content = b""  # gunicorn logs a warning for a body
         response["Cache-Control"] = "no-store"
         return response
 

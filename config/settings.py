@@ -80,7 +80,7 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-_database_url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+_database_url = _secret("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
 try:
     _database: dict[str, Any] = {**dj_database_url.parse(_database_url, conn_health_checks=True)}
     if not _database["ENGINE"].endswith((".postgresql", ".sqlite3")):

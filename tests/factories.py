@@ -28,7 +28,7 @@ class TokenFactory(DjangoModelFactory[Token]):
 
 
 class OrderFactory(DjangoModelFactory[Order]):
-    """The order of payment-api.txt: 2 × "Main product 2" at 56.00 usd."""
+    """The order of docs/api.md: 2 × "Main product 2" at 56.00 usd."""
 
     class Meta:
         model = Order

@@ -1,4 +1,4 @@
-"""What the answers of the demo's calls have to look like: payment-api.txt as data.
+"""What the answers of the demo's calls have to look like: docs/api.md as data.
 
 A shape is a JSON value in which a type stands for any value of that type, a pattern for any string
 that it matches, and a list for a list whose every element has the shape of its one element. A dict

@@ -1,4 +1,4 @@
-"""The rows that the demo needs: a customer, staff, keys, and the order of payment-api.txt.
+"""The rows that the demo needs: a customer, staff, keys, and the order of docs/api.md.
 
 Every run issues its own credentials, prints them, and takes back those of the run before.
 """

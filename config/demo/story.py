@@ -1,4 +1,4 @@
-"""The three calls of payment-api.txt, in order, shown as curl lines, sent and checked."""
+"""The three calls of docs/api.md, in order, shown as curl lines, sent and checked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def tell(stage: Stage) -> None:
     """Take the order to paid.
 
     Raises:
-        CommandError: an answer is not what payment-api.txt says; the message says where.
+        CommandError: an answer is not what docs/api.md says; the message says where.
     """
     intent = _create_payment_intent(stage)
     _attach_test_card(stage, intent)

@@ -96,7 +96,7 @@ class PaymentIntentSerializer(PaymentIntentStateSerializer):
     client_secret = serializers.CharField(source="intent.client_secret.reveal")
 
     class Meta:
-        """Fields in the order of payment-api.txt. Clients may compare responses byte for byte."""
+        """Fields in the order of docs/api.md. Clients may compare responses byte for byte."""
 
         fields = ("id", "client_secret", "amount", "currency", "status", "line_items")
 

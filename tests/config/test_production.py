@@ -275,6 +275,9 @@ def test_the_sweep_and_the_database_come_and_go(production, customer):
     assert production.health("/readyz/sweep") == (503, {**late, "status": "failing"})
     production.manage("shop_payments_reconcile", "-v0")
     assert production.health("/readyz/sweep") == (200, {**late, "sweep": "ok"})
+    head = send(production.url, Call(method="HEAD", path="/readyz"))
+    assert head is not None
+    assert (head.status, head.body) == (200, "")
 
     order = OrderFactory.create()
     call = Call.order(order, "payment-intent", customer(order))
@@ -299,6 +302,7 @@ def test_the_sweep_and_the_database_come_and_go(production, customer):
     assert (outage["level"], outage["logger"]) == ("ERROR", "shop_payments")
     assert "OperationalError" in outage["exception"]
     assert any(each["message"].startswith("not ready: ") for each in entries)
+    assert [each for each in entries if each["logger"] == "gunicorn.http.wsgi"] == []  # about HEAD
 
 
 @pytest.fixture

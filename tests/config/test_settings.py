@@ -21,6 +21,7 @@ SECRETS = {
     "STRIPE_SECRET_KEY": "sk_test_x",
     "STRIPE_PUBLISHABLE_KEY": "pk_test_x",
     "STRIPE_WEBHOOK_SECRET": "whsec_x",
+    "DATABASE_URL": "postgres://shop:secret@127.0.0.1:5432/shop",
 }
 
 
@@ -78,7 +79,7 @@ def test_a_shared_cache_comes_from_the_environment(read):
 
 
 PRODUCTION = {**SECRETS, "DJANGO_DEBUG": "0"}
-POSTGRESQL = "postgres://shop:secret@127.0.0.1:5432/shop"
+POSTGRESQL = SECRETS["DATABASE_URL"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ POSTGRESQL = "postgres://shop:secret@127.0.0.1:5432/shop"
 )
 def test_a_wrong_value_is_refused_with_the_name_of_its_variable(read, name, value, accepted):
     with pytest.raises(ImproperlyConfigured) as raised:
-        read(**{**PRODUCTION, "DATABASE_URL": POSTGRESQL, name: value})
+        read(**{**PRODUCTION, name: value})
     message = str(raised.value)
     assert message.startswith(f"{name} must be ")
     assert accepted in message
@@ -167,26 +168,25 @@ def test_development_needs_neither_tls_nor_collected_files(read):
 
 
 def test_postgresql_has_a_pool_in_production_that_fits_the_threads(read):
-    database = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, DJANGO_THREADS="3")["DATABASES"][
-        "default"
-    ]
+    database = read(**PRODUCTION, DJANGO_THREADS="3")["DATABASES"]["default"]
     assert database["OPTIONS"]["pool"]["max_size"] == 3
     # Django refuses a pool of kept connections.
     assert (database["CONN_MAX_AGE"], database["CONN_HEALTH_CHECKS"]) == (0, True)
 
     own = f"{POSTGRESQL}?connect_timeout=2&options=-c%20statement_timeout%3D30s"
-    options = read(**PRODUCTION, DATABASE_URL=own)["DATABASES"]["default"]["OPTIONS"]
+    options = read(**{**PRODUCTION, "DATABASE_URL": own})["DATABASES"]["default"]["OPTIONS"]
     assert (options["connect_timeout"], options["pool"]["max_size"]) == (2, 8)
     assert options["options"] == "-c statement_timeout=30s"
 
-    assert "pool" not in read(**PRODUCTION)["DATABASES"]["default"]["OPTIONS"]  # SQLite
+    sqlite = read(**{**PRODUCTION, "DATABASE_URL": "sqlite:////tmp/shop.sqlite3"})
+    assert "pool" not in sqlite["DATABASES"]["default"]["OPTIONS"]
     database = read(DATABASE_URL=POSTGRESQL)["DATABASES"]["default"]  # development
     assert "pool" not in database.get("OPTIONS", {})
 
 
 def test_postgresql_prepares_statements_in_production_unless_told_otherwise(read):
     def options(**environ: str) -> dict[str, Any]:
-        settings = read(**PRODUCTION, DATABASE_URL=POSTGRESQL, **environ)
+        settings = read(**PRODUCTION, **environ)
         found: dict[str, Any] = settings["DATABASES"]["default"]["OPTIONS"]
         return found
 

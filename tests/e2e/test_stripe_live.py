@@ -1,4 +1,4 @@
-"""The flow of payment-api.txt against Stripe's own test mode, over the network.
+"""The flow of docs/api.md against Stripe's own test mode, over the network.
 
 Run with ``STRIPE_SECRET_KEY=sk_test_… pytest -m stripe_live``; skipped, by name, without a key.
 ``STRIPE_API_BASE`` may point at a running sandbox instead, to try the tests themselves.
@@ -33,7 +33,7 @@ def real_stripe(configure: Any) -> None:
 
 
 def at_stripe(path: str, **params: str) -> dict[str, Any]:
-    """The curl call of payment-api.txt §2."""
+    """The curl call of docs/api.md, "2. Pay it"."""
     url, headers = f"{API_BASE}/v1/payment_intents/{path}", {"Authorization": f"Bearer {KEY}"}
     values: dict[str, Any] = requests.post(url, data=params, headers=headers, timeout=30).json()
     return values
