@@ -178,8 +178,9 @@ HISTORIES: Mapping[str, History] = {
         first_payment=_VISA,
         raised_to=3,
         steps=(MINUTE, pay(_DISPUTED), answer("the parcel has arrived")),
-        ends_in=("paid", "open", 16800, 0, 0, 0, True),
-        facts=("dispute_opened", "payment_received", "review_needed"),
+        ends_in=("paid", "open", 16800, 0, 0, 0, False),  # staff have answered
+        facts=("dispute_opened", "payment_received"),
+        perhaps=("review_needed",),  # by a shop that hears of the dispute before the answer
     ),
     "the deposit disputed and lost": History(
         first_payment=_VISA,
