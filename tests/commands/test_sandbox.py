@@ -99,6 +99,22 @@ def test_it_runs_with_faults_and_a_seed():
     assert "charges" in answers[1][1]
 
 
+def test_it_prints_failed_deliveries():
+    """Found: a wrong webhook secret was visible nowhere."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/hook"
+    with running("--webhook-url", url, "--webhook-secret", "whsec_x") as (process, _, base):
+        post(base + INTENTS, FORM)
+        assert process.stdout
+        line = process.stdout.readline()
+        stop(process, signal.SIGINT)
+    assert re.fullmatch(
+        rf"Delivery failed: event=evt_\w+ type=payment_intent.created url={url} status=none "
+        r"next_try=1s\n",
+        line,
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
