@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import shlex
 import signal
 import socket
@@ -50,8 +51,10 @@ def running(*arguments: str):
             banner += line
         found = re.search(r"STRIPE_API_BASE=(http://127\.0\.0\.1:\d+)", banner)
         assert found
-        yield process, banner, found[1]
-        process.kill()
+        try:
+            yield process, banner, found[1]
+        finally:
+            process.kill()
 
 
 def post(url: str, form: str) -> tuple[int, dict[str, str]]:
@@ -106,6 +109,7 @@ def test_it_prints_failed_deliveries():
     with running("--webhook-url", url, "--webhook-secret", "whsec_x") as (process, _, base):
         post(base + INTENTS, FORM)
         assert process.stdout
+        assert select.select([process.stdout], [], [], 10)[0], "nothing was printed"
         line = process.stdout.readline()
         stop(process, signal.SIGINT)
     assert re.fullmatch(
