@@ -98,8 +98,7 @@ def _account(gateway: Gateway, config: Config) -> _Findings:
         yield Finding(
             "error",
             sentence(error),
-            "Start the sandbox (`manage.py shop_payments_sandbox`), or correct "
-            "SHOP_PAYMENTS['STRIPE_API_BASE']."
+            "If the address is wrong, correct SHOP_PAYMENTS['STRIPE_API_BASE']."
             if is_sandbox
             else "Allow this machine to connect to Stripe, or set HTTPS_PROXY.",
         )
