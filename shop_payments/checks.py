@@ -105,7 +105,8 @@ def _check_secret_key(config: Config) -> list[CheckMessage]:
             Error(
                 "The Stripe secret key is missing or not a secret key.",
                 hint="Set SHOP_PAYMENTS['STRIPE_SECRET_KEY'] to sk_test_… (or rk_test_…, "
-                "sk_live_…, rk_live_…) from dashboard.stripe.com/apikeys.",
+                "sk_live_…, rk_live_…) from dashboard.stripe.com/apikeys. For the sandbox, "
+                "use sk_test_sandbox, and set SHOP_PAYMENTS['STRIPE_API_BASE'].",
                 id="shop_payments.E002",
             )
         ]
@@ -150,7 +151,8 @@ def _check_webhook_secrets(config: Config) -> list[CheckMessage]:
         return [
             Error(
                 "There is no webhook secret, so Stripe's events are refused.",
-                hint="Set SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] to the endpoint's whsec_….",
+                hint="Set SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] to the endpoint's whsec_…. For "
+                "the sandbox, this is the value of its option --webhook-secret.",
                 id="shop_payments.E005",
             )
         ]
@@ -476,7 +478,8 @@ def check_checkout(app_configs: _Apps, **kwargs: Any) -> list[CheckMessage]:
         Error(
             "The checkout pages need Stripe's publishable key.",
             hint="Set SHOP_PAYMENTS['STRIPE_PUBLISHABLE_KEY'] to pk_test_… (or pk_live_…) from the "
-            "page of the secret key, dashboard.stripe.com/apikeys.",
+            "page of the secret key, dashboard.stripe.com/apikeys. For the sandbox, use "
+            "pk_test_sandbox.",
             id="shop_payments.E021",
         )
     ]

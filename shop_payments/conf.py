@@ -175,6 +175,11 @@ class Config:
         return self.STRIPE_SECRET_KEY.startswith(LIVE_KEY_PREFIXES)
 
     @property
+    def uses_sandbox(self) -> bool:
+        """Whether calls go to this machine, where only the sandbox can be."""
+        return is_this_machine(self.STRIPE_API_BASE)
+
+    @property
     def transport(self) -> Transport | None:
         """The callable behind ``STRIPE_TRANSPORT``."""
         if isinstance(self.STRIPE_TRANSPORT, str):

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from shop_payments.conf import DEFAULT_ORDER_MODEL, order_model_label
+from shop_payments.conf import DEFAULT_ORDER_MODEL, get_config, order_model_label
 from shop_payments.exceptions import (
     Message,
     MoneyError,
@@ -36,12 +36,14 @@ from shop_payments.orders import read_number, read_total
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
+    StackedInline = admin.StackedInline[Any, Any]
     TabularInline = admin.TabularInline[Any, Any]
     ModelForm = forms.ModelForm[Any]
     InlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
 else:
     # The stubs' classes take parameters, Django's do not.
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    ModelAdmin = admin.ModelAdmin
+    StackedInline, TabularInline = admin.StackedInline, admin.TabularInline
     ModelForm, InlineFormSet = forms.ModelForm, forms.BaseInlineFormSet
 
 NOTHING = "–"
@@ -202,7 +204,9 @@ def _figure(name: str, value: Any) -> str:
 
 
 def dashboard_link(path: str, *, livemode: bool) -> SafeString:
-    """Return a link to an object in Stripe's dashboard."""
+    """Return a link to an object in Stripe's dashboard, which shows nothing of the sandbox."""
+    if get_config().uses_sandbox:
+        return format_html("{}", NOTHING)
     return format_html(
         '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>',
         dashboard_url(path, livemode=livemode),

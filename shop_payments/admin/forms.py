@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.exceptions import AmountNotRepresentable, InvalidCurrency
 from shop_payments.models.words import amount_words, humanize
 from shop_payments.money import (
+    from_minor_units,
     parse_typed_amount,
     to_minor_units,
     typed_example,
@@ -194,8 +195,15 @@ class AmountForm(TwoStepForm):
             "In %(currency)s, for example %(example)s. Enter the full amount or a part of it."
         ) % {
             "currency": currency.upper(),
-            "example": typed_example(currency, decimal_separator()),
+            "example": self._example(),
         }
+
+    def _example(self) -> str:
+        """Return the maximum, which is a valid input, as it is typed."""
+        if self.maximum is None:
+            return typed_example(self.currency, decimal_separator())
+        largest = from_minor_units(self.maximum, self.currency)
+        return write_typed_amount(largest, self.currency, decimal_separator())
 
     def clean_amount(self) -> Decimal | None:
         amount: Decimal | None = self.cleaned_data["amount"]

@@ -36,7 +36,7 @@ from shop_payments.admin.base import (
     InlineFormSet,
     ModelAdmin,
     ModelForm,
-    TabularInline,
+    StackedInline,
     amount_text,
     describe_balance,
     in_words,
@@ -161,24 +161,21 @@ class OrderLineFormSet(InlineFormSet):
     def get_form_kwargs(self, index: int | None) -> dict[str, Any]:
         return {**super().get_form_kwargs(index), "order": self.instance}
 
-    def add_fields(self, form: Any, index: int | None) -> None:
-        super().add_fields(form, index)
-        for field in form.fields.values():
-            # In a row, the headings of the columns are no labels of the inputs.
-            field.widget.attrs.setdefault("aria-label", field.label)
 
+class OrderLineInline(StackedInline):
+    """The lines of an order, stacked so that they fit a phone.
 
-class OrderLineInline(TabularInline):
-    """The lines of an order. The permission to change the order includes its lines."""
+    The permission to change the order includes its lines.
+    """
 
     model = OrderLine
     form = OrderLineForm
     formset = OrderLineFormSet
-    fields = ["name", "description", "unit_price", "quantity", "line_total"]
+    fields = [("name", "description"), ("unit_price", "quantity", "line_total")]
     readonly_fields = ["line_total"]
     empty_value_display = NOTHING
     extra = 1
-    # Small inputs, so that a line fits into one row of the page.
+    # Small inputs, so that a line needs only two rows of a wide page.
     formfield_overrides = {
         CharField: {"widget": forms.TextInput(attrs={"size": 26})},
         TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 24})},
@@ -283,11 +280,12 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
     form = OrderForm
     change_form_template = "admin/shop_payments/order/change_form.html"
     created = time_column("created_at", _("created at"))
-    list_display = ["number", "customer", "total", "status", "payment_status", "created"]
+    list_display = ["number", "buyer", "total", "status", "payment_status", "created"]
     list_filter = ["status", PaymentStatusFilter]
     sortable_by = ["number", "created"]
     list_select_related = ["customer"]
     empty_value_display = NOTHING
+    search_fields = ["number"]  # Django shows the search field; searches() finds more
     search_help_text = SEARCH_HELP
     raw_id_fields = ["customer"]
     readonly_fields = ["number", "total", "created_at", "updated_at"]
@@ -320,6 +318,10 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return with_zones(Order, super().get_readonly_fields(request, obj))
+
+    @admin.display(description=_("customer"))
+    def buyer(self, order: Order) -> str:
+        return str(order.customer or order.email or NOTHING)
 
     @admin.display(description=_("total"))
     def total(self, order: Order) -> str:

@@ -58,6 +58,7 @@ from shop_payments.admin.refunds import BalanceTransactionInline, DisputeInline,
 from shop_payments.admin.review import ReviewItemInline
 from shop_payments.admin.tasks import PaymentState
 from shop_payments.admin.timeline import timeline_of
+from shop_payments.conf import get_config
 from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
@@ -112,7 +113,9 @@ class PaymentIntentInline(_IntentColumns, ReadOnlyInline):
 
     @admin.display(description=_("method"))
     def method(self, intent: PaymentIntent) -> str:
-        return intent.method_display or NOTHING
+        # Webhooks do not have it. The next look at Stripe has.
+        unknown = gettext("not known yet") if intent.holds_money else NOTHING
+        return intent.method_display or unknown
 
     @admin.display(description=_("refunded or lost"))
     def returned(self, intent: PaymentIntent) -> str:
@@ -520,7 +523,9 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
             % {"fee": amount_text(of["fee"], currency), "net": amount_text(of["net"], currency)}
             for currency, of in sums.items()
         ]
-        return ", ".join(texts) or gettext("not fetched from Stripe yet")
+        return ", ".join(texts) or gettext(
+            "not known yet; manage.py shop_payments_fees fetches them from Stripe"
+        )
 
     @staticmethod
     def _money(payment: OrderPayment, amount: int) -> str:
@@ -582,7 +587,9 @@ _SHOWN_IF: dict[str, Callable[[OrderPayment], Any]] = {
     "disputed": lambda payment: _sum_of(payment, "disputed"),
     "settled": lambda payment: _sum_of(payment, "settled"),
     "method": _method,
-    "dashboard_link": lambda payment: payment.payment_intents.all(),
+    "dashboard_link": lambda payment: (
+        payment.payment_intents.all() and not get_config().uses_sandbox
+    ),
     "refunded": lambda payment: payment.amount_refunded,
     "lost": lambda payment: payment.amount_lost,
     "refundable": lambda payment: payment.amount_received,

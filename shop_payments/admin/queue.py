@@ -29,6 +29,7 @@ from shop_payments.admin.base import (
 )
 from shop_payments.admin.intent_actions import is_of_this_mode
 from shop_payments.admin.item_actions import ITEM_ACTIONS
+from shop_payments.conf import get_config
 from shop_payments.lifecycle import DisputeState
 from shop_payments.models import OrderPayment, ReviewItem, StripeAttempt, WebhookEvent
 from shop_payments.models.words import stored_moment
@@ -115,6 +116,8 @@ def money_text(item: ReviewItem) -> str:
 def direct_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | None:
     """Return the button for a suggestion that is not an action on the payment, if it is one."""
     if item.reason == _Reason.DISPUTED and item.payment_intent is not None:
+        if get_config().uses_sandbox:
+            return None
         return ActionLink(
             url=dashboard_url(
                 f"disputes/{quote(item.subject)}", livemode=item.payment_intent.livemode

@@ -9,11 +9,13 @@ from itertools import islice
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.utils import formats
 from django.utils.translation import gettext
 
-from shop_payments.admin.base import ROWS_SHOWN, moment_text, page_url
+from shop_payments.admin.base import ROWS_SHOWN, page_url
 from shop_payments.admin.history import FactColumns, name_staff
 from shop_payments.models import OrderPayment, PaymentHistory, Source, StaffNote, WebhookEvent
+from shop_payments.models.words import local_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,9 @@ class Entry:
 
     @property
     def when(self) -> str:
-        """The time, with its zone."""
-        return moment_text(self.at)
+        """The time with seconds, because much happens in the same minute, and its zone."""
+        local = local_time(self.at)
+        return f"{formats.date_format(local.date())}, {local:%H:%M:%S} {local.tzname()}"
 
 
 def timeline_of(payment: OrderPayment, *, site: AdminSite) -> list[Entry]:

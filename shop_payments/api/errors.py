@@ -547,7 +547,8 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         "gateway_unavailable",
         503,
         own.GatewayUnavailable,
-        "Stripe did not answer or is busy; safe to repeat",
+        "Stripe did not answer, is busy, or does not know the payment under the shop's key; safe "
+        "to repeat",
         Route.CALLS_STRIPE,
         "The payment provider could not be reached. Try again in a moment.",
         retry_after=5,
@@ -555,7 +556,11 @@ ERROR_TABLE: tuple[ErrorRow, ...] = (
         also={
             own.GatewayBusy: {"retry_after": 2},
             # The key is of another account or mode. The shop must change it first.
-            own.TargetMissing: {"retry_after": 60},
+            own.TargetMissing: {
+                "retry_after": 60,
+                "message": "The payment provider does not know this payment at present. Try again "
+                "later, or contact the shop.",
+            },
         },
     ),
     ErrorRow(

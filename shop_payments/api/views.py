@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, cast
@@ -59,9 +60,9 @@ from shop_payments.api.serializers import (
     StripeEventSerializer,
     refund_data,
 )
-from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling
+from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling, ThrottleCache
 from shop_payments.conf import get_config
-from shop_payments.exceptions import ConfigurationError, WebhookPayloadTooLarge
+from shop_payments.exceptions import ConfigurationError, InvalidSignature, WebhookPayloadTooLarge
 from shop_payments.gateway import read_event
 from shop_payments.ledger.facts import Origin
 from shop_payments.lifecycle import PaymentStatus
@@ -74,7 +75,12 @@ from shop_payments.services.receive_event import receive_event
 from shop_payments.services.refund_payment import RefundRequest, refund_payment
 from shop_payments.services.settle_payment import settle_payment
 
+logger = logging.getLogger("shop_payments")
+
 IDEMPOTENCY_KEY_HEADER = "Idempotency-Key"
+
+_WARNED_OF_SIGNATURE = "shop_payments:invalid_signature"
+"""The cache has this key while the next warning must wait."""
 
 
 class PaymentViewSet(ScopedThrottling, ViewSet):
@@ -442,6 +448,8 @@ class StripeWebhookViewSet(PaymentViewSet):
                 return _received(_receive(request))
             except Exception as error:
                 self.failure = error
+                if isinstance(error, InvalidSignature):
+                    _warn_of_signature(request, error)
         return super().answer(request, *args, **kwargs)
 
     def check_size(self, request: Request) -> None:
@@ -468,6 +476,25 @@ class StripeWebhookViewSet(PaymentViewSet):
 def _receive(request: HttpRequest) -> WebhookEvent:
     signature = request.META.get("HTTP_STRIPE_SIGNATURE", "")
     return receive_event(read_event(_raw_body(request), signature))
+
+
+def _warn_of_signature(request: HttpRequest, error: InvalidSignature) -> None:
+    """Log the likely cause: a wrong secret or clock. Nothing else in the shop shows it.
+
+    Anyone can send such a request, so it is logged once a minute at most, and only if it has the
+    header that Stripe sends. The body and the header are never logged.
+    """
+    if not request.META.get("HTTP_STRIPE_SIGNATURE"):
+        return
+    cache = ThrottleCache()
+    if not cache.get(_WARNED_OF_SIGNATURE, False):
+        cache.set(_WARNED_OF_SIGNATURE, True, timeout=60)
+        logger.warning(
+            "webhook refused: error=invalid_signature reason='%s'. If Stripe or the sandbox sent "
+            "it, compare SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS'] with the endpoint's signing "
+            "secret, and check the clock (manage.py shop_payments_doctor)",
+            error,
+        )
 
 
 def _received(event: WebhookEvent) -> JsonResponse:

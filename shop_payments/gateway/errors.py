@@ -92,6 +92,7 @@ def _missing_permission(message: str) -> str:
     return " or ".join(_PERMISSION.findall(named[1])) if named else ""
 
 
+_START_SANDBOX = "Start the sandbox: manage.py shop_payments_sandbox"
 _ADDRESS = re.compile(r"\S*@\S*")
 
 
@@ -101,8 +102,9 @@ def _message_of(error: stripe.StripeError) -> str:
         return _ADDRESS.sub("…", words)  # no email addresses in logs
     if error.http_status:
         return f"The answer was not Stripe's (HTTP {error.http_status})"
-    address = get_config().STRIPE_API_BASE
-    return f"Stripe could not be reached at {address} ({type(error).__name__})"
+    config = get_config()
+    words = f"Stripe could not be reached at {config.STRIPE_API_BASE} ({type(error).__name__})"
+    return f"{words}. {_START_SANDBOX}" if config.uses_sandbox else words
 
 
 def _error_class(

@@ -25,6 +25,7 @@ from shop_payments.exceptions import (
 from shop_payments.gateway import (
     PERMISSIONS,
     STRIPE_API_VERSION,
+    EventResult,
     Gateway,
     PaymentIntentResult,
     Permission,
@@ -52,7 +53,10 @@ _RETRIED = timedelta(days=3)
 """Stripe delivers an event again for three days."""
 
 _PATIENCE = timedelta(minutes=10)
-"""Younger events may still be on their way."""
+"""If an older event is not delivered, deliveries fail. A younger one may be delivered yet."""
+
+_GRACE = timedelta(minutes=2)
+"""It is normal that even younger events are on their way."""
 
 
 def examine_stripe() -> _Findings:
@@ -94,8 +98,7 @@ def _account(gateway: Gateway, config: Config) -> _Findings:
         yield Finding(
             "error",
             sentence(error),
-            "Start the sandbox (`manage.py shop_payments_sandbox`), or correct "
-            "SHOP_PAYMENTS['STRIPE_API_BASE']."
+            "If the address is wrong, correct SHOP_PAYMENTS['STRIPE_API_BASE']."
             if is_sandbox
             else "Allow this machine to connect to Stripe, or set HTTPS_PROXY.",
         )
@@ -330,23 +333,53 @@ def _deliveries(
         events = gateway.undelivered_events(
             types=LISTED_EVENTS, since=now - _RETRIED, until=now - _PATIENCE
         )
+        young = gateway.undelivered_events(
+            types=LISTED_EVENTS, since=now - _PATIENCE, until=now + _LARGEST_SKEW
+        )
     except GatewayError as error:
         text = f"Deliveries: it is not known whether they fail. {sentence(error)}"
         yield Finding("warning", text, "Look at dashboard.stripe.com/webhooks.")
         return
     if not events:
-        yield Finding("ok", "Deliveries: Stripe delivered all events of the last three days.")
+        yield _recent_deliveries(young, now)
         return
     newest = events[-1]
     are_ours = all(each in ours for each in enabled)
     whose = "" if are_ours else " (or another endpoint of the account)"
-    number = f"{'at least ' if len(events) >= 100 else ''}{counted(len(events), 'event')}"
     yield Finding(
         "error" if are_ours else "warning",
-        f"Deliveries: this shop{whose} did not accept {number} of the last three days. The "
-        f"newest is {newest.type} {newest.id} at {at_second(newest.created_at)}.",
-        "Look at the response of the endpoint at dashboard.stripe.com/webhooks: for "
-        "invalid_signature, copy the endpoint's signing secret to "
-        "SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS']; for a 4xx, correct the address; for a 5xx or a "
-        "timeout, look at the shop's log.",
+        f"Deliveries: this shop{whose} did not accept {_number_of(events)} of the last three days. "
+        f"The newest is {newest.type} {newest.id} at {at_second(newest.created_at)}.",
+        _FAILED_DELIVERIES,
     )
+
+
+def _recent_deliveries(young: Sequence[EventResult], now: datetime) -> Finding:
+    """Return the finding about the last minutes, if all earlier events were delivered."""
+    if not young:
+        return Finding("ok", "Deliveries: Stripe delivered all events of the last three days.")
+    oldest, number = young[0], _number_of(young)
+    if oldest.created_at > now - _GRACE:
+        return Finding(
+            "ok",
+            f"Deliveries: Stripe is still delivering {number}. It delivered all others of the last "
+            "three days.",
+        )
+    return Finding(
+        "warning",
+        f"Deliveries: Stripe has not delivered {number} yet. "
+        f"The oldest is {oldest.type} {oldest.id}, of {at_second(oldest.created_at)}.",
+        f"If this remains so for more than ten minutes: {_FAILED_DELIVERIES}",
+    )
+
+
+def _number_of(events: Sequence[EventResult]) -> str:
+    return f"{'at least ' if len(events) >= 100 else ''}{counted(len(events), 'event')}"
+
+
+_FAILED_DELIVERIES = (
+    "Look at the response of the endpoint at dashboard.stripe.com/webhooks, or in the sandbox's "
+    "terminal: for invalid_signature, copy the endpoint's signing secret (the sandbox's "
+    "--webhook-secret) to SHOP_PAYMENTS['STRIPE_WEBHOOK_SECRETS']; for a 4xx, correct the address; "
+    "for a 5xx or a timeout, look at the shop's log."
+)

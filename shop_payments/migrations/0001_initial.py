@@ -389,8 +389,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name": "order payment",
-                "verbose_name_plural": "order payments",
+                "verbose_name": "payment",
+                "verbose_name_plural": "payments",
                 "ordering": ["-pk"],
             },
         ),

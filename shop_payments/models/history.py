@@ -192,11 +192,18 @@ class PaymentHistory(models.Model):
         values = {
             "kind": self.get_kind_display(),
             "detail": self.detail,
-            "source": self.get_source_display(),
+            "source": self._source_words,
         }
         if not self.detail:
             return gettext("%(kind)s (%(source)s)") % values
         return gettext("%(kind)s: %(detail)s (%(source)s)") % values
+
+    @property
+    def _source_words(self) -> str:
+        # The pages ask Stripe. What they learn is proof from Stripe, not the word of a customer.
+        if self.source == Source.SHOP and self.actor.startswith("checkout"):
+            return gettext("Stripe's answer to the pay page")
+        return str(self.get_source_display())
 
     @property
     def detail(self) -> str:

@@ -173,8 +173,8 @@ class OrderPayment(models.Model):
     objects = OrderPaymentQuerySet.as_manager()
 
     class Meta:
-        verbose_name = _("order payment")
-        verbose_name_plural = _("order payments")
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments")
         ordering: ClassVar[list[str]] = ["-pk"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(

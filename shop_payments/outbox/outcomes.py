@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from shop_payments.conf import get_config
 from shop_payments.exceptions import (
     GatewayError,
     GatewayInvalidRequest,
@@ -60,9 +61,13 @@ def is_missing(error: GatewayError) -> bool:
 
 def target_missing(stripe_id: str, error: GatewayError) -> TargetMissing:
     """Return the error to raise if Stripe does not know an object of ours."""
+    fix = (
+        "The sandbox forgets everything when it is restarted."
+        if get_config().uses_sandbox
+        else "Check that SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belongs to the account that created it."
+    )
     return TargetMissing(
-        f"Stripe does not know {stripe_id} under the key in use. Check that"
-        " SHOP_PAYMENTS['STRIPE_SECRET_KEY'] belongs to the account that created it.",
+        f"Stripe does not know {stripe_id} under the key in use. {fix}",
         code=error.code,
         param=error.param,
         request_id=error.request_id,

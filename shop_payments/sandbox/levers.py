@@ -197,6 +197,7 @@ class Levers:
     ) -> WebhookEndpoint:
         """Send all further events to `url`, signed with `secret` (`whsec_…`).
 
+        The events have the account's API version.
         `deliver` takes URL, body and headers and returns the HTTP status. Without it, events are
         posted over HTTP, to this machine only.
 
@@ -213,7 +214,11 @@ class Levers:
         with self._books.lock:
             return webhook_endpoints.add(
                 self._books,
-                {"url": url, "enabled_events": list(enabled_events)},
+                {
+                    "url": url,
+                    "enabled_events": list(enabled_events),
+                    "api_version": self._books.api_version,
+                },
                 secret=secret,
                 deliver=deliver or delivery.post_to_loopback,
             )

@@ -19,7 +19,7 @@ from shop_payments.conf import DEFAULT_THROTTLE_RATES
 from shop_payments.models import APIKeyScope
 from tests.conftest import issue_key
 from tests.factories import OrderFactory, TokenFactory
-from tests.support import Caller, answer
+from tests.support import Caller, answer, post_webhook, sign
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +44,29 @@ def limit(configure: Callable[..., None], stripe: Any) -> Callable[..., None]:
         configure(THROTTLE_RATES={**dict.fromkeys(DEFAULT_THROTTLE_RATES), **rates})
 
     return change
+
+
+def test_a_wrong_webhook_secret_is_logged_once_a_minute(caplog, clock):
+    """Found: it was visible nowhere. Anyone can post to the route, so the log must not be full."""
+
+    def post(signature: str) -> None:
+        assert post_webhook(b"{}", signature).json()["code"] == "invalid_signature"
+
+    post("")  # not from Stripe, which always signs
+    assert "webhook refused" not in caplog.text
+    for _ in range(3):
+        post(sign(b"{}", secret="whsec_wrong"))
+    (line,) = [each for each in caplog.records if each.name == "shop_payments"]
+    text = line.getMessage()
+    assert line.levelname == "WARNING"
+    assert "webhook refused: error=invalid_signature reason='no signature matches'" in text
+    assert "STRIPE_WEBHOOK_SECRETS" in text
+    assert "v1=" not in text
+
+    clock.shift(61)
+    post(sign(b"{}", timestamp=1))
+    assert "reason='the signature is too old" in caplog.text
+    assert caplog.text.count("webhook refused") == 2
 
 
 def stranger(*, address: str = "127.0.0.1", **headers: str) -> Caller:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from io import StringIO
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from shop_payments.models import APIKey
@@ -27,8 +28,24 @@ def test_create_writes_the_secret_alone_to_stdout():
     assert key is not None
     assert (key.label, key.scopes) == ("Web shop", ["storefront", "payments"])
     assert key.expires_at is None
-    assert f"Key {key.prefix} for Web shop (storefront, payments), expires: never." in err
-    assert out.strip() not in err
+    assert err == (
+        f"Key {key.prefix} for Web shop (storefront, payments), expires: never. "
+        "Its secret went to standard output; it is not shown again.\n"
+    )
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_secret_follows_the_remark():
+    screen = Terminal()
+    arguments = ("create", "--label", "Web shop", "--scope", "storefront")
+    call_command("shop_payments_api_key", *arguments, stdout=screen, stderr=screen, no_color=True)
+    remark, secret = screen.getvalue().splitlines()
+    assert remark.endswith("Store the secret; it is not shown again:")
+    assert APIKey.objects.find_by_secret(Secret(secret)) is not None
 
 
 def test_list_shows_states_and_no_secret():

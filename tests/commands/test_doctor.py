@@ -139,7 +139,7 @@ def test_a_shop_without_mistakes_gets_ok_for_everything(shop):
         "Publishable key: it belongs to the secret key",
         f"(this shop's): {URL}, 20 types of events, API version {STRIPE_API_VERSION}, payload style"
         " snapshot.",
-        "Deliveries: Stripe delivered all events",
+        "Deliveries: Stripe is still delivering 1 event.",
         "Sweep: it last finished at",
         "Notifications: every signal was delivered",
     ):
@@ -225,6 +225,38 @@ def test_an_endpoint_of_another_deployment_is_not_this_shops(shop):
     assert not failed
     assert f"(not this shop's): {other}" in "\n".join(lines)
     assert not any(line.startswith("warning") for line in lines)
+
+
+def test_events_on_their_way_are_counted_and_become_a_warning(shop):
+    """Found: "all events" were delivered while the sandbox still had some."""
+    shop.create_intent()
+    (line,) = [line for line in doctor()[0] if "Deliveries:" in line]
+    assert line.startswith("ok       Deliveries: Stripe is still delivering 1 event. It delivered")
+
+    later = datetime.now(UTC) + timedelta(minutes=3)
+    shop.stripe.advance_clock(180)
+    with time_machine.travel(later, tick=True):
+        lines, failed = doctor()
+    (line,) = [line for line in lines if "Deliveries:" in line]
+    assert not failed
+    assert line.startswith(
+        "warning  Deliveries: Stripe has not delivered 1 event yet. The oldest is payment_int"
+    )
+    assert "copy the endpoint's signing secret (the sandbox's --webhook-secret) to" in line
+
+
+def test_the_sandboxs_own_endpoint_is_set_up_correctly(shop):
+    """Found: the doctor wanted it deleted in Stripe's dashboard, for its API version."""
+    shop.call("DELETE", shop.endpoint)
+    shop.stripe.add_webhook(URL, "whsec_x", deliver=lambda *_: 200)
+
+    lines, failed = doctor()
+
+    assert not failed
+    assert [line for line in lines if line.startswith("warning")] == []
+    text = "\n".join(lines)
+    assert f"{URL}, all events, API version {STRIPE_API_VERSION}" in text
+    assert "Deliveries: Stripe delivered all events of the last three days." in text
 
 
 def test_a_check_that_the_project_silences_is_no_finding(shop):

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from shop_payments.management.commands.shop_payments_reconcile import Command
 from shop_payments.models import Order, OrderPayment, ReviewItem, WebhookEvent
 from shop_payments.sandbox import Fault
 from tests.commands.support import run
@@ -38,6 +39,22 @@ def test_it_says_what_it_did_and_shows_progress(intent, stripe):
     assert OrderPayment.objects.get().status == "paid"
     assert run("reconcile", "--verbosity", "0") == (NOTHING, "")
     assert writes(stripe) == sent
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_not_red_and_counts_are_shown_on_request(intent):
+    """Found: Django colors stderr on a terminal, so the progress looked like errors."""
+    screen = Terminal()
+    call_command(Command(stderr=screen, force_color=True), "--since", "1")
+    err = screen.getvalue()
+    assert "payment intents …" in err.splitlines()
+    assert "\x1b[" not in err
+    assert "page" not in err
+    assert "… page 1" in run("reconcile", "--since", "1", "--verbosity", "2")[1].splitlines()
 
 
 class HangUp(StringIO):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import shlex
 import signal
 import socket
@@ -50,8 +51,10 @@ def running(*arguments: str):
             banner += line
         found = re.search(r"STRIPE_API_BASE=(http://127\.0\.0\.1:\d+)", banner)
         assert found
-        yield process, banner, found[1]
-        process.kill()
+        try:
+            yield process, banner, found[1]
+        finally:
+            process.kill()
 
 
 def post(url: str, form: str) -> tuple[int, dict[str, str]]:
@@ -97,6 +100,23 @@ def test_it_runs_with_faults_and_a_seed():
     expected = [twin.handle("POST", INTENTS, HEADERS, FORM) for _ in range(2)]
     assert answers[1][1]["id"] == json.loads(expected[1].body)["id"]
     assert "charges" in answers[1][1]
+
+
+def test_it_prints_failed_deliveries():
+    """Found: a wrong webhook secret was visible nowhere."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/hook"
+    with running("--webhook-url", url, "--webhook-secret", "whsec_x") as (process, _, base):
+        post(base + INTENTS, FORM)
+        assert process.stdout
+        assert select.select([process.stdout], [], [], 10)[0], "nothing was printed"
+        line = process.stdout.readline()
+        stop(process, signal.SIGINT)
+    assert re.fullmatch(
+        rf"Delivery failed: event=evt_\w+ type=payment_intent.created url={url} status=none "
+        r"next_try=1s\n",
+        line,
+    )
 
 
 @pytest.mark.parametrize(

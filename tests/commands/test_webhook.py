@@ -90,6 +90,6 @@ def test_the_list_says_which_endpoint_is_this_shops(stripe):
     assert head.split() == ["ID", "STATUS", "VERSION", "EVENTS", "THIS", "SHOP", "URL"]
     rows = [line.split()[1:] for line in lines]
     assert rows == [
-        ["enabled", "account's", "all", "no", "https://other.example/"],
+        ["enabled", STRIPE_API_VERSION, "all", "no", "https://other.example/"],
         ["enabled", STRIPE_API_VERSION, "20", "yes", URL],
     ]

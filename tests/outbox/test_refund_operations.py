@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from shop_payments.conf import STRIPE_API_BASE
 from shop_payments.maintenance.reconcile import Report
 from shop_payments.models import Refund, StripeAttempt
-from shop_payments.sandbox import Fault, SandboxResponse
+from shop_payments.sandbox import Fault, Sandbox, SandboxResponse, SandboxServer
 from shop_payments.services.give_up_refund import give_up_refund
 from shop_payments.testing import StripeSandbox
 from tests.books import STAFF, at, refund_in_dashboard, refunds_at_stripe, sweep
@@ -200,6 +201,29 @@ def test_a_sweep_under_another_accounts_key_refuses_no_lost_refund(
     report = sweep()
     assert (report.attempts, report.problems) == (1, [])
     assert_done(refund(), stripe)
+
+
+def test_a_restarted_sandbox_is_named(paid, office, order, configure, settings, caplog):
+    """Found: the log and the client were told of a wrong key, and of a provider out of reach."""
+    transport = settings.SHOP_PAYMENTS["STRIPE_TRANSPORT"]
+    with SandboxServer(Sandbox()) as server:  # the payment is in another one
+        address = server.url
+        configure(STRIPE_TRANSPORT=None, STRIPE_API_BASE=address)
+        response = office.refund(order, {"amount": "40.00"})
+    assert answer(response) == (503, "gateway_unavailable")
+    assert response["Retry-After"] == "60"
+    assert response.json()["message"] == (
+        "The payment provider does not know this payment at present. Try again later, or contact "
+        "the shop."
+    )
+    (line,) = [each.getMessage() for each in caplog.records if "under the key" in each.message]
+    assert "The sandbox forgets everything when it is restarted." in line
+    assert "STRIPE_SECRET_KEY" not in line
+    assert Refund.objects.get().status == "requested"
+
+    office.refund(order, {"amount": "40.00"}, key="b")
+    configure(STRIPE_TRANSPORT=transport, STRIPE_API_BASE=STRIPE_API_BASE)
+    assert f"reached at {address} (APIConnectionError). Start the sandbox: manage" in caplog.text
 
 
 def test_a_look_under_another_accounts_key_does_not_count(lost, stripe):

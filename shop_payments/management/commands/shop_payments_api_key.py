@@ -59,9 +59,15 @@ class Command(PaymentsCommand):
             )
         except ValidationError as error:
             raise CommandError(_validation_message(error)) from error
+        # As in `KEY=$(manage.py shop_payments_api_key create …)`, where nothing follows on screen.
+        where = (
+            "Store the secret; it is not shown again:"
+            if self.stdout.isatty()
+            else "Its secret went to standard output; it is not shown again."
+        )
         self.inform(
             f"Key {key.prefix} for {key.label} ({', '.join(key.scopes)}), "
-            f"expires: {_day(key.expires_at)}. Store the secret; it is not shown again:"
+            f"expires: {_day(key.expires_at)}. {where}"
         )
         self.stdout.write(secret.reveal())
 

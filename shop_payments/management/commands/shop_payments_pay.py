@@ -24,7 +24,12 @@ class Command(PaymentsCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("order", metavar="ORDER", help="the order's id or number")
+        parser.add_argument(
+            "order",
+            metavar="ORDER",
+            help="the order's id, such as 9; the bundled order's number, such as "
+            "ORD-20260131-7K2M, is also accepted",
+        )
         parser.add_argument(
             "--payment-method",
             default="pm_card_visa",
@@ -60,7 +65,10 @@ def _find_order(name: str) -> Any:
     adapter = get_order_adapter()
     order = adapter.find(name) or _find_by_number(adapter, name)
     if order is None:
-        raise CommandError(f"There is no order {name!r}.")
+        accepted = "id (such as 9) or number (such as ORD-20260131-7K2M)"
+        if adapter.model is not Order:
+            accepted = "id (such as 9)"
+        raise CommandError(f"There is no order {name!r}. Name it by its {accepted}.")
     return order
 
 

@@ -79,7 +79,8 @@ class Command(PaymentsCommand):
             nonlocal last
             if last == 0.0 or time.monotonic() - last >= _PAUSE:
                 last = time.monotonic()
-                self.stderr.write(f"… events: {report.events}, attempts: {report.attempts}")
+                line = f"… events: {report.events}, attempts: {report.attempts}"
+                self.stderr.write(line, str)  # not in the color of errors
 
         return write
 

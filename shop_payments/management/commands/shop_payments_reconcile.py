@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -50,7 +51,7 @@ class Command(PaymentsCommand):
             report = reconcile(
                 since=options["since"],
                 dry_run=dry_run,
-                on_progress=self._show_progress if options["verbosity"] else None,
+                on_progress=self._progress(options["verbosity"]),
             )
         except SweepRunning as error:
             if options["since"] is not None:
@@ -64,11 +65,16 @@ class Command(PaymentsCommand):
         if report.needs_staff:
             raise CommandError(_needs(report))
 
-    def _show_progress(self, line: str) -> None:
-        """Write to stderr, if possible. The work goes on even if it is closed."""
-        if sys.stderr is not None:
-            with suppress(OSError):
-                self.stderr.write(line)
+    def _progress(self, verbosity: int) -> Callable[[str], None] | None:
+        """Return a function that writes lines to stderr, from verbosity 2 on also the counts."""
+
+        def write(line: str) -> None:
+            is_count = line.startswith("…")
+            if sys.stderr is not None and (verbosity > 1 or not is_count):
+                with suppress(OSError):  # the work goes on even if nobody reads it
+                    self.stderr.write(line, str)  # not in the color of errors
+
+        return write if verbosity else None
 
 
 def _summary_of_sweep(report: Report, *, dry_run: bool) -> str:

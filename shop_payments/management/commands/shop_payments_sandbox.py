@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -83,6 +85,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         _inject(sandbox, options["fault"])
         _add_webhooks(sandbox, options["webhook_url"], options["webhook_secret"])
+        _print_failed_deliveries()
         server = SandboxServer(sandbox, port=options["port"])
         stopped = threading.Event()
         _start(server, options["port"])
@@ -107,6 +110,14 @@ def _add_webhooks(sandbox: Sandbox, urls: list[str], secrets: list[str]) -> None
             sandbox.add_webhook(url, secret)
         except ValueError as error:
             raise CommandError(f"--webhook-url, --webhook-secret: {error}") from error
+
+
+def _print_failed_deliveries() -> None:
+    """Print the sandbox's log, whatever the project's `LOGGING` does with it."""
+    log = logging.getLogger("shop_payments.sandbox")
+    log.setLevel(logging.INFO)
+    log.addHandler(logging.StreamHandler(sys.stdout))
+    log.propagate = False
 
 
 def _inject(sandbox: Sandbox, faults: list[str]) -> None:

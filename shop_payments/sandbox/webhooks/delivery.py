@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import threading
 import time
 import urllib.error
@@ -20,6 +21,8 @@ from ..account.faults import DeliveryPlan
 from ..account.outbox import Delivery, WebhookEndpoint
 from ..wire.loopback import check_loopback
 from .forms import in_form
+
+logger = logging.getLogger("shop_payments.sandbox")
 
 FIRST_DELAY_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 60.0
@@ -190,10 +193,24 @@ def _record(books: Books, delivery: Delivery, status: int | None) -> None:
     delivery.due_at = books.clock() + _delay(delivery.attempts)
     if status is not None and 200 <= status < 300:
         _settle(books, delivery)
-    elif delivery.due_at > delivery.give_up_at:
+        return
+    if is_last := delivery.due_at > delivery.give_up_at:
         _give_up(books, delivery)
     else:
         books.deliveries.put_back(delivery)
+    _log_failure(books, delivery, is_last=is_last)
+
+
+def _log_failure(books: Books, delivery: Delivery, *, is_last: bool) -> None:
+    # At INFO, because tests and the demo make deliveries fail on purpose. The command prints it.
+    logger.info(
+        "Delivery failed: event=%s type=%s url=%s status=%s next_try=%s",
+        delivery.event_id,
+        books.events[delivery.event_id].type,
+        delivery.endpoint.url,
+        delivery.last_status or "none",
+        "never" if is_last else f"{_delay(delivery.attempts):.0f}s",
+    )
 
 
 def _delay(attempts: int) -> float:
