@@ -24,6 +24,9 @@ from django.db import DataError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property, lazy
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 
 from shop_payments.admin.base import moment_text
 from shop_payments.admin.confirm_many import action_in
@@ -147,6 +150,15 @@ class LargeListMixin(CheckedPagesMixin):
     """Columns with an index, in which a search looks for the exact text."""
 
     model: Any
+
+    @admin.display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
+    def action_checkbox(self, obj: Any) -> SafeString:
+        # As Django's, without a template for each row: those took a fifth of the page's time.
+        label = format_html(gettext("Select this object for an action - {}"), str(obj))
+        return format_html(
+            '<input type="checkbox" name="{}" value="{}" aria-label="{}" class="action-select">',
+            *(ACTION_CHECKBOX_NAME, obj.pk, label),
+        )
 
     def read_more(self, rows: Sequence[Any]) -> None:
         """Read what the columns show of other tables, with one query for all rows of the page."""

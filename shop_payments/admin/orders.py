@@ -6,7 +6,8 @@ that money was requested for the old total.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -294,9 +295,13 @@ class OrderAdmin(LargeListMixin, OrderPaymentPanel):
 
     # --- what is shown ---
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        orders: QuerySet[Any] = super().get_queryset(request).prefetch_related("lines")
-        return orders
+    def read_more(self, rows: Sequence[Any]) -> None:
+        # Django's prefetch_related() builds a query set for each order, which takes longer.
+        lines = defaultdict(list)
+        for line in OrderLine.objects.filter(order__in=rows):
+            lines[line.order_id].append(line)
+        for order in rows:
+            order.loaded_lines = tuple(lines[order.pk])
 
     def searches(self, text: str) -> Iterator[Q]:
         pk = get_order_adapter().parse_id(text)
