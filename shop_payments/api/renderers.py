@@ -48,7 +48,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
         return PlainJSONRenderer()
 
     def get_context(
-        self, data: Any, accepted_media_type: str, renderer_context: Mapping[str, Any]
+        self, data: Any, accepted_media_type: str | None, renderer_context: Mapping[str, Any]
     ) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context(data, accepted_media_type, renderer_context)
         if context["response"].status_code == HTTPStatus.UNAUTHORIZED:
