@@ -164,10 +164,7 @@ class OrderLineFormSet(InlineFormSet):
 
 
 class OrderLineInline(StackedInline):
-    """The lines of an order, stacked so that they fit a phone.
-
-    The permission to change the order includes its lines.
-    """
+    """The lines of an order. The permission to change the order includes its lines."""
 
     model = OrderLine
     form = OrderLineForm
@@ -176,7 +173,8 @@ class OrderLineInline(StackedInline):
     readonly_fields = ["line_total"]
     empty_value_display = NOTHING
     extra = 1
-    # Small inputs, so that a line needs only two rows of a wide page.
+    # Stacked, because a table with inputs is wider than a phone. Small inputs, so that two of them
+    # fit beside each other on a wide page.
     formfield_overrides = {
         CharField: {"widget": forms.TextInput(attrs={"size": 26})},
         TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 24})},

@@ -46,6 +46,12 @@ def test_a_list_counts_the_next_pages_only_and_leads_to_all(short_pages, staff):
         assert staff.get(changelist(Order), {"p": number}).status_code in {200, 302}
 
 
+def test_every_list_shows_its_search_field(staff):
+    """Found: the orders could be searched, but nothing showed it."""
+    for model in LISTS:
+        assert 'id="searchbar"' in staff.read(model), model
+
+
 def test_no_list_counts_or_compares_all_rows(eventful, staff):
     for model in LISTS:
         with CaptureQueriesContext(connection) as captured:

@@ -52,6 +52,15 @@ def test_the_list_shows_finds_and_filters_orders(paid, staff):
     assert staff.rows(Order, payment="review") == {reviewed.order}
 
 
+def test_a_guest_is_shown_by_the_email_address_and_a_user_by_name(staff, superuser):
+    """Found: guests were a dash."""
+    OrderFactory.create(customer=None, email="guest@mail.example")
+    OrderFactory.create(customer=superuser, email="root@mail.example")
+    text = staff.read(Order)
+    assert '<td class="field-buyer">guest@mail.example</td>' in text
+    assert '<td class="field-buyer">root</td>' in text
+
+
 def test_staff_add_an_order_and_change_its_lines(staff, superuser):
     customer = {"customer": superuser.pk, "email": "buyer@example.com"}
     line = {"lines_0_name": "Tea", "lines_0_unit_price": "5.50", "lines_0_quantity": "3"}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.utils import timezone
+from django.utils.html import strip_tags
 
+from shop_payments.models import OrderPayment
 from tests.admin.support import change, money_of
 from tests.services.test_refund_excess import paid_twice
 
@@ -49,6 +52,30 @@ def balance_of(client, payment) -> list[str]:
 )
 def test_a_payment_shows_its_balance_and_how_far_it_is(state, shown, request, staff):
     assert balance_of(staff, request.getfixturevalue(state))[-2:] == shown
+
+
+def test_a_payment_goes_by_the_number_of_its_order(paid, staff):
+    """Found: the breadcrumb was "Order payments", then "payment of order 4: paid"."""
+    crumbs = staff.read(paid).partition('<div class="breadcrumbs">')[2].partition("</div>")[0]
+    texts = [text.strip() for text in strip_tags(crumbs).split("&rsaquo;")]
+    assert texts == ["Home", "Shop payments", "Payments", paid.order.number]
+    assert "1 payment\n" in staff.read(OrderPayment)
+
+
+def test_what_the_messages_do_not_contain_is_not_known_yet(paid, staff):
+    (method,) = re.findall(r'<td class="field-method"[^>]*>(.*?)</td>', staff.read(paid), re.S)
+    assert strip_tags(method).strip() == "not known yet"
+    assert "shop_payments_fees" in money_of(staff, paid)["Stripe's fees"]
+
+
+def test_nothing_links_from_the_sandbox_to_stripes_dashboard(disputed, staff, configure):
+    rows = [disputed, disputed.payment_intents.get(), disputed.review_items.get()]
+    for row in rows:
+        assert "dashboard.stripe.com" in staff.read(row)
+    configure(STRIPE_API_BASE="http://127.0.0.1:1")
+    for row in rows:
+        assert "dashboard.stripe.com" not in staff.read(row)
+    assert "At Stripe" not in money_of(staff, disputed)
 
 
 def test_reserved_money_shows_for_how_long(authorized, staff):

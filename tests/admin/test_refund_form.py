@@ -56,6 +56,7 @@ def test_staff_refund_a_line_of_the_order(paid, staff, stripe):
     first = staff.get(page)
     assert "Quantity, up to 2 at 56.00 USD each." in first.text
     assert 'value="112.00"' in first.text
+    assert "In USD, for example 112.00." in first.text
     shown = staff.post(page, {**values_of(first), **ONE, "note": "Broken handle"})
     expected = (
         "56.00 of 112.00 USD will be refunded to the customer, for 1 × Main product 2. After"

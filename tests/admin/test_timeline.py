@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.admin import AdminSite
+from django.test import Client
 
 from shop_payments.admin import timeline
 from shop_payments.admin.timeline import timeline_of
-from shop_payments.models import PaymentHistory, WebhookEvent
+from shop_payments.checkout.links import checkout_url
+from shop_payments.models import OrderPayment, PaymentHistory, WebhookEvent
 from tests.admin.support import change
+from tests.support import pay
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +38,24 @@ def test_facts_messages_and_notes_are_one_list_newest_first(waived, staff, super
     messages = [entry for entry in shown if entry.text.startswith("Message from Stripe")]
     assert len(messages) == WebhookEvent.objects.filter(status="processed").count() > 0
     assert all(entry.is_quiet for entry in messages)
+
+
+def test_times_have_seconds_and_zone(paid, staff):
+    """Found: five entries of one minute looked simultaneous."""
+    WebhookEvent.objects.update(received_at=datetime(2026, 11, 24, 10, 0, 7, tzinfo=UTC))
+    assert "Nov. 24, 2026, 10:00:07 UTC" in {entry.when for entry in entries(staff, paid)}
+
+
+def test_what_the_pay_page_learned_is_from_stripe(order, stripe, staff):
+    """Found: it was from "the shop's own code", as if the customer's word were enough."""
+    link = checkout_url(order)
+    answer = Client().post(link).json()
+    pay(stripe, answer["intent"])
+    Client().get(answer["return_url"])
+    payment = OrderPayment.objects.get()
+    found = {entry.text: entry.who for entry in entries(staff, payment)}
+    words = "order paid: 112.00 USD received (Stripe's answer to the pay page)"
+    assert found[words] == "checkout, payment link"
 
 
 def test_a_message_that_failed_is_not_quiet(paid, staff):

@@ -132,6 +132,15 @@ def as_page(client: Client, path: str) -> Any:
     return client.get(f"{BASE}/{path}", headers={"Accept": "text/html"})
 
 
+def test_a_page_without_a_login_links_to_the_admins(client, settings):
+    """Found: nothing showed staff how to log in. Clients that read JSON see no link."""
+    page = as_page(client, "orders?payment_status=paid")
+    assert page.status_code == 401
+    link = f"/admin/login/?next={BASE}/orders%3Fpayment_status%3Dpaid"
+    assert f'<a href="{link}">Log in as staff</a>' in page.content.decode()
+    assert "Log in" not in client.get(f"{BASE}/orders").content.decode()
+
+
 def test_staff_use_the_browsable_api_unless_it_is_turned_off(admin_client, order, configure):
     here = f"http://testserver{BASE}/orders/{order.pk}"
     assert f'<a href="{here}"' in as_page(admin_client, "orders").content.decode()

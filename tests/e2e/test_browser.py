@@ -59,6 +59,17 @@ def test_staff_walk_from_the_root_to_a_paid_order(staff_page, live_server, strip
     assert OrderPayment.objects.get().is_paid
 
 
+def test_the_lines_of_an_order_fit_a_phone(staff_page, live_server, order):
+    """Found: the price and the quantity were beyond the edge of the window."""
+    page = staff_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{live_server.url}/admin/shop_payments/order/{order.pk}/change/")
+    for label in ("Name", "Unit price", "Quantity"):
+        box = page.get_by_label(f"{label}:").first.bounding_box()
+        assert box["x"] >= 0, label
+        assert box["x"] + box["width"] <= 390, label
+
+
 def test_staff_refund_a_part_of_a_paid_order(paid_page, live_server, stripe, order):
     page = paid_page
 
