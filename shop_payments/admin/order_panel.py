@@ -235,7 +235,7 @@ class OrderPaymentPanel(ModelAdmin):
         class OrderAdmin(OrderPaymentPanel): ...
 
     Put it before other base classes. ``payment_status`` is a column for ``list_display``. Only
-    staff with the permission to view order payments see any of it.
+    staff with the permission to view payments see any of it.
 
     See Note [Where the panel is] for the page.
     """

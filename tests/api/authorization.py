@@ -146,7 +146,7 @@ _DOCUMENTED = {
     "guest_payments": "an order token, a `payments` key",
     "another_order": "another order's token, a key with all scopes",
     "another": "another customer's token, a `storefront` key",
-    "view": "staff's session, may view order payments",
+    "view": "staff's session, may view payments",
     "both": "staff's session, may view and change them",
     "refund": "staff's session, may also add refunds",
     "staff": "staff's session without the permission *",
