@@ -467,7 +467,7 @@ FAULTS = (
     ),
     Fault(
         "the item of a dispute stays open when the bank has decided",
-        old="close_review(locked, intent, ReviewItem.Reason.DISPUTED, row.stripe_id, **why)",
+        old="close_review(locked, intent, reason, row.stripe_id, **why)",
         new="pass",
         tests="tests/sync/test_disputes.py::test_a_won_dispute_restores_the_money",
     ),
@@ -559,7 +559,7 @@ FAULTS = (
     ),
     Fault(
         "the sweep leaves out objects that were created in the same second",
-        old="Q(stripe_created_at__lt=created_at) | Q(stripe_created_at=created_at, pk__lt=row.pk)",
+        old="Q(stripe_created_at__lt=created_at) | Q(pk__lt=row.pk)",
         new="Q(stripe_created_at__lt=created_at)",
         tests="tests/maintenance/test_reconcile.py::test_many_in_one_second_are_all_looked_at",
     ),

@@ -19,6 +19,7 @@ from shop_payments.admin.base import amount_text, in_words, number_of
 from shop_payments.admin.confirm_many import ManyRow, confirm_page
 from shop_payments.admin.forms import CaptureManyForm
 from shop_payments.admin.intent_actions import is_of_this_mode
+from shop_payments.admin.queue import may_change_payments
 from shop_payments.admin.records import read_orders
 from shop_payments.exceptions import (
     GatewayError,
@@ -106,8 +107,7 @@ class BulkCaptureMixin:
 
     def has_capture_permission(self, request: HttpRequest) -> bool:
         """Return whether this member of staff may capture money."""
-        user: Any = request.user
-        return bool(user.has_perm("shop_payments.change_orderpayment"))
+        return may_change_payments(request.user)
 
 
 def _reserved_in(payment: OrderPayment) -> _Reserved | None:

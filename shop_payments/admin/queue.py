@@ -138,7 +138,7 @@ def direct_link(site: AdminSite, user: Any, item: ReviewItem) -> ActionLink | No
 
 
 def may_change_payments(user: Any) -> bool:
-    """Return whether this member of staff may accept, approve and skip."""
+    """Return whether this member of staff may accept, approve, capture and skip."""
     return bool(user.has_perm("shop_payments.change_orderpayment"))
 
 
