@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
-from django.contrib.auth import SESSION_KEY
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
@@ -46,16 +43,6 @@ class BrowsableRenderer(BrowsableAPIRenderer):
 
     def get_default_renderer(self, view: Any) -> BaseRenderer:
         return PlainJSONRenderer()
-
-    def get_context(
-        self, data: Any, accepted_media_type: str | None, renderer_context: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        context: dict[str, Any] = super().get_context(data, accepted_media_type, renderer_context)
-        if context["response"].status_code == HTTPStatus.UNAUTHORIZED:
-            # Staff who lack a permission are logged in. REST framework has replaced the user whom
-            # it refuses by an anonymous one, so only the session shows it.
-            context["needs_login"] = SESSION_KEY not in getattr(context["request"], "session", {})
-        return context
 
 
 class Negotiation(DefaultContentNegotiation):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, cast
 from uuid import uuid4
 
+from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import RequestDataTooBig
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
@@ -124,6 +125,15 @@ class PaymentViewSet(ScopedThrottling, ViewSet):
             response = self.answer(request, *args, **kwargs)
         response[REQUEST_ID_HEADER] = request_id
         return response
+
+    @property
+    def has_no_login(self) -> bool:
+        """Whether nobody is logged in to the admin, for the browsable API.
+
+        REST framework replaces staff who lack a permission by an anonymous user, so only the
+        session shows them.
+        """
+        return SESSION_KEY not in getattr(self.request, "session", {})
 
     def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer a request, whose id is known by now."""
