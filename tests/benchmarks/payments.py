@@ -161,7 +161,7 @@ class Minimum(Project):
 class Ours(Project):
     """The demo project with the app."""
 
-    name, settings = "shop_payments", "config.settings"
+    name, settings = "shop_payments", "tests.benchmarks.settings"
     application = "tests.benchmarks.wsgi:application"
     prefix, webhook_path = "/api/v1/shop", "/api/v1/shop/webhooks/stripe"
 
