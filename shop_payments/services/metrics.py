@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from django.db.models import Count
 from django.utils import timezone
 
+from shop_payments.days import as_stored
 from shop_payments.models import ReviewItem, WebhookEvent
 from shop_payments.services.unfinished import (
     count_unfinished_events,
@@ -30,7 +31,7 @@ def metrics() -> dict[str, int]:
     """
     by_reason = _count_review_items()
     events = count_unfinished_events()
-    finished_at = last_sweep() or _EPOCH
+    finished_at = last_sweep() or as_stored(_EPOCH)
     return {
         "review_items_open": sum(by_reason.values()),
         **{f"review_items_open_{reason}": number for reason, number in by_reason.items()},

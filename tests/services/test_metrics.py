@@ -32,6 +32,12 @@ def test_a_shop_without_trouble_has_zeros_only(paid):
     assert {f"review_items_open_{reason}" for reason in ReviewItem.Reason} <= names.keys()
 
 
+def test_a_host_without_time_zones_gets_the_age_of_a_sweep_that_never_ran(settings):
+    """Found: the time since 1970 had a zone, and the current time had none."""
+    settings.USE_TZ = False
+    assert services.metrics()["sweep_age_seconds"] > 50 * 365 * 24 * 3600
+
+
 def test_the_age_of_the_sweep_is_counted_in_this_mode():
     assert services.metrics()["sweep_age_seconds"] > 50 * 365 * 24 * 3600  # never
     now = timezone.now()
