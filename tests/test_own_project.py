@@ -182,6 +182,7 @@ def send_form(browser: httpx.Client, path: str, **fields: object) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.package
 def test_a_new_project_takes_an_order_to_paid_by_the_readme(tmp_path):
     project = NewProject(tmp_path)
     with project.with_an_order() as browser:

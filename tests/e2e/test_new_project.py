@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.shop_page import enter_card
 from tests.test_own_project import NewProject, block
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.package]
 
 OWN_ORDER = """
 INSTALLED_APPS += ["tests.hostshop"]

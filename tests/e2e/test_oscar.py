@@ -98,9 +98,8 @@ def shop(shared_browser, tmp_path_factory) -> Iterator[OscarShop]:
         urls=URLS + urls,
     )
     project.append("payments", payments + recipe("oscar cancellation"))
-    project.run([sys.executable, "manage.py", "migrate"])
-    project.run([sys.executable, "manage.py", "shell", "-c", GOODS])
     with project.served() as staff:
+        project.run([sys.executable, "manage.py", "shell", "-c", GOODS])
         yield OscarShop(staff, shared_browser)
 
 
