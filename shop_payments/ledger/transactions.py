@@ -144,10 +144,13 @@ def _reading_what_is_committed() -> Iterator[None]:
     driver: Any = connection.connection
     level = driver.isolation_level
     if level != IsolationLevel.SERIALIZABLE:
-        driver.isolation_level = IsolationLevel.READ_COMMITTED  # the driver sends it with BEGIN
+        # The driver sends it with BEGIN. Here it raises its own error if the connection is lost.
+        with connection.wrap_database_errors:
+            driver.isolation_level = IsolationLevel.READ_COMMITTED
     try:
         yield
     finally:
-        # A failed ``work`` may have closed or replaced the connection.
+        # A failed ``work`` may have closed, lost or replaced the connection.
         if connection.connection is driver and not driver.closed:
-            driver.isolation_level = level
+            with connection.wrap_database_errors:
+                driver.isolation_level = level

@@ -254,3 +254,39 @@ def test_a_standby_is_no_500(storefront, payment_system, order, stripe):
     assert answer(of_a_standby(partial(post_webhook, body, sign(body)))) == AWAY
     assert post_webhook(body, sign(body)).status_code == 200
     assert OrderPayment.objects.get().status == "paid"
+
+
+def is_lost() -> None:
+    """Lose the connection of this thread, as when the server restarts, and notice it."""
+    pid = connection.connection.info.backend_pid
+    # This thread has a connection to the same database only, so another thread ends it.
+    (ended,) = at_once(partial(end_process, pid))
+    assert ended is True
+    with pytest.raises(OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def end_process(pid: int) -> bool:
+    with connection.cursor() as cursor:
+        return bool(cursor.execute("SELECT pg_terminate_backend(%s)", [pid]).fetchone()[0])
+
+
+@on_postgresql
+def test_a_connection_that_is_lost_between_two_transactions_is_no_500(
+    storefront, order, stripe, alter
+):
+    """Found: Django wraps no error of the driver's that comes when its isolation is set."""
+
+    def lose(answer: Any) -> Any:
+        is_lost()
+        return answer
+
+    alter("/v1/payment_intents", lose)
+    refused = storefront.payment_intent(order)
+    connection.close()
+    alter.stop()
+
+    assert (*answer(refused), refused.headers["Retry-After"]) == (*AWAY, "10")
+    assert storefront.payment_intent(order).status_code == 200
+    created = [each.idempotency_key for each in stripe.requests if each.method == "POST"]
+    assert len({*created}) == 1

@@ -197,7 +197,10 @@ class WebServer:
         self.kill()
 
     def log_tail(self) -> str:
-        return self._log.read_text(errors="replace")[-4000:]
+        """The end of the log, and the first traceback of an answer with status 500."""
+        text = self._log.read_text(errors="replace")
+        _before, failed, after = text.partition("Internal Server Error")
+        return f"{failed}{after[:8000] if failed else ''}\n[...]\n{text[-4000:]}"
 
 
 class Shop:
