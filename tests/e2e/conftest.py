@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from shop_payments.sandbox import Sandbox, SandboxServer
@@ -25,37 +25,31 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-def launch(playwright: Playwright) -> Browser:
-    # The same engine without the windows, which opens a page in a third of the time.
+@pytest.fixture(scope="package")
+def shared_browser() -> Iterator[Browser]:
+    """The browser of all tests of this directory.
+
+    Playwright runs an event loop in this thread for as long as it lives. Django takes that for
+    async code, and keeps its connections apart from those of the time without a loop.
+    """
+    # The same engine without windows, which opens a page in a third of the time.
     executable = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if executable is None:
         pytest.skip("needs Chromium (Debian's package chromium-headless-shell or chromium)")
-    return playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
-
-
-@pytest.fixture(scope="module")
-def shared_browser() -> Iterator[Browser]:
-    """A browser for all tests of a module that uses no database. See `page` for why."""
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+        connections.close_all()
 
 
 @pytest.fixture
-def page(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    """A page of a browser without any past.
-
-    One browser a test: Playwright runs an event loop in this thread for as long as it lives, which
-    Django takes for async code, and the tests after this one must not notice.
-    """
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser.new_context().new_page()
-        browser.close()
-        # A connection that was opened while the loop ran is not seen once it has ended.
-        connections.close_all()
+def page(shared_browser: Browser, transactional_db: None) -> Iterator[Page]:
+    """A page of a profile without any past."""
+    yield shared_browser.new_context().new_page()
+    for context in shared_browser.contexts:
+        context.close()
 
 
 @pytest.fixture
