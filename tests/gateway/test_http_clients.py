@@ -144,10 +144,10 @@ def test_a_redirect_is_not_followed(over_http):
 
 def test_threads_share_the_pool(over_http):
     connections = over_http(Sandbox().handle)
+    create()  # threads that are the first may build a gateway each
     with ThreadPoolExecutor(4) as pool:
         for _burst in range(3):
             assert len({intent.id for intent in pool.map(lambda _: create(), range(4))}) == 4
-    create()
     assert 1 <= len(connections) <= 4
 
 
