@@ -54,7 +54,7 @@ def test_staff_walk_from_the_root_to_a_refund(page, shop, stripe, order):
     answered(page, "405 Method Not Allowed")
     said = page.locator(".alert").inner_text()
     assert "This page is for POST only." in said
-    assert "press Create the payment intent." in said
+    assert "press the button Create the payment intent below." in said
     page.get_by_role("button", name="Create the payment intent").click()
     intent = answered(page, "200 OK")["data"]
 
