@@ -194,7 +194,7 @@ def compare(server: str, orders: int) -> None:
         for size in (SMALL, orders):
             name = f"shop_payments_bench_{size}"
             url = stack.enter_context(servers.database(server, name))
-            environ = servers.environment("config.settings", url, port)
+            environ = servers.environment("tests.benchmarks.settings", url, port)
             command = [sys.executable, "-m", "tests.benchmarks.scale", str(size)]
             done = subprocess.run(
                 command, env=environ, cwd=servers.ROOT, check=True, stdout=subprocess.PIPE

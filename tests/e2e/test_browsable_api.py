@@ -59,7 +59,7 @@ def test_staff_walk_from_the_root_to_a_refund(page, shop, stripe, order):
     intent = answered(page, "200 OK")["data"]
 
     page.get_by_role("link", name="Payment", exact=True).click()
-    assert "press Mark the order as paid." in page.locator(".alert").inner_text()
+    assert "press the button Mark the order as paid below." in page.locator(".alert").inner_text()
     page.get_by_role("button", name="Mark the order as paid").click()
     assert answered(page, "409 Conflict")["code"] == "payment_not_completed"
     pay(stripe, intent["id"])
