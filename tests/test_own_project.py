@@ -190,7 +190,7 @@ def test_a_new_project_takes_an_order_to_paid_by_the_readme(tmp_path):
         assert "The customer has not begun to pay." in shown
         add_order(browser, customer=1)
 
-        path = re.findall(r"open\n<http://127\.0\.0\.1:8000(/\S+)>\. It says \"405", README)[0]
+        path = re.findall(r"open\s<http://127\.0\.0\.1:8000(/\S+)>\.\sIt\ssays\s\"405", README)[0]
         assert "405 Method Not Allowed" in browser.get(path, headers={"Accept": "text/html"}).text
         by_button = browser.post(path, headers={"X-CSRFToken": browser.cookies["csrftoken"]})
         assert by_button.status_code == 200, by_button.text
