@@ -30,7 +30,7 @@ IS_FULL = os.environ.get("FIGURES") == "full"
 EXAMPLES = 750 if IS_FULL else 5
 """Calls of each operation, and as many rows of calls."""
 
-CALLS = 10_000 if IS_FULL else 100
+CALLS = 10_000 if IS_FULL else 200
 """Calls that a run makes at least."""
 
 CONFIG = """
