@@ -150,7 +150,13 @@ def _figures(question: Question, most: int) -> dict[str, Any]:
     if question.of_stock:
         with _time_limit():
             found["stock"] = _timed(question.of_stock, most=5, least=1)
+    _say(f"{question.name}: {found}")
     return found
+
+
+def _say(line: str) -> None:
+    """Show how far a long run is."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
 
 _ENOUGH_SECONDS = 1
@@ -240,12 +246,14 @@ def _purge_for_a_minute() -> str:
 def main(orders: int) -> None:
     """Fill the database of ``DATABASE_URL``, and print the figures as JSON."""
     call_command("migrate", verbosity=0)
+    _say(f"writing {orders} orders")
     fill(orders)
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as direct:
         payments.insert_api_key(direct)
     sizes = _sizes(orders)
     with override_settings(ROOT_URLCONF="tests.benchmarks.stock"):
         figures = measure(orders)
+    _say("the purge, for a minute")
     figures["sizes"] = [*sizes, _purge_for_a_minute()]
     sys.stdout.write(f"{json.dumps(figures)}\n")
 
