@@ -140,6 +140,8 @@ def _reading_what_is_committed() -> Iterator[None]:
         return
     from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
+    # Otherwise ``atomic`` makes Django's health check, and may replace the connection.
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     driver: Any = connection.connection
     level = driver.isolation_level

@@ -44,7 +44,12 @@ from shop_payments.gateway import PaymentIntentResult, assert_no_transaction, ge
 from shop_payments.ledger.evaluation import evaluate, has_same_terms, is_follow_up_needed
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.modes import belongs_to_other_mode
-from shop_payments.ledger.payments import LockedPayment, find_and_lock_payment, read_payment
+from shop_payments.ledger.payments import (
+    LockedPayment,
+    find_and_lock_payment,
+    find_payment,
+    read_rows,
+)
 from shop_payments.ledger.units import change_payment
 from shop_payments.lifecycle import FINAL_STATUSES, UPDATABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, StripeAttempt
@@ -224,15 +229,17 @@ def _make_plan(request: _Request, budget: WaitBudget) -> _Plan:
         raise OrderNotFound("Order not found.")
     # Check access before locking, so that timing reveals nothing.
     order = request.find_order(pk)
-    seen = read_payment(pk)
-    plan = None if seen is None else _plan_without_lock(seen, order, request)
+    payment = find_payment(pk)
+    plan = None if payment is None else _plan_without_lock(payment, order, request)
     if plan is not None:
         return plan
-    new = [_insert] if seen is None else []
+    is_expected = payment is not None
 
-    def lock() -> LockedPayment | None:
-        # Only at first: another request may insert the payment, and then this one runs again.
-        return new.pop()(request, order) if new else find_and_lock_payment(order_id=pk)
+    def lock() -> LockedPayment:
+        nonlocal is_expected
+        found = find_and_lock_payment(order_id=pk) if is_expected else None
+        is_expected = True  # if this runs again, because another request has inserted it
+        return found or _insert(request, order)
 
     while True:
         done = change_payment(
@@ -250,15 +257,20 @@ def _make_plan(request: _Request, budget: WaitBudget) -> _Plan:
         budget.wait_for(done.value.attempt)
 
 
-def _plan_without_lock(seen: LockedPayment, order: Any, request: _Request) -> _Plan | None:
+def _plan_without_lock(payment: OrderPayment, order: Any, request: _Request) -> _Plan | None:
     """Plan to fetch the open intent, if it is as wanted and nothing has to be written.
 
     Most requests for an existing intent come from a page that was loaded again. A lock would write
     to disk, and would prove no more: the payment may change as soon as the lock is released. None
     if the plan needs the lock.
     """
-    row, payment = seen.open_intent, seen.payment
-    if row is None or request.replaces or _is_asked_again_late(row) or _needs_lock(seen):
+    if request.replaces or _needs_lock(payment):
+        return None
+    seen = read_rows(payment)  # the intents may be newer than the payment
+    row, livemode = seen.open_intent, get_config().livemode
+    if row is None or seen.may_have_pending or _is_asked_again_late(row):
+        return None
+    if any(each.livemode != livemode for each in seen.intents):
         return None
     try:
         terms = read_terms(order)
@@ -275,7 +287,7 @@ def _plan_without_lock(seen: LockedPayment, order: Any, request: _Request) -> _P
         ask = ask_for(order, balance, payment, request.with_receipt)
         if not _is_as_wanted(row, payment, ask):
             return None
-        # Or the order was changed and evaluated between the two reads.
+        # Or the order was changed and evaluated after it was read.
         if not is_known and read_terms(request.find_order(payment.order_id)) != terms:
             return None
     except OrderUnreadable:
@@ -283,16 +295,13 @@ def _plan_without_lock(seen: LockedPayment, order: Any, request: _Request) -> _P
     return _Plan(ask=ask, step=row)
 
 
-def _needs_lock(seen: LockedPayment) -> bool:
-    """Return whether there is something unfinished, or rows that were not read."""
-    payment, livemode = seen.payment, get_config().livemode
+def _needs_lock(payment: OrderPayment) -> bool:
+    """Return whether the plan depends on more than the order and the intents."""
     return (
-        seen.may_have_pending
-        or payment.has_refunds_or_disputes
+        payment.has_refunds_or_disputes
         or payment.has_staff_entries
         or payment.failed_reads > 0
         or payment.cancel_requested_at is not None
-        or any(each.livemode != livemode for each in seen.intents)
     )
 
 

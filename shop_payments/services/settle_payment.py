@@ -67,6 +67,8 @@ def settle_payment(*, order_id: object, origin: Origin) -> IntentView:
         # The sync of the intent reads the order only if money has moved.
         if locked is None or locked.terms is None:
             locked = _evaluate_if_changed(intents, row, refreshed.intent, origin)
+        if locked is None:
+            continue  # the payment was deleted
         view = IntentView(intent=refreshed.intent, line_items=_line_items(locked.payment))
         return _check_paid(locked, view)
     raise PaymentIntentInProgress(
@@ -79,8 +81,11 @@ def _evaluate_if_changed(
     row: PaymentIntent,
     intent: PaymentIntentResult,
     origin: Origin,
-) -> LockedPayment:
-    """Evaluate the order if its terms have changed. The sync of the intent has not read it."""
+) -> LockedPayment | None:
+    """Evaluate the order if its terms have changed; None if its payment was deleted.
+
+    The sync of the intent has not read the order.
+    """
     payment = row.order_payment
     with suppress(OrderUnreadable):  # the evaluation below counts the failure, under the lock
         payment.order = find_order(payment.order_id)
@@ -94,7 +99,6 @@ def _evaluate_if_changed(
 
     done = change_payment(write, origin=origin, reads_order=True, pk=row.order_payment_id)
     done.raise_if_unreadable()
-    assert done.locked is not None
     return done.locked
 
 

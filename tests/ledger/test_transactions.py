@@ -174,6 +174,26 @@ def test_the_hosts_own_transactions_stay_as_strict_as_they_are(order):
 
 @on_postgresql
 @pytest.mark.usefixtures("strict_server")
+def test_a_connection_that_a_health_check_replaces_is_no_stricter(monkeypatch):
+    """Found: the level was set on the lost connection."""
+    for name, value in {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 60}.items():
+        monkeypatch.setitem(connection.settings_dict, name, value)
+    connection.close()
+    assert level_of_the_host() == "repeatable read"
+    pid = connection.connection.info.backend_pid
+    (_ended,) = at_once(partial(end_process, pid))
+    connection.close_if_unusable_or_obsolete()  # as at the beginning of a request
+
+    def level() -> str:
+        with connection.cursor() as cursor:
+            return str(cursor.execute("SHOW transaction_isolation").fetchone()[0])
+
+    assert run_transaction(level) == "read committed"
+    assert connection.connection.info.backend_pid != pid
+
+
+@on_postgresql
+@pytest.mark.usefixtures("strict_server")
 def test_a_strict_isolation_does_not_hide_what_was_reserved_before_the_lock(
     office, order, paid, stripe
 ):

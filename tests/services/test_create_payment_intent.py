@@ -6,14 +6,17 @@ Which orders are refused: see tests/api/test_refusals.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from django.db import OperationalError, connection
 
 from shop_payments.models import Order, OrderPayment, PaymentIntent, ReviewItem, StripeAttempt
 from shop_payments.orders import BundledOrderAdapter
 from shop_payments.sandbox import Fault, Sandbox
-from shop_payments.services import reevaluate_order
+from shop_payments.services import cancel_payment, delete_payment, reevaluate_order
+from tests.books import STAFF
 from tests.factories import OrderLineFactory
 from tests.maintenance.support import Meanwhile
 from tests.services.restore import make_elsewhere
@@ -299,3 +302,37 @@ def test_an_order_that_is_raised_between_two_reads_asks_for_the_new_total(
     ChangedWhileRead.changes[:] = [raise_order]
 
     assert storefront.payment_intent(order).json()["data"]["amount"] == "224.00"
+
+
+def test_a_payment_that_is_deleted_after_it_was_read_is_inserted_again(storefront, order, stripe):
+    """Found: 500."""
+    assert storefront.payment_intent(order).status_code == 200
+    cancel_payment(order_id=order.pk, origin=STAFF)
+    deletions = [partial(delete_payment, order_id=order.pk, origin=STAFF)]
+
+    def delete(execute: Any, sql: str, *rest: Any) -> Any:
+        if deletions and 'FROM "shop_payments_paymentintent"' in sql:
+            deletions.pop()()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(delete):
+        assert storefront.payment_intent(order).status_code == 200
+
+    assert deletions == []
+    assert payable_at_stripe(stripe) == [11200]
+
+
+def test_a_first_payment_that_the_database_rolls_back_is_inserted_again(storefront, order, stripe):
+    """Found: 500, because the second run expected the payment of another request."""
+    faults = [OperationalError("database is locked")]
+
+    def roll_back(execute: Any, sql: str, *rest: Any) -> Any:
+        if faults and sql.startswith('INSERT INTO "shop_payments_stripeattempt"'):
+            raise faults.pop()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(roll_back):
+        assert storefront.payment_intent(order).status_code == 200
+
+    assert faults == []
+    assert payable_at_stripe(stripe) == [11200]

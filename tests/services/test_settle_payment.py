@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shop_payments.models import Order, OrderPayment, PaymentHistory, ReviewItem
+from shop_payments.orders import BundledOrderAdapter
+from shop_payments.services import delete_payment
+from tests.books import STAFF
 from tests.factories import OrderFactory
 from tests.support import answer, pay
 
@@ -77,3 +82,22 @@ def test_lines_that_cannot_be_read_do_not_stop_a_payment(
 
     assert payment_system.payment(order).json()["data"]["line_items"] == []
     assert OrderPayment.objects.get().is_paid
+
+
+class DeletesPayment(BundledOrderAdapter):
+    """The shop deletes the payment while call 3 reads the order."""
+
+    def find(self, order_id: object) -> Any:
+        delete_payment(order_id=order_id, origin=STAFF)
+        return super().find(order_id)
+
+
+def test_a_payment_that_is_deleted_meanwhile_is_not_found(
+    payment_system, order, intent_id, configure
+):
+    """Found: 500."""
+    configure(ORDER_ADAPTER=f"{__name__}.DeletesPayment")
+    order.lines.update(quantity=3)
+
+    assert answer(payment_system.payment(order)) == (404, "payment_intent_missing")
+    assert not OrderPayment.objects.exists()
