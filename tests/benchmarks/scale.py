@@ -135,7 +135,7 @@ class Questions:
         # One that does not compare Stripe's lists, as most do. To compare them takes the time of
         # the calls, which are paced.
         SweepState.objects.update_or_create(
-            livemode=False, defaults={"compared_at": timezone.now()}
+            livemode=False, defaults={"compared_at": timezone.now(), "newest_event": "evt_1"}
         )
         reconcile(dry_run=True)
 
