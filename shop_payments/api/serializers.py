@@ -18,6 +18,7 @@ from shop_payments.lifecycle import PaymentStatus
 from shop_payments.models import Refund
 from shop_payments.money import format_amount
 from shop_payments.orders import LineItem, get_order_adapter
+from shop_payments.services.create_payment_intent import IntentView
 from shop_payments.services.order_pages import OrderCursor, parse_cursor
 
 _Value = TypeVar("_Value")
@@ -103,6 +104,16 @@ class PaymentIntentSerializer(PaymentIntentStateSerializer):
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()
         return {name: fields[name] for name in self.Meta.fields}
+
+
+# Built once: REST framework copies the fields for each serializer, which takes most of the time.
+_PAYMENT_INTENT = PaymentIntentSerializer()
+
+
+def payment_intent_data(view: IntentView) -> dict[str, Any]:
+    """Return a payment intent with its client secret, as responses contain it."""
+    data: dict[str, Any] = _PAYMENT_INTENT.to_representation(view)
+    return data
 
 
 class MirroredIntentSerializer(serializers.Serializer[Any]):

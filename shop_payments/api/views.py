@@ -59,6 +59,7 @@ from shop_payments.api.serializers import (
     RefundRequestSerializer,
     RefundSerializer,
     StripeEventSerializer,
+    payment_intent_data,
     refund_data,
 )
 from shop_payments.api.throttling import FAILED_AUTHENTICATION, ScopedThrottling, ThrottleCache
@@ -308,7 +309,7 @@ class PaymentIntentViewSet(PaymentViewSet):
         return Response(
             {
                 "message": "Payment intent created successfully",
-                "data": PaymentIntentSerializer(view).data,
+                "data": payment_intent_data(view),
             }
         )
 
@@ -343,7 +344,7 @@ class OrderPaymentViewSet(PaymentViewSet):
         return Response(
             {
                 "message": "Order marked as paid successfully",
-                "data": PaymentIntentSerializer(view).data,
+                "data": payment_intent_data(view),
             }
         )
 

@@ -229,20 +229,25 @@ _TERMS = frozenset({"total", "currency", "is_payable", "amount_owed", "amount_ou
 
 
 def _values(row: Model) -> dict[str, Any]:
-    return {
-        each.attname: getattr(row, each.attname)
-        for each in row._meta.concrete_fields
-        if each.attname != "updated_at"  # set by each save
-    }
+    """Return a row's values, to compare them later. Copying all takes less time than choosing."""
+    return vars(row).copy()
 
 
 def _changed(row: Model, before: dict[str, Any]) -> set[str]:
-    return {name for name, value in _values(row).items() if before[name] != value}
+    now = vars(row)
+    return {
+        each.attname
+        for each in row._meta.concrete_fields
+        if now[each.attname] != before[each.attname]
+        and each.attname != "updated_at"  # set by each save
+    }
 
 
 def _save_changed(row: Model, before: dict[str, Any] | None) -> None:
     """Save the columns that have changed: to convert and write all of them takes twice as long."""
-    if before is None:
+    if row._state.adding:
+        insert_rows(row)
+    elif before is None:
         row.save()
     else:
         update_row(row, {*_changed(row, before), "updated_at"})

@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from django.db import router
 
 from shop_payments.ledger.facts import Origin
 from shop_payments.ledger.payments import LockedPayment
 from shop_payments.ledger.units import change_payment
 from shop_payments.models import PaymentIntent
+from shop_payments.prepared import PreparedQuery
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -27,6 +31,14 @@ _TRIES = 4
 
 _Row = TypeVar("_Row")
 _Result = TypeVar("_Result")
+
+
+@cache
+def _versions_of(model: Any) -> PreparedQuery[Any]:
+    return PreparedQuery(
+        lambda pk: model.objects.filter(payment_intent=pk).only("pk", "version").order_by(),
+        field=lambda: PaymentIntent._meta.pk,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,15 +109,14 @@ class ObjectType(Generic[_Row, _Result]):
         logger.warning("The %s of %s keep changing", self.plural, intent)
         return results
 
-    def rows_of(self, intent: PaymentIntent) -> QuerySet[Any]:
-        """Return the rows of an intent, including those that Stripe does not know yet."""
-        model: Any = self.rows().model
-        found: QuerySet[Any] = model.objects.filter(payment_intent=intent)
-        return found
-
     def versions(self, intent: PaymentIntent) -> dict[Any, int]:
-        """Return the versions of an intent's rows by primary key, to be read before a request."""
-        return dict(self.rows_of(intent).values_list("pk", "version"))
+        """Return the versions of an intent's rows by primary key, to be read before a request.
+
+        They include rows whose objects Stripe does not know yet.
+        """
+        model: Any = self.rows().model
+        rows = _versions_of(model)(intent.pk, using=router.db_for_write(model))
+        return {row.pk: row.version for row in rows}
 
     def write_listed(
         self,

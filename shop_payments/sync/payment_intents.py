@@ -416,11 +416,17 @@ def says_nothing_new(hint: PaymentIntentResult) -> bool:
 
     The event of the creation is such a message, unless it is faster than the answer.
     """
-    found = _BY_STRIPE_ID(hint.id, using=router.db_for_write(PaymentIntent))
-    if not found or hint.as_of is None or found[0].as_of is None or hint.as_of > found[0].as_of:
+    row = find_row(hint.id)
+    if row is None or hint.as_of is None or row.as_of is None or hint.as_of > row.as_of:
         return False
     # An item about a missing intent has to be closed, even if the row agrees.
-    return not getattr(found[0], "needs_review", True) and agrees(found[0], hint)
+    return not getattr(row, "needs_review", True) and agrees(row, hint)
+
+
+def find_row(stripe_id: str) -> PaymentIntent | None:
+    """Return an intent's row, without a lock; None if there is none."""
+    found = _BY_STRIPE_ID(stripe_id, using=router.db_for_write(PaymentIntent))
+    return found[0] if found else None
 
 
 _BY_STRIPE_ID = PreparedQuery(

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--size", type=int, default=200, help="payments in each round")
     options.add_argument("--scenario", action="append", default=[], help="only this one")
     options.add_argument(
-        "--prepared", action="store_true", help="with statements that PostgreSQL has prepared"
+        "--unprepared", action="store_true", help="with Django's default: no prepared statements"
     )
     options.add_argument("--profile", action="store_true", help="where the app spends its time")
     options.add_argument("--scale", type=int, help="beside so many orders, e.g. 1000000")
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
     django.setup()
     from tests.benchmarks import payments
 
-    os.environ["DATABASE_PREPARED_STATEMENTS"] = str(int(options.prepared))
+    os.environ["DATABASE_PREPARED_STATEMENTS"] = str(int(not options.unprepared))
     server = os.environ.get("DATABASE_URL", "postgres://postgres@127.0.0.1:5432/postgres")
     if options.scale:
         from tests.benchmarks import scale

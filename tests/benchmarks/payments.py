@@ -1,8 +1,9 @@
 """Compare the app with a payment view written by hand, and with a floor.
 
 One gunicorn sync worker on one core; the clients, the database and a stand-in for Stripe that
-answers at once use the other ones. Each round runs each scenario in each project, so that all have
-the same company on the machine; the figures are medians of the rounds, and the ratios count.
+answers at once use the other ones. In each round, the projects take turns with each scenario, so
+that the speed of the machine changes little between them. The figures are medians of the rounds.
+The ratios count: each is the median of the ratios within a round.
 """
 
 from __future__ import annotations
@@ -426,36 +427,45 @@ class Figures:
         """Units per second: the median of the rounds."""
         return statistics.median(self.rates)
 
+    def ratio(self, base: Figures) -> float:
+        """The rate beside another: the median of the rounds, in which the two take turns."""
+        return statistics.median(
+            rate / other for rate, other in zip(self.rates, base.rates, strict=True)
+        )
 
-def compare(server: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> None:
-    """Run the scenarios and print the table. ``server`` is the URL of a PostgreSQL."""
+
+def compare(url: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> None:
+    """Run the scenarios and print the table. ``url`` is that of a PostgreSQL."""
     names = [each for each in SCENARIOS if not chosen or each in chosen]
     figures = {name: {kind.name: Figures() for kind in SCENARIOS[name][1]} for name in names}
     shapes = Shapes()
     with ExitStack() as stack:
         port = stack.enter_context(servers.stub())
-        benches = {}
+        projects, benches = {}, {}
         for kind in ALL:
             name = f"shop_payments_bench_{kind.name}"
-            project = kind(stack.enter_context(servers.database(server, name)), port)
+            project = kind(stack.enter_context(servers.database(url, name)), port)
             project.prepare((rounds + 2) * size * len(names))
-            benches[kind] = (project, count(1))
+            projects[kind] = (project, count(1))
         for number in range(rounds + 1):
             # The first round warms everything up, and counts the statements.
             is_first = number == 0
-            for kind, (project, orders) in benches.items():
-                with project.serve(**({"BENCHMARK_COUNTS": "1"} if is_first else {})) as running:
-                    bench = Bench(project, running, shapes, orders)
-                    bench.open_intents(bench.take(CLIENTS))  # connections and caches
-                    for name in names:
-                        scenario, kinds = SCENARIOS[name]
-                        if kind in kinds:
-                            answers = scenario(bench, size)
-                            row = figures[name][kind.name]
-                            if is_first:
-                                row.statements = answers.statements / size
-                            else:
-                                row.add(answers, size)
+            settings = {"BENCHMARK_COUNTS": "1"} if is_first else {}
+            with ExitStack() as running:
+                for kind, (project, orders) in projects.items():
+                    server = running.enter_context(project.serve(**settings))
+                    benches[kind] = Bench(project, server, shapes, orders)
+                    # Connections and caches.
+                    benches[kind].open_intents(benches[kind].take(CLIENTS))
+                for name in names:
+                    scenario, kinds = SCENARIOS[name]
+                    for kind in kinds:
+                        answers = scenario(benches[kind], size)
+                        row = figures[name][kind.name]
+                        if is_first:
+                            row.statements = answers.statements / size
+                        else:
+                            row.add(answers, size)
     _print(figures)
 
 
@@ -495,7 +505,7 @@ def _print(figures: dict[str, dict[str, Figures]]) -> None:
                 name,
                 project,
                 f"{row.rate:.0f}",
-                f"{row.rate / base.rate:.2f}" if base else "–",
+                f"{row.ratio(base):.2f}" if base else "–",
                 f"{1000 * statistics.median(latencies):.1f}",
                 f"{1000 * latencies[int(len(latencies) * 0.99)]:.1f}",
                 f"{1000 * sum(each.app for each in costs) / units:.2f}",

@@ -126,7 +126,7 @@ def environment(settings: str, database: str, stub_port: int) -> dict[str, str]:
         "DJANGO_PROXY_SSL_HEADER": "X-Forwarded-Proto: https",
         "DJANGO_NUM_PROXIES": "1",
         "DATABASE_URL": database,
-        "DATABASE_PREPARED_STATEMENTS": os.environ.get("DATABASE_PREPARED_STATEMENTS", "0"),
+        "DATABASE_PREPARED_STATEMENTS": os.environ["DATABASE_PREPARED_STATEMENTS"],
         "STRIPE_SECRET_KEY": KEY,
         "STRIPE_PUBLISHABLE_KEY": "pk_test_of_the_benchmarks",
         "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
