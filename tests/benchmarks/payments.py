@@ -441,7 +441,8 @@ def compare(url: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> 
     shapes = Shapes()
     with ExitStack() as stack:
         port = stack.enter_context(servers.stub())
-        projects, benches = {}, {}
+        projects: dict[Any, tuple[Project, count[int]]] = {}
+        benches: dict[Any, Bench] = {}
         for kind in ALL:
             name = f"shop_payments_bench_{kind.name}"
             project = kind(stack.enter_context(servers.database(url, name)), port)
@@ -459,9 +460,9 @@ def compare(url: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> 
                     benches[kind].open_intents(benches[kind].take(CLIENTS))
                 for name in names:
                     scenario, kinds = SCENARIOS[name]
-                    for kind in kinds:
-                        answers = scenario(benches[kind], size)
-                        row = figures[name][kind.name]
+                    for each in kinds:
+                        answers = scenario(benches[each], size)
+                        row = figures[name][each.name]
                         if is_first:
                             row.statements = answers.statements / size
                         else:
