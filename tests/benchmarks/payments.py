@@ -445,7 +445,7 @@ def compare(url: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> 
         benches: dict[Any, Bench] = {}
         for kind in ALL:
             name = f"shop_payments_bench_{kind.name}"
-            project = kind(stack.enter_context(servers.database(url, name)), port)
+            project: Project = kind(stack.enter_context(servers.database(url, name)), port)
             project.prepare((rounds + 2) * size * len(names))
             projects[kind] = (project, count(1))
         for number in range(rounds + 1):
