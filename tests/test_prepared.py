@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 import time_machine
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models.signals import post_save, pre_save
 from django.db.transaction import TransactionManagementError
 
 from shop_payments.ledger import payments
 from shop_payments.models import (
     APIKey,
+    Dispute,
     Order,
     OrderPayment,
     PaymentHistory,
@@ -36,11 +37,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def rows(storefront, order, stripe, webhooks):
-    """Two orders with a payment, an intent and an event each."""
-    another = OrderFactory.create(customer=order.customer, lines=[{}, {"name": "Another"}])
-    for each in (order, another):
-        intent = storefront.payment_intent(each).json()["data"]["id"]
-    pay(stripe, intent)
+    """Three orders with a payment each: one is open, one disputed, and one refunded in part."""
+    storefront.payment_intent(order)
+    for method in ("pm_card_createDispute", "pm_card_visa"):
+        another = OrderFactory.create(customer=order.customer, lines=[{}, {"name": "Another"}])
+        intent = storefront.payment_intent(another).json()["data"]["id"]
+        pay(stripe, intent, method)
     call_stripe(stripe, "POST", "refunds", payment_intent=intent, amount="100")
     webhooks()
 
@@ -61,6 +63,7 @@ CASES: dict[str, Any] = {
     # of some columns only
     "event": (receive_event._KEY_BY_EVENT_ID, WebhookEvent, "event_id"),
     "versions of refunds": (_versions_of(Refund), Refund, "payment_intent_id"),
+    "versions of disputes": (_versions_of(Dispute), Dispute, "payment_intent_id"),
 }
 
 
@@ -84,7 +87,7 @@ def test_it_compiles_once_and_adapts_uuids_to_the_database(rows, django_assert_n
 
     attempts = list(StripeAttempt.objects.all())
     query = PreparedQuery(build, field=lambda: StripeAttempt._meta.pk)
-    with django_assert_num_queries(3):
+    with django_assert_num_queries(len(attempts) + 1):
         assert [query(each.pk, using="default") for each in attempts] == [[a] for a in attempts]
         assert query(uuid4(), using="default") == []
     assert len(builds) == 1
@@ -159,13 +162,16 @@ def signals_of():
         (PaymentIntent, {"stripe_id": "pi_2", "status": "canceled", "attempt_id": UUID(int=3)}),
         (StripeAttempt, {"outcome": "failed"}),
         (PaymentHistory, {"fact_id": UUID(int=2)}),
+        (Refund, {"stripe_id": "re_2"}),
+        (Dispute, {"stripe_id": "du_2"}),
         (WebhookEvent, {"event_id": "evt_2"}),
     ],
 )
 def test_rows_are_inserted_as_save_does(rows, signals_of, model, changes):
     original, spare = model.objects.earliest("pk"), OrderFactory.create()
     values = {each.attname: getattr(original, each.attname) for each in model._meta.concrete_fields}
-    values["id"] = UUID(int=2) if model is StripeAttempt else None
+    has_uuid = isinstance(model._meta.pk, models.UUIDField)
+    values["id"] = UUID(int=2) if has_uuid else None
     values |= {"order_id": spare.pk} if model is OrderPayment else changes
     payment = OrderPayment.objects.earliest("pk")
     StripeAttempt.objects.create(id=UUID(int=3), order_payment=payment, params={}, livemode=False)

@@ -244,7 +244,7 @@ def _changed(row: Model, before: dict[str, Any]) -> set[str]:
 
 
 def _save_changed(row: Model, before: dict[str, Any] | None) -> None:
-    """Save the columns that have changed: to convert and write all of them takes twice as long."""
+    """Insert a new row, or save what has changed: to write all columns takes twice as long."""
     if row._state.adding:
         insert_rows(row)
     elif before is None:

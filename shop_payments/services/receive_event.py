@@ -172,8 +172,8 @@ def skip_event(event: WebhookEvent, *, origin: Origin) -> bool:
 
 def _store(event: WebhookEvent) -> WebhookEvent:
     """Insert an event; return the row of an earlier delivery if there is one."""
-    # A single INSERT needs no transaction, which would be two more round trips. If a transaction is
-    # open, as in a host's TestCase, a failed INSERT would end it on PostgreSQL.
+    # A single INSERT needs no transaction, which would be two more round trips. If one is open, as
+    # in a host's TestCase, a savepoint protects it: on PostgreSQL, a failed INSERT would break it.
     savepoint = transaction.atomic if connection.in_atomic_block else nullcontext
     try:
         with savepoint():
@@ -208,7 +208,8 @@ def _process(event: WebhookEvent) -> WebhookEvent:
             handling.assert_new()
         row = _store(event)
         # What follows the commit may fail, too. Then the event counts as failed after all.
-        _record_failure(row, error, was_processed=row == handling.stored)
+        is_stored_already = row is not event
+        _record_failure(row, error, was_processed=is_stored_already and row == handling.stored)
         return row
     if handling.stored is not None:
         return handling.stored
@@ -330,9 +331,10 @@ class _Handling:
         if self.is_new and _KEY_BY_EVENT_ID(self.event.event_id, using=using):
             raise EventKnown
 
-    def record(self, outcome: _Outcome) -> None:
-        """Store a new event as processed, in the transaction that applies it."""
-        if self.is_new:
+    def record(self, outcome: _Outcome, is_done: bool) -> None:
+        """Store a new event as processed, in the transaction that applies it, if that is done."""
+        self.stored = None  # the database may have rolled back an earlier try
+        if is_done and self.is_new:
             self.stored = _with_outcome(self.event, *outcome)
             insert_rows(self.stored)
 

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 def apply_final_state(
-    intent: PaymentIntentResult, *, origin: Origin, record: Callable[[], None] | None = None
+    intent: PaymentIntentResult, *, origin: Origin, record: Callable[[bool], None] | None = None
 ) -> bool:
     """Apply an intent in a final status, from an event or a retrieval; False if it is not ours.
 
     A final status is never outdated. An intent with money is evaluated again even if nothing is
-    new, because the order may have changed. ``record`` runs in the same transaction, if nothing is
-    left to do after it.
+    new, because the order may have changed. ``record`` runs at the end of the same transaction, and
+    is told whether that is all there is to do.
 
     Raises:
         OrderUnreadable: applied, but the order could not be evaluated; try again.
@@ -65,8 +65,8 @@ def apply_final_state(
     reads_order = holds_money(intent.status, intent.amount_received)
 
     def finish(done: Done[bool]) -> None:
-        if record is not None and done.is_complete and not lacks_charge_times(done.locked):
-            record()
+        if record is not None:
+            record(done.is_complete and not lacks_charge_times(done.locked))
 
     done = change_payment(write, origin=origin, lock=lock, reads_order=reads_order, also=finish)
     # After the commit, because it calls Stripe.

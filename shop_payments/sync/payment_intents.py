@@ -369,12 +369,13 @@ class Applied(Enum):
 
 
 def apply_event(
-    hint: PaymentIntentResult, *, origin: Origin, record: Callable[[], None]
+    hint: PaymentIntentResult, *, origin: Origin, record: Callable[[bool], None]
 ) -> Done[Applied]:
     """Apply an event about a status that is not final, if that is safe without a fetch.
 
-    See Note [Newer events]. ``record`` runs in the transaction that applies it. The payment of the
-    result is None if the intent has no row.
+    See Note [Newer events]. ``record`` runs at the end of the transaction that applies it, and is
+    told whether that is all there is to do. The payment of the result is None if the intent has no
+    row.
 
     Raises:
         OrderUnreadable: written, but the order could not be evaluated; try again.
@@ -401,8 +402,8 @@ def apply_event(
         return Applied.WRITTEN
 
     def finish(done: Done[Applied]) -> None:
-        if done.value == Applied.AGREES or (done.value == Applied.WRITTEN and done.is_complete):
-            record()
+        is_written = done.value == Applied.WRITTEN and done.is_complete
+        record(done.value == Applied.AGREES or is_written)
 
     lock = partial(find_and_lock_payment, intent_id=hint.id)
     done = change_payment(write, origin=origin, lock=lock, also=finish)

@@ -449,7 +449,7 @@ def compare(url: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> 
             project.prepare((rounds + 2) * size * len(names))
             projects[kind] = (project, count(1))
         for number in range(rounds + 1):
-            # The first round warms everything up, and counts the statements.
+            # The first round warms up the database, and counts the statements.
             is_first = number == 0
             settings = {"BENCHMARK_COUNTS": "1"} if is_first else {}
             with ExitStack() as running:
@@ -460,7 +460,8 @@ def compare(url: str, *, rounds: int, size: int, chosen: Sequence[str] = ()) -> 
                     benches[kind].open_intents(benches[kind].take(CLIENTS))
                 for name in names:
                     scenario, kinds = SCENARIOS[name]
-                    for each in kinds:
+                    # In turns, because the database may do its late work during the next one.
+                    for each in kinds[:: -1 if number % 2 else 1]:
                         answers = scenario(benches[each], size)
                         row = figures[name][each.name]
                         if is_first:

@@ -8,6 +8,6 @@ from config.settings import *  # noqa: F403
 from config.settings import DATABASES
 
 DATABASES["default"]["OPTIONS"].pop("pool")
-DATABASES["default"] |= {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": False}
+DATABASES["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": False}
 
 STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}

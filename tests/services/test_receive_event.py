@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 
 from shop_payments.exceptions import TransactionOpenError
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, ReviewItem, WebhookEvent
@@ -187,6 +187,53 @@ def test_a_host_may_process_events_elsewhere(intent, configure, monkeypatch):
     assert (event.status, event.attempts) == ("received", 0)
     process_event(queue[0])
     assert is_paid()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_delivery_does_not_insert_the_event_again(intent, stripe, configure, monkeypatch):
+    """The INSERT fails without a transaction around it."""
+    queue: list[int] = []
+    monkeypatch.setattr(f"{__name__}.hand_over", queue.append)
+    configure(EVENT_HANDLER=f"{__name__}.hand_over")
+    body, ignored = event_body(intent), event_body(intent, type="customer.created")
+
+    assert [post_webhook(body, sign(body)).status_code for _delivery in range(2)] == [200] * 2
+    configure(EVENT_HANDLER="")
+    assert [post_webhook(ignored, sign(ignored)).status_code for _each in range(2)] == [200] * 2
+
+    assert len({*queue}) == 1
+    assert statuses() == {"received", "ignored"}
+    assert WebhookEvent.objects.count() == 2
+
+
+def test_an_event_is_stored_after_a_try_that_the_database_rolled_back(
+    intent_id, stripe, refused_insert
+):
+    """Found: the try that had inserted it was undone, and the next one only fetched the intent."""
+    intent = call_stripe(stripe, "GET", f"payment_intents/{intent_id}")
+
+    assert send_event(intent, type="payment_intent.processing").status_code == 200
+
+    assert refused_insert == []
+    assert outcomes() == {("processed", "the payment was looked up")}
+
+
+@pytest.fixture
+def refused_insert():
+    """Let the database roll back the first INSERT of an event. Meanwhile, the intent changes."""
+    faults = [OperationalError("database is locked")]
+    changes = [{"status": "processing"}]
+
+    def roll_back(execute: Any, sql: str, *rest: Any) -> Any:
+        done = execute(sql, *rest)
+        if faults and sql.startswith('INSERT INTO "shop_payments_webhookevent"'):
+            raise faults.pop()
+        if changes and not faults:
+            PaymentIntent.objects.update(**changes.pop())
+        return done
+
+    with connection.execute_wrapper(roll_back):
+        yield faults
 
 
 def hand_over(event_pk: int) -> None:

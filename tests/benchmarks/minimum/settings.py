@@ -19,7 +19,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
 ]
 ROOT_URLCONF = "tests.benchmarks.minimum.urls"
-DATABASES = {"default": dj_database_url.config(conn_max_age=60)}
+DATABASES = {"default": dj_database_url.config(conn_max_age=None)}
 if os.environ["DATABASE_PREPARED_STATEMENTS"] == "1":
     DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}
 MIGRATION_MODULES = dict.fromkeys(("auth", "contenttypes", "authtoken"))  # tables, no history
