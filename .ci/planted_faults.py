@@ -217,7 +217,7 @@ FAULTS = (
     ),
     Fault(
         "a failed event counts as processed",
-        old="_record_failure(row, error, was_processed=row == handling.stored)",
+        old="_record_failure(row, error, was_processed=was_processed)",
         new="_record_outcome(row, WebhookEvent.Status.PROCESSED, str(error))",
         tests="tests/services/test_receive_event.py",
     ),

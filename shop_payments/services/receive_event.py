@@ -208,8 +208,8 @@ def _process(event: WebhookEvent) -> WebhookEvent:
             handling.assert_new()
         row = _store(event)
         # What follows the commit may fail, too. Then the event counts as failed after all.
-        is_stored_already = row is not event
-        _record_failure(row, error, was_processed=is_stored_already and row == handling.stored)
+        was_processed = row is not event and row == handling.stored
+        _record_failure(row, error, was_processed=was_processed)
         return row
     if handling.stored is not None:
         return handling.stored
