@@ -7,6 +7,7 @@ money. Most are paid with a card of one of two brands, one in twenty in another 
 
 from __future__ import annotations
 
+import psycopg
 from django.contrib.auth.models import User
 from django.db import connection, models
 from rest_framework.authtoken.models import Token
@@ -198,6 +199,8 @@ def insert(model: type[models.Model], count: int, *, where: str = "true", **colu
     """
     given: dict[str, str] = {}
     with connection.cursor() as cursor:
+        # Django's cursor cannot write a value as text if it binds values on the server.
+        as_text = psycopg.ClientCursor(cursor.connection).mogrify
         for field in model._meta.concrete_fields:
             if field.attname in columns:
                 given[str(field.column)] = columns[field.attname]
@@ -205,7 +208,7 @@ def insert(model: type[models.Model], count: int, *, where: str = "true", **colu
                 default = field.get_db_prep_save(field.get_default(), connection)
                 if default is None and not field.null:
                     default = ""
-                given[str(field.column)] = cursor.cursor.mogrify("%s", [default])
+                given[str(field.column)] = as_text("%s", [default])
         names, values = ", ".join(f'"{each}"' for each in given), ", ".join(given.values())
         cursor.execute(
             f'INSERT INTO "{model._meta.db_table}" ({names}) SELECT {values} '

@@ -35,6 +35,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
     DATABASES["default"]["NAME"] = str(_folder / "db.sqlite3")
     DATABASES["default"]["TEST"] = {"NAME": str(_folder / "test.sqlite3")}
+elif os.environ.get("DATABASE_PREPARED_STATEMENTS") == "1":
+    # As in the demo project without DEBUG. Otherwise Django's default, which most projects have.
+    _options = {"server_side_binding": True, "prepare_threshold": 5}
+    DATABASES["default"]["OPTIONS"] = DATABASES["default"].get("OPTIONS", {}) | _options
 
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 """Django 6.1 and later want one; earlier versions do not know the setting."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
@@ -28,7 +29,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 
-from shop_payments.admin.base import moment_text
+from shop_payments.admin.base import admin_url, moment_text
 from shop_payments.admin.confirm_many import action_in
 from shop_payments.models.words import humanize
 
@@ -68,6 +69,17 @@ class BoundedPaginator(_Paginator):
 
 class CheckedRows(ChangeList):
     """A list whose rows are read at once, so that a value in the URL is refused in time."""
+
+    def url_for_result(self, result: Any) -> str:
+        # As Django's, but without a search through the URLs of the project for each row.
+        return f"{self._url}{quote(result.pk)}/change/"
+
+    @cached_property
+    def _url(self) -> str:
+        meta = self.opts
+        return admin_url(
+            self.model_admin.admin_site, f"{meta.app_label}_{meta.model_name}_changelist"
+        )
 
     def get_results(self, request: HttpRequest) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -32,7 +33,7 @@ STATUS_LENGTH = 64
 """Long enough for statuses that Stripe may add."""
 
 
-STATUS_LABELS = {
+STATUS_LABELS: dict[str, Promise] = {
     PaymentStatus.UNPAID: _("unpaid"),
     PaymentStatus.PENDING: _("pending"),
     PaymentStatus.AUTHORIZED: _("authorized"),
@@ -42,7 +43,7 @@ STATUS_LABELS = {
     PaymentStatus.REFUNDED: _("refunded"),
 }
 
-DISPUTE_LABELS = {
+DISPUTE_LABELS: dict[str, Promise] = {
     DisputeState.INQUIRY: _("inquiry"),
     DisputeState.OPEN: _("open"),
     DisputeState.WON: _("won"),
@@ -91,7 +92,7 @@ class OrderPayment(models.Model):
     status = models.CharField(
         _("payment status"),
         max_length=32,
-        choices=[(status.value, label) for status, label in STATUS_LABELS.items()],
+        choices=[(str(status), label) for status, label in STATUS_LABELS.items()],
         default=PaymentStatus.UNPAID,
     )
     dispute_state = models.CharField(
@@ -99,7 +100,7 @@ class OrderPayment(models.Model):
         max_length=16,
         blank=True,
         default=DisputeState.NONE,
-        choices=[(state.value, label) for state, label in DISPUTE_LABELS.items()],
+        choices=[(str(state), label) for state, label in DISPUTE_LABELS.items()],
     )
     needs_review = models.BooleanField(_("needs review"), default=False)
     total = models.PositiveBigIntegerField(
