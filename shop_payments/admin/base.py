@@ -30,7 +30,13 @@ from shop_payments.exceptions import (
     OrderUnreadable,
 )
 from shop_payments.models import OrderPayment
-from shop_payments.models.words import amount_words, describe_unreadable, humanize, moment_words
+from shop_payments.models.words import (
+    amount_words,
+    choice_label,
+    describe_unreadable,
+    humanize,
+    moment_words,
+)
 from shop_payments.money import ShownAmount
 from shop_payments.orders import read_number, read_total
 
@@ -172,7 +178,7 @@ def describe_balance(payment: OrderPayment) -> str:
         text = gettext("The excess is %(amount)s.")
         sentences.append((text, payment.amount_excess))
     if not sentences:
-        return gettext("The order is %(status)s.") % {"status": payment.get_status_display()}
+        return gettext("The order is %(status)s.") % {"status": choice_label(payment, "status")}
     return " ".join(
         text % {"amount": amount_text(amount, payment.currency)} for text, amount in sentences
     )

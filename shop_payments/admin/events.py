@@ -25,6 +25,7 @@ from shop_payments.admin.lists import known_values, time_column
 from shop_payments.admin.records import RecordAdmin
 from shop_payments.exceptions import EventFailed, ShopPaymentsError
 from shop_payments.models import WebhookEvent
+from shop_payments.models.words import choice_label
 from shop_payments.services.receive_event import replay_event, skip_event
 
 _MAX_REPLAYS = 100
@@ -56,7 +57,7 @@ TYPES = (
 
 
 def _result(event: WebhookEvent) -> str:
-    return f"{event.get_status_display()}, {event.outcome}"
+    return f"{choice_label(event, 'status')}, {event.outcome}"
 
 
 class WebhookEventAdmin(RecordAdmin):
@@ -168,7 +169,7 @@ class WebhookEventAdmin(RecordAdmin):
                 ManyRow(
                     row=event,
                     name=event.event_id,
-                    details=[event.type, str(event.get_status_display()), event.outcome],
+                    details=[event.type, choice_label(event, "status"), event.outcome],
                 )
                 for event in events
             ],

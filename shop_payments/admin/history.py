@@ -23,6 +23,7 @@ from shop_payments.admin.base import (
 from shop_payments.admin.lists import time_column
 from shop_payments.admin.records import PaymentRecordAdmin
 from shop_payments.models import PaymentHistory, Source
+from shop_payments.models.words import choice_label
 
 _STAFF = re.compile(r"\bstaff (\S+)$")
 """How an actor names a member of staff by primary key: see ``actions.origin_of``."""
@@ -48,7 +49,7 @@ def _who(actor: str, fact: Any) -> str:
     """Return who caused a fact, as words."""
     if fact.source in (Source.WEBHOOK, Source.RECONCILE) and actor == fact.actor:
         # The actor is the id of an event, or the name of a command.
-        return str(fact.get_source_display())
+        return choice_label(fact, "source")
     name_staff([fact])
     name = fact.staff_names.get(actor)
     words = ", ".join(map(_in_words, actor.split(", ")))

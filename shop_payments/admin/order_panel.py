@@ -44,7 +44,7 @@ from shop_payments.conf import order_model_label
 from shop_payments.exceptions import ConfigurationError, OrderNotFound, OrderUnreadable
 from shop_payments.ledger.payments import leading_intent
 from shop_payments.models import OrderPayment, ReviewItem
-from shop_payments.models.payments import DISPUTE_LABELS, STATUS_LABELS
+from shop_payments.models.words import choice_label
 from shop_payments.services.reevaluate_order import reevaluate_order
 
 _PAGE = "admin/shop_payments/order_panel_page.html"
@@ -81,11 +81,9 @@ def _may_view_payments(request: HttpRequest) -> bool:
 
 def status_badges(payment: OrderPayment) -> SafeString:
     """Return the status of a payment as a badge, and a second badge if it needs review."""
-    # Django's get_status_display() translates all choices, once for each row of a list.
-    status = str(STATUS_LABELS.get(payment.status, payment.status))
+    status = choice_label(payment, "status")
     if payment.dispute_state:
-        state = DISPUTE_LABELS.get(payment.dispute_state, payment.dispute_state)
-        words = {"status": status, "state": state}
+        words = {"status": status, "state": choice_label(payment, "dispute_state")}
         status = gettext("%(status)s, dispute %(state)s") % words
     badges = [("disputed" if payment.dispute_state else payment.status, status)]
     if payment.needs_review:

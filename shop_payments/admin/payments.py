@@ -63,7 +63,7 @@ from shop_payments.ledger.observations import counts
 from shop_payments.ledger.payments import leading_intent
 from shop_payments.lifecycle import CAPTURABLE_STATUSES, IntentStatus
 from shop_payments.models import OrderPayment, PaymentIntent, Refund, StripeAttempt
-from shop_payments.models.words import describe_dispute, humanize
+from shop_payments.models.words import choice_label, describe_dispute, humanize
 from shop_payments.money import format_amount
 from shop_payments.orders import read_customer
 from shop_payments.services.options import IntentOptions
@@ -213,8 +213,8 @@ class OrderPaymentAdmin(BulkCaptureMixin, ExportMixin, PaymentRecordAdmin):
     export_columns = (
         (_("Order"), number_of),
         (_("Customer"), lambda payment: read_customer(payment.order)),
-        (_("Status"), lambda payment: payment.get_status_display()),
-        (_("Dispute"), lambda payment: payment.get_dispute_state_display()),
+        (_("Status"), lambda payment: choice_label(payment, "status")),
+        (_("Dispute"), lambda payment: choice_label(payment, "dispute_state")),
         (_("Method"), _method),
         (_("Mode"), _mode),
         (_("Currency"), lambda payment: payment.currency.upper()),

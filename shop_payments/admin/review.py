@@ -62,6 +62,7 @@ from shop_payments.exceptions import EntryRefused, ShopPaymentsError
 from shop_payments.ledger.reviews import close_review_item
 from shop_payments.lifecycle import DisputeState, most_serious_dispute
 from shop_payments.models import Dispute, PaymentIntent, ReviewItem, StaffEntry
+from shop_payments.models.words import choice_label
 from shop_payments.orders import read_customer
 from shop_payments.services.unknown_intents import can_be_accepted
 
@@ -228,7 +229,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
                 text = gettext("The item is closed, with your name and your reason.")
                 return self._leave(request, Outcome(text) if was_open else already_closed(), item)
         facts = [
-            (_("What needs attention"), str(item.get_reason_display())),
+            (_("What needs attention"), choice_label(item, "reason")),
             (_("Detail"), item.detail),
             (_("Suggested action"), item.suggested_action),
         ]
@@ -359,7 +360,7 @@ class ReviewItemAdmin(_Columns, PaymentRecordAdmin):
             "opts": self.opts,
             "media": self.media,
             "form": form,
-            "reason": items[0].get_reason_display(),
+            "reason": choice_label(items[0], "reason"),
             "items": [(number_of(item.order_payment), item) for item in items],
             "suggestion": items[0].suggested_action,
             "kept": kept,

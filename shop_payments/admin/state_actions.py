@@ -21,6 +21,7 @@ from shop_payments.admin.tasks import Action, Outcome, PaymentState, Target, Tas
 from shop_payments.conf import get_config
 from shop_payments.exceptions import ActionRefused, GatewayError, OrderUnreadable
 from shop_payments.models import OrderPayment, PaymentHistory
+from shop_payments.models.words import choice_label
 from shop_payments.services.reevaluate_order import reevaluate_order
 from shop_payments.services.refresh_payment import (
     RefreshedPayment,
@@ -130,7 +131,7 @@ def _describe_refreshed(refreshed: RefreshedPayment, payment_pk: int) -> Outcome
 
 def _describe_fact(fact: PaymentHistory) -> str:
     # Without the source, which is this request.
-    values = {"kind": fact.get_kind_display(), "detail": fact.detail}
+    values = {"kind": choice_label(fact, "kind"), "detail": fact.detail}
     return gettext("%(kind)s: %(detail)s") % values if fact.detail else str(values["kind"])
 
 
@@ -170,7 +171,7 @@ def _figures(payment: OrderPayment) -> dict[str, str]:
     }
     return {
         gettext("order total"): _seen_total(payment),
-        gettext("status"): str(payment.get_status_display()),
+        gettext("status"): choice_label(payment, "status"),
         gettext("accepts payments"): gettext("yes") if payment.is_payable else gettext("no"),
         **amounts,
     }

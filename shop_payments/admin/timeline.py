@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from shop_payments.admin.base import ROWS_SHOWN, page_url
 from shop_payments.admin.history import FactColumns, name_staff
 from shop_payments.models import OrderPayment, PaymentHistory, Source, StaffNote, WebhookEvent
-from shop_payments.models.words import local_time
+from shop_payments.models.words import choice_label, local_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def _events(payment: OrderPayment, site: AdminSite) -> Iterator[Entry]:
     events = WebhookEvent.objects.filter(intent_id__in=ids)
     used = events.exclude(outcome_data__sentence="unused_type")
     for event in used.order_by("-pk")[:ROWS_SHOWN]:
-        values = {"type": event.type, "status": event.get_status_display()}
+        values = {"type": event.type, "status": choice_label(event, "status")}
         yield Entry(
             at=event.received_at,
             text=gettext("Message from Stripe, %(type)s: %(status)s") % values,

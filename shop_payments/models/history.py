@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.models.codes import FactKind, Source
 from shop_payments.models.payments import OrderPayment, PaymentIntent
 from shop_payments.models.sentences import render
+from shop_payments.models.words import choice_label
 
 INSERTED_LEASE = timedelta(minutes=1)
 """The time that the process that inserted a fact has to notify the host of it."""
@@ -190,7 +191,7 @@ class PaymentHistory(models.Model):
     def sentence(self) -> str:
         """The fact as text for staff."""
         values = {
-            "kind": self.get_kind_display(),
+            "kind": choice_label(self, "kind"),
             "detail": self.detail,
             "source": self._source_words,
         }
@@ -203,7 +204,7 @@ class PaymentHistory(models.Model):
         # The pages ask Stripe. What they learn is proof from Stripe, not the word of a customer.
         if self.source == Source.SHOP and self.actor.startswith("checkout"):
             return gettext("Stripe's answer to the pay page")
-        return str(self.get_source_display())
+        return choice_label(self, "source")
 
     @property
     def detail(self) -> str:

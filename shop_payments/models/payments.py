@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -23,7 +22,13 @@ from shop_payments.lifecycle import (
     holds_money,
     is_open,
 )
-from shop_payments.models.words import amount_words, describe_method, describe_payment, moment_words
+from shop_payments.models.words import (
+    amount_words,
+    choice_label,
+    describe_method,
+    describe_payment,
+    moment_words,
+)
 from shop_payments.prepared import update_row
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ STATUS_LENGTH = 64
 """Long enough for statuses that Stripe may add."""
 
 
-STATUS_LABELS: dict[str, Promise] = {
+STATUS_LABELS = {
     PaymentStatus.UNPAID: _("unpaid"),
     PaymentStatus.PENDING: _("pending"),
     PaymentStatus.AUTHORIZED: _("authorized"),
@@ -43,7 +48,7 @@ STATUS_LABELS: dict[str, Promise] = {
     PaymentStatus.REFUNDED: _("refunded"),
 }
 
-DISPUTE_LABELS: dict[str, Promise] = {
+DISPUTE_LABELS = {
     DisputeState.INQUIRY: _("inquiry"),
     DisputeState.OPEN: _("open"),
     DisputeState.WON: _("won"),
@@ -92,7 +97,7 @@ class OrderPayment(models.Model):
     status = models.CharField(
         _("payment status"),
         max_length=32,
-        choices=[(str(status), label) for status, label in STATUS_LABELS.items()],
+        choices=[(status.value, label) for status, label in STATUS_LABELS.items()],
         default=PaymentStatus.UNPAID,
     )
     dispute_state = models.CharField(
@@ -100,7 +105,7 @@ class OrderPayment(models.Model):
         max_length=16,
         blank=True,
         default=DisputeState.NONE,
-        choices=[(str(state), label) for state, label in DISPUTE_LABELS.items()],
+        choices=[(state.value, label) for state, label in DISPUTE_LABELS.items()],
     )
     needs_review = models.BooleanField(_("needs review"), default=False)
     total = models.PositiveBigIntegerField(
@@ -226,7 +231,7 @@ class OrderPayment(models.Model):
         ]
 
     def __str__(self) -> str:
-        values = {"order": self.order_id, "status": self.get_status_display()}
+        values = {"order": self.order_id, "status": choice_label(self, "status")}
         return gettext("payment of order %(order)s: %(status)s") % values
 
     @property
@@ -628,12 +633,12 @@ class StripeAttempt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_operation_display()} {self.id}"
+        return f"{choice_label(self, 'operation')} {self.id}"
 
     @property
     def title(self) -> str:
         """The request for display; its id is its idempotency key."""
-        return f"{self.get_operation_display()}, {moment_words(self.created_at)}"
+        return f"{choice_label(self, 'operation')}, {moment_words(self.created_at)}"
 
     @property
     def key_expired(self) -> bool:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from shop_payments.models.codes import ReviewReason
 from shop_payments.models.payments import OrderPayment, PaymentIntent
 from shop_payments.models.sentences import render, render_stored, suggest
+from shop_payments.models.words import choice_label
 
 
 class ReviewItemQuerySet(models.QuerySet["ReviewItem"]):
@@ -105,7 +106,7 @@ class ReviewItem(models.Model):
         ]
 
     def __str__(self) -> str:
-        values = {"reason": self.get_reason_display(), "detail": self.detail}
+        values = {"reason": choice_label(self, "reason"), "detail": self.detail}
         return gettext("%(reason)s: %(detail)s") % values
 
     @property

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from shop_payments.models.payments import OrderPayment, PaymentIntent, StripeAttempt
 from shop_payments.models.sentences import describe_reason
-from shop_payments.models.words import amount_words
+from shop_payments.models.words import amount_words, choice_label
 
 
 class StaffEntry(models.Model):
@@ -110,7 +110,7 @@ class StaffEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount_display} {self.get_kind_display()}"
+        return f"{self.amount_display} {choice_label(self, 'kind')}"
 
     @property
     def reason_text(self) -> str:
