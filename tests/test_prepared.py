@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import time_machine
-from django.db import DatabaseError, IntegrityError, models, transaction
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.db.models.signals import post_save, pre_save
 from django.db.transaction import TransactionManagementError
 
@@ -30,7 +31,7 @@ from shop_payments.services import receive_event
 from shop_payments.sync import payment_intents
 from shop_payments.sync.base import _versions_of
 from tests.factories import OrderFactory
-from tests.support import call_stripe, pay
+from tests.support import BASE, call_stripe, pay
 
 pytestmark = pytest.mark.django_db
 
@@ -249,3 +250,38 @@ def test_a_constraint_ends_the_transaction_as_save_does(rows):
         with pytest.raises(IntegrityError):
             insert_rows(OrderPayment(order=order))
         assert transaction.get_rollback()
+
+
+@pytest.fixture
+def preparing(db):
+    """A connection that prepares each statement, as those of the demo project soon do."""
+    from django.db.backends.postgresql.base import ServerBindingCursor  # imports psycopg
+
+    connection.ensure_connection()
+    raw = connection.connection
+    before = raw.cursor_factory, raw.prepare_threshold
+    raw.cursor_factory, raw.prepare_threshold = ServerBindingCursor, 0
+    yield
+    raw.cursor_factory, raw.prepare_threshold = before
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="prepared statements of PostgreSQL")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/admin/shop_payments/webhookevent/?type=refund.failed",
+        "/admin/shop_payments/paymenthistory/?q=4242",
+        "/admin/shop_payments/order/?payment=refunded",
+        f"{BASE}/orders?payment_status=refunded",
+    ],
+)
+def test_a_list_is_planned_for_the_values_of_its_filter(admin_client, rows, preparing, url):
+    """If it were planned once for all values, it would read a large table for a rare one."""
+    assert admin_client.get(url).status_code == 200
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = [statement for (statement,) in cursor.fetchall()]
+    assert any("django_session" in statement for statement in prepared)
+    filtered = re.compile('FROM "shop_payments_.*WHERE.*[$]1.*LIMIT', re.DOTALL)
+    assert [statement for statement in prepared if filtered.search(statement)] == []

@@ -21,7 +21,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db import DataError
+from django.db import DataError, router
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property, lazy
@@ -32,6 +32,7 @@ from django.utils.translation import gettext
 from shop_payments.admin.base import admin_url, moment_text
 from shop_payments.admin.confirm_many import action_in
 from shop_payments.models.words import humanize
+from shop_payments.prepared import planned_by_value
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
@@ -106,6 +107,12 @@ class CheckedPagesMixin:
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CheckedRows
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        admin: Any = super()
+        # Here the rows are searched, filtered, counted and read.
+        with planned_by_value(router.db_for_read(self.model)):
+            return admin.get_changelist_instance(request)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         admin: Any = super()

@@ -34,6 +34,7 @@ from shop_payments.orders import (
     read_terms,
     reading,
 )
+from shop_payments.prepared import planned_by_value
 from shop_payments.services.order_pages import OrderCursor, OrderFilters, select_page
 from shop_payments.users import is_known_user
 
@@ -118,7 +119,8 @@ def list_orders(
     adapter, size = get_order_adapter(), get_config().PAGE_SIZE
     with reading("get_queryset" if any_order else "list_for_user", "any"):
         orders = adapter.get_queryset() if any_order else adapter.list_for_user(user)
-        found = select_page(orders, filters=filters or OrderFilters(), cursor=cursor, size=size)
+        with planned_by_value(orders.db):
+            found = select_page(orders, filters=filters or OrderFilters(), cursor=cursor, size=size)
     return OrderPage(orders=_views([*found.orders]), next=found.next, previous=found.previous)
 
 
